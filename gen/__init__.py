@@ -1,0 +1,1 @@
+"""Planning, ROM images and Verilog: from a network image to files a toolchain reads."""

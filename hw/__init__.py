@@ -1,0 +1,1 @@
+"""The contract (spec, image) and the hardware components, in the order data flows."""

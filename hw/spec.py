@@ -1,0 +1,241 @@
+"""The numeric contract as frozen dataclasses: what a network *is*, without its weights.
+
+Every law named here is stated in words, equation and worked example in `docs/arithmetic.md`.
+This module imports neither Amaranth nor torch: the hardware, the golden model and the trainer
+all read the same fields.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+__all__ = ["LayerSpec", "NetworkSpec", "NeuronSpec", "SpecError", "SternaError", "signed_bits"]
+
+DECAYS = ("none", "shift", "leak")
+RESETS = ("hard", "soft")
+
+MAX_WIDTH = 32
+"""Widest signed integer (potential, drive, logit) that the contract admits, in bits."""
+
+
+class SternaError(Exception):
+    """A fault in what the user gave; its text is one sentence that can be shown as it is."""
+
+
+class SpecError(SternaError, ValueError):
+    """A specification that no network can have."""
+
+
+def signed_bits(bound: int) -> int:
+    """Bits of the narrowest two's-complement integer that holds -bound .. +bound."""
+    return int(bound).bit_length() + 1
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise SpecError(sentence)
+
+
+def _require_int(what: str, value: object, low: int, high: int) -> None:
+    _require(
+        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
+        f"{what} must be an integer from {low} to {high}, not {value!r}",
+    )
+
+
+def _only_known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    _require(isinstance(data, Mapping), f"{cls.__name__} must be an object, not {data!r}")
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(data) - known)
+    _require(not unknown, f"{cls.__name__} has no field {unknown[0]!r}" if unknown else "")
+    return dict(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronSpec:
+    """One ternary leaky integrate-and-fire neuron, shared by all neurons of a layer.
+
+    Per time step: `v = decay(u) + I`, `c = +1 if v >= theta, -1 if v <= -theta, else 0`,
+    then `u = 0 if c else v` (hard reset) or `u = v - c*step` (soft), saturated to
+    `potential_bits`. (*Ternary Spike*, arXiv 2312.06372, eqs 7-8.)
+
+    Parameters
+    ----------
+    theta
+        Firing threshold, inclusive on both sides. Potential units (weight LSBs).
+    decay, decay_shift
+        `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. Divisions truncate toward
+        zero; k = `decay_shift` and is 0 exactly when `decay` is `none`.
+    reset
+        `hard` or `soft`.
+    step
+        What a spike subtracts under soft reset. Unused (0) under hard reset.
+    u0
+        Potential before the first time step; below the threshold on either side.
+    potential_bits
+        Width of the stored potential; it saturates at +-(2^(bits-1) - 1).
+
+    Raises
+    ------
+    SpecError
+        With one sentence, for every combination that is not a neuron.
+    """
+
+    theta: int
+    decay: str = "none"
+    decay_shift: int = 0
+    reset: str = "hard"
+    step: int = 0
+    u0: int = 0
+    potential_bits: int
+
+    def __post_init__(self) -> None:
+        _require_int("Threshold", self.theta, 1, 2 ** (MAX_WIDTH - 2))
+        _require(self.decay in DECAYS, f"Decay must be one of {DECAYS}, not {self.decay!r}")
+        if self.decay == "none":
+            _require(
+                self.decay_shift == 0 and isinstance(self.decay_shift, int),
+                f"Decay shift must be 0 without decay, not {self.decay_shift!r}",
+            )
+        else:
+            _require_int("Decay shift", self.decay_shift, 1, MAX_WIDTH)
+        _require(self.reset in RESETS, f"Reset must be one of {RESETS}, not {self.reset!r}")
+        if self.reset == "soft":
+            _require_int("Reset step", self.step, 1, 2 ** (MAX_WIDTH - 2))
+        else:
+            _require(self.step == 0, f"Reset step must be 0 under hard reset, not {self.step!r}")
+        _require_int("Initial potential", self.u0, 1 - self.theta, self.theta - 1)
+        least = signed_bits(self.theta - 1)
+        _require_int("Potential width", self.potential_bits, max(least, 2), MAX_WIDTH)
+
+    @property
+    def u_max(self) -> int:
+        """Largest stored potential; the smallest is its negative (symmetric saturation)."""
+        return 2 ** (self.potential_bits - 1) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSpec:
+    """A dense layer: `inputs` spike coefficients in, `neurons` neurons (or logits) out.
+
+    `neuron` is None for the readout, which accumulates its drive over all steps and never fires.
+    """
+
+    name: str
+    inputs: int
+    neurons: int
+    weight_bits: int
+    neuron: NeuronSpec | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            isinstance(self.name, str) and self.name.isidentifier(),
+            f"Layer name must be an identifier, not {self.name!r}",
+        )
+        _require_int(f"Inputs of layer {self.name}", self.inputs, 1, 65536)
+        _require_int(f"Neurons of layer {self.name}", self.neurons, 1, 65536)
+        _require_int(f"Weight width of layer {self.name}", self.weight_bits, 2, 8)
+        _require(
+            self.neuron is None or isinstance(self.neuron, NeuronSpec),
+            f"Neuron of layer {self.name} must be a NeuronSpec or None, not {self.neuron!r}",
+        )
+
+    @property
+    def w_max(self) -> int:
+        """Largest weight; the grid is symmetric, so a spike of either sign costs the same."""
+        return 2 ** (self.weight_bits - 1) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """A chain of dense layers run for `steps` time steps on one directly coded image.
+
+    Parameters
+    ----------
+    name
+        Identifier of the network; names generated files.
+    input_size, input_bits
+        The image: `input_size` unsigned pixels of `input_bits` bits. The first layer's drive is
+        computed once from the pixels' bit planes and added at every step (direct coding).
+    steps
+        Time steps T per image.
+    layers
+        At least one; all but the last fire, the last is the readout.
+    """
+
+    name: str
+    input_size: int
+    input_bits: int
+    steps: int
+    layers: tuple[LayerSpec, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        _require(
+            isinstance(self.name, str) and self.name.replace("-", "_").isidentifier(),
+            f"Network name must be an identifier (hyphens allowed), not {self.name!r}",
+        )
+        _require_int("Input size", self.input_size, 1, 65536)
+        _require_int("Input width", self.input_bits, 1, 8)
+        _require_int("Time steps", self.steps, 1, 1024)
+        _require(
+            isinstance(self.layers, tuple) and len(self.layers) > 0,
+            "Network must have at least one layer",
+        )
+        size = self.input_size
+        for layer in self.layers:
+            _require(
+                layer.inputs == size,
+                f"Layer {layer.name} must have {size} inputs to fit what precedes it, "
+                f"not {layer.inputs}",
+            )
+            size = layer.neurons
+        names = [layer.name for layer in self.layers]
+        _require(len(set(names)) == len(names), f"Layer names must be distinct, not {names}")
+        for layer in self.layers[:-1]:
+            _require(
+                layer.neuron is not None,
+                f"Layer {layer.name} must have a neuron: only the last layer is a readout",
+            )
+        _require(
+            self.layers[-1].neuron is None,
+            f"Layer {self.layers[-1].name} must be a readout (no neuron): it is the last",
+        )
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.layers[-1].neurons
+
+    @property
+    def pixel_max(self) -> int:
+        """Largest input pixel."""
+        return 2**self.input_bits - 1
+
+    def coefficient_max(self, layer: int) -> int:
+        """Largest |coefficient| that layer number `layer` receives."""
+        return self.pixel_max if layer == 0 else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "NetworkSpec":
+        """Rebuild and check a specification.
+
+        Raises
+        ------
+        SpecError
+            For unknown or missing fields and for every value the constructors refuse.
+        """
+        try:
+            network = _only_known(cls, data)
+            layers = []
+            for entry in network.get("layers", ()):
+                entry = _only_known(LayerSpec, entry)
+                if entry.get("neuron") is not None:
+                    entry["neuron"] = NeuronSpec(**_only_known(NeuronSpec, entry["neuron"]))
+                layers.append(LayerSpec(**entry))
+            return cls(**{**network, "layers": tuple(layers)})
+        except TypeError as error:
+            raise SpecError(f"Network specification is incomplete: {error}") from None

@@ -1,0 +1,158 @@
+"""The golden model: the contract of docs/arithmetic.md in NumPy, batched, exact.
+
+Each law is one small function of arrays; `GoldenModel` chains them. Nothing here knows how the
+hardware works: it is what the hardware is held against.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.image import LayerImage, NetworkImage
+from hw.spec import NeuronSpec, SternaError
+
+__all__ = ["GoldenModel", "InputError", "Trace", "decay", "drive", "fire", "reset", "saturate"]
+
+Int = npt.NDArray[np.int64]
+
+FLOAT32_EXACT = 2**24
+FLOAT64_EXACT = 2**53
+
+
+class InputError(SternaError, ValueError):
+    """Images that the network cannot take."""
+
+
+def drive(coefficients: npt.NDArray[np.integer], layer: LayerImage) -> Int:
+    """Law 1: `I[n,i] = sum_j c[n,j] * W[i,j] + b[i]`, exact.
+
+    The product runs through floating-point BLAS where that is provably exact: all terms are
+    integers and every partial sum, in whatever order, is at most `accumulator_bound`; below 2^24
+    each is a float32, below 2^53 a float64. (The contract's 32-bit limit is far below 2^53.)
+    """
+    assert layer.accumulator_bound < FLOAT64_EXACT
+    exact = np.float32 if layer.accumulator_bound < FLOAT32_EXACT else np.float64
+    product = coefficients.astype(exact) @ layer.weights.T.astype(exact)
+    return product.astype(np.int64) + layer.bias
+
+
+def decay(u: Int, neuron: NeuronSpec) -> Int:
+    """Law 2: keep u, u / 2^k or u - u / 2^k, the division truncating toward zero."""
+    if neuron.decay == "none":
+        return u
+    part = np.sign(u) * (np.abs(u) >> neuron.decay_shift)
+    return part if neuron.decay == "shift" else u - part
+
+
+def fire(v: Int, neuron: NeuronSpec) -> Int:
+    """Law 3: +1 where v >= theta, -1 where v <= -theta, else 0."""
+    return (v >= neuron.theta).astype(np.int64) - (v <= -neuron.theta)
+
+
+def reset(v: Int, c: Int, neuron: NeuronSpec) -> Int:
+    """Law 4: hard, 0 where a spike fired; soft, v - c*step."""
+    return np.where(c != 0, 0, v) if neuron.reset == "hard" else v - c * neuron.step
+
+
+def saturate(u: Int, neuron: NeuronSpec) -> Int:
+    """Law 5: clamp to +-u_max, the one place where a potential may lose information."""
+    return np.clip(u, -neuron.u_max, neuron.u_max)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that the hardware is compared with, for n images.
+
+    spikes, potentials
+        One array (n, T, neurons) per firing layer: c and the stored u at the end of each step.
+    logits
+        (n, classes).
+    classes
+        (n,), the first maximum of each row of logits.
+    """
+
+    spikes: tuple[npt.NDArray[np.int8], ...]
+    potentials: tuple[npt.NDArray[np.int32], ...]
+    logits: Int
+    classes: Int
+
+
+class GoldenModel:
+    """Runs a network image on images, exactly as the contract says."""
+
+    def __init__(self, image: NetworkImage) -> None:
+        self.image = image
+
+    def check_pixels(self, pixels: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Return pixels as uint8 (n, input_size).
+
+        Raises
+        ------
+        InputError
+            When shape, type or range do not fit the network.
+        """
+        spec = self.image.spec
+        array = np.asarray(pixels)
+        if array.ndim != 2 or array.shape[1] != spec.input_size:
+            raise InputError(
+                f"Images must have shape (n, {spec.input_size}), not {tuple(array.shape)}"
+            )
+        if array.dtype.kind not in "iu":
+            raise InputError(f"Pixels must be integers, not {array.dtype}")
+        if array.size and (int(array.min()) < 0 or int(array.max()) > spec.pixel_max):
+            raise InputError(
+                f"Pixels must lie in 0..{spec.pixel_max}, not reach "
+                f"{int(array.min())}..{int(array.max())}"
+            )
+        return array.astype(np.uint8)
+
+    def _steps(self, pixels: npt.NDArray[np.uint8]) -> Iterator[tuple[list[Int], list[Int], Int]]:
+        """Yield, per time step, the spikes and potentials of each firing layer and the readout's
+        drive."""
+        layers = self.image.layers
+        constant = drive(pixels, layers[0])  # direct coding: the same drive at every step
+        state = [
+            np.full((len(pixels), layer.spec.neurons), layer.spec.neuron.u0, dtype=np.int64)
+            for layer in layers
+            if layer.spec.neuron is not None
+        ]
+        for _ in range(self.image.spec.steps):
+            current, spikes = constant, []
+            for n, layer in enumerate(layers):
+                if n > 0:
+                    current = drive(spikes[-1], layer)
+                neuron = layer.spec.neuron
+                if neuron is None:
+                    break
+                v = decay(state[n], neuron) + current
+                c = fire(v, neuron)
+                state[n] = saturate(reset(v, c, neuron), neuron)
+                spikes.append(c)
+            yield spikes, list(state), current
+
+    def run(self, pixels: npt.ArrayLike) -> Trace:
+        """Run images (n, input_size) and keep everything."""
+        checked = self.check_pixels(pixels)
+        spikes, potentials, logits = [], [], np.zeros((len(checked), self.image.spec.classes), int)
+        for c, u, readout in self._steps(checked):
+            spikes.append(c)
+            potentials.append(u)
+            logits += readout
+        firing = range(len(self.image.layers) - 1)
+        return Trace(
+            tuple(np.stack([c[n] for c in spikes], 1).astype(np.int8) for n in firing),
+            tuple(np.stack([u[n] for u in potentials], 1).astype(np.int32) for n in firing),
+            logits,
+            logits.argmax(axis=1) if len(checked) else np.zeros(0, dtype=np.int64),
+        )
+
+    def classify(self, pixels: npt.ArrayLike, batch: int = 1024) -> Int:
+        """Classes (n,) of images (n, input_size), keeping nothing else."""
+        checked = self.check_pixels(pixels)
+        classes = [np.zeros(0, dtype=np.int64)]
+        for start in range(0, len(checked), batch):
+            steps = self._steps(checked[start : start + batch])
+            classes.append(sum(readout for _, _, readout in steps).argmax(axis=1))  # type: ignore[union-attr]
+        return np.concatenate(classes)

@@ -1,0 +1,1 @@
+"""Learning: data, ternary-spike training, quantisation, export."""
