@@ -1,0 +1,96 @@
+"""From a network image to the layout of its hardware."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from hw.geometry import LayerGeometry
+from hw.image import NetworkImage
+from hw.layer import LayerPlan
+from hw.spec import SternaError
+
+__all__ = ["DEFAULT_LANES", "MAX_CHUNK", "CorePlan", "PlanError", "plan_core"]
+
+DEFAULT_LANES = 128
+MAX_CHUNK = 16
+
+
+class PlanError(SternaError, ValueError):
+    """Hardware that cannot be built for this network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorePlan:
+    """A network image and the layout of each of its layers.
+
+    Parameters
+    ----------
+    image
+        The network.
+    lanes, banks
+        As asked for: neurons per cycle at most, events per cycle at most.
+    geometries
+        One per layer.
+    """
+
+    image: NetworkImage
+    lanes: int
+    banks: int
+    geometries: tuple[LayerGeometry, ...]
+
+    def rom_file(self, layer: int, bank: int) -> str:
+        """Path of a ROM image, relative to the folder of the Verilog."""
+        name = self.image.spec.layers[layer].name
+        return str(PurePosixPath("rom") / f"{layer}_{name}_bank{bank}.hex")
+
+    def layer_plans(self, *, with_files: bool) -> list[LayerPlan]:
+        """The arguments of `hw.core.Core`; with ROM files for Verilog, without for simulation by
+        Amaranth."""
+        plans = []
+        for n, (layer, geometry) in enumerate(zip(self.image.layers, self.geometries, strict=True)):
+            last = n == len(self.geometries) - 1
+            files = tuple(self.rom_file(n, b) for b in range(geometry.banks))
+            plans.append(
+                LayerPlan(
+                    image=layer,
+                    geometry=geometry,
+                    constant_input=n == 0,
+                    out_word=0 if last else self.geometries[n + 1].word,
+                    files=files if with_files else None,
+                )
+            )
+        return plans
+
+
+def plan_core(image: NetworkImage, lanes: int = DEFAULT_LANES, banks: int = 1) -> CorePlan:
+    """Lay out every layer with at most `lanes` neurons and `banks` events per cycle.
+
+    A layer of n neurons runs in `ceil(n / lanes)` groups of equal size. The chunk, coefficients
+    per bank and word, is 16, or the power of two that holds a narrower input.
+
+    Raises
+    ------
+    PlanError
+        When lanes is not in 1..1024, or banks not 1, 2, 4, 8 or 16.
+    """
+    if not 1 <= lanes <= 1024:
+        raise PlanError(f"Lanes must be an integer from 1 to 1024, not {lanes!r}")
+    if banks not in (1, 2, 4, 8, 16):
+        raise PlanError(f"Banks must be 1, 2, 4, 8 or 16, not {banks!r}")
+    geometries = []
+    source_lanes = image.spec.input_size
+    for n, layer in enumerate(image.spec.layers):
+        groups = -(-layer.neurons // lanes)
+        per_bank = -(-source_lanes // banks)
+        geometry = LayerGeometry(
+            inputs=layer.inputs,
+            neurons=layer.neurons,
+            lanes=-(-layer.neurons // groups),
+            banks=banks,
+            chunk=min(MAX_CHUNK, 1 << (per_bank - 1).bit_length()),
+            planes=image.spec.input_bits if n == 0 else 1,
+            signed=n > 0,
+            source_lanes=source_lanes,
+        )
+        geometries.append(geometry)
+        source_lanes = geometry.lanes
+    return CorePlan(image=image, lanes=lanes, banks=banks, geometries=tuple(geometries))

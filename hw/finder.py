@@ -1,0 +1,139 @@
+"""Word finder: which words of a vector have something to say, plane by plane."""
+
+from amaranth.hdl import Array, Cat, Module, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.encoder import one_hot_index
+from hw.stream import Kind
+
+__all__ = ["WordFinder", "visit_layout"]
+
+
+def visit_layout(words: int, planes: int) -> data.StructLayout:
+    """A word to visit: its index, buffer and plane, and what ends with it (`SPIKE`: nothing)."""
+    return data.StructLayout(
+        {
+            "word": unsigned((words - 1).bit_length()),
+            "buffer": unsigned(1),
+            "plane": unsigned((planes - 1).bit_length()),
+            "end": Kind,
+        }
+    )
+
+
+class WordFinder(wiring.Component):
+    """Lists the words to visit of each vector, `replays` times over.
+
+    Keeps one flag per plane and word, for two vectors (buffers 0 and 1 in turn). A plane is
+    scanned lowest word first, a word per cycle, over the flagged words only; a plane without any
+    is one visit all the same, because its end must be told.
+
+    Latency 3: from the cycle in which `last` is written to the first visit offered.
+
+    Parameters
+    ----------
+    words, planes, replays
+        Words per vector, bit planes per coefficient, times each vector is listed.
+
+    Members
+    -------
+    en, last, some : In
+        A word is being written (`en`), the vector's last one (`last`); bit p of `some` is set
+        where a coefficient of the word has bit p. A vector may only be written over one that has
+        been listed: the queue sees to that.
+    o : Out(stream of visit_layout(words, planes))
+    """
+
+    LATENCY = 3
+
+    def __init__(self, *, words: int, planes: int, replays: int) -> None:
+        self._words, self._planes, self._replays = words, planes, replays
+        super().__init__(
+            {
+                "en": In(1),
+                "last": In(1),
+                "some": In(planes),
+                "o": Out(stream.Signature(visit_layout(words, planes))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        top = self._planes - 1
+        flags = [
+            [Signal(self._words, name=f"flags{b}_{p}") for p in range(self._planes)]
+            for b in range(2)
+        ]
+        fresh = [Signal(name=f"fresh{b}") for b in range(2)]  # written, not yet listed
+
+        # Writing: words come in order, so flags are shift registers; word 0 ends in bit 0.
+        target = Signal()
+        with m.If(self.en):
+            m.d.sync += target.eq(target ^ self.last)
+            for b in range(2):
+                with m.If(target == b):
+                    for p, flag in enumerate(flags[b]):
+                        m.d.sync += flag.eq(Cat(flag, self.some[p])[1:])
+                    m.d.sync += fresh[b].eq(self.last)
+
+        # Listing. `pending` has the words still to visit in this plane; the lowest and the rest
+        # come out of one subtraction: a carry chain, not a priority tree.
+        active, buffer = Signal(), Signal()
+        pending = Signal(self._words)
+        plane = Signal(range(self._planes), init=top)
+        replay = Signal(range(self._replays))
+        less_one, rest = Signal(self._words), Signal(self._words)
+        ready, plane_done, last_replay, vector_done = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            ready.eq(~self.o.valid | self.o.ready),
+            less_one.eq(pending - 1),
+            rest.eq(pending & less_one),
+            plane_done.eq(rest == 0),
+            last_replay.eq(replay == self._replays - 1),
+            vector_done.eq(plane_done & (plane == 0) & last_replay),
+        ]
+
+        # Where to go when a plane is done: the plane below, the same vector again, or the other
+        # buffer; and while idle, the buffer that is written next.
+        next_buffer, next_plane = Signal(), Signal(range(self._planes))
+        m.d.comb += [
+            next_buffer.eq(buffer ^ (active & vector_done)),
+            next_plane.eq(plane),
+        ]
+        with m.If(active & (plane == 0)):
+            m.d.comb += next_plane.eq(top)
+        with m.Elif(active):
+            m.d.comb += next_plane.eq(plane - 1)
+        next_flags = Array(Array(planes) for planes in flags)[next_buffer][next_plane]
+
+        with m.If(active & ready & ~plane_done):
+            m.d.sync += pending.eq(rest)
+        with m.Elif(~active | ready):
+            m.d.sync += [pending.eq(next_flags), plane.eq(next_plane), buffer.eq(next_buffer)]
+            with m.If(~active | vector_done):
+                m.d.sync += active.eq(Array(fresh)[next_buffer])
+            with m.If(active & (plane == 0)):
+                m.d.sync += replay.eq(replay + 1)
+            with m.If(active & vector_done):
+                m.d.sync += replay.eq(0)
+                for b in range(2):
+                    with m.If(buffer == b):
+                        m.d.sync += fresh[b].eq(0)
+
+        found = Signal(self._words)  # one-hot; none for an empty plane, which reads word 0
+        m.d.comb += self.o.payload.word.eq(one_hot_index(found))
+        with m.If(ready):
+            m.d.sync += [
+                self.o.valid.eq(active),
+                found.eq(pending & ~less_one),
+                self.o.payload.buffer.eq(buffer),
+                self.o.payload.plane.eq(plane),
+            ]
+            with m.If(~plane_done):
+                m.d.sync += self.o.payload.end.eq(Kind.SPIKE)
+            with m.Elif(plane == 0):
+                m.d.sync += self.o.payload.end.eq(Kind.STEP)
+            with m.Else():
+                m.d.sync += self.o.payload.end.eq(Kind.PLANE)
+        return m

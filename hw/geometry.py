@@ -1,0 +1,86 @@
+"""How a layer is laid out in hardware: lanes, groups, banks, chunks. Pure numbers, all derived.
+
+Neurons are computed `lanes` at a time; a layer of more neurons runs in `groups`. Inputs sit in
+`slots`: the order in which their coefficients arrive, in words of `banks * chunk`. Slot s belongs
+to bank `s % banks` and is row `s // banks` of that bank's weight ROM.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.spec import SpecError
+
+__all__ = ["LayerGeometry"]
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerGeometry:
+    """Shape of one layer in hardware.
+
+    Parameters
+    ----------
+    inputs, neurons
+        Size of the layer.
+    lanes
+        Neurons per cycle, 1 to `neurons`.
+    banks
+        Events per cycle: weight ROMs read at once, each with its own queue. A power of two.
+    chunk
+        Coefficients per bank in a word. A power of two.
+    planes, signed
+        Coefficient format: bits of magnitude, and whether there is a sign.
+    source_lanes
+        The inputs arrive in groups of this many (the lanes of the sending layer), each group
+        padded to whole words. Equal to `inputs` for an image.
+    """
+
+    inputs: int
+    neurons: int
+    lanes: int
+    banks: int
+    chunk: int
+    planes: int
+    signed: bool
+    source_lanes: int
+
+    def __post_init__(self) -> None:
+        for what, value in (("Lanes", self.lanes), ("Source lanes", self.source_lanes)):
+            if not isinstance(value, int) or value < 1:
+                raise SpecError(f"{what} must be a positive integer, not {value!r}")
+        for what, value in (("Banks", self.banks), ("Chunk", self.chunk)):
+            if not isinstance(value, int) or value < 1 or value & (value - 1):
+                raise SpecError(f"{what} must be a power of two, not {value!r}")
+        if self.lanes > self.neurons:
+            raise SpecError(f"Lanes must be at most {self.neurons} neurons, not {self.lanes}")
+
+    @property
+    def groups(self) -> int:
+        """Passes over the inputs needed for all neurons."""
+        return _ceil_div(self.neurons, self.lanes)
+
+    @property
+    def word(self) -> int:
+        """Coefficients per word of the input stream."""
+        return self.banks * self.chunk
+
+    @property
+    def words(self) -> int:
+        """Words per time step (or per image) of the input stream."""
+        return _ceil_div(self.inputs, self.source_lanes) * _ceil_div(self.source_lanes, self.word)
+
+    @property
+    def rows(self) -> int:
+        """Weight rows per bank and group; the ROM of a bank has `groups * rows`."""
+        return self.words * self.chunk
+
+    def slots(self) -> npt.NDArray[np.int64]:
+        """Slot of each input, shape (inputs,)."""
+        i = np.arange(self.inputs)
+        padded = _ceil_div(self.source_lanes, self.word) * self.word
+        return i // self.source_lanes * padded + i % self.source_lanes

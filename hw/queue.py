@@ -1,0 +1,133 @@
+"""Spike queue: holds two vectors of coefficients and plays them as events, silence left out."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.encoder import ChunkEncoder
+from hw.finder import WordFinder, visit_layout
+from hw.stream import Kind, coefficients, event, transfer
+
+__all__ = ["SpikeQueue"]
+
+
+class SpikeQueue(wiring.Component):
+    """Double-buffered vector memory with an event player.
+
+    A vector arrives as `words` words of `chunk` coefficients. It is played plane by plane, the
+    most significant first: a SPIKE event per set bit in slot order, then PLANE, or STEP after the
+    last plane; the whole `replays` times. Words with nothing in a plane cost no cycle.
+
+        word stream -> store -> fetch -> select plane -> ChunkEncoder -> event stream
+                   `-> WordFinder --'
+
+    While one vector plays, the next is loaded. A buffer is free again in the cycle after the
+    hand-shake of its last STEP.
+
+    Cycle law (o always ready): a vector loaded by its last word in cycle L and with k[p] set bits
+    in plane p sends its first event in cycle `max(L + FILL_CYCLES, E + 1)`, E being the cycle of
+    the last STEP before it, and takes `replays * sum over planes of (k[p] + 1)` cycles.
+
+    Parameters
+    ----------
+    words, chunk
+        Words per vector, coefficients per word (a power of two).
+    planes, signed
+        Coefficient format, see `hw.stream.coefficients`.
+    replays
+        How often each vector is played (the receiver's groups).
+
+    Members
+    -------
+    i : In(stream of coefficients(chunk, planes, signed))
+    o : Out(stream of event(words * chunk))
+    """
+
+    FILL_CYCLES = WordFinder.LATENCY + 2 + ChunkEncoder.LATENCY
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, *, words: int, chunk: int, planes: int, signed: bool, replays: int) -> None:
+        self._words, self._chunk = words, chunk
+        self._planes, self._signed, self._replays = planes, signed, replays
+        self._word = coefficients(chunk, planes, signed)
+        super().__init__(
+            {
+                "i": In(stream.Signature(self._word)),
+                "o": Out(stream.Signature(event(words * chunk))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        address_bits = (self._words - 1).bit_length()
+        m.submodules.store = store = Memory(shape=self._word, depth=2 << address_bits, init=[])
+        m.submodules.finder = finder = WordFinder(
+            words=self._words, planes=self._planes, replays=self._replays
+        )
+        m.submodules.encoder = encoder = ChunkEncoder(self._words, self._chunk)
+        write, read = store.write_port(), store.read_port()
+
+        # Load: a word per cycle while the buffer is free.
+        full = [Signal(name=f"full{b}") for b in range(2)]
+        word = Signal(range(self._words))
+        target = Signal()
+        loading, loaded = transfer(self.i), Signal()
+        m.d.comb += [
+            self.i.ready.eq(~Array(full)[target]),
+            loaded.eq(loading & (word == self._words - 1)),
+            write.addr.eq(Cat(word[:address_bits], target)),
+            write.data.eq(self.i.payload),
+            write.en.eq(loading),
+            finder.en.eq(loading),
+            finder.last.eq(loaded),
+            finder.some.eq(
+                Cat(
+                    Cat(element.magnitude[p] for element in self.i.payload).any()
+                    for p in range(self._planes)
+                )
+            ),
+        ]
+        with m.If(loading):
+            m.d.sync += [word.eq(Mux(loaded, 0, word + 1)), target.eq(target ^ loaded)]
+
+        # Fetch: finder -> memory register -> the plane's bits in a register -> encoder.
+        fetched, visit = Signal(), Signal(visit_layout(self._words, self._planes))
+        select, fetch = Signal(), Signal()
+        m.d.comb += [
+            select.eq(~encoder.i.valid | encoder.i.ready),
+            fetch.eq(~fetched | select),
+            finder.o.ready.eq(fetch),
+            read.addr.eq(Cat(finder.o.payload.word, finder.o.payload.buffer)),
+            read.en.eq(fetch),
+        ]
+        with m.If(fetch):
+            m.d.sync += [fetched.eq(finder.o.valid), visit.eq(finder.o.payload)]
+        with m.If(select):
+            m.d.sync += [
+                encoder.i.valid.eq(fetched),
+                encoder.i.payload.word.eq(visit.word),
+                encoder.i.payload.end.eq(visit.end),
+            ]
+            for n, element in enumerate(read.data):
+                bit = element.magnitude.bit_select(visit.plane, 1)
+                m.d.sync += encoder.i.payload.active[n].eq(bit)
+                if self._signed:
+                    m.d.sync += encoder.i.payload.negative[n].eq(element.negative)
+
+        # Release: when the last STEP has been taken, the buffer may be loaded again.
+        wiring.connect(m, encoder.o, wiring.flipped(self.o))
+        played = Signal()
+        replay = Signal(range(self._replays))
+        done = transfer(self.o) & (self.o.payload.kind == Kind.STEP)
+        last = replay == self._replays - 1
+        with m.If(done):
+            m.d.sync += [replay.eq(Mux(last, 0, replay + 1)), played.eq(played ^ last)]
+        for b in range(2):
+            with m.If(loaded & (target == b)):
+                m.d.sync += full[b].eq(1)
+            with m.Elif(done & last & (played == b)):
+                m.d.sync += full[b].eq(0)
+        return m
