@@ -1,0 +1,64 @@
+"""Batches: shuffled, moved by whole pixels, drawn from one seeded generator."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sw.data import Dataset
+
+__all__ = ["Batches", "shift_images"]
+
+
+def shift_images(pixels: Tensor, shifts: Tensor) -> Tensor:
+    """Move square images (n, side^2) by `shifts` (n, 2) pixels down and right; zeros move in."""
+    n, side = len(pixels), round(pixels.shape[1] ** 0.5)
+    margin = int(shifts.abs().max()) if n else 0
+    padded = torch.nn.functional.pad(pixels.view(n, side, side), [margin] * 4)
+    axis = torch.arange(side) + margin
+    rows = axis[None, :] - shifts[:, :1]
+    columns = axis[None, :] - shifts[:, 1:]
+    image = torch.arange(n)[:, None, None]
+    return padded[image, rows[:, :, None], columns[:, None, :]].reshape(n, -1)
+
+
+class Batches:
+    """The training images, the validation images, and the order in which they come.
+
+    Parameters
+    ----------
+    data
+        The training split. `validation` of its images, drawn with the seed, are set aside.
+    batch, max_shift
+        Images per batch; largest move of an image in pixels each way.
+    seed
+        Of the one generator behind the split, the order and the moves.
+    """
+
+    def __init__(
+        self, data: Dataset, *, batch: int, validation: int, max_shift: int, seed: int
+    ) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.batch, self.max_shift = batch, max_shift
+        order = torch.randperm(len(data), generator=self.generator)
+        pixels, labels = torch.from_numpy(data.images)[order], torch.from_numpy(data.labels)[order]
+        self.validation = pixels[:validation], labels[:validation]
+        self.pixels, self.labels = pixels[validation:], labels[validation:]
+
+    def __len__(self) -> int:
+        """Batches per epoch; a last batch that is not full is left out (it differs per epoch)."""
+        return len(self.labels) // self.batch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.labels), generator=self.generator)
+        for n in range(len(self)):
+            chosen = order[n * self.batch : (n + 1) * self.batch]
+            yield self._moved(self.pixels[chosen]), self.labels[chosen]
+
+    def _moved(self, pixels: Tensor) -> Tensor:
+        if not self.max_shift:
+            return pixels
+        reach = (-self.max_shift, self.max_shift + 1)
+        return shift_images(
+            pixels, torch.randint(*reach, (len(pixels), 2), generator=self.generator)
+        )

@@ -1,0 +1,79 @@
+"""Accuracy and activity of a network image, by the golden model. No torch here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.image import NetworkImage
+from hw.spec import SternaError
+from sim.golden import GoldenModel
+from sw.data import Dataset
+
+__all__ = ["Accuracy", "EvaluateError", "accuracy", "check_fits", "input_events"]
+
+
+class EvaluateError(SternaError, ValueError):
+    """A data set that does not fit the network."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Correct answers among n: a share without its n says little."""
+
+    hits: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """hits / n, 0 to 1."""
+        return self.hits / self.n if self.n else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.hits}/{self.n} ({100 * self.share:.2f} %)"
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain JSON data for an image's `meta`."""
+        return {"hits": self.hits, "n": self.n}
+
+
+def check_fits(image: NetworkImage, data: Dataset) -> None:
+    """Refuse a data set whose images the network cannot take.
+
+    Raises
+    ------
+    EvaluateError
+        When size or width of the pixels differ, or a label has no logit.
+    """
+    spec = image.spec
+    for what, needed, given in (
+        ("pixels per image", spec.input_size, data.images.shape[1]),
+        ("bits per pixel", spec.input_bits, data.bits),
+    ):
+        if needed != given:
+            raise EvaluateError(
+                f"Data set {data.name} must have {needed} {what} for network {spec.name}, "
+                f"not {given}"
+            )
+    if len(data) and int(data.labels.max()) >= spec.classes:
+        raise EvaluateError(
+            f"Labels of {data.name} must lie below {spec.classes} for network {spec.name}, "
+            f"not reach {int(data.labels.max())}"
+        )
+
+
+def accuracy(image: NetworkImage, data: Dataset) -> Accuracy:
+    """Correct answers of the golden model on a data set.
+
+    Raises
+    ------
+    EvaluateError
+        When the data set does not fit the network.
+    """
+    check_fits(image, data)
+    answers = GoldenModel(image).classify(data.images)
+    return Accuracy(int((answers == data.labels).sum()), len(data))
+
+
+def input_events(data: Dataset) -> float:
+    """Mean input events per image: the set bits of its pixels, each one row of weights added."""
+    return int(np.bitwise_count(data.images).sum()) / max(1, len(data))

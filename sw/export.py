@@ -1,0 +1,202 @@
+"""Export: from a checkpoint to a network image that was compared before it was let go.
+
+The integer network that was trained and the golden model that the hardware is held against are
+two programs. An image leaves only when both agree on every spike, potential and logit of the
+whole test split.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hw.image import NetworkImage
+from hw.spec import SternaError
+from sim.golden import GoldenModel, Trace
+from sw.checkpoint import Checkpoint
+from sw.data import Dataset, load_dataset
+from sw.evaluate import Accuracy, check_fits, input_events
+from sw.integer import IntegerNetwork
+from sw.train import accuracy_of
+
+__all__ = ["ExportError", "ExportReport", "compare", "export", "report_table"]
+
+BATCH = 1000
+
+
+class ExportError(SternaError):
+    """An integer network that is not what the golden model computes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What an export compared and found.
+
+    Parameters
+    ----------
+    name, digest
+        Of the image.
+    dataset, seed
+        What it was trained on and with.
+    float_accuracy, integer_accuracy
+        On the test split: the float network before folding, and the image's golden model.
+    spike_rates
+        Per firing layer: spikes of either sign per neuron and step, 0 to 1.
+    input_events
+        Mean set bits of an image's pixels.
+    compared
+        Spikes, potentials and logits compared, all equal.
+    """
+
+    name: str
+    digest: str
+    dataset: str
+    seed: int
+    float_accuracy: Accuracy
+    integer_accuracy: Accuracy
+    spike_rates: tuple[float, ...]
+    input_events: float
+    compared: int
+
+
+def export(
+    checkpoint: Checkpoint, folder: str | os.PathLike[str] | None = None
+) -> tuple[NetworkImage, ExportReport]:
+    """Make the network image of a checkpoint and prove it on the test split.
+
+    Parameters
+    ----------
+    checkpoint
+        A trained network.
+    folder
+        Where the data lie (`load_dataset`).
+
+    Raises
+    ------
+    DataError
+        When the test split is not to be had.
+    QuantizeError
+        When the checkpoint's integers make no network image.
+    ExportError
+        When the integer network and the golden model differ anywhere.
+    """
+    recipe = checkpoint.recipe
+    data = load_dataset(recipe.dataset, "test", recipe.pixel_bits, folder)
+    network = checkpoint.integer_network()
+    bare = network.to_image()
+    check_fits(bare, data)
+    hits, compared, rates = compare(network, bare, data)
+    float_hits, n = accuracy_of(
+        checkpoint.float_network(), torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    )
+    report = ExportReport(
+        name=bare.spec.name,
+        digest=bare.digest,
+        dataset=recipe.dataset,
+        seed=checkpoint.seed,
+        float_accuracy=Accuracy(float_hits, n),
+        integer_accuracy=Accuracy(hits, n),
+        spike_rates=rates,
+        input_events=input_events(data),
+        compared=compared,
+    )
+    meta = _meta(checkpoint, report)
+    return NetworkImage(bare.spec, bare.weights, bare.biases, meta), report
+
+
+def compare(
+    network: IntegerNetwork, image: NetworkImage, data: Dataset
+) -> tuple[int, int, tuple[float, ...]]:
+    """Hold the integer network against the golden model on every image of a data set.
+
+    Returns
+    -------
+    hits, compared, spike rates
+        Correct answers of the golden model; values compared; spikes per neuron and step of each
+        firing layer.
+
+    Raises
+    ------
+    ExportError
+        At the first difference, naming it.
+    """
+    golden, hits, compared = GoldenModel(image), 0, 0
+    fired = np.zeros(len(image.layers) - 1)
+    for start in range(0, len(data), BATCH):
+        pixels, labels = data.images[start : start + BATCH], data.labels[start : start + BATCH]
+        trace = golden.run(pixels)
+        compared += _compare_batch(network, image, pixels, trace, start)
+        hits += int((trace.classes == labels).sum())
+        fired += [np.count_nonzero(c) for c in trace.spikes]
+    chances = [len(data) * image.spec.steps * la.spec.neurons for la in image.layers[:-1]]
+    return hits, compared, tuple(float(f) / max(1, c) for f, c in zip(fired, chances, strict=True))
+
+
+@torch.no_grad()
+def _compare_batch(
+    network: IntegerNetwork,
+    image: NetworkImage,
+    pixels: npt.NDArray[np.uint8],
+    trace: Trace,
+    first: int,
+) -> int:
+    activity = network(torch.from_numpy(pixels))
+    pairs: list[tuple[str, str, torch.Tensor, npt.NDArray[Any]]] = []
+    for n, layer in enumerate(image.layers[:-1]):
+        name = layer.spec.name
+        spikes, potentials = activity.spikes[n], activity.potentials[n]
+        pairs.append(("Spikes", name, spikes.transpose(0, 1), trace.spikes[n]))
+        pairs.append(("Potentials", name, potentials.transpose(0, 1), trace.potentials[n]))
+    pairs.append(("Logits", "readout", activity.logits, trace.logits))
+    for what, layer, ours, theirs in pairs:
+        _require_equal(f"{what} of layer {layer}", ours.numpy(), theirs, first)
+    return sum(theirs.size for *_, theirs in pairs)
+
+
+def _require_equal(what: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], first: int) -> None:
+    different = np.argwhere(ours != theirs)
+    if not len(different):
+        return
+    where = tuple(int(i) for i in different[0])
+    step = f", step {where[1]}" if len(where) == 3 else ""
+    raise ExportError(
+        f"{what} must equal the golden model's, but at image {first + where[0]}{step}, "
+        f"neuron {where[-1]} torch has {ours[where]:g} and the golden model {theirs[where]}: "
+        "nothing was exported"
+    )
+
+
+def _meta(checkpoint: Checkpoint, report: ExportReport) -> dict[str, Any]:
+    return {
+        "recipe": checkpoint.recipe.name,
+        "dataset": report.dataset,
+        "seed": checkpoint.seed,
+        "trained": dict(checkpoint.trained),
+        "torch": torch.__version__,
+        "test": {
+            "float": report.float_accuracy.to_dict(),
+            "integer": report.integer_accuracy.to_dict(),
+        },
+        "spike_rates": [round(rate, 4) for rate in report.spike_rates],
+        "input_events": round(report.input_events, 2),
+    }
+
+
+def report_table(report: ExportReport) -> str:
+    """The report as lines of `what  value`, for people."""
+    rates = ", ".join(f"{rate:.3f}" for rate in report.spike_rates)
+    rows = (
+        ("network", f"{report.name} (seed {report.seed})"),
+        ("digest", report.digest),
+        ("test images", f"{report.integer_accuracy.n} of {report.dataset}"),
+        ("float network", str(report.float_accuracy)),
+        ("integer network", str(report.integer_accuracy)),
+        ("compared with golden model", f"{report.compared} values, all equal"),
+        ("spikes per neuron and step", rates or "no firing layer"),
+        ("input events per image", f"{report.input_events:.1f}"),
+    )
+    width = max(len(what) for what, _ in rows)
+    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)

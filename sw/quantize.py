@@ -1,0 +1,121 @@
+"""From a folded network to the integers of the contract: scales, thresholds, widths."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from sw.fold import FoldedLayer, FoldedNetwork
+from sw.integer import IntegerNetwork, QuantizeError, require_finite
+from sw.neuron import LIFParameters
+
+__all__ = ["QuantizeError", "best_scale", "quantize"]
+
+SCALE_CANDIDATES = 200
+
+
+def best_scale(weight: Tensor, w_max: int) -> float:
+    """The step size whose symmetric grid -w_max .. w_max has the least squared error.
+
+    Searched from max|W| / w_max (nothing is clipped) down to a tenth of it: bell-shaped weights are
+    better off with a finer grid and a few clipped outliers.
+    """
+    peak = float(weight.abs().max())
+    fractions = torch.linspace(0.1, 1.0, SCALE_CANDIDATES, dtype=torch.float64)
+    flat = weight.double().flatten()
+    errors = []
+    for scale in fractions * (peak / w_max):
+        error = flat - scale * torch.clamp(torch.round(flat / scale), -w_max, w_max)
+        errors.append(float((error**2).sum()))
+    return float(fractions[int(np.argmin(errors))] * (peak / w_max))
+
+
+def _neuron_spec(
+    name: str, p: LIFParameters, scale: float, potential_bits: int | None
+) -> NeuronSpec:
+    """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
+    if p.theta / scale < 0.5:
+        raise QuantizeError(
+            f"Threshold of layer {name} must be at least half a weight step, "
+            f"not {p.theta / scale:.3g} of one"
+        )
+    theta = max(1, round(p.theta / scale))
+    soft = p.reset == "soft"
+    # Under hard reset |u| < theta: nothing saturates. Soft reset leaves a residue, and two more
+    # bits hold four thresholds of it.
+    default = max(2, signed_bits(theta - 1)) + (2 if soft else 0)
+    return NeuronSpec(
+        theta=theta,
+        decay=p.decay,
+        decay_shift=p.decay_shift,
+        reset=p.reset,
+        step=max(1, round(p.step / scale)) if soft else 0,
+        u0=max(1 - theta, min(theta - 1, round(p.u0 / scale))),
+        potential_bits=default if potential_bits is None else potential_bits,
+    )
+
+
+def _scale(name: str, folded: FoldedLayer, weight_bits: int) -> float:
+    require_finite(name, folded.weight, folded.bias)
+    if not bool(folded.weight.any()):
+        raise QuantizeError(f"Weights of layer {name} must not all be zero")
+    return best_scale(folded.weight, 2 ** (weight_bits - 1) - 1)
+
+
+def quantize(
+    folded: FoldedNetwork,
+    *,
+    name: str,
+    weight_bits: int,
+    pixel_bits: int,
+    potential_bits: int | None = None,
+) -> IntegerNetwork:
+    """Round a folded network to the contract's integers, one scale per layer.
+
+    Parameters
+    ----------
+    name
+        Of the network.
+    weight_bits
+        2 to 8, of every layer. The grid is symmetric, +-(2^(bits-1) - 1).
+    pixel_bits
+        Width of the pixels the network was trained on.
+    potential_bits
+        Width of stored potentials; the default loses nothing under hard reset and keeps four
+        thresholds under soft reset.
+
+    Raises
+    ------
+    QuantizeError
+        One sentence: weights or biases that are NaN or infinite, weights that are all zero, a
+        threshold below half a weight step, a weight width out of range.
+    SpecError
+        For other widths that the contract refuses.
+    """
+    if not isinstance(weight_bits, int) or not 2 <= weight_bits <= 8:
+        raise QuantizeError(f"Weight width must be an integer from 2 to 8, not {weight_bits!r}")
+    layers, scales = [], []
+    for n, layer in enumerate(folded.layers):
+        title = "readout" if layer.neuron is None else f"hidden{n + 1}"
+        scale = _scale(title, layer, weight_bits)
+        scales.append(scale)
+        layers.append(
+            LayerSpec(
+                name=title,
+                inputs=layer.weight.shape[1],
+                neurons=layer.weight.shape[0],
+                weight_bits=weight_bits,
+                neuron=layer.neuron and _neuron_spec(title, layer.neuron, scale, potential_bits),
+            )
+        )
+    spec = NetworkSpec(
+        name=name,
+        input_size=layers[0].inputs,
+        input_bits=pixel_bits,
+        steps=folded.steps,
+        layers=tuple(layers),
+    )
+    network = IntegerNetwork(spec)
+    for integer, layer, scale in zip(network.integer_layers, folded.layers, scales, strict=True):
+        integer.fill(layer, scale)
+    return network

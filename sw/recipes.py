@@ -1,0 +1,156 @@
+"""Recipes: all that decides a trained network, but for the seed."""
+
+from dataclasses import dataclass, field
+
+from hw.spec import SternaError
+from sw.data import NAMES
+from sw.neuron import LIFParameters
+
+__all__ = ["RECIPES", "Phase", "Recipe", "RecipeError", "find_recipe"]
+
+
+class RecipeError(SternaError, ValueError):
+    """A recipe that does not exist or cannot be followed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase of training: AdamW with a cosine learning rate that ends at 0.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training images.
+    rate
+        Learning rate at the start. In the integer phase weights are counted in grid steps, so a
+        rate of 0.01 moves a weight by at most about a hundredth of a step per batch.
+    weight_decay
+        AdamW's; not applied to batch-norm, biases and amplitudes.
+    """
+
+    epochs: int
+    rate: float
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.epochs, int) or self.epochs < 1:
+            raise RecipeError(f"Epochs must be a positive integer, not {self.epochs!r}")
+        if not 0 < self.rate < float("inf"):
+            raise RecipeError(f"Learning rate must be positive, not {self.rate!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A network and how it is trained.
+
+    Parameters
+    ----------
+    name
+        Name of the recipe and of the network it makes.
+    dataset, side
+        Data set and the side of its square images in pixels.
+    hidden
+        Neurons of each hidden layer.
+    classes, steps, weight_bits, pixel_bits
+        The rest of the network: readout size, T, and the widths in bits.
+    neuron
+        The float neuron.
+    train_amplitude
+        Train one spike amplitude per hidden layer (*Ternary Spike*, eqs 13-14).
+    float_phase, integer_phase
+        Training with batch-norm, then quantisation-aware after folding.
+    batch
+        Images per update.
+    validation
+        Training images set aside, never trained on, for the accuracy shown per epoch.
+    max_shift
+        Augmentation: each image is moved by up to this many pixels each way.
+    spike_penalty
+        Loss per unit of mean |drive| / theta: fewer spikes, which are clock cycles in the hardware.
+    smoothing
+        Label smoothing.
+    """
+
+    name: str
+    dataset: str
+    side: int
+    hidden: tuple[int, ...]
+    classes: int = 10
+    steps: int = 4
+    weight_bits: int = 4
+    pixel_bits: int = 4
+    neuron: LIFParameters = field(default_factory=LIFParameters)
+    train_amplitude: bool = True
+    float_phase: Phase
+    integer_phase: Phase
+    batch: int
+    validation: int
+    max_shift: int = 0
+    spike_penalty: float = 0.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.dataset not in NAMES:
+            raise RecipeError(f"Data set must be one of {NAMES}, not {self.dataset!r}")
+        for what, value, low in (
+            ("Batch", self.batch, 2),  # batch-norm has no variance of one image
+            ("Validation images", self.validation, 1),
+            ("Shift", self.max_shift, 0),
+        ):
+            if not isinstance(value, int) or value < low:
+                raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Input size, hidden neurons, classes."""
+        return (self.side**2, *self.hidden, self.classes)
+
+    @property
+    def pixel_max(self) -> int:
+        """Largest pixel."""
+        return 2**self.pixel_bits - 1
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="digits-dense",
+            dataset="digits",
+            side=8,
+            hidden=(128,),
+            float_phase=Phase(epochs=60, rate=1e-2, weight_decay=1e-2),
+            integer_phase=Phase(epochs=60, rate=1e-2),
+            batch=64,
+            validation=143,
+            spike_penalty=0.3,
+            smoothing=0.05,
+        ),
+        Recipe(
+            name="mnist-dense",
+            dataset="mnist",
+            side=28,
+            hidden=(128,),
+            float_phase=Phase(epochs=40, rate=5e-3, weight_decay=1e-2),
+            integer_phase=Phase(epochs=40, rate=1e-2),
+            batch=256,
+            validation=5000,
+            max_shift=1,
+            spike_penalty=0.3,
+        ),
+    )
+}
+"""The networks that ship in models/, by name."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises
+    ------
+    RecipeError
+        When there is none.
+    """
+    if name not in RECIPES:
+        raise RecipeError(f"Recipe must be one of {tuple(RECIPES)}, not {name!r}")
+    return RECIPES[name]

@@ -1,0 +1,200 @@
+"""Training by recipe: float with batch-norm, fold, quantise, then on the integers themselves.
+
+Everything is drawn from the seed and runs on one thread, because a sum split over more threads is
+added in another order: the same seed on the same machine gives the same network image. The test
+split is never loaded here.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from hw.spec import SternaError
+from sw.augment import Batches
+from sw.checkpoint import Checkpoint, float_network
+from sw.data import load_dataset
+from sw.fold import fold
+from sw.model import Activity, spike_rate, time_mean_loss
+from sw.quantize import quantize
+from sw.recipes import Phase, Recipe
+
+__all__ = ["Progress", "TrainError", "accuracy_of", "train"]
+
+Progress = Callable[[str], None]
+
+EVALUATION_BATCH = 2048
+
+
+class TrainError(SternaError):
+    """Training that cannot go on."""
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """One thread and a seeded global generator, both given back afterwards."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def train(
+    recipe: Recipe,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 1,
+    float_epochs: int | None = None,
+    integer_epochs: int | None = None,
+    progress: Progress = _to_stderr,
+) -> Checkpoint:
+    """Follow a recipe.
+
+    Parameters
+    ----------
+    recipe
+        What to train.
+    folder
+        Where the data lie (`load_dataset`).
+    seed
+        0 to 2^32 - 1.
+    float_epochs, integer_epochs
+        In place of the recipe's.
+    progress
+        Receives one line per epoch: epoch, loss, validation accuracy, spike rate, seconds.
+
+    Raises
+    ------
+    DataError
+        When the data are not to be had.
+    TrainError
+        When the loss is no longer finite.
+    """
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise TrainError(f"Seed must be an integer from 0 to 2^32 - 1, not {seed!r}")
+    float_phase = replace(recipe.float_phase, epochs=float_epochs or recipe.float_phase.epochs)
+    integer_phase = replace(
+        recipe.integer_phase, epochs=integer_epochs or recipe.integer_phase.epochs
+    )
+    data = load_dataset(recipe.dataset, "train", recipe.pixel_bits, folder)
+    started = time.monotonic()
+    with _reproducible(seed):
+        batches = Batches(
+            data,
+            batch=recipe.batch,
+            validation=recipe.validation,
+            max_shift=recipe.max_shift,
+            seed=seed,
+        )
+        learned = float_network(recipe)
+        history = {"float": _run_phase(learned, recipe, float_phase, batches, 1.0, progress)}
+        integer = quantize(
+            fold(learned.eval()),
+            name=recipe.name,
+            weight_bits=recipe.weight_bits,
+            pixel_bits=recipe.pixel_bits,
+        )
+        scale = integer.logit_scale
+        history["integer"] = _run_phase(integer, recipe, integer_phase, batches, scale, progress)
+    progress(f"{recipe.name} trained in {time.monotonic() - started:.1f} s")
+    return Checkpoint(
+        recipe=recipe,
+        seed=seed,
+        trained=history,
+        float_state=learned.state_dict(),
+        spec=integer.spec,
+        integer_state=integer.state_dict(),
+    )
+
+
+def _run_phase(
+    network: nn.Module,
+    recipe: Recipe,
+    phase: Phase,
+    batches: Batches,
+    logit_scale: float,
+    progress: Progress,
+) -> dict[str, float | int]:
+    """Train for one phase; returns the figures of its last epoch."""
+    kind = "float" if logit_scale == 1.0 else "integer"
+    optimizer = _optimizer(network, phase)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, phase.epochs * len(batches))
+    figures: dict[str, float | int] = {}
+    for epoch in range(1, phase.epochs + 1):
+        started = time.monotonic()
+        loss, rate = _epoch(network, recipe, batches, optimizer, schedule, logit_scale)
+        hits, n = accuracy_of(network, *batches.validation)
+        seconds = time.monotonic() - started
+        progress(
+            f"{recipe.name} {kind} epoch {epoch}/{phase.epochs}: loss {loss:.4f}, "
+            f"validation {hits}/{n} ({100 * hits / n:.2f} %), spike rate {rate:.3f}, "
+            f"{seconds:.1f} s"
+        )
+        figures = {"epochs": epoch, "loss": round(loss, 4), "validation_hits": hits,
+                   "validation_n": n, "spike_rate": round(rate, 4)}  # fmt: skip
+    return figures
+
+
+def _optimizer(network: nn.Module, phase: Phase) -> torch.optim.Optimizer:
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": phase.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=phase.rate,
+    )
+
+
+def _epoch(
+    network: nn.Module,
+    recipe: Recipe,
+    batches: Batches,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    logit_scale: float,
+) -> tuple[float, float]:
+    """One pass over the training images; mean loss and mean spike rate."""
+    network.train()
+    losses, rates = torch.zeros(()), torch.zeros(())
+    for pixels, labels in batches:
+        activity: Activity = network(pixels)
+        logits = activity.logits * logit_scale
+        loss = time_mean_loss(logits, labels, recipe.steps, recipe.smoothing)
+        optimizer.zero_grad()
+        (loss + recipe.spike_penalty * activity.excitation).backward()
+        optimizer.step()
+        schedule.step()
+        losses += loss.detach()
+        rates += spike_rate(activity.spikes).detach()
+    if not bool(torch.isfinite(losses)):
+        raise TrainError(f"Training of {recipe.name} diverged: its loss is no longer finite")
+    return float(losses) / len(batches), float(rates) / len(batches)
+
+
+@torch.no_grad()
+def accuracy_of(
+    network: Callable[[Tensor], Activity], pixels: Tensor, labels: Tensor
+) -> tuple[int, int]:
+    """Correct answers of a torch network on pixels (n, size), and n; first maximum wins."""
+    if isinstance(network, nn.Module):
+        network.eval()
+    hits = 0
+    for start in range(0, len(labels), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        hits += int((network(pixels[part]).logits.argmax(dim=1) == labels[part]).sum())
+    return hits, len(labels)
