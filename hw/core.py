@@ -33,9 +33,9 @@ class Core(wiring.Component):
     i : In(stream of coefficients(word, input_bits, signed=False))
         An image is `words` words; pixel p sits in word p // word, element p % word; pad with 0.
     o : Out(stream of result_layout(classes, logit_bits))
-    trace : Out, with taps
+    tap_trace : Out, with taps
         What happens in this cycle; `trace_fields` names its bits.
-    spikes{n}, potentials{n} : Out, with taps
+    tap_spikes{n}, tap_potentials{n} : Out, with taps
         In a cycle with `lif{n}` in the trace: a group's spikes and the potentials it stores.
     """
 
@@ -52,11 +52,11 @@ class Core(wiring.Component):
         self.trace_fields: list[TraceField] = []
         if taps:
             self.trace_fields = self._trace_layout()
-            members["trace"] = Out(sum(width for _, width in self.trace_fields))
+            members["tap_trace"] = Out(sum(width for _, width in self.trace_fields))
             for n, layer in enumerate(self._layers):
                 if layer.lif is not None:
-                    members[f"spikes{n}"] = Out(layer.lif.o.payload.shape().size)
-                    members[f"potentials{n}"] = Out(layer.lif.tap_potentials.shape().size)
+                    members[f"tap_spikes{n}"] = Out(layer.lif.o.payload.shape().size)
+                    members[f"tap_potentials{n}"] = Out(layer.lif.tap_potentials.shape().size)
         super().__init__(members)
 
     def _trace_layout(self) -> list[TraceField]:
@@ -89,7 +89,7 @@ class Core(wiring.Component):
             if layer.lif is not None:
                 trace.append(layer.lif.tap_fire)
                 m.d.comb += [
-                    getattr(self, f"spikes{n}").eq(layer.lif.o.payload),
-                    getattr(self, f"potentials{n}").eq(layer.lif.tap_potentials),
+                    getattr(self, f"tap_spikes{n}").eq(layer.lif.o.payload),
+                    getattr(self, f"tap_potentials{n}").eq(layer.lif.tap_potentials),
                 ]
-        m.d.comb += self.trace.eq(Cat(trace))
+        m.d.comb += self.tap_trace.eq(Cat(trace))

@@ -25,9 +25,9 @@ def result_layout(classes: int, logit_bits: int) -> data.StructLayout:
 class Readout(wiring.Component):
     """The layer that does not fire (law 6): logit = sum over steps of the drive.
 
-    Cycle law: a drive word is taken every second cycle; after the last step, word g's logits are
-    offered one per cycle from `LATENCY` cycles after it was taken; the next word is taken
-    `RECOVERY` cycles after its last logit, at the earliest.
+    Cycle law: drive words are taken `INTERVAL` cycles apart. A word of the last step sends its
+    logits, one per cycle, from `LATENCY` cycles after it was taken; the next word is then taken
+    `RECOVERY` cycles after the last of them.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class Readout(wiring.Component):
     """
 
     LATENCY = 2
-    RECOVERY = 2
     INTERVAL = 2
+    RECOVERY = 1
 
     i: stream.Interface
     o: stream.Interface

@@ -12,6 +12,11 @@ module sterna_rom #(
 );
     (* ram_style = "block" *)
     reg [WIDTH-1:0] rows [0:DEPTH-1];
-    initial $readmemh(FILE, rows);
+    // Guarded, because a tool may look at the module before it knows the file.
+    generate
+        if (FILE != "") begin : contents
+            initial $readmemh(FILE, rows);
+        end
+    endgenerate
     always @(posedge clk) data <= rows[addr];
 endmodule

@@ -1,0 +1,79 @@
+"""The hardware of a network as files: Verilog, ROM images, and a manifest that says what is what."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+
+from gen.plan import CorePlan
+from gen.rom import rom_images
+from hw.core import Core
+from hw.image import write_atomically
+
+__all__ = ["TOP", "generate", "manifest"]
+
+TOP = "sterna_core"
+
+
+def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
+    """What a program needs to know to drive the core: digest, layout, ports of the trace."""
+    spec = plan.image.spec
+    return {
+        "network": spec.name,
+        "digest": plan.image.digest,
+        "top": TOP,
+        "taps": taps,
+        "lanes": plan.lanes,
+        "banks": plan.banks,
+        "input_size": spec.input_size,
+        "input_bits": spec.input_bits,
+        "word": plan.geometries[0].word,
+        "words": plan.geometries[0].words,
+        "steps": spec.steps,
+        "classes": spec.classes,
+        "layers": [
+            {
+                "name": layer.spec.name,
+                **asdict(geometry),
+                "groups": geometry.groups,
+                "rows": geometry.rows,
+                "weight_bits": layer.spec.weight_bits,
+                "accumulator_bits": layer.accumulator_bits,
+                "drive_bits": layer.drive_bits,
+                "potential_bits": layer.spec.neuron and layer.spec.neuron.potential_bits,
+                "rom": [plan.rom_file(n, b) for b in range(geometry.banks)],
+            }
+            for n, (layer, geometry) in enumerate(
+                zip(plan.image.layers, plan.geometries, strict=True)
+            )
+        ],
+        "trace": core.trace_fields,
+    }
+
+
+def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, Any]:
+    """Write `sterna_core.v`, `sterna_rom.v`, `rom/*.hex`, then `core.json`; return the manifest.
+
+    Equal plans give equal bytes. Everything is made before the first file is written.
+
+    Parameters
+    ----------
+    plan
+        Network and layout.
+    folder
+        Where to; made if need be.
+    taps
+        Add the ports of the simulated variant (see `hw.core.Core`).
+    """
+    core = Core(plan.layer_plans(with_files=True), taps=taps)
+    facts = manifest(plan, core, taps=taps)
+    head = f"// {plan.image.spec.name}, network {plan.image.digest}, made by Sterna.\n"
+    text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
+    files = {f"{TOP}.v": head + text, **rom_images(plan)}
+    files["sterna_rom.v"] = (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
+    for name, content in files.items():
+        write_atomically(folder / name, content.encode())
+    write_atomically(folder / "core.json", (json.dumps(facts, indent=1) + "\n").encode())
+    return facts
