@@ -16,6 +16,9 @@ from sw.neuron import LIFParameters, TernaryLIF
 
 __all__ = ["Activity", "DenseNetwork", "Drive", "propagate", "spike_rate", "time_mean_loss"]
 
+MARGIN = (0.5, 1.5)
+"""Drives, in thresholds, that a penalty on the excitation acts on."""
+
 Drive = Callable[[Tensor], Tensor]
 """Maps what a layer receives, (..., inputs), to its drive (..., neurons)."""
 
@@ -28,8 +31,10 @@ class Activity(NamedTuple):
     logits
         (n, classes): the readout's drive added up over the T steps.
     excitation
-        Scalar: mean |drive| / theta, averaged over the firing layers. Lowering it lowers the spike
-        rate, which has no gradient of its own: a neuron that fires is outside its surrogate window.
+        Scalar: mean |drive| / theta, averaged over the firing layers. Each |drive| / theta counts
+        as at least 0.5 and at most 1.5, so that its gradient moves only drives near the threshold:
+        lowering it silences the marginal spikes and leaves the decided ones. (The spike rate has
+        no gradient of its own: a neuron that fires is outside its surrogate window.)
     """
 
     spikes: tuple[Tensor, ...]
@@ -56,7 +61,8 @@ def propagate(
     spikes, potentials, excitation = [], [], torch.zeros((), dtype=pixels.dtype)
     drive, constant = drives[0](pixels), True
     for neuron, following in zip(neurons, drives[1:], strict=True):
-        excitation = excitation + drive.abs().mean() / neuron.constants.theta / len(neurons)
+        relative = drive.abs() / neuron.constants.theta
+        excitation = excitation + relative.clamp(*MARGIN).mean() / len(neurons)
         c, u = neuron.over_time(drive, steps if constant else None)
         drive, constant = following(neuron.amplitude * c), False
         spikes.append(c)

@@ -66,7 +66,7 @@ class Recipe:
     max_shift
         Augmentation: each image is moved by up to this many pixels each way.
     spike_penalty
-        Loss per unit of mean |drive| / theta: fewer spikes, which are clock cycles in the hardware.
+        Loss per unit of `Activity.excitation`: spikes are clock cycles in the hardware.
     smoothing
         Label smoothing.
     """

@@ -1,0 +1,196 @@
+"""Export: proven equal or refused; and what ships is what it says of itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hw.image import NetworkImage
+from sim.golden import GoldenModel
+from sw.checkpoint import Checkpoint
+from sw.data import DataError, Dataset, load_dataset
+from sw.evaluate import Accuracy, EvaluateError, accuracy, check_fits, input_events
+from sw.export import ExportError, compare, export, report_table
+from sw.fold import fold
+from sw.integer import IntegerNetwork
+from sw.quantize import quantize
+from sw.train import accuracy_of
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+@pytest.fixture
+def tiny_network(lived_network) -> IntegerNetwork:
+    return quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
+
+
+def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
+    image, report = export(digits_checkpoint)
+    test = load_dataset("digits", "test", 4)
+    trace = GoldenModel(image).run(test.images)
+    assert report.digest == image.digest
+    assert report.integer_accuracy == Accuracy(int((trace.classes == test.labels).sum()), 364)
+    assert report.integer_accuracy == accuracy(image, test)
+    network = digits_checkpoint.float_network()
+    labels = torch.from_numpy(test.labels)
+    assert report.float_accuracy == Accuracy(
+        *accuracy_of(network, torch.from_numpy(test.images), labels)
+    )
+    assert report.spike_rates == (float(np.mean(trace.spikes[0] != 0)),)
+    assert report.compared == trace.spikes[0].size + trace.potentials[0].size + trace.logits.size
+    bits = np.unpackbits(test.images).sum() / 364
+    assert report.input_events == bits
+
+
+def test_meta_says_where_the_image_comes_from(
+    digits_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    image, report = export(digits_checkpoint)
+    meta = NetworkImage.load(image.save(tmp_path / "digits.npz")).meta
+    assert (meta["recipe"], meta["dataset"], meta["seed"]) == ("digits-dense", "digits", 5)
+    assert meta["test"] == {
+        "float": {"hits": report.float_accuracy.hits, "n": 364},
+        "integer": {"hits": report.integer_accuracy.hits, "n": 364},
+    }
+    assert meta["trained"]["float"]["epochs"] == meta["trained"]["integer"]["epochs"] == 3
+
+
+def test_report_table(digits_checkpoint: Checkpoint) -> None:
+    _, report = export(digits_checkpoint)
+    report = replace(
+        report, digest="d1", float_accuracy=Accuracy(3, 4), integer_accuracy=Accuracy(1, 3),
+        spike_rates=(0.25,), input_events=80.62, compared=99,
+    )  # fmt: skip
+    assert report_table(report).splitlines() == [
+        "network                     digits-dense (seed 5)",
+        "digest                      d1",
+        "test images                 3 of digits",
+        "float network               3/4 (75.00 %)",
+        "integer network             1/3 (33.33 %)",
+        "compared with golden model  99 values, all equal",
+        "spikes per neuron and step  0.250",
+        "input events per image      80.6",
+    ]
+
+
+def test_whole_comparison_passes(tiny_network, tiny_data: Dataset) -> None:
+    hits, compared, rates = compare(tiny_network, tiny_network.to_image(), tiny_data)
+    assert compared == 50 * (2 * 4 * (9 + 7) + 4)
+    assert 0 <= hits <= 50
+    assert len(rates) == 2
+
+
+def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
+    image = tiny_network.to_image()
+    weight = tiny_network.integer_layers[0].weight.data
+    weight[4] = -weight[4]
+    with pytest.raises(ExportError) as error:
+        compare(tiny_network, image, tiny_data)
+    sentence = str(error.value)
+    assert sentence.startswith(
+        "Spikes of layer hidden1 must equal the golden model's, but at image "
+    )
+    assert "neuron 4 torch has " in sentence
+    assert sentence.endswith(": nothing was exported")
+
+
+def test_a_changed_bias_is_seen_in_the_potentials(tiny_network, tiny_data: Dataset) -> None:
+    """One unit of bias moves hardly a spike: potentials and logits must be compared as well."""
+    image = tiny_network.to_image()
+    layer = tiny_network.integer_layers[0]
+    layer.bias.data += 1 / layer.coefficient_max
+    quiet = replace(tiny_data, images=np.zeros_like(tiny_data.images))
+    with pytest.raises(ExportError, match=r"^Potentials of layer hidden1 must equal"):
+        compare(tiny_network, image, quiet)
+
+
+def test_a_changed_readout_is_seen_in_the_logits(tiny_network, tiny_data: Dataset) -> None:
+    image = tiny_network.to_image()
+    network = tiny_network
+    network.integer_layers[2].bias.data[3] += 1
+    golden = GoldenModel(image).run(tiny_data.images[:1]).logits[0, 3]
+    with pytest.raises(ExportError) as error:
+        compare(network, image, tiny_data)
+    assert str(error.value) == (
+        "Logits of layer readout must equal the golden model's, but at image 0, neuron 3 torch "
+        f"has {golden + 4} and the golden model {golden}: nothing was exported"
+    )
+
+
+@pytest.mark.parametrize("field", ["theta", "decay_shift", "reset"])
+def test_another_neuron_is_refused(tiny_network, tiny_data: Dataset, field: str) -> None:
+    """A torch neuron that rounds, leaks or resets otherwise may not pass for the golden one."""
+    constants = tiny_network.neurons[0].constants
+    change = {"theta": constants.theta + 1, "decay_shift": 1, "reset": "soft"}[field]
+    tiny_network.neurons[0].constants = replace(constants, **{field: change})
+    with pytest.raises(ExportError):
+        compare(tiny_network, tiny_network.to_image(), tiny_data)
+
+
+def test_export_itself_refuses(
+    digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A golden model that floors its decay instead of truncating stops the export."""
+    monkeypatch.setattr("sim.golden.decay", lambda u, neuron: u >> neuron.decay_shift)
+    with pytest.raises(ExportError):
+        export(digits_checkpoint)
+
+
+# Evaluation
+
+
+def test_accuracy_counts_the_golden_models_hits(tiny_network, tiny_data: Dataset) -> None:
+    image = tiny_network.to_image()
+    answers = GoldenModel(image).run(tiny_data.images).classes
+    wrong = (answers + 1) % 4
+    wrong[:20] = answers[:20]
+    assert accuracy(image, replace(tiny_data, labels=wrong)) == Accuracy(20, 50)
+    assert str(Accuracy(20, 50)) == "20/50 (40.00 %)"
+    assert Accuracy(20, 50).to_dict() == {"hits": 20, "n": 50}
+
+
+def test_input_events_are_set_bits() -> None:
+    images = np.array([[0, 1, 15], [8, 3, 7]], dtype=np.uint8)
+    data = Dataset(name="x", split="test", bits=4, images=images, labels=np.zeros(2, np.int64))
+    assert input_events(data) == (0 + 1 + 4 + 1 + 2 + 3) / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            {"images": np.zeros((50, 11), np.uint8)},
+            "Data set tiny must have 12 pixels per image for network tiny, not 11",
+        ),
+        ({"bits": 5}, "Data set tiny must have 4 bits per pixel for network tiny, not 5"),
+        (
+            {"labels": np.full(50, 4)},
+            "Labels of tiny must lie below 4 for network tiny, not reach 4",
+        ),
+    ],
+)
+def test_data_that_do_not_fit(tiny_network, tiny_data, change, complaint: str) -> None:
+    with pytest.raises(EvaluateError) as error:
+        check_fits(tiny_network.to_image(), replace(tiny_data, **change))
+    assert str(error.value) == complaint
+
+
+# What ships
+
+
+@pytest.mark.parametrize(("name", "floor"), [("digits-dense", 0.96), ("mnist-dense", 0.975)])
+def test_shipped_image_has_the_accuracy_it_claims(
+    name: str, floor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sw.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
+    image = NetworkImage.load(MODELS / f"{name}.npz")
+    claimed = Accuracy(**image.meta["test"]["integer"])
+    assert claimed.share >= floor
+    try:
+        data = load_dataset(image.meta["dataset"], "test", image.spec.input_bits)
+    except DataError as error:
+        pytest.skip(str(error))
+    assert accuracy(image, data) == claimed
+    assert round(input_events(data), 2) == image.meta["input_events"]

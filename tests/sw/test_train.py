@@ -1,0 +1,240 @@
+"""Training: it learns, it repeats itself, it never sees the test split, it fails in a sentence."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sw.augment import Batches, shift_images
+from sw.checkpoint import Checkpoint, CheckpointError
+from sw.data import load_dataset
+from sw.evaluate import accuracy
+from sw.fold import fold
+from sw.quantize import quantize
+from sw.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe
+from sw.train import TrainError, accuracy_of, train
+
+DIGITS = find_recipe("digits-dense")
+
+
+def quick(seed: int) -> Checkpoint:
+    return train(DIGITS, seed=seed, float_epochs=1, integer_epochs=1, progress=lambda line: None)
+
+
+# Learning
+
+
+def test_three_epochs_learn_digits(digits_checkpoint: Checkpoint) -> None:
+    image = digits_checkpoint.integer_network().to_image()
+    assert accuracy(image, load_dataset("digits", "test", 4)).share > 0.92
+
+
+def test_training_on_the_integers_repairs_two_bit_weights() -> None:
+    """Rounding to {-1, 0, 1} costs accuracy that training on the integers brings back."""
+    recipe = replace(DIGITS, weight_bits=2)
+    checkpoint = train(recipe, seed=2, float_epochs=8, integer_epochs=8, progress=lambda line: None)
+    rounded = quantize(
+        fold(checkpoint.float_network()), name="rounded", weight_bits=2, pixel_bits=4
+    )
+    data = load_dataset("digits", "train", 4)
+    pixels, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    before, n = accuracy_of(rounded, pixels, labels)
+    after, _ = accuracy_of(checkpoint.integer_network(), pixels, labels)
+    assert n - after < 0.8 * (n - before)
+
+
+def test_same_seed_same_image_whatever_the_threads() -> None:
+    first = quick(3)
+    torch.set_num_threads(2)
+    torch.manual_seed(99)  # the caller's generator must not matter
+    second = quick(3)
+    assert torch.get_num_threads() == 2
+    assert first.integer_network().to_image().digest == second.integer_network().to_image().digest
+    assert quick(4).integer_network().to_image().digest != (
+        first.integer_network().to_image().digest
+    )
+
+
+def test_the_callers_generator_is_left_alone() -> None:
+    torch.manual_seed(12)
+    expected = torch.rand(3)
+    torch.manual_seed(12)
+    quick(3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_test_split_is_never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = []
+
+    def spy(name, split, *rest):
+        splits.append(split)
+        return load_dataset(name, split, *rest)
+
+    monkeypatch.setattr("sw.train.load_dataset", spy)
+    quick(1)
+    assert splits == ["train"]
+
+
+def test_one_line_per_epoch() -> None:
+    lines: list[str] = []
+    train(DIGITS, seed=1, float_epochs=2, integer_epochs=1, progress=lines.append)
+    starts = ["float epoch 1/2", "float epoch 2/2", "integer epoch 1/1", "trained in"]
+    assert [line.startswith(f"digits-dense {s}") for line, s in zip(lines, starts, strict=True)]
+    for line in lines[:3]:
+        assert all(word in line for word in ("loss", "validation", "spike rate", " s"))
+
+
+def test_divergence_is_one_sentence() -> None:
+    recipe = replace(DIGITS, float_phase=Phase(epochs=2, rate=1e30))
+    with pytest.raises(TrainError) as error:
+        train(recipe, seed=1, progress=lambda line: None)
+    assert str(error.value) == ("Training of digits-dense diverged: its loss is no longer finite")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5])
+def test_seed_out_of_range(seed) -> None:
+    with pytest.raises(TrainError) as error:
+        train(DIGITS, seed=seed)
+    assert str(error.value) == f"Seed must be an integer from 0 to 2^32 - 1, not {seed}"
+
+
+# Batches
+
+
+def test_shift_images_is_a_move_with_zeros() -> None:
+    image = torch.arange(1, 10, dtype=torch.uint8)[None].repeat(3, 1)
+    moved = shift_images(image, torch.tensor([[0, 0], [1, 0], [-1, 2]]))
+    assert moved[0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert moved[1].tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6]
+    assert moved[2].tolist() == [0, 0, 4, 0, 0, 7, 0, 0, 0]
+
+
+def test_batches_hold_each_training_image_once_and_no_validation_image() -> None:
+    data = load_dataset("digits", "train", 4)
+    batches = Batches(data, batch=43, validation=100, max_shift=0, seed=1)  # 1333 = 31 * 43
+    seen = np.concatenate([pixels.numpy() for pixels, _ in batches])
+    aside = batches.validation[0].numpy()
+    assert len(seen) == 1333
+    everything = np.concatenate([seen, aside])
+    assert sorted(everything.tolist()) == sorted(data.images.tolist())
+    again = np.concatenate([pixels.numpy() for pixels, _ in batches])
+    assert not np.array_equal(again, seen)
+
+
+# Recipes
+
+
+def test_recipes_are_what_ships() -> None:
+    assert {name: recipe.sizes for name, recipe in RECIPES.items()} == {
+        "digits-dense": (64, 128, 10),
+        "mnist-dense": (784, 128, 10),
+    }
+    for recipe in RECIPES.values():
+        assert (recipe.steps, recipe.weight_bits, recipe.pixel_bits) == (4, 4, 4)
+        assert (recipe.neuron.decay, recipe.neuron.decay_shift) == ("shift", 2)
+        assert (recipe.neuron.reset, recipe.train_amplitude) == ("hard", True)
+
+
+def test_unknown_recipe() -> None:
+    with pytest.raises(RecipeError) as error:
+        find_recipe("cifar")
+    assert str(error.value) == (
+        "Recipe must be one of ('digits-dense', 'mnist-dense'), not 'cifar'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"batch": 1}, "Batch must be an integer of at least 2, not 1"),
+        ({"validation": 0}, "Validation images must be an integer of at least 1, not 0"),
+        ({"max_shift": -1}, "Shift must be an integer of at least 0, not -1"),
+        (
+            {"dataset": "svhn"},
+            "Data set must be one of ('digits', 'mnist', 'fashion-mnist'), not 'svhn'",
+        ),
+    ],
+)
+def test_impossible_recipes(fields, complaint: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        replace(DIGITS, **fields)
+    assert str(error.value) == complaint
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"epochs": 0, "rate": 0.1}, "Epochs must be a positive integer, not 0"),
+        ({"epochs": 1, "rate": 0.0}, "Learning rate must be positive, not 0.0"),
+    ],
+)
+def test_impossible_phases(fields, complaint: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        Phase(**fields)
+    assert str(error.value) == complaint
+
+
+# Checkpoints
+
+
+def test_checkpoint_round_trip(digits_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = digits_checkpoint.save(tmp_path / "run" / "digits.pt")
+    loaded = Checkpoint.load(path)
+    assert [p.name for p in path.parent.iterdir()] == ["digits.pt"]
+    assert (loaded.recipe, loaded.seed, loaded.spec) == (DIGITS, 5, digits_checkpoint.spec)
+    assert loaded.trained == digits_checkpoint.trained
+    digests = {c.integer_network().to_image().digest for c in (loaded, digits_checkpoint)}
+    assert len(digests) == 1
+    x = torch.randint(0, 16, (20, 64))
+    with torch.no_grad():
+        ours, theirs = loaded.float_network()(x), digits_checkpoint.float_network()(x)
+    assert torch.equal(ours.logits, theirs.logits)
+
+
+def break_file(path: Path, how: str, good: Checkpoint) -> None:
+    if how == "cut":
+        path.write_bytes(good.save(path).read_bytes()[:-500])
+    elif how == "text":
+        path.write_text("not a checkpoint")
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "folder":
+        path.mkdir()
+    elif how == "other":
+        torch.save({"weights": torch.ones(3)}, path)
+    elif how == "code":
+        torch.save({"format": Recipe}, path)
+    elif how == "lacks":
+        good.save(path)
+        content = torch.load(path, weights_only=True)
+        del content["seed"]
+        torch.save(content, path)
+    elif how == "misfit":
+        state = {k: v[:1] if v.ndim else v for k, v in good.integer_state.items()}
+        replace(good, integer_state=state).save(path)
+
+
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [
+        ("missing", "does not exist"),
+        ("folder", "is not a readable file"),
+        ("cut", "is truncated or not a checkpoint"),
+        ("text", "is truncated or not a checkpoint"),
+        ("empty", "is truncated or not a checkpoint"),
+        ("code", "is truncated or not a checkpoint"),
+        ("other", "is not a Sterna checkpoint"),
+        ("lacks", "lacks 'seed'"),
+        ("misfit", "is inconsistent: its states do not fit its networks"),
+    ],
+)
+def test_broken_checkpoint(
+    how: str, complaint: str, digits_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.pt"
+    break_file(path, how, digits_checkpoint)
+    with pytest.raises(CheckpointError) as error:
+        Checkpoint.load(path)
+    assert str(error.value) == f"Checkpoint {path} {complaint}"
