@@ -102,6 +102,9 @@ class DenseNetwork(nn.Module):
         Whether each hidden layer's spike amplitude is trained or stays 1.
     """
 
+    logit_scale = 1.0
+    """What one unit of a logit is worth; integer networks have a smaller unit."""
+
     def __init__(
         self,
         sizes: Sequence[int],

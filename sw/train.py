@@ -20,7 +20,8 @@ from sw.augment import Batches
 from sw.checkpoint import Checkpoint, float_network
 from sw.data import load_dataset
 from sw.fold import fold
-from sw.model import Activity, spike_rate, time_mean_loss
+from sw.integer import IntegerNetwork
+from sw.model import Activity, DenseNetwork, spike_rate, time_mean_loss
 from sw.quantize import quantize
 from sw.recipes import Phase, Recipe
 
@@ -80,16 +81,22 @@ def train(
     ------
     DataError
         When the data are not to be had.
+    RecipeError
+        For a number of epochs that is not positive.
     TrainError
-        When the loss is no longer finite.
+        When there are too few images, or the loss is no longer finite.
     """
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise TrainError(f"Seed must be an integer from 0 to 2^32 - 1, not {seed!r}")
-    float_phase = replace(recipe.float_phase, epochs=float_epochs or recipe.float_phase.epochs)
-    integer_phase = replace(
-        recipe.integer_phase, epochs=integer_epochs or recipe.integer_phase.epochs
-    )
+    float_phase = _phase(recipe.float_phase, float_epochs)
+    integer_phase = _phase(recipe.integer_phase, integer_epochs)
     data = load_dataset(recipe.dataset, "train", recipe.pixel_bits, folder)
+    least = recipe.validation + recipe.batch
+    if len(data) < least:
+        raise TrainError(
+            f"Data set {data.name} must hold at least {least} training images for "
+            f"{recipe.name}, not {len(data)}"
+        )
     started = time.monotonic()
     with _reproducible(seed):
         batches = Batches(
@@ -100,15 +107,14 @@ def train(
             seed=seed,
         )
         learned = float_network(recipe)
-        history = {"float": _run_phase(learned, recipe, float_phase, batches, 1.0, progress)}
+        history = {"float": _run_phase(learned, recipe, float_phase, batches, progress)}
         integer = quantize(
             fold(learned.eval()),
             name=recipe.name,
             weight_bits=recipe.weight_bits,
             pixel_bits=recipe.pixel_bits,
         )
-        scale = integer.logit_scale
-        history["integer"] = _run_phase(integer, recipe, integer_phase, batches, scale, progress)
+        history["integer"] = _run_phase(integer, recipe, integer_phase, batches, progress)
     progress(f"{recipe.name} trained in {time.monotonic() - started:.1f} s")
     return Checkpoint(
         recipe=recipe,
@@ -120,22 +126,25 @@ def train(
     )
 
 
+def _phase(phase: Phase, epochs: int | None) -> Phase:
+    return phase if epochs is None else replace(phase, epochs=epochs)
+
+
 def _run_phase(
-    network: nn.Module,
+    network: DenseNetwork | IntegerNetwork,
     recipe: Recipe,
     phase: Phase,
     batches: Batches,
-    logit_scale: float,
     progress: Progress,
 ) -> dict[str, float | int]:
     """Train for one phase; returns the figures of its last epoch."""
-    kind = "float" if logit_scale == 1.0 else "integer"
+    kind = "integer" if isinstance(network, IntegerNetwork) else "float"
     optimizer = _optimizer(network, phase)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, phase.epochs * len(batches))
     figures: dict[str, float | int] = {}
     for epoch in range(1, phase.epochs + 1):
         started = time.monotonic()
-        loss, rate = _epoch(network, recipe, batches, optimizer, schedule, logit_scale)
+        loss, rate = _epoch(network, recipe, batches, optimizer, schedule)
         hits, n = accuracy_of(network, *batches.validation)
         seconds = time.monotonic() - started
         progress(
@@ -161,19 +170,18 @@ def _optimizer(network: nn.Module, phase: Phase) -> torch.optim.Optimizer:
 
 
 def _epoch(
-    network: nn.Module,
+    network: DenseNetwork | IntegerNetwork,
     recipe: Recipe,
     batches: Batches,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    logit_scale: float,
 ) -> tuple[float, float]:
     """One pass over the training images; mean loss and mean spike rate."""
     network.train()
     losses, rates = torch.zeros(()), torch.zeros(())
     for pixels, labels in batches:
-        activity: Activity = network(pixels)
-        logits = activity.logits * logit_scale
+        activity = network(pixels)
+        logits = activity.logits * network.logit_scale
         loss = time_mean_loss(logits, labels, recipe.steps, recipe.smoothing)
         optimizer.zero_grad()
         (loss + recipe.spike_penalty * activity.excitation).backward()

@@ -17,6 +17,7 @@ from sw.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe
 from sw.train import TrainError, accuracy_of, train
 
 DIGITS = find_recipe("digits-dense")
+LEAST = find_recipe("mnist-dense").validation + find_recipe("mnist-dense").batch
 
 
 def quick(seed: int) -> Checkpoint:
@@ -98,6 +99,20 @@ def test_seed_out_of_range(seed) -> None:
     with pytest.raises(TrainError) as error:
         train(DIGITS, seed=seed)
     assert str(error.value) == f"Seed must be an integer from 0 to 2^32 - 1, not {seed}"
+
+
+def test_no_epochs_is_refused() -> None:
+    with pytest.raises(RecipeError) as error:
+        train(DIGITS, float_epochs=0)
+    assert str(error.value) == "Epochs must be a positive integer, not 0"
+
+
+def test_too_few_images(idx_folder: Path) -> None:
+    with pytest.raises(TrainError) as error:
+        train(find_recipe("mnist-dense"), idx_folder)
+    assert str(error.value) == (
+        f"Data set mnist must hold at least {LEAST} training images for mnist-dense, not 20"
+    )
 
 
 # Batches
