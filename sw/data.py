@@ -151,12 +151,16 @@ def _locate(name: str, file: str, folder: str | os.PathLike[str] | None) -> Path
 
 
 def _places(name: str, folder: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """Folders in which the files may lie. A folder that was named is the only one looked in:
-    quietly using other data than the user pointed at would be worse than a refusal."""
-    if folder is not None:
-        yield from (Path(folder), Path(folder) / name)
-        return
-    if shared := os.environ.get("STERNA_DATA"):
-        # The parent's own files come second here: a folder for several data sets is the rule.
-        yield from (Path(shared) / name, Path(shared))
-    yield cache_folder(name)
+    """Folders in which the files may lie, the one named after the data set first.
+
+    A folder that was given is the only one looked in: quietly using other data than the user
+    pointed at would be worse than a refusal. So would reading one data set as another, which have
+    the same file names: a folder named after another data set is passed over.
+    """
+    shared = os.environ.get("STERNA_DATA") if folder is None else folder
+    if shared:
+        yield Path(shared) / name
+        if Path(shared).name not in NAMES or Path(shared).name == name:
+            yield Path(shared)
+    if folder is None:
+        yield cache_folder(name)

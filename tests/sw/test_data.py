@@ -178,6 +178,13 @@ def test_a_named_folder_is_the_only_one_looked_in(
     )
 
 
+def test_one_data_set_is_never_read_as_another(idx_folder: Path) -> None:
+    mnist = idx_folder.rename(idx_folder.with_name("mnist"))
+    assert len(load_dataset("mnist", "test", 4, mnist)) == 10
+    with pytest.raises(DataError):
+        load_dataset("fashion-mnist", "test", 4, mnist)
+
+
 def test_nowhere_to_be_had(no_network: Path) -> None:
     with pytest.raises(DataError) as error:
         load_dataset("fashion-mnist", "test", 4)
