@@ -131,12 +131,12 @@ RECIPES = {
             dataset="mnist",
             side=28,
             hidden=(128,),
-            float_phase=Phase(epochs=40, rate=5e-3, weight_decay=1e-2),
-            integer_phase=Phase(epochs=40, rate=1e-2),
+            float_phase=Phase(epochs=50, rate=5e-3, weight_decay=2e-2),
+            integer_phase=Phase(epochs=60, rate=1e-2),
             batch=256,
             validation=5000,
             max_shift=1,
-            spike_penalty=0.3,
+            spike_penalty=0.1,
         ),
     )
 }
