@@ -54,7 +54,7 @@ def propagate(
     Parameters
     ----------
     pixels
-        (n, size), in pixel units 0 .. pixel_max.
+        (n, size), in whatever unit the first drive expects.
     drives, neurons
         One drive per layer, one neuron per layer but the last.
     """
