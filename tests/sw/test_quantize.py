@@ -93,7 +93,9 @@ def test_weights_on_a_grid_keep_their_grid() -> None:
     assert image.weights[0].tolist() == [[-7, 3, 0], [1, 2, 7]]
 
 
-@pytest.mark.parametrize(("theta", "expected"), [(1.0, 4), (0.2, 1), (0.125, 1), (25.0, 100)])
+@pytest.mark.parametrize(
+    ("theta", "expected"), [(1.0, 4), (0.45, 2), (0.2, 1), (0.125, 1), (25.0, 100)]
+)
 def test_threshold_is_counted_in_weight_steps(theta: float, expected: int) -> None:
     weight = torch.tensor([[7.0, -7.0]] * 2, dtype=torch.float64) * 0.25
     network = quantize(one_layer(weight, theta), name="th", weight_bits=4, pixel_bits=4)
@@ -107,10 +109,10 @@ def test_rounding_and_clipping_of_masters(lived_network) -> None:
     network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
     layer = network.integer_layers[0]
     layer.weight.data[0, :4] = torch.tensor([9.0, -9.0, 1.4, -1.6])
-    layer.bias.data[0] = 1.5
+    layer.bias.data[:2] = torch.tensor([1.5, 1.51])
     image = network.to_image()
     assert image.weights[0][0, :4].tolist() == [7, -7, 1, -2]
-    assert image.biases[0][0] == 22  # 1.5 white pixels of 15, ties to even
+    assert image.biases[0][:2].tolist() == [22, 23]  # white pixels of 15, ties to even
 
 
 @pytest.mark.parametrize(

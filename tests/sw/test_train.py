@@ -14,14 +14,14 @@ from sw.evaluate import accuracy
 from sw.fold import fold
 from sw.quantize import quantize
 from sw.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe
-from sw.train import TrainError, accuracy_of, train
+from sw.train import Progress, TrainError, accuracy_of, train
 
 DIGITS = find_recipe("digits-dense")
 LEAST = find_recipe("mnist-dense").validation + find_recipe("mnist-dense").batch
 
 
-def quick(seed: int) -> Checkpoint:
-    return train(DIGITS, seed=seed, float_epochs=1, integer_epochs=1, progress=lambda line: None)
+def quick(seed: int, progress: Progress = lambda line: None) -> Checkpoint:
+    return train(DIGITS, seed=seed, float_epochs=1, integer_epochs=1, progress=progress)
 
 
 # Learning
@@ -50,7 +50,9 @@ def test_same_seed_same_image_whatever_the_threads() -> None:
     first = quick(3)
     torch.set_num_threads(2)
     torch.manual_seed(99)  # the caller's generator must not matter
-    second = quick(3)
+    threads: set[int] = set()
+    second = quick(3, lambda line: threads.add(torch.get_num_threads()))
+    assert 1 in threads  # while it trains
     assert torch.get_num_threads() == 2
     assert first.integer_network().to_image().digest == second.integer_network().to_image().digest
     assert quick(4).integer_network().to_image().digest != (
