@@ -52,7 +52,7 @@ class _LayerTimes:
     last_word: int = NEVER  # a word of the input stream was taken
     step: int = NEVER  # the last STEP of a vector was taken
     drive: int = NEVER  # the accumulator's output was taken
-    spikes: int = NEVER  # LIF array: its spikes were taken
+    lif_free: int = NEVER  # LIF array: can look at a drive from this cycle on
     readout_free: int = NEVER  # readout: can take a drive from this cycle on
     sent_last: list[int] = field(default_factory=list)  # hold: when each word was last sent
     hold_free: int = NEVER  # hold: can offer from this cycle on
@@ -70,7 +70,7 @@ class CycleLaw:
     def __init__(self, plan: CorePlan) -> None:
         self._geometries = plan.geometries
         self._steps = plan.image.spec.steps
-        self._latency = [Accumulator.latency(g.banks) for g in plan.geometries]
+        self._latency = [Accumulator.latency(g) for g in plan.geometries]
         self._times = [_LayerTimes(sent_last=[NEVER] * g.groups) for g in plan.geometries]
 
     def predict(self, costs: Sequence[Int]) -> Int:
@@ -155,13 +155,15 @@ class CycleLaw:
                 t.readout_free = last + Readout.RECOVERY
             return taken, last
 
-        taken = max(valid, t.spikes + LifArray.RECOVERY)
+        looked_at = max(valid, t.lif_free)
         receiver, shape = self._times[n + 1], self._geometries[n + 1]
         beats = -(-g.lanes // shape.word)
-        word = max(taken + LifArray.LATENCY, receiver.last_word + 1)
+        word = max(looked_at + LifArray.LATENCY, receiver.last_word + 1)
         if group == 0:
             word = max(word, receiver.released[0] + 1)
-        t.spikes = receiver.last_word = word + beats - 1
+        sent = receiver.last_word = word + beats - 1
+        t.lif_free = sent + LifArray.recovery(g)
+        taken = sent + len(g.slices)
         if group < g.groups - 1:
             return taken, NEVER
         return taken, self._play_spikes(n + 1, receiver.last_word, step, costs)

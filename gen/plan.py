@@ -37,10 +37,10 @@ class CorePlan:
     banks: int
     geometries: tuple[LayerGeometry, ...]
 
-    def rom_file(self, layer: int, bank: int) -> str:
-        """Path of a ROM image, relative to the folder of the Verilog."""
+    def rom_file(self, layer: int, bank: int, part: int) -> str:
+        """Path of a ROM image (slice `part` of a bank), relative to the folder of the Verilog."""
         name = self.image.spec.layers[layer].name
-        return str(PurePosixPath("rom") / f"{layer}_{name}_bank{bank}.hex")
+        return str(PurePosixPath("rom") / f"{layer}_{name}_bank{bank}_slice{part}.hex")
 
     def layer_plans(self, *, with_files: bool) -> list[LayerPlan]:
         """The arguments of `hw.core.Core`; with ROM files for Verilog, without for simulation by
@@ -48,7 +48,10 @@ class CorePlan:
         plans = []
         for n, (layer, geometry) in enumerate(zip(self.image.layers, self.geometries, strict=True)):
             last = n == len(self.geometries) - 1
-            files = tuple(self.rom_file(n, b) for b in range(geometry.banks))
+            files = tuple(
+                tuple(self.rom_file(n, b, part) for part in range(len(geometry.slices)))
+                for b in range(geometry.banks)
+            )
             plans.append(
                 LayerPlan(
                     image=layer,

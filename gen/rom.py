@@ -20,15 +20,17 @@ def rom_images(plan: CorePlan) -> dict[str, str]:
     files = {}
     for n, (layer, geometry) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
         bits = layer.spec.weight_bits
-        digits = -(-geometry.lanes * bits // 4)
-        for b, rows in enumerate(pack_rows(layer.weights, geometry, bits)):
-            head = (
-                f"// {plan.image.spec.name} layer {n} ({layer.spec.name}) bank {b}: "
-                f"{len(rows)} rows of {geometry.lanes} x {bits} bit, "
-                f"network {plan.image.digest[:16]}\n"
-            )
-            lines = "".join(f"{row:0{digits}x}\n" for row in rows)
-            files[plan.rom_file(n, b)] = head + lines
+        for b, bank in enumerate(pack_rows(layer.weights, geometry, bits)):
+            for part, rows in enumerate(bank):
+                lanes = geometry.slices[part]
+                digits = -(-len(lanes) * bits // 4)
+                head = (
+                    f"// {plan.image.spec.name} layer {n} ({layer.spec.name}), bank {b}, "
+                    f"lanes {lanes.start}..{lanes.stop - 1}: {len(rows)} rows of "
+                    f"{len(lanes)} x {bits} bit; network {plan.image.digest[:16]}\n"
+                )
+                lines = "".join(f"{row:0{digits}x}\n" for row in rows)
+                files[plan.rom_file(n, b, part)] = head + lines
     return files
 
 
@@ -42,20 +44,23 @@ def read_rom_images(plan: CorePlan, files: Mapping[str, str]) -> list[npt.NDArra
     """
     layers = []
     for n, (layer, g) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
-        banks = []
-        for b in range(g.banks):
-            name = plan.rom_file(n, b)
-            if name not in files:
-                raise PlanError(f"ROM image {name} is missing")
-            lines = [line.partition("//")[0].strip() for line in files[name].splitlines()]
-            try:
-                rows = [int(line, 16) for line in lines if line]
-            except ValueError:
-                raise PlanError(f"ROM image {name} must hold hexadecimal rows only") from None
-            if len(rows) != g.groups * g.rows:
-                raise PlanError(
-                    f"ROM image {name} must have {g.groups * g.rows} rows, not {len(rows)}"
-                )
-            banks.append(rows)
+        banks = [
+            [_rows(files, plan.rom_file(n, b, part), g.groups * g.rows)
+             for part in range(len(g.slices))]
+            for b in range(g.banks)
+        ]  # fmt: skip
         layers.append(unpack_rows(banks, g, layer.spec.weight_bits))
     return layers
+
+
+def _rows(files: Mapping[str, str], name: str, count: int) -> list[int]:
+    if name not in files:
+        raise PlanError(f"ROM image {name} is missing")
+    lines = [line.partition("//")[0].strip() for line in files[name].splitlines()]
+    try:
+        rows = [int(line, 16) for line in lines if line]
+    except ValueError:
+        raise PlanError(f"ROM image {name} must hold hexadecimal rows only") from None
+    if len(rows) != count:
+        raise PlanError(f"ROM image {name} must have {count} rows, not {len(rows)}")
+    return rows

@@ -43,7 +43,10 @@ def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
                 "accumulator_bits": layer.accumulator_bits,
                 "drive_bits": layer.drive_bits,
                 "potential_bits": layer.spec.neuron and layer.spec.neuron.potential_bits,
-                "rom": [plan.rom_file(n, b) for b in range(geometry.banks)],
+                "rom": [
+                    [plan.rom_file(n, b, part) for part in range(len(geometry.slices))]
+                    for b in range(geometry.banks)
+                ],
             }
             for n, (layer, geometry) in enumerate(
                 zip(plan.image.layers, plan.geometries, strict=True)

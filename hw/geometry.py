@@ -1,6 +1,7 @@
 """How a layer is laid out in hardware: lanes, groups, banks, chunks. Pure numbers, all derived.
 
-Neurons are computed `lanes` at a time; a layer of more neurons runs in `groups`. Inputs sit in
+Neurons are computed `lanes` at a time; a layer of more neurons runs in `groups`. Lanes are built
+in `slices`, each with its own control registers and weight ROM per bank. Inputs sit in
 `slots`: the order in which their coefficients arrive, in words of `banks * chunk`. Slot s belongs
 to bank `s % banks` and is row `s // banks` of that bank's weight ROM.
 """
@@ -12,7 +13,11 @@ import numpy.typing as npt
 
 from hw.spec import SpecError
 
-__all__ = ["LayerGeometry"]
+__all__ = ["SLICE_LANES", "LayerGeometry"]
+
+SLICE_LANES = 16
+"""Lanes that share control registers and a weight ROM. Control reaches one slice a cycle after the
+one before it, so no net of the core spans more lanes than this, however many there are."""
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -63,6 +68,12 @@ class LayerGeometry:
     def groups(self) -> int:
         """Passes over the inputs needed for all neurons."""
         return _ceil_div(self.neurons, self.lanes)
+
+    @property
+    def slices(self) -> list[range]:
+        """The lanes of each slice: `SLICE_LANES` each, the last perhaps fewer."""
+        starts = range(0, self.lanes, SLICE_LANES)
+        return [range(k, min(k + SLICE_LANES, self.lanes)) for k in starts]
 
     @property
     def word(self) -> int:

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.accumulator import Accumulator, AccumulatorContents
+from hw.accumulator import Accumulator
 from hw.geometry import LayerGeometry
 from hw.hold import DriveHold
 from hw.image import LayerImage
@@ -15,6 +15,7 @@ from hw.queue import SpikeQueue
 from hw.readout import Readout
 from hw.rom import pack_rows
 from hw.serializer import Serializer
+from hw.slice import SliceContents
 from hw.spec import signed_bits
 from hw.stream import coefficients, event
 
@@ -34,27 +35,35 @@ class LayerPlan:
     out_word
         Coefficients per output word (the receiver's `geometry.word`); 0 for a readout.
     files
-        Per bank, the `$readmemh` file for the emitted Verilog; None to simulate by Amaranth.
+        Per bank and slice, the `$readmemh` file of the emitted Verilog; None to simulate by
+        Amaranth.
     """
 
     image: LayerImage
     geometry: LayerGeometry
     constant_input: bool
     out_word: int
-    files: tuple[str, ...] | None = None
+    files: tuple[tuple[str, ...], ...] | None = None
 
-    def contents(self) -> AccumulatorContents:
-        """ROM rows and biases, laid out."""
+    def slices(self) -> list[SliceContents]:
+        """ROM rows and biases, laid out for each slice of lanes."""
         g, layer = self.geometry, self.image
-        biases = layer.bias.tolist() + [0] * (g.groups * g.lanes - g.neurons)
-        return AccumulatorContents(
-            weight_bits=layer.spec.weight_bits,
-            accumulator_bits=layer.accumulator_bits,
-            drive_bits=layer.drive_bits,
-            rows=pack_rows(layer.weights, g, layer.spec.weight_bits),
-            biases=[biases[n * g.lanes : (n + 1) * g.lanes] for n in range(g.groups)],
-            files=self.files,
-        )
+        banks = pack_rows(layer.weights, g, layer.spec.weight_bits)
+        bias = layer.bias.tolist() + [0] * (g.groups * g.lanes - g.neurons)
+        return [
+            SliceContents(
+                weight_bits=layer.spec.weight_bits,
+                accumulator_bits=layer.accumulator_bits,
+                drive_bits=layer.drive_bits,
+                rows=[bank[n] for bank in banks],
+                biases=[
+                    bias[group * g.lanes + lanes.start : group * g.lanes + lanes.stop]
+                    for group in range(g.groups)
+                ],
+                files=[bank[n] for bank in self.files] if self.files else None,
+            )
+            for n, lanes in enumerate(g.slices)
+        ]
 
 
 class DenseLayer(wiring.Component):
@@ -91,14 +100,14 @@ class DenseLayer(wiring.Component):
             )
             for _ in range(g.banks)
         ]
-        self._accumulator = Accumulator(g, plan.contents())
+        self._accumulator = Accumulator(g, plan.slices())
         self.events = self._accumulator.i
         self.event_layout = event(g.rows)
         self.lif = None
         if neuron is not None:
             self.lif = LifArray(
-                neuron, lanes=g.lanes, groups=g.groups, steps=steps,
-                drive_bits=layer.drive_bits, membrane_bound=layer.membrane_bound,
+                neuron, g, steps=steps, drive_bits=layer.drive_bits,
+                membrane_bound=layer.membrane_bound,
             )  # fmt: skip
             self._serializer = Serializer(coefficients(g.lanes, 1, True), plan.out_word)
             out = self._serializer.o.signature

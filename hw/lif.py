@@ -1,14 +1,15 @@
 """LIF array: `lanes` ternary neurons at a time, from drive to spike."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.geometry import LayerGeometry
 from hw.spec import NeuronSpec, signed_bits
 from hw.stream import coefficients, drives, transfer
 
-__all__ = ["LifArray", "decay", "fire", "reset", "saturate"]
+__all__ = ["LifArray", "LifSlice", "decay", "fire", "reset", "saturate"]
 
 # The laws of docs/arithmetic.md as expressions; sim/golden.py has the same names.
 
@@ -51,26 +52,129 @@ def saturate(u: Value, neuron: NeuronSpec) -> Value:
     return Mux(u > top, Const(top), Mux(u < -top, Const(-top), u))
 
 
-class LifArray(wiring.Component):
-    """Sweeps the groups of a layer, one word of drives at a time, through the neuron's laws.
+class LifSlice(wiring.Component):
+    """The neurons of one slice of lanes: registers in a row, without enables but for the store.
 
-        SETTLE   d = decay(u)       u0 at the first step of an image
-        ADD      v = d + I          takes the drive
-        FIRE     c = fire(v)
-        RESET    r = reset(v, c)
-        SEND     u = saturate(r)    offers the spikes, stores the potentials
+        stored u -> d = decay(u) -> v = d + I -> c = fire(v) -> r = reset(v, c) -> u = saturate(r)
 
-    The state of an image needs no clearing: its first step ignores what is stored.
-
-    Cycle law: `o` is valid `LATENCY` cycles after a drive is taken; the next drive is taken
-    `RECOVERY` cycles after the spikes were, at the earliest.
+    As long as drive, group and store do not move, each register settles a cycle after the one
+    before it; `LifArray` knows when.
 
     Parameters
     ----------
     neuron
         The neuron all lanes share.
-    lanes, groups, steps
-        Neurons per word, words per time step, time steps per image.
+    lanes, groups
+        Neurons side by side; how many of them in turn.
+    drive_bits, membrane_bound
+        Width of a drive; largest |v|.
+
+    Members
+    -------
+    drive : In(drives(lanes, drive_bits))
+    group, first : In
+        Whose potentials to use, and whether they count (not in an image's first step).
+    store, store_group : In
+        Store the new potentials as this group's.
+    spikes : Out(coefficients(lanes, 1, signed=True))
+    potentials : Out
+        What `store` stores.
+    """
+
+    def __init__(
+        self, neuron: NeuronSpec, *, lanes: int, groups: int, drive_bits: int, membrane_bound: int
+    ) -> None:
+        self._neuron, self._lanes, self._groups = neuron, lanes, groups
+        self._v_bits = signed_bits(membrane_bound)
+        self._r_bits = signed_bits(max(membrane_bound, neuron.step))
+        if neuron.reset == "hard":
+            self._r_bits = neuron.potential_bits
+        super().__init__(
+            {
+                "drive": In(drives(lanes, drive_bits)),
+                "group": In(range(groups)),
+                "first": In(1),
+                "store": In(1),
+                "store_group": In(range(groups)),
+                "spikes": Out(coefficients(lanes, 1, signed=True)),
+                "potentials": Out(data.ArrayLayout(signed(neuron.potential_bits), lanes)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        neuron = self._neuron
+        stored = self._stored(m)
+        d0 = Const(decay_constant(neuron.u0, neuron))
+
+        def register(shape, name: str) -> Signal:
+            return Signal(shape, name=name, reset_less=True)
+
+        for k in range(self._lanes):
+            d = register(signed(neuron.potential_bits), f"d{k}")
+            v = register(signed(self._v_bits), f"v{k}")
+            spike, negative = register(1, f"spike{k}"), register(1, f"negative{k}")
+            r = register(signed(self._r_bits), f"r{k}")
+            m.d.sync += [
+                d.eq(Mux(self.first, d0, decay(stored[k], neuron))),
+                v.eq(d + self.drive[k]),
+                Cat(spike, negative).eq(Cat(fire(v, neuron))),
+                r.eq(reset(v, spike, negative, neuron)),
+            ]
+            m.d.comb += [
+                self.spikes[k].magnitude.eq(spike),
+                self.spikes[k].negative.eq(negative),
+                self.potentials[k].eq(saturate(r, neuron)),
+            ]
+        return m
+
+    def _stored(self, m: Module):
+        """The potentials of `group`: a register, or a memory with a register's timing."""
+        if self._groups == 1:
+            stored = Signal(self.potentials.shape(), reset_less=True)
+            with m.If(self.store):
+                m.d.sync += stored.eq(self.potentials)
+            return stored
+        m.submodules.store = store = Memory(
+            shape=self.potentials.shape(), depth=self._groups, init=[]
+        )
+        write, read = store.write_port(), store.read_port()
+        m.d.comb += [
+            write.addr.eq(self.store_group),
+            write.data.eq(self.potentials),
+            write.en.eq(self.store),
+            read.addr.eq(self.group),
+        ]
+        return read.data
+
+
+class LifArray(wiring.Component):
+    """Sweeps the groups of a layer, one word of drives at a time, through the neuron's laws.
+
+    The drive stays where it is offered until the new potentials are stored, so the slices need no
+    copy of it. The order to store passes from slice to slice, a cycle each.
+
+        IDLE     v = d + I          waits for a drive
+        FIRE     c = fire(v)
+        RESET    r = reset(v, c)
+        SEND                        offers the spikes
+        STORE    u = saturate(r)    one slice a cycle; takes the drive in the last
+        SETTLE   d = decay(u)
+
+    The state of an image needs no clearing: its first step ignores what is stored.
+
+    Cycle law, S slices: spikes are offered `LATENCY` cycles after a drive is offered; the drive is
+    taken S cycles after the spikes were, and the next one is looked at `recovery` cycles after
+    they were.
+
+    Parameters
+    ----------
+    neuron
+        The neuron all lanes share.
+    geometry
+        Lanes, groups, slices.
+    steps
+        Time steps per image.
     drive_bits, membrane_bound
         Width of a drive; largest |v|.
 
@@ -82,102 +186,107 @@ class LifArray(wiring.Component):
     Attributes
     ----------
     tap_fire, tap_potentials
-        Not ports: in the cycle where spikes leave (`tap_fire`), the potentials stored. A parent
-        that does not look at them has no logic for them.
+        Not ports: in the cycle where spikes leave (`tap_fire`), the potentials that will be
+        stored. A parent that does not look at them has no logic for them.
     """
 
     LATENCY = 3
-    RECOVERY = 2
 
     i: stream.Interface
     o: stream.Interface
 
     def __init__(
-        self, neuron: NeuronSpec, *, lanes: int, groups: int, steps: int, drive_bits: int,
+        self, neuron: NeuronSpec, geometry: LayerGeometry, *, steps: int, drive_bits: int,
         membrane_bound: int,
     ) -> None:  # fmt: skip
-        self._neuron, self._lanes, self._groups, self._steps = neuron, lanes, groups, steps
-        self._v_bits = signed_bits(membrane_bound)
-        self._r_bits = signed_bits(max(membrane_bound, neuron.step))
-        if neuron.reset == "hard":
-            self._r_bits = neuron.potential_bits
-        self._potentials = data.ArrayLayout(signed(neuron.potential_bits), lanes)
+        self._geometry, self._steps = geometry, steps
+        self._slices = [
+            LifSlice(
+                neuron, lanes=len(lanes), groups=geometry.groups, drive_bits=drive_bits,
+                membrane_bound=membrane_bound,
+            )
+            for lanes in geometry.slices
+        ]  # fmt: skip
         self.tap_fire = Signal()
-        self.tap_potentials = Signal(self._potentials)
+        self.tap_potentials = Signal(
+            data.ArrayLayout(signed(neuron.potential_bits), geometry.lanes)
+        )
         super().__init__(
             {
-                "i": In(stream.Signature(drives(lanes, drive_bits))),
-                "o": Out(stream.Signature(coefficients(lanes, 1, signed=True))),
+                "i": In(stream.Signature(drives(geometry.lanes, drive_bits))),
+                "o": Out(stream.Signature(coefficients(geometry.lanes, 1, signed=True))),
             }
         )
 
+    @staticmethod
+    def recovery(geometry: LayerGeometry) -> int:
+        """Cycles from the spikes' leaving to IDLE: every slice stores, the last one settles."""
+        return len(geometry.slices) + 2
+
     def elaborate(self, platform) -> Module:
         m = Module()
-        neuron = self._neuron
         sent = transfer(self.o)
-        stored, first = self._stored(m, sent)
+        m.d.comb += self.tap_fire.eq(sent)
+        self._connect_slices(m, sent)
 
-        # Between two ADDs, v does not move, so the stages behind it need no enable: they settle,
-        # and each is used only after it has.
-        add = Signal()
-        for k in range(self._lanes):
-            d = Signal(signed(neuron.potential_bits), name=f"d{k}")
-            v = Signal(signed(self._v_bits), name=f"v{k}")
-            r = Signal(signed(self._r_bits), name=f"r{k}")
-            c = self.o.payload[k]
-            spike, negative = fire(v, neuron)
-            d0 = decay_constant(neuron.u0, neuron)
-            m.d.sync += [
-                d.eq(Mux(first, Const(d0), decay(stored[k], neuron))),
-                c.magnitude.eq(spike),
-                c.negative.eq(negative),
-                r.eq(reset(v, c.magnitude[0], c.negative[0], neuron)),
-            ]
-            with m.If(add):
-                m.d.sync += v.eq(d + self.i.payload[k])
-            m.d.comb += self.tap_potentials[k].eq(saturate(r, neuron))
-
+        countdown = Signal(range(len(self._slices)))
         with m.FSM():
-            with m.State("SETTLE"):
-                m.next = "ADD"
-            with m.State("ADD"):
-                m.d.comb += [add.eq(1), self.i.ready.eq(1)]
-                with m.If(self.i.valid):
-                    m.next = "FIRE"
+            with m.State("IDLE"), m.If(self.i.valid):
+                m.next = "FIRE"
             with m.State("FIRE"):
                 m.next = "RESET"
             with m.State("RESET"):
                 m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += self.o.valid.eq(1)
+                m.d.sync += countdown.eq(len(self._slices) - 1)
                 with m.If(self.o.ready):
+                    m.next = "STORE"
+            with m.State("STORE"):
+                m.d.sync += countdown.eq(countdown - 1)
+                with m.If(countdown == 0):
+                    m.d.comb += self.i.ready.eq(1)
                     m.next = "SETTLE"
-        m.d.comb += self.tap_fire.eq(sent)
+            with m.State("SETTLE"):
+                m.next = "IDLE"
         return m
 
-    def _stored(self, m: Module, sent: Value) -> tuple[data.View, Value]:
-        """The potentials of the group whose turn it is, and whether this is an image's first
-        step (then they are another image's and count for nothing)."""
-        step = Signal(range(self._steps))
-        group = Signal(range(self._groups))
-        last_group = group == self._groups - 1
+    def _connect_slices(self, m: Module, sent: Value) -> None:
+        """Whose turn it is, and the order to store, handed from slice to slice."""
+        groups, steps = self._geometry.groups, self._steps
+        order = data.StructLayout(
+            {
+                "group": range(groups),
+                "step": range(steps),
+                "store": 1,
+                "store_group": range(groups),
+            }
+        )
+        current = Signal(order)
+        m.d.sync += [current.store.eq(sent), current.store_group.eq(current.group)]
         with m.If(sent):
-            m.d.sync += group.eq(Mux(last_group, 0, group + 1))
-            with m.If(last_group):
-                m.d.sync += step.eq(Mux(step == self._steps - 1, 0, step + 1))
-
-        if self._groups == 1:
-            stored = Signal(self._potentials)
-            with m.If(sent):
-                m.d.sync += stored.eq(self.tap_potentials)
-            return stored, step == 0
-        m.submodules.store = store = Memory(shape=self._potentials, depth=self._groups, init=[])
-        write, read = store.write_port(), store.read_port()
-        m.d.comb += [
-            write.addr.eq(group),
-            write.data.eq(self.tap_potentials),
-            write.en.eq(sent),
-            # Read ahead: the next group's potentials are there in the cycle after this one's left.
-            read.addr.eq(Mux(sent, Mux(last_group, 0, group + 1), group)),
-        ]
-        return read.data, step == 0
+            m.d.sync += current.group.eq(current.group + 1)
+            with m.If(current.group == groups - 1):
+                m.d.sync += [current.group.eq(0), current.step.eq(current.step + 1)]
+                with m.If(current.step == steps - 1):
+                    m.d.sync += current.step.eq(0)
+        for n, (part, lanes) in enumerate(zip(self._slices, self._geometry.slices, strict=True)):
+            if n > 0:
+                relayed = Signal(order, name=f"order{n}")
+                m.d.sync += relayed.eq(current)
+                current = relayed
+            m.submodules[f"slice{n}"] = part
+            first = Signal(name=f"first{n}")
+            m.d.comb += [
+                first.eq(current.step == 0),
+                part.first.eq(first),
+                part.group.eq(current.group),
+                part.store.eq(current.store),
+                part.store_group.eq(current.store_group),
+            ]
+            for k, lane in enumerate(lanes):
+                m.d.comb += [
+                    part.drive[k].eq(self.i.payload[lane]),
+                    self.o.payload[lane].eq(part.spikes[k]),
+                    self.tap_potentials[lane].eq(part.potentials[k]),
+                ]

@@ -16,21 +16,23 @@ __all__ = ["WeightRom", "pack_rows", "unpack_rows"]
 
 def pack_rows(
     weights: npt.NDArray[np.integer], geometry: LayerGeometry, weight_bits: int
-) -> list[list[int]]:
-    """The ROM words of each bank, `groups * rows` per bank.
+) -> list[list[list[int]]]:
+    """The ROM words: `[bank][slice]`, each of `groups * rows` words.
 
-    Address `group * rows + row` of bank b holds, in bits [k*weight_bits, (k+1)*weight_bits), the
-    two's-complement weight of neuron `group * lanes + k` from the input in slot `row * banks + b`.
-    Unused slots and lanes are zero.
+    Address `group * rows + row` of bank b and a slice holds, in bits
+    [k*weight_bits, (k+1)*weight_bits), the two's-complement weight of neuron
+    `group * lanes + slice[k]` from the input in slot `row * banks + b`. Unused slots and lanes are
+    zero.
     """
     g = geometry
     table = np.zeros((g.groups * g.lanes, g.rows * g.banks), dtype=np.int64)
     table[: g.neurons, g.slots()] = weights
     table &= (1 << weight_bits) - 1
     by_row = table.reshape(g.groups, g.lanes, g.rows, g.banks).transpose(3, 0, 2, 1)
+    banks = by_row.reshape(g.banks, g.groups * g.rows, g.lanes)
     return [
-        [_pack(lanes, weight_bits) for lanes in bank.reshape(-1, g.lanes).tolist()]
-        for bank in by_row
+        [[_pack(row, weight_bits) for row in bank[:, list(part)].tolist()] for part in g.slices]
+        for bank in banks
     ]
 
 
@@ -42,17 +44,18 @@ def _pack(fields: Sequence[int], bits: int) -> int:
 
 
 def unpack_rows(
-    banks: Sequence[Sequence[int]], geometry: LayerGeometry, weight_bits: int
+    banks: Sequence[Sequence[Sequence[int]]], geometry: LayerGeometry, weight_bits: int
 ) -> npt.NDArray[np.int64]:
     """Inverse of `pack_rows`: weights (neurons, inputs)."""
     g = geometry
     mask, sign = (1 << weight_bits) - 1, 1 << (weight_bits - 1)
-    fields = [
-        [[word >> (k * weight_bits) & mask for k in range(g.lanes)] for word in bank]
-        for bank in banks
-    ]
-    by_row = np.array(fields).reshape(g.banks, g.groups, g.rows, g.lanes)
-    table = by_row.transpose(1, 3, 2, 0).reshape(g.groups * g.lanes, g.rows * g.banks)
+    by_row = np.zeros((g.banks, g.groups * g.rows, g.lanes), dtype=np.int64)
+    for b, slices in enumerate(banks):
+        for part, words in zip(g.slices, slices, strict=True):
+            for k, lane in enumerate(part):
+                by_row[b, :, lane] = [word >> (k * weight_bits) & mask for word in words]
+    table = by_row.reshape(g.banks, g.groups, g.rows, g.lanes).transpose(1, 3, 2, 0)
+    table = table.reshape(g.groups * g.lanes, g.rows * g.banks)
     return ((table ^ sign) - sign)[: g.neurons, g.slots()]
 
 
@@ -104,5 +107,7 @@ class WeightRom(wiring.Component):
                 i_addr=self.addr,
                 o_data=row,
             )
-        m.d.sync += self.data.eq(row)
+        out = Signal(self._width, reset_less=True)
+        m.d.sync += out.eq(row)
+        m.d.comb += self.data.eq(out)
         return m

@@ -1,0 +1,176 @@
+"""Accumulator slice: the lanes that share a weight ROM per bank and a set of control registers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.rom import WeightRom
+from hw.stream import drives
+
+__all__ = ["AccumulatorSlice", "SliceContents", "add_with_carry", "command_layout"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceContents:
+    """The integers of a slice.
+
+    rows: per bank, `groups * rows` packed weight rows. biases: (groups, lanes). files: per bank
+    the `$readmemh` file of the emitted Verilog, or None for simulation by Amaranth.
+    """
+
+    weight_bits: int
+    accumulator_bits: int
+    drive_bits: int
+    rows: Sequence[Sequence[int]]
+    biases: Sequence[Sequence[int]]
+    files: Sequence[str] | None = None
+
+
+def command_layout(banks: int, addresses: int) -> data.StructLayout:
+    """What a slice does with one cycle: the row of each bank and its sign, or an ending."""
+    return data.StructLayout(
+        {
+            "address": data.ArrayLayout(unsigned(max(1, (addresses - 1).bit_length())), banks),
+            "add": unsigned(banks),  # the bank's row counts
+            "subtract": unsigned(banks),  # ... negatively; only with `add`
+            "double": unsigned(1),
+            "close": unsigned(1),
+        }
+    )
+
+
+def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
+    """Signed a + b + carry on one carry chain: a low bit of 1 + carry makes the carry-in."""
+    return (Cat(1, a).as_signed() + Cat(carry, b).as_signed())[1:].as_signed()
+
+
+def delayed(m: Module, value: Value, cycles: int, name: str, init: int = 0) -> Value:
+    """`value`, `cycles` cycles later; the last register starts, and is reset, to `init`."""
+    for n in range(cycles):
+        register = Signal(len(value), name=f"{name}_{n + 1}", init=init if n == cycles - 1 else 0)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+class AccumulatorSlice(wiring.Component):
+    """Carries out one command per cycle on its lanes.
+
+    Latency `latency(banks)` from a command to its effect on the totals or on `o`. Provides no flow
+    control: who sends `close` sees to it that `o` is free.
+
+    The totals and everything before them have no reset; the command pipeline has, and comes out of
+    reset with a clearing of the totals.
+
+    Parameters
+    ----------
+    contents
+        Weights, biases, widths.
+
+    Members
+    -------
+    command : In(command_layout(banks, addresses))
+    o : Out(drives(lanes, drive_bits))
+        Total plus bias of the group that was closed; stays until the next one is.
+    closed : Out(1)
+        In the cycle before `o` changes.
+    """
+
+    def __init__(self, contents: SliceContents) -> None:
+        self._contents = contents
+        self._lanes = len(contents.biases[0])
+        self._banks = len(contents.rows)
+        super().__init__(
+            {
+                "command": In(command_layout(self._banks, len(contents.rows[0]))),
+                "o": Out(drives(self._lanes, contents.drive_bits)),
+                "closed": Out(1),
+            }
+        )
+
+    @staticmethod
+    def latency(banks: int) -> int:
+        """ROM, adder tree, total."""
+        return WeightRom.PIPELINE_CYCLES + (banks - 1).bit_length() + 1
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        c = self._contents
+        rom_cycles, levels = WeightRom.PIPELINE_CYCLES, (self._banks - 1).bit_length()
+        terms: list[list[Value]] = [[] for _ in range(self._lanes)]
+        carries: list[Value] = []
+        for b in range(self._banks):
+            m.submodules[f"rom{b}"] = rom = WeightRom(
+                width=self._lanes * c.weight_bits,
+                rows=c.rows[b],
+                file=c.files[b] if c.files else None,
+            )
+            m.d.comb += rom.addr.eq(self.command.address[b])
+            add = delayed(m, self.command.add[b], rom_cycles, f"add{b}")
+            subtract = delayed(m, self.command.subtract[b], rom_cycles, f"subtract{b}")
+            carries.append(subtract)
+            for k, lane in enumerate(terms):
+                weight = rom.data.word_select(k, c.weight_bits)
+                lane.append(Cat((bit ^ subtract) & add for bit in weight).as_signed())
+        for level in range(levels):
+            carries = self._add_pairs(m, terms, carries, level)
+
+        double = delayed(m, self.command.double, rom_cycles + levels, "double")
+        close = delayed(m, self.command.close, rom_cycles + levels, "close")
+        clear = delayed(m, self.command.close, rom_cycles + levels, "clear", init=1)
+        m.d.comb += self.closed.eq(close)
+        bias = self._bias(m, close)
+        for k, (term,) in enumerate(terms):
+            total = Signal(signed(c.accumulator_bits), name=f"total{k}", reset_less=True)
+            drive = Signal(signed(c.drive_bits), name=f"drive{k}", reset_less=True)
+            m.d.comb += self.o[k].eq(drive)
+            with m.If(close):
+                m.d.sync += drive.eq(total + bias[k])
+            with m.If(clear):
+                m.d.sync += total.eq(0)
+            with m.Elif(double):
+                m.d.sync += total.eq(total << 1)
+            with m.Else():
+                m.d.sync += total.eq(add_with_carry(total, term, carries[0]))
+        return m
+
+    def _add_pairs(
+        self, m: Module, terms: list[list[Value]], carries: list[Value], level: int
+    ) -> list[Value]:
+        """One registered level of the adder tree; returns the carries that are left."""
+        for k, lane in enumerate(terms):
+            sums = []
+            for n in range(0, len(lane), 2):
+                a, b = lane[n], lane[n + 1]
+                register = Signal(
+                    signed(len(a) + 1), name=f"sum{k}_{level}_{n // 2}", reset_less=True
+                )
+                m.d.sync += register.eq(add_with_carry(a, b, carries[n + 1]))
+                sums.append(register)
+            terms[k] = sums
+        return [
+            delayed(m, carries[n], 1, f"carry{level}_{n // 2}") for n in range(0, len(carries), 2)
+        ]
+
+    def _bias(self, m: Module, close: Value) -> Sequence[Value]:
+        """The biases of the group that closes: constants, or a small ROM read ahead."""
+        c = self._contents
+        groups = len(c.biases)
+        if groups == 1:
+            return [Const(b, signed(c.drive_bits)) for b in c.biases[0]]
+        shape = drives(self._lanes, c.drive_bits)
+        m.submodules.bias = memory = Memory(shape=shape, depth=groups, init=c.biases)
+        port = memory.read_port()
+        group = Signal(range(groups))
+        m.d.comb += port.addr.eq(group)
+        with m.If(close):
+            m.d.sync += group.eq(group + 1)
+            with m.If(group == groups - 1):
+                m.d.sync += group.eq(0)
+        read = Signal(shape, reset_less=True)  # two cycles; closings are `latency + 1` apart
+        m.d.sync += read.eq(port.data)
+        return [read[k] for k in range(self._lanes)]

@@ -1,0 +1,206 @@
+"""Holds what a core did against the golden model: every event, potential, logit, class, cycle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.cycles import CycleLaw
+from gen.plan import CorePlan
+from hw.core import TraceField
+from hw.geometry import LayerGeometry
+from hw.spec import signed_bits
+from hw.stream import Kind
+from sim.golden import Trace
+from sim.streams import expected_events, law_costs, split_fields
+
+__all__ = ["Checker", "Findings", "Recording"]
+
+Int = npt.NDArray[np.int64]
+
+
+@dataclass
+class Recording:
+    """What the bench saw, raw.
+
+    trace
+        (cycle, `tap_trace`) of each cycle in which something happened.
+    neurons
+        Per firing layer, (spikes, potentials) of each group as it left the LIF array.
+    results
+        (cycle, payload) of each logit.
+    """
+
+    trace: list[tuple[int, int]] = field(default_factory=list)
+    neurons: list[list[tuple[int, int]]] = field(default_factory=list)
+    results: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Findings:
+    """Sums over the images compared so far. `compared` and `mismatches` count single values."""
+
+    images: int = 0
+    compared: int = 0
+    mismatches: int = 0
+    first_mismatch: str = ""
+    cycle_law_violations: int = 0
+    correct_rtl: int = 0
+    correct_golden: int = 0
+    completion: list[int] = field(default_factory=list)  # cycle of each image's class
+    row_additions: list[int] = field(default_factory=list)  # per layer, spike events of all banks
+    events: int = 0  # spike events received by the first layer, and sent by all firing layers
+    sops: int = 0  # synaptic operations: events times the neurons each reaches
+
+    def compare(self, what: str, seen: npt.NDArray, expected: npt.NDArray) -> None:
+        """Count the values in which two arrays differ; a missing or surplus value is a mismatch."""
+        common = min(len(seen), len(expected))
+        differs = seen[:common] != expected[:common]
+        rest = abs(len(seen) - len(expected))
+        count = int(differs.sum()) + rest * int(np.prod(expected.shape[1:], dtype=int))
+        self.compared += int(expected.size)
+        self.mismatches += count
+        if count and not self.first_mismatch:
+            if differs.any():
+                at = tuple(int(n) for n in np.argwhere(differs)[0])
+                detail = f"at {at}: hardware {seen[at]}, golden model {expected[at]}"
+            else:
+                detail = f"hardware has {len(seen)}, golden model {len(expected)}"
+            self.first_mismatch = f"{what} {detail}"
+
+
+class Checker:
+    """Compares recordings with the golden model, some images at a time.
+
+    Parameters
+    ----------
+    plan
+        The core.
+    fields
+        `Core.trace_fields`.
+    law
+        Compare the cycle of each class with the cycle law (streams must flow).
+    """
+
+    def __init__(self, plan: CorePlan, fields: Sequence[TraceField], *, law: bool) -> None:
+        self._plan = plan
+        self._names = [name for name, _ in fields]
+        self._widths = [width for _, width in fields]
+        self._law = CycleLaw(plan) if law else None
+        self._start: int | None = None  # cycle in which the first word was taken
+        self._events = [
+            [np.zeros((0, 3), dtype=np.int64)] * geometry.banks for geometry in plan.geometries
+        ]
+        self.recording = Recording(neurons=[[] for _ in plan.geometries[1:]])
+        self.findings = Findings(row_additions=[0] * len(plan.geometries))
+
+    def check(self, pixels: npt.NDArray[np.uint8], labels: Int, trace: Trace) -> None:
+        """Compare the next `len(pixels)` images, whose results have all been recorded; what was
+        recorded of later images stays for the next call."""
+        self._absorb()
+        inputs = [pixels, *(s.reshape(-1, s.shape[-1]) for s in trace.spikes)]
+        for n, vectors in enumerate(inputs):
+            for b in range(self._plan.banks):
+                self._check_events(n, b, vectors)
+        for n in range(len(trace.spikes)):
+            self._check_neurons(n, trace)
+        self._check_results(labels, trace)
+        self._check_law(pixels, trace)
+        self._count_events(pixels, trace)
+        self.findings.images += len(pixels)
+        self.findings.correct_golden += int((trace.classes == labels).sum())
+
+    def _absorb(self) -> None:
+        """Sort the recorded cycles into one run of events per layer and bank."""
+        trace, self.recording.trace = self.recording.trace, []
+        fields = dict(
+            zip(self._names, split_fields([v for _, v in trace], self._widths), strict=True)
+        )
+        if self._start is None:
+            self._start = trace[int(np.argmax(fields["input"]))][0]
+        for n, geometry in enumerate(self._plan.geometries):
+            for b in range(geometry.banks):
+                taken = fields[f"event{n}_{b}"] == 1
+                seen = _events(fields[f"payload{n}_{b}"][taken])
+                self._events[n][b] = np.concatenate([self._events[n][b], seen])
+
+    def _check_events(self, n: int, b: int, vectors: npt.NDArray[np.integer]) -> None:
+        geometry, seen = self._plan.geometries[n], self._events[n][b]
+        steps = np.flatnonzero(seen[:, 0] == Kind.STEP.value)
+        wanted = len(vectors) * geometry.groups
+        end = int(steps[wanted - 1]) + 1 if len(steps) >= wanted else len(seen)
+        expected = expected_events(vectors, geometry, b).rows()
+        self.findings.compare(f"Event of layer {n}, bank {b},", seen[:end], expected)
+        self.findings.row_additions[n] += int((expected[:, 0] == Kind.SPIKE.value).sum())
+        self._events[n][b] = seen[end:]
+
+    def _count_events(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
+        bits = int(np.unpackbits(pixels).sum())
+        spikes = [int(np.count_nonzero(s)) for s in trace.spikes]
+        self.findings.events += bits + sum(spikes)
+        layers = self._plan.image.spec.layers
+        self.findings.sops += bits * layers[0].neurons
+        for layer, count in zip(layers[1:], spikes, strict=True):
+            self.findings.sops += count * layer.neurons
+
+    def _check_neurons(self, n: int, trace: Trace) -> None:
+        geometry, neuron = self._plan.geometries[n], self._plan.image.spec.layers[n].neuron
+        assert neuron is not None
+        spikes, potentials = (a.reshape(-1, geometry.neurons) for a in _arrays(trace, n))
+        count = len(spikes) * geometry.groups
+        seen = self.recording.neurons[n][:count]
+        del self.recording.neurons[n][:count]
+        coded = _lanes([s for s, _ in seen], geometry, 2)
+        self.findings.compare(f"Spike of layer {n}", (coded & 1) * (1 - (coded & 2)), spikes)
+        bits = neuron.potential_bits
+        stored = _signed(_lanes([u for _, u in seen], geometry, bits), bits)
+        self.findings.compare(f"Potential of layer {n}", stored, potentials)
+
+    def _check_results(self, labels: Int, trace: Trace) -> None:
+        classes = trace.logits.shape[1]
+        logit_bits = signed_bits(self._plan.image.layers[-1].logit_bound)
+        widths = [logit_bits, max(1, (classes - 1).bit_length()), 1]
+        mine = self.recording.results[: trace.logits.size]
+        del self.recording.results[: trace.logits.size]
+        logit, best, last = split_fields([payload for _, payload in mine], widths)
+        chosen, f = best[classes - 1 :: classes], self.findings
+        f.compare("Logit", _signed(logit, logit_bits), trace.logits.reshape(-1))
+        f.compare("End of results", last, np.tile(np.arange(classes) == classes - 1, len(labels)))
+        f.compare("Class", chosen, trace.classes)
+        f.correct_rtl += int((chosen == labels).sum())
+        f.completion += [cycle for cycle, _ in mine[classes - 1 :: classes]]
+
+    def _check_law(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
+        if self._law is not None:
+            assert self._start is not None
+            predicted = self._law.predict(law_costs(self._plan, pixels, trace))
+            seen = np.array(self.findings.completion[-len(pixels) :]) - self._start
+            self.findings.cycle_law_violations += int((seen != predicted).sum())
+
+
+def _arrays(trace: Trace, n: int) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    return trace.spikes[n], trace.potentials[n]
+
+
+def _events(payload: Int) -> Int:
+    """Event payloads as rows (kind, negative, index); index and sign of endings are not defined."""
+    kind, negative, index = payload & 3, payload >> 2 & 1, payload >> 3
+    spike = kind == Kind.SPIKE.value
+    return np.stack([kind, negative * spike, index * spike], axis=-1)
+
+
+def _lanes(words: Sequence[int], geometry: LayerGeometry, bits: int) -> Int:
+    """Words of `lanes` fields, `groups` per vector, as (vectors, neurons)."""
+    size = -(-geometry.lanes * bits // 8)
+    raw = np.frombuffer(b"".join(w.to_bytes(size, "little") for w in words), dtype=np.uint8)
+    flat = np.unpackbits(raw.reshape(len(words), size), axis=1, bitorder="little")
+    fields = flat[:, : geometry.lanes * bits].reshape(len(words), geometry.lanes, bits)
+    values = fields.astype(np.int64) @ (np.int64(1) << np.arange(bits, dtype=np.int64))
+    whole = len(words) // geometry.groups
+    vectors = values[: whole * geometry.groups].reshape(whole, geometry.groups * geometry.lanes)
+    return vectors[:, : geometry.neurons]
+
+
+def _signed(values: Int, bits: int) -> Int:
+    return values - ((values >> (bits - 1)) << bits)
