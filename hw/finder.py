@@ -1,6 +1,6 @@
 """Word finder: which words of a vector have something to say, plane by plane."""
 
-from amaranth.hdl import Array, Cat, Module, Signal, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,9 +25,9 @@ def visit_layout(words: int, planes: int) -> data.StructLayout:
 class WordFinder(wiring.Component):
     """Lists the words to visit of each vector, `replays` times over.
 
-    Keeps one flag per plane and word, for two vectors (buffers 0 and 1 in turn). A plane is
-    scanned lowest word first, a word per cycle, over the flagged words only; a plane without any
-    is one visit all the same, because its end must be told.
+    Keeps one flag per plane and word, and their number per plane, for two vectors (buffers 0 and 1
+    in turn). A plane is scanned lowest word first, a word per cycle, over the flagged words only;
+    a plane without any is one visit all the same, because its end must be told.
 
     Latency 3: from the cycle in which `last` is written to the first visit offered.
 
@@ -65,33 +65,40 @@ class WordFinder(wiring.Component):
             [Signal(self._words, name=f"flags{b}_{p}") for p in range(self._planes)]
             for b in range(2)
         ]
+        counts = [
+            [Signal(range(self._words + 1), name=f"count{b}_{p}") for p in range(self._planes)]
+            for b in range(2)
+        ]
         fresh = [Signal(name=f"fresh{b}") for b in range(2)]  # written, not yet listed
 
         # Writing: words come in order, so flags are shift registers; word 0 ends in bit 0.
-        target = Signal()
+        target, start = Signal(), Signal(init=1)
         with m.If(self.en):
-            m.d.sync += target.eq(target ^ self.last)
+            m.d.sync += [target.eq(target ^ self.last), start.eq(self.last)]
             for b in range(2):
                 with m.If(target == b):
-                    for p, flag in enumerate(flags[b]):
-                        m.d.sync += flag.eq(Cat(flag, self.some[p])[1:])
+                    for p, (flag, count) in enumerate(zip(flags[b], counts[b], strict=True)):
+                        m.d.sync += [
+                            flag.eq(Cat(flag, self.some[p])[1:]),
+                            count.eq(Mux(start, 0, count) + self.some[p]),
+                        ]
                     m.d.sync += fresh[b].eq(self.last)
 
         # Listing. `pending` has the words still to visit in this plane; the lowest and the rest
-        # come out of one subtraction: a carry chain, not a priority tree.
+        # come out of one subtraction: a carry chain, not a priority tree. That the plane is done
+        # with this visit (`plane_done`) is known from the number left, a cycle ahead.
         active, buffer = Signal(), Signal()
         pending = Signal(self._words)
+        left = Signal(range(self._words + 1))
+        plane_done = Signal()
         plane = Signal(range(self._planes), init=top)
         replay = Signal(range(self._replays))
-        less_one, rest = Signal(self._words), Signal(self._words)
-        ready, plane_done, last_replay, vector_done = Signal(), Signal(), Signal(), Signal()
+        less_one = Signal(self._words)
+        ready, vector_done = Signal(), Signal()
         m.d.comb += [
             ready.eq(~self.o.valid | self.o.ready),
             less_one.eq(pending - 1),
-            rest.eq(pending & less_one),
-            plane_done.eq(rest == 0),
-            last_replay.eq(replay == self._replays - 1),
-            vector_done.eq(plane_done & (plane == 0) & last_replay),
+            vector_done.eq(plane_done & (plane == 0) & (replay == self._replays - 1)),
         ]
 
         # Where to go when a plane is done: the plane below, the same vector again, or the other
@@ -106,11 +113,22 @@ class WordFinder(wiring.Component):
         with m.Elif(active):
             m.d.comb += next_plane.eq(plane - 1)
         next_flags = Array(Array(planes) for planes in flags)[next_buffer][next_plane]
+        next_count = Array(Array(planes) for planes in counts)[next_buffer][next_plane]
 
         with m.If(active & ready & ~plane_done):
-            m.d.sync += pending.eq(rest)
+            m.d.sync += [
+                pending.eq(pending & less_one),
+                left.eq(left - 1),
+                plane_done.eq(left == 2),
+            ]
         with m.Elif(~active | ready):
-            m.d.sync += [pending.eq(next_flags), plane.eq(next_plane), buffer.eq(next_buffer)]
+            m.d.sync += [
+                pending.eq(next_flags),
+                left.eq(next_count),
+                plane_done.eq(next_count <= 1),
+                plane.eq(next_plane),
+                buffer.eq(next_buffer),
+            ]
             with m.If(~active | vector_done):
                 m.d.sync += active.eq(Array(fresh)[next_buffer])
             with m.If(active & (plane == 0)):

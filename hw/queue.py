@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.encoder import ChunkEncoder
 from hw.finder import WordFinder, visit_layout
+from hw.skid import SkidBuffer
 from hw.stream import Kind, coefficients, event, transfer
 
 __all__ = ["SpikeQueue"]
@@ -44,7 +45,7 @@ class SpikeQueue(wiring.Component):
     o : Out(stream of event(words * chunk))
     """
 
-    FILL_CYCLES = WordFinder.LATENCY + 2 + ChunkEncoder.LATENCY
+    FILL_CYCLES = WordFinder.LATENCY + 2 + SkidBuffer.LATENCY + ChunkEncoder.LATENCY
 
     i: stream.Interface
     o: stream.Interface
@@ -93,29 +94,34 @@ class SpikeQueue(wiring.Component):
         with m.If(loading):
             m.d.sync += [word.eq(Mux(loaded, 0, word + 1)), target.eq(target ^ loaded)]
 
-        # Fetch: finder -> memory register -> the plane's bits in a register -> encoder.
-        fetched, visit = Signal(), Signal(visit_layout(self._words, self._planes))
-        select, fetch = Signal(), Signal()
+        # Fetch: finder -> memory's register -> fabric register -> the plane's bits -> encoder.
+        # The skid buffer keeps the encoder's `ready` from reaching back to the finder.
+        m.submodules.skid = skid = SkidBuffer(encoder.i.payload.shape())
+        wiring.connect(m, skid.o, encoder.i)
+        visited = visit_layout(self._words, self._planes)
+        fetched, visit = Signal(), Signal(visited, reset_less=True)
+        valid, plane = Signal(), Signal(visited, reset_less=True)
+        row = Signal(self._word, reset_less=True)
+        register, fetch = Signal(), Signal()
         m.d.comb += [
-            select.eq(~encoder.i.valid | encoder.i.ready),
-            fetch.eq(~fetched | select),
+            register.eq(~valid | skid.i.ready),
+            fetch.eq(~fetched | register),
             finder.o.ready.eq(fetch),
             read.addr.eq(Cat(finder.o.payload.word, finder.o.payload.buffer)),
             read.en.eq(fetch),
+            skid.i.valid.eq(valid),
+            skid.i.payload.word.eq(plane.word),
+            skid.i.payload.end.eq(plane.end),
         ]
         with m.If(fetch):
             m.d.sync += [fetched.eq(finder.o.valid), visit.eq(finder.o.payload)]
-        with m.If(select):
-            m.d.sync += [
-                encoder.i.valid.eq(fetched),
-                encoder.i.payload.word.eq(visit.word),
-                encoder.i.payload.end.eq(visit.end),
-            ]
-            for n, element in enumerate(read.data):
-                bit = element.magnitude.bit_select(visit.plane, 1)
-                m.d.sync += encoder.i.payload.active[n].eq(bit)
-                if self._signed:
-                    m.d.sync += encoder.i.payload.negative[n].eq(element.negative)
+        with m.If(register):
+            m.d.sync += [valid.eq(fetched), plane.eq(visit), row.eq(read.data)]
+        for n, element in enumerate(row):
+            bit = element.magnitude.bit_select(plane.plane, 1)
+            m.d.comb += skid.i.payload.active[n].eq(bit)
+            if self._signed:
+                m.d.comb += skid.i.payload.negative[n].eq(element.negative)
 
         # Release: when the last STEP has been taken, the buffer may be loaded again.
         wiring.connect(m, encoder.o, wiring.flipped(self.o))

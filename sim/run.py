@@ -19,6 +19,7 @@ from hw.image import write_atomically
 from sim.bench_job import Job
 from sim.golden import GoldenModel, InputError
 from sim.verilator import build, run_bench
+from sim.waves import vcd_to_fst
 
 __all__ = ["simulate"]
 
@@ -99,6 +100,9 @@ def simulate(
         ]  # fmt: skip
         _watch(futures, folders, len(checked), progress)
     finished = time.monotonic()
+    if waves:
+        progress("converting the waveform to FST")
+        vcd_to_fst(folder / "dump.vcd", folder / "waves.fst")
 
     findings = [json.loads((shard / "findings.json").read_text()) for shard in folders]
     report = _report(plan, findings)

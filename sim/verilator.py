@@ -73,7 +73,7 @@ def build(folder: Path, top: str, sources: Sequence[str], *, waves: bool = False
     log = folder / "build.log"
     arguments = ["--no-public-flat-rw", "-O3", "-Wno-fatal", "--x-assign", "unique"]
     if waves:
-        arguments.append("--trace-fst")
+        arguments.append("--trace")
     with _environment():
         runner = get_runner("verilator")
         try:
