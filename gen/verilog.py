@@ -1,4 +1,4 @@
-"""The hardware of a network as files: Verilog, ROM images, and a manifest that says what is what."""
+"""The hardware of a network as files: Verilog, ROM images, and a manifest of what is what."""
 
 import json
 from dataclasses import asdict

@@ -45,6 +45,9 @@ class Accumulator(wiring.Component):
         Groups 0 .. groups-1 in turn.
     """
 
+    i: Sequence[stream.Interface]
+    o: stream.Interface
+
     def __init__(self, geometry: LayerGeometry, slices: Sequence[SliceContents]) -> None:
         self._geometry, self._slices = geometry, slices
         super().__init__(

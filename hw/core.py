@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,6 +41,7 @@ class Core(wiring.Component):
 
     i: stream.Interface
     o: stream.Interface
+    tap_trace: Signal
 
     def __init__(self, layers: Sequence[LayerPlan], *, taps: bool = False) -> None:
         self._layers = [DenseLayer(plan) for plan in layers]

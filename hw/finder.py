@@ -47,6 +47,11 @@ class WordFinder(wiring.Component):
 
     LATENCY = 3
 
+    en: Signal
+    last: Signal
+    some: Signal
+    o: stream.Interface
+
     def __init__(self, *, words: int, planes: int, replays: int) -> None:
         self._words, self._planes, self._replays = words, planes, replays
         super().__init__(

@@ -126,8 +126,8 @@ class NetworkImage:
     """
 
     spec: NetworkSpec
-    weights: tuple[IntArray, ...]
-    biases: tuple[IntArray, ...]
+    weights: tuple[npt.NDArray[Any], ...]
+    biases: tuple[npt.NDArray[Any], ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -222,8 +222,9 @@ class NetworkImage:
             header = json.loads(arrays["header.json"].tobytes())
             magic, version = header["format"], header["version"]
             digest, spec_data, meta = header["digest"], header["spec"], header["meta"]
-            assert magic == MAGIC and isinstance(version, int) and isinstance(meta, dict)
-        except (KeyError, ValueError, TypeError, AssertionError):
+            if magic != MAGIC or not isinstance(version, int) or not isinstance(meta, dict):
+                raise ValueError
+        except (KeyError, ValueError, TypeError):
             raise ImageError(f"Network image {path} has no valid header") from None
         if version > FORMAT_VERSION:
             raise ImageError(

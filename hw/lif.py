@@ -81,6 +81,14 @@ class LifSlice(wiring.Component):
         What `store` stores.
     """
 
+    drive: data.View
+    group: Signal
+    first: Signal
+    store: Signal
+    store_group: Signal
+    spikes: data.View
+    potentials: data.View
+
     def __init__(
         self, neuron: NeuronSpec, *, lanes: int, groups: int, drive_bits: int, membrane_bound: int
     ) -> None:

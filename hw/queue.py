@@ -45,7 +45,7 @@ class SpikeQueue(wiring.Component):
     o : Out(stream of event(words * chunk))
     """
 
-    FILL_CYCLES = WordFinder.LATENCY + 2 + SkidBuffer.LATENCY + ChunkEncoder.LATENCY
+    FILL_CYCLES = 1 + WordFinder.LATENCY + 2 + SkidBuffer.LATENCY + ChunkEncoder.LATENCY
 
     i: stream.Interface
     o: stream.Interface
@@ -82,15 +82,13 @@ class SpikeQueue(wiring.Component):
             write.addr.eq(Cat(word[:address_bits], target)),
             write.data.eq(self.i.payload),
             write.en.eq(loading),
-            finder.en.eq(loading),
-            finder.last.eq(loaded),
-            finder.some.eq(
-                Cat(
-                    Cat(element.magnitude[p] for element in self.i.payload).any()
-                    for p in range(self._planes)
-                )
-            ),
         ]
+        some = Cat(
+            Cat(self.i.payload[n].magnitude[p] for n in range(self._chunk)).any()
+            for p in range(self._planes)
+        )
+        # A cycle late, so that the sender's multiplexers and the finder's counters are apart.
+        m.d.sync += [finder.en.eq(loading), finder.last.eq(loaded), finder.some.eq(some)]
         with m.If(loading):
             m.d.sync += [word.eq(Mux(loaded, 0, word + 1)), target.eq(target ^ loaded)]
 
@@ -117,7 +115,8 @@ class SpikeQueue(wiring.Component):
             m.d.sync += [fetched.eq(finder.o.valid), visit.eq(finder.o.payload)]
         with m.If(register):
             m.d.sync += [valid.eq(fetched), plane.eq(visit), row.eq(read.data)]
-        for n, element in enumerate(row):
+        for n in range(self._chunk):
+            element = row[n]
             bit = element.magnitude.bit_select(plane.plane, 1)
             m.d.comb += skid.i.payload.active[n].eq(bit)
             if self._signed:

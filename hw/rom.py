@@ -82,6 +82,9 @@ class WeightRom(wiring.Component):
 
     PIPELINE_CYCLES = 2
 
+    addr: Signal
+    data: Signal
+
     def __init__(self, *, width: int, rows: Sequence[int], file: str | None = None) -> None:
         self._width, self._rows, self._file = width, list(rows), file
         address_bits = max(1, (len(self._rows) - 1).bit_length())

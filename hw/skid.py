@@ -1,4 +1,4 @@
-"""Skid buffer: a stream register whose `ready` does not depend on the receiver's in the same cycle."""
+"""Skid buffer: a stream register whose `ready` is a register too."""
 
 from amaranth.hdl import Module, ShapeLike, Signal
 from amaranth.lib import stream, wiring

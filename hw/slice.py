@@ -80,6 +80,10 @@ class AccumulatorSlice(wiring.Component):
         In the cycle before `o` changes.
     """
 
+    command: data.View
+    o: data.View
+    closed: Signal
+
     def __init__(self, contents: SliceContents) -> None:
         self._contents = contents
         self._lanes = len(contents.biases[0])
@@ -163,7 +167,9 @@ class AccumulatorSlice(wiring.Component):
         if groups == 1:
             return [Const(b, signed(c.drive_bits)) for b in c.biases[0]]
         shape = drives(self._lanes, c.drive_bits)
-        m.submodules.bias = memory = Memory(shape=shape, depth=groups, init=c.biases)
+        m.submodules.bias = memory = Memory(
+            shape=shape, depth=groups, init=c.biases  # type: ignore - rows of lanes
+        )
         port = memory.read_port()
         group = Signal(range(groups))
         m.d.comb += port.addr.eq(group)

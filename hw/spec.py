@@ -6,7 +6,7 @@ all read the same fields.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 __all__ = ["LayerSpec", "NetworkSpec", "NeuronSpec", "SpecError", "SternaError", "signed_bits"]
@@ -167,7 +167,7 @@ class NetworkSpec:
     input_size: int
     input_bits: int
     steps: int
-    layers: tuple[LayerSpec, ...] = field(default_factory=tuple)
+    layers: tuple[LayerSpec, ...]
 
     def __post_init__(self) -> None:
         _require(
@@ -191,14 +191,15 @@ class NetworkSpec:
             size = layer.neurons
         names = [layer.name for layer in self.layers]
         _require(len(set(names)) == len(names), f"Layer names must be distinct, not {names}")
-        for layer in self.layers[:-1]:
+        readout = self.layers[len(self.layers) - 1]
+        for layer in self.layers[: len(self.layers) - 1]:
             _require(
                 layer.neuron is not None,
                 f"Layer {layer.name} must have a neuron: only the last layer is a readout",
             )
         _require(
-            self.layers[-1].neuron is None,
-            f"Layer {self.layers[-1].name} must be a readout (no neuron): it is the last",
+            readout.neuron is None,
+            f"Layer {readout.name} must be a readout (no neuron): it is the last",
         )
 
     @property

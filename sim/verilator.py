@@ -102,7 +102,8 @@ def run_bench(
     SimulationError
         With the log's place, when a test of the module fails.
     """
-    from cocotb_tools.runner import get_results, get_runner
+    from cocotb_tools.check_results import get_results
+    from cocotb_tools.runner import get_runner
 
     log = folder / "bench.log"
     with _environment():

@@ -1,0 +1,112 @@
+"""How fast the tools are: golden model, RTL under Verilator, generation. `make bench`."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.plan import CorePlan, plan_core
+from gen.verilog import generate
+from hw.image import NetworkImage, write_atomically
+from sim.golden import GoldenModel
+from sim.run import simulate
+
+__all__ = ["bench_table", "benchmark"]
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [li.partition(":")[2].strip() for li in cpuinfo.read_text().splitlines()
+                 if li.startswith("model name")]  # fmt: skip
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def _best(work: Callable[[], object], repeats: int) -> float:
+    """Shortest time of a few runs, in seconds: noise only ever adds."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def benchmark(
+    plan: CorePlan,
+    pixels: npt.NDArray[np.integer],
+    labels: npt.NDArray[np.integer],
+    folder: Path,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure one network; leaves `bench.json` in `folder`.
+
+    golden
+        Images/s of `GoldenModel.classify` with one BLAS thread, best of 5 runs over about 10,000
+        images.
+    rtl
+        Images/s and clock cycles/s of the Verilator simulation, every value being compared, all
+        processes together, building not counted.
+    generate
+        Seconds from the network image's file to Verilog and ROM images on disk, best of 3.
+    """
+    from threadpoolctl import threadpool_limits
+
+    progress("golden model")
+    many = np.resize(pixels, (max(1, 10_000 // len(pixels)) * len(pixels), pixels.shape[1]))
+    model = GoldenModel(plan.image)
+    with threadpool_limits(1):
+        golden = _best(lambda: model.classify(many), 5)
+    progress("generation")
+    file = plan.image.save(folder / "network.npz")
+
+    def from_file() -> None:
+        generate(plan_core(NetworkImage.load(file), plan.lanes, plan.banks), folder / "verilog")
+
+    generation = _best(from_file, 3)
+    report = simulate(plan, pixels, labels, folder / "sim", progress=progress)
+    seconds = report["seconds"]["simulate"]
+    facts = {
+        "machine": _machine(),
+        "network": plan.image.spec.name,
+        "digest": plan.image.digest,
+        "lanes": plan.lanes,
+        "banks": plan.banks,
+        "golden_images_per_second": round(len(many) / golden),
+        "rtl_images": report["images"],
+        "rtl_images_per_second": round(report["images"] / seconds, 1),
+        "rtl_cycles_per_second": round(report["cycles"] / seconds),
+        "rtl_processes": report["processes"],
+        "rtl_mismatches": report["mismatches"],
+        "golden_over_rtl": round(len(many) / golden * seconds / report["images"], 1),
+        "generate_seconds": round(generation, 2),
+        "build_seconds": report["seconds"]["build"],
+    }
+    write_atomically(folder / "bench.json", (json.dumps(facts, indent=1) + "\n").encode())
+    return facts
+
+
+def bench_table(facts: dict[str, Any]) -> str:
+    """The figures, for people."""
+    rows = [
+        ("machine", facts["machine"]),
+        ("network", f"{facts['network']}, {facts['lanes']} lanes, {facts['banks']} bank(s)"),
+        ("golden model", f"{facts['golden_images_per_second']:,} images/s (one core)"),
+        ("RTL, Verilator", f"{facts['rtl_images_per_second']} images/s, "
+                           f"{facts['rtl_cycles_per_second']:,} cycles/s "
+                           f"({facts['rtl_processes']} processes, {facts['rtl_mismatches']} "
+                           f"mismatches in {facts['rtl_images']} images)"),
+        ("golden / RTL", f"{facts['golden_over_rtl']} times"),
+        ("image to Verilog", f"{facts['generate_seconds']} s"),
+        ("Verilator build", f"{facts['build_seconds']} s"),
+    ]  # fmt: skip
+    width = max(len(what) for what, _ in rows)
+    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)

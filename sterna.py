@@ -1,0 +1,352 @@
+"""The command line: `sterna train | export | info | generate | sim | golden | bench | timing`.
+
+Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
+user's input into one sentence and exit code 1. Progress goes to stderr.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gen.plan import DEFAULT_LANES, CorePlan, plan_core
+from hw.image import NetworkImage
+from hw.spec import SternaError
+from sw.data import Dataset, load_dataset
+
+__all__ = ["main"]
+
+MODELS = Path(__file__).parent / "models"
+BUILD = Path("build")
+DEFAULT_MODEL = "digits-dense"
+
+Result = tuple[dict[str, Any], str, int]
+"""Data for a program, text for people, exit code."""
+
+
+class UsageError(SternaError):
+    """An argument that names nothing."""
+
+
+def model_path(name: str) -> Path:
+    """A shipped network by its name, or a path."""
+    shipped = MODELS / f"{name}.npz"
+    return shipped if shipped.exists() and not Path(name).exists() else Path(name)
+
+
+def recipe_name(name: str) -> str:
+    """`mnist-dense` from itself or from `models/mnist-dense.npz`."""
+    return Path(name).stem if name.endswith(".npz") else name
+
+
+def say(line: str) -> None:
+    """Progress, for people."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def table(rows: list[tuple[str, object]]) -> str:
+    """Lines of `what  value`."""
+    width = max(len(what) for what, _ in rows)
+    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)
+
+
+def percent(hits: int, n: int) -> str:
+    """A counted share, with what was counted."""
+    return f"{100 * hits / n:.2f} % ({hits} of {n})"
+
+
+def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
+    """The held-out images of the data set that the network names (or --dataset), the first
+    --images of them."""
+    from sw.evaluate import check_fits
+
+    name = args.dataset or image.meta.get("dataset")
+    if not isinstance(name, str):
+        raise UsageError("The network image names no data set: give --dataset")
+    data = load_dataset(name, "test", image.spec.input_bits, args.data)
+    check_fits(image, data)
+    if args.images == "all":
+        return data
+    if not args.images.isdecimal() or int(args.images) == 0:
+        raise UsageError(f"Images must be a positive number or 'all', not {args.images!r}")
+    n = int(args.images)
+    return Dataset(
+        name=data.name, split=data.split, bits=data.bits, images=data.images[:n],
+        labels=data.labels[:n],
+    )  # fmt: skip
+
+
+def load_plan(args: argparse.Namespace) -> CorePlan:
+    """The core that --lanes and --banks describe."""
+    return plan_core(NetworkImage.load(model_path(args.model)), args.lanes, args.banks)
+
+
+def do_train(args: argparse.Namespace) -> Result:
+    from sw.recipes import find_recipe
+    from sw.train import train
+
+    recipe = find_recipe(recipe_name(args.model))
+    out = Path(args.out or BUILD / "train" / f"{recipe.name}.pt")
+    checkpoint = train(
+        recipe, args.data, seed=args.seed, float_epochs=args.epochs, integer_epochs=args.epochs,
+        progress=say,
+    )  # fmt: skip
+    checkpoint.save(out)
+    facts = {
+        "recipe": recipe.name, "seed": args.seed, "checkpoint": str(out),
+        "trained": dict(checkpoint.trained),
+    }  # fmt: skip
+    return facts, f"wrote {out}; next: sterna export {recipe.name}", 0
+
+
+def do_export(args: argparse.Namespace) -> Result:
+    from gen.rom import rom_images
+    from hw.image import write_atomically
+    from sw.checkpoint import Checkpoint
+    from sw.export import export, report_table
+
+    name = recipe_name(args.model)
+    checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
+    image, report = export(checkpoint, args.data)
+    plan = plan_core(image, args.lanes, args.banks)
+    out = Path(args.out or BUILD / "models" / f"{name}.npz")
+    roms = Path(args.roms or BUILD / name)
+    image.save(out)
+    for file, text in rom_images(plan).items():
+        write_atomically(roms / file, text.encode())
+    facts = {
+        "image": str(out), "roms": str(roms / "rom"), "digest": image.digest,
+        "meta": dict(image.meta),
+    }  # fmt: skip
+    text = f"{report_table(report)}\nwrote {out} and ROM images in {roms / 'rom'}"
+    return facts, text, 0
+
+
+def do_info(args: argparse.Namespace) -> Result:
+    image = NetworkImage.load(model_path(args.model))
+    plan = plan_core(image, args.lanes, args.banks)
+    spec = image.spec
+    facts: dict[str, Any] = {
+        "spec": spec.to_dict(), "digest": image.digest, "meta": dict(image.meta)
+    }  # fmt: skip
+    rows: list[tuple[str, object]] = [
+        ("network", spec.name),
+        ("digest", image.digest),
+        ("input", f"{spec.input_size} pixels of {spec.input_bits} bits, constant for T steps"),
+        ("time steps T", spec.steps),
+    ]
+    layers = []
+    for layer, geometry in zip(image.layers, plan.geometries, strict=True):
+        n = layer.spec.neuron
+        kind = "readout" if n is None else f"ternary, theta {n.theta}, {n.reset} reset"
+        if n is not None and n.decay != "none":
+            kind += f", decay {n.decay} {n.decay_shift}"
+        rom = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
+        layers.append({"name": layer.spec.name, "rom_bits": rom * layer.spec.weight_bits,
+                       "accumulator_bits": layer.accumulator_bits,
+                       "drive_bits": layer.drive_bits})  # fmt: skip
+        rows.append((
+            f"layer {layer.spec.name}",
+            f"{layer.spec.inputs} x {layer.spec.neurons}, {layer.spec.weight_bits}-bit weights, "
+            f"{kind}; accumulator {layer.accumulator_bits} bits, drive {layer.drive_bits} bits, "
+            f"{geometry.groups} group(s) of {geometry.lanes} lanes, "
+            f"ROM {rom * layer.spec.weight_bits / 1024:.0f} Kibit",
+        ))  # fmt: skip
+    facts["layers"] = layers
+    for kind, figures in image.meta.get("test", {}).items():
+        rows.append((f"{kind} network", f"{percent(figures['hits'], figures['n'])} of test images"))
+    return facts, table(rows), 0
+
+
+def do_generate(args: argparse.Namespace) -> Result:
+    from gen.verilog import generate
+
+    plan = load_plan(args)
+    out = Path(args.out or BUILD / plan.image.spec.name)
+    facts = generate(plan, out)
+    return facts | {"folder": str(out)}, f"wrote {out}/{facts['top']}.v, sterna_rom.v, rom/", 0
+
+
+def do_sim(args: argparse.Namespace) -> Result:
+    from sim.run import simulate
+
+    plan = load_plan(args)
+    if args.images is None:
+        args.images = "4" if args.waves else "1000"
+    data = load_test_images(plan.image, args)
+    out = Path(args.out or BUILD / "sim")
+    report = simulate(
+        plan, data.images, data.labels, out, waves=args.waves, stall=args.stall,
+        processes=args.processes, progress=say,
+    )  # fmt: skip
+    failed = bool(report["mismatches"] or report["cycle_law_violations"])
+    return report, sim_table(report, data, out), int(failed)
+
+
+def sim_table(report: dict[str, Any], data: Dataset, out: Path) -> str:
+    """The report of a simulation, for people."""
+    n, cycles = report["images"], report["cycles_per_image"]
+    seconds = report["seconds"]
+    law = "not checked (streams were stalled)"
+    if report["cycle_law_checked"]:
+        law = f"{report['cycle_law_violations']} violations"
+    rows: list[tuple[str, object]] = [
+        ("network", f"{report['network']}, {report['lanes']} lanes, {report['banks']} bank(s)"),
+        ("images", f"{n} of {data.name} ({data.split})"),
+        ("accuracy, hardware", percent(report["correct_rtl"], n)),
+        ("accuracy, golden model", percent(report["correct_golden"], n)),
+        ("values compared", f"{report['values_compared']:,}"),
+        ("mismatches", report["mismatches"]),
+        ("cycle law", law),
+        ("cycles per image", f"min {cycles['min']}, mean {cycles['mean']}, max {cycles['max']}"),
+        ("latency of the first", f"{report['latency_first_image']} cycles"),
+        ("events per image", report["events_per_image"]),
+        ("synaptic operations", f"{report['sops_per_image']:,.0f} per image"),
+        ("lane utilisation", f"{100 * report['lane_utilisation']:.1f} % (layer "
+                             f"{report['bottleneck']}, the bottleneck)"),
+        ("wall time", f"{seconds['total']} s (generate {seconds['generate']}, build "
+                      f"{seconds['build']}, simulate {seconds['simulate']})"),
+        ("report", out / "report.json"),
+    ]  # fmt: skip
+    if report["first_mismatch"]:
+        rows.append(("first mismatch", report["first_mismatch"]))
+    if (out / "waves.fst").exists():
+        rows.append(("waveform", out / "waves.fst"))
+    return table(rows)
+
+
+def do_golden(args: argparse.Namespace) -> Result:
+    from sim.golden import GoldenModel
+
+    image = NetworkImage.load(model_path(args.model))
+    data = load_test_images(image, args)
+    started = time.perf_counter()
+    classes = GoldenModel(image).classify(data.images)
+    seconds = time.perf_counter() - started
+    hits = int((classes == data.labels).sum())
+    facts = {"network": image.spec.name, "digest": image.digest, "dataset": data.name,
+             "images": len(data), "hits": hits, "accuracy": hits / len(data),
+             "images_per_second": round(len(data) / seconds)}  # fmt: skip
+    rate = f"{len(data) / seconds:,.0f} images/s"
+    return facts, f"{image.spec.name}: {percent(hits, len(data))} of {data.name}, {rate}", 0
+
+
+def do_bench(args: argparse.Namespace) -> Result:
+    from sim.benchmark import bench_table, benchmark
+
+    plan = load_plan(args)
+    data = load_test_images(plan.image, args)
+    report = benchmark(plan, data.images, data.labels, Path(args.out or BUILD / "bench"), say)
+    return report, bench_table(report), 0
+
+
+def do_timing(args: argparse.Namespace) -> Result:
+    from gen.timing import close_timing, timing_table
+
+    plan = load_plan(args)
+    folder = Path(args.out or BUILD / "timing")
+    report = close_timing(plan, folder, megahertz=args.mhz, seed=args.seed, progress=say)
+    return report, timing_table(report), 0 if report["met"] else 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="sterna",
+        description="Trained ternary-spike networks on open FPGAs, proven bit for bit.",
+        epilog="The road: train -> export -> info -> generate -> sim. "
+        "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of an image.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(
+        name: str, handler: Callable[[argparse.Namespace], Result], text: str, *, data: bool,
+        core: bool,
+    ) -> argparse.ArgumentParser:  # fmt: skip
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(handler=handler)
+        sub.add_argument("model", nargs="?", default=DEFAULT_MODEL, metavar="MODEL",
+                         help=f"network, by name or path (default {DEFAULT_MODEL})")  # fmt: skip
+        sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+        if data:
+            sub.add_argument("--data", metavar="FOLDER", help="where the data set lies "
+                             "(default: $STERNA_DATA, the cache, a download)")  # fmt: skip
+        if core:
+            sub.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="N",
+                             help="neurons per cycle (default %(default)s)")  # fmt: skip
+            sub.add_argument("--banks", type=int, default=1, metavar="N",
+                             help="events per cycle: 1, 2, 4, 8 or 16 (default 1)")  # fmt: skip
+        return sub
+
+    def images(sub: argparse.ArgumentParser, default: str | None, text: str) -> None:
+        sub.add_argument("--images", default=default, metavar="N", help=text)
+        sub.add_argument("--dataset", help="data set, if not the one the network was trained on")
+
+    sub = command("train", do_train, "train a network by its recipe", data=True, core=False)
+    sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    sub.add_argument("--epochs", type=int, help="per phase, in place of the recipe's")
+    sub.add_argument("--out", metavar="FILE", help="checkpoint (default build/train/MODEL.pt)")
+
+    sub = command("export", do_export, "prove a trained network equal to the golden model and "
+                  "write its image and ROM images", data=True, core=True)  # fmt: skip
+    sub.add_argument("--checkpoint", metavar="FILE", help="default build/train/MODEL.pt")
+    sub.add_argument("--out", metavar="FILE", help="image (default build/models/MODEL.npz)")
+    sub.add_argument("--roms", metavar="FOLDER", help="for the ROM images (default build/MODEL)")
+
+    command("info", do_info, "say what a network image holds", data=False, core=True)
+
+    sub = command("generate", do_generate, "write Verilog and ROM images", data=False, core=True)
+    sub.add_argument("--out", metavar="FOLDER", help="default build/NETWORK")
+
+    sub = command("sim", do_sim, "run images through the Verilog (Verilator) and the golden "
+                  "model, and compare every value", data=True, core=True)  # fmt: skip
+    images(sub, None, "how many, or 'all' (default 1000, as many as there are)")
+    sub.add_argument("--waves", action="store_true", help="leave an FST (default: 4 images)")
+    sub.add_argument("--stall", type=float, default=0.0, metavar="P",
+                     help="stall the streams with this probability per cycle")  # fmt: skip
+    sub.add_argument("--processes", type=int, help="simulations side by side (default: cores)")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/sim")
+
+    sub = command("golden", do_golden, "classify images with the golden model", data=True,
+                  core=False)  # fmt: skip
+    images(sub, "all", "how many, or 'all' (default)")
+
+    sub = command("bench", do_bench, "measure the tools' speed", data=True, core=True)
+    images(sub, "1000", "how many through the simulation (default 1000)")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/bench")
+
+    sub = command("timing", do_timing, "synthesise, place and route for an ECP5-85k", data=False,
+                  core=True)  # fmt: skip
+    sub.add_argument("--mhz", type=float, default=100.0, help="clock to meet (default 100)")
+    sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/timing")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    args = build_parser().parse_args(arguments)
+    try:
+        facts, text, code = args.handler(args)
+    except SternaError as error:
+        print(f"sterna: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "sklearn", "cocotb", "cocotb_tools"):
+            raise
+        print(f"sterna: {args.command} needs the package {error.name}: install it, or use the "
+              "Makefile, which does", file=sys.stderr)  # fmt: skip
+        return 1
+    except (OSError, KeyboardInterrupt) as error:
+        what = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        print(f"sterna: {what}", file=sys.stderr)
+        return 1
+    print(json.dumps(facts, indent=1) if args.json else text)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
