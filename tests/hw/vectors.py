@@ -1,0 +1,130 @@
+"""Coefficient vectors, the events they are played as, and random networks: plain references."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.geometry import LayerGeometry
+from hw.image import NetworkImage
+from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.stream import Kind, coefficients, event
+from tests.hw.driving import bits, fields
+
+__all__ = [
+    "Event",
+    "bank_events",
+    "decode_events",
+    "encode_event",
+    "pack_vector",
+    "play",
+    "random_image",
+    "random_neuron",
+    "random_vectors",
+]
+
+Ints = npt.NDArray[np.int64]
+Event = tuple[Kind, int, int]
+
+
+def decode_events(values: Sequence[int], rows: int) -> list[Event]:
+    """(kind, sign, row) of raw events; sign and row of an ending mean nothing and become 0."""
+    events: list[Event] = []
+    for raw in values:
+        e = fields(event(rows), raw)
+        spike = e.kind == Kind.SPIKE
+        events.append((Kind(e.kind), e.negative if spike else 0, e.index if spike else 0))
+    return events
+
+
+def encode_event(item: Event, rows: int) -> int:
+    """Raw event."""
+    return bits(event(rows), {"kind": item[0], "negative": item[1], "index": item[2]})
+
+
+def random_vectors(
+    rng: np.random.Generator, count: int, size: int, planes: int, signed: bool
+) -> Ints:
+    """Coefficient vectors of every density; the first is all zero, the second all set."""
+    top = 2**planes - 1
+    vectors = rng.integers(1, top + 1, (count, size))
+    vectors = vectors * (rng.random((count, size)) < rng.random((count, 1)) ** 2)
+    vectors[0] = 0
+    vectors[1:2] = top
+    if signed:
+        vectors *= rng.choice([-1, 1], (count, size))
+    return vectors
+
+
+def pack_vector(vector: Sequence[int], chunk: int, planes: int, signed: bool) -> list[int]:
+    """Raw words, `chunk` coefficients each; the last one padded."""
+    layout = coefficients(chunk, planes, signed)
+    words = []
+    for start in range(0, len(vector), chunk):
+        part = [int(c) for c in vector[start : start + chunk]]
+        part += [0] * (chunk - len(part))
+        word = [{"magnitude": abs(c), "negative": int(c < 0)} for c in part]
+        if not signed:
+            assert not any(c["negative"] for c in word)
+            word = [{"magnitude": c["magnitude"]} for c in word]
+        words.append(bits(layout, word))
+    return words
+
+
+def play(vector: Sequence[int], planes: int) -> list[Event]:
+    """The events of one vector, played once."""
+    events: list[Event] = []
+    for plane in reversed(range(planes)):
+        for slot, c in enumerate(vector):
+            if abs(int(c)) >> plane & 1:
+                events.append((Kind.SPIKE, int(c < 0), slot))
+        events.append((Kind.PLANE if plane else Kind.STEP, 0, 0))
+    return events
+
+
+def bank_events(vector: Ints, g: LayerGeometry) -> list[list[Event]]:
+    """Per bank, the events of one vector, played for all groups."""
+    slots = np.zeros(g.rows * g.banks, dtype=np.int64)
+    slots[g.slots()] = vector
+    return [play(slots[bank :: g.banks].tolist(), g.planes) * g.groups for bank in range(g.banks)]
+
+
+def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8) -> NeuronSpec:
+    """A neuron of any kind."""
+    decay = str(rng.choice(["none", "shift", "leak"]))
+    soft = bool(rng.random() < 0.5)
+    return NeuronSpec(
+        theta=theta,
+        decay=decay,
+        decay_shift=0 if decay == "none" else int(rng.integers(1, 4)),
+        reset="soft" if soft else "hard",
+        step=int(rng.integers(1, 2 * theta + 1)) if soft else 0,
+        u0=int(rng.integers(1 - theta, theta)),
+        potential_bits=max(potential_bits, (theta - 1).bit_length() + 1, 2),
+    )
+
+
+def random_image(
+    rng: np.random.Generator,
+    sizes: Sequence[int],
+    *,
+    steps: int,
+    input_bits: int,
+    neurons: Sequence[NeuronSpec] | None = None,
+    bias: int = 9,
+) -> NetworkImage:
+    """Random weights of 4 bits and biases, for layers of these sizes."""
+    if neurons is None:
+        neurons = [random_neuron(rng, int(rng.integers(2, 60))) for _ in sizes[2:]]
+    pairs = list(pairwise(sizes))
+    layers = tuple(
+        LayerSpec(name=f"l{n}", inputs=a, neurons=b, weight_bits=4, neuron=neuron)
+        for n, ((a, b), neuron) in enumerate(zip(pairs, (*neurons, None), strict=True))
+    )
+    spec = NetworkSpec(
+        name="random", input_size=sizes[0], input_bits=input_bits, steps=steps, layers=layers
+    )
+    weights = tuple(rng.integers(-7, 8, (b, a)) for a, b in pairs)
+    biases = tuple(rng.integers(-bias, bias + 1, b) for _, b in pairs)
+    return NetworkImage(spec, weights, biases)
