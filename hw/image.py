@@ -201,7 +201,8 @@ class NetworkImage:
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise ImageError(f"Network image {path} must be smaller than 1 GiB")
-            with np.load(path, allow_pickle=False) as archive:
+            # From memory: of a damaged file, NumPy would leave the handle open.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise ImageError(f"Network image {path} does not exist") from None

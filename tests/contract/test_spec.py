@@ -1,0 +1,107 @@
+"""hw.spec: every network that cannot be is refused, with its sentence."""
+
+import json
+
+import pytest
+
+from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError, signed_bits
+
+NEURON = dict(theta=10, potential_bits=6)
+
+
+def network(**changes):
+    hidden = LayerSpec(
+        name="hidden", inputs=4, neurons=3, weight_bits=4, neuron=NeuronSpec(**NEURON)
+    )
+    readout = LayerSpec(name="readout", inputs=3, neurons=2, weight_bits=4)
+    fields = dict(name="net", input_size=4, input_bits=3, steps=2, layers=(hidden, readout))
+    return NetworkSpec(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"theta": 0}, "Threshold must be an integer from 1 to 1073741824, not 0"),
+        ({"theta": 1.5}, "Threshold must be an integer from 1 to 1073741824, not 1.5"),
+        ({"theta": True}, "Threshold must be an integer from 1 to 1073741824, not True"),
+        ({"decay": "half"}, "Decay must be one of ('none', 'shift', 'leak'), not 'half'"),
+        ({"decay": "shift"}, "Decay shift must be an integer from 1 to 32, not 0"),
+        ({"decay_shift": 2}, "Decay shift must be 0 without decay, not 2"),
+        ({"reset": "warm"}, "Reset must be one of ('hard', 'soft'), not 'warm'"),
+        ({"reset": "soft"}, "Reset step must be an integer from 1 to 1073741824, not 0"),
+        ({"step": 3}, "Reset step must be 0 under hard reset, not 3"),
+        ({"u0": 10}, "Initial potential must be an integer from -9 to 9, not 10"),
+        ({"potential_bits": 4}, "Potential width must be an integer from 5 to 32, not 4"),
+    ],
+)
+def test_neuron_refusals(changes, sentence):
+    with pytest.raises(SpecError) as refused:
+        NeuronSpec(**{**NEURON, **changes})
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"name": "1"}, "Layer name must be an identifier, not '1'"),
+        ({"inputs": 0}, "Inputs of layer a must be an integer from 1 to 65536, not 0"),
+        ({"neurons": -1}, "Neurons of layer a must be an integer from 1 to 65536, not -1"),
+        ({"weight_bits": 1}, "Weight width of layer a must be an integer from 2 to 8, not 1"),
+        ({"weight_bits": 9}, "Weight width of layer a must be an integer from 2 to 8, not 9"),
+        ({"neuron": 3}, "Neuron of layer a must be a NeuronSpec or None, not 3"),
+    ],
+)
+def test_layer_refusals(changes, sentence):
+    with pytest.raises(SpecError) as refused:
+        LayerSpec(**{**dict(name="a", inputs=1, neurons=1, weight_bits=2), **changes})
+    assert str(refused.value) == sentence
+
+
+def test_network_refusals():
+    hidden, readout = network().layers
+    for changes, sentence in [
+        ({"name": "a b"}, "Network name must be an identifier (hyphens allowed), not 'a b'"),
+        ({"input_bits": 9}, "Input width must be an integer from 1 to 8, not 9"),
+        ({"steps": 0}, "Time steps must be an integer from 1 to 1024, not 0"),
+        ({"layers": ()}, "Network must have at least one layer"),
+        (
+            {"input_size": 5},
+            "Layer hidden must have 5 inputs to fit what precedes it, not 4",
+        ),
+        (
+            {"layers": (hidden,)},
+            "Layer hidden must be a readout (no neuron): it is the last",
+        ),
+        (
+            {"layers": (LayerSpec(name="x", inputs=4, neurons=3, weight_bits=2), readout)},
+            "Layer x must have a neuron: only the last layer is a readout",
+        ),
+        (
+            {"layers": (hidden, LayerSpec(name="hidden", inputs=3, neurons=2, weight_bits=4))},
+            "Layer names must be distinct, not ['hidden', 'hidden']",
+        ),
+    ]:
+        with pytest.raises(SpecError) as refused:
+            network(**changes)
+        assert str(refused.value) == sentence
+
+
+def test_round_trip_through_json():
+    spec = network()
+    assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_unknown_and_missing_fields_are_refused():
+    data = network().to_dict()
+    with pytest.raises(SpecError, match="NetworkSpec has no field 'colour'"):
+        NetworkSpec.from_dict({**data, "colour": 1})
+    del data["steps"]
+    with pytest.raises(SpecError, match="Network specification is incomplete: .*'steps'"):
+        NetworkSpec.from_dict(data)
+
+
+@pytest.mark.parametrize(("bound", "bits"), [(0, 1), (1, 2), (7, 4), (8, 5), (127, 8), (128, 9)])
+def test_signed_bits(bound, bits):
+    assert signed_bits(bound) == bits
+    assert -(2 ** (bits - 1)) <= -bound
+    assert bound <= 2 ** (bits - 1) - 1

@@ -1,0 +1,60 @@
+"""Imports point one way: contract, hardware, generation, simulation, learning, command line."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = ["hw", "gen", "sim", "sw"]
+GROUND = {"hw/spec.py", "hw/image.py", "hw/geometry.py"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+FILES = sorted(p for package in ORDER for p in (ROOT / package).glob("**/*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_arrows_point_down(path):
+    name = path.relative_to(ROOT).as_posix()
+    level = ORDER.index(name.split("/")[0])
+    above = (*ORDER[level + 1 :], "sterna", "tests")
+    modules = imported(path)
+    roots = {module.split(".")[0] for module in modules}
+    assert not roots & set(above)
+    if name in GROUND:
+        assert not roots & {"amaranth", "torch"}
+    if not name.startswith("sw/"):
+        assert "torch" not in roots
+    if name == "sim/golden.py":
+        assert {m for m in modules if m.count(".") == 1 and m.startswith("hw")} <= {
+            "hw.image", "hw.spec",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import hw.spec, hw.image, hw.geometry, sim.golden", ("amaranth", "torch")),
+        ("import sterna, sw.data, sw.evaluate, gen.cycles, sim.run", ("torch",)),
+    ],
+)
+def test_what_an_import_pulls_in(statement, absent):
+    code = f"import sys; {statement}; print(*[m for m in {absent!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
