@@ -238,7 +238,7 @@ class LifArray(wiring.Component):
         self._connect_slices(m, sent)
 
         countdown = Signal(range(len(self._slices)))
-        with m.FSM():
+        with m.FSM(init="SETTLE"):  # after a reset, d = decay(u0) takes a cycle too
             with m.State("IDLE"), m.If(self.i.valid):
                 m.next = "FIRE"
             with m.State("FIRE"):
