@@ -49,9 +49,9 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str, init: int = 0) -> Value:
-    """`value`, `cycles` cycles later; the last register starts, and is reset, to `init`."""
+    """`value`, `cycles` cycles later; the registers start, and are reset, to `init`."""
     for n in range(cycles):
-        register = Signal(len(value), name=f"{name}_{n + 1}", init=init if n == cycles - 1 else 0)
+        register = Signal(len(value), name=f"{name}_{n + 1}", init=init)
         m.d.sync += register.eq(value)
         value = register
     return value
@@ -64,7 +64,7 @@ class AccumulatorSlice(wiring.Component):
     control: who sends `close` sees to it that `o` is free.
 
     The totals and everything before them have no reset; the command pipeline has, and comes out of
-    reset with a clearing of the totals.
+    reset clearing the totals until what was in the adder tree has left it.
 
     Parameters
     ----------
