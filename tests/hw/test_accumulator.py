@@ -34,7 +34,7 @@ def geometry(
 
 
 def accumulate(
-    layer: LayerImage, g: LayerGeometry, vectors: np.ndarray, pace: Pace
+    layer: LayerImage, g: LayerGeometry, vectors: np.ndarray, pace: Pace, **run: int
 ) -> tuple[np.ndarray, Any, Any]:
     """Drives (vectors, groups * lanes) as the hardware sends them."""
     plan = LayerPlan(image=layer, geometry=g, constant_input=False, out_word=1)
@@ -49,7 +49,7 @@ def accumulate(
         for b in range(g.banks)
     ]
     sink = bench.collect(accumulator.o, len(vectors) * g.groups)  # type: ignore[attr-defined]
-    bench.run(extra=Accumulator.latency(g) + 3)
+    bench.run(extra=Accumulator.latency(g) + 3, **run)
     shape = drives(g.lanes, layer.drive_bits)
     rows = [[fields(shape, raw)[k] for k in range(g.lanes)] for raw in sink.values]
     return np.array(rows).reshape(len(vectors), -1), sources, sink
@@ -170,6 +170,17 @@ def test_a_step_waits_until_the_drive_before_it_was_taken() -> None:
     layer = random_layer(g, seed=2)
     _, (source,), sink = accumulate(layer, g, np.zeros((30, 4), dtype=int), Pace(stall=0.8, seed=1))
     assert source.taken[1:] == [taken + 1 for taken in sink.taken[:-1]]
+
+
+@pytest.mark.parametrize("reset_at", range(5, 14, 2))
+@pytest.mark.parametrize("banks", [1, 2, 4, 8])
+def test_reset_leaves_nothing_of_the_sum_under_way(banks: int, reset_at: int) -> None:
+    """Spikes in every cycle, so that adder tree and totals are full when the reset comes."""
+    g = geometry(16 * banks, 18, 18, banks)
+    layer = random_layer(g, seed=banks)
+    vectors = np.ones((2, g.inputs), dtype=int)
+    drive, _, _ = accumulate(layer, g, vectors, FLOWING, reset_at=reset_at)
+    assert np.array_equal(drive, expected_drives(layer, g, vectors))
 
 
 @pytest.mark.parametrize("banks", [1, 2, 4, 8])

@@ -1,0 +1,241 @@
+"""DenseLayer and Core against the golden model: spikes, potentials, logits, classes."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import Value
+
+from gen.cycles import CycleLaw, event_counts, play_cycles
+from gen.plan import CorePlan, plan_core
+from hw.core import Core
+from hw.image import NetworkImage
+from hw.layer import DenseLayer
+from hw.readout import result_layout
+from hw.spec import NeuronSpec, signed_bits
+from sim.golden import GoldenModel, Trace
+from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, Sink, fields
+from tests.hw.vectors import pack_vector, random_image, random_vectors
+
+
+def image_words(plan: CorePlan, pixels: np.ndarray) -> list[int]:
+    return words_of(plan, 0, pixels)
+
+
+def words_of(plan: CorePlan, layer: int, vectors: np.ndarray) -> list[int]:
+    """The raw input words of a layer for vectors (n, inputs), padding included."""
+    g = plan.geometries[layer]
+    words = []
+    for vector in vectors:
+        slots = np.zeros(g.words * g.word, dtype=np.int64)
+        slots[g.slots()] = vector
+        words += pack_vector(slots.tolist(), g.word, g.planes, g.signed)
+    return words
+
+
+def random_pixels(image: NetworkImage, count: int, seed: int) -> np.ndarray:
+    """Images of every density, among them an empty and a full one."""
+    spec = image.spec
+    rng = np.random.default_rng(seed)
+    return random_vectors(rng, count, spec.input_size, spec.input_bits, False).astype(np.uint8)
+
+
+def check_results(plan: CorePlan, sink: Sink, trace: Trace) -> None:
+    """Every logit, every first maximum so far, every end of an image."""
+    last = plan.image.layers[-1]
+    layout = result_layout(last.spec.neurons, signed_bits(last.logit_bound))
+    got = [fields(layout, raw) for raw in sink.values]
+    expected = []
+    for row, best in zip(trace.logits.tolist(), trace.classes.tolist(), strict=True):
+        firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
+        expected += [(*r, 0) for r in zip(row[:-1], firsts[:-1], strict=True)] + [
+            (row[-1], best, 1)
+        ]
+    assert [(r.logit, r.best, r.last) for r in got] == expected
+
+
+class CoreRun:
+    """One core, with taps, on some images."""
+
+    def __init__(self, plan: CorePlan, pixels: np.ndarray, pace: Pace, **run) -> None:
+        self.plan = plan
+        core = Core(plan.layer_plans(with_files=False), taps=True)
+        bench = Bench(core, pace)
+        bench.feed(core.i, image_words(plan, pixels))
+        self.sink = bench.collect(core.o, len(pixels) * plan.image.spec.classes)
+        self._fields = core.trace_fields
+        firing = range(len(plan.geometries) - 1)
+        taps = [
+            bench.watch(
+                Value.cast(core.tap_trace),
+                Value.cast(getattr(core, f"tap_spikes{n}")),
+                Value.cast(getattr(core, f"tap_potentials{n}")),
+            )
+            for n in firing
+        ]
+        bench.run(extra=40, **run)
+        self.trace = GoldenModel(plan.image).run(pixels)
+        check_results(plan, self.sink, self.trace)
+        for n in firing:
+            self._check_tap(n, taps[n])
+
+    def _check_tap(self, n: int, tap: list[tuple[int, ...]]) -> None:
+        """Spikes and potentials of firing layer n, group by group."""
+        position = 0
+        for name, width in self._fields:
+            if name == f"lif{n}":
+                break
+            position += width
+        g, spec = self.plan.geometries[n], self.plan.image.spec
+        neuron = spec.layers[n].neuron
+        assert neuron is not None
+        fired = [seen for seen in tap if seen[0] >> position & 1]
+        shape = (-1, spec.steps, g.groups * g.lanes)
+        spikes = np.array([unpack(s, 2, g.lanes) for _, s, _ in fired]).reshape(shape)
+        spikes = (spikes & 1) * (1 - (spikes & 2))  # bit 0 is the magnitude, bit 1 the sign
+        width = neuron.potential_bits
+        potentials = np.array([unpack(u, width, g.lanes) for _, _, u in fired]).reshape(shape)
+        potentials = (potentials ^ 1 << width - 1) - (1 << width - 1)
+        assert np.array_equal(spikes[..., : g.neurons], self.trace.spikes[n])
+        assert np.array_equal(potentials[..., : g.neurons], self.trace.potentials[n])
+        assert not spikes[..., g.neurons :].any()
+
+
+def unpack(raw: int, bits: int, count: int) -> list[int]:
+    return [raw >> bits * k & (1 << bits) - 1 for k in range(count)]
+
+
+CORES = {  # sizes, steps, input_bits, lanes, banks
+    "smallest": ((1, 1), 1, 1, 1, 1),
+    "readout-only": ((9, 5), 3, 4, 2, 2),
+    "one-neuron-layers": ((5, 1, 1, 3), 3, 2, 4, 1),
+    "one-step": ((12, 7, 4), 1, 3, 4, 1),
+    "uneven-groups": ((20, 7, 5), 3, 3, 3, 1),
+    "full-bytes": ((11, 6, 3), 2, 8, 6, 2),
+    "three-layers-slices": ((18, 19, 17, 6), 3, 1, 40, 4),
+    "slices-and-groups": ((9, 40, 4), 2, 2, 20, 2),
+    "eight-banks": ((33, 12, 9, 4), 3, 2, 5, 8),
+}
+
+
+def core_plan(name: str, seed: int = 1) -> CorePlan:
+    sizes, steps, input_bits, lanes, banks = CORES[name]
+    rng = np.random.default_rng(seed)
+    return plan_core(random_image(rng, sizes, steps=steps, input_bits=input_bits), lanes, banks)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+@pytest.mark.parametrize("name", CORES)
+def test_core_is_golden(name: str, pace: Pace) -> None:
+    plan = core_plan(name)
+    CoreRun(plan, random_pixels(plan.image, 5, seed=3), pace)
+
+
+@pytest.mark.parametrize("pace", [JITTERY[0], JITTERY[1], JITTERY[3]], ids=str)
+def test_core_does_not_mind_the_pace(pace: Pace) -> None:
+    plan = core_plan("uneven-groups")
+    CoreRun(plan, random_pixels(plan.image, 4, seed=3), pace)
+
+
+@pytest.mark.parametrize("reset_at", [1, 5, 17, 30, 43, 58, 71, 97, 120])
+@pytest.mark.parametrize("name", ["uneven-groups", "three-layers-slices"])
+def test_reset_at_any_time_leaves_a_core_that_works(name: str, reset_at: int) -> None:
+    """Cut off in the middle of images; whatever was under way is gone, what follows is right."""
+    plan = core_plan(name)
+    CoreRun(plan, random_pixels(plan.image, 4, seed=4), FLOWING, reset_at=reset_at)
+
+
+def always_firing(theta: int, bias: int, reset: str) -> CorePlan:
+    neuron = NeuronSpec(
+        theta=theta, reset=reset, step=theta if reset == "soft" else 0, potential_bits=8
+    )
+    rng = np.random.default_rng(5)
+    image = random_image(rng, (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2)
+    biases = (np.full(20, bias), np.full(6, bias), image.biases[2])
+    return plan_core(NetworkImage(image.spec, image.weights, biases), 20, 2)
+
+
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_core_with_all_neurons_firing_at_every_step(reset: str) -> None:
+    for bias in (500, -500):
+        plan = always_firing(1, bias, reset)
+        run = CoreRun(plan, random_pixels(plan.image, 3, seed=6), FLOWING)
+        assert all((spikes == np.sign(bias)).all() for spikes in run.trace.spikes)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+def test_core_without_any_spike(pace: Pace) -> None:
+    """Soft reset, to admit a threshold beyond what the potentials can reach."""
+    neuron = NeuronSpec(theta=10_000, potential_bits=15)
+    image = random_image(
+        np.random.default_rng(7), (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2
+    )
+    run = CoreRun(plan_core(image, 8, 2), random_pixels(image, 4, seed=8), pace)
+    assert not any(spikes.any() for spikes in run.trace.spikes)
+
+
+def test_core_of_empty_images_only() -> None:
+    plan = core_plan("uneven-groups")
+    CoreRun(plan, np.zeros((4, plan.image.spec.input_size), dtype=np.uint8), FLOWING)
+
+
+# DenseLayer
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+@pytest.mark.parametrize("name", ["one-neuron-layers", "uneven-groups", "eight-banks"])
+def test_layers_alone_are_golden(name: str, pace: Pace) -> None:
+    """Each layer is fed with the golden spikes of the one before it."""
+    plan = core_plan(name)
+    pixels = random_pixels(plan.image, 3, seed=9)
+    trace = GoldenModel(plan.image).run(pixels)
+    plans = plan.layer_plans(with_files=False)
+    for n, layer_plan in enumerate(plans):
+        layer = DenseLayer(layer_plan)
+        bench = Bench(layer, pace)
+        given = pixels if n == 0 else trace.spikes[n - 1].reshape(-1, plan.geometries[n].inputs)
+        bench.feed(layer.i, words_of(plan, n, given))
+        if n == len(plans) - 1:
+            sink = bench.collect(layer.o, trace.logits.size)
+            bench.run(extra=20)
+            check_results(plan, sink, trace)
+        else:
+            spikes = trace.spikes[n].reshape(-1, plan.geometries[n].neurons)
+            expected = words_of(plan, n + 1, spikes)
+            sink = bench.collect(layer.o, len(expected))
+            bench.run(extra=20)
+            assert sink.values == expected
+
+
+# The composed cycle law
+
+
+def predicted(run: CoreRun, pixels: np.ndarray) -> list[int]:
+    plan = run.plan
+    inputs = [pixels, *run.trace.spikes]
+    costs = [
+        play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)
+    ]
+    return CycleLaw(plan).predict(costs).tolist()
+
+
+def check_cycle_law(plan: CorePlan, pixels: np.ndarray) -> None:
+    run = CoreRun(plan, pixels, FLOWING)
+    classes = plan.image.spec.classes
+    assert run.sink.taken[classes - 1 :: classes] == predicted(run, pixels)
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_core_cycle_law(name: str) -> None:
+    plan = core_plan(name, seed=2)
+    check_cycle_law(plan, random_pixels(plan.image, 6, seed=10))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_core_cycle_law_of_random_networks(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    sizes = tuple(rng.integers(1, 41, rng.integers(2, 5)).tolist())
+    image = random_image(
+        rng, sizes, steps=int(rng.integers(1, 5)), input_bits=int(rng.integers(1, 6))
+    )
+    banks = int(2 ** rng.integers(0, 4))
+    plan = plan_core(image, int(rng.integers(1, 41)), banks)
+    check_cycle_law(plan, random_pixels(image, 5, seed=seed))
