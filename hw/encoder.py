@@ -1,6 +1,8 @@
 """Chunk encoder: a handful of spikes becomes a run of events, one per cycle."""
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,6 +30,18 @@ def one_hot_index(one_hot):
     return Cat(
         Cat(bit for n, bit in enumerate(one_hot) if n >> k & 1).any() for k in range(width)
     )
+
+
+def some_and_several(bits: Sequence[Value]) -> tuple[Value, Value]:
+    """Whether any bit is set, and whether more than one: a tree of four-input functions, quicker
+    than to see what a subtraction leaves."""
+    if len(bits) == 1:
+        return bits[0], Const(0)
+    half = len(bits) // 2
+    (some_low, several_low), (some_high, several_high) = (
+        some_and_several(bits[:half]), some_and_several(bits[half:])
+    )  # fmt: skip
+    return some_low | some_high, several_low | several_high | (some_low & some_high)
 
 
 class ChunkEncoder(wiring.Component):
@@ -82,14 +96,15 @@ class ChunkEncoder(wiring.Component):
 
         room = Signal()  # the output register can take an event
         ends = Signal()  # what is sent now is the chunk's last event
+        some, several = some_and_several(list(active))
         m.d.comb += [
             room.eq(~self.o.valid | self.o.ready),
-            ends.eq((active == 0) | ((rest == 0) & (current.end == Kind.SPIKE))),
+            ends.eq(Mux(current.end == Kind.SPIKE, ~several, ~some)),
             self.i.ready.eq(~held | (room & ends)),
         ]
         with m.If(room):
             m.d.sync += self.o.valid.eq(held)
-            with m.If(active != 0):
+            with m.If(some):
                 m.d.sync += self.o.payload.kind.eq(Kind.SPIKE)
             with m.Else():
                 m.d.sync += self.o.payload.kind.eq(current.end)

@@ -88,7 +88,7 @@ def simulate(
         stall=stall, reset_after=reset_after,
     )  # fmt: skip
     shards = np.array_split(np.arange(len(checked)), processes)
-    folders = [_shard(folder / f"shard{n}", job, checked[part], labels[part])
+    folders = [prepare_shard(folder / f"shard{n}", job, checked[part], labels[part])
                for n, part in enumerate(shards)]  # fmt: skip
     with ThreadPoolExecutor(processes) as pool:
         futures = [
@@ -117,9 +117,10 @@ def simulate(
     return report
 
 
-def _shard(
+def prepare_shard(
     folder: Path, job: Job, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]
 ) -> Path:
+    """Lay out the folder from which one bench process works; return it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(json.dumps(asdict(job)))

@@ -31,7 +31,8 @@ def test_file_round_trip(tmp_path):
     assert again.spec == image.spec
     assert again.digest == image.digest
     assert again.meta == {"dataset": "none"}
-    for mine, theirs in zip(image.weights + image.biases, again.weights + again.biases, strict=True):
+    arrays = image.weights + image.biases
+    for mine, theirs in zip(arrays, again.weights + again.biases, strict=True):
         np.testing.assert_array_equal(mine, theirs)
         assert mine.dtype == theirs.dtype
 

@@ -6,7 +6,7 @@ import pytest
 
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError, signed_bits
 
-NEURON = dict(theta=10, potential_bits=6)
+NEURON = {"theta": 10, "potential_bits": 6}
 
 
 def network(**changes):
@@ -14,7 +14,8 @@ def network(**changes):
         name="hidden", inputs=4, neurons=3, weight_bits=4, neuron=NeuronSpec(**NEURON)
     )
     readout = LayerSpec(name="readout", inputs=3, neurons=2, weight_bits=4)
-    fields = dict(name="net", input_size=4, input_bits=3, steps=2, layers=(hidden, readout))
+    fields = {"name": "net", "input_size": 4, "input_bits": 3, "steps": 2}
+    fields["layers"] = (hidden, readout)
     return NetworkSpec(**{**fields, **changes})
 
 
@@ -53,7 +54,7 @@ def test_neuron_refusals(changes, sentence):
 )
 def test_layer_refusals(changes, sentence):
     with pytest.raises(SpecError) as refused:
-        LayerSpec(**{**dict(name="a", inputs=1, neurons=1, weight_bits=2), **changes})
+        LayerSpec(**{"name": "a", "inputs": 1, "neurons": 1, "weight_bits": 2, **changes})
     assert str(refused.value) == sentence
 
 
@@ -96,7 +97,7 @@ def test_unknown_and_missing_fields_are_refused():
     with pytest.raises(SpecError, match="NetworkSpec has no field 'colour'"):
         NetworkSpec.from_dict({**data, "colour": 1})
     del data["steps"]
-    with pytest.raises(SpecError, match="Network specification is incomplete: .*'steps'"):
+    with pytest.raises(SpecError, match=r"Network specification is incomplete: .*'steps'"):
         NetworkSpec.from_dict(data)
 
 

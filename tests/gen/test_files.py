@@ -1,0 +1,67 @@
+"""gen.rom, gen.verilog: files are byte-identical, complete, and lead back to the image."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gen.plan import PlanError, plan_core
+from gen.rom import read_rom_images, rom_images
+from gen.verilog import generate
+from hw.image import NetworkImage
+from sterna import model_path
+from tests.networks import networks
+
+
+@settings(max_examples=40, deadline=None)
+@given(image=networks(), lanes=st.integers(1, 40), banks=st.sampled_from([1, 2, 4, 8]))
+def test_image_to_rom_and_back(image, lanes, banks):
+    plan = plan_core(image, lanes, banks)
+    files = rom_images(plan)
+    for back, weights in zip(read_rom_images(plan, files), image.weights, strict=True):
+        np.testing.assert_array_equal(back, weights)
+    assert rom_images(plan_core(image, lanes, banks)) == files
+
+
+def test_bad_rom_images_are_refused():
+    plan = plan_core(NetworkImage.load(model_path("digits-dense")))
+    files = rom_images(plan)
+    name = "rom/0_hidden1_bank0_slice0.hex"
+    short = files[name].rsplit("\n", 2)[0] + "\n"
+    for text, sentence in [
+        (None, f"ROM image {name} is missing"),
+        ("xyz\n", f"ROM image {name} must hold hexadecimal rows only"),
+        (short, f"ROM image {name} must have 64 rows, not 63"),
+    ]:
+        changed = {**files, name: text} if text else {k: v for k, v in files.items() if k != name}
+        with pytest.raises(PlanError) as refused:
+            read_rom_images(plan, changed)
+        assert str(refused.value) == sentence
+
+
+def files_in(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+def test_generated_files(tmp_path):
+    image = NetworkImage.load(model_path("digits-dense"))
+    plan = plan_core(image, 32, 2)
+    facts = generate(plan, tmp_path / "a")
+    generate(plan_core(image, 32, 2), tmp_path / "b")
+    files = files_in(tmp_path / "a")
+    assert files == files_in(tmp_path / "b")
+
+    assert json.loads(files["core.json"]) == json.loads(json.dumps(facts))
+    roms = [name for layer in facts["layers"] for bank in layer["rom"] for name in bank]
+    assert set(files) == {"core.json", "sterna_core.v", "sterna_rom.v", *roms}
+    text = files["sterna_core.v"].decode()
+    assert image.digest in text.splitlines()[0]
+    for name in roms:
+        assert f'"{name}"' in text
+    ports = re.search(r"module sterna_core\((.*?)\);", text)
+    assert ports is not None
+    assert "tap_" not in ports[1]
+    assert not re.search(r"[\w\]] \* [\w\[]", re.sub(r"/\*.*?\*/|\(\*.*?\*\)", "", text))

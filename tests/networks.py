@@ -1,0 +1,62 @@
+"""Hypothesis strategies: networks of every neuron row, any shape, and images for them."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import strategies as st
+
+from hw.image import NetworkImage
+from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+
+
+@st.composite
+def neurons(draw) -> NeuronSpec:
+    """Any ternary neuron; thresholds at powers of two and not, soft potentials that saturate."""
+    theta = draw(st.sampled_from([1, 2, 5, 8, 16, 23, 64]) | st.integers(1, 120))
+    kind = draw(st.sampled_from(["none", "shift", "leak"]))
+    kept = draw(st.sampled_from(["hard", "soft"]))
+    least = max(2, signed_bits(theta - 1))
+    return NeuronSpec(
+        theta=theta,
+        decay=kind,
+        decay_shift=0 if kind == "none" else draw(st.integers(1, 5)),
+        reset=kept,
+        step=draw(st.sampled_from([theta, 2 * theta, 1])) if kept == "soft" else 0,
+        u0=draw(st.integers(1 - theta, theta - 1)),
+        potential_bits=draw(st.integers(least, least + 4)),
+    )
+
+
+@st.composite
+def networks(draw, max_size: int = 12) -> NetworkImage:
+    """A chain of one to three layers with random integers."""
+    sizes = draw(st.lists(st.integers(1, max_size), min_size=2, max_size=4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    layers, weights, biases = [], [], []
+    for n, (inputs, count) in enumerate(pairwise(sizes)):
+        last = n == len(sizes) - 2
+        bits = draw(st.integers(2, 8))
+        neuron = None if last else draw(neurons())
+        layers.append(
+            LayerSpec(name=f"l{n}", inputs=inputs, neurons=count, weight_bits=bits, neuron=neuron)
+        )
+        top = 2 ** (bits - 1) - 1
+        weights.append(rng.integers(-top, top + 1, (count, inputs)))
+        reach = 20 if neuron is None else neuron.theta
+        biases.append(rng.integers(-reach, reach + 1, count))
+    spec = NetworkSpec(
+        name="random",
+        input_size=sizes[0],
+        input_bits=draw(st.integers(1, 8)),
+        steps=draw(st.integers(1, 4)),
+        layers=tuple(layers),
+    )
+    return NetworkImage(spec, tuple(weights), tuple(biases))
+
+
+def pixels_for(data, image: NetworkImage, count: int) -> np.ndarray:
+    """Images (count, input_size) for a network, from empty to full."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    shape = (count, image.spec.input_size)
+    filled = rng.random(shape) < data.draw(st.sampled_from([0.0, 0.3, 1.0]))
+    return (rng.integers(0, image.spec.pixel_max + 1, shape) * filled).astype(np.uint8)

@@ -1,0 +1,155 @@
+"""Ring 3: the emitted Verilog under Verilator, every value against the golden model."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from gen.plan import plan_core
+from gen.verilog import TOP, generate
+from hw.image import NetworkImage
+from sim.bench_job import Job
+from sim.golden import GoldenModel, InputError
+from sim.run import prepare_shard, simulate
+from sim.verilator import SimulationError, build, run_bench
+from sterna import model_path
+from sw.data import DataError, load_dataset
+from tests.networks import networks, pixels_for
+
+KEYS = {
+    "images", "mismatches", "accuracy_rtl", "accuracy_golden", "cycles_per_image",
+    "cycle_law_violations", "events_per_image", "sops_per_image", "lane_utilisation", "seconds",
+}  # fmt: skip
+
+
+def labels_of(image, pixels):
+    return GoldenModel(image).classify(pixels)
+
+
+def assert_equal(report):
+    assert report["mismatches"] == 0, report["first_mismatch"]
+    assert report["cycle_law_violations"] == 0
+    assert report["values_compared"] > 0
+
+
+@pytest.fixture(scope="module")
+def digits():
+    image = NetworkImage.load(model_path("digits-dense"))
+    return image, load_dataset("digits", "test", image.spec.input_bits)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder, so that the core is compiled once for all that follows."""
+    return tmp_path_factory.mktemp("digits")
+
+
+def test_digits_flowing(digits, folder):
+    image, data = digits
+    report = simulate(plan_core(image), data.images, data.labels, folder, processes=2)
+    assert_equal(report)
+    assert set(report) >= KEYS
+    assert json.loads((folder / "report.json").read_text()) == report
+    assert report["images"] == len(data) >= 200
+    assert report["accuracy_rtl"] == report["accuracy_golden"] >= 0.96
+    assert report["cycle_law_checked"]
+    assert report["lane_utilisation"] >= 0.9
+
+
+def test_digits_stalled(digits, folder):
+    image, data = digits
+    report = simulate(plan_core(image), data.images[:20], data.labels[:20], folder, stall=0.4)
+    assert_equal(report)
+    assert not report["cycle_law_checked"]
+
+
+@pytest.mark.parametrize("cycles", [3, 60, 150, 333])
+def test_digits_reset_in_the_middle(digits, folder, cycles):
+    image, data = digits
+    report = simulate(
+        plan_core(image), data.images[:5], data.labels[:5], folder, reset_after=cycles
+    )
+    assert_equal(report)
+    assert report["cycle_law_checked"]
+
+
+def test_digits_on_few_lanes_and_four_banks(digits, tmp_path):
+    image, data = digits
+    report = simulate(plan_core(image, 20, 4), data.images[:30], data.labels[:30], tmp_path)
+    assert_equal(report)
+
+
+@settings(
+    max_examples=6, deadline=None, derandomize=True, database=None,
+    phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(
+    image=networks(max_size=20), data=st.data(), lanes=st.integers(1, 20),
+    banks=st.sampled_from([1, 2, 4]),
+)  # fmt: skip
+def test_random_networks(tmp_path_factory, image, data, lanes, banks):
+    pixels = pixels_for(data, image, count=8)
+    folder = tmp_path_factory.mktemp("random")
+    plan, labels = plan_core(image, lanes, banks), labels_of(image, pixels)
+    assert_equal(simulate(plan, pixels, labels, folder))
+    assert_equal(simulate(plan, pixels, labels, folder, stall=0.5))
+
+
+def test_a_different_network_does_not_pass(digits, tmp_path):
+    """The bench can fail: one weight, one bias, one threshold off by one is found."""
+    image, data = digits
+    plan = plan_core(image, 16, 1)
+    pixels, labels = data.images[:40], data.labels[:40]
+    generate(plan, tmp_path, taps=True)
+    facts = json.loads((tmp_path / "core.json").read_text())
+    build_folder = build(tmp_path, TOP, [f"{TOP}.v", "sterna_rom.v"])
+
+    def weight(arrays):
+        arrays["weights"][0][5, 36] += 1 if arrays["weights"][0][5, 36] < 7 else -1
+
+    def bias(arrays):
+        arrays["biases"][1][3] += 1
+
+    for change in (weight, bias):
+        arrays = {"weights": [w.copy() for w in image.weights],
+                  "biases": [b.copy() for b in image.biases]}  # fmt: skip
+        change(arrays)
+        other = NetworkImage(image.spec, tuple(arrays["weights"]), tuple(arrays["biases"]))
+        job = Job(network=str(other.save(tmp_path / "other.npz")), lanes=16, banks=1,
+                  fields=facts["trace"])  # fmt: skip
+        shard = prepare_shard(tmp_path / change.__name__, job, pixels, labels)
+        run_bench(
+            build_folder, TOP, "sim.bench_core", shard, variables={"STERNA_BENCH": str(shard)}
+        )
+        findings = json.loads((shard / "findings.json").read_text())
+        assert findings["mismatches"] > 0
+        assert findings["first_mismatch"]
+
+
+def test_bad_images_are_refused_before_anything_is_built(digits, tmp_path):
+    image, _ = digits
+    with pytest.raises(InputError, match="Images must be at least one, and as many as labels"):
+        simulate(plan_core(image), np.zeros((0, 64), int), np.zeros(0, int), tmp_path / "x")
+    with pytest.raises(InputError, match=r"Images must have shape \(n, 64\)"):
+        simulate(plan_core(image), np.zeros((2, 5), int), np.zeros(2, int), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_verilog_that_does_not_compile_is_one_sentence(tmp_path):
+    (tmp_path / "bad.v").write_text("module bad(input clk; endmodule\n")
+    with pytest.raises(SimulationError, match="Verilator could not build bad: see "):
+        build(tmp_path, "bad", ["bad.v"])
+
+
+def test_mnist(tmp_path, monkeypatch):
+    monkeypatch.setattr("sw.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
+    image = NetworkImage.load(model_path("mnist-dense"))
+    try:
+        data = load_dataset("mnist", "test", image.spec.input_bits)
+    except DataError as reason:
+        pytest.skip(str(reason))
+    report = simulate(plan_core(image), data.images[:100], data.labels[:100], tmp_path)
+    assert_equal(report)
+    assert report["lane_utilisation"] >= 0.9
