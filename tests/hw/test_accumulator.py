@@ -82,7 +82,7 @@ GEOMETRIES = {
 }
 
 
-@pytest.mark.parametrize("pace", [FLOWING, *JITTERY[1:]], ids=str)
+@pytest.mark.parametrize("pace", [JITTERY[0], JITTERY[2]], ids=str)
 @pytest.mark.parametrize("g", GEOMETRIES.values(), ids=list(GEOMETRIES))
 def test_drives_are_the_reference(g: LayerGeometry, pace: Pace) -> None:
     layer = random_layer(g, seed=g.lanes)
@@ -145,7 +145,8 @@ def test_one_bank_works_while_the_others_wait(busy: int, negative: bool) -> None
 def test_cycle_law(g: LayerGeometry, pace: Pace) -> None:
     layer = random_layer(g, seed=1)
     vectors = random_vectors(np.random.default_rng(5), 12, g.inputs, g.planes, g.signed)
-    _, sources, sink = accumulate(layer, g, vectors, pace)
+    drive, sources, sink = accumulate(layer, g, vectors, pace)
+    assert np.array_equal(drive, expected_drives(layer, g, vectors))
     latency = Accumulator.latency(g)
     counts = play_cycles(event_counts(vectors, g)).repeat(g.groups)
     steps = []
