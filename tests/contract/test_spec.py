@@ -1,12 +1,13 @@
 """hw.spec: every network that cannot be is refused, with its sentence."""
 
 import json
+from typing import Any
 
 import pytest
 
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError, signed_bits
 
-NEURON = {"theta": 10, "potential_bits": 6}
+NEURON: dict[str, Any] = {"theta": 10, "potential_bits": 6}
 
 
 def network(**changes):
@@ -14,7 +15,7 @@ def network(**changes):
         name="hidden", inputs=4, neurons=3, weight_bits=4, neuron=NeuronSpec(**NEURON)
     )
     readout = LayerSpec(name="readout", inputs=3, neurons=2, weight_bits=4)
-    fields = {"name": "net", "input_size": 4, "input_bits": 3, "steps": 2}
+    fields: dict[str, Any] = {"name": "net", "input_size": 4, "input_bits": 3, "steps": 2}
     fields["layers"] = (hidden, readout)
     return NetworkSpec(**{**fields, **changes})
 

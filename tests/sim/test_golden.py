@@ -18,7 +18,9 @@ def by_the_book(image: NetworkImage, pixels: list[int]):
         return -(-u >> k) if u < 0 else u >> k
 
     layers = image.layers
-    state = [[layer.spec.neuron.u0] * layer.spec.neurons for layer in layers[:-1]]
+    state = [
+        [layer.spec.neuron.u0] * layer.spec.neurons for layer in layers if layer.spec.neuron
+    ]
     spikes, potentials = [[] for _ in state], [[] for _ in state]
     logits = [0] * image.spec.classes
     for _ in range(image.spec.steps):
