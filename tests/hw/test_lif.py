@@ -83,11 +83,13 @@ def random_drives(shape: tuple[int, ...], seed: int, bound: int = DRIVE_BOUND) -
 
 
 KINDS = [(d, r) for d in ("none", "shift", "leak") for r in ("hard", "soft")]
-SHAPES = [(1, 1), (16, 1), (17, 1), (2, 3), (17, 2), (33, 2)]
 
 
-@pytest.mark.parametrize(("lanes", "groups"), SHAPES)
-@pytest.mark.parametrize(("decay", "reset"), KINDS)
+@pytest.mark.parametrize(
+    ("decay", "reset", "lanes", "groups"),
+    [(*kind, *shape) for kind in KINDS for shape in [(1, 1), (17, 1), (2, 3)]]
+    + [("leak", "soft", *shape) for shape in [(16, 1), (17, 2), (33, 2)]],
+)
 def test_neurons_are_the_golden_ones(decay, reset, lanes, groups) -> None:
     drive = random_drives((3, 5, lanes * groups), seed=lanes, bound=20)
     check(neuron(decay, reset, u0=-5), drive, geometry(lanes, groups))
@@ -100,7 +102,7 @@ def test_neurons_do_not_mind_the_pace(lanes: int, groups: int, pace: Pace) -> No
     check(neuron("leak", "soft"), drive, geometry(lanes, groups), pace)
 
 
-@pytest.mark.parametrize("k", [1, 2, 5, 31])
+@pytest.mark.parametrize("k", [1, 2, 31])
 @pytest.mark.parametrize(("decay", "reset"), KINDS[2:])
 def test_decays_of_every_potential(decay: str, reset: str, k: int) -> None:
     """Step 1 puts each potential there is into a neuron, step 2 lets it decay undisturbed."""

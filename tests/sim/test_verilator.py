@@ -83,7 +83,8 @@ def test_digits_on_few_lanes_and_four_banks(digits, tmp_path):
 
 @settings(
     max_examples=6, deadline=None, derandomize=True, database=None,
-    phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(
     image=networks(max_size=20), data=st.data(), lanes=st.integers(1, 20),
