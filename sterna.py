@@ -340,10 +340,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sterna: {args.command} needs the package {error.name}: install it, or use the "
               "Makefile, which does", file=sys.stderr)  # fmt: skip
         return 1
-    except (OSError, KeyboardInterrupt) as error:
-        what = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-        print(f"sterna: {what}", file=sys.stderr)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        print(f"sterna: Cannot use {error.filename or 'a file'}: {reason}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("sterna: Interrupted", file=sys.stderr)
+        return 130
     print(json.dumps(facts, indent=1) if args.json else text)
     return code
 

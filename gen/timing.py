@@ -77,8 +77,13 @@ def close_timing(
     Raises
     ------
     ToolError
-        When a tool is missing or the design does not fit.
+        When the clock or the seed is no positive number, a tool is missing, or the design does
+        not fit.
     """
+    if not megahertz > 0:
+        raise ToolError(f"Clock must be a positive number of MHz, not {megahertz!r}")
+    if seed < 1:
+        raise ToolError(f"Seed of the placer must be a positive number, not {seed!r}")
     generate(plan, folder)
     (folder / "synth.ys").write_text(SCRIPT)
     progress("synthesis (Yosys)")

@@ -1,6 +1,6 @@
 """Serializer: a wide word leaves as narrow ones."""
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,10 +44,10 @@ class Serializer(wiring.Component):
         last = beat == self.beats - 1
         for k in range(self._width):
             elements = [
-                self.i.payload[n].as_value() if n < self._length else 0
+                Value.cast(self.i.payload[n]) if n < self._length else 0
                 for n in range(k, self.beats * self._width, self._width)
             ]
-            m.d.comb += self.o.payload[k].as_value().eq(Array(elements)[beat])
+            m.d.comb += Value.cast(self.o.payload[k]).eq(Array(elements)[beat])
         m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready & last)]
         with m.If(transfer(self.o)):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))

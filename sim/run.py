@@ -62,7 +62,8 @@ def simulate(
     Raises
     ------
     InputError
-        For images that do not fit the network.
+        For images that do not fit the network, a stall that is no probability below 1, or fewer
+        processes than one.
     SimulationError
         When the simulation cannot be built or breaks off.
     """
@@ -70,6 +71,10 @@ def simulate(
     checked = GoldenModel(plan.image).check_pixels(pixels)
     if len(checked) == 0 or len(checked) != len(labels):
         raise InputError("Images must be at least one, and as many as labels")
+    if not 0 <= stall < 1:
+        raise InputError(f"Stall must be a probability from 0 to below 1, not {stall!r}")
+    if processes is not None and processes < 1:
+        raise InputError(f"Processes must be a positive number, not {processes!r}")
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     report_file = folder / "report.json"
@@ -87,10 +92,10 @@ def simulate(
         network=str(network), lanes=plan.lanes, banks=plan.banks, fields=facts["trace"],
         stall=stall, reset_after=reset_after,
     )  # fmt: skip
-    shards = np.array_split(np.arange(len(checked)), processes)
+    shards = np.array_split(np.arange(len(checked)), min(processes, len(checked)))
     folders = [prepare_shard(folder / f"shard{n}", job, checked[part], labels[part])
                for n, part in enumerate(shards)]  # fmt: skip
-    with ThreadPoolExecutor(processes) as pool:
+    with ThreadPoolExecutor(len(shards)) as pool:
         futures = [
             pool.submit(
                 run_bench, build_folder, TOP, "sim.bench_core", shard,
@@ -112,7 +117,7 @@ def simulate(
         "simulate": round(finished - ran, 2),
         "total": round(finished - started, 2),
     }
-    report["processes"] = processes
+    report["processes"] = len(shards)
     write_atomically(report_file, (json.dumps(report, indent=1) + "\n").encode())
     return report
 
