@@ -6,7 +6,9 @@ user's input into one sentence and exit code 1. Progress goes to stderr.
 
 import argparse
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +60,11 @@ def percent(hits: int, n: int) -> str:
     return f"{100 * hits / n:.2f} % ({hits} of {n})"
 
 
+def share(value: float | None) -> str:
+    """A share that may not have been measured."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
 def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
     """The held-out images of the data set that the network names (or --dataset), the first
     --images of them."""
@@ -89,7 +96,7 @@ def do_train(args: argparse.Namespace) -> Result:
     from sw.train import train
 
     recipe = find_recipe(recipe_name(args.model))
-    out = Path(args.out or BUILD / "train" / f"{recipe.name}.pt")
+    out = can_write(Path(args.out or BUILD / "train" / f"{recipe.name}.pt"))
     checkpoint = train(
         recipe, args.data, seed=args.seed, float_epochs=args.epochs, integer_epochs=args.epochs,
         progress=say,
@@ -109,11 +116,12 @@ def do_export(args: argparse.Namespace) -> Result:
     from sw.export import export, report_table
 
     name = recipe_name(args.model)
+    out = can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
+    roms = Path(args.roms or BUILD / name)
+    can_write(roms / "rom")
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
     image, report = export(checkpoint, args.data)
     plan = plan_core(image, args.lanes, args.banks)
-    out = Path(args.out or BUILD / "models" / f"{name}.npz")
-    roms = Path(args.roms or BUILD / name)
     image.save(out)
     for file, text in rom_images(plan).items():
         write_atomically(roms / file, text.encode())
@@ -156,9 +164,28 @@ def do_info(args: argparse.Namespace) -> Result:
             f"ROM {rom * layer.spec.weight_bits / 1024:.0f} Kibit",
         ))  # fmt: skip
     facts["layers"] = layers
-    for kind, figures in image.meta.get("test", {}).items():
-        rows.append((f"{kind} network", f"{percent(figures['hits'], figures['n'])} of test images"))
+    rows += told_accuracies(image.meta.get("test"))
     return facts, table(rows), 0
+
+
+def told_accuracies(test: object) -> list[tuple[str, object]]:
+    """Rows for the accuracies in a network image's `meta`, which is free: what has another form
+    than ours says nothing to us."""
+    rows: list[tuple[str, object]] = []
+    for kind, figures in test.items() if isinstance(test, dict) else ():
+        hits, n = (
+            (figures.get(key) for key in ("hits", "n")) if isinstance(figures, dict) else (0, 0)
+        )
+        if isinstance(hits, int) and isinstance(n, int) and 0 <= hits <= n > 0:
+            rows.append((f"{kind} network", f"{percent(hits, n)} of test images"))
+    return rows
+
+
+def can_write(path: Path) -> Path:
+    """Fail now, not after long work, if a file cannot be made there; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        return path
 
 
 def do_generate(args: argparse.Namespace) -> Result:
@@ -189,7 +216,7 @@ def do_sim(args: argparse.Namespace) -> Result:
 def sim_table(report: dict[str, Any], data: Dataset, out: Path) -> str:
     """The report of a simulation, for people."""
     n, cycles = report["images"], report["cycles_per_image"]
-    seconds = report["seconds"]
+    seconds = report["seconds_by_phase"]
     law = "not checked (streams were stalled)"
     if report["cycle_law_checked"]:
         law = f"{report['cycle_law_violations']} violations"
@@ -205,9 +232,10 @@ def sim_table(report: dict[str, Any], data: Dataset, out: Path) -> str:
         ("latency of the first", f"{report['latency_first_image']} cycles"),
         ("events per image", report["events_per_image"]),
         ("synaptic operations", f"{report['sops_per_image']:,.0f} per image"),
-        ("lane utilisation", f"{100 * report['lane_utilisation']:.1f} % (layer "
-                             f"{report['bottleneck']}, the bottleneck)"),
-        ("wall time", f"{seconds['total']} s (generate {seconds['generate']}, build "
+        ("lane utilisation", f"{share(report['lane_utilisation'])} (cycle law: "
+                             f"{share(report['lane_utilisation_law'])}; layer "
+                             f"{report['bottleneck']}, the busiest)"),
+        ("wall time", f"{report['seconds']} s (generate {seconds['generate']}, build "
                       f"{seconds['build']}, simulate {seconds['simulate']})"),
         ("report", out / "report.json"),
     ]  # fmt: skip
@@ -347,7 +375,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sterna: Interrupted", file=sys.stderr)
         return 130
-    print(json.dumps(facts, indent=1) if args.json else text)
+    try:
+        print(json.dumps(facts, indent=1) if args.json else text, flush=True)
+    except BrokenPipeError:  # the reader has gone; Python would complain again on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 

@@ -116,7 +116,7 @@ class CycleLaw:
             for group in range(g.groups):
                 taken, done = self._deliver(0, t.hold_free, group, step, costs)
                 t.sent_last[group] = taken
-                t.hold_free = taken + 2
+                t.hold_free = taken + DriveHold.INTERVAL
         return done
 
     def _play_spikes(self, n: int, loaded: int, step: int, costs: Sequence[Sequence[int]]) -> int:
@@ -163,7 +163,7 @@ class CycleLaw:
             word = max(word, receiver.released[0] + 1)
         sent = receiver.last_word = word + beats - 1
         t.lif_free = sent + LifArray.recovery(g)
-        taken = sent + len(g.slices)
+        taken = sent + LifArray.store_cycles(g)
         if group < g.groups - 1:
             return taken, NEVER
         return taken, self._play_spikes(n + 1, receiver.last_word, step, costs)

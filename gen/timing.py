@@ -77,11 +77,11 @@ def close_timing(
     Raises
     ------
     ToolError
-        When the clock or the seed is no positive number, a tool is missing, or the design does
-        not fit.
+        When the clock does not lie in 0..1000 MHz, the seed is not positive, a tool is missing,
+        or the design does not fit.
     """
-    if not megahertz > 0:
-        raise ToolError(f"Clock must be a positive number of MHz, not {megahertz!r}")
+    if not 0 < megahertz <= 1000:
+        raise ToolError(f"Clock must lie above 0 and at most at 1000 MHz, not {megahertz!r}")
     if seed < 1:
         raise ToolError(f"Seed of the placer must be a positive number, not {seed!r}")
     generate(plan, folder)

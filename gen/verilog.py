@@ -76,6 +76,9 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
     files = {f"{TOP}.v": head + text, **rom_images(plan)}
     files["sterna_rom.v"] = (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
+    for old in (folder / "rom").glob("*.hex"):
+        if f"rom/{old.name}" not in files:
+            old.unlink()  # of another layout
     for name, content in files.items():
         write_atomically(folder / name, content.encode())
     write_atomically(folder / "core.json", (json.dumps(facts, indent=1) + "\n").encode())

@@ -18,9 +18,9 @@ class DriveHold(wiring.Component):
     word of group g may be replaced once it was sent for the last time.
 
     Cycle law, one group: `o` follows `i` in the same cycle, `i` is taken with the last `o`. More
-    groups: a word is sent no earlier than `LATENCY` cycles after the last group was taken, a word
-    every second cycle; word g of the next image is taken in the cycle after word g was last sent,
-    at the earliest.
+    groups: a word is sent no earlier than `LATENCY` cycles after the last group was taken, words
+    `INTERVAL` cycles apart; word g of the next image is taken in the cycle after word g was last
+    sent, at the earliest.
 
     Parameters
     ----------
@@ -34,6 +34,7 @@ class DriveHold(wiring.Component):
     """
 
     LATENCY = 2
+    INTERVAL = 2
 
     i: stream.Interface
     o: stream.Interface

@@ -223,9 +223,11 @@ class NetworkImage:
             header = json.loads(arrays["header.json"].tobytes())
             magic, version = header["format"], header["version"]
             digest, spec_data, meta = header["digest"], header["spec"], header["meta"]
-            if magic != MAGIC or not isinstance(version, int) or not isinstance(meta, dict):
+            if magic != MAGIC or type(version) is not int or version < 1:
                 raise ValueError
-        except (KeyError, ValueError, TypeError):
+            if not isinstance(meta, dict):
+                raise ValueError
+        except (KeyError, ValueError, TypeError, RecursionError):
             raise ImageError(f"Network image {path} has no valid header") from None
         if version > FORMAT_VERSION:
             raise ImageError(

@@ -227,9 +227,14 @@ class LifArray(wiring.Component):
         )
 
     @staticmethod
+    def store_cycles(geometry: LayerGeometry) -> int:
+        """Cycles from the spikes' leaving to the drive's being taken: a slice a cycle."""
+        return len(geometry.slices)
+
+    @staticmethod
     def recovery(geometry: LayerGeometry) -> int:
         """Cycles from the spikes' leaving to IDLE: every slice stores, the last one settles."""
-        return len(geometry.slices) + 2
+        return LifArray.store_cycles(geometry) + 2
 
     def elaborate(self, platform) -> Module:
         m = Module()

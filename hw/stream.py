@@ -1,4 +1,4 @@
-"""The payload types that may cross a stream port. docs/streams.md explains them with a picture.
+"""The payload types of the streams between layers and inside them; docs/streams.md has the list.
 
 All streams are `amaranth.lib.stream`: a transfer happens in a cycle where `valid` and `ready` are
 both high; an offered payload is held until then; `valid` never waits for `ready`.

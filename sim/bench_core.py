@@ -25,6 +25,12 @@ from sim.streams import pack_words
 BATCH = 64
 """Images compared at a time."""
 
+QUIET_CYCLES = 100
+"""Cycles to watch after the last result, for what should not come."""
+
+UNTAPPED = [("input", 1), ("result", 1)]
+"""The trace of a core without taps, made from its ports."""
+
 
 class Bench:
     """Driver, monitor and checker of one core."""
@@ -39,8 +45,9 @@ class Bench:
         self.golden = GoldenModel(self.plan.image)
         self.random = Random(self.job.seed)
         self.cycle = 0
+        self.fields = self.job.fields if self.job.taps else UNTAPPED
         positions, start = {}, 0
-        for name, width in self.job.fields:
+        for name, width in self.fields:
             positions[name] = start
             start += width
         self._watched = self._mask(positions, ("input", "result", "event", "lif"))
@@ -48,6 +55,7 @@ class Bench:
         self._lif = [
             (1 << at, n, getattr(dut, f"tap_spikes{n}"), getattr(dut, f"tap_potentials{n}"))
             for n in range(len(self.plan.geometries) - 1)
+            if self.job.taps
             for at in [positions[f"lif{n}"]]
         ]
         self.begin()
@@ -56,7 +64,7 @@ class Bench:
         """Forget all that was seen."""
         self.next_word = 0
         flowing = self.job.stall == 0
-        self.checker = Checker(self.plan, self.job.fields, law=flowing)
+        self.checker = Checker(self.plan, self.fields, law=flowing)
 
     @staticmethod
     def _mask(positions: dict[str, int], kinds: tuple[str, ...]) -> int:
@@ -95,14 +103,15 @@ class Bench:
         results_per_image = self.plan.image.spec.classes
         wanted, results, checked, quiet = len(self.pixels) * results_per_image, 0, 0, 0
         busy = self.job.stall > 0
-        while results < wanted and (until_cycle is None or spent < until_cycle):
+        end = until_cycle  # once all results are there, a little later
+        while end is None or spent < end:
             await rising  # a cycle begins: the state is new, the inputs follow
             if busy or not self.offered:
                 self._drive()
             await falling  # everything has settled: what is seen now happens at the next edge
             self.cycle += 1
             spent += 1
-            seen = int(dut.tap_trace.value)
+            seen = int(dut.tap_trace.value) if self.job.taps else self._ports()
             if not seen & self._watched:
                 quiet += 1
                 assert quiet < self.job.watchdog, "the core does nothing any more"
@@ -119,10 +128,19 @@ class Bench:
                 self.recorded.results.append((self.cycle, int(dut.o__payload.value)))
                 results += 1
                 done = results // results_per_image
+                if results == wanted and until_cycle is None:
+                    end = spent + QUIET_CYCLES
                 if done == checked + BATCH or results == wanted:
                     self._check(checked, done)
                     checked, trace = done, self.recorded.trace
-        self.finish = checked
+        if until_cycle is None:
+            self.checker.finish()
+
+    def _ports(self) -> int:
+        """The trace of a core without taps."""
+        dut = self.dut
+        taken = int(dut.i__valid.value) & int(dut.i__ready.value)
+        return taken | (int(dut.o__valid.value) & int(dut.o__ready.value)) << 1
 
     def _check(self, first: int, last: int) -> None:
         pixels = self.pixels[first:last]

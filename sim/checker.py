@@ -50,6 +50,7 @@ class Findings:
     correct_golden: int = 0
     completion: list[int] = field(default_factory=list)  # cycle of each image's class
     start: int = 0  # cycle of the first word taken
+    predicted: list[int] = field(default_factory=list)  # ... by the cycle law
     law_checked: bool = False
     steady_additions: list[int] = field(default_factory=list)  # rows added per layer, from the
     # first class on: a core that has filled up
@@ -72,6 +73,12 @@ class Findings:
                 detail = f"hardware has {len(seen)}, golden model {len(expected)}"
             self.first_mismatch = f"{what} {detail}"
 
+    def surplus(self, what: str, count: int) -> None:
+        """Count what the hardware sent and nobody expected."""
+        self.mismatches += count
+        if count and not self.first_mismatch:
+            self.first_mismatch = f"After the last image, {count} surplus {what}"
+
 
 class Checker:
     """Compares recordings with the golden model, some images at a time.
@@ -90,6 +97,7 @@ class Checker:
         self._plan = plan
         self._names = [name for name, _ in fields]
         self._widths = [width for _, width in fields]
+        self._tapped = "event0_0" in self._names
         self._law = CycleLaw(plan) if law else None
         self._first_class: int | None = None  # cycle of the first image's class
         self._events = [
@@ -102,17 +110,29 @@ class Checker:
         """Compare the next `len(pixels)` images, whose results have all been recorded; what was
         recorded of later images stays for the next call."""
         self._absorb()
-        inputs = [pixels, *(s.reshape(-1, s.shape[-1]) for s in trace.spikes)]
-        for n, vectors in enumerate(inputs):
-            for b in range(self._plan.banks):
-                self._check_events(n, b, vectors)
-        for n in range(len(trace.spikes)):
-            self._check_neurons(n, trace)
+        if self._tapped:
+            inputs = [pixels, *(s.reshape(-1, s.shape[-1]) for s in trace.spikes)]
+            for n, vectors in enumerate(inputs):
+                for b in range(self._plan.banks):
+                    self._check_events(n, b, vectors)
+            for n in range(len(trace.spikes)):
+                self._check_neurons(n, trace)
         self._check_results(labels, trace)
         self._check_law(pixels, trace)
         self._count_events(pixels, trace)
         self.findings.images += len(pixels)
         self.findings.correct_golden += int((trace.classes == labels).sum())
+
+    def finish(self) -> None:
+        """Count whatever was recorded beyond the last image: each value is a mismatch."""
+        if self.recording.trace:
+            self._absorb()
+        for n, banks in enumerate(self._events):
+            for b, seen in enumerate(banks):
+                self.findings.surplus(f"events of layer {n}, bank {b}", len(seen))
+        for n, words in enumerate(self.recording.neurons):
+            self.findings.surplus(f"words of spikes of layer {n}", len(words))
+        self.findings.surplus("results", len(self.recording.results))
 
     def _absorb(self) -> None:
         """Sort the recorded cycles into one run of events per layer and bank."""
@@ -125,7 +145,7 @@ class Checker:
             self.findings.start = int(cycles[np.argmax(fields["input"])])
             self._first_class = self.recording.results[self._plan.image.spec.classes - 1][0]
         filled = cycles > self._first_class
-        for n, geometry in enumerate(self._plan.geometries):
+        for n, geometry in enumerate(self._plan.geometries if self._tapped else ()):
             for b in range(geometry.banks):
                 taken = fields[f"event{n}_{b}"] == 1
                 seen = _events(fields[f"payload{n}_{b}"][taken])
@@ -182,6 +202,7 @@ class Checker:
     def _check_law(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
         if self._law is not None:
             predicted = self._law.predict(law_costs(self._plan, pixels, trace))
+            self.findings.predicted += predicted.tolist()
             seen = np.array(self.findings.completion[-len(pixels) :]) - self.findings.start
             self.findings.cycle_law_violations += int((seen != predicted).sum())
 

@@ -18,7 +18,7 @@ from gen.verilog import TOP, generate
 from hw.image import write_atomically
 from sim.bench_job import Job
 from sim.golden import GoldenModel, InputError
-from sim.verilator import build, run_bench
+from sim.verilator import build, run_bench, toolchain
 from sim.waves import vcd_to_fst
 
 __all__ = ["simulate"]
@@ -33,6 +33,7 @@ def simulate(
     folder: Path,
     *,
     waves: bool = False,
+    taps: bool = True,
     stall: float = 0.0,
     reset_after: int = 0,
     processes: int | None = None,
@@ -46,13 +47,15 @@ def simulate(
     ----------
     waves
         Leave an FST of everything (slow; few images).
+    taps
+        Without, the core that ships is simulated: it shows logits, classes and cycles only.
     stall
         Probability per cycle of holding back a word, and of not taking a result. At 0, streams
         flow and the cycle law is checked.
     reset_after
         Reset once, after so many cycles, and begin anew.
     processes
-        Simulations side by side; by default one per core for 64 images or more.
+        Simulations side by side; by default one per core for 64 images or more. One with waves.
 
     Returns
     -------
@@ -79,31 +82,35 @@ def simulate(
     folder.mkdir(parents=True, exist_ok=True)
     report_file = folder / "report.json"
     report_file.unlink(missing_ok=True)
-    facts = generate(plan, folder, taps=True)
+    for old in (folder / "waves.fst", *folder.glob("shard*")):
+        shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+    facts = generate(plan, folder, taps=taps)
     network = plan.image.save(folder / "network.npz")
     progress(f"building {TOP} ({plan.lanes} lanes, {plan.banks} banks) with Verilator")
     built = time.monotonic()
-    build_folder = build(folder, TOP, [f"{TOP}.v", "sterna_rom.v"], waves=waves)
-    ran = time.monotonic()
-
-    if processes is None:
-        processes = (os.cpu_count() or 1) if len(checked) >= 64 and not waves else 1
+    if waves:
+        processes = 1  # one waveform
+    elif processes is None:
+        processes = len(os.sched_getaffinity(0)) if len(checked) >= 64 else 1
     job = Job(
         network=str(network), lanes=plan.lanes, banks=plan.banks, fields=facts["trace"],
-        stall=stall, reset_after=reset_after,
+        taps=taps, stall=stall, reset_after=reset_after,
     )  # fmt: skip
     shards = np.array_split(np.arange(len(checked)), min(processes, len(checked)))
     folders = [prepare_shard(folder / f"shard{n}", job, checked[part], labels[part])
                for n, part in enumerate(shards)]  # fmt: skip
-    with ThreadPoolExecutor(len(shards)) as pool:
-        futures = [
-            pool.submit(
-                run_bench, build_folder, TOP, "sim.bench_core", shard,
-                variables={"STERNA_BENCH": str(shard)}, waves=waves,
-            )
-            for shard in folders
-        ]  # fmt: skip
-        _watch(futures, folders, len(checked), progress)
+    with toolchain():
+        build_folder = build(folder, TOP, [f"{TOP}.v", "sterna_rom.v"], waves=waves)
+        ran = time.monotonic()
+        with ThreadPoolExecutor(len(shards)) as pool:
+            futures = [
+                pool.submit(
+                    run_bench, build_folder, TOP, "sim.bench_core", shard,
+                    variables={"STERNA_BENCH": str(shard)}, waves=waves,
+                )
+                for shard in folders
+            ]  # fmt: skip
+            _watch(futures, folders, len(checked), progress)
     finished = time.monotonic()
     if waves:
         progress("converting the waveform to FST")
@@ -111,11 +118,11 @@ def simulate(
 
     findings = [json.loads((shard / "findings.json").read_text()) for shard in folders]
     report = _report(plan, findings)
-    report["seconds"] = {
+    report["seconds"] = round(finished - started, 2)
+    report["seconds_by_phase"] = {
         "generate": round(built - started, 2),
         "build": round(ran - built, 2),
         "simulate": round(finished - ran, 2),
-        "total": round(finished - started, 2),
     }
     report["processes"] = len(shards)
     write_atomically(report_file, (json.dumps(report, indent=1) + "\n").encode())
@@ -160,10 +167,17 @@ def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     if len(intervals) == 0:  # a single image has no interval: its latency stands for it
         intervals = np.array(first)
     # The busiest layer's share of bank-cycles with a row addition, between first and last result.
-    flowing = sum(f["completion"][-1] - f["completion"][0] for f in findings)
+    flowing, predicted = (
+        sum(f[times][-1] - f[times][0] for f in findings if f[times])
+        for times in ("completion", "predicted")
+    )
     additions = [sum(f["steady_additions"][n] for f in findings)
                  for n in range(len(plan.geometries))]  # fmt: skip
-    shares = [a / (flowing * plan.banks) if flowing else 0.0 for a in additions]
+    busiest = int(np.argmax(additions))
+
+    def share(cycles: int) -> float | None:
+        return round(additions[busiest] / (cycles * plan.banks), 4) if cycles else None
+
     return {
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
@@ -188,6 +202,7 @@ def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
         "cycle_law_violations": total("cycle_law_violations"),
         "events_per_image": round(total("events") / images, 2),
         "sops_per_image": round(total("sops") / images, 2),
-        "bottleneck": plan.image.spec.layers[int(np.argmax(shares))].name,
-        "lane_utilisation": round(max(shares), 4),
+        "bottleneck": plan.image.spec.layers[busiest].name,
+        "lane_utilisation": share(flowing),
+        "lane_utilisation_law": share(predicted),
     }

