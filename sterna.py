@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.plan import DEFAULT_LANES, CorePlan, plan_core
+from gen.report import bench_table, percent, sim_table, table, timing_table, told_accuracies
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sw.data import Dataset, load_dataset
@@ -47,22 +48,6 @@ def recipe_name(name: str) -> str:
 def say(line: str) -> None:
     """Progress, for people."""
     print(line, file=sys.stderr, flush=True)
-
-
-def table(rows: list[tuple[str, object]]) -> str:
-    """Lines of `what  value`."""
-    width = max(len(what) for what, _ in rows)
-    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)
-
-
-def percent(hits: int, n: int) -> str:
-    """A counted share, with what was counted."""
-    return f"{100 * hits / n:.2f} % ({hits} of {n})"
-
-
-def share(value: float | None) -> str:
-    """A share that may not have been measured."""
-    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
@@ -168,19 +153,6 @@ def do_info(args: argparse.Namespace) -> Result:
     return facts, table(rows), 0
 
 
-def told_accuracies(test: object) -> list[tuple[str, object]]:
-    """Rows for the accuracies in a network image's `meta`, which is free: what has another form
-    than ours says nothing to us."""
-    rows: list[tuple[str, object]] = []
-    for kind, figures in test.items() if isinstance(test, dict) else ():
-        hits, n = (
-            (figures.get(key) for key in ("hits", "n")) if isinstance(figures, dict) else (0, 0)
-        )
-        if isinstance(hits, int) and isinstance(n, int) and 0 <= hits <= n > 0:
-            rows.append((f"{kind} network", f"{percent(hits, n)} of test images"))
-    return rows
-
-
 def can_write(path: Path) -> Path:
     """Fail now, not after long work, if a file cannot be made there; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,40 +182,7 @@ def do_sim(args: argparse.Namespace) -> Result:
         processes=args.processes, progress=say,
     )  # fmt: skip
     failed = bool(report["mismatches"] or report["cycle_law_violations"])
-    return report, sim_table(report, data, out), int(failed)
-
-
-def sim_table(report: dict[str, Any], data: Dataset, out: Path) -> str:
-    """The report of a simulation, for people."""
-    n, cycles = report["images"], report["cycles_per_image"]
-    seconds = report["seconds_by_phase"]
-    law = "not checked (streams were stalled)"
-    if report["cycle_law_checked"]:
-        law = f"{report['cycle_law_violations']} violations"
-    rows: list[tuple[str, object]] = [
-        ("network", f"{report['network']}, {report['lanes']} lanes, {report['banks']} bank(s)"),
-        ("images", f"{n} of {data.name} ({data.split})"),
-        ("accuracy, hardware", percent(report["correct_rtl"], n)),
-        ("accuracy, golden model", percent(report["correct_golden"], n)),
-        ("values compared", f"{report['values_compared']:,}"),
-        ("mismatches", report["mismatches"]),
-        ("cycle law", law),
-        ("cycles per image", f"min {cycles['min']}, mean {cycles['mean']}, max {cycles['max']}"),
-        ("latency of the first", f"{report['latency_first_image']} cycles"),
-        ("events per image", report["events_per_image"]),
-        ("synaptic operations", f"{report['sops_per_image']:,.0f} per image"),
-        ("lane utilisation", f"{share(report['lane_utilisation'])} (cycle law: "
-                             f"{share(report['lane_utilisation_law'])}; layer "
-                             f"{report['bottleneck']}, the busiest)"),
-        ("wall time", f"{report['seconds']} s (generate {seconds['generate']}, build "
-                      f"{seconds['build']}, simulate {seconds['simulate']})"),
-        ("report", out / "report.json"),
-    ]  # fmt: skip
-    if report["first_mismatch"]:
-        rows.append(("first mismatch", report["first_mismatch"]))
-    if (out / "waves.fst").exists():
-        rows.append(("waveform", out / "waves.fst"))
-    return table(rows)
+    return report, sim_table(report, f"{data.name} ({data.split})", out), int(failed)
 
 
 def do_golden(args: argparse.Namespace) -> Result:
@@ -263,7 +202,7 @@ def do_golden(args: argparse.Namespace) -> Result:
 
 
 def do_bench(args: argparse.Namespace) -> Result:
-    from sim.benchmark import bench_table, benchmark
+    from sim.benchmark import benchmark
 
     plan = load_plan(args)
     data = load_test_images(plan.image, args)
@@ -272,7 +211,7 @@ def do_bench(args: argparse.Namespace) -> Result:
 
 
 def do_timing(args: argparse.Namespace) -> Result:
-    from gen.timing import close_timing, timing_table
+    from gen.timing import close_timing
 
     plan = load_plan(args)
     folder = Path(args.out or BUILD / "timing")

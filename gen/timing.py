@@ -120,18 +120,3 @@ def close_timing(
     }
     write_atomically(folder / "report.json", (json.dumps(report, indent=1) + "\n").encode())
     return report
-
-
-def timing_table(report: dict[str, Any]) -> str:
-    """The report, for people."""
-    verdict = "met" if report["met"] else "MISSED"
-    rows = [
-        ("network", f"{report['network']}, {report['lanes']} lanes, {report['banks']} bank(s)"),
-        ("device", report["device"]),
-        ("fmax after routing", f"{report['fmax_mhz']} MHz ({report['asked_mhz']:g} asked: "
-                               f"{verdict}; seed {report['seed']})"),
-    ]  # fmt: skip
-    for kind, (used, available) in report["resources"].items():
-        rows.append((kind, f"{used} of {available} ({100 * used / available:.0f} %)"))
-    width = max(len(what) for what, _ in rows)
-    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)

@@ -17,7 +17,7 @@ from hw.image import NetworkImage, write_atomically
 from sim.golden import GoldenModel
 from sim.run import simulate
 
-__all__ = ["bench_table", "benchmark"]
+__all__ = ["benchmark"]
 
 
 def _machine() -> str:
@@ -92,21 +92,3 @@ def benchmark(
     }
     write_atomically(folder / "bench.json", (json.dumps(facts, indent=1) + "\n").encode())
     return facts
-
-
-def bench_table(facts: dict[str, Any]) -> str:
-    """The figures, for people."""
-    rows = [
-        ("machine", facts["machine"]),
-        ("network", f"{facts['network']}, {facts['lanes']} lanes, {facts['banks']} bank(s)"),
-        ("golden model", f"{facts['golden_images_per_second']:,} images/s (one core)"),
-        ("RTL, Verilator", f"{facts['rtl_images_per_second']} images/s, "
-                           f"{facts['rtl_cycles_per_second']:,} cycles/s "
-                           f"({facts['rtl_processes']} processes, {facts['rtl_mismatches']} "
-                           f"mismatches in {facts['rtl_images']} images)"),
-        ("golden / RTL", f"{facts['golden_over_rtl']} times"),
-        ("image to Verilog", f"{facts['generate_seconds']} s"),
-        ("Verilator build", f"{facts['build_seconds']} s"),
-    ]  # fmt: skip
-    width = max(len(what) for what, _ in rows)
-    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gen.report import table
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.golden import GoldenModel, Trace
@@ -198,5 +199,4 @@ def report_table(report: ExportReport) -> str:
         ("spikes per neuron and step", rates or "no firing layer"),
         ("input events per image", f"{report.input_events:.1f}"),
     )
-    width = max(len(what) for what, _ in rows)
-    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)
+    return table(rows)

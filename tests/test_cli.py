@@ -127,3 +127,21 @@ def test_make_lists_its_targets():
     done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("sim", "test", "check", "train", "export", "bench", "timing"):
         assert f"\n{target} " in f"\n{done.stdout}"
+
+
+def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
+    """`meta` is free: what has another form than ours says nothing to us."""
+    image = NetworkImage.load(ROOT / "models" / "digits-dense.npz")
+    for test in ("abc", {"float": {"hits": 1, "n": 0}}, {"float": 3}, [1]):
+        other = NetworkImage(image.spec, image.weights, image.biases, {"test": test})
+        code, out, _ = run(capsys, "info", str(other.save(tmp_path / "net.npz")))
+        assert code == 0
+        assert "of test images" not in out
+
+
+def test_a_reader_that_leaves_is_no_fault():
+    done = subprocess.run(
+        f"{sys.executable} -m sterna info --json | true", shell=True, cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""

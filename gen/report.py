@@ -1,0 +1,102 @@
+"""Reports for people: the plain data of a command as lines of `what  value`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["bench_table", "percent", "sim_table", "table", "timing_table", "told_accuracies"]
+
+Rows = list[tuple[str, object]]
+
+
+def table(rows: Sequence[tuple[str, object]]) -> str:
+    """Lines of `what  value`."""
+    width = max(len(what) for what, _ in rows)
+    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)
+
+
+def percent(hits: int, n: int) -> str:
+    """A counted share, with what was counted."""
+    return f"{100 * hits / n:.2f} % ({hits} of {n})"
+
+
+def share(value: float | None) -> str:
+    """A share that may not have been measured."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def told_accuracies(test: object) -> Rows:
+    """Rows for the accuracies in a network image's `meta`, which is free: what has another form
+    than ours says nothing to us."""
+    rows: Rows = []
+    for kind, figures in test.items() if isinstance(test, dict) else ():
+        hits, n = (
+            (figures.get(key) for key in ("hits", "n")) if isinstance(figures, dict) else (0, 0)
+        )
+        if isinstance(hits, int) and isinstance(n, int) and 0 <= hits <= n > 0:
+            rows.append((f"{kind} network", f"{percent(hits, n)} of test images"))
+    return rows
+
+
+def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
+    """The report of `sim.run.simulate`; `images` names the data set, `out` is the folder."""
+    n, cycles = report["images"], report["cycles_per_image"]
+    seconds = report["seconds_by_phase"]
+    law = "not checked (streams were stalled)"
+    if report["cycle_law_checked"]:
+        law = f"{report['cycle_law_violations']} violations"
+    rows: Rows = [
+        ("network", f"{report['network']}, {report['lanes']} lanes, {report['banks']} bank(s)"),
+        ("images", f"{n} of {images}"),
+        ("accuracy, hardware", percent(report["correct_rtl"], n)),
+        ("accuracy, golden model", percent(report["correct_golden"], n)),
+        ("values compared", f"{report['values_compared']:,}"),
+        ("mismatches", report["mismatches"]),
+        ("cycle law", law),
+        ("cycles per image", f"min {cycles['min']}, mean {cycles['mean']}, max {cycles['max']}"),
+        ("latency of the first", f"{report['latency_first_image']} cycles"),
+        ("events per image", report["events_per_image"]),
+        ("synaptic operations", f"{report['sops_per_image']:,.0f} per image"),
+        ("lane utilisation", f"{share(report['lane_utilisation'])} (cycle law: "
+                             f"{share(report['lane_utilisation_law'])}; layer "
+                             f"{report['bottleneck']}, the busiest)"),
+        ("wall time", f"{report['seconds']} s (generate {seconds['generate']}, build "
+                      f"{seconds['build']}, simulate {seconds['simulate']})"),
+        ("report", out / "report.json"),
+    ]  # fmt: skip
+    if report["first_mismatch"]:
+        rows.append(("first mismatch", report["first_mismatch"]))
+    if (out / "waves.fst").exists():
+        rows.append(("waveform", out / "waves.fst"))
+    return table(rows)
+
+
+def timing_table(report: Mapping[str, Any]) -> str:
+    """The report of `gen.timing.close_timing`."""
+    verdict = "met" if report["met"] else "MISSED"
+    rows: Rows = [
+        ("network", f"{report['network']}, {report['lanes']} lanes, {report['banks']} bank(s)"),
+        ("device", report["device"]),
+        ("fmax after routing", f"{report['fmax_mhz']} MHz ({report['asked_mhz']:g} asked: "
+                               f"{verdict}; seed {report['seed']})"),
+    ]  # fmt: skip
+    for kind, (used, available) in report["resources"].items():
+        rows.append((kind, f"{used} of {available} ({100 * used / available:.0f} %)"))
+    return table(rows)
+
+
+def bench_table(facts: Mapping[str, Any]) -> str:
+    """The figures of `sim.benchmark.benchmark`."""
+    rows: Rows = [
+        ("machine", facts["machine"]),
+        ("network", f"{facts['network']}, {facts['lanes']} lanes, {facts['banks']} bank(s)"),
+        ("golden model", f"{facts['golden_images_per_second']:,} images/s (one core)"),
+        ("RTL, Verilator", f"{facts['rtl_images_per_second']} images/s, "
+                           f"{facts['rtl_cycles_per_second']:,} cycles/s "
+                           f"({facts['rtl_processes']} processes, {facts['rtl_mismatches']} "
+                           f"mismatches in {facts['rtl_images']} images)"),
+        ("golden / RTL", f"{facts['golden_over_rtl']} times"),
+        ("image to Verilog", f"{facts['generate_seconds']} s"),
+        ("Verilator build", f"{facts['build_seconds']} s"),
+    ]  # fmt: skip
+    return table(rows)
