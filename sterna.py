@@ -37,7 +37,12 @@ class UsageError(SternaError):
 def model_path(name: str) -> Path:
     """A shipped network by its name, or a path."""
     shipped = MODELS / f"{name}.npz"
-    return shipped if shipped.exists() and not Path(name).exists() else Path(name)
+    if Path(name).exists() or "." in name or "/" in name:
+        return Path(name)
+    if not shipped.exists():
+        names = sorted(path.stem for path in MODELS.glob("*.npz"))
+        raise UsageError(f"Model must be one of {names} or the path of an image, not {name!r}")
+    return shipped
 
 
 def recipe_name(name: str) -> str:

@@ -79,6 +79,7 @@ class Bench:
             await RisingEdge(self.dut.clk)
         self.dut.rst.value = 0
         self.offered = False
+        self.standing: int | None = None
         self.recorded = self.checker.recording
 
     def _drive(self) -> None:
@@ -111,6 +112,8 @@ class Bench:
             await falling  # everything has settled: what is seen now happens at the next edge
             self.cycle += 1
             spent += 1
+            if busy:
+                self._watch_offer()
             seen = int(dut.tap_trace.value) if self.job.taps else self._ports()
             if not seen & self._watched:
                 quiet += 1
@@ -135,6 +138,13 @@ class Bench:
                     checked, trace = done, self.recorded.trace
         if until_cycle is None:
             self.checker.finish()
+
+    def _watch_offer(self) -> None:
+        """The stream contract of `o`: what was offered and not taken stands."""
+        dut = self.dut
+        offer = int(dut.o__payload.value) if int(dut.o__valid.value) else None
+        assert self.standing is None or offer == self.standing, "an offered result has moved"
+        self.standing = None if int(dut.o__ready.value) else offer
 
     def _ports(self) -> int:
         """The trace of a core without taps."""
