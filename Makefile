@@ -60,7 +60,7 @@ timing: $(VENV)/stamp-fpga ## place and route for an ECP5-85k: resources and fma
 	@$(STERNA) timing $(MODEL) $(CORE) $(SEED_OPTION)
 
 test: $(VENV)/stamp-test ## all tests
-	@$(VENV)/bin/python -m pytest -n auto $(PYTEST)
+	@$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 check: $(VENV)/stamp-test ## ruff and pyright
 	@$(VENV)/bin/ruff check .
