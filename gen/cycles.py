@@ -84,8 +84,7 @@ class CycleLaw:
         """
         done = []
         for image in range(len(costs[0])):
-            per_step = [[int(cost[image])] for cost in costs[:1]]
-            per_step += [cost[image].tolist() for cost in costs[1:]]
+            per_step = [[int(costs[0][image])], *(cost[image].tolist() for cost in costs[1:])]
             done.append(self._image(per_step))
         return np.array(done, dtype=np.int64)
 

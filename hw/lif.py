@@ -23,14 +23,6 @@ def decay(u: Value, neuron: NeuronSpec) -> Value:
     return part if neuron.decay == "shift" else u - part
 
 
-def decay_constant(u: int, neuron: NeuronSpec) -> int:
-    """Law 2 of a number."""
-    if neuron.decay == "none":
-        return u
-    part = (abs(u) >> neuron.decay_shift) * (1 if u >= 0 else -1)
-    return part if neuron.decay == "shift" else u - part
-
-
 def fire(v: Value, neuron: NeuronSpec) -> tuple[Value, Value]:
     """Law 3, as (spike, negative)."""
     below = v <= -neuron.theta
@@ -113,7 +105,7 @@ class LifSlice(wiring.Component):
         m = Module()
         neuron = self._neuron
         stored = self._stored(m)
-        d0 = Const(decay_constant(neuron.u0, neuron))
+        d0 = decay(Const(neuron.u0, signed(neuron.potential_bits)), neuron)
 
         def register(shape, name: str) -> Signal:
             return Signal(shape, name=name, reset_less=True)

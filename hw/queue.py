@@ -79,7 +79,7 @@ class SpikeQueue(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~Array(full)[target]),
             loaded.eq(loading & (word == self._words - 1)),
-            write.addr.eq(Cat(word[:address_bits], target)),
+            write.addr.eq(Cat(word, target)),
             write.data.eq(self.i.payload),
             write.en.eq(loading),
         ]

@@ -50,7 +50,7 @@ class Findings:
     correct_golden: int = 0
     completion: list[int] = field(default_factory=list)  # cycle of each image's class
     start: int = 0  # cycle of the first word taken
-    predicted: list[int] = field(default_factory=list)  # ... by the cycle law
+    predicted: list[int] = field(default_factory=list)  # `completion - start` by the cycle law
     law_checked: bool = False
     steady_additions: list[int] = field(default_factory=list)  # rows added per layer, from the
     # first class on: a core that has filled up
@@ -216,11 +216,7 @@ def _events(payload: Int) -> Int:
 
 def _lanes(words: Sequence[int], geometry: LayerGeometry, bits: int) -> Int:
     """Words of `lanes` fields, `groups` per vector, as (vectors, neurons)."""
-    size = -(-geometry.lanes * bits // 8)
-    raw = np.frombuffer(b"".join(w.to_bytes(size, "little") for w in words), dtype=np.uint8)
-    flat = np.unpackbits(raw.reshape(len(words), size), axis=1, bitorder="little")
-    fields = flat[:, : geometry.lanes * bits].reshape(len(words), geometry.lanes, bits)
-    values = fields.astype(np.int64) @ (np.int64(1) << np.arange(bits, dtype=np.int64))
+    values = np.stack(split_fields(words, [bits] * geometry.lanes), axis=-1)
     whole = len(words) // geometry.groups
     vectors = values[: whole * geometry.groups].reshape(whole, geometry.groups * geometry.lanes)
     return vectors[:, : geometry.neurons]

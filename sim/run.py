@@ -133,7 +133,6 @@ def prepare_shard(
     folder: Path, job: Job, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]
 ) -> Path:
     """Lay out the folder from which one bench process works; return it."""
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(json.dumps(asdict(job)))
     np.save(folder / "pixels.npy", pixels)

@@ -3,6 +3,7 @@
 The bench records what did pass (`Recording`); both are flat arrays, so comparing is one equation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ def pack_words(pixels: npt.NDArray[np.integer], geometry: LayerGeometry) -> list
     return [int.from_bytes(word.tobytes(), "little") for word in packed]
 
 
-def split_fields(words: list[int], widths: list[int]) -> list[Int]:
+def split_fields(words: Sequence[int], widths: Sequence[int]) -> list[Int]:
     """Cut integers into unsigned fields, low bits first; one array per width (at most 62 bits)."""
     total = sum(widths)
     size = -(-total // 8)

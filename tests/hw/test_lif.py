@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.hdl import Const, Module, signed
+from amaranth.sim import Simulator
 
 from hw.geometry import LayerGeometry
-from hw.lif import LifArray, decay_constant
+from hw.lif import LifArray
+from hw.lif import decay as decay_law
 from hw.spec import NeuronSpec, signed_bits
 from hw.stream import coefficients, drives
 from sim import golden
@@ -111,8 +114,19 @@ def test_decays_of_every_potential(decay: str, reset: str, k: int) -> None:
     drive = np.stack([levels, np.zeros_like(levels), np.zeros_like(levels)])[None]
     _, potentials, _, _ = check(spec, drive, geometry(9, 7))
     assert set(potentials[0, 0].tolist()) >= set(range(-30, 31))
-    for u in range(-30, 31):
-        assert decay_constant(u, spec) == golden.decay(np.array(u), spec)
+    decayed: list[int] = []
+
+    async def evaluate(ctx) -> None:
+        """The law of a constant, which is how the hardware has the decay of u0."""
+        for u in range(-30, 31):
+            constant = Const(u, signed(spec.potential_bits))
+            decayed.append(ctx.get(decay_law(constant, spec)))
+
+    simulator = Simulator(Module())
+    simulator.add_testbench(evaluate)
+    simulator.run()
+    for u, seen in zip(range(-30, 31), decayed, strict=True):
+        assert seen == golden.decay(np.array(u), spec)
 
 
 @pytest.mark.parametrize(("decay", "reset"), KINDS)
