@@ -1,5 +1,6 @@
 """From a network image to the layout of its hardware."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -30,12 +31,20 @@ class CorePlan:
         As asked for: neurons per cycle at most, events per cycle at most.
     geometries
         One per layer.
+    memories
+        Weight memory of each layer: all `rom`, or each `ram` or `spram`, loaded at power-up.
     """
 
     image: NetworkImage
     lanes: int
     banks: int
     geometries: tuple[LayerGeometry, ...]
+    memories: tuple[str, ...]
+
+    @property
+    def loaded(self) -> bool:
+        """The weights come from a flash image, not with the design."""
+        return self.memories[0] != "rom"
 
     def rom_file(self, layer: int, bank: int, part: int) -> str:
         """Path of a ROM image (slice `part` of a bank), relative to the folder of the Verilog."""
@@ -58,17 +67,28 @@ class CorePlan:
                     geometry=geometry,
                     constant_input=n == 0,
                     out_word=0 if last else self.geometries[n + 1].word,
+                    memory=self.memories[n],
                     files=files if with_files else None,
                 )
             )
         return plans
 
 
-def plan_core(image: NetworkImage, lanes: int = DEFAULT_LANES, banks: int = 1) -> CorePlan:
+def plan_core(
+    image: NetworkImage,
+    lanes: int = DEFAULT_LANES,
+    banks: int = 1,
+    memories: Sequence[str] | None = None,
+    *,
+    fire_lanes: int = 0,
+    lean: bool = False,
+) -> CorePlan:
     """Lay out every layer with at most `lanes` neurons and `banks` events per cycle.
 
     A layer of n neurons runs in `ceil(n / lanes)` groups of equal size. The chunk, coefficients
-    per bank and word, is 16, or the power of two that holds a narrower input.
+    per bank and word, is 16, or the power of two that holds a narrower input. Without `memories`,
+    weights are in ROM. `fire_lanes` (a power of two, 0 for all lanes) and `lean` save logic on
+    small chips: see `LayerGeometry`.
 
     Raises
     ------
@@ -79,21 +99,43 @@ def plan_core(image: NetworkImage, lanes: int = DEFAULT_LANES, banks: int = 1) -
         raise PlanError(f"Lanes must be an integer from 1 to 1024, not {lanes!r}")
     if banks not in (1, 2, 4, 8, 16):
         raise PlanError(f"Banks must be 1, 2, 4, 8 or 16, not {banks!r}")
-    geometries = []
-    source_lanes = image.spec.input_size
+    if fire_lanes and (fire_lanes & (fire_lanes - 1) or fire_lanes < banks):
+        raise PlanError(
+            f"Lanes that fire must be a power of two, and at least the banks, not {fire_lanes!r}"
+        )
+    geometries: list[LayerGeometry] = []
+    source_lanes, source_word = image.spec.input_size, MAX_CHUNK * banks
     for n, layer in enumerate(image.spec.layers):
+        readout = layer.neuron is None
         groups = -(-layer.neurons // lanes)
-        per_bank = -(-source_lanes // banks)
+        layer_lanes = -(-layer.neurons // groups)
+        fire = fire_lanes if 0 < fire_lanes < layer_lanes else 0
+        if fire and groups > 1:
+            if readout:
+                fire = 0  # its last group may be a partial one
+            else:
+                layer_lanes = -(-layer_lanes // fire) * fire
+        per_bank = -(-min(source_lanes, source_word) // banks)
         geometry = LayerGeometry(
             inputs=layer.inputs,
             neurons=layer.neurons,
-            lanes=-(-layer.neurons // groups),
+            lanes=layer_lanes,
             banks=banks,
             chunk=min(MAX_CHUNK, 1 << (per_bank - 1).bit_length()),
             planes=image.spec.input_bits if n == 0 else 1,
             signed=n > 0,
             source_lanes=source_lanes,
+            bias_rows=image.layers[n].bias_rows,
+            fire_lanes=fire,
+            lean=lean,
         )
         geometries.append(geometry)
         source_lanes = geometry.lanes
-    return CorePlan(image=image, lanes=lanes, banks=banks, geometries=tuple(geometries))
+        source_word = geometry.firing.lanes
+    return CorePlan(
+        image=image,
+        lanes=lanes,
+        banks=banks,
+        geometries=tuple(geometries),
+        memories=tuple(memories or ["rom"] * len(geometries)),
+    )

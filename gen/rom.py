@@ -20,7 +20,7 @@ def rom_images(plan: CorePlan) -> dict[str, str]:
     files = {}
     for n, (layer, geometry) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
         bits = layer.spec.weight_bits
-        for b, bank in enumerate(pack_rows(layer.weights, geometry, bits)):
+        for b, bank in enumerate(pack_rows(layer.weights, layer.bias, geometry, bits)):
             for part, rows in enumerate(bank):
                 lanes = geometry.slices[part]
                 digits = -(-len(lanes) * bits // 4)
@@ -34,8 +34,10 @@ def rom_images(plan: CorePlan) -> dict[str, str]:
     return files
 
 
-def read_rom_images(plan: CorePlan, files: Mapping[str, str]) -> list[npt.NDArray[np.int64]]:
-    """Weights (neurons, inputs) of each layer from the text of its ROM images.
+def read_rom_images(
+    plan: CorePlan, files: Mapping[str, str]
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Weights (neurons, inputs) and biases of each layer from the text of its ROM images.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def read_rom_images(plan: CorePlan, files: Mapping[str, str]) -> list[npt.NDArra
     layers = []
     for n, (layer, g) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
         banks = [
-            [_rows(files, plan.rom_file(n, b, part), g.groups * g.rows)
+            [_rows(files, plan.rom_file(n, b, part), g.depth)
              for part in range(len(g.slices))]
             for b in range(g.banks)
         ]  # fmt: skip

@@ -12,9 +12,32 @@ from gen.rom import rom_images
 from hw.core import Core
 from hw.image import write_atomically
 
-__all__ = ["TOP", "generate", "manifest"]
+__all__ = ["TOP", "generate", "layer_facts", "manifest"]
 
 TOP = "sterna_core"
+
+
+def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
+    """Layout, widths, neuron and ROM images of each layer, as plain data."""
+    return [
+        {
+            "name": layer.spec.name,
+            **asdict(geometry),
+            "groups": geometry.groups,
+            "rows": geometry.rows,
+            "depth": geometry.depth,
+            "weight_bits": layer.spec.weight_bits,
+            "accumulator_bits": layer.accumulator_bits,
+            "drive_bits": layer.drive_bits,
+            "potential_bits": layer.spec.neuron and layer.spec.neuron.potential_bits,
+            "neuron": layer.spec.neuron and asdict(layer.spec.neuron),
+            "rom": [
+                [plan.rom_file(n, b, part) for part in range(len(geometry.slices))]
+                for b in range(geometry.banks)
+            ],
+        }
+        for n, (layer, geometry) in enumerate(zip(plan.image.layers, plan.geometries, strict=True))
+    ]
 
 
 def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
@@ -33,25 +56,7 @@ def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
         "words": plan.geometries[0].words,
         "steps": spec.steps,
         "classes": spec.classes,
-        "layers": [
-            {
-                "name": layer.spec.name,
-                **asdict(geometry),
-                "groups": geometry.groups,
-                "rows": geometry.rows,
-                "weight_bits": layer.spec.weight_bits,
-                "accumulator_bits": layer.accumulator_bits,
-                "drive_bits": layer.drive_bits,
-                "potential_bits": layer.spec.neuron and layer.spec.neuron.potential_bits,
-                "rom": [
-                    [plan.rom_file(n, b, part) for part in range(len(geometry.slices))]
-                    for b in range(geometry.banks)
-                ],
-            }
-            for n, (layer, geometry) in enumerate(
-                zip(plan.image.layers, plan.geometries, strict=True)
-            )
-        ],
+        "layers": layer_facts(plan),
         "trace": core.trace_fields,
     }
 

@@ -4,12 +4,12 @@ is added to the lanes' accumulators, or subtracted. There is no multiplier."""
 from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.geometry import LayerGeometry
 from hw.slice import AccumulatorSlice, SliceContents, command_layout
-from hw.stream import Kind, drives, event, transfer
+from hw.stream import Kind, drives, event, load_layout, transfer
 
 __all__ = ["Accumulator"]
 
@@ -23,7 +23,10 @@ class Accumulator(wiring.Component):
 
     PLANE and STEP are joint: they are taken from all banks in one cycle, once each bank has come
     to its own. PLANE doubles the accumulators. STEP sends `accumulator + bias` of the group and
-    clears. What was taken becomes a command, which passes the slices one after the other:
+    clears. A prelude of `bias_rows` cycles fetches a group's biases: with one group after reset,
+    and never again; with more, after every STEP.
+
+    What was taken becomes a command, which passes the slices one after the other:
 
         i -> join -> command -> slice 0 -> command -> slice 1 -> ...
                                    `-> o[0..15]          `-> o[16..31]
@@ -31,7 +34,7 @@ class Accumulator(wiring.Component):
     Cycle law: a SPIKE, a PLANE, a STEP take one cycle each (spikes of different banks the same
     cycle); `o` is valid `latency` cycles after the STEP. The next STEP is taken at the earliest
     in the cycle after `o` was: so a step takes `max(events + 1, latency + 1)` cycles with `o`
-    ready.
+    ready, and `prelude` more.
 
     Parameters
     ----------
@@ -43,49 +46,74 @@ class Accumulator(wiring.Component):
     i : In(stream of event(rows)) x banks
     o : Out(stream of drives(lanes, drive_bits))
         Groups 0 .. groups-1 in turn.
+    load : In(load_layout), part bank * slices + slice
+        For memories that are loaded; absent otherwise.
     """
 
     i: Sequence[stream.Interface]
     o: stream.Interface
+    load: data.View
 
     def __init__(self, geometry: LayerGeometry, slices: Sequence[SliceContents]) -> None:
         self._geometry, self._slices = geometry, slices
-        super().__init__(
-            {
-                "i": In(stream.Signature(event(geometry.rows))).array(geometry.banks),
-                "o": Out(stream.Signature(drives(geometry.lanes, slices[0].drive_bits))),
-            }
-        )
+        members = {
+            "i": In(stream.Signature(event(geometry.rows))).array(geometry.banks),
+            "o": Out(stream.Signature(drives(geometry.lanes, slices[0].drive_bits))),
+        }
+        self.parts = []
+        if slices[0].memory != "rom":
+            self.parts = [(s.width, geometry.depth) for s in slices] * geometry.banks
+            members["load"] = In(load_layout(self.parts))
+        super().__init__(members)
 
     @staticmethod
     def latency(geometry: LayerGeometry) -> int:
         """Cycles from the hand-shake of STEP to `o.valid`: the way to the last slice, and its."""
         return len(geometry.slices) + AccumulatorSlice.latency(geometry.banks)
 
+    @staticmethod
+    def prelude(geometry: LayerGeometry) -> int:
+        """Cycles after STEP in which nothing is taken."""
+        return geometry.bias_rows if geometry.groups > 1 else 0
+
     def elaborate(self, platform) -> Module:
         m = Module()
         g = self._geometry
         go, closing, busy = Signal(), Signal(), Signal()
+        prelude, digit = Signal(init=g.bias_rows > 0), Signal(range(g.bias_rows + 1))
 
         # Join: every bank plays its spikes at its own pace and waits at its ending.
         at_ending = [i.valid & (i.payload.kind != Kind.SPIKE) for i in self.i]
         m.d.comb += [
             closing.eq(self.i[0].payload.kind == Kind.STEP),
-            go.eq(Cat(at_ending).all() & ~(closing & busy)),
+            go.eq(Cat(at_ending).all() & ~(closing & busy) & ~prelude),
         ]
         for i in self.i:
-            m.d.comb += i.ready.eq((i.payload.kind == Kind.SPIKE) | go)
+            m.d.comb += i.ready.eq(((i.payload.kind == Kind.SPIKE) & ~prelude) | go)
 
-        command = Signal(command_layout(g.banks, g.groups * g.rows))
+        command = Signal(command_layout(g.banks, g.depth))
         base = self._group_base(m, go & closing)
         m.d.sync += [command.double.eq(go & ~closing), command.close.eq(go & closing)]
         for b, i in enumerate(self.i):
-            spike = i.valid & (i.payload.kind == Kind.SPIKE)
+            spike = i.valid & i.ready & (i.payload.kind == Kind.SPIKE)
             m.d.sync += [
                 command.address[b].eq(base + i.payload.index),
                 command.add[b].eq(spike),
                 command.subtract[b].eq(spike & i.payload.negative),
             ]
+
+        with m.If(prelude):
+            m.d.sync += [
+                command.address[0].eq(base + g.rows + digit),
+                command.add[0].eq(1),
+                digit.eq(digit + 1),
+            ]
+            with m.If(digit == g.bias_rows - 1):
+                m.d.sync += [digit.eq(0), prelude.eq(0)]
+        if self.prelude(g):
+            with m.If(go & closing):
+                m.d.sync += prelude.eq(1)
+        m.d.sync += command.bias.eq(prelude)
 
         closed: Value = Signal()
         for n, (lanes, contents) in enumerate(zip(g.slices, self._slices, strict=True)):
@@ -95,6 +123,16 @@ class Accumulator(wiring.Component):
                 command = relayed
             m.submodules[f"slice{n}"] = part = AccumulatorSlice(contents)
             m.d.comb += part.command.eq(command)
+            if self.parts:
+                mine = [b * len(self._slices) + n for b in range(g.banks)]
+                m.d.comb += [
+                    part.load.en.eq(self.load.en & Cat(self.load.part == p for p in mine).any()),
+                    part.load.address.eq(self.load.address),
+                    part.load.data.eq(self.load.data),
+                ]
+                for b, p in enumerate(mine):
+                    with m.If(self.load.part == p):
+                        m.d.comb += part.load.part.eq(b)
             for k, lane in enumerate(lanes):
                 m.d.comb += self.o.payload[lane].eq(part.o[k])
             closed = part.closed
@@ -113,10 +151,10 @@ class Accumulator(wiring.Component):
     def _group_base(self, m: Module, step: Value) -> Value:
         """First ROM address of the group being summed."""
         g = self._geometry
-        base = Signal(range((g.groups - 1) * g.rows + 1))
+        base = Signal(range((g.groups - 1) * g.stride + 1))
         if g.groups > 1:
             with m.If(step):
-                m.d.sync += base.eq(base + g.rows)
-                with m.If(base == (g.groups - 1) * g.rows):
+                m.d.sync += base.eq(base + g.stride)
+                with m.If(base == (g.groups - 1) * g.stride):
                     m.d.sync += base.eq(0)
         return base

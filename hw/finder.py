@@ -25,16 +25,16 @@ def visit_layout(words: int, planes: int) -> data.StructLayout:
 class WordFinder(wiring.Component):
     """Lists the words to visit of each vector, `replays` times over.
 
-    Keeps one flag per plane and word, and their number per plane, for two vectors (buffers 0 and 1
-    in turn). A plane is scanned lowest word first, a word per cycle, over the flagged words only;
+    Keeps one flag per plane and word, and their number per plane, for each of `buffers` vectors, in
+    turn. A plane is scanned lowest word first, a word per cycle, over the flagged words only;
     a plane without any is one visit all the same, because its end must be told.
 
     Latency 3: from the cycle in which `last` is written to the first visit offered.
 
     Parameters
     ----------
-    words, planes, replays
-        Words per vector, bit planes per coefficient, times each vector is listed.
+    words, planes, replays, buffers
+        Words per vector, bit planes per coefficient, times each vector is listed; vectors held.
 
     Members
     -------
@@ -52,8 +52,9 @@ class WordFinder(wiring.Component):
     some: Signal
     o: stream.Interface
 
-    def __init__(self, *, words: int, planes: int, replays: int) -> None:
+    def __init__(self, *, words: int, planes: int, replays: int, buffers: int = 2) -> None:
         self._words, self._planes, self._replays = words, planes, replays
+        self._buffers = buffers
         super().__init__(
             {
                 "en": In(1),
@@ -68,19 +69,21 @@ class WordFinder(wiring.Component):
         top = self._planes - 1
         flags = [
             [Signal(self._words, name=f"flags{b}_{p}") for p in range(self._planes)]
-            for b in range(2)
+            for b in range(self._buffers)
         ]
         counts = [
             [Signal(range(self._words + 1), name=f"count{b}_{p}") for p in range(self._planes)]
-            for b in range(2)
+            for b in range(self._buffers)
         ]
-        fresh = [Signal(name=f"fresh{b}") for b in range(2)]  # written, not yet listed
+        fresh = [Signal(name=f"fresh{b}") for b in range(self._buffers)]  # written, not yet listed
 
         # Writing: words come in order, so flags are shift registers; word 0 ends in bit 0.
         target, start = Signal(), Signal(init=1)
         with m.If(self.en):
-            m.d.sync += [target.eq(target ^ self.last), start.eq(self.last)]
-            for b in range(2):
+            m.d.sync += start.eq(self.last)
+            if self._buffers == 2:
+                m.d.sync += target.eq(target ^ self.last)
+            for b in range(self._buffers):
                 with m.If(target == b):
                     for p, (flag, count) in enumerate(zip(flags[b], counts[b], strict=True)):
                         m.d.sync += [
@@ -110,7 +113,7 @@ class WordFinder(wiring.Component):
         # buffer; and while idle, the buffer that is written next.
         next_buffer, next_plane = Signal(), Signal(range(self._planes))
         m.d.comb += [
-            next_buffer.eq(buffer ^ (active & vector_done)),
+            next_buffer.eq(buffer ^ (active & vector_done & (self._buffers == 2))),
             next_plane.eq(plane),
         ]
         with m.If(active & (plane == 0)):
@@ -135,12 +138,14 @@ class WordFinder(wiring.Component):
                 buffer.eq(next_buffer),
             ]
             with m.If(~active | vector_done):
-                m.d.sync += active.eq(Array(fresh)[next_buffer])
+                # A vector that is listed to its end is not fresh from here on.
+                listed = active & (self._buffers == 1)
+                m.d.sync += active.eq(Array(fresh)[next_buffer] & ~listed)
             with m.If(active & (plane == 0)):
                 m.d.sync += replay.eq(replay + 1)
             with m.If(active & vector_done):
                 m.d.sync += replay.eq(0)
-                for b in range(2):
+                for b in range(self._buffers):
                     with m.If(buffer == b):
                         m.d.sync += fresh[b].eq(0)
 

@@ -6,7 +6,7 @@ in `slices`, each with its own control registers and weight ROM per bank. Inputs
 to bank `s % banks` and is row `s // banks` of that bank's weight ROM.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,11 @@ __all__ = ["SLICE_LANES", "LayerGeometry"]
 SLICE_LANES = 16
 """Lanes that share control registers and a weight ROM. Control reaches one slice a cycle after the
 one before it, so no net of the core spans more lanes than this, however many there are."""
+
+BLOCK_ROWS = 256
+LEAST_ROWS = 48
+"""Block RAMs are filled in pieces of so many rows (256, or 512, which fits too); the fewest rows
+of a piece that make random contents unmistakable."""
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -43,6 +48,15 @@ class LayerGeometry:
     source_lanes
         The inputs arrive in groups of this many (the lanes of the sending layer), each group
         padded to whole words. Equal to `inputs` for an image.
+    bias_rows
+        Rows after each group's weights that hold its biases, a digit of `weight_bits` per row and
+        lane, the most significant first. 0: there are no biases.
+    fire_lanes
+        Neurons updated per cycle: the sums of a group go to them in parts of so many, for a chip
+        that is short of logic. 0: all lanes at once. With several groups it divides `lanes`.
+    lean
+        The queue holds one vector, where it otherwise loads one while it plays another, and has no
+        skid buffer: for a chip that is short of logic and slow.
     """
 
     inputs: int
@@ -53,6 +67,9 @@ class LayerGeometry:
     planes: int
     signed: bool
     source_lanes: int
+    bias_rows: int = 0
+    fire_lanes: int = 0
+    lean: bool = False
 
     def __post_init__(self) -> None:
         for what, value in (("Lanes", self.lanes), ("Source lanes", self.source_lanes)):
@@ -63,6 +80,22 @@ class LayerGeometry:
                 raise SpecError(f"{what} must be a power of two, not {value!r}")
         if self.lanes > self.neurons:
             raise SpecError(f"Lanes must be at most {self.neurons} neurons, not {self.lanes}")
+        if self.groups > 1 and self.fire_lanes and self.lanes % self.fire_lanes:
+            raise SpecError(
+                f"Lanes must be a multiple of the {self.fire_lanes} that fire, not {self.lanes}"
+            )
+
+    @property
+    def firing(self) -> "LayerGeometry":
+        """The layer as its neurons see it: `fire_lanes` lanes, and a group for each part."""
+        lanes = self.fire_lanes or self.lanes
+        groups = self.groups * _ceil_div(self.lanes, lanes)
+        return replace(self, neurons=groups * lanes, lanes=lanes, fire_lanes=0)
+
+    @property
+    def buffers(self) -> int:
+        """Vectors that a queue holds."""
+        return 1 if self.lean else 2
 
     @property
     def groups(self) -> int:
@@ -87,8 +120,21 @@ class LayerGeometry:
 
     @property
     def rows(self) -> int:
-        """Weight rows per bank and group; the ROM of a bank has `groups * rows`."""
+        """Weight rows per bank and group."""
         return self.words * self.chunk
+
+    @property
+    def stride(self) -> int:
+        """Rows from one group's first to the next one's: weights, then biases."""
+        return self.rows + self.bias_rows
+
+    @property
+    def depth(self) -> int:
+        """Rows of the ROM of a bank: those of all groups, and zeros if the last, partial block RAM
+        would hold so few that its contents could not be told from others' (gen/reload.py)."""
+        rows = self.groups * self.stride
+        rest = rows % BLOCK_ROWS
+        return rows + LEAST_ROWS - rest if 0 < rest < LEAST_ROWS else rows
 
     def slots(self) -> npt.NDArray[np.int64]:
         """Slot of each input, shape (inputs,)."""

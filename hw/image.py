@@ -83,6 +83,11 @@ class LayerImage:
         return signed_bits(self.drive_bound)
 
     @property
+    def bias_rows(self) -> int:
+        """Weight rows that hold a bias as wide as the drive, a weight's width in each."""
+        return -(-self.drive_bits // self.spec.weight_bits)
+
+    @property
     def membrane_bound(self) -> int:
         """Largest |v| before firing: |decay(u)| <= u_max, plus the drive."""
         assert self.spec.neuron is not None
@@ -92,6 +97,11 @@ class LayerImage:
     def logit_bound(self) -> int:
         """Largest |logit|: the drive of every step added up."""
         return self.drive_bound * self.steps
+
+    @property
+    def logit_bits(self) -> int:
+        """Width of a logit."""
+        return signed_bits(self.logit_bound)
 
     def check_widths(self) -> None:
         """Refuse a layer whose exact sums need more bits than the contract admits."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Module
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulator import Accumulator
@@ -16,8 +16,8 @@ from hw.readout import Readout
 from hw.rom import pack_rows
 from hw.serializer import Serializer
 from hw.slice import SliceContents
-from hw.spec import signed_bits
-from hw.stream import coefficients, event
+from hw.stream import coefficients, drives, event, load_layout
+from hw.transposer import Transposer
 
 __all__ = ["DenseLayer", "LayerPlan"]
 
@@ -34,6 +34,8 @@ class LayerPlan:
         The input is an image, sent once for all time steps.
     out_word
         Coefficients per output word (the receiver's `geometry.word`); 0 for a readout.
+    memory
+        `rom`, or `ram` or `spram`: weights that are loaded at power-up.
     files
         Per bank and slice, the `$readmemh` file of the emitted Verilog; None to simulate by
         Amaranth.
@@ -43,23 +45,21 @@ class LayerPlan:
     geometry: LayerGeometry
     constant_input: bool
     out_word: int
+    memory: str = "rom"
     files: tuple[tuple[str, ...], ...] | None = None
 
     def slices(self) -> list[SliceContents]:
         """ROM rows and biases, laid out for each slice of lanes."""
         g, layer = self.geometry, self.image
-        banks = pack_rows(layer.weights, g, layer.spec.weight_bits)
-        bias = layer.bias.tolist() + [0] * (g.groups * g.lanes - g.neurons)
+        banks = pack_rows(layer.weights, layer.bias, g, layer.spec.weight_bits)
         return [
             SliceContents(
+                lanes=len(lanes),
+                memory=self.memory,
                 weight_bits=layer.spec.weight_bits,
                 accumulator_bits=layer.accumulator_bits,
                 drive_bits=layer.drive_bits,
                 rows=[bank[n] for bank in banks],
-                biases=[
-                    bias[group * g.lanes + lanes.start : group * g.lanes + lanes.stop]
-                    for group in range(g.groups)
-                ],
                 files=[bank[n] for bank in self.files] if self.files else None,
             )
             for n, lanes in enumerate(g.slices)
@@ -69,8 +69,12 @@ class LayerPlan:
 class DenseLayer(wiring.Component):
     """Coefficient words in; spike words (or results) out.
 
-        i -> queue per bank -> Accumulator -> [DriveHold] -> LifArray -> Serializer -> o
-                                                         `-> Readout -> o
+        i -> queue per bank -> Accumulator -> [Serializer] -> [DriveHold] -> neurons -> o
+        neurons:  LifArray -> Serializer -> [Transposer], or Readout
+
+    A layer whose input is an image goes group by group: all time steps of a group's drives, then
+    the next group. So its drives and potentials need no memory, and its spikes are put into the
+    order of time at the end.
 
     Its cycle law is the composition of its parts': `gen.cycles` computes it.
 
@@ -78,6 +82,8 @@ class DenseLayer(wiring.Component):
     -------
     i : In(stream of coefficients(geometry.word, planes, signed))
     o : Out(stream of coefficients(out_word, 1, signed=True)), or of results for a readout
+    load : In(load_layout(parts))
+        For memories that are loaded; absent otherwise.
 
     Attributes
     ----------
@@ -85,10 +91,13 @@ class DenseLayer(wiring.Component):
         The accumulator's input ports, to watch.
     lif
         The LifArray, or None.
+    parts
+        (bits, rows) of each weight memory that is loaded.
     """
 
     i: stream.Interface
     o: stream.Interface
+    load: data.View
 
     def __init__(self, plan: LayerPlan) -> None:
         self._plan = plan
@@ -96,7 +105,8 @@ class DenseLayer(wiring.Component):
         neuron, steps = layer.spec.neuron, layer.steps
         self._queues = [
             SpikeQueue(
-                words=g.words, chunk=g.chunk, planes=g.planes, signed=g.signed, replays=g.groups
+                words=g.words, chunk=g.chunk, planes=g.planes, signed=g.signed, replays=g.groups,
+                lean=g.lean,
             )
             for _ in range(g.banks)
         ]
@@ -106,20 +116,28 @@ class DenseLayer(wiring.Component):
         self.lif = None
         if neuron is not None:
             self.lif = LifArray(
-                neuron, g, steps=steps, drive_bits=layer.drive_bits,
-                membrane_bound=layer.membrane_bound,
+                neuron, g.firing, steps=steps, drive_bits=layer.drive_bits,
+                membrane_bound=layer.membrane_bound, group_major=plan.constant_input,
             )  # fmt: skip
-            self._serializer = Serializer(coefficients(g.lanes, 1, True), plan.out_word)
+            self._serializer = Serializer(
+                coefficients(g.firing.lanes, 1, True), plan.out_word
+            )
             out = self._serializer.o.signature
         else:
             self._readout = Readout(
-                lanes=g.lanes, groups=g.groups, steps=steps, classes=g.neurons,
-                drive_bits=layer.drive_bits, logit_bits=signed_bits(layer.logit_bound),
+                lanes=g.firing.lanes, groups=g.firing.groups, steps=steps, classes=g.neurons,
+                drive_bits=layer.drive_bits, logit_bits=layer.logit_bits,
+                group_major=plan.constant_input, block_ram=g.fire_lanes > 0,
             )  # fmt: skip
             out = self._readout.o.signature
-        super().__init__(
-            {"i": In(stream.Signature(coefficients(g.word, g.planes, g.signed))), "o": Out(out)}
-        )
+        members = {
+            "i": In(stream.Signature(coefficients(g.word, g.planes, g.signed))),
+            "o": Out(out),
+        }
+        self.parts = self._accumulator.parts
+        if self.parts:
+            members["load"] = In(load_layout(self.parts))
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -136,11 +154,18 @@ class DenseLayer(wiring.Component):
                 m.d.comb += queue.i.payload[n].eq(self.i.payload[n * g.banks + b])
             wiring.connect(m, queue.o, accumulator.i[b])
 
-        source = accumulator.o
+        if self.parts:
+            m.d.comb += accumulator.load.eq(self.load)
+
+        source, lanes = accumulator.o, g.firing.lanes
+        if lanes < g.lanes:
+            shape = drives(g.lanes, self._plan.image.drive_bits)
+            m.submodules.parts = parts = Serializer(shape, lanes)
+            wiring.connect(m, source, parts.i)
+            source = parts.o
         if self._plan.constant_input:
             m.submodules.hold = hold = DriveHold(
-                lanes=g.lanes, bits=self._plan.image.drive_bits, groups=g.groups,
-                steps=self._plan.image.steps,
+                lanes=lanes, bits=self._plan.image.drive_bits, steps=self._plan.image.steps
             )  # fmt: skip
             wiring.connect(m, source, hold.i)
             source = hold.o
@@ -149,7 +174,15 @@ class DenseLayer(wiring.Component):
             m.submodules.serializer = serializer = self._serializer
             wiring.connect(m, source, lif.i)
             wiring.connect(m, lif.o, serializer.i)
-            wiring.connect(m, serializer.o, wiring.flipped(self.o))
+            words = serializer.o
+            if self._plan.constant_input and g.firing.groups > 1:
+                m.submodules.transposer = transposer = Transposer(
+                    self.o.payload.shape(), groups=g.firing.groups, steps=self._plan.image.steps,
+                    words=serializer.beats,
+                )  # fmt: skip
+                wiring.connect(m, words, transposer.i)
+                words = transposer.o
+            wiring.connect(m, words, wiring.flipped(self.o))
         else:
             m.submodules.readout = readout = self._readout
             wiring.connect(m, source, readout.i)

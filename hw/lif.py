@@ -114,13 +114,15 @@ class LifSlice(wiring.Component):
             d = register(signed(neuron.potential_bits), f"d{k}")
             v = register(signed(self._v_bits), f"v{k}")
             spike, negative = register(1, f"spike{k}"), register(1, f"negative{k}")
-            r = register(signed(self._r_bits), f"r{k}")
+            r = Signal(signed(self._r_bits), name=f"r{k}", reset_less=True)
             m.d.sync += [
                 d.eq(Mux(self.first, d0, decay(stored[k], neuron))),
                 v.eq(d + self.drive[k]),
                 Cat(spike, negative).eq(Cat(fire(v, neuron))),
-                r.eq(reset(v, spike, negative, neuron)),
             ]
+            # A hard reset is a mask, no arithmetic: it needs no register of its own.
+            domain = m.d.comb if neuron.reset == "hard" else m.d.sync
+            domain += r.eq(reset(v, spike, negative, neuron))
             m.d.comb += [
                 self.spikes[k].magnitude.eq(spike),
                 self.spikes[k].negative.eq(negative),
@@ -175,6 +177,8 @@ class LifArray(wiring.Component):
         Lanes, groups, slices.
     steps
         Time steps per image.
+    group_major
+        A group passes all its time steps before the next one: its potentials need no memory.
     drive_bits, membrane_bound
         Width of a drive; largest |v|.
 
@@ -197,12 +201,14 @@ class LifArray(wiring.Component):
 
     def __init__(
         self, neuron: NeuronSpec, geometry: LayerGeometry, *, steps: int, drive_bits: int,
-        membrane_bound: int,
+        membrane_bound: int, group_major: bool = False,
     ) -> None:  # fmt: skip
         self._geometry, self._steps = geometry, steps
+        # To the neurons, a group that passes all its steps is an image of its own.
+        self._groups = 1 if group_major else geometry.groups
         self._slices = [
             LifSlice(
-                neuron, lanes=len(lanes), groups=geometry.groups, drive_bits=drive_bits,
+                neuron, lanes=len(lanes), groups=self._groups, drive_bits=drive_bits,
                 membrane_bound=membrane_bound,
             )
             for lanes in geometry.slices
@@ -258,7 +264,7 @@ class LifArray(wiring.Component):
 
     def _connect_slices(self, m: Module, sent: Value) -> None:
         """Whose turn it is, and the order to store, handed from slice to slice."""
-        groups, steps = self._geometry.groups, self._steps
+        groups, steps = self._groups, self._steps
         order = data.StructLayout(
             {
                 "group": range(groups),

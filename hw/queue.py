@@ -1,4 +1,4 @@
-"""Spike queue: holds two vectors of coefficients and plays them as events, silence left out."""
+"""Spike queue: holds vectors of coefficients and plays them as events, silence left out."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -14,7 +14,7 @@ __all__ = ["SpikeQueue"]
 
 
 class SpikeQueue(wiring.Component):
-    """Double-buffered vector memory with an event player.
+    """Memory of one or two vectors with an event player.
 
     A vector arrives as `words` words of `chunk` coefficients. It is played plane by plane, the
     most significant first: a SPIKE event per set bit in slot order, then PLANE, or STEP after the
@@ -23,11 +23,11 @@ class SpikeQueue(wiring.Component):
         word stream -> store -> fetch -> select plane -> ChunkEncoder -> event stream
                    `-> WordFinder --'
 
-    While one vector plays, the next is loaded. A buffer is free again in the cycle after the
+    With two buffers, while one vector plays the next is loaded. A buffer is free again in the cycle after the
     hand-shake of its last STEP.
 
     Cycle law (o always ready): a vector loaded by its last word in cycle L and with k[p] set bits
-    in plane p sends its first event in cycle `max(L + FILL_CYCLES, E + 1)`, E being the cycle of
+    in plane p sends its first event in cycle `max(L + fill_cycles, E + 1)`, E being the cycle of
     the last STEP before it, and takes `replays * sum over planes of (k[p] + 1)` cycles.
 
     Parameters
@@ -38,6 +38,8 @@ class SpikeQueue(wiring.Component):
         Coefficient format, see `hw.stream.coefficients`.
     replays
         How often each vector is played (the receiver's groups).
+    lean
+        One buffer, and no skid buffer.
 
     Members
     -------
@@ -45,12 +47,14 @@ class SpikeQueue(wiring.Component):
     o : Out(stream of event(words * chunk))
     """
 
-    FILL_CYCLES = 1 + WordFinder.LATENCY + 2 + SkidBuffer.LATENCY + ChunkEncoder.LATENCY
 
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, *, words: int, chunk: int, planes: int, signed: bool, replays: int) -> None:
+    def __init__(
+        self, *, words: int, chunk: int, planes: int, signed: bool, replays: int, lean: bool = False
+    ) -> None:
+        self._buffers, self._lean = (1, True) if lean else (2, False)
         self._words, self._chunk = words, chunk
         self._planes, self._signed, self._replays = planes, signed, replays
         self._word = coefficients(chunk, planes, signed)
@@ -61,18 +65,25 @@ class SpikeQueue(wiring.Component):
             }
         )
 
+    @staticmethod
+    def fill_cycles(lean: bool = False) -> int:
+        """Cycles from the hand-shake of a vector's last word to that of its first event."""
+        skid = 0 if lean else SkidBuffer.LATENCY
+        return 1 + WordFinder.LATENCY + 2 + skid + ChunkEncoder.LATENCY
+
     def elaborate(self, platform) -> Module:
         m = Module()
         address_bits = (self._words - 1).bit_length()
-        m.submodules.store = store = Memory(shape=self._word, depth=2 << address_bits, init=[])
+        m.submodules.store = store = Memory(shape=self._word, depth=self._buffers << address_bits, init=[])
         m.submodules.finder = finder = WordFinder(
-            words=self._words, planes=self._planes, replays=self._replays
+            words=self._words, planes=self._planes, replays=self._replays,
+            buffers=self._buffers,
         )
         m.submodules.encoder = encoder = ChunkEncoder(self._words, self._chunk)
         write, read = store.write_port(), store.read_port()
 
         # Load: a word per cycle while the buffer is free.
-        full = [Signal(name=f"full{b}") for b in range(2)]
+        full = [Signal(name=f"full{b}") for b in range(self._buffers)]
         word = Signal(range(self._words))
         target = Signal()
         loading, loaded = transfer(self.i), Signal()
@@ -90,26 +101,31 @@ class SpikeQueue(wiring.Component):
         # A cycle late, so that the sender's multiplexers and the finder's counters are apart.
         m.d.sync += [finder.en.eq(loading), finder.last.eq(loaded), finder.some.eq(some)]
         with m.If(loading):
-            m.d.sync += [word.eq(Mux(loaded, 0, word + 1)), target.eq(target ^ loaded)]
+            m.d.sync += word.eq(Mux(loaded, 0, word + 1))
+            if self._buffers == 2:
+                m.d.sync += target.eq(target ^ loaded)
 
         # Fetch: finder -> memory's register -> fabric register -> the plane's bits -> encoder.
         # The skid buffer keeps the encoder's `ready` from reaching back to the finder.
-        m.submodules.skid = skid = SkidBuffer(encoder.i.payload.shape())
-        wiring.connect(m, skid.o, encoder.i)
+        chunks = encoder.i
+        if not self._lean:
+            m.submodules.skid = skid = SkidBuffer(encoder.i.payload.shape())
+            wiring.connect(m, skid.o, encoder.i)
+            chunks = skid.i
         visited = visit_layout(self._words, self._planes)
         fetched, visit = Signal(), Signal(visited, reset_less=True)
         valid, plane = Signal(), Signal(visited, reset_less=True)
         row = Signal(self._word, reset_less=True)
         register, fetch = Signal(), Signal()
         m.d.comb += [
-            register.eq(~valid | skid.i.ready),
+            register.eq(~valid | chunks.ready),
             fetch.eq(~fetched | register),
             finder.o.ready.eq(fetch),
             read.addr.eq(Cat(finder.o.payload.word, finder.o.payload.buffer)),
             read.en.eq(fetch),
-            skid.i.valid.eq(valid),
-            skid.i.payload.word.eq(plane.word),
-            skid.i.payload.end.eq(plane.end),
+            chunks.valid.eq(valid),
+            chunks.payload.word.eq(plane.word),
+            chunks.payload.end.eq(plane.end),
         ]
         with m.If(fetch):
             m.d.sync += [fetched.eq(finder.o.valid), visit.eq(finder.o.payload)]
@@ -118,9 +134,9 @@ class SpikeQueue(wiring.Component):
         for n in range(self._chunk):
             element = row[n]
             bit = element.magnitude.bit_select(plane.plane, 1)
-            m.d.comb += skid.i.payload.active[n].eq(bit)
+            m.d.comb += chunks.payload.active[n].eq(bit)
             if self._signed:
-                m.d.comb += skid.i.payload.negative[n].eq(element.negative)
+                m.d.comb += chunks.payload.negative[n].eq(element.negative)
 
         # Release: when the last STEP has been taken, the buffer may be loaded again.
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
@@ -129,8 +145,10 @@ class SpikeQueue(wiring.Component):
         done = transfer(self.o) & (self.o.payload.kind == Kind.STEP)
         last = replay == self._replays - 1
         with m.If(done):
-            m.d.sync += [replay.eq(Mux(last, 0, replay + 1)), played.eq(played ^ last)]
-        for b in range(2):
+            m.d.sync += replay.eq(Mux(last, 0, replay + 1))
+            if self._buffers == 2:
+                m.d.sync += played.eq(played ^ last)
+        for b in range(self._buffers):
             with m.If(loaded & (target == b)):
                 m.d.sync += full[b].eq(1)
             with m.Elif(done & last & (played == b)):

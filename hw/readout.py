@@ -1,6 +1,6 @@
 """Readout: adds the drives of all steps, then sends the logits and the class."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -33,6 +33,10 @@ class Readout(wiring.Component):
     ----------
     lanes, groups, steps, classes
         Logits per word, words per step, steps per image, logits per image.
+    block_ram
+        Keep the sums of several groups in block RAM, however few: for chips that have no other.
+    group_major
+        A group's words of all steps come one after the other, then the next group's.
     drive_bits, logit_bits
         Widths.
 
@@ -52,8 +56,10 @@ class Readout(wiring.Component):
 
     def __init__(
         self, *, lanes: int, groups: int, steps: int, classes: int, drive_bits: int,
-        logit_bits: int,
+        logit_bits: int, group_major: bool = False, block_ram: bool = False,
     ) -> None:  # fmt: skip
+        self._attributes = {"ram_style": "block"} if block_ram else {}
+        self._group_major = group_major
         self._lanes, self._groups, self._steps = lanes, groups, steps
         self._classes, self._logit_bits = classes, logit_bits
         super().__init__(
@@ -69,9 +75,11 @@ class Readout(wiring.Component):
         group, step = Signal(range(self._groups)), Signal(range(self._steps))
         last_group, last_step = group == self._groups - 1, step == self._steps - 1
         advance, before = Signal(), totals
-        if self._groups > 1:
+        if self._groups > 1 and not self._group_major:
             shape = totals.shape()
-            m.submodules.store = store = Memory(shape=shape, depth=self._groups, init=[])
+            m.submodules.store = store = Memory(
+                shape=shape, depth=self._groups, init=[], attrs=self._attributes
+            )
             write, read = store.write_port(), store.read_port()
             m.d.comb += [
                 write.addr.eq(group),
@@ -129,7 +137,9 @@ class Readout(wiring.Component):
                         m.d.comb += advance.eq(1)
                         m.next = "ADD"
         with m.If(advance):
-            m.d.sync += group.eq(Mux(last_group, 0, group + 1))
-            with m.If(last_group):
-                m.d.sync += step.eq(Mux(last_step, 0, step + 1))
+            next_group, next_step = Mux(last_group, 0, group + 1), Mux(last_step, 0, step + 1)
+            with m.If(Const(not self._group_major) | last_step):
+                m.d.sync += group.eq(next_group)
+            with m.If(Const(self._group_major) | last_group):
+                m.d.sync += step.eq(next_step)
         return m

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.ram import WeightRam
 from hw.rom import WeightRom
-from hw.stream import drives
+from hw.stream import drives, load_layout
 
 __all__ = ["AccumulatorSlice", "SliceContents", "add_with_carry", "command_layout"]
 
@@ -18,16 +18,23 @@ __all__ = ["AccumulatorSlice", "SliceContents", "add_with_carry", "command_layou
 class SliceContents:
     """The integers of a slice.
 
-    rows: per bank, `groups * rows` packed weight rows. biases: (groups, lanes). files: per bank
-    the `$readmemh` file of the emitted Verilog, or None for simulation by Amaranth.
+    rows: per bank, `depth` packed rows of weights and biases. files: per bank the `$readmemh` file
+    of the emitted Verilog, or None for simulation by Amaranth. memory: `rom`, or `ram` or `spram`,
+    whose rows are loaded at power-up.
     """
 
+    lanes: int
     weight_bits: int
     accumulator_bits: int
     drive_bits: int
     rows: Sequence[Sequence[int]]
-    biases: Sequence[Sequence[int]]
     files: Sequence[str] | None = None
+    memory: str = "rom"
+
+    @property
+    def width(self) -> int:
+        """Bits of a row."""
+        return self.lanes * self.weight_bits
 
 
 def command_layout(banks: int, addresses: int) -> data.StructLayout:
@@ -39,6 +46,7 @@ def command_layout(banks: int, addresses: int) -> data.StructLayout:
             "subtract": unsigned(banks),  # ... negatively; only with `add`
             "double": unsigned(1),
             "close": unsigned(1),
+            "bias": unsigned(1),  # the row of bank 0 is the next digit of the biases; with `add`
         }
     )
 
@@ -60,6 +68,9 @@ def delayed(m: Module, value: Value, cycles: int, name: str, init: int = 0) -> V
 class AccumulatorSlice(wiring.Component):
     """Carries out one command per cycle on its lanes.
 
+    A bias is shifted in, a digit of `weight_bits` per `bias` command, and stays until others are:
+    it lies in the weight memory, so that a memory's new contents are a new network.
+
     Latency `latency(banks)` from a command to its effect on the totals or on `o`. Provides no flow
     control: who sends `close` sees to it that `o` is free.
 
@@ -78,23 +89,28 @@ class AccumulatorSlice(wiring.Component):
         Total plus bias of the group that was closed; stays until the next one is.
     closed : Out(1)
         In the cycle before `o` changes.
+    load : In(load_layout), one part per bank
+        For memories that are loaded; absent otherwise.
     """
 
     command: data.View
     o: data.View
     closed: Signal
+    load: data.View
 
     def __init__(self, contents: SliceContents) -> None:
         self._contents = contents
-        self._lanes = len(contents.biases[0])
+        self._lanes = contents.lanes
         self._banks = len(contents.rows)
-        super().__init__(
-            {
-                "command": In(command_layout(self._banks, len(contents.rows[0]))),
-                "o": Out(drives(self._lanes, contents.drive_bits)),
-                "closed": Out(1),
-            }
-        )
+        depth = len(contents.rows[0])
+        members = {
+            "command": In(command_layout(self._banks, depth)),
+            "o": Out(drives(self._lanes, contents.drive_bits)),
+            "closed": Out(1),
+        }
+        if contents.memory != "rom":
+            members["load"] = In(load_layout([(contents.width, depth)] * self._banks))
+        super().__init__(members)
 
     @staticmethod
     def latency(banks: int) -> int:
@@ -108,11 +124,7 @@ class AccumulatorSlice(wiring.Component):
         terms: list[list[Value]] = [[] for _ in range(self._lanes)]
         carries: list[Value] = []
         for b in range(self._banks):
-            m.submodules[f"rom{b}"] = rom = WeightRom(
-                width=self._lanes * c.weight_bits,
-                rows=c.rows[b],
-                file=c.files[b] if c.files else None,
-            )
+            rom = self._weights(m, b)
             m.d.comb += rom.addr.eq(self.command.address[b])
             add = delayed(m, self.command.add[b], rom_cycles, f"add{b}")
             subtract = delayed(m, self.command.subtract[b], rom_cycles, f"subtract{b}")
@@ -125,15 +137,19 @@ class AccumulatorSlice(wiring.Component):
 
         double = delayed(m, self.command.double, rom_cycles + levels, "double")
         close = delayed(m, self.command.close, rom_cycles + levels, "close")
-        clear = delayed(m, self.command.close, rom_cycles + levels, "clear", init=1)
+        bias = delayed(m, self.command.bias, rom_cycles + levels, "bias")
+        emptied = self.command.close | self.command.bias
+        clear = delayed(m, emptied, rom_cycles + levels, "clear", init=1)
         m.d.comb += self.closed.eq(close)
-        bias = self._bias(m, close)
         for k, (term,) in enumerate(terms):
             total = Signal(signed(c.accumulator_bits), name=f"total{k}", reset_less=True)
             drive = Signal(signed(c.drive_bits), name=f"drive{k}", reset_less=True)
+            b = Signal(signed(c.drive_bits), name=f"bias{k}", reset_less=True)
             m.d.comb += self.o[k].eq(drive)
+            with m.If(bias):
+                m.d.sync += b.eq(Cat(term[: c.weight_bits], b))
             with m.If(close):
-                m.d.sync += drive.eq(total + bias[k])
+                m.d.sync += drive.eq(total + b)
             with m.If(clear):
                 m.d.sync += total.eq(0)
             with m.Elif(double):
@@ -141,6 +157,25 @@ class AccumulatorSlice(wiring.Component):
             with m.Else():
                 m.d.sync += total.eq(add_with_carry(total, term, carries[0]))
         return m
+
+    def _weights(self, m: Module, bank: int) -> WeightRom | WeightRam:
+        """The weight memory of a bank."""
+        c = self._contents
+        if c.memory == "rom":
+            memory = WeightRom(
+                width=c.width, rows=c.rows[bank], file=c.files[bank] if c.files else None
+            )
+        else:
+            memory = WeightRam(
+                width=c.width, depth=len(c.rows[bank]), spram=c.memory == "spram"
+            )
+            m.d.comb += [
+                memory.load_en.eq(self.load.en & (self.load.part == bank)),
+                memory.load_addr.eq(self.load.address),
+                memory.load_data.eq(self.load.data),
+            ]
+        m.submodules[f"rom{bank}"] = memory
+        return memory
 
     def _add_pairs(
         self, m: Module, terms: list[list[Value]], carries: list[Value], level: int
@@ -159,24 +194,3 @@ class AccumulatorSlice(wiring.Component):
         return [
             delayed(m, carries[n], 1, f"carry{level}_{n // 2}") for n in range(0, len(carries), 2)
         ]
-
-    def _bias(self, m: Module, close: Value) -> Sequence[Value]:
-        """The biases of the group that closes: constants, or a small ROM read ahead."""
-        c = self._contents
-        groups = len(c.biases)
-        if groups == 1:
-            return [Const(b, signed(c.drive_bits)) for b in c.biases[0]]
-        shape = drives(self._lanes, c.drive_bits)
-        m.submodules.bias = memory = Memory(
-            shape=shape, depth=groups, init=c.biases  # type: ignore - rows of lanes
-        )
-        port = memory.read_port()
-        group = Signal(range(groups))
-        m.d.comb += port.addr.eq(group)
-        with m.If(close):
-            m.d.sync += group.eq(group + 1)
-            with m.If(group == groups - 1):
-                m.d.sync += group.eq(0)
-        read = Signal(shape, reset_less=True)  # two cycles; closings are `latency + 1` apart
-        m.d.sync += read.eq(port.data)
-        return [read[k] for k in range(self._lanes)]

@@ -4,10 +4,12 @@ All streams are `amaranth.lib.stream`: a transfer happens in a cycle where `vali
 both high; an offered payload is held until then; `valid` never waits for `ready`.
 """
 
+from collections.abc import Sequence
+
 from amaranth.hdl import ShapeLike, signed, unsigned
 from amaranth.lib import data, enum, stream
 
-__all__ = ["Kind", "coefficients", "drives", "event", "transfer"]
+__all__ = ["Kind", "coefficients", "drives", "event", "load_layout", "transfer"]
 
 
 class Kind(enum.Enum, shape=unsigned(2)):
@@ -42,6 +44,18 @@ def event(rows: int) -> data.StructLayout:
 def drives(lanes: int, bits: int) -> data.ArrayLayout:
     """The drives of one group of neurons, lane 0 in the low bits."""
     return data.ArrayLayout(signed(bits), lanes)
+
+
+def load_layout(parts: Sequence[tuple[int, int]]) -> data.StructLayout:
+    """A row for one of the weight RAMs, (bits, rows) each; written in a cycle with `en`."""
+    return data.StructLayout(
+        {
+            "en": unsigned(1),
+            "part": unsigned((len(parts) - 1).bit_length()),
+            "address": unsigned(max(1, *((depth - 1).bit_length() for _, depth in parts))),
+            "data": unsigned(max(width for width, _ in parts)),
+        }
+    )
 
 
 def transfer(port: stream.Interface):

@@ -71,13 +71,15 @@ class Bench:
         return sum(1 << at for name, at in positions.items() if name.startswith(kinds))
 
     async def reset(self) -> None:
-        """Two cycles of reset, with junk on the idle payload."""
+        """Two cycles of reset, with junk on the idle payload; then the core fetches its biases."""
         self.dut.rst.value = 1
         self.dut.i__valid.value = 0
         self.dut.o__ready.value = 1
         for _ in range(2):
             await RisingEdge(self.dut.clk)
         self.dut.rst.value = 0
+        for _ in range(max(g.bias_rows for g in self.plan.geometries)):
+            await RisingEdge(self.dut.clk)
         self.offered = False
         self.standing: int | None = None
         self.recorded = self.checker.recording

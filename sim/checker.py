@@ -176,13 +176,17 @@ class Checker:
         assert neuron is not None
         spikes = trace.spikes[n].reshape(-1, geometry.neurons)
         potentials = trace.potentials[n].reshape(-1, geometry.neurons)
+        neurons, geometry = geometry.neurons, geometry.firing
         count = len(spikes) * geometry.groups
         seen = self.recording.neurons[n][:count]
         del self.recording.neurons[n][:count]
-        coded = _lanes([s for s, _ in seen], geometry, 2)
+        if n == 0 and len(seen) == count:  # an image's layer goes group by group
+            order = np.arange(count).reshape(-1, geometry.groups, trace.spikes[0].shape[1])
+            seen = [seen[k] for k in order.swapaxes(1, 2).reshape(-1).tolist()]
+        coded = _lanes([s for s, _ in seen], geometry, 2)[:, :neurons]
         self.findings.compare(f"Spike of layer {n}", (coded & 1) * (1 - (coded & 2)), spikes)
         bits = neuron.potential_bits
-        stored = _signed(_lanes([u for _, u in seen], geometry, bits), bits)
+        stored = _signed(_lanes([u for _, u in seen], geometry, bits), bits)[:, :neurons]
         self.findings.compare(f"Potential of layer {n}", stored, potentials)
 
     def _check_results(self, labels: Int, trace: Trace) -> None:

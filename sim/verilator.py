@@ -69,11 +69,14 @@ def toolchain() -> Iterator[None]:
         os.environ.update(saved)
 
 
-def build(folder: Path, top: str, sources: Sequence[str], *, waves: bool = False) -> Path:
+def build(
+    folder: Path, top: str, sources: Sequence[str], *, waves: bool = False,
+    ports: Sequence[str] = ("clk", "rst", "i__*", "o__*", "tap_*"),
+) -> Path:  # fmt: skip
     """Compile Verilog in `folder` to an executable; return the build folder.
 
-    Only the top's ports stay visible to the bench: whatever else is visible, Verilator cannot
-    optimise.
+    Only the top's `ports` (names, or patterns) stay visible to the bench: whatever else is
+    visible, Verilator cannot optimise.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def build(folder: Path, top: str, sources: Sequence[str], *, waves: bool = False
         "`verilator_config\n"
         + "".join(
             f'public_flat_rw -module "{top}" -var "{port}"\n'
-            for port in ("clk", "rst", "i__*", "o__*", "tap_*")
+            for port in ports
         )
     )
     log = folder / "build.log"

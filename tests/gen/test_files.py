@@ -21,8 +21,10 @@ from tests.networks import networks
 def test_image_to_rom_and_back(image, lanes, banks):
     plan = plan_core(image, lanes, banks)
     files = rom_images(plan)
-    for back, weights in zip(read_rom_images(plan, files), image.weights, strict=True):
-        np.testing.assert_array_equal(back, weights)
+    back = read_rom_images(plan, files)
+    for (weights, biases), layer in zip(back, image.layers, strict=True):
+        np.testing.assert_array_equal(weights, layer.weights)
+        np.testing.assert_array_equal(biases, layer.bias)
     assert rom_images(plan_core(image, lanes, banks)) == files
 
 
@@ -34,7 +36,7 @@ def test_bad_rom_images_are_refused():
     for text, sentence in [
         (None, f"ROM image {name} is missing"),
         ("xyz\n", f"ROM image {name} must hold hexadecimal rows only"),
-        (short, f"ROM image {name} must have 64 rows, not 63"),
+        (short, f"ROM image {name} must have 68 rows, not 67"),
     ]:
         changed = {**files, name: text} if text else {k: v for k, v in files.items() if k != name}
         with pytest.raises(PlanError) as refused:

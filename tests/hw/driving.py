@@ -123,11 +123,12 @@ class Bench:
         self.seen.append([])
         return self.seen[-1]
 
-    def run(self, *, extra: int = 0, reset_at: int | None = None) -> "Bench":
+    def run(self, *, extra: int = 0, reset_at: int | None = None, settle: int = 0) -> "Bench":
         """Run until every sink is full and every source empty, and `extra` cycles more, in which
         nothing else may come out.
 
-        With `reset_at`, the component is reset in that cycle and everything starts over.
+        With `reset_at`, the component is reset in that cycle and everything starts over. Before
+        cycle 0, `settle` cycles pass.
         """
         reset = Signal()
         design = self.component if reset_at is None else ResetInserter(reset)(self.component)
@@ -142,6 +143,8 @@ class Bench:
                 ctx.set(reset, 1)
                 await ctx.tick()
                 ctx.set(reset, 0)
+            for _ in range(settle):
+                await ctx.tick()
             left = [extra]
 
             def finished(cycle: int) -> bool:

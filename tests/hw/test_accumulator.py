@@ -1,5 +1,6 @@
 """AccumulatorSlice and Accumulator: commands and events in, exact drives out, on time."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,16 @@ def geometry(
     )  # fmt: skip
 
 
+def with_biases(g: LayerGeometry, layer: LayerImage) -> LayerGeometry:
+    """The geometry with the rows that this layer's biases need."""
+    return replace(g, bias_rows=layer.bias_rows)
+
+
 def accumulate(
     layer: LayerImage, g: LayerGeometry, vectors: np.ndarray, pace: Pace, **run: int
 ) -> tuple[np.ndarray, Any, Any]:
     """Drives (vectors, groups * lanes) as the hardware sends them."""
+    g = with_biases(g, layer)
     plan = LayerPlan(image=layer, geometry=g, constant_input=False, out_word=1)
     accumulator = Accumulator(g, plan.slices())
     bench = Bench(accumulator, pace)
@@ -141,13 +148,16 @@ def test_one_bank_works_while_the_others_wait(busy: int, negative: bool) -> None
 
 
 @pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.3, seed=2)], ids=str)
+@pytest.mark.parametrize("bias", [0, 20, 10**6])
 @pytest.mark.parametrize("g", GEOMETRIES.values(), ids=list(GEOMETRIES))
-def test_cycle_law(g: LayerGeometry, pace: Pace) -> None:
-    layer = random_layer(g, seed=1)
+def test_cycle_law(g: LayerGeometry, bias: int, pace: Pace) -> None:
+    layer = random_layer(g, seed=1, bias=bias)
+    g = with_biases(g, layer)
     vectors = random_vectors(np.random.default_rng(5), 12, g.inputs, g.planes, g.signed)
     drive, sources, sink = accumulate(layer, g, vectors, pace)
     assert np.array_equal(drive, expected_drives(layer, g, vectors))
-    latency = Accumulator.latency(g)
+    latency, prelude = Accumulator.latency(g), Accumulator.prelude(g)
+    assert prelude == (g.bias_rows if g.groups > 1 else 0)
     counts = play_cycles(event_counts(vectors, g)).repeat(g.groups)
     steps = []
     for b, source in enumerate(sources):
@@ -157,11 +167,15 @@ def test_cycle_law(g: LayerGeometry, pace: Pace) -> None:
         steps = steps or taken
         assert taken == steps  # joint
     assert sink.taken == [step + latency for step in steps]
+    for source in sources:  # a prelude takes nothing: the first one after reset, the others after
+        assert min(source.taken) >= g.bias_rows  # STEP
+        for step in steps:
+            assert not any(step < taken <= step + prelude for taken in source.taken)
     if pace == FLOWING:
-        expected, before = [], None
-        for cost in counts.tolist():
-            interval = cost if before is None else max(cost, latency + 1)
-            before = interval - 1 if before is None else before + interval
+        expected, before = [], -1
+        for n, cost in enumerate(counts.tolist()):
+            interval = max(prelude + cost, latency + 1) if n else g.bias_rows + cost
+            before += interval
             expected.append(before)
         assert steps == expected
 
@@ -171,6 +185,34 @@ def test_a_step_waits_until_the_drive_before_it_was_taken() -> None:
     layer = random_layer(g, seed=2)
     _, (source,), sink = accumulate(layer, g, np.zeros((30, 4), dtype=int), Pace(stall=0.8, seed=1))
     assert source.taken[1:] == [taken + 1 for taken in sink.taken[:-1]]
+
+
+@pytest.mark.parametrize("neurons", [3, 9])
+@pytest.mark.parametrize("weight_bits", [2, 5])
+def test_biases_of_any_width(weight_bits: int, neurons: int) -> None:
+    """From no bias at all to one much wider than the sums; one group and three."""
+    g = geometry(6, neurons, 3, 2)
+    rng = np.random.default_rng(weight_bits)
+    weights = rng.integers(-1, 2, (neurons, 6))
+    vectors = random_vectors(rng, 5, 6, 1, True)
+    for size in (0, 1, 2**11, 2**12 - 1, 2**29):
+        biases = rng.choice([-size, size], neurons)
+        layer = layer_image(weights, biases, weight_bits, 1)
+        drive, _, _ = accumulate(layer, g, vectors, FLOWING)
+        assert np.array_equal(drive, expected_drives(layer, g, vectors))
+
+
+@pytest.mark.parametrize("reset_at", [*range(1, 13), 17, 23, 38, 45, 52])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_biases_are_fetched_anew_after_a_reset(groups: int, reset_at: int) -> None:
+    """Whatever digits had come before it, in this prelude or in a later group's."""
+    g = geometry(5, 18 * groups, 18, 2)
+    layer = random_layer(g, seed=groups, bias=2**29)
+    assert layer.bias_rows == 8
+    vectors = random_vectors(np.random.default_rng(6), 3, g.inputs, 1, True)
+    drive, sources, _ = accumulate(layer, g, vectors, FLOWING, reset_at=reset_at)
+    assert np.array_equal(drive, expected_drives(layer, g, vectors))
+    assert min(source.taken[0] for source in sources) == layer.bias_rows
 
 
 @pytest.mark.parametrize("reset_at", range(5, 14, 2))
@@ -184,43 +226,53 @@ def test_reset_leaves_nothing_of_the_sum_under_way(banks: int, reset_at: int) ->
     assert np.array_equal(drive, expected_drives(layer, g, vectors))
 
 
+def wrapped(values: np.ndarray, bits: int) -> np.ndarray:
+    """The low bits, in two's complement."""
+    sign = 1 << bits - 1
+    return (values & 2 * sign - 1 ^ sign) - sign
+
+
 @pytest.mark.parametrize("banks", [1, 2, 4, 8])
-@pytest.mark.parametrize("groups", [1, 3])
-def test_slice_carries_out_any_sequence_of_commands(banks: int, groups: int) -> None:
-    """Without an accumulator around it: gaps, doublings and empty sums in any order."""
-    rng = np.random.default_rng(banks * groups)
+@pytest.mark.parametrize("drive_bits", [3, 20])
+def test_slice_carries_out_any_sequence_of_commands(banks: int, drive_bits: int) -> None:
+    """Without an accumulator around it: gaps, doublings, empty sums, digits of biases in any
+    order. A bias is the last digits that were fetched, as many as its width holds."""
+    rng = np.random.default_rng(banks * drive_bits)
     lanes, rows = 3, 4
     weights = rng.integers(-7, 8, (banks, rows, lanes))
-    biases = rng.integers(-9, 10, (groups, lanes))
     words = [
         [sum((int(w) & 15) << 4 * k for k, w in enumerate(row)) for row in bank] for bank in weights
     ]
     part: Any = AccumulatorSlice(
         SliceContents(
-            weight_bits=4, accumulator_bits=20, drive_bits=20, rows=words, biases=biases.tolist()
+            lanes=lanes, weight_bits=4, accumulator_bits=20, drive_bits=drive_bits, rows=words
         )
     )
     latency = AccumulatorSlice.latency(banks)
-    commands, expected, total = [], [], np.zeros(lanes, dtype=int)
+    commands, expected = [], []
+    total, bias = np.zeros(lanes, dtype=int), np.zeros(lanes, dtype=int)
     for n in range(300):
         # Closings are more than a latency apart; a total is doubled only if it has the room.
         close = rng.random() < 0.2 and (not expected or n - expected[-1][0] > latency)
-        double = not close and rng.random() < 0.1 and abs(total).max() < 2**16
-        add = (rng.random(banks) < 0.5) & (not close and not double)
+        fetch = not close and rng.random() < 0.2
+        double = not close and not fetch and rng.random() < 0.1 and abs(total).max() < 2**16
+        add = (rng.random(banks) < 0.5) & (not close and not double and not fetch)
         negative = add & (rng.random(banks) < 0.5)
         address = rng.integers(0, rows, banks)
         if close:
-            expected.append((n, (total + biases[len(expected) % groups]).tolist()))
-            total = np.zeros(lanes, dtype=int)
+            expected.append((n, wrapped(total + bias, drive_bits).tolist()))
+        if fetch:
+            bias = wrapped(bias << 4 | weights[0, address[0]] & 15, drive_bits)
         sign = add.astype(int) - 2 * negative
-        total = total * (1 + double)
+        total = total * (1 + double) * (not close and not fetch)
         total = total + (sign[:, None] * weights[np.arange(banks), address]).sum(axis=0)
         command = {
             "address": address.tolist(),
-            "add": int(add @ (1 << np.arange(banks))),
+            "add": int(add @ (1 << np.arange(banks))) | fetch,
             "subtract": int(negative @ (1 << np.arange(banks))),
             "double": int(double),
             "close": int(close),
+            "bias": int(fetch),
         }
         commands.append(bits(command_layout(banks, rows), command))
     bench = Bench(part)
@@ -230,7 +282,7 @@ def test_slice_carries_out_any_sequence_of_commands(banks: int, groups: int) -> 
     got = []
     for n in range(len(seen) - 1):
         if seen[n][0]:  # closed: `o` changes in the cycle after
-            drive = fields(drives(lanes, 20), seen[n + 1][1])
+            drive = fields(drives(lanes, drive_bits), seen[n + 1][1])
             got.append((n + 1 - latency, [drive[k] for k in range(lanes)]))
     assert got == expected
     assert len(got) > 10

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.back import rtlil  # type: ignore[attr-defined]
-from amaranth.hdl import Assert, Assume, Cat, Module, Signal, Value, unsigned
+from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -42,6 +42,7 @@ from hw.serializer import Serializer
 from hw.skid import SkidBuffer
 from hw.spec import LayerSpec, NeuronSpec
 from hw.stream import Kind, coefficients, transfer
+from hw.transposer import Transposer
 from tests.hw.vectors import random_image
 
 # Their stubs demand a message, which RTLIL does not need.
@@ -126,6 +127,7 @@ def accumulator(g: LayerGeometry) -> Accumulator:
     spec = LayerSpec(name="layer", inputs=g.inputs, neurons=g.neurons, weight_bits=2)
     weights = np.random.default_rng(1).integers(-1, 2, (g.neurons, g.inputs)).astype(np.int8)
     image = LayerImage(spec, weights, np.ones(g.neurons, dtype=np.int32), 1, 1)
+    g = replace(g, bias_rows=image.bias_rows)
     plan = LayerPlan(image=image, geometry=g, constant_input=False, out_word=1)
     return Accumulator(g, plan.slices())
 
@@ -145,24 +147,48 @@ def a_sum_under_way(m: Module, dut: Accumulator) -> dict[str, Signal]:
     return {"dut.busy": outstanding}
 
 
+def a_sum_and_its_prelude(m: Module, dut: Accumulator) -> dict[str, Signal]:
+    """In addition: nothing is taken while the biases are fetched, `bias_rows` cycles from a reset
+    on, and with several groups from each STEP on; then the next group's are there."""
+    g = dut._geometry
+    left = Signal(range(g.bias_rows + 1), init=g.bias_rows)
+    m.d.sync += left.eq(Mux(left == 0, 0, left - 1))
+    if g.groups > 1:
+        with m.If(transfer(dut.i[0]) & (dut.i[0].payload.kind == Kind.STEP)):
+            m.d.sync += left.eq(g.bias_rows)
+    digit = Signal(range(g.bias_rows + 1), name="fetched")
+    m.d.comb += [
+        digit.eq(Mux(left == 0, 0, g.bias_rows - left)),
+        *(check(~transfer(i) | (left == 0)) for i in dut.i),
+    ]
+    return {**a_sum_under_way(m, dut), "dut.digit": digit}
+
+
 def a_drive_behind(m: Module, dut: LifArray) -> dict[str, Signal]:
     """The spikes that are offered are those of a drive that still stands."""
     m.d.comb += check(~dut.o.valid | dut.i.valid)
     return {}
 
 
-def lif(g: LayerGeometry, reset: str) -> LifArray:
+def lif(g: LayerGeometry, reset: str, group_major: bool = False) -> LifArray:
     neuron = NeuronSpec(
         theta=2, decay="leak", decay_shift=1, reset=reset, step=(reset == "soft" and 3) or 0,
         potential_bits=3,
     )  # fmt: skip
-    return LifArray(neuron, g, steps=2, drive_bits=3, membrane_bound=neuron.u_max + 3)
-
-
-def readout(lanes: int) -> Readout:
-    return Readout(
-        lanes=lanes, groups=-(-3 // lanes), steps=2, classes=3, drive_bits=2, logit_bits=3
+    return LifArray(
+        neuron, g, steps=2, drive_bits=3, membrane_bound=neuron.u_max + 3, group_major=group_major
     )
+
+
+def readout(lanes: int, group_major: bool = False) -> Readout:
+    return Readout(
+        lanes=lanes, groups=-(-3 // lanes), steps=2, classes=3, drive_bits=2, logit_bits=3,
+        group_major=group_major,
+    )  # fmt: skip
+
+
+def transposer(groups: int, steps: int, words: int) -> Transposer:
+    return Transposer(unsigned(2), groups=groups, steps=steps, words=words)
 
 
 CASES = {
@@ -170,17 +196,21 @@ CASES = {
     "finder": Case(lambda: WordFinder(words=3, planes=2, replays=2)),
     "queue": Case(lambda: SpikeQueue(words=2, chunk=2, planes=2, signed=False, replays=2)),
     "skid": Case(lambda: SkidBuffer(unsigned(3))),
-    "accumulator": Case(lambda: accumulator(GEOMETRY), 9, a_sum_under_way),
-    "accumulator-slices": Case(lambda: accumulator(SLICES), 10, a_sum_under_way),
-    "accumulator-groups": Case(lambda: accumulator(GROUPS), 9, a_sum_under_way),
-    "hold": Case(lambda: DriveHold(lanes=1, bits=2, groups=1, steps=3)),
-    "hold-groups": Case(lambda: DriveHold(lanes=1, bits=2, groups=3, steps=2)),
+    "accumulator": Case(lambda: accumulator(GEOMETRY), 9, a_sum_and_its_prelude),
+    "accumulator-slices": Case(lambda: accumulator(SLICES), 10, a_sum_and_its_prelude),
+    "accumulator-groups": Case(lambda: accumulator(GROUPS), 9, a_sum_and_its_prelude),
+    "hold": Case(lambda: DriveHold(lanes=1, bits=2, steps=3)),
+    "transposer": Case(lambda: transposer(2, 2, 1)),
+    "transposer-words": Case(lambda: transposer(3, 1, 2)),
+    "transposer-smallest": Case(lambda: transposer(1, 1, 1)),
     "lif-hard": Case(lambda: lif(GEOMETRY, "hard"), 12, a_drive_behind),
     "lif-soft-groups": Case(lambda: lif(GROUPS, "soft"), 12, a_drive_behind),
+    "lif-group-major": Case(lambda: lif(GROUPS, "soft", group_major=True), 12, a_drive_behind),
     "lif-slices": Case(lambda: lif(SLICES, "hard"), 14, a_drive_behind),
     "serializer": Case(lambda: Serializer(coefficients(5, 1, True), 2)),
     "readout": Case(lambda: readout(3)),
     "readout-groups": Case(lambda: readout(2)),
+    "readout-group-major": Case(lambda: readout(2, group_major=True)),
 }
 
 

@@ -48,15 +48,22 @@ def reference(spec: NeuronSpec, drive: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return spikes, potentials
 
 
-def run(spec: NeuronSpec, drive: np.ndarray, g: LayerGeometry, pace: Pace = FLOWING):
+def run(
+    spec: NeuronSpec, drive: np.ndarray, g: LayerGeometry, pace: Pace = FLOWING,
+    group_major: bool = False,
+):  # fmt: skip
     """Spikes and potentials as `reference` gives them; the source and the sink for the law."""
     steps = drive.shape[1]
     bound = max(int(abs(drive).max()), 1)
     layout = drives(g.lanes, signed_bits(bound))
     lif = LifArray(
-        spec, g, steps=steps, drive_bits=signed_bits(bound), membrane_bound=spec.u_max + bound
-    )
-    words = drive.reshape(-1, g.lanes)
+        spec, g, steps=steps, drive_bits=signed_bits(bound), membrane_bound=spec.u_max + bound,
+        group_major=group_major,
+    )  # fmt: skip
+    order = np.arange(drive.size // g.lanes).reshape(-1, steps, g.groups)
+    if group_major:
+        order = order.swapaxes(1, 2)
+    words = drive.reshape(-1, g.lanes)[order.reshape(-1)]
     bench = Bench(lif, pace)
     source = bench.feed(lif.i, [bits(layout, word) for word in words.tolist()])
     sink = bench.collect(lif.o, len(words))
@@ -70,11 +77,16 @@ def run(spec: NeuronSpec, drive: np.ndarray, g: LayerGeometry, pace: Pace = FLOW
         assert all(not c.negative or c.magnitude for c in word)
     c = [[(1 - 2 * e.negative) * e.magnitude for e in word] for word in spikes]
     u = [[word[k] for k in range(g.lanes)] for word in stored]
-    return np.array(c).reshape(drive.shape), np.array(u).reshape(drive.shape), source, sink
+    back = np.argsort(order.reshape(-1))
+    c, u = np.array(c)[back], np.array(u)[back]
+    return c.reshape(drive.shape), u.reshape(drive.shape), source, sink
 
 
-def check(spec: NeuronSpec, drive: np.ndarray, g: LayerGeometry, pace: Pace = FLOWING):
-    spikes, potentials, source, sink = run(spec, drive, g, pace)
+def check(
+    spec: NeuronSpec, drive: np.ndarray, g: LayerGeometry, pace: Pace = FLOWING,
+    group_major: bool = False,
+):  # fmt: skip
+    spikes, potentials, source, sink = run(spec, drive, g, pace, group_major)
     expected_spikes, expected_potentials = reference(spec, drive)
     assert np.array_equal(spikes, expected_spikes)
     assert np.array_equal(potentials, expected_potentials)
@@ -103,6 +115,16 @@ def test_neurons_are_the_golden_ones(decay, reset, lanes, groups) -> None:
 def test_neurons_do_not_mind_the_pace(lanes: int, groups: int, pace: Pace) -> None:
     drive = random_drives((3, 4, lanes * groups), seed=1)
     check(neuron("leak", "soft"), drive, geometry(lanes, groups), pace)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize(("lanes", "groups"), [(1, 1), (2, 3), (17, 2)])
+@pytest.mark.parametrize(("decay", "reset"), [("leak", "soft"), ("none", "hard")])
+def test_neurons_group_by_group(decay, reset, lanes, groups, steps, pace) -> None:
+    """All steps of a group before the next group's; each starts from u0."""
+    drive = random_drives((3, steps, lanes * groups), seed=steps, bound=20)
+    check(neuron(decay, reset, u0=7), drive, geometry(lanes, groups), pace, group_major=True)
 
 
 @pytest.mark.parametrize("k", [1, 2, 31])
@@ -195,11 +217,12 @@ def test_the_mirror_image_spikes_mirrored(decay: str, reset: str) -> None:
 
 
 @pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.9, seed=1), JITTERY[2]], ids=str)
+@pytest.mark.parametrize("group_major", [False, True], ids=["steps", "groups"])
 @pytest.mark.parametrize(("lanes", "groups"), [(1, 1), (16, 2), (17, 1), (33, 2)])
-def test_cycle_law(lanes: int, groups: int, pace: Pace) -> None:
+def test_cycle_law(lanes: int, groups: int, group_major: bool, pace: Pace) -> None:
     g = geometry(lanes, groups)
     drive = random_drives((2, 6, g.neurons), seed=2)
-    _, _, source, sink = check(neuron(), drive, g, pace)
+    _, _, source, sink = check(neuron(), drive, g, pace, group_major)
     free = 1  # a reset is followed by SETTLE
     for offered, taken, shown, sent in zip(
         source.offered, source.taken, sink.offered, sink.taken, strict=True

@@ -172,7 +172,7 @@ def test_queue_cycle_law(words, chunk, planes, signed, replays, pace) -> None:
     firsts, steps = [], []
     expected, last_step = [], -1
     for load, duration in zip(loads, durations, strict=True):
-        start = max(load + SpikeQueue.FILL_CYCLES, last_step + 1)
+        start = max(load + SpikeQueue.fill_cycles(), last_step + 1)
         expected += range(start, start + duration)
         last_step = start + duration - 1
         firsts.append(start)

@@ -1,7 +1,8 @@
-"""What passes payloads on unchanged: SkidBuffer, Serializer, DriveHold."""
+"""What passes payloads on unchanged: SkidBuffer, Serializer, DriveHold, Transposer."""
 
 import random
 
+import numpy as np
 import pytest
 from amaranth.hdl import unsigned
 
@@ -9,6 +10,7 @@ from hw.hold import DriveHold
 from hw.serializer import Serializer
 from hw.skid import SkidBuffer
 from hw.stream import coefficients
+from hw.transposer import Transposer
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields
 
 EAGER = [FLOWING, Pace(idle=0.5, seed=11), Pace(idle=0.9, seed=12)]
@@ -87,50 +89,63 @@ def test_serializer_of_wider_elements() -> None:
 # DriveHold
 
 
-def run_hold(groups: int, steps: int, pace: Pace, images: int = 6):
-    hold = DriveHold(lanes=2, bits=5, groups=groups, steps=steps)
-    words = randoms(images * groups, 10)
+@pytest.mark.parametrize("pace", [*EAGER, *JITTERY], ids=str)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_hold_repeats_each_word_and_keeps_its_law(steps: int, pace: Pace) -> None:
+    hold = DriveHold(lanes=2, bits=5, steps=steps)
+    words = randoms(12, 10)
     bench = Bench(hold, pace)
     source = bench.feed(hold.i, words)
-    sink = bench.collect(hold.o, images * groups * steps)
+    sink = bench.collect(hold.o, len(words) * steps)
     bench.run(extra=6)
-    expected = []
-    for start in range(0, len(words), groups):
-        expected += words[start : start + groups] * steps
-    assert sink.values == expected
-    return source, sink
-
-
-HOLDS = [(1, 1), (1, 2), (1, 5), (2, 1), (2, 4), (3, 3), (5, 2), (4, 1)]
-
-
-@pytest.mark.parametrize("pace", [FLOWING, *JITTERY[2:]], ids=str)
-@pytest.mark.parametrize(("groups", "steps"), HOLDS)
-def test_hold_repeats_each_image(groups: int, steps: int, pace: Pace) -> None:
-    run_hold(groups, steps, pace)
-
-
-@pytest.mark.parametrize("pace", EAGER, ids=str)
-@pytest.mark.parametrize("steps", [1, 2, 5])
-def test_hold_of_one_group_cycle_law(steps: int, pace: Pace) -> None:
-    source, sink = run_hold(1, steps, pace)
-    assert sink.taken == [offered + n for offered in source.offered for n in range(steps)]
+    assert sink.values == [word for word in words for _ in range(steps)]
     assert source.taken == sink.taken[steps - 1 :: steps]
+    shown, sent = sink.offered, sink.taken
+    for n, offered in enumerate(source.offered):
+        first = n * steps
+        assert shown[first : first + steps] == [
+            offered, *(cycle + 1 for cycle in sent[first : first + steps - 1])
+        ]  # fmt: skip
 
 
-@pytest.mark.parametrize("pace", [*EAGER, *JITTERY[2:]], ids=str)
-@pytest.mark.parametrize(("groups", "steps"), [shape for shape in HOLDS if shape[0] > 1])
-def test_hold_of_several_groups_cycle_law(groups: int, steps: int, pace: Pace) -> None:
-    source, sink = run_hold(groups, steps, pace)
-    images = len(source.taken) // groups
-    last_sent: list[int] = []
-    for image in range(images):
-        taken = source.taken[image * groups : (image + 1) * groups]
-        offered = source.offered[image * groups : (image + 1) * groups]
-        for g in range(groups):
-            assert taken[g] == max(offered[g], last_sent[g] + 1 if last_sent else 0)
-        at = image * groups * steps
-        shown = sink.offered[at : at + groups * steps]
-        sent = sink.taken[at : at + groups * steps]
-        assert shown == [taken[-1] + DriveHold.LATENCY] + [cycle + 2 for cycle in sent[:-1]]
-        last_sent = sent[-groups:]
+# Transposer
+
+
+def run_transposer(groups: int, steps: int, words: int, pace: Pace, images: int = 6, **run: int):
+    """Every word has its place; `source` and `sink` for the law."""
+    transposer = Transposer(coefficients(5, 1, True), groups=groups, steps=steps, words=words)
+    size = groups * steps * words
+    values = randoms(images * size, 10)
+    bench = Bench(transposer, pace)
+    source = bench.feed(transposer.i, values)
+    sink = bench.collect(transposer.o, len(values))
+    bench.run(extra=6, **run)
+    order = np.arange(images * size).reshape(images, groups, steps, words).swapaxes(1, 2)
+    assert sink.values == [values[k] for k in order.reshape(-1)]
+    return source, sink, size
+
+
+SHAPES = [
+    (1, 1, 1), (1, 1, 3), (1, 4, 1), (3, 1, 1), (2, 2, 1), (3, 1, 2), (1, 3, 2), (3, 4, 1),
+    (2, 3, 2), (5, 2, 3), (4, 4, 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pace", [*EAGER, *JITTERY], ids=str)
+@pytest.mark.parametrize(("groups", "steps", "words"), SHAPES)
+def test_transposer_keeps_order_and_law(groups: int, steps: int, words: int, pace: Pace) -> None:
+    source, sink, size = run_transposer(groups, steps, words, pace)
+    sent = [-(10**9), -(10**9)]  # when the last word of each image left; there were none before
+    for start in range(0, len(source.taken), size):
+        image = slice(start, start + size)
+        taken = source.taken[image]
+        assert taken == [max(offered, sent[-2] + 1) for offered in source.offered[image]]
+        first = max(taken[-1] + Transposer.LATENCY, sent[-1] + Transposer.INTERVAL)
+        others = [cycle + Transposer.INTERVAL for cycle in sink.taken[image][:-1]]
+        assert sink.offered[image] == [first, *others]
+        sent.append(sink.taken[image][-1])
+
+
+@pytest.mark.parametrize("reset_at", [1, 7, 12, 13, 14, 20, 24, 25, 31, 50])
+def test_transposer_after_a_reset(reset_at: int) -> None:
+    run_transposer(2, 3, 2, FLOWING, reset_at=reset_at)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gen.plan import plan_core
 from gen.verilog import TOP, generate
 from hw.image import NetworkImage
+from hw.spec import LayerSpec, NetworkSpec
 from sim.bench_job import Job
 from sim.checker import Checker
 from sim.golden import GoldenModel, InputError
@@ -101,6 +102,16 @@ def test_random_networks(tmp_path_factory, image, data, lanes, banks):
     plan, labels = plan_core(image, lanes, banks), labels_of(image, pixels)
     assert_equal(simulate(plan, pixels, labels, folder))
     assert_equal(simulate(plan, pixels, labels, folder, stall=0.5))
+
+
+def test_biases_wider_than_all_else(tmp_path):
+    """Weights of 2 bits and biases of 30: after reset they take 15 cycles to fetch."""
+    layer = LayerSpec(name="readout", inputs=2, neurons=3, weight_bits=2)
+    spec = NetworkSpec(name="wide", input_size=2, input_bits=1, steps=2, layers=(layer,))
+    weights, biases = np.array([[1, 0], [-1, 1], [0, -1]]), np.array([2**28, -(2**28), 2**28 + 1])
+    image = NetworkImage(spec, (weights,), (biases,))
+    pixels = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], dtype=np.uint8)
+    assert_equal(simulate(plan_core(image, 2, 1), pixels, labels_of(image, pixels), tmp_path))
 
 
 def test_a_different_network_does_not_pass(digits, tmp_path):

@@ -1,0 +1,312 @@
+"""From Verilog to a bitstream: synthesis, placement, routing, packing; the same for each board."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gen.boards import Board, constraints
+from gen.tools import ToolError, find, run
+from hw.image import write_atomically
+from hw.spec import SternaError
+
+__all__ = ["REPORT", "TimingError", "build_bitstream", "pack"]
+
+Progress = Callable[[str], None]
+
+REPORT = "report.json"
+
+
+class TimingError(SternaError, RuntimeError):
+    """The routed design is slower than its clock; `best_mhz` is what it reaches."""
+
+    def __init__(self, sentence: str, best_mhz: float) -> None:
+        super().__init__(sentence)
+        self.best_mhz = best_mhz
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """How a family is built.
+
+    Parameters
+    ----------
+    synthesis
+        Yosys commands; `{top}` is the top module.
+    router, router_flags
+        nextpnr of the family, and arguments that every design gets.
+    routed, routed_flag
+        File of the routed design, and the argument that makes nextpnr write it.
+    constraints_flag
+        Argument before the file of constraints; with `=`, a prefix of its name.
+    packer, pack_flags
+        Program that makes the bitstream; `{routed}` and `{bitstream}` are the files.
+    bitstream
+        Ending of the bitstream's name.
+    """
+
+    synthesis: str
+    router: str
+    router_flags: tuple[str, ...] = ()
+    routed: str
+    routed_flag: str
+    constraints_flag: tuple[str, ...]
+    packer: str
+    pack_flags: tuple[str, ...]
+    bitstream: str
+
+
+FLOWS = {
+    # `abc` in place of `abc9`: Yosys 0.70's abc9 stops on the core with an internal assertion.
+    "ecp5": Flow(
+        synthesis="""
+synth_ecp5 -top {top} -run begin:map_luts
+techmap -map +/lattice/latches_map.v
+abc -lut 4:7 -dress
+clean
+synth_ecp5 -top {top} -run map_cells:
+""",
+        router="nextpnr-ecp5", router_flags=("--router", "router2"),
+        routed="routed.config", routed_flag="--textcfg", constraints_flag=("--lpf",),
+        packer="ecppack", pack_flags=("--input", "{routed}", "--bit", "{bitstream}"),
+        bitstream="bit",
+    ),
+    "ice40": Flow(
+        synthesis="synth_ice40 -device u -top {top}\n",
+        router="nextpnr-ice40",
+        routed="routed.asc", routed_flag="--asc", constraints_flag=("--pcf",),
+        packer="icepack", pack_flags=("{routed}", "{bitstream}"), bitstream="bin",
+    ),
+    "gowin": Flow(
+        synthesis="synth_gowin -top {top}\n",
+        router="nextpnr-himbaechel-gowin",
+        routed="routed.json", routed_flag="--write", constraints_flag=("--vopt", "cst="),
+        packer="gowin_pack", pack_flags=("-o", "{bitstream}", "{routed}"), bitstream="fs",
+    ),
+}  # fmt: skip
+
+
+def build_bitstream(
+    board: Board,
+    folder: Path,
+    top: str,
+    sources: Sequence[str],
+    *,
+    megahertz: float,
+    seed: int = 1,
+    seeds: int = 1,
+    progress: Progress = lambda line: None,
+) -> dict[str, Any]:
+    """Build a bitstream and `report.json` in `folder`; both are there only when all went well.
+
+    `netlist.json` (after synthesis), the routed design, and a log of each tool are left beside.
+
+    Parameters
+    ----------
+    board
+        For which; its pins go to the ports of their names.
+    folder
+        Where everything lies; `$readmemh` finds its files from here.
+    top, sources
+        Top module, and the Verilog files relative to `folder`.
+    megahertz
+        The clock that the design must reach.
+    seed, seeds
+        Seed of the placer, and how many from it on are tried: the fastest is kept.
+
+    Returns
+    -------
+    dict
+        The report: `bitstream`, `sha256` and `bytes`; `fmax_mhz`, `asked_mhz`, `met`, `clocks`
+        ({name: [reached, wanted]}, MHz), `seed` and `fmax_by_seed`; `resources` as {kind: [used,
+        available]}; `cells` after synthesis; `tools`; `seconds` by phase.
+
+    Raises
+    ------
+    TimingError
+        When a clock is missed with every seed.
+    ToolError
+        When an argument is out of range, a tool is missing, or one refuses the design.
+    """
+    if not 0 < megahertz <= 1000:
+        raise ToolError(f"Clock must lie above 0 and at most at 1000 MHz, not {megahertz!r}")
+    if seed < 1 or seeds < 1:
+        raise ToolError(f"Seed and number of seeds must be positive, not {seed!r} and {seeds!r}")
+    flow = FLOWS[board.family]
+    for name in (REPORT, f"{top}.{flow.bitstream}"):
+        (folder / name).unlink(missing_ok=True)  # of an earlier build
+    tools = {name: find(name) for name in ("yosys", flow.router, flow.packer)}
+    seconds = {}
+
+    start = time.monotonic()
+    cells = _synthesize(flow, folder, top, sources, progress)
+    seconds["synthesis"] = round(time.monotonic() - start, 1)
+
+    start = time.monotonic()
+    tried = range(seed, seed + seeds)
+    facts, best, fmax = _route_best(board, flow, folder, megahertz, tried, progress)
+    seconds["routing"] = round(time.monotonic() - start, 1)
+    _require_speed(board, facts, megahertz, fmax, best)
+
+    start = time.monotonic()
+    bitstream = pack(board, folder, flow.routed, f"{top}.{flow.bitstream}", progress)
+    seconds["packing"] = round(time.monotonic() - start, 1)
+    data = bitstream.read_bytes()
+    report = {
+        "board": board.name,
+        "top": top,
+        "bitstream": bitstream.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "asked_mhz": megahertz,
+        "fmax_mhz": fmax[str(best)],
+        "met": True,
+        "clocks": {
+            name: [round(clock["achieved"], 2), round(clock["constraint"], 2)]
+            for name, clock in facts["fmax"].items()
+        },
+        "seed": best,
+        "fmax_by_seed": fmax,
+        "resources": {
+            kind: [count["used"], count["available"]]
+            for kind, count in sorted(facts["utilization"].items())
+            if count["used"]
+        },
+        "cells": cells,
+        "tools": {name: str(tool) for name, tool in tools.items()},
+        "seconds": seconds,
+    }
+    write_atomically(folder / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+    return report
+
+
+def _synthesize(
+    flow: Flow, folder: Path, top: str, sources: Sequence[str], progress: Progress
+) -> dict[str, int]:
+    """Write `netlist.json`; return how many cells of each type it has."""
+    progress("synthesis (Yosys)")
+    script = f"read_verilog {' '.join(sources)}\n{flow.synthesis.format(top=top)}\n"
+    script += "write_json netlist.json\ntee -q -o cells.json stat -json\n"
+    (folder / "synth.ys").write_text(script)
+    run("yosys", ["-q", "synth.ys"], folder, "yosys.log")
+    stat = json.loads((folder / "cells.json").read_text())
+    cells = stat["design"]["num_cells_by_type"]
+    return {kind: count for kind, count in sorted(cells.items()) if not kind.startswith("$")}
+
+
+def _route_best(
+    board: Board, flow: Flow, folder: Path, megahertz: float, seeds: range, progress: Progress
+) -> tuple[dict[str, Any], int, dict[str, float]]:
+    """Route with every seed and leave the fastest in `flow.routed`; its facts, its seed, and the
+    clock in MHz by seed."""
+    name, text = constraints(board)
+    (folder / name).write_text(text)
+    facts: dict[int, dict[str, Any]] = {}
+    margin: dict[int, float] = {}
+    for seed in seeds:
+        progress(f"placement and routing (nextpnr), seed {seed}")
+        facts[seed] = _route(board, flow, folder, megahertz, seed, progress)
+        margin[seed] = min(_margins(facts[seed], megahertz), default=1.0)
+        if margin[seed] >= max(margin.values()):
+            os.replace(folder / f"new_{flow.routed}", folder / flow.routed)
+    (folder / f"new_{flow.routed}").unlink(missing_ok=True)
+    best = max(margin, key=lambda seed: margin[seed])
+    return facts[best], best, {str(s): round(_fmax(f), 2) for s, f in facts.items()}
+
+
+def _route(
+    board: Board, flow: Flow, folder: Path, megahertz: float, seed: int, progress: Progress
+) -> dict[str, Any]:
+    *flag, last = flow.constraints_flag
+    name = constraints(board)[0]
+    limits = [*flag, last + name] if last.endswith("=") else [*flag, last, name]
+
+    def watch(line: str) -> None:
+        told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
+        if told:
+            progress(f"  {told[1]}")
+
+    arguments = [
+        *board.flags, *flow.router_flags, *limits, "--json", "netlist.json",
+        flow.routed_flag, f"new_{flow.routed}", "--freq", f"{megahertz:g}",
+        "--seed", str(seed), "--timing-allow-fail", "--report", "nextpnr.json",
+    ]  # fmt: skip
+    try:
+        run(flow.router, arguments, folder, "nextpnr.log", watch)
+    except ToolError:
+        _refuse_overflow(board, folder / "nextpnr.log")
+        raise
+    return json.loads((folder / "nextpnr.json").read_text())
+
+
+def _refuse_overflow(board: Board, log: Path) -> None:
+    """nextpnr's own words for a design that is too large say nothing to those who do not know
+    it; its table of what is used does."""
+    text = log.read_text() if log.is_file() else ""
+    table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", text, re.M)
+    over = [f"{used} of {there} {kind}" for kind, used, there in table if int(used) > int(there)]
+    if over:
+        raise ToolError(f"Design does not fit {board.name}: it needs {', '.join(over)} (see {log})")
+
+
+def _fmax(facts: dict[str, Any]) -> float:
+    """MHz that the fastest wanted clock reaches: the core's, an oscillator's being slower."""
+    clocks = facts["fmax"].values()
+    return max(((c["constraint"], c["achieved"]) for c in clocks), default=(0.0, 0.0))[1]
+
+
+def _margins(facts: dict[str, Any], megahertz: float) -> list[float]:
+    """Reached over wanted, per clock, and for the fastest wanted one against `megahertz`."""
+    margins = [clock["achieved"] / clock["constraint"] for clock in facts["fmax"].values()]
+    return [*margins, _fmax(facts) / megahertz] if margins else []
+
+
+def _require_speed(
+    board: Board, facts: dict[str, Any], megahertz: float, fmax: dict[str, float], best: int
+) -> None:
+    if min(_margins(facts, megahertz), default=1.0) >= 1:
+        return
+    slow = [c for c in facts["fmax"].values() if c["achieved"] < c["constraint"]]
+    core = _fmax(facts)
+    if core >= megahertz and slow:
+        reached = ", ".join(f"{c['achieved']:.2f} of {c['constraint']:.2f} MHz" for c in slow)
+        raise TimingError(f"Another clock of {board.name} does not close: {reached}", core)
+    tried = f"seed {best}" if len(fmax) == 1 else f"seed {best}, the best of {len(fmax)}"
+    reached = math.floor(core * 100) / 100
+    raise TimingError(
+        f"Clock of {board.name} does not close at {megahertz:g} MHz: the best that does is "
+        f"{reached:.2f} MHz ({tried})",
+        reached,
+    )
+
+
+def pack(
+    board: Board,
+    folder: Path,
+    routed: str,
+    bitstream: str,
+    progress: Progress = lambda line: None,
+) -> Path:
+    """Make a bitstream of a routed design, both names in `folder`; it appears whole or not at all.
+
+    Also for a routed design whose ROMs `gen.reload` changed.
+    """
+    flow = FLOWS[board.family]
+    progress(f"packing ({flow.packer})")
+    part = f"part_{bitstream}"
+    names = {"routed": routed, "bitstream": part}
+    flags = [flag.format(**names) for flag in flow.pack_flags]
+    try:
+        run(flow.packer, [*board.pack, *flags], folder, "pack.log")
+        if not (folder / part).is_file():
+            raise ToolError(f"{flow.packer} wrote no bitstream (see {folder / 'pack.log'})")
+        os.replace(folder / part, folder / bitstream)
+    finally:
+        (folder / part).unlink(missing_ok=True)
+    return folder / bitstream

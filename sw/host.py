@@ -1,0 +1,309 @@
+"""One class for every board, and for the golden model: `open_board(url)`.
+
+    with open_board("golden:mnist-dense") as board:
+        classes = board.classify(images)
+
+Nothing here returns a wrong answer: whatever is odd raises an error of `sw.protocol`, and what
+does not fit the network raises `sim.golden.InputError`.
+"""
+
+import operator
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.plan import DEFAULT_LANES, plan_core
+from hw.image import NetworkImage
+from sim.golden import InputError
+from sw.backends import Backend, GoldenBackend, LinkBackend
+from sw.protocol import (
+    ConnectionFailed,
+    Counters,
+    DamagedReply,
+    DeviceError,
+    HostError,
+    Identity,
+    LinkTimeout,
+    ProtocolMismatch,
+    Result,
+    UrlError,
+)
+
+__all__ = [
+    "Board", "ConnectionFailed", "Counters", "DamagedReply", "DeviceError", "HostError",
+    "Identity", "LinkTimeout", "ProtocolMismatch", "Result", "UrlError", "open_board",
+]  # fmt: skip
+
+MODELS = Path(__file__).parent.parent / "models"
+BUILD = Path("build")
+DEFAULT_MODEL = "digits-dense"
+DEFAULT_BAUD = 1_000_000
+
+SERIAL_TIMEOUT = 2.0
+SIMULATION_TIMEOUT = 0.05
+"""Simulated seconds: at 25 MHz over a million cycles."""
+
+SERIAL_LATENCY = 0.05
+"""Seconds; a USB adapter holds bytes back for up to 16 ms in either direction."""
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images in all."""
+
+
+class Board:
+    """A network that answers: hardware, its simulation, or the golden model. A context manager.
+
+    Parameters
+    ----------
+    backend
+        Asked at once what it is; closed by `close`.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._open: Backend | None = backend
+        self._identity = backend.identify()
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    @property
+    def _backend(self) -> Backend:
+        if self._open is None:
+            raise ConnectionFailed("The board is closed")
+        return self._open
+
+    def close(self) -> None:
+        """Let go of the board. Again is harmless; everything else raises from now on."""
+        backend, self._open = self._open, None
+        if backend is not None:
+            backend.close()
+
+    def identify(self) -> Identity:
+        """What the board is, asked anew."""
+        self._identity = self._backend.identify()
+        return self._identity
+
+    def infer(self, image: npt.ArrayLike) -> Result:
+        """Run one image (input_size,).
+
+        Raises
+        ------
+        InputError
+            When the image does not fit the network.
+        HostError
+            When the board cannot be used or answers anything but a sound result.
+        """
+        backend = self._backend
+        array = _as_array(image, "Image")
+        if array.ndim != 1:
+            raise InputError(
+                f"Image must have shape ({self._identity.input_size},), not {tuple(array.shape)}"
+            )
+        return backend.infer(_check_pixels(array[None], self._identity)[0])
+
+    def run(self, events: Iterable[tuple[int, int]]) -> Result:
+        """Run one image given as address events: (pixel, magnitude) pairs in any order, each pixel
+        at most once; pixels without an event are 0. Raises as `infer` does."""
+        backend = self._backend
+        return backend.infer(_from_events(events, self._identity))
+
+    def classify(
+        self, images: npt.ArrayLike, progress: Progress = lambda done, total: None
+    ) -> npt.NDArray[np.int64]:
+        """Classes (n,) of images (n, input_size), all checked before the first runs. Raises as
+        `infer` does; `counters` are then the last image's."""
+        backend = self._backend
+        pixels = _check_pixels(_as_array(images, "Images"), self._identity)
+        classes = np.zeros(len(pixels), dtype=np.int64)
+        for n, image in enumerate(pixels):
+            classes[n] = backend.infer(image).label
+            progress(n + 1, len(pixels))
+        return classes
+
+    def counters(self) -> Counters:
+        """Of the last run; DeviceError NO_RESULT when there is none since opening, reset or a
+        run that failed."""
+        return self._backend.counters()
+
+    def reset(self) -> None:
+        """Forget image and result."""
+        self._backend.reset()
+
+
+def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> Board:
+    """Open a board by its address.
+
+    Parameters
+    ----------
+    url
+        `golden:MODEL[?lanes=N&banks=N]`, `sim:BOARD[?model=MODEL]` or
+        `serial:PORT[?baud=N]`. A MODEL is a shipped network or the path of an image.
+    timeout
+        Longest wait for an answer, in seconds besides the time on the wire: by default 2, and for
+        a simulation 0.05 *simulated* seconds.
+    retries
+        How often an exchange that was lost on its way (LinkTimeout, DamagedReply, DeviceError of
+        the transport) is repeated from its beginning; 0: such a fault raises at once.
+
+    Raises
+    ------
+    UrlError
+        When the address, its options, the time-out or the retries make no sense.
+    ConnectionFailed, LinkTimeout, DamagedReply, ProtocolMismatch
+        When there is no such board, or none that answers soundly.
+    SternaError
+        When the model or the simulation cannot be used.
+    """
+    scheme, colon, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
+    if not colon or scheme not in OPENERS:
+        raise UrlError(f"Board must be golden:MODEL, sim:BOARD or serial:PORT, not {url!r}")
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise UrlError(f"Time-out must be a positive number of seconds, not {timeout!r}")
+    if not isinstance(retries, int) or retries < 0:
+        raise UrlError(f"Retries must be a number from 0 on, not {retries!r}")
+    opener, known = OPENERS[scheme]
+    name, _, query = rest.partition("?")
+    if not name:
+        raise UrlError(f"Board {url!r} must name what it is after the colon")
+    backend = opener(name, _options(url, query, known), timeout, retries)
+    try:
+        return Board(backend)
+    except BaseException:
+        backend.close()
+        raise
+
+
+def _open_golden(
+    name: str, options: dict[str, str], timeout: float | None, retries: int
+) -> Backend:
+    image = NetworkImage.load(_model_path(name))
+    lanes, banks = _number(options, "lanes", DEFAULT_LANES), _number(options, "banks", 1)
+    return GoldenBackend(plan_core(image, lanes, banks))
+
+
+def _open_simulation(
+    name: str, options: dict[str, str], timeout: float | None, retries: int
+) -> Backend:
+    try:
+        from sim.boards import simulate_board  # type: ignore[import-not-found]
+    except ImportError as error:
+        if error.name != "sim.boards":
+            raise
+        raise ConnectionFailed(f"Board {name!r} cannot be simulated by this Sterna") from None
+    model = options.get("model", DEFAULT_MODEL)
+    image = NetworkImage.load(_model_path(model))
+    simulation = simulate_board(name, image, BUILD / "boards" / f"{name}-{Path(model).stem}")
+    return LinkBackend(
+        simulation, baud=simulation.baud, timeout=timeout or SIMULATION_TIMEOUT, retries=retries
+    )
+
+
+def _open_serial(
+    name: str, options: dict[str, str], timeout: float | None, retries: int
+) -> Backend:
+    from sw.serial_port import SerialPort
+
+    baud = _number(options, "baud", DEFAULT_BAUD)
+    return LinkBackend(
+        SerialPort(name, baud), baud=baud, timeout=timeout or SERIAL_TIMEOUT, retries=retries,
+        latency=SERIAL_LATENCY,
+    )  # fmt: skip
+
+
+Opener = Callable[[str, dict[str, str], float | None, int], Backend]
+OPENERS: dict[str, tuple[Opener, set[str]]] = {
+    "golden": (_open_golden, {"lanes", "banks"}),
+    "sim": (_open_simulation, {"model"}),
+    "serial": (_open_serial, {"baud"}),
+}
+
+
+def _options(url: str, query: str, known: set[str]) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, strict_parsing=True) if query else []
+    except ValueError:
+        raise UrlError(f"Options of board {url!r} must be NAME=VALUE, joined by &") from None
+    options = dict(pairs)
+    if len(options) < len(pairs) or not set(options) <= known:
+        raise UrlError(f"Options of board {url!r} must be of {sorted(known)}, each at most once")
+    return options
+
+
+def _number(options: dict[str, str], name: str, default: int) -> int:
+    text = options.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
+        raise UrlError(f"Option {name} must be a positive number, not {text!r}")
+    return int(text)
+
+
+def _model_path(name: str) -> Path:
+    """A shipped network by its name, or a path."""
+    shipped = MODELS / f"{name}.npz"
+    if Path(name).exists() or "." in name or "/" in name:
+        return Path(name)
+    if not shipped.exists():
+        names = sorted(path.stem for path in MODELS.glob("*.npz"))
+        raise UrlError(f"Model must be one of {names} or the path of an image, not {name!r}")
+    return shipped
+
+
+def _as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        raise InputError(f"{what} must be an array of integers") from None
+    if array.dtype.kind not in "iu":
+        raise InputError(f"Pixels must be integers, not {array.dtype}")
+    return array
+
+
+def _check_pixels(array: npt.NDArray[Any], identity: Identity) -> npt.NDArray[np.uint8]:
+    """What `GoldenModel.check_pixels` checks, from what the board says of itself."""
+    if array.ndim != 2 or array.shape[1] != identity.input_size:
+        raise InputError(
+            f"Images must have shape (n, {identity.input_size}), not {tuple(array.shape)}"
+        )
+    top = 2**identity.input_bits - 1
+    if array.size and (int(array.min()) < 0 or int(array.max()) > top):
+        raise InputError(
+            f"Pixels must lie in 0..{top}, not reach {int(array.min())}..{int(array.max())}"
+        )
+    return array.astype(np.uint8)
+
+
+def _from_events(events: Iterable[tuple[int, int]], identity: Identity) -> npt.NDArray[np.uint8]:
+    pixels = np.zeros(identity.input_size, dtype=np.uint8)
+    top = 2**identity.input_bits - 1
+    try:
+        for event in events:
+            index, magnitude = (_integer(number) for number in event)
+            if not 0 <= index < identity.input_size or not 1 <= magnitude <= top:
+                raise InputError(
+                    f"Event must be a pixel below {identity.input_size} and a magnitude in "
+                    f"1..{top}, not {event!r}"
+                )
+            if pixels[index]:
+                raise InputError(f"Events must name a pixel once: {index} comes twice")
+            pixels[index] = magnitude
+    except InputError:
+        raise
+    except (TypeError, ValueError):
+        raise InputError("Events must be pairs (pixel, magnitude) of integers") from None
+    return pixels
+
+
+def _integer(number: Any) -> int:
+    if isinstance(number, bool | np.bool_):
+        raise TypeError
+    return operator.index(number)
