@@ -1,4 +1,5 @@
-# Every target sets up what it needs in .venv. Options: MODEL= IMAGES= LANES= BANKS= WAVES=1 DATA= SEED=
+# Every target sets up what it needs in .venv.
+# Options: MODEL= IMAGES= LANES= BANKS= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL=
 
 MODEL  ?= digits-dense
 LANES  ?= 128
@@ -12,13 +13,19 @@ ifdef DATA
 export STERNA_DATA := $(abspath $(DATA))
 endif
 SIM_OPTIONS := $(CORE) $(if $(IMAGES),--images $(IMAGES)) $(if $(filter-out 0,$(WAVES)),--waves)
+# Boards choose their own network, lanes and banks unless these are given on the command line.
+BOARD ?= icebreaker
+GIVEN = $(foreach v,$(1),$(if $(filter command% environment,$(origin $(v))),$($(v))))
+BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call GIVEN,LANES)) \
+	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(MHZ),--mhz $(MHZ))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
-.PHONY: help sim golden info generate train export bench timing test check clean
+.PHONY: help sim golden info generate train export bench timing plan bitstream reload flash ask ip \
+	prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 # One stamp per set of packages, so that `make sim` does not install PyTorch.
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
@@ -58,6 +65,34 @@ bench: $(VENV)/stamp-sim ## how fast the tools are
 
 timing: $(VENV)/stamp-fpga ## place and route for an ECP5-85k: resources and fmax
 	@$(STERNA) timing $(MODEL) $(CORE) $(SEED_OPTION)
+
+plan: $(VENV)/stamp-sim ## how a network would be laid out for BOARD=, without any tool
+	@$(STERNA) plan $(BOARD_OPTIONS)
+
+bitstream: $(VENV)/stamp-fpga ## a bitstream for BOARD= ulx3s_85f, icebreaker or tang_nano_9k
+	@$(STERNA) bitstream $(BOARD_OPTIONS) $(SEED_OPTION) $(if $(SEEDS),--seeds $(SEEDS))
+
+reload: $(VENV)/stamp-fpga ## other weights (MODEL=) into the bitstream of BOARD=, without synthesis
+	@$(STERNA) reload --board $(BOARD) $(MODEL)
+
+flash: $(VENV)/stamp-fpga ## program BOARD= through openFPGALoader
+	@$(STERNA) flash --board $(BOARD)
+
+ask: $(VENV)/stamp-sim ## classify test images on URL=serial:/dev/ttyUSB0, sim:BOARD or golden:MODEL
+	@$(STERNA) ask $(URL) $(MODEL) $(if $(IMAGES),--images $(IMAGES))
+
+ip: $(VENV)/stamp-sim ## the core with AXI4-Stream ports and a FuseSoC file, for other designs
+	@$(STERNA) ip $(MODEL) $(CORE)
+
+prove-bitstream: $(VENV)/stamp-fpga ## netlist and unpacked bitstream against the golden model
+	@$(STERNA) prove-bitstream
+
+banks: $(VENV)/stamp-fpga ## ULX3S with 1, 2, 4 and 8 banks: a long run
+	@for n in 1 2 4 8; do $(STERNA) bitstream --board ulx3s_85f --banks $$n --lanes 128 \
+		--out build/ulx3s_85f-$$n || exit 1; done
+
+calibrate: $(VENV)/stamp-fpga ## fit the planner's estimates to synthesised designs: a long run
+	@$(VENV)/bin/python -m gen.calibrate
 
 test: $(VENV)/stamp-test ## all tests
 	@$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST)

@@ -1,4 +1,5 @@
-"""The command line: `sterna train | export | info | generate | sim | golden | bench | timing`.
+"""The command line: `sterna train | export | info | generate | sim | golden | bench | timing`, and
+for boards `plan | bitstream | flash | reload | ask | ip | prove-bitstream` (sw/board_commands.py).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
 user's input into one sentence and exit code 1. Progress goes to stderr.
@@ -18,31 +19,15 @@ from gen.plan import DEFAULT_LANES, CorePlan, plan_core
 from gen.report import bench_table, percent, sim_table, table, timing_table, told_accuracies
 from hw.image import NetworkImage
 from hw.spec import SternaError
-from sw.data import Dataset, load_dataset
+from sw.board_commands import add_board_commands
+from sw.models import DEFAULT_MODEL, load_test_images, model_path
 
-__all__ = ["main"]
+__all__ = ["main", "model_path"]
 
-MODELS = Path(__file__).parent / "models"
 BUILD = Path("build")
-DEFAULT_MODEL = "digits-dense"
 
 Result = tuple[dict[str, Any], str, int]
 """Data for a program, text for people, exit code."""
-
-
-class UsageError(SternaError):
-    """An argument that names nothing."""
-
-
-def model_path(name: str) -> Path:
-    """A shipped network by its name, or a path."""
-    shipped = MODELS / f"{name}.npz"
-    if Path(name).exists() or "." in name or "/" in name:
-        return Path(name)
-    if not shipped.exists():
-        names = sorted(path.stem for path in MODELS.glob("*.npz"))
-        raise UsageError(f"Model must be one of {names} or the path of an image, not {name!r}")
-    return shipped
 
 
 def recipe_name(name: str) -> str:
@@ -53,27 +38,6 @@ def recipe_name(name: str) -> str:
 def say(line: str) -> None:
     """Progress, for people."""
     print(line, file=sys.stderr, flush=True)
-
-
-def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
-    """The held-out images of the data set that the network names (or --dataset), the first
-    --images of them."""
-    from sw.evaluate import check_fits
-
-    name = args.dataset or image.meta.get("dataset")
-    if not isinstance(name, str):
-        raise UsageError("The network image names no data set: give --dataset")
-    data = load_dataset(name, "test", image.spec.input_bits, args.data)
-    check_fits(image, data)
-    if args.images == "all":
-        return data
-    if not args.images.isdecimal() or int(args.images) == 0:
-        raise UsageError(f"Images must be a positive number or 'all', not {args.images!r}")
-    n = int(args.images)
-    return Dataset(
-        name=data.name, split=data.split, bits=data.bits, images=data.images[:n],
-        labels=data.labels[:n],
-    )  # fmt: skip
 
 
 def load_plan(args: argparse.Namespace) -> CorePlan:
@@ -295,6 +259,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--mhz", type=float, default=100.0, help="clock to meet (default 100)")
     sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
     sub.add_argument("--out", metavar="FOLDER", help="default build/timing")
+    add_board_commands(commands, images)
+    parser.set_defaults(say=say)
     return parser
 
 

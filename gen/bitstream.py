@@ -16,7 +16,7 @@ from gen.tools import ToolError, find, run
 from hw.image import write_atomically
 from hw.spec import SternaError
 
-__all__ = ["REPORT", "TimingError", "build_bitstream", "pack"]
+__all__ = ["FLOWS", "REPORT", "TimingError", "build_bitstream", "pack", "synthesize"]
 
 Progress = Callable[[str], None]
 
@@ -66,11 +66,11 @@ FLOWS = {
     # `abc` in place of `abc9`: Yosys 0.70's abc9 stops on the core with an internal assertion.
     "ecp5": Flow(
         synthesis="""
-synth_ecp5 -top {top} -run begin:map_luts
+synth_ecp5 -no-rw-check -top {top} -run begin:map_luts
 techmap -map +/lattice/latches_map.v
 abc -lut 4:7 -dress
 clean
-synth_ecp5 -top {top} -run map_cells:
+synth_ecp5 -no-rw-check -top {top} -run map_cells:
 """,
         router="nextpnr-ecp5", router_flags=("--router", "router2"),
         routed="routed.config", routed_flag="--textcfg", constraints_flag=("--lpf",),
@@ -78,13 +78,13 @@ synth_ecp5 -top {top} -run map_cells:
         bitstream="bit",
     ),
     "ice40": Flow(
-        synthesis="synth_ice40 -device u -top {top}\n",
+        synthesis="synth_ice40 -no-rw-check -device u -top {top}\n",
         router="nextpnr-ice40",
         routed="routed.asc", routed_flag="--asc", constraints_flag=("--pcf",),
         packer="icepack", pack_flags=("{routed}", "{bitstream}"), bitstream="bin",
     ),
     "gowin": Flow(
-        synthesis="synth_gowin -top {top}\n",
+        synthesis="synth_gowin -no-rw-check -top {top}\n",
         router="nextpnr-himbaechel-gowin",
         routed="routed.json", routed_flag="--write", constraints_flag=("--vopt", "cst="),
         packer="gowin_pack", pack_flags=("-o", "{bitstream}", "{routed}"), bitstream="fs",
@@ -145,7 +145,7 @@ def build_bitstream(
     seconds = {}
 
     start = time.monotonic()
-    cells = _synthesize(flow, folder, top, sources, progress)
+    cells = synthesize(flow, folder, top, sources, progress)
     seconds["synthesis"] = round(time.monotonic() - start, 1)
 
     start = time.monotonic()
@@ -186,7 +186,7 @@ def build_bitstream(
     return report
 
 
-def _synthesize(
+def synthesize(
     flow: Flow, folder: Path, top: str, sources: Sequence[str], progress: Progress
 ) -> dict[str, int]:
     """Write `netlist.json`; return how many cells of each type it has."""

@@ -71,8 +71,9 @@ def placeholders(files: dict[str, str]) -> dict[str, str]:
 def generate_board(plan: CorePlan, board: BoardSpec, name: str, folder: Path) -> dict[str, Any]:
     """Write the board's design; return its manifest, which is `board.json` too.
 
-    `sterna_board.v` and the Verilog it needs; `rom/*.hex`, the weights, and `placeholder/rom/*.hex`,
-    or `flash.bin` for a board that loads its weights. Equal plans give equal bytes.
+    `sterna_board.v` and the Verilog it needs; `rom/*.hex`, the weights, and
+    `placeholder/rom/*.hex`, or `flash.bin` for a board that loads its weights. Equal plans give
+    equal bytes.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def generate_board(plan: CorePlan, board: BoardSpec, name: str, folder: Path) ->
         digest=digest_rows(plan.image.digest), digest_file=DIGEST_FILE,
     )  # fmt: skip
     text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True)
-    head = f"// {plan.image.spec.name} on {name}, made by Sterna.\n"
+    head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
     sources = [f"{BOARD_TOP}.v", "sterna_spram.v" if plan.loaded else "sterna_rom.v"]
     files[sources[1]] = (HARDWARE / sources[1]).read_bytes()
@@ -109,9 +110,12 @@ def generate_board(plan: CorePlan, board: BoardSpec, name: str, folder: Path) ->
         "lanes": plan.lanes,
         "banks": plan.banks,
         "memories": list(plan.memories),
+        "fire_lanes": plan.fire_lanes,
+        "lean": plan.lean,
         "steps": plan.image.spec.steps,
         "input_bits": plan.image.spec.input_bits,
         "layers": layer_facts(plan),
+        "files": sorted(files),
         "hardware": hashlib.sha256(b"".join(files[name] for name in sources)).hexdigest(),
     }
     for old in [*folder.glob("rom/*.hex"), *folder.glob("placeholder/rom/*.hex")]:

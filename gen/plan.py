@@ -33,6 +33,8 @@ class CorePlan:
         One per layer.
     memories
         Weight memory of each layer: all `rom`, or each `ram` or `spram`, loaded at power-up.
+    fire_lanes, lean
+        As asked for: see `LayerGeometry`.
     """
 
     image: NetworkImage
@@ -40,6 +42,8 @@ class CorePlan:
     banks: int
     geometries: tuple[LayerGeometry, ...]
     memories: tuple[str, ...]
+    fire_lanes: int = 0
+    lean: bool = False
 
     @property
     def loaded(self) -> bool:
@@ -138,4 +142,6 @@ def plan_core(
         banks=banks,
         geometries=tuple(geometries),
         memories=tuple(memories or ["rom"] * len(geometries)),
+        fire_lanes=fire_lanes,
+        lean=lean,
     )

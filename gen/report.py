@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["bench_table", "percent", "sim_table", "table", "timing_table", "told_accuracies"]
+__all__ = [
+    "bench_table", "board_table", "percent", "plan_table", "sim_table", "table", "timing_table",
+    "told_accuracies",
+]  # fmt: skip
 
 Rows = list[tuple[str, object]]
 
@@ -99,4 +102,70 @@ def bench_table(facts: Mapping[str, Any]) -> str:
         ("image to Verilog", f"{facts['generate_seconds']} s"),
         ("Verilator build", f"{facts['build_seconds']} s"),
     ]  # fmt: skip
+    return table(rows)
+
+
+def _of(pair: Sequence[int]) -> str:
+    used, there = pair
+    return f"{used:,} of {there:,} ({100 * used / there:.0f} %)" if there else f"{used:,}"
+
+
+RESOURCE_NAMES = {
+    "luts": "look-up tables", "brams": "block RAMs", "sprams": "single-port RAMs",
+}  # fmt: skip
+
+
+def plan_table(plan: Mapping[str, Any]) -> str:
+    """A board's plan, `gen.planner.BoardPlan.to_dict`."""
+    rows: Rows = [
+        ("board", plan["board"]),
+        ("network", f"{plan['network']}, digest {plan['digest'][:16]}"),
+        ("lanes, banks", f"{plan['lanes']}, {plan['banks']}"),
+        ("weights", "from flash: " * (plan["flash_address"] is not None)
+         + ", ".join(plan["memories"])),
+        ("clock", f"{plan['clock_hz'] / 1e6:g} MHz"),
+    ]  # fmt: skip
+    rows += [
+        (f"{RESOURCE_NAMES[name]}, estimated", _of(pair))
+        for name, pair in plan["estimate"].items()
+        if pair[1]
+    ]
+    speed = (
+        f"about {plan['expected_cycles']:,.0f} cycles an image, "
+        f"{plan['expected_images_per_second']:,} images/s, half of all inputs set"
+    )
+    return table([*rows, ("expected", speed)])
+
+
+def board_table(report: Mapping[str, Any]) -> str:
+    """A board's report: planned against actual, clock, speed, files."""
+    rows: Rows = [
+        ("board", report["board"]),
+        ("network", f"{report['network']}, digest {report['digest'][:16]}"),
+        ("lanes, banks", f"{report['lanes']}, {report['banks']}"),
+    ]
+    for name, (planned, there) in report["planned"].items():
+        if there:
+            used = report["used"][name]
+            told = f"{_of((used, there))}; planned {planned:,}"
+            if used:
+                told += f" ({100 * (planned - used) / used:+.0f} %)"
+            rows.append((RESOURCE_NAMES[name], told))
+    rows += [
+        ("flip-flops", _of(report["used"]["ffs"])),
+        ("clock", f"{report['asked_mhz']:g} MHz asked, {report['fmax_mhz']:.2f} MHz after routing "
+         f"(seed {report['seed']})"),
+    ]  # fmt: skip
+    if "images_per_second" in report:
+        speed = (
+            f"{report['images_per_second']:,} images/s at the clock asked: "
+            f"{report['cycles_per_image']:,} cycles an image by the cycle law"
+        )
+        rows.append(("speed", speed))
+    rows.append(("bitstream", report["bitstream"]))
+    rows.append(("  SHA-256", report["bitstream_sha256"]))
+    if "flash_image" in report:
+        rows.append(("flash image", f"{report['flash_image']} at 0x{report['flash_address']:x}"))
+        rows.append(("  SHA-256", report["flash_image_sha256"]))
+    rows.append(("wall time, s", ", ".join(f"{k} {v}" for k, v in report["seconds"].items())))
     return table(rows)

@@ -29,6 +29,8 @@ def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
             "weight_bits": layer.spec.weight_bits,
             "accumulator_bits": layer.accumulator_bits,
             "drive_bits": layer.drive_bits,
+            "accumulator_bound": layer.accumulator_bound,
+            "drive_bound": layer.drive_bound,
             "potential_bits": layer.spec.neuron and layer.spec.neuron.potential_bits,
             "neuron": layer.spec.neuron and asdict(layer.spec.neuron),
             "rom": [

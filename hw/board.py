@@ -218,8 +218,8 @@ class BoardTop(wiring.Component):
 
     def _clock(self, m: Module) -> None:
         """The domain `sync`, and `start`, without reset, in which the power-on reset is counted."""
-        m.domains.sync = sync = ClockDomain("sync")
-        m.domains.start = start = ClockDomain("start", reset_less=True)
+        m.domains.sync = ClockDomain("sync")
+        m.domains.start = ClockDomain("start", reset_less=True)
         locked, pll = Signal(), self._board.pll
         if pll is None:
             m.d.comb += [ClockSignal("sync").eq(self.clk), locked.eq(1)]
@@ -239,7 +239,7 @@ class BoardTop(wiring.Component):
                 **{f"i_{pll.clock_in}": self.clk},
             )
             m.d.comb += ClockSignal("sync").eq(clock)
-        m.d.comb += start.clk.eq(sync.clk)
+        m.d.comb += ClockSignal("start").eq(ClockSignal("sync"))
         stable, left = Signal(2), Signal(range(POWER_ON_CYCLES), init=POWER_ON_CYCLES - 1)
         reset = Signal(init=1)
         m.d.start += [stable.eq(stable << 1 | locked), reset.eq(left != 0)]
@@ -247,16 +247,16 @@ class BoardTop(wiring.Component):
             m.d.start += left.eq(POWER_ON_CYCLES - 1)
         with m.Elif(left != 0):
             m.d.start += left.eq(left - 1)
-        m.d.comb += sync.rst.eq(reset)
+        m.d.comb += ResetSignal("sync").eq(reset)
 
     def _core_reset(self, m: Module, host: HostPort) -> None:
         """The core's own domain: the same clock, and a reset that comes out of one register, as it
         reaches thousands of others. It ends when the weights are there."""
-        m.domains.core = core = ClockDomain("core")
-        m.d.comb += core.clk.eq(ClockSignal("sync"))
+        m.domains.core = ClockDomain("core")
+        m.d.comb += ClockSignal("core").eq(ClockSignal("sync"))
         reset = Signal(init=1)
         m.d.start += reset.eq(ResetSignal("sync") | host.core_reset | ~host.ready)
-        m.d.comb += core.rst.eq(reset)
+        m.d.comb += ResetSignal("core").eq(reset)
 
     def _load(self, m: Module, core: Core, host: HostPort) -> WeightLoader:
         """Weights from the flash."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,7 +15,6 @@ from hw.uart import UartReceiver, UartTransmitter, check_divisor
 
 __all__ = ["HostPort", "ImageAssembler"]
 
-FAULT = unsigned(4)  # 0, or a Fault
 TIMEOUT_BITS = 4096
 STATUS_BYTE = 2
 """Of the mailbox; bit 0: the weights are there, bit 1: they could not be read."""
@@ -77,9 +76,7 @@ class ImageAssembler(wiring.Component):
             with m.If(place == places - 1):
                 m.d.sync += [place.eq(0), left.eq(left - 1), self.o.valid.eq(left != 0)]
         with m.If(self.clear):
-            m.d.sync += [
-                self.o.valid.eq(0), self.late.eq(0), place.eq(0), left.eq(self._words - 1),
-            ]  # fmt: skip
+            m.d.sync += [self.o.valid.eq(0), self.late.eq(0), place.eq(0), left.eq(left.init)]
         return m
 
 
@@ -144,8 +141,7 @@ class HostPort(wiring.Component):
 
     def __init__(
         self, *, divisor: int, word_bits: int, words: int, classes: int, logit_bits: int,
-        identity: Sequence[int], event_lanes: int,
-        timeout_bits: int = TIMEOUT_BITS,
+        identity: Sequence[int], event_lanes: int, timeout_bits: int = TIMEOUT_BITS,
     ) -> None:  # fmt: skip
         check_divisor(divisor)
         if word_bits % 8:
@@ -172,9 +168,8 @@ class HostPort(wiring.Component):
                 "results": In(stream.Signature(result_layout(classes, logit_bits))),
                 "events": In(event_lanes),
                 "core_reset": Out(1, init=1),  # type: ignore[call-arg]
-                "ready": In(1), "fault": In(1), "load_en": In(1),
-                "load_addr": In(range(IDENTITY_WORDS)), "load_data": In(32), "busy": Out(1),
-                "error": Out(1),
+                "ready": In(1), "fault": In(1), "busy": Out(1), "error": Out(1),
+                "load_en": In(1), "load_addr": In(range(IDENTITY_WORDS)), "load_data": In(32),
             }
         )  # fmt: skip
 
@@ -199,7 +194,7 @@ class HostPort(wiring.Component):
 
         # writing: a WRITE comes in. loaded: its image waits for RUN. finished: a result is there.
         writing, loaded, finished = Signal(), Signal(), Signal()
-        verdict, failure = Signal(FAULT), Signal(FAULT)
+        verdict, failure = Signal(4), Signal(4)  # 0, or a Fault
         opened, ended, refused, forget, go = (Signal() for _ in range(5))
         kind = receiver.kind
         m.d.comb += [

@@ -52,6 +52,9 @@ class LayerImage:
         Largest |coefficient| the layer receives.
     steps
         Time steps per image.
+    floor
+        Bounds (accumulator, drive) that the hardware must hold at least, for weights that come
+        later.
     """
 
     spec: LayerSpec
@@ -59,18 +62,19 @@ class LayerImage:
     bias: npt.NDArray[np.int32]
     coefficient_max: int
     steps: int
+    floor: tuple[int, int] = (0, 0)
 
     @cached_property
     def accumulator_bound(self) -> int:
-        """max over neurons of sum |w| * coefficient_max: no partial sum can exceed it."""
+        """max over neurons of sum |w| * coefficient_max, or the floor: no partial sum exceeds it."""
         rows = np.abs(self.weights.astype(np.int64)).sum(axis=1)
-        return int(rows.max()) * self.coefficient_max
+        return max(int(rows.max()) * self.coefficient_max, self.floor[0])
 
     @cached_property
     def drive_bound(self) -> int:
-        """max over neurons of sum |w| * coefficient_max + |bias|."""
+        """max over neurons of sum |w| * coefficient_max + |bias|, or the floor."""
         rows = np.abs(self.weights.astype(np.int64)).sum(axis=1) * self.coefficient_max
-        return int((rows + np.abs(self.bias.astype(np.int64))).max())
+        return max(int((rows + np.abs(self.bias.astype(np.int64))).max()), self.floor[1])
 
     @property
     def accumulator_bits(self) -> int:
@@ -129,6 +133,8 @@ def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> I
 class NetworkImage:
     """A checked network: specification, integers, and free-form `meta` (not part of the digest).
 
+    `floors` widen the hardware (`LayerImage.floor`, per layer); they are neither saved nor digested.
+
     Raises
     ------
     ImageError
@@ -139,6 +145,7 @@ class NetworkImage:
     weights: tuple[npt.NDArray[Any], ...]
     biases: tuple[npt.NDArray[Any], ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    floors: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.spec.layers)
@@ -161,7 +168,10 @@ class NetworkImage:
     def layers(self) -> tuple[LayerImage, ...]:
         """The layers with their derived widths."""
         return tuple(
-            LayerImage(layer, w, b, self.spec.coefficient_max(n), self.spec.steps)
+            LayerImage(
+                layer, w, b, self.spec.coefficient_max(n), self.spec.steps,
+                self.floors[n] if self.floors else (0, 0),
+            )  # fmt: skip
             for n, (layer, w, b) in enumerate(
                 zip(self.spec.layers, self.weights, self.biases, strict=True)
             )

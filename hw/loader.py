@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
@@ -60,6 +60,7 @@ class WeightLoader(wiring.Component):
     """
 
     i: stream.Interface
+    load: data.View
     digest_en: Signal
     digest_addr: Signal
     digest_data: Signal

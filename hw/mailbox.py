@@ -137,8 +137,9 @@ class EventCounter(wiring.Component):
 
 
 class ResultRecorder(wiring.Component):
-    """Writes what a run yields into the mailbox: each logit in the cycle in which it comes, and
-    after the last one the class and the counters, `latency` + 4 cycles later at the latest.
+    """Writes what a run yields into the mailbox: each logit in the cycle in which it comes; class,
+    cycles and events 1, 2 and 3 cycles after all events of the last logit's cycle are counted
+    (`EventCounter.latency`).
 
     Parameters
     ----------

@@ -57,8 +57,9 @@ class Dataset:
 
 
 def load_dataset(
-    name: str, split: str, bits: int, folder: str | os.PathLike[str] | None = None
-) -> Dataset:
+    name: str, split: str, bits: int, folder: str | os.PathLike[str] | None = None, *,
+    download: bool = True,
+) -> Dataset:  # fmt: skip
     """Load one split of a data set, its pixels quantised to `bits` bits.
 
     Parameters
@@ -72,6 +73,8 @@ def load_dataset(
     folder
         Where the idx files lie, gzipped or not: they themselves or a folder `name` with them.
         Without it $STERNA_DATA, the user's cache and the public mirrors are tried in this order.
+    download
+        Whether the mirrors are tried.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def load_dataset(
     if name == "digits":
         images, labels = _digits(split, bits)
     else:
-        images, labels = _idx(name, split, folder)
+        images, labels = _idx(name, split, folder, download)
         images = images >> np.uint8(8 - bits)
     return Dataset(name=name, split=split, bits=bits, images=images, labels=labels)
 
@@ -115,9 +118,9 @@ def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
 
 
 def _idx(
-    name: str, split: str, folder: str | os.PathLike[str] | None
+    name: str, split: str, folder: str | os.PathLike[str] | None, download: bool
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    paths = [_locate(name, file, folder) for file in IDX_FILES[split]]
+    paths = [_locate(name, file, folder, download) for file in IDX_FILES[split]]
     images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
     if images.shape[1:] != (28, 28):
         raise DataError(f"Images in {paths[0]} must be 28x28, not {images.shape[1:]}")
@@ -131,7 +134,9 @@ def _idx(
     return images.reshape(len(images), -1), labels.astype(np.int64)
 
 
-def _locate(name: str, file: str, folder: str | os.PathLike[str] | None) -> Path:
+def _locate(
+    name: str, file: str, folder: str | os.PathLike[str] | None, download: bool
+) -> Path:
     """Path of one idx file, fetched into the cache when it is nowhere else."""
     for place in _places(name, folder):
         for candidate in (place / f"{file}.gz", place / file):
@@ -142,7 +147,7 @@ def _locate(name: str, file: str, folder: str | os.PathLike[str] | None) -> Path
             f"Folder {Path(folder)} must hold {file}.gz or {file}, itself or in a folder {name}"
         )
     cache = cache_folder(name)
-    if not fetch(name, f"{file}.gz", cache):
+    if not (download and fetch(name, f"{file}.gz", cache)):
         raise DataError(
             f"Data set {name} is not on this machine and could not be fetched: put {file}.gz "
             f"into {cache}, or name the folder that holds it"

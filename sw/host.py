@@ -17,10 +17,13 @@ from urllib.parse import parse_qsl
 import numpy as np
 import numpy.typing as npt
 
+from gen.boards import find_board
 from gen.plan import DEFAULT_LANES, plan_core
+from gen.planner import plan_board
 from hw.image import NetworkImage
 from sim.golden import InputError
 from sw.backends import Backend, GoldenBackend, LinkBackend
+from sw.models import model_path
 from sw.protocol import (
     ConnectionFailed,
     Counters,
@@ -39,9 +42,7 @@ __all__ = [
     "Identity", "LinkTimeout", "ProtocolMismatch", "Result", "UrlError", "open_board",
 ]  # fmt: skip
 
-MODELS = Path(__file__).parent.parent / "models"
 BUILD = Path("build")
-DEFAULT_MODEL = "digits-dense"
 DEFAULT_BAUD = 1_000_000
 
 SERIAL_TIMEOUT = 2.0
@@ -187,7 +188,7 @@ def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> B
 def _open_golden(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> Backend:
-    image = NetworkImage.load(_model_path(name))
+    image = NetworkImage.load(model_path(name))
     lanes, banks = _number(options, "lanes", DEFAULT_LANES), _number(options, "banks", 1)
     return GoldenBackend(plan_core(image, lanes, banks))
 
@@ -195,15 +196,12 @@ def _open_golden(
 def _open_simulation(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> Backend:
-    try:
-        from sim.boards import simulate_board  # type: ignore[import-not-found]
-    except ImportError as error:
-        if error.name != "sim.boards":
-            raise
-        raise ConnectionFailed(f"Board {name!r} cannot be simulated by this Sterna") from None
-    model = options.get("model", DEFAULT_MODEL)
-    image = NetworkImage.load(_model_path(model))
-    simulation = simulate_board(name, image, BUILD / "boards" / f"{name}-{Path(model).stem}")
+    from sim.boards import simulate_board
+
+    board = find_board(name)
+    model = options.get("model", board.model)
+    plan = plan_board(board, NetworkImage.load(model_path(model)))
+    simulation = simulate_board(plan, BUILD / "boards" / f"{name}-{Path(model).stem}")
     return LinkBackend(
         simulation, baud=simulation.baud, timeout=timeout or SIMULATION_TIMEOUT, retries=retries
     )
@@ -245,17 +243,6 @@ def _number(options: dict[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
         raise UrlError(f"Option {name} must be a positive number, not {text!r}")
     return int(text)
-
-
-def _model_path(name: str) -> Path:
-    """A shipped network by its name, or a path."""
-    shipped = MODELS / f"{name}.npz"
-    if Path(name).exists() or "." in name or "/" in name:
-        return Path(name)
-    if not shipped.exists():
-        names = sorted(path.stem for path in MODELS.glob("*.npz"))
-        raise UrlError(f"Model must be one of {names} or the path of an image, not {name!r}")
-    return shipped
 
 
 def _as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:

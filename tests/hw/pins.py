@@ -1,14 +1,16 @@
 """A bench at the pins of a host port: a UART in plain Python, and a core model."""
 
+import random
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from amaranth.sim import Simulator
 
 from hw.host import HostPort
-from tests.hw.linking import BROKEN, SILENCE, CoreModel, Twin
+from tests.hw.linking import BROKEN, READ, RUN, SILENCE, WRITE, CoreModel, Twin, frame, number
 
-__all__ = ["Wire", "play"]
+__all__ = ["DIVISOR", "Device", "Shape", "Wire"]
 
 
 class Wire:
@@ -158,3 +160,71 @@ def play(host: HostPort, core: CoreModel, divisor: int, timeout: int, scenario: 
     simulator.add_testbench(process)
     simulator.run()
     return wires[0]
+
+
+DIVISOR = 4
+TIMEOUT_BITS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Of images and results."""
+
+    word_bits: int = 16
+    words: int = 2
+    classes: int = 3
+    logit_bits: int = 12
+    lanes: int = 5
+
+    @property
+    def size(self) -> int:
+        return self.words * self.word_bits // 8
+
+    def identity(self) -> list[int]:
+        return [0x0301, *(0x9E3779B9 * n % 2**32 for n in range(1, 15)), self.size]
+
+    def host(self, divisor: int = DIVISOR) -> HostPort:
+        return HostPort(
+            divisor=divisor, timeout_bits=TIMEOUT_BITS, word_bits=self.word_bits,
+            words=self.words, classes=self.classes, logit_bits=self.logit_bits,
+            identity=self.identity(), event_lanes=self.lanes,
+        )  # fmt: skip
+
+
+@dataclass
+class Device:
+    """A host port, a core model and their twin."""
+
+    shape: Shape = field(default_factory=Shape)
+    stall: int = 0
+    gap: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        s = self.shape
+        self.rng = random.Random(self.seed)
+        self.core = CoreModel(
+            s.word_bits, s.words, s.classes, s.logit_bits, s.lanes, self.stall, self.gap, self.seed
+        )
+        self.twin = Twin(s.identity(), self.core)
+        self.host = s.host()
+
+    def play(self, scenario: Scenario) -> Wire:
+        return play(self.host, self.core, DIVISOR, TIMEOUT_BITS * DIVISOR, scenario)
+
+    def image(self) -> bytes:
+        return self.rng.randbytes(self.shape.size)
+
+    async def ask(self, wire: Wire, kind: int, payload: bytes = b"") -> bytes:
+        """A good frame with any sequence number, answered as the twin does."""
+        return await wire.ask(frame(kind, payload, self.rng.randrange(256)), self.twin)
+
+    async def infer(self, wire: Wire) -> None:
+        """A good exchange; the image reaches the core as it is."""
+        image = self.image()
+        await self.ask(wire, WRITE, image)
+        await self.ask(wire, RUN)
+        assert self.core.images[-1] == image
+        answer = await self.ask(wire, READ)
+        logits = b"".join(number(logit) for logit in self.core.logits(image))
+        assert answer[22:-4] == logits

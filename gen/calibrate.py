@@ -1,0 +1,135 @@
+"""Fits the planner's estimate of look-up tables to synthesised designs (`make calibrate`).
+
+Every design is a whole board top, synthesised and packed by the tools of `make bitstream`; the
+weights are the non-negative ones with the least relative error. The memories that Yosys made are
+printed beside, so that the counting rule of `gen.estimate` can be held against them.
+"""
+
+import contextlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.bitstream import FLOWS, synthesize
+from gen.board_files import BOARD_TOP, generate_board
+from gen.boards import BOARDS, Board, constraints
+from gen.estimate import WEIGHTS, features
+from gen.plan import plan_core
+from gen.planner import board_spec
+from gen.tools import ToolError, run
+from hw.image import NetworkImage, write_atomically
+
+__all__ = ["calibrate", "fit", "measure"]
+
+DESIGNS: dict[str, list[dict[str, Any]]] = {
+    "ulx3s_85f": [
+        {"model": "digits-dense", "lanes": 16, "banks": 1},
+        {"model": "digits-dense", "lanes": 32, "banks": 4},
+        {"model": "digits-dense", "lanes": 64, "banks": 2},
+        {"model": "digits-dense", "lanes": 128, "banks": 1},
+        {"model": "mnist-dense", "lanes": 16, "banks": 4},
+        {"model": "mnist-dense", "lanes": 32, "banks": 2},
+        {"model": "mnist-dense", "lanes": 64, "banks": 1},
+        {"model": "mnist-dense", "lanes": 128, "banks": 1},
+        {"model": "mnist-dense", "lanes": 128, "banks": 4},
+    ],
+    "icebreaker": [
+        {"model": "digits-dense", "lanes": 4, "banks": 1},
+        {"model": "digits-dense", "lanes": 8, "banks": 1},
+        {"model": "digits-dense", "lanes": 16, "banks": 1},
+        {"model": "digits-dense", "lanes": 16, "banks": 2},
+        {"model": "digits-dense", "lanes": 24, "banks": 1},
+        {"model": "digits-dense", "lanes": 8, "banks": 1, "memories": ["ram", "ram"]},
+        {"model": "mnist-dense", "lanes": 4, "banks": 1, "memories": ["spram", "ram"]},
+        {"model": "mnist-dense", "lanes": 8, "banks": 1, "memories": ["spram", "ram"]},
+        {"model": "mnist-dense", "lanes": 12, "banks": 1, "memories": ["spram", "ram"]},
+        {"model": "mnist-dense", "lanes": 16, "banks": 1, "memories": ["spram", "ram"]},
+    ],
+    "tang_nano_9k": [
+        {"model": "digits-dense", "lanes": 4, "banks": 1},
+        {"model": "digits-dense", "lanes": 8, "banks": 2},
+        {"model": "digits-dense", "lanes": 16, "banks": 1},
+        {"model": "digits-dense", "lanes": 16, "banks": 4},
+        {"model": "digits-dense", "lanes": 32, "banks": 1},
+        {"model": "digits-dense", "lanes": 43, "banks": 1},
+        {"model": "digits-dense", "lanes": 26, "banks": 2},
+        {"model": "digits-dense", "lanes": 64, "banks": 1},
+        {"model": "mnist-dense", "lanes": 8, "banks": 1},
+    ],
+}  # fmt: skip
+
+LUTS = {"ecp5": "TRELLIS_COMB", "ice40": "ICESTORM_LC", "gowin": "LUT4"}
+BLOCKS = {"ecp5": "DP16KD", "ice40": "ICESTORM_RAM", "gowin": "BSRAM"}
+
+
+def design(board: Board, options: dict[str, Any]) -> Any:
+    """The core of one entry of `DESIGNS`."""
+    models = Path(__file__).parent.parent / "models"
+    image = NetworkImage.load(models / f"{options['model']}.npz")
+    small = board.family == "ice40"
+    return plan_core(
+        image, options["lanes"], options["banks"], options.get("memories"),
+        fire_lanes=4 if small else 0, lean=small,
+    )  # fmt: skip
+
+
+def measure(board: Board, core: Any, folder: Path) -> dict[str, int]:
+    """{cell type: number} after packing, as nextpnr counts; the design need not fit."""
+    spec = board_spec(board, board.clock_hz, loaded=core.loaded)
+    facts = generate_board(core, spec, board.name, folder)
+    flow = FLOWS[board.family]
+    synthesize(flow, folder, BOARD_TOP, facts["sources"], lambda line: None)
+    name, text = constraints(board)
+    (folder / name).write_text(text)
+    *flag, last = flow.constraints_flag
+    limits = [*flag, last + name] if last.endswith("=") else [*flag, last, name]
+    arguments = [*board.flags, *limits, "--json", "netlist.json", "--pack-only"]
+    with contextlib.suppress(ToolError):  # one that is too large is told with the same table
+        run(flow.router, arguments, folder, "pack.log")
+    text = (folder / "pack.log").read_text()
+    table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", text, re.M)
+    return {kind: int(used) for kind, used, _ in table}
+
+
+def fit(sizes: npt.NDArray[np.float64], luts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Non-negative weights with the least sum of squared relative errors, by coordinate descent."""
+    a = sizes / luts[:, None]
+    scale = np.where(a.any(axis=0), np.linalg.norm(a, axis=0), 1.0)
+    a, weights = a / scale, np.zeros(a.shape[1])
+    residual = np.ones(len(a))
+    for _ in range(20_000):
+        for k in range(a.shape[1]):
+            step = max(a[:, k] @ residual, -weights[k])
+            weights[k] += step
+            residual -= step * a[:, k]
+    return weights / scale
+
+
+def calibrate(folder: Path) -> None:
+    """Synthesise all designs, fit, and write the weights."""
+    known: dict[str, Any] = {}
+    for name, designs in DESIGNS.items():
+        board = BOARDS[name]
+        rows, counts = [], []
+        for n, options in enumerate(designs):
+            core = design(board, options)
+            used = measure(board, core, folder / f"{name}-{n}")
+            spec = board_spec(board, board.clock_hz, loaded=core.loaded)
+            rows.append(list(features(core, spec).values()))
+            names = list(features(core, spec))
+            counts.append(used[LUTS[board.family]])
+            print(name, options, used, file=sys.stderr, flush=True)
+        weights = fit(np.array(rows), np.array(counts, dtype=float))
+        error = np.array(rows) @ weights / np.array(counts) - 1
+        print(name, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
+        known[board.family] = dict(zip(names, np.round(weights, 4).tolist(), strict=True))
+        write_atomically(WEIGHTS, (json.dumps(known, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    calibrate(Path("build/calibrate"))

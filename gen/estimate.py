@@ -1,0 +1,159 @@
+"""What a design will use of a chip, from its layout alone.
+
+Look-up tables are a weighted sum of the sizes of what costs them; the weights were fitted to
+synthesised designs, family by family (gen/calibrate.py: `make calibrate`). Block RAM is counted
+memory by memory, as Yosys maps it.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gen.boards import Board
+from gen.plan import CorePlan
+from hw.board import BoardSpec
+from hw.loader import DIGEST_ROWS
+from hw.ram import SPRAM_BITS
+from hw.spec import signed_bits
+
+__all__ = ["Estimate", "block_rams", "estimate", "features"]
+
+WEIGHTS = Path(__file__).with_name("weights.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Resources: look-up tables (logic cells on iCE40), block RAMs, single-port RAMs; what there
+    is of each."""
+
+    luts: int
+    brams: int
+    sprams: int
+    available: Mapping[str, int]
+
+    def over(self, full: float) -> list[tuple[str, int, int]]:
+        """(what, needed, there) of all that is too much, `full` being the share of the look-up
+        tables that may be used."""
+        rows = [
+            ("look-up tables", self.luts, int(self.available["luts"] * full)),
+            ("block RAMs", self.brams, self.available["brams"]),
+            ("single-port RAMs", self.sprams, self.available["sprams"]),
+        ]
+        return [row for row in rows if row[1] > row[2]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: {what: [estimated, available]}."""
+        return {
+            name: [getattr(self, name), self.available[name]]
+            for name in ("luts", "brams", "sprams")
+        }
+
+
+def estimate(board: Board, core: CorePlan, spec: BoardSpec) -> Estimate:
+    """Resources of a core and all around it on a board."""
+    weights = _weights()[board.family]
+    sizes = features(core, spec)
+    return Estimate(
+        luts=round(sum(weights[name] * size for name, size in sizes.items())),
+        brams=sum(block_rams(board.family, width, depth, force)
+                  for width, depth, force in _memories(core)),
+        sprams=_sprams(core),
+        available={"luts": board.luts, "brams": board.brams, "sprams": board.sprams},
+    )  # fmt: skip
+
+
+@cache
+def _weights() -> dict[str, dict[str, float]]:
+    return json.loads(WEIGHTS.read_text())
+
+
+def features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
+    """Sizes of what costs look-up tables, in bits, by name."""
+    total = dict.fromkeys(
+        ("board", "loader", "layer", "bank", "sum", "double", "drive", "mask", "tree", "parts",
+         "neuron", "readout", "flags", "word"), 0.0,
+    )  # fmt: skip
+    total["board"] = 1
+    total["loader"] = spec.flash_address is not None
+    for layer, g in zip(core.image.layers, core.geometries, strict=True):
+        bits, tree = layer.spec.weight_bits, 0
+        for level in range((g.banks - 1).bit_length()):
+            tree += (g.banks >> level + 1) * (bits + level + 1)
+        total["layer"] += 1
+        total["bank"] += g.banks
+        total["sum"] += g.lanes * layer.accumulator_bits
+        total["double"] += g.lanes * layer.accumulator_bits * (g.planes > 1)
+        total["drive"] += g.lanes * layer.drive_bits
+        total["mask"] += g.banks * g.lanes * bits
+        total["tree"] += g.lanes * tree
+        total["parts"] += g.lanes * layer.drive_bits * (g.firing.lanes < g.lanes)
+        if layer.spec.neuron is None:
+            total["readout"] += g.firing.lanes * layer.logit_bits
+        else:
+            total["neuron"] += g.firing.lanes * signed_bits(layer.membrane_bound)
+        total["flags"] += g.banks * g.words * g.planes * g.buffers
+        total["word"] += g.word * (g.planes + g.signed)
+    return total
+
+
+def _memories(core: CorePlan) -> list[tuple[int, int, bool]]:
+    """(bits, rows, kept in block RAM in any case) of every memory but single-port RAMs."""
+    steps, memories = core.image.spec.steps, []
+    for n, (layer, g, kind) in enumerate(
+        zip(core.image.layers, core.geometries, core.memories, strict=True)
+    ):
+        if kind != "spram":
+            memories += [
+                (len(part) * layer.spec.weight_bits, g.depth, kind == "rom") for part in g.slices
+            ] * g.banks
+        address = (g.words - 1).bit_length()
+        width = g.chunk * (g.planes + g.signed)
+        memories += [(width, g.buffers << address, False)] * g.banks
+        firing, last = g.firing, layer.spec.neuron is None
+        if firing.groups == 1:
+            continue
+        if last and n > 0:
+            memories.append((firing.lanes * layer.logit_bits, firing.groups, g.fire_lanes > 0))
+        elif not last and n > 0:
+            memories += [
+                (len(part) * layer.spec.neuron.potential_bits, firing.groups, False)  # type: ignore[union-attr]
+                for part in firing.slices
+            ]
+        elif not last:
+            word = core.geometries[1].word
+            words = firing.groups * steps * -(-firing.lanes // word)
+            memories.append((2 * word, 2 << (words - 1).bit_length(), False))
+    classes = core.image.spec.classes
+    memories.append((32, 20 + classes, False))
+    if not core.loaded:
+        memories.append((32, DIGEST_ROWS, True))
+    return memories
+
+
+SHAPES = {
+    "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048)),
+    "ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
+    "gowin": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
+}
+"""(bits, rows) that one block RAM can have."""
+
+LEAST = {"ice40": 0, "ecp5": 0, "gowin": 0}
+
+
+def block_rams(family: str, width: int, depth: int, force: bool) -> int:
+    """Block RAMs of a memory with one write and one read port; 0 if Yosys uses logic for it."""
+    if not force and width * depth < LEAST[family]:
+        return 0
+    return min(math.ceil(width / w) * math.ceil(depth / d) for w, d in SHAPES[family])
+
+
+def _sprams(core: CorePlan) -> int:
+    return sum(
+        g.banks * sum(-(-len(part) * layer.spec.weight_bits // SPRAM_BITS) for part in g.slices)
+        for layer, g, kind in zip(core.image.layers, core.geometries, core.memories, strict=True)
+        if kind == "spram"
+    )

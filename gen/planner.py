@@ -1,0 +1,190 @@
+"""Planner: lanes, banks and weight memories with which a network fits a board and runs fastest.
+
+No tool is run: resources are estimated from the layout (gen/estimate.py), speed from the events
+that a layer is expected to take.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gen.boards import BOARDS, Board
+from gen.estimate import Estimate, estimate
+from gen.plan import CorePlan, PlanError, plan_core
+from gen.pll import pll
+from hw.board import BoardSpec
+from hw.image import NetworkImage
+from hw.ram import SPRAM_BITS, SPRAM_ROWS
+
+__all__ = ["BAUD", "FLASH_ADDRESS", "BoardPlan", "board_spec", "plan_board"]
+
+BAUD = 1_000_000
+FLASH_ADDRESS = 0x20000
+"""Of the flash image: behind the bitstream, 104,090 bytes on the iCEBreaker, at a 64 KiB block."""
+
+FULL = {"ecp5": 0.80, "ice40": 0.97, "gowin": 0.80}
+"""Share of the look-up tables that a design may use; beyond, routing fails or is slow."""
+
+LEAN_FIRE_LANES = 4
+BANKS = (1, 2, 4, 8)
+MOST_LANES = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardPlan:
+    """A network laid out for a board.
+
+    `spec` is what the top needs of the board, `estimate` what the design will use, `cycles` the
+    expected cycles of an image, for comparing plans with each other.
+    """
+
+    board: Board
+    core: CorePlan
+    spec: BoardSpec
+    estimate: Estimate
+    cycles: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "board": self.board.name,
+            "network": self.core.image.spec.name,
+            "digest": self.core.image.digest,
+            "lanes": self.core.lanes,
+            "banks": self.core.banks,
+            "fire_lanes": self.core.fire_lanes,
+            "lean": self.core.lean,
+            "memories": list(self.core.memories),
+            "clock_hz": self.spec.clock_hz,
+            "flash_address": self.spec.flash_address,
+            "estimate": self.estimate.to_dict(),
+            "expected_cycles": round(self.cycles, 1),
+            "expected_images_per_second": round(self.spec.clock_hz / self.cycles),
+        }
+
+
+def board_spec(board: Board, hz: float, *, loaded: bool) -> BoardSpec:
+    """The top's view of a board at a clock.
+
+    Raises
+    ------
+    PllError
+        When the board cannot make that clock.
+    """
+    settings = pll(board, hz)
+    return BoardSpec(
+        number=board.number, clock_hz=round(settings.hz), baud=BAUD, pll=settings.instance,
+        led_active_low=board.led_active_low, flash_address=FLASH_ADDRESS if loaded else None,
+    )  # fmt: skip
+
+
+def plan_board(
+    board: Board,
+    image: NetworkImage,
+    *,
+    lanes: int | None = None,
+    banks: int | None = None,
+    megahertz: float | None = None,
+    memories: Sequence[str] | None = None,
+    fire_lanes: int | None = None,
+    lean: bool | None = None,
+) -> BoardPlan:
+    """The fastest layout that fits; what is given is kept.
+
+    Raises
+    ------
+    PlanError
+        When nothing fits: the sentence has what is over, by how much, and the smallest listed
+        board that would hold the network.
+    PllError
+        For a clock that the board cannot make.
+    """
+    hz = megahertz * 1e6 if megahertz is not None else board.clock_hz
+    choices = _choices(board, image, lanes, banks, memories, fire_lanes, lean)
+    plans = [_place(board, choice, hz) for choice in choices]
+    fitting = [plan for plan in plans if not _over(plan)]
+    if not fitting:
+        raise PlanError(_too_large(board, image, min(plans, key=_excess)))
+    return min(fitting, key=lambda plan: (plan.cycles, plan.estimate.luts))
+
+
+def _place(board: Board, core: CorePlan, hz: float) -> BoardPlan:
+    spec = board_spec(board, hz, loaded=core.loaded)
+    return BoardPlan(
+        board=board, core=core, spec=spec, estimate=estimate(board, core, spec),
+        cycles=expected_cycles(core),
+    )  # fmt: skip
+
+
+def _over(plan: BoardPlan) -> list[tuple[str, int, int]]:
+    return plan.estimate.over(FULL[plan.board.family])
+
+
+def expected_cycles(core: CorePlan) -> float:
+    """Cycles of an image, half of all coefficients being set: the slowest layer's passes."""
+    steps, cycles = core.image.spec.steps, []
+    for n, g in enumerate(core.geometries):
+        sums = g.groups * (1 if n == 0 else steps)
+        events = g.planes * (g.inputs / g.banks / 2 + 1)
+        cycles.append(sums * (events + g.bias_rows * (g.groups > 1)))
+    return max(cycles)
+
+
+def _choices(
+    board: Board, image: NetworkImage, lanes: int | None, banks: int | None,
+    memories: Sequence[str] | None, fire_lanes: int | None, lean: bool | None,
+) -> Iterator[CorePlan]:  # fmt: skip
+    """Every layout worth a look; a network whose weights overflow block RAM is loaded from flash,
+    if the board has one and memories for it."""
+    most = max(layer.neurons for layer in image.spec.layers)
+    counts = [lanes] if lanes else _lane_counts(min(most, MOST_LANES))
+    small = board.family == "ice40"
+    for bank_count in [banks] if banks else BANKS:
+        for count in counts:
+            options = {
+                "fire_lanes": (LEAN_FIRE_LANES if small else 0) if fire_lanes is None
+                else fire_lanes,
+                "lean": small if lean is None else lean,
+            }  # fmt: skip
+            if options["fire_lanes"] and options["fire_lanes"] < bank_count:
+                options["fire_lanes"] = bank_count
+            core = plan_core(image, count, bank_count, memories, **options)
+            yield core
+            if memories is None and board.flash:
+                loaded = _loaded(core)
+                if loaded is not None:
+                    yield plan_core(image, count, bank_count, loaded, **options)
+
+
+def _lane_counts(most: int) -> list[int]:
+    """Lane counts that waste no lane in the last group, most first."""
+    return sorted({-(-most // groups) for groups in range(1, most + 1)}, reverse=True)
+
+
+def _loaded(core: CorePlan) -> tuple[str, ...] | None:
+    """Weight memories of a loaded core: the largest layer in single-port RAM, if it fits."""
+    sizes = [g.banks * g.depth * g.lanes for g in core.geometries]
+    largest = sizes.index(max(sizes))
+    g = core.geometries[largest]
+    bits = core.image.layers[largest].spec.weight_bits
+    blocks = g.banks * sum(-(-len(part) * bits // SPRAM_BITS) for part in g.slices)
+    if g.depth > SPRAM_ROWS or blocks > 4:
+        return None
+    return tuple("spram" if n == largest else "ram" for n in range(len(sizes)))
+
+
+def _excess(plan: BoardPlan) -> float:
+    return max((used / max(there, 1) for _, used, there in _over(plan)), default=0.0)
+
+
+def _too_large(board: Board, image: NetworkImage, nearest: BoardPlan) -> str:
+    needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
+    sentence = (
+        f"Network {image.spec.name} does not fit {board.name}: with {nearest.core.lanes} lane(s) "
+        f"and {nearest.core.banks} bank(s) it needs {needs}"
+    )
+    for other in sorted(BOARDS.values(), key=lambda b: b.luts):
+        layouts = _choices(other, image, None, None, None, None, None)
+        if any(not _over(_place(other, core, other.clock_hz)) for core in layouts):
+            return f"{sentence}; the smallest listed board that holds it is {other.name}"
+    return f"{sentence}; no listed board holds it"

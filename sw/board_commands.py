@@ -1,0 +1,230 @@
+"""Commands about boards: `plan | bitstream | flash | reload | ip | prove-bitstream | ask`."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen.bitstream import REPORT
+from gen.boards import BOARDS, find_board
+from gen.build import build_board, reload_board
+from gen.cycles import CycleLaw
+from gen.plan import CorePlan, plan_core
+from gen.planner import BoardPlan, plan_board
+from gen.report import board_table, percent, plan_table, table
+from hw.image import NetworkImage, write_atomically
+from hw.spec import SternaError
+from sim.golden import GoldenModel
+from sim.streams import law_costs
+from sw.data import DataError, load_dataset
+from sw.models import load_test_images, model_path
+
+__all__ = ["add_board_commands"]
+
+BUILD = Path("build")
+EXAMPLES = 16
+"""Images in the test bench of an IP package."""
+
+LAW_IMAGES = 1000
+"""Test images whose cycles make the images per second of a report."""
+
+Progress = Callable[[str], None]
+Result = tuple[dict[str, Any], str, int]
+
+
+def load_image(args: argparse.Namespace) -> NetworkImage:
+    """The network that was asked for, or the board's own."""
+    return NetworkImage.load(model_path(args.model or find_board(args.board).model))
+
+
+def board_plan(args: argparse.Namespace) -> BoardPlan:
+    """The plan that the options describe; what they leave open is the planner's to choose."""
+    return plan_board(
+        find_board(args.board), load_image(args), lanes=args.lanes, banks=args.banks,
+        megahertz=args.mhz,
+    )  # fmt: skip
+
+
+def board_folder(args: argparse.Namespace) -> Path:
+    """Where a board's design and bitstream lie."""
+    return Path(args.out or BUILD / args.board)
+
+
+def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
+    """Mean cycles per image with the input flowing, by the cycle law, over test images of the data
+    set that the network names; None where that is not at hand."""
+    name = core.image.meta.get("dataset")
+    if not isinstance(name, str):
+        return None
+    try:
+        images = load_dataset(name, "test", core.image.spec.input_bits, data, download=False).images
+    except DataError:
+        return None
+    images = images[:LAW_IMAGES]
+    costs = law_costs(core, images, GoldenModel(core.image).run(images))
+    return float(np.diff(CycleLaw(core).predict(costs)).mean())
+
+
+def do_plan(args: argparse.Namespace) -> Result:
+    plan = board_plan(args)
+    return plan.to_dict(), plan_table(plan.to_dict()), 0
+
+
+def do_bitstream(args: argparse.Namespace) -> Result:
+    plan = board_plan(args)
+    args.say(plan_table(plan.to_dict()))
+    folder = board_folder(args)
+    report = build_board(plan, folder, seed=args.seed, seeds=args.seeds, progress=args.say)
+    cycles = flowing_cycles(plan.core, args.data)
+    if cycles is not None:
+        report["cycles_per_image"] = round(cycles, 1)
+        report["images_per_second"] = round(plan.spec.clock_hz / cycles)
+        write_report(folder, report)
+    return report, board_table(report), 0
+
+
+def write_report(folder: Path, report: dict[str, Any]) -> None:
+    """`report.json`, with what only the command knows."""
+    write_atomically(folder / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+
+
+def do_reload(args: argparse.Namespace) -> Result:
+    image = load_image(args)
+    report = reload_board(image, board_folder(args), progress=args.say)
+    return report, board_table(report), 0
+
+
+def do_flash(args: argparse.Namespace) -> Result:
+    from gen.flash import flash
+
+    board, folder = find_board(args.board), board_folder(args)
+    try:
+        report = json.loads((folder / REPORT).read_text())
+        bitstream = Path(report["bitstream"])
+    except (OSError, ValueError, KeyError):
+        raise SternaError(
+            f"Folder {folder} must hold a finished bitstream: run make bitstream first"
+        ) from None
+    data = report.get("flash_image")
+    flash(
+        board, bitstream, permanent=args.keep, data=data and Path(data),
+        address=report["flash_address"] or 0, progress=args.say,
+    )  # fmt: skip
+    facts = {"board": board.name, "bitstream": str(bitstream), "network": report["network"]}
+    return facts, f"{report['network']} is on the {board.title}", 0
+
+
+def do_ip(args: argparse.Namespace) -> Result:
+    from gen.ip import package_ip
+
+    plan = plan_core(NetworkImage.load(model_path(args.model)), args.lanes, args.banks)
+    spec = plan.image.spec
+    out = Path(args.out or BUILD / "ip" / spec.name)
+    shape = (EXAMPLES, spec.input_size)
+    pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
+    facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.image).run(pixels).logits))
+    text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
+    return facts | {"folder": str(out)}, text, 0
+
+
+def do_prove(args: argparse.Namespace) -> Result:
+    from sim.prove import prove
+
+    out = Path(args.out or BUILD / "prove")
+    report = prove(args.board, out, images=args.count, progress=args.say)
+    rows = [(step["what"], f"{step['images']} images, {step['compared']} values, "
+             f"{step['mismatches']} mismatches") for step in report["steps"]]  # fmt: skip
+    return report, table(rows), int(any(step["mismatches"] for step in report["steps"]))
+
+
+def do_ask(args: argparse.Namespace) -> Result:
+    from sw.host import open_board
+
+    with open_board(args.url, retries=args.retries) as board:
+        identity = board.identify()
+        image = NetworkImage.load(model_path(args.model))
+        if identity.digest != image.digest:
+            raise SternaError(
+                f"Board {args.url} has the network {identity.digest[:16]}, not {image.digest[:16]} "
+                f"of {args.model}"
+            )
+        data = load_test_images(image, args)
+        classes = board.classify(data.images, progress=lambda n, of: args.say(f"{n} of {of}"))
+        counters = board.counters()
+    golden = GoldenModel(image).classify(data.images)
+    hits, wrong = int((classes == data.labels).sum()), int((classes != golden).sum())
+    rows = [
+        ("board", f"{identity.board}, {identity.lanes} lanes, {identity.banks} bank(s), "
+         f"{identity.clock_hz / 1e6:g} MHz"),
+        ("network", f"{image.spec.name}, digest {identity.digest[:16]}"),
+        ("accuracy", percent(hits, len(data))),
+        ("other class than the golden model", wrong),
+        ("last image", f"{counters.cycles} cycles, {counters.events} events"),
+    ]  # fmt: skip
+    facts = {"url": args.url, "images": len(data), "hits": hits, "mismatches": wrong}
+    return facts, table(rows), int(wrong > 0)
+
+
+def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
+    """Add the parsers; `images` adds the options of commands that run test images."""
+
+    def command(name: str, handler: Callable[..., Result], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(handler=handler)
+        sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+        return sub
+
+    def board(sub: argparse.ArgumentParser, default: str | None = None) -> None:
+        sub.add_argument("--board", required=default is None, default=default, metavar="BOARD",
+                         help=f"one of {', '.join(BOARDS)}")  # fmt: skip
+
+    def layout(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("model", nargs="?", metavar="MODEL", help="default: the board's own")
+        sub.add_argument("--lanes", type=int, metavar="N", help="default: the planner's choice")
+        sub.add_argument("--banks", type=int, metavar="N", help="default: the planner's choice")
+        sub.add_argument("--mhz", type=float, help="clock of the core (default: the board's)")
+
+    sub = command("plan", do_plan, "say how a network would be laid out for a board")
+    board(sub)
+    layout(sub)
+
+    sub = command("bitstream", do_bitstream, "build a board's bitstream")
+    board(sub)
+    layout(sub)
+    sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
+    sub.add_argument("--seeds", type=int, default=1, help="how many to try (default 1)")
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/BOARD")
+
+    sub = command("reload", do_reload, "put another network of the same shape into a bitstream")
+    board(sub)
+    sub.add_argument("model", metavar="MODEL", help="network, by name or path")
+    sub.add_argument("--out", metavar="FOLDER", help="of the bitstream (default build/BOARD)")
+
+    sub = command("flash", do_flash, "program a board through openFPGALoader")
+    board(sub)
+    sub.add_argument("--keep", action="store_true", help="into its flash, to stay after power-off")
+    sub.add_argument("--out", metavar="FOLDER", help="of the bitstream (default build/BOARD)")
+
+    sub = command("ip", do_ip, "package the core for other designs: AXI4-Stream, FuseSoC")
+    sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
+    sub.add_argument("--lanes", type=int, default=128, metavar="N")
+    sub.add_argument("--banks", type=int, default=1, metavar="N")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/ip/NETWORK")
+
+    sub = command("prove-bitstream", do_prove, "simulate netlist and unpacked bitstream against "
+                  "the golden model")  # fmt: skip
+    board(sub, "icebreaker")
+    sub.add_argument("--images", dest="count", type=int, default=20, metavar="N")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/prove")
+
+    sub = command("ask", do_ask, "classify test images on a board, a simulated board or the golden "
+                  "model")  # fmt: skip
+    sub.add_argument("url", metavar="URL", help="serial:/dev/ttyUSB0, sim:BOARD, golden:MODEL")
+    sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    sub.add_argument("--retries", type=int, default=0, help="of a damaged exchange (default 0)")
+    images(sub, "20", "how many, or 'all' (default 20)")
