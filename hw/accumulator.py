@@ -33,8 +33,8 @@ class Accumulator(wiring.Component):
 
     Cycle law: a SPIKE, a PLANE, a STEP take one cycle each (spikes of different banks the same
     cycle); `o` is valid `latency` cycles after the STEP. The next STEP is taken at the earliest
-    in the cycle after `o` was: so a step takes `max(events + 1, latency + 1)` cycles with `o`
-    ready, and `prelude` more.
+    in the cycle after `o` was: so a step takes `max(prelude + events + 1, latency + 1)` cycles
+    with `o` ready.
 
     Parameters
     ----------
@@ -80,7 +80,8 @@ class Accumulator(wiring.Component):
         m = Module()
         g = self._geometry
         go, closing, busy = Signal(), Signal(), Signal()
-        prelude, digit = Signal(init=g.bias_rows > 0), Signal(range(g.bias_rows + 1))
+        prelude = Signal(init=g.bias_rows > 0)
+        digit = Signal(range(g.bias_rows + 1))
 
         # Join: every bank plays its spikes at its own pace and waits at its ending.
         at_ending = [i.valid & (i.payload.kind != Kind.SPIKE) for i in self.i]

@@ -36,6 +36,8 @@ def pack_rows(
     by_row[:, :, : g.rows] = table.reshape(g.groups, g.lanes, g.rows, g.banks).transpose(3, 0, 2, 1)
     biases = np.zeros(g.groups * g.lanes, dtype=np.int64)
     biases[: g.neurons] = bias
+    reach = 1 << g.bias_rows * weight_bits >> 1  # of their digits; none without rows
+    assert all(-reach <= b < max(reach, 1) for b in bias.tolist())
     for d in range(g.bias_rows):
         digit = biases >> (g.bias_rows - 1 - d) * weight_bits
         by_row[0, :, g.rows + d] = digit.reshape(g.groups, g.lanes)

@@ -66,7 +66,7 @@ class Transposer(wiring.Component):
         last_group = home == (self._groups - 1) * self._words
         m.d.comb += [
             self.i.ready.eq(~Array(full)[target]),
-            write.addr.eq(Cat(address, Signal(address_bits - len(address)), target)),
+            write.addr.eq(Cat(address, target)),
             write.data.eq(self.i.payload),
             write.en.eq(taken),
             complete.eq(taken & last_word & last_step & last_group),
@@ -91,7 +91,7 @@ class Transposer(wiring.Component):
         last = index == size - 1
         sent = transfer(self.o)
         m.d.comb += [
-            read.addr.eq(Cat(index, Signal(address_bits - len(index)), source)),
+            read.addr.eq(Cat(index, source)),
             read.en.eq(~fetched),
             self.o.payload.eq(read.data),
             self.o.valid.eq(fetched),
