@@ -67,6 +67,10 @@ LUTS = {"ecp5": "TRELLIS_COMB", "ice40": "ICESTORM_LC", "gowin": "LUT4"}
 BLOCKS = {"ecp5": "DP16KD", "ice40": "ICESTORM_RAM", "gowin": "BSRAM"}
 
 
+MEASURED = WEIGHTS.with_name("measured.json")
+"""(look-up tables, block RAMs) of each of `DESIGNS`, as they were found."""
+
+
 def design(board: Board, options: dict[str, Any]) -> Any:
     """The core of one entry of `DESIGNS`."""
     models = Path(__file__).parent.parent / "models"
@@ -113,6 +117,7 @@ def fit(sizes: npt.NDArray[np.float64], luts: npt.NDArray[np.float64]) -> npt.ND
 def calibrate(folder: Path) -> None:
     """Synthesise all designs, fit, and write the weights."""
     known: dict[str, Any] = {}
+    measured: dict[str, list[tuple[int, int]]] = {}
     for name, designs in DESIGNS.items():
         board = BOARDS[name]
         rows, counts = [], []
@@ -123,12 +128,14 @@ def calibrate(folder: Path) -> None:
             rows.append(list(features(core, spec).values()))
             names = list(features(core, spec))
             counts.append(used[LUTS[board.family]])
+            measured.setdefault(name, []).append((counts[-1], used[BLOCKS[board.family]]))
             print(name, options, used, file=sys.stderr, flush=True)
         weights = fit(np.array(rows), np.array(counts, dtype=float))
         error = np.array(rows) @ weights / np.array(counts) - 1
         print(name, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
         known[board.family] = dict(zip(names, np.round(weights, 4).tolist(), strict=True))
         write_atomically(WEIGHTS, (json.dumps(known, indent=1) + "\n").encode())
+        write_atomically(MEASURED, (json.dumps(measured) + "\n").encode())
 
 
 if __name__ == "__main__":

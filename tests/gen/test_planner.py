@@ -1,0 +1,127 @@
+"""gen.planner, gen.estimate: what fits, what is fastest, and how near the estimates are."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gen.boards import BOARDS, find_board
+from gen.calibrate import DESIGNS, design, fit
+from gen.estimate import WEIGHTS, block_rams, estimate
+from gen.plan import PlanError
+from gen.planner import FULL, board_spec, plan_board
+from hw.image import NetworkImage
+from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
+from sw.models import model_path
+
+
+def load(name: str) -> NetworkImage:
+    return NetworkImage.load(model_path(name))
+
+
+def dense(*sizes: int, weight_bits: int = 4) -> NetworkImage:
+    neuron = NeuronSpec(theta=100, potential_bits=10)
+    layers = tuple(
+        LayerSpec(
+            name=f"l{n}", inputs=a, neurons=b, weight_bits=weight_bits,
+            neuron=neuron if n < len(sizes) - 2 else None,
+        )  # fmt: skip
+        for n, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+    )
+    spec = NetworkSpec(name="big", input_size=sizes[0], input_bits=4, steps=4, layers=layers)
+    return NetworkImage(
+        spec,
+        tuple(np.ones((layer.neurons, layer.inputs), int) for layer in layers),
+        tuple(np.zeros(layer.neurons, int) for layer in layers),
+    )
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_each_board_holds_its_own_network(name: str) -> None:
+    board = find_board(name)
+    plan = plan_board(board, load(board.model))
+    assert not plan.estimate.over(FULL[board.family])
+    assert plan.core.loaded == (name == "icebreaker")
+    assert plan.spec.clock_hz == board.clock_hz
+
+
+def test_shipped_layouts() -> None:
+    """As the issue asks: 128 lanes on the ULX3S, weights in single-port RAM on the iCEBreaker."""
+    mnist = load("mnist-dense")
+    ulx3s = plan_board(find_board("ulx3s_85f"), mnist).core
+    assert ulx3s.lanes == 128
+    icebreaker = plan_board(find_board("icebreaker"), mnist)
+    assert icebreaker.core.memories == ("spram", "ram")
+    assert icebreaker.core.lanes == 16
+    assert icebreaker.spec.flash_address == 0x20000
+
+
+def test_what_is_given_is_kept() -> None:
+    plan = plan_board(
+        find_board("ulx3s_85f"), load("digits-dense"), lanes=8, banks=2, megahertz=50
+    )
+    assert (plan.core.lanes, plan.core.banks, plan.spec.clock_hz) == (8, 2, 50_000_000)
+
+
+def test_more_room_is_never_slower() -> None:
+    board = find_board("tang_nano_9k")
+    larger = replace(board, luts=2 * board.luts, brams=2 * board.brams)
+    image = load("digits-dense")
+    assert plan_board(larger, image).cycles <= plan_board(board, image).cycles
+
+
+def test_a_network_too_large_is_told_where_it_would_fit() -> None:
+    for board, image, words in [
+        ("tang_nano_9k", load("mnist-dense"), "the smallest listed board that holds it is"),
+        ("icebreaker", dense(4000, 4000, 10, weight_bits=8), "no listed board holds it"),
+    ]:
+        with pytest.raises(PlanError) as refused:
+            plan_board(find_board(board), image)
+        sentence = str(refused.value)
+        assert sentence.startswith(f"Network {image.spec.name} does not fit {board}: with ")
+        assert " block RAMs of " in sentence or " look-up tables of " in sentence
+        assert words in sentence
+
+
+MEASURED = json.loads(WEIGHTS.with_name("measured.json").read_text())
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_estimates_are_near_what_synthesis_made(name: str) -> None:
+    """Within 15 % of the look-up tables, exact on block RAM, on the designs of `make calibrate`."""
+    board = BOARDS[name]
+    assert len(MEASURED[name]) == len(DESIGNS[name])
+    for options, (luts, brams) in zip(DESIGNS[name], MEASURED[name], strict=True):
+        core = design(board, options)
+        guess = estimate(board, core, board_spec(board, board.clock_hz, loaded=core.loaded))
+        assert abs(guess.luts / luts - 1) < 0.15, options
+        assert guess.brams == brams, options
+
+
+def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
+    """Leave one out: each design is estimated from weights fitted to the others."""
+    from gen.estimate import features
+
+    for name, designs in DESIGNS.items():
+        board = BOARDS[name]
+        rows, luts = [], np.array([used for used, _ in MEASURED[name]], dtype=float)
+        for options in designs:
+            core = design(board, options)
+            spec = board_spec(board, board.clock_hz, loaded=core.loaded)
+            rows.append(list(features(core, spec).values()))
+        sizes = np.array(rows)
+        errors = []
+        for n in range(len(designs)):
+            others = np.arange(len(designs)) != n
+            errors.append(sizes[n] @ fit(sizes[others], luts[others]) / luts[n] - 1)
+        assert np.median(np.abs(errors)) < 0.15, (name, errors)
+
+
+@pytest.mark.parametrize(
+    ("family", "width", "depth", "blocks"),
+    [("ecp5", 64, 788, 4), ("ecp5", 40, 131, 2), ("ecp5", 36, 512, 1), ("ecp5", 1, 16384, 1),
+     ("ice40", 16, 256, 1), ("ice40", 17, 256, 2), ("ice40", 8, 512, 1), ("ice40", 2, 2048, 1)],
+)  # fmt: skip
+def test_block_rams_of_one_memory(family: str, width: int, depth: int, blocks: int) -> None:
+    assert block_rams(family, width, depth, True) == blocks
