@@ -196,7 +196,7 @@ def synthesize(
     (folder / "synth.ys").write_text(script)
     run("yosys", ["-q", "synth.ys"], folder, "yosys.log")
     stat = json.loads((folder / "cells.json").read_text())
-    cells = stat["design"]["num_cells_by_type"]
+    cells = stat.get("design", {}).get("num_cells_by_type", {})  # of an empty design, neither
     return {kind: count for kind, count in sorted(cells.items()) if not kind.startswith("$")}
 
 

@@ -6,15 +6,18 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from amaranth.back import verilog
 
 from gen.flash_image import flash_image
 from gen.plan import CorePlan
-from gen.rom import rom_images
+from gen.rom import pack_words, rom_images
 from gen.verilog import layer_facts
 from hw.board import BoardSpec, BoardTop
 from hw.image import write_atomically
 from hw.loader import DIGEST_ROWS
+from hw.self_test import TestImages
 
 __all__ = ["BOARD_TOP", "DIGEST_FILE", "PROTOCOL_VERSION", "generate_board", "identity"]
 
@@ -55,20 +58,56 @@ def board_roms(plan: CorePlan) -> dict[str, str]:
     return rom_images(plan) | {DIGEST_FILE: head + rows}
 
 
-def placeholders(files: dict[str, str]) -> dict[str, str]:
+def placeholders(files: dict[str, str], widths: dict[str, int]) -> dict[str, str]:
     """Random contents of the same shape, always the same for a file's name: what is synthesised,
-    so that the real contents can be put in afterwards (gen/reload.py)."""
+    so that the real contents can be put in afterwards (gen/reload.py). `widths` are in bits."""
     result = {}
     for name, text in files.items():
         rng = random.Random(name)
         rows = [line for line in text.splitlines() if not line.startswith("//")]
-        width = len(rows[0]) * 4
-        lines = "".join(f"{rng.getrandbits(width):0{len(rows[0])}x}\n" for _ in rows)
+        digits = len(rows[0])
+        lines = "".join(f"{rng.getrandbits(widths[name]):0{digits}x}\n" for _ in rows)
         result[name] = f"// placeholder of {name}\n{lines}"
     return result
 
 
-def generate_board(plan: CorePlan, board: BoardSpec, name: str, folder: Path) -> dict[str, Any]:
+REPEATS = 64
+IMAGES_FILE = "rom/images.hex"
+
+
+def _test_images(plan: CorePlan, images: npt.NDArray[np.uint8]) -> TestImages:
+    geometry = plan.geometries[0]
+    rows = pack_words(images, geometry)
+    return TestImages(rows=rows, words=geometry.words, repeats=REPEATS, file=IMAGES_FILE)
+
+
+def _image_rom(plan: CorePlan, played: TestImages | None) -> dict[str, str]:
+    if played is None:
+        return {}
+    geometry = plan.geometries[0]
+    digits = -(-geometry.word * geometry.planes // 4)
+    rows = "".join(f"{row:0{digits}x}\n" for row in played.rows)
+    return {IMAGES_FILE: f"// {played.images} test images\n{rows}"}
+
+
+def _rom_widths(plan: CorePlan) -> dict[str, int]:
+    """Bits of a row of each ROM."""
+    first = plan.geometries[0]
+    widths = {DIGEST_FILE: 32, IMAGES_FILE: first.word * first.planes}
+    for n, (layer, g) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
+        for part, lanes in enumerate(g.slices):
+            for b in range(g.banks):
+                widths[plan.rom_file(n, b, part)] = len(lanes) * layer.spec.weight_bits
+    return widths
+
+
+def generate_board(
+    plan: CorePlan,
+    board: BoardSpec,
+    name: str,
+    folder: Path,
+    test_images: npt.NDArray[np.uint8] | None = None,
+) -> dict[str, Any]:
     """Write the board's design; return its manifest, which is `board.json` too.
 
     `sterna_board.v` and the Verilog it needs; `rom/*.hex`, the weights, and
@@ -81,29 +120,36 @@ def generate_board(plan: CorePlan, board: BoardSpec, name: str, folder: Path) ->
         The core; the board's numbers and name.
     folder
         Where to; made if need be.
+    test_images
+        Images (n, input_size) that are put on the chip, to be played at full speed
+        (`hw.self_test`).
     """
+    played = None if test_images is None else _test_images(plan, test_images)
     top = BoardTop(
         board, plan.layer_plans(with_files=True), identity=identity(plan, board),
-        digest=digest_rows(plan.image.digest), digest_file=DIGEST_FILE,
+        digest=digest_rows(plan.image.digest), digest_file=DIGEST_FILE, test_images=played,
     )  # fmt: skip
     text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True)
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
     sources = [f"{BOARD_TOP}.v", "sterna_spram.v" if plan.loaded else "sterna_rom.v"]
     files[sources[1]] = (HARDWARE / sources[1]).read_bytes()
+    roms: dict[str, str] = {}
     if plan.loaded:
         files["flash.bin"] = flash_image(plan)
     else:
-        roms = board_roms(plan)
+        roms = board_roms(plan) | _image_rom(plan, played)
         files |= {file: rows.encode() for file, rows in roms.items()}
-        files |= {f"placeholder/{k}": rows.encode() for k, rows in placeholders(roms).items()}
+        random_roms = placeholders(roms, _rom_widths(plan))
+        files |= {f"placeholder/{k}": rows.encode() for k, rows in random_roms.items()}
     facts = {
         "board": name,
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
         "top": BOARD_TOP,
         "sources": sources,
-        "roms": [] if plan.loaded else sorted(board_roms(plan)),
+        "roms": sorted(roms),
+        "test_images": played and [played.images, played.repeats],
         "clock_hz": board.clock_hz,
         "baud": board.baud,
         "flash_address": board.flash_address,

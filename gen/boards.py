@@ -155,7 +155,7 @@ BOARDS = {
             name="ulx3s_85f", title="Radiona ULX3S-85F", number=1, family="ecp5",
             platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
-            loader="ulx3s", clock_hz=75_000_000, luts=83640, ffs=83640, brams=208,
+            loader="ulx3s", clock_hz=100_000_000, luts=83640, ffs=83640, brams=208,
             bram_bits=18432, lutram=True, lanes=128, model="mnist-dense",
         ),
         Board(
@@ -163,7 +163,7 @@ BOARDS = {
             platform="amaranth_boards.icebreaker:ICEBreakerPlatform",
             # -s: do not put the flash to sleep after configuration; the top reads on.
             flags=("--up5k", "--package", "sg48"), pack=("-s",),
-            loader="ice40_generic", sram=False, clock_hz=12_000_000, luts=5280, ffs=5280,
+            loader="ice40_generic", sram=False, clock_hz=24_000_000, luts=5280, ffs=5280,
             brams=30, bram_bits=4096, sprams=4, spram_bits=262144, lutram=False, flash=True,
             lanes=16, model="mnist-dense",
         ),

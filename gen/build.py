@@ -15,6 +15,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gen.bitstream import REPORT, build_bitstream, pack
 from gen.board_files import BOARD_TOP, generate_board
 from gen.boards import find_board
@@ -38,10 +41,11 @@ def build_board(
     *,
     seed: int = 1,
     seeds: int = 1,
+    test_images: npt.NDArray[np.uint8] | None = None,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
     """Build the bitstream of a planned board in `folder`; `report.json` and the bitstream are
-    there only when all went well.
+    there only when all went well. `test_images` are put on the chip (`hw.self_test`).
 
     Returns
     -------
@@ -57,7 +61,7 @@ def build_board(
     board = plan.board
     for name in (REPORT, *folder.glob(f"{BOARD_TOP}.bi[tn]"), *folder.glob(f"{BOARD_TOP}.fs")):
         (folder / name).unlink(missing_ok=True)
-    facts = generate_board(plan.core, plan.spec, board.name, folder)
+    facts = generate_board(plan.core, plan.spec, board.name, folder, test_images)
     work = folder / SYNTHESIS
     swapped = bool(facts["roms"]) and board.family in SWAPS
     for name in facts["sources"]:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,9 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 8, "banks": 1},
         {"model": "digits-dense", "lanes": 16, "banks": 1},
         {"model": "digits-dense", "lanes": 16, "banks": 2},
-        {"model": "digits-dense", "lanes": 24, "banks": 1},
         {"model": "digits-dense", "lanes": 8, "banks": 1, "memories": ["ram", "ram"]},
-        {"model": "mnist-dense", "lanes": 4, "banks": 1, "memories": ["spram", "ram"]},
         {"model": "mnist-dense", "lanes": 8, "banks": 1, "memories": ["spram", "ram"]},
-        {"model": "mnist-dense", "lanes": 12, "banks": 1, "memories": ["spram", "ram"]},
+        {"model": "mnist-dense", "lanes": 11, "banks": 1, "memories": ["spram", "ram"]},
         {"model": "mnist-dense", "lanes": 16, "banks": 1, "memories": ["spram", "ram"]},
     ],
     "tang_nano_9k": [
@@ -58,7 +57,6 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 32, "banks": 1},
         {"model": "digits-dense", "lanes": 43, "banks": 1},
         {"model": "digits-dense", "lanes": 26, "banks": 2},
-        {"model": "digits-dense", "lanes": 64, "banks": 1},
         {"model": "mnist-dense", "lanes": 8, "banks": 1},
     ],
 }  # fmt: skip
@@ -114,12 +112,14 @@ def fit(sizes: npt.NDArray[np.float64], luts: npt.NDArray[np.float64]) -> npt.ND
     return weights / scale
 
 
-def calibrate(folder: Path) -> None:
-    """Synthesise all designs, fit, and write the weights."""
-    known: dict[str, Any] = {}
-    measured: dict[str, list[tuple[int, int]]] = {}
-    for name, designs in DESIGNS.items():
-        board = BOARDS[name]
+def calibrate(folder: Path, boards: Sequence[str]) -> None:
+    """Synthesise all designs of these boards, fit, and write the weights; other boards keep
+    theirs."""
+    known = json.loads(WEIGHTS.read_text()) if WEIGHTS.exists() else {}
+    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    for name in boards:
+        board, designs = BOARDS[name], DESIGNS[name]
+        measured[name] = []
         rows, counts = [], []
         for n, options in enumerate(designs):
             core = design(board, options)
@@ -128,7 +128,7 @@ def calibrate(folder: Path) -> None:
             rows.append(list(features(core, spec).values()))
             names = list(features(core, spec))
             counts.append(used[LUTS[board.family]])
-            measured.setdefault(name, []).append((counts[-1], used[BLOCKS[board.family]]))
+            measured[name].append((counts[-1], used[BLOCKS[board.family]]))
             print(name, options, used, file=sys.stderr, flush=True)
         weights = fit(np.array(rows), np.array(counts, dtype=float))
         error = np.array(rows) @ weights / np.array(counts) - 1
@@ -139,4 +139,4 @@ def calibrate(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    calibrate(Path("build/calibrate"))
+    calibrate(Path("build/calibrate"), sys.argv[1:] or list(DESIGNS))

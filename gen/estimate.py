@@ -53,14 +53,17 @@ class Estimate:
         }
 
 
-def estimate(board: Board, core: CorePlan, spec: BoardSpec) -> Estimate:
-    """Resources of a core and all around it on a board."""
+def estimate(board: Board, core: CorePlan, spec: BoardSpec, test_images: int = 0) -> Estimate:
+    """Resources of a core and all around it on a board, with test images in a ROM if any."""
     weights = _weights()[board.family]
     sizes = features(core, spec)
+    memories, first = _memories(core), core.geometries[0]
+    if test_images:
+        memories.append((first.word * first.planes, test_images * first.words, True))
     return Estimate(
         luts=round(sum(weights[name] * size for name, size in sizes.items())),
         brams=sum(block_rams(board.family, width, depth, force)
-                  for width, depth, force in _memories(core)),
+                  for width, depth, force in memories),
         sprams=_sprams(core),
         available={"luts": board.luts, "brams": board.brams, "sprams": board.sprams},
     )  # fmt: skip

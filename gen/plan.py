@@ -7,12 +7,14 @@ from pathlib import PurePosixPath
 from hw.geometry import LayerGeometry
 from hw.image import NetworkImage
 from hw.layer import LayerPlan
+from hw.ram import SPRAM_ROWS
 from hw.spec import SternaError
 
 __all__ = ["DEFAULT_LANES", "MAX_CHUNK", "CorePlan", "PlanError", "plan_core"]
 
 DEFAULT_LANES = 128
 MAX_CHUNK = 16
+MEMORIES = ("rom", "ram", "spram")
 
 
 class PlanError(SternaError, ValueError):
@@ -108,6 +110,9 @@ def plan_core(
             f"Lanes that fire must be a power of two, and at least the banks, not {fire_lanes!r}"
         )
     geometries: list[LayerGeometry] = []
+    for memory in memories or ():
+        if memory not in MEMORIES:
+            raise PlanError(f"Weight memory must be one of {MEMORIES}, not {memory!r}")
     source_lanes, source_word = image.spec.input_size, MAX_CHUNK * banks
     for n, layer in enumerate(image.spec.layers):
         readout = layer.neuron is None
@@ -133,6 +138,11 @@ def plan_core(
             fire_lanes=fire,
             lean=lean,
         )
+        if (memories or ["rom"] * (n + 1))[n] == "spram" and geometry.depth > SPRAM_ROWS:
+            raise PlanError(
+                f"Layer {layer.name} must have at most {SPRAM_ROWS} rows for single-port RAM, "
+                f"not {geometry.depth}"
+            )
         geometries.append(geometry)
         source_lanes = geometry.lanes
         source_word = geometry.firing.lanes

@@ -88,8 +88,9 @@ def plan_board(
     memories: Sequence[str] | None = None,
     fire_lanes: int | None = None,
     lean: bool | None = None,
+    test_images: int = 0,
 ) -> BoardPlan:
-    """The fastest layout that fits; what is given is kept.
+    """The fastest layout that fits; what is given is kept. `test_images` go onto the chip too.
 
     Raises
     ------
@@ -101,17 +102,17 @@ def plan_board(
     """
     hz = megahertz * 1e6 if megahertz is not None else board.clock_hz
     choices = _choices(board, image, lanes, banks, memories, fire_lanes, lean)
-    plans = [_place(board, choice, hz) for choice in choices]
+    plans = [_place(board, choice, hz, test_images) for choice in choices]
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
         raise PlanError(_too_large(board, image, min(plans, key=_excess)))
     return min(fitting, key=lambda plan: (plan.cycles, plan.estimate.luts))
 
 
-def _place(board: Board, core: CorePlan, hz: float) -> BoardPlan:
+def _place(board: Board, core: CorePlan, hz: float, test_images: int = 0) -> BoardPlan:
     spec = board_spec(board, hz, loaded=core.loaded)
     return BoardPlan(
-        board=board, core=core, spec=spec, estimate=estimate(board, core, spec),
+        board=board, core=core, spec=spec, estimate=estimate(board, core, spec, test_images),
         cycles=expected_cycles(core),
     )  # fmt: skip
 

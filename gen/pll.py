@@ -183,6 +183,7 @@ def _ecp5(oscillator: Fraction, choice: Choice) -> PllSpec:
             "MFG_GMCREF_SEL": "2",
         },
         clock_in="CLKI", clock_out=out, locked="LOCK", feedback=("CLKOP", "CLKFB"),
+        unused=("CLKOS",) if simple else (),
         constants={
             **dict.fromkeys(("RST", "STDBY", "PHASESEL0", "PHASESEL1", "PLLWAKESYNC",
                              "ENCLKOP"), (0, 1)),

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.plan import CorePlan, PlanError
+from hw.geometry import LayerGeometry
 from hw.rom import pack_rows, unpack_rows
 
-__all__ = ["read_rom_images", "rom_images"]
+__all__ = ["pack_words", "read_rom_images", "rom_images"]
 
 
 def rom_images(plan: CorePlan) -> dict[str, str]:
@@ -66,3 +67,15 @@ def _rows(files: Mapping[str, str], name: str, count: int) -> list[int]:
     if len(rows) != count:
         raise PlanError(f"ROM image {name} must have {count} rows, not {len(rows)}")
     return rows
+
+
+def pack_words(pixels: npt.NDArray[np.integer], geometry: LayerGeometry) -> list[int]:
+    """The words of the core's input stream for images (n, inputs), in order."""
+    g = geometry
+    padded = np.zeros((len(pixels), g.words * g.word), dtype=np.uint8)
+    padded[:, g.slots()] = pixels
+    bits = np.unpackbits(padded[..., None], axis=-1, bitorder="little")[..., : g.planes]
+    packed = np.packbits(
+        bits.reshape(-1, g.word * g.planes), axis=-1, bitorder="little"
+    )
+    return [int.from_bytes(word.tobytes(), "little") for word in packed]

@@ -20,6 +20,7 @@ from hw.core import Core
 from hw.host import HostPort
 from hw.layer import LayerPlan
 from hw.loader import DigestReader, LoadPart, WeightLoader
+from hw.self_test import SelfTest, TestImages
 from hw.spi_flash import SpiFlashReader
 
 __all__ = ["BoardSpec", "BoardTop", "PllSpec", "StatusLed"]
@@ -37,7 +38,7 @@ class PllSpec:
 
     module, parameters, attributes: of the instance. clock_in, clock_out, locked: names of its
     ports. constants: input ports and their (value, width). feedback: (output, input) ports to be
-    connected with each other, or None; the output may be `clock_out`.
+    connected with each other, or None; the output may be `clock_out`. unused: other outputs.
     """
 
     module: str
@@ -48,6 +49,7 @@ class PllSpec:
     locked: str
     constants: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     feedback: tuple[str, str] | None = None
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ class BoardTop(wiring.Component):
     """Everything between the pins.
 
         clk -> PLL -> sync, held in reset until the PLL stands and some time after
-        rx, tx <-> HostPort <-> Core
+        rx, tx <-> HostPort <-> [SelfTest] <-> Core
         flash <-> SpiFlashReader -> WeightLoader -> Core.load
 
     Parameters
@@ -130,6 +132,8 @@ class BoardTop(wiring.Component):
         Words 0 .. 15 of the mailbox (docs/link.md); the digest is put in at power-up.
     digest, digest_file
         Rows of the digest's ROM, and its `$readmemh` file, on a board without a flash.
+    test_images
+        Put a `SelfTest` between host and core.
 
     Members
     -------
@@ -154,9 +158,11 @@ class BoardTop(wiring.Component):
     def __init__(
         self, board: BoardSpec, layers: Sequence[LayerPlan], *, identity: Sequence[int],
         digest: Sequence[int] = (), digest_file: str | None = None,
+        test_images: TestImages | None = None,
     ) -> None:  # fmt: skip
         self._board, self._layers, self._identity = board, list(layers), list(identity)
         self._digest, self._digest_file = digest, digest_file
+        self._test_images = test_images
         members = {
             "clk": In(1),
             "rx": In(1, init=1),
@@ -188,11 +194,22 @@ class BoardTop(wiring.Component):
         )
         m.submodules.core = DomainRenamer("core")(core)
         self._core_reset(m, host)
-        wiring.connect(m, core.o, host.results)
+        words = host.image
+        if self._test_images is None:
+            wiring.connect(m, core.o, host.results)
+        else:
+            m.submodules.self_test = test = SelfTest(
+                self._test_images, word_bits=host.image.payload.shape().width,
+                classes=last.geometry.neurons, logit_bits=last.image.logit_bits,
+            )  # fmt: skip
+            wiring.connect(m, host.image, test.i)
+            wiring.connect(m, core.o, test.results)
+            wiring.connect(m, test.sums, host.results)
+            words = test.o
         m.d.comb += [
-            core.i.valid.eq(host.image.valid),
-            core.i.payload.eq(host.image.payload),
-            host.image.ready.eq(core.i.ready),
+            core.i.valid.eq(words.valid),
+            core.i.payload.eq(words.payload),
+            words.ready.eq(core.i.ready),
             host.events.eq(core.events),
             host.rx.eq(self.rx),
             self.tx.eq(host.tx),
@@ -225,7 +242,8 @@ class BoardTop(wiring.Component):
             m.d.comb += [ClockSignal("sync").eq(self.clk), locked.eq(1)]
         else:
             clock = Signal()
-            outputs = {pll.clock_out: clock, pll.locked: locked}
+            outputs = {name: Signal(name=f"unused_{name}") for name in pll.unused}
+            outputs |= {pll.clock_out: clock, pll.locked: locked}
             inputs = {name: Const(*constant) for name, constant in pll.constants.items()}
             if pll.feedback is not None:
                 source, target = pll.feedback

@@ -115,7 +115,9 @@ class Core(wiring.Component):
         for layer in self._layers:
             stop = start + len(layer.parts)
             m.d.comb += [
-                layer.load.en.eq(self.load.en & (self.load.part >= start) & (self.load.part < stop)),
+                layer.load.en.eq(
+                    self.load.en & (self.load.part >= start) & (self.load.part < stop)
+                ),
                 layer.load.part.eq(self.load.part - start),
                 layer.load.address.eq(self.load.address),
                 layer.load.data.eq(self.load.data),

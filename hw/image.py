@@ -66,7 +66,7 @@ class LayerImage:
 
     @cached_property
     def accumulator_bound(self) -> int:
-        """max over neurons of sum |w| * coefficient_max, or the floor: no partial sum exceeds it."""
+        """max over neurons of sum |w| * coefficient_max, or the floor: bounds partial sums too."""
         rows = np.abs(self.weights.astype(np.int64)).sum(axis=1)
         return max(int(rows.max()) * self.coefficient_max, self.floor[0])
 
@@ -133,7 +133,8 @@ def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> I
 class NetworkImage:
     """A checked network: specification, integers, and free-form `meta` (not part of the digest).
 
-    `floors` widen the hardware (`LayerImage.floor`, per layer); they are neither saved nor digested.
+    `floors` widen the hardware (`LayerImage.floor`, per layer); they are not part of a file or of
+    the digest.
 
     Raises
     ------
@@ -167,11 +168,9 @@ class NetworkImage:
     @cached_property
     def layers(self) -> tuple[LayerImage, ...]:
         """The layers with their derived widths."""
+        floors = self.floors or ((0, 0),) * len(self.spec.layers)
         return tuple(
-            LayerImage(
-                layer, w, b, self.spec.coefficient_max(n), self.spec.steps,
-                self.floors[n] if self.floors else (0, 0),
-            )  # fmt: skip
+            LayerImage(layer, w, b, self.spec.coefficient_max(n), self.spec.steps, floors[n])
             for n, (layer, w, b) in enumerate(
                 zip(self.spec.layers, self.weights, self.biases, strict=True)
             )

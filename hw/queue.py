@@ -23,8 +23,8 @@ class SpikeQueue(wiring.Component):
         word stream -> store -> fetch -> select plane -> ChunkEncoder -> event stream
                    `-> WordFinder --'
 
-    With two buffers, while one vector plays the next is loaded. A buffer is free again in the cycle after the
-    hand-shake of its last STEP.
+    With two buffers, while one vector plays the next is loaded. A buffer is free again in the
+    cycle after the hand-shake of its last STEP.
 
     Cycle law (o always ready): a vector loaded by its last word in cycle L and with k[p] set bits
     in plane p sends its first event in cycle `max(L + fill_cycles, E + 1)`, E being the cycle of
@@ -74,7 +74,8 @@ class SpikeQueue(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         address_bits = (self._words - 1).bit_length()
-        m.submodules.store = store = Memory(shape=self._word, depth=self._buffers << address_bits, init=[])
+        depth = self._buffers << address_bits
+        m.submodules.store = store = Memory(shape=self._word, depth=depth, init=[])
         m.submodules.finder = finder = WordFinder(
             words=self._words, planes=self._planes, replays=self._replays,
             buffers=self._buffers,

@@ -16,11 +16,11 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 
 from gen.plan import plan_core
+from gen.rom import pack_words
 from hw.image import NetworkImage
 from sim.bench_job import Job
 from sim.checker import Checker
 from sim.golden import GoldenModel
-from sim.streams import pack_words
 
 BATCH = 64
 """Images compared at a time."""

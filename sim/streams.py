@@ -15,7 +15,7 @@ from hw.geometry import LayerGeometry
 from hw.stream import Kind
 from sim.golden import Trace
 
-__all__ = ["Events", "expected_events", "law_costs", "pack_words", "split_fields"]
+__all__ = ["Events", "expected_events", "law_costs", "split_fields"]
 
 Int = npt.NDArray[np.int64]
 
@@ -31,18 +31,6 @@ class Events:
     def rows(self) -> Int:
         """Shape (n, 3): one row per event."""
         return np.stack([self.kind, self.negative, self.index], axis=-1)
-
-
-def pack_words(pixels: npt.NDArray[np.integer], geometry: LayerGeometry) -> list[int]:
-    """The words of the core's input stream for images (n, inputs), in order."""
-    g = geometry
-    padded = np.zeros((len(pixels), g.words * g.word), dtype=np.uint8)
-    padded[:, g.slots()] = pixels
-    bits = np.unpackbits(padded[..., None], axis=-1, bitorder="little")[..., : g.planes]
-    packed = np.packbits(
-        bits.reshape(-1, g.word * g.planes), axis=-1, bitorder="little"
-    )
-    return [int.from_bytes(word.tobytes(), "little") for word in packed]
 
 
 def split_fields(words: Sequence[int], widths: Sequence[int]) -> list[Int]:

@@ -44,7 +44,7 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
     """The plan that the options describe; what they leave open is the planner's to choose."""
     return plan_board(
         find_board(args.board), load_image(args), lanes=args.lanes, banks=args.banks,
-        megahertz=args.mhz,
+        megahertz=args.mhz, test_images=args.test_images,
     )  # fmt: skip
 
 
@@ -77,7 +77,13 @@ def do_bitstream(args: argparse.Namespace) -> Result:
     plan = board_plan(args)
     args.say(plan_table(plan.to_dict()))
     folder = board_folder(args)
-    report = build_board(plan, folder, seed=args.seed, seeds=args.seeds, progress=args.say)
+    played = None
+    if args.test_images:
+        images = argparse.Namespace(dataset=None, data=args.data, images=str(args.test_images))
+        played = load_test_images(plan.core.image, images).images
+    report = build_board(
+        plan, folder, seed=args.seed, seeds=args.seeds, test_images=played, progress=args.say
+    )
     cycles = flowing_cycles(plan.core, args.data)
     if cycles is not None:
         report["cycles_per_image"] = round(cycles, 1)
@@ -186,6 +192,8 @@ def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
         sub.add_argument("--lanes", type=int, metavar="N", help="default: the planner's choice")
         sub.add_argument("--banks", type=int, metavar="N", help="default: the planner's choice")
         sub.add_argument("--mhz", type=float, help="clock of the core (default: the board's)")
+        sub.add_argument("--test-images", type=int, default=0, metavar="N", help="put so many test "
+                         "images on the chip, to be played at full speed")  # fmt: skip
 
     sub = command("plan", do_plan, "say how a network would be laid out for a board")
     board(sub)

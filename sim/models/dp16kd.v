@@ -1,7 +1,7 @@
-// DP16KD, the block RAM of an ECP5, as Yosys' mapping of memories uses it (lattice/brams_map_16kd.v);
-// Yosys has no simulation model of it. Written by us, from Lattice FPGA-TN-02204. 2,048 bytes of nine
-// bits; a port that writes keeps what it put out. 36 bits wide: port A writes, port B reads, DIA and
-// DOA are the low half. What it cannot do ends the simulation; chip selects are taken as selected.
+// DP16KD, the block RAM of an ECP5, which Yosys has no simulation model of: ours, after the way Yosys
+// maps memories to it (share/lattice/brams_map_16kd.v). 2,048 bytes of nine bits; a port keeps what
+// it put out while it writes. 36 bits wide: port A writes, port B reads, and the A pins are the low
+// half. A mode that is not modelled ends the simulation; chip selects are not looked at.
 module DP16KD #(
     parameter DATA_WIDTH_A = 18, parameter DATA_WIDTH_B = 18,
     parameter REGMODE_A = "NOREG", parameter REGMODE_B = "NOREG",
@@ -66,11 +66,11 @@ module DP16KD #(
     reg [8:0] bytes[0:2047];
     reg [35:0] qa = 0, qb = 0;
 
-    integer n;
+    integer word, na, nb;
     initial begin
-        for (n = 0; n < 1024; n = n + 1) begin
-            bytes[2*n] = INITIAL[20*n +: 9];
-            bytes[2*n + 1] = INITIAL[20*n + 9 +: 9];
+        for (word = 0; word < 1024; word = word + 1) begin
+            bytes[2*word] = INITIAL[20*word +: 9];
+            bytes[2*word + 1] = INITIAL[20*word + 9 +: 9];
         end
         if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || WRITEMODE_A != "NORMAL"
             || WRITEMODE_B != "NORMAL") begin
@@ -95,10 +95,10 @@ module DP16KD #(
     always @(posedge clka) begin
         if (CEA && WEA) begin
             case (DATA_WIDTH_A)
-                36: for (n = 0; n < 4; n = n + 1)
-                    if (ada[n]) bytes[{ada[13:5], n[1:0]}] <= wide[9*n +: 9];
-                18: for (n = 0; n < 2; n = n + 1)
-                    if (ada[n]) bytes[{ada[13:4], n[0]}] <= dia[9*n +: 9];
+                36: for (na = 0; na < 4; na = na + 1)
+                    if (ada[na]) bytes[{ada[13:5], na[1:0]}] <= wide[9*na +: 9];
+                18: for (na = 0; na < 2; na = na + 1)
+                    if (ada[na]) bytes[{ada[13:4], na[0]}] <= dia[9*na +: 9];
                 9: bytes[ada[13:3]] <= dia[8:0];
                 4: bytes[ada[13:3]][4*ada[2] +: 4] <= dia[3:0];
                 2: bytes[ada[13:3]][2*ada[2:1] +: 2] <= dia[1:0];
@@ -112,10 +112,8 @@ module DP16KD #(
     always @(posedge clkb) begin
         if (CEB && WEB) begin
             case (DATA_WIDTH_B)
-                36: for (n = 0; n < 4; n = n + 1)
-                    if (adb[n]) bytes[{adb[13:5], n[1:0]}] <= wide[9*n +: 9];
-                18: for (n = 0; n < 2; n = n + 1)
-                    if (adb[n]) bytes[{adb[13:4], n[0]}] <= dib[9*n +: 9];
+                18: for (nb = 0; nb < 2; nb = nb + 1)
+                    if (adb[nb]) bytes[{adb[13:4], nb[0]}] <= dib[9*nb +: 9];
                 9: bytes[adb[13:3]] <= dib[8:0];
                 4: bytes[adb[13:3]][4*adb[2] +: 4] <= dib[3:0];
                 2: bytes[adb[13:3]][2*adb[2:1] +: 2] <= dib[1:0];
