@@ -147,8 +147,8 @@ SHAPES = {
 LUT_RAMS = {"ecp5": 32, "gowin": 32}
 """Yosys takes block RAM when it saves so many look-up-table RAMs, of 16 rows of 4 bits, each."""
 
-LEAST_BITS = {"ice40": 512}
-"""Without such RAMs, memories smaller than this become flip-flops."""
+LEAST_BITS = 128
+"""Without such RAMs it takes block RAM when it saves so many flip-flops each."""
 
 
 def block_rams(family: str, width: int, depth: int, force: bool) -> int:
@@ -159,7 +159,7 @@ def block_rams(family: str, width: int, depth: int, force: bool) -> int:
     if family in LUT_RAMS:
         saved = math.ceil(width / 4) * math.ceil(depth / 16)
         return blocks if saved >= LUT_RAMS[family] * blocks else 0
-    return blocks if width * depth >= LEAST_BITS[family] else 0
+    return blocks if width * depth >= LEAST_BITS * blocks else 0
 
 
 def _sprams(core: CorePlan) -> int:

@@ -56,13 +56,20 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
     return (Cat(1, a).as_signed() + Cat(carry, b).as_signed())[1:].as_signed()
 
 
-def delayed(m: Module, value: Value, cycles: int, name: str, init: int = 0) -> Value:
-    """`value`, `cycles` cycles later; the registers start, and are reset, to `init`."""
+def delayed(m: Module, flag: Value, cycles: int, name: str, init: int = 0) -> Value:
+    """`flag`, `cycles` cycles later; it starts, and is reset, to `init`.
+
+    The registers hold its complement. A command is also delayed on its way to the other slices,
+    and synthesis would find the registers equal, make one of them, and a net over many slices.
+    """
+    if cycles == 0:
+        return flag
+    value = ~flag
     for n in range(cycles):
-        register = Signal(len(value), name=f"{name}_{n + 1}", init=init)
+        register = Signal(name=f"no_{name}_{n + 1}", init=1 - init)
         m.d.sync += register.eq(value)
         value = register
-    return value
+    return ~value
 
 
 class AccumulatorSlice(wiring.Component):

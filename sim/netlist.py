@@ -24,8 +24,7 @@ __all__ = ["CELLS", "NetlistError", "cell_models", "netlist_verilog"]
 MODELS = Path(__file__).parent / "models"
 CELL_FILE = "cells.v"
 TOLERATED = ("SPECIFYIGN", "PINMISSING", "INITIALDLY")
-"""What Verilator remarks in Yosys' models: timing it ignores, open pins, `<=` for first contents."""
-
+"""What Verilator remarks in Yosys' models: timing, which it ignores; open pins; `<=` at first."""
 
 
 class NetlistError(SternaError, ValueError):
