@@ -22,6 +22,13 @@ Progress = Callable[[str], None]
 
 REPORT = "report.json"
 
+SPARE_SEEDS = 7
+"""Seeds to try in place of those with which the placer finds no place."""
+
+
+class PlacementError(ToolError):
+    """The placer found no place for a cell; with another seed it may."""
+
 
 class TimingError(SternaError, RuntimeError):
     """The routed design is slower than its clock; `best_mhz` is what it reaches."""
@@ -80,6 +87,8 @@ synth_ecp5 -no-rw-check -top {top} -run map_cells:
     "ice40": Flow(
         synthesis="synth_ice40 -no-rw-check -device u -top {top}\n",
         router="nextpnr-ice40",
+        # Fail soon rather than search for minutes: on a full chip, another seed is what helps.
+        router_flags=("--placer-heap-cell-placement-timeout", "400"),
         routed="routed.asc", routed_flag="--asc", constraints_flag=("--pcf",),
         packer="icepack", pack_flags=("{routed}", "{bitstream}"), bitstream="bin",
     ),
@@ -209,9 +218,20 @@ def _route_best(
     (folder / name).write_text(text)
     facts: dict[int, dict[str, Any]] = {}
     margin: dict[int, float] = {}
-    for seed in seeds:
+    waiting, spare = list(seeds), SPARE_SEEDS
+    while waiting:
+        seed = waiting.pop(0)
         progress(f"placement and routing (nextpnr), seed {seed}")
-        facts[seed] = _route(board, flow, folder, megahertz, seed, progress)
+        try:
+            facts[seed] = _route(board, flow, folder, megahertz, seed, progress)
+        except PlacementError:
+            if spare == 0 and not waiting and not facts:
+                raise
+            if spare:
+                progress("  found no place for every cell: trying another seed")
+                waiting.append(max([seed, *waiting]) + 1)
+                spare -= 1
+            continue
         margin[seed] = min(_margins(facts[seed], megahertz), default=1.0)
         if margin[seed] >= max(margin.values()):
             os.replace(folder / f"new_{flow.routed}", folder / flow.routed)
@@ -241,6 +261,11 @@ def _route(
         run(flow.router, arguments, folder, "nextpnr.log", watch)
     except ToolError:
         _refuse_overflow(board, folder / "nextpnr.log")
+        if "Unable to find legal placement" in (folder / "nextpnr.log").read_text():
+            raise PlacementError(
+                f"Design fits {board.name} by numbers, but nextpnr finds no place for every cell "
+                f"(seed {seed}): use fewer lanes"
+            ) from None
         raise
     return json.loads((folder / "nextpnr.json").read_text())
 

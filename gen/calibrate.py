@@ -46,7 +46,8 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 16, "banks": 2},
         {"model": "digits-dense", "lanes": 8, "banks": 1, "memories": ["ram", "ram"]},
         {"model": "mnist-dense", "lanes": 8, "banks": 1, "memories": ["spram", "ram"]},
-        {"model": "mnist-dense", "lanes": 11, "banks": 1, "memories": ["spram", "ram"]},
+        {"model": "mnist-dense", "lanes": 8, "banks": 2, "memories": ["spram", "ram"]},
+        {"model": "mnist-dense", "lanes": 12, "banks": 1, "memories": ["spram", "ram"]},
         {"model": "mnist-dense", "lanes": 16, "banks": 1, "memories": ["spram", "ram"]},
     ],
     "tang_nano_9k": [
@@ -57,7 +58,6 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 32, "banks": 1},
         {"model": "digits-dense", "lanes": 43, "banks": 1},
         {"model": "digits-dense", "lanes": 26, "banks": 2},
-        {"model": "mnist-dense", "lanes": 8, "banks": 1},
     ],
 }  # fmt: skip
 

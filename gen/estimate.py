@@ -76,7 +76,7 @@ def _weights() -> dict[str, dict[str, float]]:
 
 def features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
     """Sizes of what costs look-up tables, in bits, by name."""
-    total = dict.fromkeys(
+    total: dict[str, float] = dict.fromkeys(
         ("board", "loader", "layer", "bank", "sum", "double", "drive", "mask", "tree", "parts",
          "neuron", "readout", "flags", "word"), 0.0,
     )  # fmt: skip

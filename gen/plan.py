@@ -123,7 +123,7 @@ def plan_core(
             if readout:
                 fire = 0  # its last group may be a partial one
             else:
-                layer_lanes = -(-layer_lanes // fire) * fire
+                layer_lanes = layer_lanes // fire * fire
         per_bank = -(-min(source_lanes, source_word) // banks)
         geometry = LayerGeometry(
             inputs=layer.inputs,

@@ -12,6 +12,7 @@ from amaranth.hdl import (
     Module,
     ResetSignal,
     Signal,
+    Value,
 )
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -165,13 +166,13 @@ class BoardTop(wiring.Component):
         self._test_images = test_images
         members = {
             "clk": In(1),
-            "rx": In(1, init=1),
-            "tx": Out(1, init=1),
+            "rx": In(1, init=1),  # type: ignore[call-arg]
+            "tx": Out(1, init=1),  # type: ignore[call-arg]
             "led": Out(1),
         }
         if board.flash_address is not None:
             members |= {
-                "flash_cs_n": Out(1, init=1),
+                "flash_cs_n": Out(1, init=1),  # type: ignore[call-arg]
                 "flash_clk": Out(1),
                 "flash_copi": Out(1),
                 "flash_cipo": In(1),
@@ -242,9 +243,9 @@ class BoardTop(wiring.Component):
             m.d.comb += [ClockSignal("sync").eq(self.clk), locked.eq(1)]
         else:
             clock = Signal()
-            outputs = {name: Signal(name=f"unused_{name}") for name in pll.unused}
+            outputs: dict[str, Value] = {n: Signal(name=f"unused_{n}") for n in pll.unused}
             outputs |= {pll.clock_out: clock, pll.locked: locked}
-            inputs = {name: Const(*constant) for name, constant in pll.constants.items()}
+            inputs: dict[str, Value] = {n: Const(*c) for n, c in pll.constants.items()}
             if pll.feedback is not None:
                 source, target = pll.feedback
                 inputs[target] = outputs.setdefault(source, Signal(name="feedback"))

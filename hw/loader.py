@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -83,7 +84,8 @@ class WeightLoader(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
+        crc: Any = CRC32_ISO_HDLC(data_width=8).create()
+        m.submodules.crc = crc
         widest = max(p.row_bytes for p in self._parts)
         taken, wrong = transfer(self.i), Signal()
         row = Signal(max(8 * widest, 32))
@@ -94,7 +96,8 @@ class WeightLoader(wiring.Component):
         m.d.comb += [crc.data.eq(self.i.payload), crc.valid.eq(taken)]
         # The digest's words are little-endian: the mailbox's bytes leave the lowest first.
         m.d.comb += self.digest_data.eq(Cat(row.word_select(k, 8) for k in reversed(range(4))))
-        m.d.comb += self.load.data.eq(row)
+        whole = Signal()  # the CRC of an image and its own CRC is a constant
+        m.d.comb += [self.load.data.eq(row), whole.eq(~wrong & crc.match_detected)]
         m.d.sync += [self.digest_en.eq(0), self.load.en.eq(0)]
         with m.If(taken):
             m.d.sync += [row.eq(Cat(self.i.payload, row)), byte.eq(byte + 1)]
@@ -134,9 +137,8 @@ class WeightLoader(wiring.Component):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(taken & (byte == 3)):
                     m.next = "VERDICT"
-            with m.State("VERDICT"):  # the CRC of an image and its CRC is a constant
-                m.d.sync += [self.fault.eq(wrong | ~crc.match_detected)]
-                m.d.sync += self.ready.eq(~wrong & crc.match_detected)
+            with m.State("VERDICT"):
+                m.d.sync += [self.fault.eq(~whole), self.ready.eq(whole)]
                 m.next = "DONE"
             with m.State("DONE"):
                 pass

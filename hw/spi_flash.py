@@ -46,7 +46,7 @@ class SpiFlashReader(wiring.Component):
         super().__init__(
             {
                 "o": Out(stream.Signature(8)),
-                "cs_n": Out(1, init=1),
+                "cs_n": Out(1, init=1),  # type: ignore[call-arg]
                 "clk": Out(1),
                 "copi": Out(1),
                 "cipo": In(1),

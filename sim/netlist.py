@@ -68,7 +68,8 @@ class Cells:
 CELLS = {
     "ice40": Cells(
         # Defaults of input ports are SystemVerilog; the netlist connects every input anyway.
-        folder="ice40", defines=("NO_ICE40_DEFAULT_ASSIGNMENTS",), own={}, ram="SB_RAM40_4K",
+        folder="ice40", defines=("NO_ICE40_DEFAULT_ASSIGNMENTS",),
+        own={"SB_PLL40_PAD": "sb_pll40_pad.v"}, ram="SB_RAM40_4K",
         contents=tuple(f"INIT_{n:X}" for n in range(16)), width=256, fields=((0, 256),),
         header=".ram_data {} 0", digits=64,
     ),

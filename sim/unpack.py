@@ -1,8 +1,9 @@
 """A packed iCE40 bitstream as Verilog that simulates, made from nothing but its bits.
 
 `iceunpack` takes the bitstream apart, and Project IceStorm's `icebox_vlog` writes what the bits
-configure: look-up tables, flip-flops, wires, block RAMs with their contents. It leaves out the
-UltraPlus' single-port RAMs; they are added here, from IceStorm's own table of their wires.
+configure: look-up tables, flip-flops, wires, block RAMs with their contents, clock generator. It
+leaves out the UltraPlus' single-port RAMs, and the pin of the clock generator; both are added here,
+from IceStorm's own tables.
 """
 
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,22 @@ from sim.netlist import NetlistError, cell_models
 
 __all__ = ["find_icebox", "find_iceunpack", "unpack_bitstream"]
 
-SPRAM_TABLE = """
+TABLES = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import icebox
+pll = icebox.pllinfo_db["5k"]["PLLOUT_A"]
+pin = next(entry[0] for entry in icebox.pinloc_db["5k-sg48"] if tuple(entry[1:]) == pll)
 bits = {entry[2]: entry[0][0] for entry in icebox.ipcon_5k_db if entry[1] == "IpConfig"}
 rams = [dict(ram) for ram in icebox.spram_db["5k"].values()]
 for ram in rams:
     x, y, bit = ram["SPRAM_EN"]
     ram["SPRAM_EN"] = (x, y, bits[bit])
-print(json.dumps(rams))
+print(json.dumps({"rams": rams, "pll_pin": pin}))
 """
-"""Prints, per single-port RAM of the UP5K: {port: [x, y, wire of that tile]}, and the bit that
-enables it, `SPRAM_EN`, as [x, y, "B<row>[<column>]"]."""
+"""Prints what IceStorm knows of the UP5K: `rams`, per single-port RAM {port: [x, y, wire of that
+tile]} and the bit that enables it, `SPRAM_EN`, as [x, y, "B<row>[<column>]"]; `pll_pin`, the pin
+that feeds the clock generator."""
 
 SPRAM_VECTORS = {"ADDRESS": 14, "DATAIN": 16, "DATAOUT": 16, "MASKWREN": 4}
 SPRAM_PINS = ("CLOCK", "WREN", "CHIPSELECT", "STANDBY", "SLEEP", "POWEROFF")
@@ -70,7 +75,7 @@ def find_iceunpack() -> Tool:
     return Tool(name="iceunpack", command=command, version=packer.version, origin=packer.origin)
 
 
-def unpack_bitstream(board: Board, bitstream: Path, folder: Path) -> list[str]:
+def unpack_bitstream(board: Board, bitstream: Path, folder: Path, clock_hz: int) -> list[str]:
     """Write Verilog of a bitstream, with models of the cells in it, into `folder`; return the
     names of the files. Module and ports are those of the board's top.
 
@@ -80,16 +85,18 @@ def unpack_bitstream(board: Board, bitstream: Path, folder: Path) -> list[str]:
         Whose pins have the ports.
     bitstream
         As icepack made it.
+    clock_hz
+        Clock that it must make of the oscillator's.
 
     Raises
     ------
     NetlistError
-        When the board is no iCE40, or there is no such bitstream.
+        When the board is no UP5K, there is no such bitstream, or it makes another clock.
     ToolError
         When a tool is missing or refuses the bitstream.
     """
-    if board.family != "ice40":
-        raise NetlistError(f"Bitstream must be an iCE40's to be unpacked, not {board.name}'s")
+    if "--up5k" not in board.flags:
+        raise NetlistError(f"Bitstream must be of an iCE40 UP5K to be unpacked, not {board.name}'s")
     icebox, iceunpack = find_icebox(), find_iceunpack()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -104,36 +111,61 @@ def unpack_bitstream(board: Board, bitstream: Path, folder: Path) -> list[str]:
     arguments = ["-n", BOARD_TOP, "-d", package, "-p", "pins.pcf", "bitstream.asc"]
     run(icebox, arguments, folder, "icebox.log", stdout="icebox.v")
     text = (folder / "icebox.v").read_text()
-    text = _add_sprams(text, (folder / "bitstream.asc").read_text(), icebox)
+    tables = _tables(icebox)
+    text = _add_sprams(text, (folder / "bitstream.asc").read_text(), tables["rams"])
+    text = _join_pll(text, board, clock_hz, tables["pll_pin"])
     write_atomically(folder / "unpacked.v", _tidy(text).encode())
     return ["unpacked.v", *cell_models(board.family, folder)]
 
 
 def _tidy(text: str) -> str:
-    """What icebox_vlog writes, so that strict readers take it: ports declared once and apart, no
-    traces of DSP tiles, no comments."""
+    """What icebox_vlog writes, so that strict readers take it: ports declared once and apart, none
+    for pins that are not used, no traces of DSP tiles, no comments."""
+    unused = set(re.findall(r"^// Warning: unmatched port '(\w+)'", text, re.M))
     text = re.sub(r"^(// .*|/\* DSP.*)\n", "", text, flags=re.M)
     head = re.search(r"^module (\w+) \((.*)\);$", text, re.M)
     assert head is not None
-    ports = [port for port in head[2].split(", ") if port]
-    names = ", ".join(port.split()[1] for port in ports)
-    declared = "".join(f"{port};\n" for port in ports)
+    ports = [port.split() for port in head[2].split(", ")]
+    body = text[head.end() :]
+    # The clock's port is not matched where it feeds the clock generator.
+    ports = [port for port in ports if port[1] not in unused or f"({port[1]})" in body]
+    names = ", ".join(name for _, name in ports)
+    declared = "".join(f"{direction} {name};\n" for direction, name in ports)
     # Declared like this, a port may have a `wire` or `reg` of its name, as icebox_vlog gives it.
-    return f"{text[: head.start()]}module {head[1]} ({names});\n{declared}{text[head.end() :]}"
+    return f"{text[: head.start()]}module {head[1]} ({names});\n{declared}{body}"
 
 
-def _add_sprams(text: str, asc: str, icebox: Tool) -> str:
+def _tables(icebox: Tool) -> dict[str, Any]:
+    folder = str(Path(icebox.command[0]).resolve().parent)
+    asked = subprocess.run(
+        [sys.executable, "-c", TABLES, folder], capture_output=True, text=True, check=False
+    )
+    if asked.returncode:
+        raise ToolError(f"icebox_vlog must lie beside its icebox.py, but {folder} has none")
+    return json.loads(asked.stdout)
+
+
+def _join_pll(text: str, board: Board, clock_hz: int, pin: str) -> str:
+    """Connect the clock generator, if there is one, with the clock's pin, and see that it makes the
+    right clock."""
+    generator = re.search(r"SB_PLL40_PAD #\((.*?)\) \w+ \(\n  \.PACKAGEPIN\((\w+)\)", text, re.S)
+    hz = board.oscillator_hz
+    if generator is not None:
+        found = {k: int(v, 2) for k, v in re.findall(r"\.(\w+)\(\d'b([01]+)\)", generator[1])}
+        hz = hz * (found["DIVF"] + 1) // (found["DIVR"] + 1) >> found["DIVQ"]
+        clock = next(pin for pin in board.pins if pin.port == "clk")
+        if clock.site != pin:
+            raise NetlistError(f"Clock generator must be fed by pin {pin}, not {clock.site}")
+        text = text.replace(f".PACKAGEPIN({generator[2]})", f".PACKAGEPIN({clock.port})")
+    if hz != clock_hz:
+        raise NetlistError(f"Bitstream must make a clock of {clock_hz} Hz, not {hz}")
+    return text
+
+
+def _add_sprams(text: str, asc: str, table: Sequence[dict[str, list[Any]]]) -> str:
     """Instances of the single-port RAMs that the bitstream enables."""
-    table = json.loads(
-        subprocess.run(
-            [sys.executable, "-c", SPRAM_TABLE, str(Path(icebox.command[0]).resolve().parent)],
-            capture_output=True, text=True, check=True,
-        ).stdout
-    )  # fmt: skip
     rams = [ram for ram in table if _enabled(asc, *ram["SPRAM_EN"])]
-    if not rams:
-        return text
-    nets = _nets(text)
+    nets = _nets(text) if rams else {}
     instances = "".join(_instance(n, ram, nets) for n, ram in enumerate(rams))
     body, end, rest = text.rpartition("endmodule")
     return f"{body}{instances}{end}{rest}"

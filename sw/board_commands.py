@@ -150,7 +150,7 @@ def do_ask(args: argparse.Namespace) -> Result:
     from sw.host import open_board
 
     with open_board(args.url, retries=args.retries) as board:
-        identity = board.identify()
+        identity = board.wait_ready()
         image = NetworkImage.load(model_path(args.model))
         if identity.digest != image.digest:
             raise SternaError(

@@ -8,22 +8,16 @@ does not fit the network raises `sim.golden.InputError`.
 """
 
 import operator
+import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 import numpy.typing as npt
 
-from gen.boards import find_board
-from gen.plan import DEFAULT_LANES, plan_core
-from gen.planner import plan_board
-from hw.image import NetworkImage
 from sim.golden import InputError
-from sw.backends import Backend, GoldenBackend, LinkBackend
-from sw.models import model_path
+from sw.backends import Backend
 from sw.protocol import (
     ConnectionFailed,
     Counters,
@@ -36,24 +30,23 @@ from sw.protocol import (
     Result,
     UrlError,
 )
+from sw.urls import Clock, open_backend
 
 __all__ = [
     "Board", "ConnectionFailed", "Counters", "DamagedReply", "DeviceError", "HostError",
-    "Identity", "LinkTimeout", "ProtocolMismatch", "Result", "UrlError", "open_board",
+    "Identity", "LinkTimeout", "ProtocolMismatch", "Result", "UrlError", "WeightsMissing",
+    "open_board",
 ]  # fmt: skip
 
-BUILD = Path("build")
-DEFAULT_BAUD = 1_000_000
-
-SERIAL_TIMEOUT = 2.0
-SIMULATION_TIMEOUT = 0.05
-"""Simulated seconds: at 25 MHz over a million cycles."""
-
-SERIAL_LATENCY = 0.05
-"""Seconds; a USB adapter holds bytes back for up to 16 ms in either direction."""
+READY_TIMEOUT = 1.0
+"""Seconds: the largest flash image that a board reads takes a quarter of one."""
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
+
+
+class WeightsMissing(HostError):
+    """The board has no weights, and so runs no image."""
 
 
 class Board:
@@ -63,10 +56,13 @@ class Board:
     ----------
     backend
         Asked at once what it is; closed by `close`.
+    clock
+        The seconds that `wait_ready` counts.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, clock: Clock = time.monotonic) -> None:
         self._open: Backend | None = backend
+        self._clock = clock
         self._identity = backend.identify()
 
     def __enter__(self) -> "Board":
@@ -94,6 +90,31 @@ class Board:
         """What the board is, asked anew."""
         self._identity = self._backend.identify()
         return self._identity
+
+    def wait_ready(self, timeout: float | None = None) -> Identity:
+        """What the board is, when its weights are there: at once, or when it has read its flash.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait in seconds (of a simulation, simulated ones), by default 1; 0: ask once.
+
+        Raises
+        ------
+        WeightsMissing
+            When the board could not read its weights, or they are not there in time.
+        """
+        timeout = READY_TIMEOUT if timeout is None else timeout
+        end = self._clock() + timeout
+        while not (identity := self.identify()).ready:
+            if identity.weights_failed:
+                raise WeightsMissing(
+                    "The board could not read its weights: its flash must hold the image that "
+                    "belongs to its bitstream"
+                )
+            if self._clock() >= end:
+                raise WeightsMissing(f"The weights of the board were not there in {timeout:g} s")
+        return identity
 
     def infer(self, image: npt.ArrayLike) -> Result:
         """Run one image (input_size,).
@@ -166,83 +187,12 @@ def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> B
     SternaError
         When the model or the simulation cannot be used.
     """
-    scheme, colon, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
-    if not colon or scheme not in OPENERS:
-        raise UrlError(f"Board must be golden:MODEL, sim:BOARD or serial:PORT, not {url!r}")
-    if timeout is not None and not 0 < timeout < float("inf"):
-        raise UrlError(f"Time-out must be a positive number of seconds, not {timeout!r}")
-    if not isinstance(retries, int) or retries < 0:
-        raise UrlError(f"Retries must be a number from 0 on, not {retries!r}")
-    opener, known = OPENERS[scheme]
-    name, _, query = rest.partition("?")
-    if not name:
-        raise UrlError(f"Board {url!r} must name what it is after the colon")
-    backend = opener(name, _options(url, query, known), timeout, retries)
+    backend, clock = open_backend(url, timeout, retries)
     try:
-        return Board(backend)
+        return Board(backend, clock)
     except BaseException:
         backend.close()
         raise
-
-
-def _open_golden(
-    name: str, options: dict[str, str], timeout: float | None, retries: int
-) -> Backend:
-    image = NetworkImage.load(model_path(name))
-    lanes, banks = _number(options, "lanes", DEFAULT_LANES), _number(options, "banks", 1)
-    return GoldenBackend(plan_core(image, lanes, banks))
-
-
-def _open_simulation(
-    name: str, options: dict[str, str], timeout: float | None, retries: int
-) -> Backend:
-    from sim.boards import simulate_board
-
-    board = find_board(name)
-    model = options.get("model", board.model)
-    plan = plan_board(board, NetworkImage.load(model_path(model)))
-    simulation = simulate_board(plan, BUILD / "boards" / f"{name}-{Path(model).stem}")
-    return LinkBackend(
-        simulation, baud=simulation.baud, timeout=timeout or SIMULATION_TIMEOUT, retries=retries
-    )
-
-
-def _open_serial(
-    name: str, options: dict[str, str], timeout: float | None, retries: int
-) -> Backend:
-    from sw.serial_port import SerialPort
-
-    baud = _number(options, "baud", DEFAULT_BAUD)
-    return LinkBackend(
-        SerialPort(name, baud), baud=baud, timeout=timeout or SERIAL_TIMEOUT, retries=retries,
-        latency=SERIAL_LATENCY,
-    )  # fmt: skip
-
-
-Opener = Callable[[str, dict[str, str], float | None, int], Backend]
-OPENERS: dict[str, tuple[Opener, set[str]]] = {
-    "golden": (_open_golden, {"lanes", "banks"}),
-    "sim": (_open_simulation, {"model"}),
-    "serial": (_open_serial, {"baud"}),
-}
-
-
-def _options(url: str, query: str, known: set[str]) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(query, strict_parsing=True) if query else []
-    except ValueError:
-        raise UrlError(f"Options of board {url!r} must be NAME=VALUE, joined by &") from None
-    options = dict(pairs)
-    if len(options) < len(pairs) or not set(options) <= known:
-        raise UrlError(f"Options of board {url!r} must be of {sorted(known)}, each at most once")
-    return options
-
-
-def _number(options: dict[str, str], name: str, default: int) -> int:
-    text = options.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
-        raise UrlError(f"Option {name} must be a positive number, not {text!r}")
-    return int(text)
 
 
 def _as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import random
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,6 +159,11 @@ def test_core_with_loaded_weights_is_golden(lanes: int, banks: int) -> None:
     pixels = random_pixels(image, 4, seed=1)
 
     class Both(wiring.Component):
+        flash: Any
+        i: Any
+        o: Any
+        ready: Signal
+
         def __init__(self) -> None:
             super().__init__(
                 {
@@ -187,7 +193,7 @@ def test_core_with_loaded_weights_is_golden(lanes: int, banks: int) -> None:
 
     both = Both()
     bench = Bench(both)
-    bench.feed(both.flash, list(data))  # type: ignore[attr-defined]
+    bench.feed(both.flash, list(data))
     bench.feed(both.i, image_words(plan, pixels))  # type: ignore[attr-defined]
     sink = bench.collect(both.o, len(pixels) * 5)  # type: ignore[attr-defined]
     bench.run(extra=5)
