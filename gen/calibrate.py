@@ -98,13 +98,15 @@ def measure(board: Board, core: Any, folder: Path) -> dict[str, int]:
     return {kind: int(used) for kind, used, _ in table}
 
 
-def fit(sizes: npt.NDArray[np.float64], luts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def fit(
+    sizes: npt.NDArray[np.float64], luts: npt.NDArray[np.float64], rounds: int = 20_000
+) -> npt.NDArray[np.float64]:
     """Non-negative weights with the least sum of squared relative errors, by coordinate descent."""
     a = sizes / luts[:, None]
     scale = np.where(a.any(axis=0), np.linalg.norm(a, axis=0), 1.0)
     a, weights = a / scale, np.zeros(a.shape[1])
     residual = np.ones(len(a))
-    for _ in range(20_000):
+    for _ in range(rounds):
         for k in range(a.shape[1]):
             step = max(a[:, k] @ residual, -weights[k])
             weights[k] += step

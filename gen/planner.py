@@ -26,6 +26,11 @@ FULL = {"ecp5": 0.80, "ice40": 0.92, "gowin": 0.80}
 """Share of the look-up tables that a design may use; beyond, nextpnr finds no place for it, or only
 with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
 
+REACH_MHZ = {"ecp5": {1: 110, 2: 95, 4: 85, 8: 77}}
+"""Clock that a full design reaches after routing, by banks (docs/results.md; with 2 and 4 banks a
+guess between the measured ends). Layouts that would miss the clock asked for are not considered
+unless they are asked for."""
+
 LEAN_FIRE_LANES = 4
 BANKS = (1, 2, 4, 8)
 MOST_LANES = 128
@@ -102,7 +107,7 @@ def plan_board(
         For a clock that the board cannot make.
     """
     hz = megahertz * 1e6 if megahertz is not None else board.clock_hz
-    choices = _choices(board, image, lanes, banks, memories, fire_lanes, lean)
+    choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [_place(board, choice, hz, test_images) for choice in choices]
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
@@ -133,7 +138,7 @@ def expected_cycles(core: CorePlan) -> float:
 
 
 def _choices(
-    board: Board, image: NetworkImage, lanes: int | None, banks: int | None,
+    board: Board, image: NetworkImage, hz: float, lanes: int | None, banks: int | None,
     memories: Sequence[str] | None, fire_lanes: int | None, lean: bool | None,
 ) -> Iterator[CorePlan]:  # fmt: skip
     """Every layout worth a look; a network whose weights overflow block RAM is loaded from flash,
@@ -141,7 +146,9 @@ def _choices(
     most = max(layer.neurons for layer in image.spec.layers)
     counts = [lanes] if lanes else _lane_counts(min(most, MOST_LANES))
     small = board.family == "ice40"
-    for bank_count in [banks] if banks else BANKS:
+    reach = REACH_MHZ.get(board.family, {})
+    quick = [n for n in BANKS if n == 1 or hz <= reach.get(n, 1000) * 1e6]
+    for bank_count in [banks] if banks else quick:
         for count in counts:
             options = {
                 "fire_lanes": (LEAN_FIRE_LANES if small else 0) if fire_lanes is None
@@ -188,7 +195,7 @@ def _too_large(board: Board, image: NetworkImage, nearest: BoardPlan) -> str:
         f"and {nearest.core.banks} bank(s) it needs {needs}"
     )
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
-        layouts = _choices(other, image, None, None, None, None, None)
+        layouts = _choices(other, image, other.clock_hz, None, None, None, None, None)
         if any(not _over(_place(other, core, other.clock_hz)) for core in layouts):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"
     return f"{sentence}; no listed board holds it"
