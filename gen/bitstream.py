@@ -69,6 +69,9 @@ class Flow:
     bitstream: str
 
 
+FAIL_SOON = ("--placer-heap-cell-placement-timeout", "400")
+"""Rather than search for minutes: on a full chip, another seed is what helps."""
+
 FLOWS = {
     # `abc` in place of `abc9`: Yosys 0.70's abc9 stops on the core with an internal assertion.
     "ecp5": Flow(
@@ -86,15 +89,13 @@ synth_ecp5 -no-rw-check -top {top} -run map_cells:
     ),
     "ice40": Flow(
         synthesis="synth_ice40 -no-rw-check -device u -top {top}\n",
-        router="nextpnr-ice40",
-        # Fail soon rather than search for minutes: on a full chip, another seed is what helps.
-        router_flags=("--placer-heap-cell-placement-timeout", "400"),
+        router="nextpnr-ice40", router_flags=FAIL_SOON,
         routed="routed.asc", routed_flag="--asc", constraints_flag=("--pcf",),
         packer="icepack", pack_flags=("{routed}", "{bitstream}"), bitstream="bin",
     ),
     "gowin": Flow(
         synthesis="synth_gowin -no-rw-check -top {top}\n",
-        router="nextpnr-himbaechel-gowin",
+        router="nextpnr-himbaechel-gowin", router_flags=FAIL_SOON,
         routed="routed.json", routed_flag="--write", constraints_flag=("--vopt", "cst="),
         packer="gowin_pack", pack_flags=("-o", "{bitstream}", "{routed}"), bitstream="fs",
     ),

@@ -22,7 +22,7 @@ BAUD = 1_000_000
 FLASH_ADDRESS = 0x20000
 """Of the flash image: behind the bitstream, 104,090 bytes on the iCEBreaker, at a 64 KiB block."""
 
-FULL = {"ecp5": 0.80, "ice40": 0.92, "gowin": 0.80}
+FULL = {"ecp5": 0.80, "ice40": 0.92, "gowin": 0.55}
 """Share of the look-up tables that a design may use; beyond, nextpnr finds no place for it, or only
 with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
 

@@ -3,7 +3,6 @@ there, with the weights in the bitstream and in a flash, sound or not; and the L
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,6 @@ from sw.protocol import VERSION, Command, ErrorCode, encode
 
 DIGITS = NetworkImage.load(model_path("digits-dense"))
 IMAGES = load_dataset("digits", "test", DIGITS.spec.input_bits).images[:5]
-
-REFUSED_IMAGE = "The board answers NOT_READY to WRITE: its weights are not there (error 8)"
 
 PROBE = "led_probe"
 PROBE_BITS = 200
@@ -154,12 +151,6 @@ def refusal(board: Board, command: Command) -> str:
     return caught.value.name
 
 
-def refused_image(board: Board) -> str:
-    with pytest.raises(DeviceError) as caught:
-        board.infer(IMAGES[0])
-    return str(caught.value)
-
-
 def test_one_script_for_every_address(asked: tuple[Bench, list[object]]) -> None:
     bench, said = asked
     assert bench.folder.name == "tang_nano_9k-digits-dense"
@@ -211,8 +202,8 @@ def test_a_board_is_not_ready_before_its_flash_is_read(icebreaker: Bench) -> Non
 
 
 @pytest.mark.parametrize(
-    ("place", "mask"), [(2, 0x20), (35, 0x01), (36, 0x80), (-5, 0x01), (-1, 0x10), (None, 0xFF)],
-    ids=["magic", "digest", "first row", "last row", "CRC", "erased"],
+    ("place", "mask"), [(35, 0x01), (36, 0x80), (-1, 0x10), (None, 0xFF)],
+    ids=["digest", "first row", "CRC", "erased"],
 )  # fmt: skip
 def test_a_damaged_flash_classifies_nothing(
     icebreaker: Bench, flash: Path, place: int | None, mask: int
@@ -228,11 +219,11 @@ def test_a_damaged_flash_classifies_nothing(
             board.wait_ready()
         identity = board.identify()
         assert (identity.ready, identity.weights_failed) == (False, True)
-        for _ in range(2):
-            assert refused_image(board) == REFUSED_IMAGE
-            assert refusal(board, Command.RUN) == "NOT_READY"
-            assert refusal(board, Command.READ) == "NO_RESULT"
-            board.reset()
+        with pytest.raises(DeviceError, match="answers NOT_READY to WRITE: its weights are not"):
+            board.infer(IMAGES[0])
+        board.reset()
+        assert refusal(board, Command.RUN) == "NOT_READY"
+        assert refusal(board, Command.READ) == "NO_RESULT"
 
 
 def lit(line: BoardSimulation, plan: BoardPlan) -> bool:
@@ -258,19 +249,20 @@ def test_the_led_blinks_after_an_error(ulx3s_85f: Bench) -> None:
     hold, half = (2**n / plan.spec.clock_hz for n in (bits - 4, bits - 3))  # seconds
     with ulx3s_85f.start() as line:
 
-        def shown() -> Counter[bool]:
-            """Half a second, once the light of the last command is out."""
+        def shown() -> set[bool]:
+            """In a quarter of a second, once the light of the last command is out."""
             line.read(1, 1.1 * hold)
-            seen = []
-            for _ in range(8):
-                line.read(1, half / 4)
-                seen.append(lit(line, plan))
-            return Counter(seen)
+            seen = set()
+            for _ in range(6):
+                line.read(1, half / 3)
+                seen.add(lit(line, plan))
+            return seen
 
+        line.read(1, 1e-3)  # the power-on reset
         line.write(encode(1, Command.READ))  # without a result
-        assert shown() == {True: 4, False: 4}
+        assert shown() == {True, False}
         host(line).identify()
-        assert shown() == {False: 8}  # the slow blink begins with its dark second
+        assert shown() == {False}  # the slow blink begins with its dark second
 
 
 def test_a_fault_campaign(
@@ -290,6 +282,6 @@ def test_a_fault_campaign(
     assert all(count["frames"] == 3 for count in report["kinds"].values())
     silenced = {"NOT_READY"}  # these weights are always there
     assert {name for name, count in report["errors"].items() if not count} == silenced
-    table = campaign_table(report)
-    assert "wrong answers             0" in table
-    assert "  baud -1.5 %             3 frames, 3 accepted" in table
+    lines = [" ".join(line.split()) for line in campaign_table(report).splitlines()]
+    assert "wrong answers 0" in lines
+    assert "baud -1.5 % 3 frames, 3 accepted, 3 try 1" in lines
