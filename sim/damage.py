@@ -1,5 +1,5 @@
-"""What can go wrong on a line, seeded: damaged frames, damaged levels, frames out of order, and
-damaged answers. `sim.campaign` sends it and says what came of it."""
+"""What can go wrong on the way to a board, seeded: damaged frames, damaged levels, frames out of
+order. `sim.trials` sends it and judges what comes of it."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from random import Random
 
 from sw.protocol import Command, ErrorCode, encode
 
-__all__ = ["ANSWER_DAMAGES", "DAMAGES", "Maker", "Shot"]
+__all__ = ["DAMAGES", "Maker", "Shot", "resealed"]
 
 Levels = list[tuple[int, float]]
 """(level, bit times), one after the other."""
@@ -242,29 +242,3 @@ DAMAGES: dict[str, Callable[[Maker], Shot]] = {
     "WRITE after WRITE": Maker.written_again,
     "WRITE interrupted": Maker.interrupted,
 }
-
-
-def _inserted(m: Maker, answer: bytes) -> bytes:
-    at = m.random.randrange(len(answer))
-    other = m.random.choice([n for n in range(256) if n != answer[at]])
-    return answer[:at] + bytes([other]) + answer[at:]
-
-
-def _lost(m: Maker, answer: bytes) -> bytes:
-    at = m.random.randrange(len(answer))
-    return answer[:at] + answer[at + 1 :]
-
-
-ANSWERS = range(3)
-"""Of an exchange: those to WRITE, RUN and READ."""
-
-ANSWER_DAMAGES: dict[str, tuple[Sequence[int], Callable[[Maker, bytes], bytes]]] = {
-    "answer: bit": (ANSWERS, Maker.flipped),
-    "answer: several bits": (ANSWERS, lambda m, answer: m.flipped(answer, flips=5)),
-    "answer: byte lost": (ANSWERS, _lost),
-    "answer: byte inserted": (ANSWERS, _inserted),
-    "answer: cut": (ANSWERS, lambda m, answer: answer[: m.random.randrange(len(answer))]),
-    "answer: to another request": (ANSWERS, lambda m, a: resealed(m.flipped(a, 2, 3))),
-    "answer: of another image": (ANSWERS[2:], lambda m, a: resealed(m.flipped(a, 6, 10))),
-}
-"""Name: (which answers of an exchange, what becomes of one). Whatever comes is not the answer."""

@@ -7,14 +7,14 @@ events must be the golden model's. An exchange that raises is repeated, as a hos
 
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from gen.planner import BoardPlan
 from sim.board_sim import BoardSimulation
-from sim.damage import ANSWER_DAMAGES, DAMAGES, Maker, Shot
+from sim.damage import DAMAGES, Maker, Shot, resealed
 from sw.backends import GoldenBackend, LinkBackend
 from sw.host import Board
 from sw.protocol import (
@@ -29,6 +29,31 @@ from sw.protocol import (
 )
 
 __all__ = ["KINDS", "TRIES", "Trials"]
+
+def _inserted(m: Maker, answer: bytes) -> bytes:
+    at = m.random.randrange(len(answer))
+    other = m.random.choice([n for n in range(256) if n != answer[at]])
+    return answer[:at] + bytes([other]) + answer[at:]
+
+
+def _lost(m: Maker, answer: bytes) -> bytes:
+    at = m.random.randrange(len(answer))
+    return answer[:at] + answer[at + 1 :]
+
+
+ANSWERS = range(3)
+"""Of an exchange: those to WRITE, RUN and READ."""
+
+ANSWER_DAMAGES: dict[str, tuple[Sequence[int], Callable[[Maker, bytes], bytes]]] = {
+    "answer: bit": (ANSWERS, Maker.flipped),
+    "answer: several bits": (ANSWERS, lambda m, answer: m.flipped(answer, flips=5)),
+    "answer: byte lost": (ANSWERS, _lost),
+    "answer: byte inserted": (ANSWERS, _inserted),
+    "answer: cut": (ANSWERS, lambda m, answer: answer[: m.random.randrange(len(answer))]),
+    "answer: to another request": (ANSWERS, lambda m, a: resealed(m.flipped(a, 2, 3))),
+    "answer: of another image": (ANSWERS[2:], lambda m, a: resealed(m.flipped(a, 6, 10))),
+}
+"""Name: (which answers of an exchange, what becomes of one). Whatever comes is not the answer."""
 
 KINDS = (*DAMAGES, *ANSWER_DAMAGES)
 TRIES = 3
