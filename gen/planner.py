@@ -109,6 +109,8 @@ def plan_board(
     hz = megahertz * 1e6 if megahertz is not None else board.clock_hz
     choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [_place(board, choice, hz, test_images) for choice in choices]
+    if not plans:
+        raise PlanError(f"Network {image.spec.name} fits none of the memories {memories}")
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
         raise PlanError(_too_large(board, image, min(plans, key=_excess)))
@@ -157,7 +159,12 @@ def _choices(
             }  # fmt: skip
             if options["fire_lanes"] and options["fire_lanes"] < bank_count:
                 options["fire_lanes"] = bank_count
-            core = plan_core(image, count, bank_count, memories, **options)
+            try:
+                core = plan_core(image, count, bank_count, memories, **options)
+            except PlanError:
+                if lanes is not None:
+                    raise
+                continue  # too many rows for the memories that were asked for
             if lanes is None and max(g.lanes for g in core.geometries) < count:
                 continue  # the same as with fewer lanes
             yield core

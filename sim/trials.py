@@ -30,6 +30,7 @@ from sw.protocol import (
 
 __all__ = ["KINDS", "TRIES", "Trials"]
 
+
 def _inserted(m: Maker, answer: bytes) -> bytes:
     at = m.random.randrange(len(answer))
     other = m.random.choice([n for n in range(256) if n != answer[at]])

@@ -14,7 +14,7 @@ import pytest
 from gen.cycles import CycleLaw
 from gen.plan import plan_core
 from hw.image import ImageError, NetworkImage
-from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, SternaError
 from sim.golden import GoldenModel, InputError
 from sim.streams import law_costs
 from sw.backends import GoldenBackend, LinkBackend
@@ -535,7 +535,6 @@ def test_a_campaign_of_damaged_exchanges(line, images, retries):
         ("tcp:host", "Board must be"),
         ("golden:", "must name what it is"),
         ("golden:?lanes=4", "must name what it is"),
-        ("golden:nothing", r"Model must be one of \['digits-dense', .*not 'nothing'"),
         ("golden:digits-dense?lanes", "must be NAME=VALUE"),
         ("golden:digits-dense?baud=9", r"must be of \['banks', 'lanes'\], each at most once"),
         ("golden:digits-dense?lanes=2&lanes=3", "each at most once"),
@@ -566,29 +565,31 @@ def test_other_arguments_of_open_board():
         open_board("golden:no/such.npz")
 
 
-def test_a_board_that_cannot_be_simulated(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sim.boards", None)
-    with pytest.raises(ConnectionFailed, match="Board 'tiny' cannot be simulated"):
-        open_board("sim:tiny")
+def test_a_model_or_board_that_is_not_there():
+    with pytest.raises(SternaError, match=r"Model must be one of \['digits-dense', .*not 'no'"):
+        open_board("golden:no")
+    with pytest.raises(SternaError, match=r"Board must be one of .*not 'no'"):
+        open_board("sim:no")
 
 
 def test_a_simulated_board_is_opened_and_closed(monkeypatch, line, images):
     class Boards:
         @staticmethod
-        def simulate_board(name, image, folder):
-            assert (name, image.spec.name) == ("tiny", "digits-dense")
-            assert folder == Path("build/boards/tiny-digits-dense")
+        def simulate_board(plan, folder):
+            assert (plan.board.name, plan.core.image.spec.name) == ("icebreaker", "digits-dense")
+            assert folder == Path("build/boards/icebreaker-digits-dense")
             return line
 
     line.baud = 1_000_000
+    line.time = 0.0
     monkeypatch.setitem(sys.modules, "sim.boards", Boards)
-    with open_board("sim:tiny?model=digits-dense") as board:
+    with open_board("sim:icebreaker?model=digits-dense") as board:
         assert facts(board.infer(images[0])) == golden(images[0])
         assert not line.closed
     assert line.closed
     line.closed, line.damage_request = False, lambda data: b""
     with pytest.raises(LinkTimeout, match=r"within 0\.05 s"):
-        open_board("sim:tiny")
+        open_board("sim:icebreaker?model=digits-dense")
     assert line.closed
 
 
