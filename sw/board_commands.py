@@ -137,7 +137,7 @@ def do_ip(args: argparse.Namespace) -> Result:
 
 
 def do_prove(args: argparse.Namespace) -> Result:
-    from sim.prove import prove
+    from sw.prove import prove
 
     out = Path(args.out or BUILD / "prove")
     report = prove(args.board, out, images=args.count, progress=args.say)

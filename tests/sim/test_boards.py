@@ -15,13 +15,13 @@ from gen.planner import BoardPlan, plan_board
 from hw.image import NetworkImage
 from sim.board_sim import BoardPins, BoardSimulation
 from sim.boards import SIMULATED_TOP, board_sources
-from sim.campaign import campaign, campaign_table
-from sim.trials import KINDS
 from sw.backends import GoldenBackend, LinkBackend
+from sw.campaign import campaign, campaign_table
 from sw.data import load_dataset
 from sw.host import Board, DeviceError, WeightsMissing, open_board
 from sw.models import model_path
 from sw.protocol import VERSION, Command, ErrorCode, encode
+from sw.trials import KINDS
 
 DIGITS = NetworkImage.load(model_path("digits-dense"))
 IMAGES = load_dataset("digits", "test", DIGITS.spec.input_bits).images[:5]
@@ -269,7 +269,7 @@ def test_a_fault_campaign(
     ulx3s_85f: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every kind of damage three times, at the pins, each followed by an exchange."""
-    monkeypatch.setattr("sim.campaign.simulate_board", lambda plan, folder: ulx3s_85f.start())
+    monkeypatch.setattr("sw.campaign.simulate_board", lambda plan, folder: ulx3s_85f.start())
     frames = 3 * len(KINDS)
     assert frames >= 120
     report = campaign(ulx3s_85f.plan, IMAGES, tmp_path, frames, seed=3)

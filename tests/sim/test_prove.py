@@ -1,4 +1,4 @@
-"""sim.prove: netlist and bitstream equal the golden model, and one wrong bit does not."""
+"""sw.prove: netlist and bitstream equal the golden model, and one wrong bit does not."""
 
 import json
 import shutil
@@ -16,13 +16,13 @@ from gen.tools import ToolError
 from hw.image import NetworkImage
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sim import prove as proving
-from sim.board_check import _count, check_board
 from sim.golden import GoldenModel
 from sim.netlist import NetlistError, netlist_verilog
-from sim.prove import Design, ProofError, proof_images, prove
 from sim.unpack import find_icebox, unpack_bitstream
 from sw.backends import GoldenBackend
+from sw.board_check import _count, check_board
 from sw.models import model_path
+from sw.prove import Design, ProofError, proof_images, prove
 
 BOARD = find_board("icebreaker")
 IMAGES = 3

@@ -1,5 +1,5 @@
 """The fault campaign at the pins of a simulated board: damaged frames by the thousand, and after
-each of them an exchange that must be right. See `sim.trials`.
+each of them an exchange that must be right. See `sw.trials`.
 """
 
 import json
@@ -17,8 +17,8 @@ from gen.report import table
 from hw.image import write_atomically
 from sim.board_sim import BoardSimulation
 from sim.boards import simulate_board
-from sim.trials import KINDS, TRIES, Trials
 from sw.protocol import ErrorCode
+from sw.trials import KINDS, TRIES, Trials
 
 __all__ = ["attack", "campaign", "campaign_table"]
 

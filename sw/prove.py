@@ -25,9 +25,9 @@ from gen.planner import BoardPlan, plan_board
 from gen.tools import find
 from hw.image import NetworkImage, write_atomically
 from hw.spec import SternaError
-from sim.board_check import check_board
 from sim.netlist import netlist_verilog
 from sim.unpack import find_icebox, find_iceunpack, unpack_bitstream
+from sw.board_check import check_board
 from sw.data import DataError, load_dataset
 from sw.models import model_path
 

@@ -1,5 +1,5 @@
 """What can go wrong on the way to a board, seeded: damaged frames, damaged levels, frames out of
-order. `sim.trials` sends it and judges what comes of it."""
+order. `sw.trials` sends it and judges what comes of it."""
 
 import zlib
 from collections.abc import Callable, Sequence

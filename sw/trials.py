@@ -1,6 +1,6 @@
 """Trials of the fault campaign: one shot, what the board says to it, and a whole exchange after it.
 
-A trial sends one shot of `sim.damage`, in every third waits until the board's own time-out is
+A trial sends one shot of `sw.damage`, in every third waits until the board's own time-out is
 over, and then has the host library run a real image: WRITE, RUN, READ. Logits, class, cycles and
 events must be the golden model's. An exchange that raises is repeated, as a host would do.
 """
@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from gen.planner import BoardPlan
 from sim.board_sim import BoardSimulation
-from sim.damage import DAMAGES, Maker, Shot, resealed
 from sw.backends import GoldenBackend, LinkBackend
+from sw.damage import DAMAGES, Maker, Shot, resealed
 from sw.host import Board
 from sw.protocol import (
     ERROR,
