@@ -122,6 +122,9 @@ class WordFinder(wiring.Component):
             m.d.comb += next_plane.eq(plane - 1)
         next_flags = Array(Array(planes) for planes in flags)[next_buffer][next_plane]
         next_count = Array(Array(planes) for planes in counts)[next_buffer][next_plane]
+        # Compared before the choice, not after it: the counts stand for long, the choice is late.
+        few = Array(Array(count <= 1 for count in planes) for planes in counts)
+        next_few = few[next_buffer][next_plane]
 
         with m.If(active & ready & ~plane_done):
             m.d.sync += [
@@ -133,7 +136,7 @@ class WordFinder(wiring.Component):
             m.d.sync += [
                 pending.eq(next_flags),
                 left.eq(next_count),
-                plane_done.eq(next_count <= 1),
+                plane_done.eq(next_few),
                 plane.eq(next_plane),
                 buffer.eq(next_buffer),
             ]

@@ -15,10 +15,10 @@ from gen.rom import rom_images
 from gen.tools import ToolError
 from hw.image import NetworkImage
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
-from sim import prove as proving
 from sim.golden import GoldenModel
 from sim.netlist import NetlistError, netlist_verilog
 from sim.unpack import find_icebox, unpack_bitstream
+from sw import prove as proving
 from sw.backends import GoldenBackend
 from sw.board_check import _count, check_board
 from sw.models import model_path
