@@ -162,7 +162,7 @@ def _choices(
             try:
                 core = plan_core(image, count, bank_count, memories, **options)
             except PlanError:
-                if lanes is not None:
+                if lanes is not None or memories is None:
                     raise
                 continue  # too many rows for the memories that were asked for
             if lanes is None and max(g.lanes for g in core.geometries) < count:

@@ -260,8 +260,9 @@ class BoardTop(wiring.Component):
             m.d.comb += ClockSignal("sync").eq(clock)
         m.d.comb += ClockSignal("start").eq(ClockSignal("sync"))
         stable, left = Signal(2), Signal(range(POWER_ON_CYCLES), init=POWER_ON_CYCLES - 1)
-        reset = Signal(init=1)
-        m.d.start += [stable.eq(stable << 1 | locked), reset.eq(left != 0)]
+        # Two registers, so that one of them can sit among those it resets.
+        early, reset = Signal(init=1), Signal(init=1)
+        m.d.start += [stable.eq(stable << 1 | locked), early.eq(left != 0), reset.eq(early)]
         with m.If(~stable[1]):
             m.d.start += left.eq(POWER_ON_CYCLES - 1)
         with m.Elif(left != 0):

@@ -27,7 +27,7 @@ from sw.prove import Design, ProofError, proof_images, prove
 BOARD = find_board("icebreaker")
 IMAGES = 3
 SMALL = Design(
-    model="digits-dense", lanes=8, megahertz=12, memories=("rom", "rom"), fire_lanes=4,
+    model="digits-dense", lanes=12, megahertz=12, memories=("rom", "rom"), fire_lanes=4,
     steps=("netlist",),
 )  # fmt: skip
 VALUES = 1 + IMAGES * (10 + 3)
