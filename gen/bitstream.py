@@ -69,7 +69,7 @@ class Flow:
     bitstream: str
 
 
-FAIL_SOON = ("--placer-heap-cell-placement-timeout", "400")
+FAIL_SOON = ("--placer-heap-cell-placement-timeout", "100")
 """Rather than search for minutes: on a full chip, another seed is what helps."""
 
 FLOWS = {

@@ -155,7 +155,7 @@ BOARDS = {
             name="ulx3s_85f", title="Radiona ULX3S-85F", number=1, family="ecp5",
             platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
-            loader="ulx3s", clock_hz=100_000_000, luts=83640, ffs=83640, brams=208,
+            loader="ulx3s", clock_hz=90_000_000, luts=83640, ffs=83640, brams=208,
             bram_bits=18432, lutram=True, lanes=128, model="mnist-dense",
         ),
         Board(

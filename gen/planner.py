@@ -26,7 +26,7 @@ FULL = {"ecp5": 0.80, "ice40": 0.92, "gowin": 0.55}
 """Share of the look-up tables that a design may use; beyond, nextpnr finds no place for it, or only
 with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
 
-REACH_MHZ = {"ecp5": {1: 110, 2: 95, 4: 85, 8: 77}}
+REACH_MHZ = {"ecp5": {1: 94, 2: 88, 4: 82, 8: 77}}
 """Clock that a full design reaches after routing, by banks (docs/results.md; with 2 and 4 banks a
 guess between the measured ends). Layouts that would miss the clock asked for are not considered
 unless they are asked for."""

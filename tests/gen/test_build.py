@@ -14,7 +14,7 @@ from gen.reload import ReloadError, read_rows
 from hw.image import NetworkImage
 from sw.models import model_path
 
-LANES = {"ulx3s_85f": 8, "icebreaker": 8, "tang_nano_9k": 4}
+LANES = {"ulx3s_85f": 8, "icebreaker": 16, "tang_nano_9k": 4}
 CLOCKS = {"ulx3s_85f": 50, "icebreaker": 12, "tang_nano_9k": 27}
 
 
