@@ -122,11 +122,13 @@ class FrameReceiver(wiring.Component):
         m = Module()
         m.submodules.crc = crc = FrameCheck()
         byte, valid = self.i.payload, self.i.valid
-        known, length = Signal(), Signal(16)  # what the kind asks for
+        # What the kind asks for: in registers, for it stands a byte before it is looked at.
+        known, length = Signal(), Signal(16)
+        m.d.sync += [known.eq(0), length.eq(0)]
         with m.Switch(self.kind):
             for kind, value in self._lengths.items():
                 with m.Case(kind):
-                    m.d.comb += [known.eq(1), length.eq(value)]
+                    m.d.sync += [known.eq(1), length.eq(value)]
 
         patience, expired, broken = Signal(range(self._timeout)), Signal(), Signal()
         place, count = self.place, Signal(range(max(self._lengths.values()) + 1))

@@ -197,10 +197,16 @@ class HostPort(wiring.Component):
         verdict, failure = Signal(4), Signal(4)  # 0, or a Fault
         opened, ended, refused, forget, go = (Signal() for _ in range(5))
         kind = receiver.kind
-        m.d.comb += [
+        # In registers, as `failure` is: no cycle both decodes a frame and acts on it.
+        runs, resets = Signal(), Signal()
+        m.d.sync += [
             opened.eq(receiver.opened & (kind == Command.WRITE) & self.ready),
+            runs.eq(kind == Command.RUN),
+            resets.eq(kind == Command.RESET),
+        ]
+        m.d.comb += [
             refused.eq(failure != 0),
-            forget.eq(opened | (ended & Mux(refused, writing, kind == Command.RESET))),
+            forget.eq(opened | (ended & Mux(refused, writing, resets))),
             rx.rx.eq(self.rx),
             self.tx.eq(tx.tx),
             receiver.fault.eq(rx.fault),
@@ -235,11 +241,15 @@ class HostPort(wiring.Component):
         with m.FSM():
             with m.State("LISTEN"):
                 m.d.comb += [receiver.listen.eq(1), self.busy.eq(0)]
-                m.d.sync += failure.eq(verdict)
+                m.d.sync += failure.eq(receiver.error)
                 with m.If(receiver.done):
-                    m.next = "BEGIN"
+                    m.next = "JUDGE"
+            with m.State("JUDGE"):
+                m.next = "BEGIN"
+                with m.If(~refused):
+                    m.d.sync += failure.eq(verdict)
             with m.State("BEGIN"):
-                m.d.comb += [ended.eq(1), go.eq((kind == Command.RUN) & ~refused)]
+                m.d.comb += [ended.eq(1), go.eq(runs & ~refused)]
                 m.next = "ANSWER"
                 with m.If(go):
                     m.next = "RUN"
@@ -255,7 +265,7 @@ class HostPort(wiring.Component):
         self, m: Module, receiver: FrameReceiver, late: Signal, writing: Signal, loaded: Signal,
         finished: Signal, verdict: Signal,
     ) -> None:  # fmt: skip
-        """What the frame that is over now is answered: 0, or a fault."""
+        """What a whole frame of the kind received is answered: 0, or a fault."""
         with m.Switch(receiver.kind):
             with m.Case(Command.WRITE):
                 with m.If(~writing):
@@ -266,8 +276,6 @@ class HostPort(wiring.Component):
                 m.d.comb += verdict.eq(Mux(self.ready, Fault.NO_INPUT, Fault.NOT_READY))
             with m.Case(Command.READ, Command.COUNTERS), m.If(~finished):
                 m.d.comb += verdict.eq(Fault.NO_RESULT)
-        with m.If(receiver.error != 0):
-            m.d.comb += verdict.eq(receiver.error)
 
     def _answer(
         self, m: Module, receiver: FrameReceiver, sender: FrameSender, mailbox: Mailbox,
