@@ -65,7 +65,7 @@ def do_train(args: argparse.Namespace) -> Result:
 
 def do_export(args: argparse.Namespace) -> Result:
     from gen.rom import rom_images
-    from hw.image import write_atomically
+    from hw.files import write_atomically
     from sw.checkpoint import Checkpoint
     from sw.export import export, report_table
 

@@ -13,10 +13,13 @@ from typing import Any
 
 from gen.boards import Board, constraints
 from gen.tools import ToolError, find, run
-from hw.image import write_atomically
+from hw.files import write_json
 from hw.spec import SternaError
 
-__all__ = ["FLOWS", "REPORT", "TimingError", "build_bitstream", "pack", "synthesize"]
+__all__ = [
+    "FLOWS", "REPORT", "TimingError", "build_bitstream", "pack", "synthesize", "utilization",
+    "write_constraints",
+]  # fmt: skip
 
 Progress = Callable[[str], None]
 
@@ -192,7 +195,7 @@ def build_bitstream(
         "tools": {name: str(tool) for name, tool in tools.items()},
         "seconds": seconds,
     }
-    write_atomically(folder / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+    write_json(folder / REPORT, report)
     return report
 
 
@@ -210,13 +213,27 @@ def synthesize(
     return {kind: count for kind, count in sorted(cells.items()) if not kind.startswith("$")}
 
 
+def write_constraints(board: Board, folder: Path) -> list[str]:
+    """Write the file with the board's pins; return nextpnr's arguments that name it."""
+    name, text = constraints(board)
+    (folder / name).write_text(text)
+    *flag, last = FLOWS[board.family].constraints_flag
+    return [*flag, last + name] if last.endswith("=") else [*flag, last, name]
+
+
+def utilization(log: Path) -> dict[str, tuple[int, int]]:
+    """{kind: (used, available)}, from the table in a log of nextpnr; nothing without one."""
+    text = log.read_text() if log.is_file() else ""
+    table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", text, re.M)
+    return {kind: (int(used), int(there)) for kind, used, there in table}
+
+
 def _route_best(
     board: Board, flow: Flow, folder: Path, megahertz: float, seeds: range, progress: Progress
 ) -> tuple[dict[str, Any], int, dict[str, float]]:
     """Route with every seed and leave the fastest in `flow.routed`; its facts, its seed, and the
     clock in MHz by seed."""
-    name, text = constraints(board)
-    (folder / name).write_text(text)
+    limits = write_constraints(board, folder)
     facts: dict[int, dict[str, Any]] = {}
     margin: dict[int, float] = {}
     waiting, spare = list(seeds), SPARE_SEEDS
@@ -224,14 +241,14 @@ def _route_best(
         seed = waiting.pop(0)
         progress(f"placement and routing (nextpnr), seed {seed}")
         try:
-            facts[seed] = _route(board, flow, folder, megahertz, seed, progress)
+            facts[seed] = _route(board, flow, folder, limits, megahertz, seed, progress)
         except PlacementError:
-            if spare == 0 and not waiting and not facts:
-                raise
             if spare:
                 progress("  found no place for every cell: trying another seed")
                 waiting.append(max([seed, *waiting]) + 1)
                 spare -= 1
+            elif not waiting and not facts:
+                raise
             continue
         margin[seed] = min(_margins(facts[seed], megahertz), default=1.0)
         if margin[seed] >= max(margin.values()):
@@ -242,12 +259,9 @@ def _route_best(
 
 
 def _route(
-    board: Board, flow: Flow, folder: Path, megahertz: float, seed: int, progress: Progress
-) -> dict[str, Any]:
-    *flag, last = flow.constraints_flag
-    name = constraints(board)[0]
-    limits = [*flag, last + name] if last.endswith("=") else [*flag, last, name]
-
+    board: Board, flow: Flow, folder: Path, limits: Sequence[str], megahertz: float, seed: int,
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
     def watch(line: str) -> None:
         told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
         if told:
@@ -274,9 +288,8 @@ def _route(
 def _refuse_overflow(board: Board, log: Path) -> None:
     """nextpnr's own words for a design that is too large say nothing to those who do not know
     it; its table of what is used does."""
-    text = log.read_text() if log.is_file() else ""
-    table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", text, re.M)
-    over = [f"{used} of {there} {kind}" for kind, used, there in table if int(used) > int(there)]
+    table = utilization(log).items()
+    over = [f"{used} of {there} {kind}" for kind, (used, there) in table if used > there]
     if over:
         raise ToolError(f"Design does not fit {board.name}: it needs {', '.join(over)} (see {log})")
 

@@ -1,7 +1,6 @@
 """The design of a board as files: Verilog, ROM images, placeholders, flash image, manifest."""
 
 import hashlib
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,15 @@ from gen.plan import CorePlan
 from gen.rom import pack_words, rom_images
 from gen.verilog import layer_facts
 from hw.board import BoardSpec, BoardTop
-from hw.image import write_atomically
+from hw.files import write_files, write_json
+from hw.link import VERSION
 from hw.loader import DIGEST_ROWS
 from hw.self_test import TestImages
 
-__all__ = ["BOARD_TOP", "DIGEST_FILE", "PROTOCOL_VERSION", "generate_board", "identity"]
+__all__ = ["BOARD_TOP", "DIGEST_FILE", "generate_board", "identity"]
 
 BOARD_TOP = "sterna_board"
 DIGEST_FILE = "rom/digest.hex"
-PROTOCOL_VERSION = 1
 HARDWARE = Path(__file__).parent.parent / "hw"
 
 
@@ -32,7 +31,7 @@ def identity(plan: CorePlan, board: BoardSpec) -> list[int]:
     spec, geometry = plan.image.spec, plan.geometries[0]
     size = geometry.words * geometry.word * geometry.planes // 8
     return [
-        PROTOCOL_VERSION | board.number << 8,
+        VERSION | board.number << 8,
         *[0] * 8,
         spec.input_size,
         spec.input_bits | spec.steps << 16,
@@ -164,10 +163,6 @@ def generate_board(
         "files": sorted(files),
         "hardware": hashlib.sha256(b"".join(files[name] for name in sources)).hexdigest(),
     }
-    for old in [*folder.glob("rom/*.hex"), *folder.glob("placeholder/rom/*.hex")]:
-        if old.relative_to(folder).as_posix() not in files:
-            old.unlink()  # of another layout
-    for file, content in files.items():
-        write_atomically(folder / file, content)
-    write_atomically(folder / "board.json", (json.dumps(facts, indent=1) + "\n").encode())
+    write_files(folder, files, owned=["rom/*.hex", "placeholder/rom/*.hex"])
+    write_json(folder / "board.json", facts)
     return facts

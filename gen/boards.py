@@ -65,14 +65,10 @@ class Board:
         Whether a bitstream can be loaded without writing a flash.
     clock_hz
         Clock of the core unless asked otherwise, in Hz.
-    luts, ffs, brams, bram_bits, sprams, spram_bits
-        What the device has; bits are those of one memory.
-    lutram
-        Whether look-up tables can be memory.
+    luts, ffs, brams, sprams
+        What the device has.
     flash
         Whether the top reads the board's SPI flash (`flash_*` ports): block RAM is too small.
-    lanes
-        Lanes of the core unless asked otherwise.
     model
         Network unless asked otherwise.
     """
@@ -90,12 +86,8 @@ class Board:
     luts: int
     ffs: int
     brams: int
-    bram_bits: int
     sprams: int = 0
-    spram_bits: int = 0
-    lutram: bool
     flash: bool = False
-    lanes: int
     model: str
 
     @cached_property
@@ -156,7 +148,7 @@ BOARDS = {
             platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
             loader="ulx3s", clock_hz=90_000_000, luts=83640, ffs=83640, brams=208,
-            bram_bits=18432, lutram=True, lanes=128, model="mnist-dense",
+            model="mnist-dense",
         ),
         Board(
             name="icebreaker", title="1BitSquared iCEBreaker", number=2, family="ice40",
@@ -164,8 +156,8 @@ BOARDS = {
             # -s: do not put the flash to sleep after configuration; the top reads on.
             flags=("--up5k", "--package", "sg48"), pack=("-s",),
             loader="ice40_generic", sram=False, clock_hz=24_000_000, luts=5280, ffs=5280,
-            brams=30, bram_bits=4096, sprams=4, spram_bits=262144, lutram=False, flash=True,
-            lanes=16, model="mnist-dense",
+            brams=30, sprams=4, flash=True,
+            model="mnist-dense",
         ),
         Board(
             name="tang_nano_9k", title="Sipeed Tang Nano 9K", number=3, family="gowin",
@@ -173,7 +165,7 @@ BOARDS = {
             flags=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
             pack=("-d", "GW1N-9C"),
             loader="tangnano9k", clock_hz=27_000_000, luts=8640, ffs=6480, brams=26,
-            bram_bits=18432, lutram=True, lanes=16, model="digits-dense",
+            model="digits-dense",
         ),
     )
 }  # fmt: skip

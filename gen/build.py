@@ -23,7 +23,8 @@ from gen.board_files import BOARD_TOP, generate_board
 from gen.boards import find_board
 from gen.planner import BoardPlan, plan_board
 from gen.reload import ReloadError, swap_ecp5, swap_ice40
-from hw.image import NetworkImage, write_atomically
+from hw.files import write_atomically, write_json
+from hw.image import NetworkImage
 
 __all__ = ["build_board", "reload_board"]
 
@@ -149,7 +150,7 @@ def _finish(
     }
     report.pop("sha256", None)
     report.pop("bytes", None)
-    write_atomically(folder / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+    write_json(folder / REPORT, report)
     return report
 
 

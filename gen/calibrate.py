@@ -7,7 +7,6 @@ printed beside, so that the counting rule of `gen.estimate` can be held against 
 
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.bitstream import FLOWS, synthesize
+from gen.bitstream import FLOWS, synthesize, utilization, write_constraints
 from gen.board_files import BOARD_TOP, generate_board
-from gen.boards import BOARDS, Board, constraints
+from gen.boards import BOARDS, Board
 from gen.estimate import WEIGHTS, features
 from gen.plan import plan_core
 from gen.planner import board_spec
 from gen.tools import ToolError, run
-from hw.image import NetworkImage, write_atomically
+from hw.files import write_atomically, write_json
+from hw.image import NetworkImage
 
 __all__ = ["calibrate", "fit", "measure"]
 
@@ -86,16 +86,11 @@ def measure(board: Board, core: Any, folder: Path) -> dict[str, int]:
     facts = generate_board(core, spec, board.name, folder)
     flow = FLOWS[board.family]
     synthesize(flow, folder, BOARD_TOP, facts["sources"], lambda line: None)
-    name, text = constraints(board)
-    (folder / name).write_text(text)
-    *flag, last = flow.constraints_flag
-    limits = [*flag, last + name] if last.endswith("=") else [*flag, last, name]
+    limits = write_constraints(board, folder)
     arguments = [*board.flags, *limits, "--json", "netlist.json", "--pack-only"]
     with contextlib.suppress(ToolError):  # one that is too large is told with the same table
         run(flow.router, arguments, folder, "pack.log")
-    text = (folder / "pack.log").read_text()
-    table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", text, re.M)
-    return {kind: int(used) for kind, used, _ in table}
+    return {kind: used for kind, (used, _) in utilization(folder / "pack.log").items()}
 
 
 def fit(
@@ -136,7 +131,7 @@ def calibrate(folder: Path, boards: Sequence[str]) -> None:
         error = np.array(rows) @ weights / np.array(counts) - 1
         print(name, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
         known[board.family] = dict(zip(names, np.round(weights, 4).tolist(), strict=True))
-        write_atomically(WEIGHTS, (json.dumps(known, indent=1) + "\n").encode())
+        write_json(WEIGHTS, known)
         write_atomically(MEASURED, (json.dumps(measured) + "\n").encode())
 
 

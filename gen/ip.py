@@ -1,6 +1,5 @@
 """The core as a package for other people's designs; docs/ip.md shows how it is used."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from gen.plan import CorePlan, PlanError
 from gen.rom import rom_images
 from gen.verilog import manifest
 from hw.axi import ERRORS, AxiStreamCore
-from hw.image import write_atomically
+from hw.files import write_files, write_json
 
 __all__ = ["AXI_TOP", "INTERFACE_VERSION", "cycle_bounds", "package_ip"]
 
@@ -97,18 +96,9 @@ def package_ip(
     files["sterna.core"] = CORE.substitute(values, bench=CORE_BENCH if bench else "")
     files["sterna.core"] += CORE_SIM if bench else ""
     files |= {path: text.replace("$head", head) for path, text in bench.items()}
-    _write(folder, files)
-    write_atomically(folder / "core.json", (json.dumps(facts, indent=1) + "\n").encode())
+    write_files(folder, files, owned=["rom/*.hex", "tb/*"])
+    write_json(folder / "core.json", facts)
     return facts
-
-
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write the files, and remove those of another package that stood there."""
-    for old in (*(folder / "rom").glob("*.hex"), *(folder / "tb").glob("*")):
-        if old.relative_to(folder).as_posix() not in files:
-            old.unlink()
-    for path, content in files.items():
-        write_atomically(folder / path, content.encode())
 
 
 def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
@@ -166,9 +156,7 @@ def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "wires": "\n".join(wires),
         "connections": ",\n".join(f"    .{port:{width}} ({port})" for port in ports),
-        "roms": "\n".join(
-            f"      - {rom}: {{copyto: {rom}}}" for rom in axi["roms"]
-        ),
+        "roms": "\n".join(f"      - {rom}: {{copyto: {rom}}}" for rom in axi["roms"]),
     }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.tools import run
-from hw.image import write_atomically
+from hw.files import write_atomically
 from hw.spec import SternaError
 
 __all__ = ["ReloadError", "read_rows", "swap_ecp5", "swap_ice40"]

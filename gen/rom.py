@@ -75,7 +75,5 @@ def pack_words(pixels: npt.NDArray[np.integer], geometry: LayerGeometry) -> list
     padded = np.zeros((len(pixels), g.words * g.word), dtype=np.uint8)
     padded[:, g.slots()] = pixels
     bits = np.unpackbits(padded[..., None], axis=-1, bitorder="little")[..., : g.planes]
-    packed = np.packbits(
-        bits.reshape(-1, g.word * g.planes), axis=-1, bitorder="little"
-    )
+    packed = np.packbits(bits.reshape(-1, g.word * g.planes), axis=-1, bitorder="little")
     return [int.from_bytes(word.tobytes(), "little") for word in packed]

@@ -10,7 +10,7 @@ from gen.boards import find_board
 from gen.plan import CorePlan
 from gen.tools import ToolError, find, run
 from gen.verilog import TOP, generate
-from hw.image import write_atomically
+from hw.files import write_json
 
 __all__ = ["close_timing"]
 
@@ -83,5 +83,5 @@ def close_timing(
             for kind in RESOURCES
         },
     }
-    write_atomically(folder / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_json(folder / "report.json", report)
     return report

@@ -1,6 +1,5 @@
 """The hardware of a network as files: Verilog, ROM images, and a manifest of what is what."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from amaranth.back import verilog
 from gen.plan import CorePlan
 from gen.rom import rom_images
 from hw.core import Core
-from hw.image import write_atomically
+from hw.files import write_files, write_json
 
 __all__ = ["TOP", "generate", "layer_facts", "manifest"]
 
@@ -83,10 +82,6 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
     files = {f"{TOP}.v": head + text, **rom_images(plan)}
     files["sterna_rom.v"] = (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
-    for old in (folder / "rom").glob("*.hex"):
-        if f"rom/{old.name}" not in files:
-            old.unlink()  # of another layout
-    for name, content in files.items():
-        write_atomically(folder / name, content.encode())
-    write_atomically(folder / "core.json", (json.dumps(facts, indent=1) + "\n").encode())
+    write_files(folder, files, owned=["rom/*.hex"])
+    write_json(folder / "core.json", facts)
     return facts

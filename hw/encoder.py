@@ -27,9 +27,7 @@ def chunk_layout(words: int, chunk: int) -> data.StructLayout:
 def one_hot_index(one_hot):
     """Index of the bit set in `one_hot`, as an OR of constants (no priority): log2 deep."""
     width = (len(one_hot) - 1).bit_length()
-    return Cat(
-        Cat(bit for n, bit in enumerate(one_hot) if n >> k & 1).any() for k in range(width)
-    )
+    return Cat(Cat(bit for n, bit in enumerate(one_hot) if n >> k & 1).any() for k in range(width))
 
 
 def some_and_several(bits: Sequence[Value]) -> tuple[Value, Value]:

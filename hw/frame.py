@@ -1,53 +1,17 @@
 """Frames of the host link (`docs/link.md`): taken apart from bytes, put together to bytes."""
 
 from collections.abc import Mapping
-from enum import IntEnum
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.checksum import FrameCheck
+from hw.link import CRC_BYTES, LENGTH_MAX, SYNC, VERSION, ErrorCode
 from hw.spec import SpecError
 from hw.stream import transfer
 
-__all__ = [
-    "ANSWER", "REFUSAL", "SYNC", "VERSION", "Command", "Fault", "FrameReceiver", "FrameSender",
-    "check_length",
-]  # fmt: skip
-
-SYNC = 0xA5
-VERSION = 1
-ANSWER = 0x80
-"""What the kind of an answer has more than that of its command."""
-CRC_BYTES = 4
-REFUSAL = 0xFF
-"""The kind of an error answer."""
-LENGTH_MAX = 2**16 - 1
-
-
-class Command(IntEnum):
-    """What the host may ask for."""
-
-    IDENTIFY = 1
-    WRITE = 2
-    RUN = 3
-    READ = 4
-    COUNTERS = 5
-    RESET = 6
-
-
-class Fault(IntEnum):
-    """Why not."""
-
-    CRC = 1
-    LENGTH = 2
-    COMMAND = 3
-    VERSION = 4
-    TRUNCATED = 5
-    NO_INPUT = 6
-    NO_RESULT = 7
-    NOT_READY = 8
+__all__ = ["FrameReceiver", "FrameSender", "check_length"]
 
 
 def check_length(what: str, length: int) -> None:
@@ -91,7 +55,7 @@ class FrameReceiver(wiring.Component):
     done : Out(1)
         The frame is over.
     error : Out(4)
-        With `done`: 0, or the `Fault`.
+        With `done`: 0, or the `ErrorCode`.
     """
 
     i: stream.Interface
@@ -168,15 +132,15 @@ class FrameReceiver(wiring.Component):
                             m.d.sync += fits.eq(fits & (byte == length[8:]))
                             m.next = "JUDGE"
                 with m.Elif(broken):
-                    finish(Fault.TRUNCATED)
+                    finish(ErrorCode.TRUNCATED)
             with m.State("JUDGE"):
                 m.d.sync += place.eq(0)
                 with m.If(~version):
-                    finish(Fault.VERSION)
+                    finish(ErrorCode.VERSION)
                 with m.Elif(~known):
-                    finish(Fault.COMMAND)
+                    finish(ErrorCode.COMMAND)
                 with m.Elif(~fits):
-                    finish(Fault.LENGTH)
+                    finish(ErrorCode.LENGTH)
                 with m.Else():
                     m.d.comb += self.opened.eq(1)
                     m.next = "PAYLOAD"
@@ -187,7 +151,7 @@ class FrameReceiver(wiring.Component):
                     m.d.comb += self.payload.eq(1)
                     m.d.sync += count.eq(count + 1)
                 with m.Elif(broken):
-                    finish(Fault.TRUNCATED)
+                    finish(ErrorCode.TRUNCATED)
             with m.State("CHECK"):
                 with m.If(valid):
                     m.d.comb += self.check.eq(1)
@@ -195,9 +159,9 @@ class FrameReceiver(wiring.Component):
                     with m.If(place == CRC_BYTES - 1):
                         m.next = "VERDICT"
                 with m.Elif(broken):
-                    finish(Fault.TRUNCATED)
+                    finish(ErrorCode.TRUNCATED)
             with m.State("VERDICT"), m.If(~crc.busy):
-                finish(Mux(crc.good, 0, Fault.CRC))
+                finish(Mux(crc.good, 0, ErrorCode.CRC))
         return m
 
 

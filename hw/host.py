@@ -6,8 +6,19 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.frame import ANSWER, REFUSAL, Command, Fault, FrameReceiver, FrameSender, check_length
-from hw.mailbox import IDENTITY_WORDS, LOGITS, TAG, WORD_BYTES, Mailbox, ResultRecorder
+from hw.frame import FrameReceiver, FrameSender, check_length
+from hw.link import (
+    ANSWER,
+    IDENTITY_WORDS,
+    LOGITS,
+    REFUSAL,
+    TAG,
+    TIMEOUT_BITS,
+    WORD_BYTES,
+    Command,
+    ErrorCode,
+)
+from hw.mailbox import Mailbox, ResultRecorder
 from hw.readout import result_layout
 from hw.spec import SpecError
 from hw.stream import transfer
@@ -15,7 +26,6 @@ from hw.uart import UartReceiver, UartTransmitter, check_divisor
 
 __all__ = ["HostPort", "ImageAssembler"]
 
-TIMEOUT_BITS = 4096
 STATUS_BYTE = 2
 """Of the mailbox; bit 0: the weights are there, bit 1: they could not be read."""
 
@@ -194,7 +204,7 @@ class HostPort(wiring.Component):
 
         # writing: a WRITE comes in. loaded: its image waits for RUN. finished: a result is there.
         writing, loaded, finished = Signal(), Signal(), Signal()
-        verdict, failure = Signal(4), Signal(4)  # 0, or a Fault
+        verdict, failure = Signal(4), Signal(4)  # 0, or an ErrorCode
         opened, ended, refused, forget, go = (Signal() for _ in range(5))
         kind = receiver.kind
         # In registers, as `failure` is: no cycle both decodes a frame and acts on it.
@@ -269,13 +279,13 @@ class HostPort(wiring.Component):
         with m.Switch(receiver.kind):
             with m.Case(Command.WRITE):
                 with m.If(~writing):
-                    m.d.comb += verdict.eq(Fault.NOT_READY)
+                    m.d.comb += verdict.eq(ErrorCode.NOT_READY)
                 with m.Elif(late):
-                    m.d.comb += verdict.eq(Fault.CRC)
+                    m.d.comb += verdict.eq(ErrorCode.CRC)
             with m.Case(Command.RUN), m.If(~loaded):
-                m.d.comb += verdict.eq(Mux(self.ready, Fault.NO_INPUT, Fault.NOT_READY))
+                m.d.comb += verdict.eq(Mux(self.ready, ErrorCode.NO_INPUT, ErrorCode.NOT_READY))
             with m.Case(Command.READ, Command.COUNTERS), m.If(~finished):
-                m.d.comb += verdict.eq(Fault.NO_RESULT)
+                m.d.comb += verdict.eq(ErrorCode.NO_RESULT)
 
     def _answer(
         self, m: Module, receiver: FrameReceiver, sender: FrameSender, mailbox: Mailbox,

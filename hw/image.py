@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hw.files import write_atomically
 from hw.spec import MAX_WIDTH, LayerSpec, NetworkSpec, SpecError, SternaError, signed_bits
 
 __all__ = ["FORMAT_VERSION", "ImageError", "LayerImage", "NetworkImage"]
@@ -266,17 +266,3 @@ class NetworkImage:
         if image.digest != digest:
             raise ImageError(f"Network image {path} is corrupted: its digest does not match")
         return image
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write through a temporary file in the same folder, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

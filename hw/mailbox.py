@@ -7,14 +7,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.link import CLASS, CYCLES, LOGITS, TAG, WORD_BYTES
 from hw.readout import result_layout
 
 __all__ = ["EventCounter", "Mailbox", "ResultRecorder"]
-
-WORD_BYTES = 4
-IDENTITY_WORDS = 16
-TAG, CLASS, CYCLES, EVENTS, LOGITS = range(16, 21)
-"""Words after those of the identity; logit n is in word LOGITS + n."""
 
 
 class Mailbox(wiring.Component):

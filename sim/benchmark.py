@@ -1,6 +1,5 @@
 """How fast the tools are: golden model, RTL under Verilator, generation. `make bench`."""
 
-import json
 import os
 import platform
 import time
@@ -13,7 +12,8 @@ import numpy.typing as npt
 
 from gen.plan import CorePlan, plan_core
 from gen.verilog import generate
-from hw.image import NetworkImage, write_atomically
+from hw.files import write_json
+from hw.image import NetworkImage
 from sim.golden import GoldenModel
 from sim.run import simulate
 
@@ -90,5 +90,5 @@ def benchmark(
         "generate_seconds": round(generation, 2),
         "build_seconds": report["seconds_by_phase"]["build"],
     }
-    write_atomically(folder / "bench.json", (json.dumps(facts, indent=1) + "\n").encode())
+    write_json(folder / "bench.json", facts)
     return facts

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gen.board_files import BOARD_TOP, generate_board
 from gen.planner import BoardPlan
-from hw.image import write_atomically
+from hw.files import write_atomically
 from sim.board_sim import BoardPins, BoardSimulation
 
 __all__ = ["SIMULATED_TOP", "board_sources", "simulate_board"]
@@ -27,7 +27,7 @@ def board_sources(plan: BoardPlan, folder: Path) -> list[str]:
     The clock pin of the simulation carries the system clock: the clock generator is a wire there.
     """
     facts = generate_board(plan.core, plan.spec, plan.board.name, folder)
-    models = ["plls.v"]
+    models = ["plls.v", "plls.vlt"]
     flash = pins = ""
     if plan.core.loaded:
         models += ["spram.v", "spi_flash.v"]

@@ -16,7 +16,7 @@ from typing import Any
 
 from gen.build import SWAPS, SYNTHESIS
 from gen.tools import ToolError, find, run
-from hw.image import write_atomically
+from hw.files import write_atomically
 from hw.spec import SternaError
 
 __all__ = ["CELLS", "NetlistError", "cell_models", "netlist_verilog"]
@@ -69,7 +69,7 @@ CELLS = {
     "ice40": Cells(
         # Defaults of input ports are SystemVerilog; the netlist connects every input anyway.
         folder="ice40", defines=("NO_ICE40_DEFAULT_ASSIGNMENTS",),
-        own={"SB_PLL40_PAD": "sb_pll40_pad.v"}, ram="SB_RAM40_4K",
+        own={"SB_PLL40_PAD": "plls.v"}, ram="SB_RAM40_4K",
         contents=tuple(f"INIT_{n:X}" for n in range(16)), width=256, fields=((0, 256),),
         header=".ram_data {} 0", digits=64,
     ),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gen.plan import CorePlan
 from gen.verilog import TOP, generate
-from hw.image import write_atomically
+from hw.files import write_json
 from sim.bench_job import Job
 from sim.golden import GoldenModel, InputError
 from sim.verilator import build, run_bench, toolchain
@@ -125,7 +125,7 @@ def simulate(
         "simulate": round(finished - ran, 2),
     }
     report["processes"] = len(shards)
-    write_atomically(report_file, (json.dumps(report, indent=1) + "\n").encode())
+    write_json(report_file, report)
     return report
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from gen.board_files import BOARD_TOP
 from gen.boards import Board
 from gen.tools import Tool, ToolError, find, run
-from hw.image import write_atomically
+from hw.files import write_atomically
 from sim.netlist import NetlistError, cell_models
 
 __all__ = ["find_icebox", "find_iceunpack", "unpack_bitstream"]

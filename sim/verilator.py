@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hw.files import write_atomically
 from hw.spec import SternaError
 
 __all__ = ["SimulationError", "build", "run_bench", "toolchain"]
@@ -73,7 +74,8 @@ def build(
     folder: Path, top: str, sources: Sequence[str], *, waves: bool = False,
     ports: Sequence[str] = ("clk", "rst", "i__*", "o__*", "tap_*"),
 ) -> Path:  # fmt: skip
-    """Compile Verilog in `folder` to an executable; return the build folder.
+    """Compile Verilog, and Verilator's `.vlt`, in `folder` to an executable; return the build
+    folder.
 
     Only the top's `ports` (names, or patterns) stay visible to the bench: whatever else is
     visible, Verilator cannot optimise.
@@ -90,13 +92,8 @@ def build(
 
     build_folder = folder / ("build_waves" if waves else "build")
     control = folder / "ports.vlt"
-    control.write_text(
-        "`verilator_config\n"
-        + "".join(
-            f'public_flat_rw -module "{top}" -var "{port}"\n'
-            for port in ports
-        )
-    )
+    public = "".join(f'public_flat_rw -module "{top}" -var "{port}"\n' for port in ports)
+    write_atomically(control, f"`verilator_config\n{public}".encode())
     log = folder / "build.log"
     arguments = ["--no-public-flat-rw", "-O3", "--x-assign", "unique", *WARNINGS]
     if waves:
@@ -105,7 +102,10 @@ def build(
     built = False
     try:
         runner.build(
-            sources=[*(folder / name for name in sources), VerilatorControlFile(control)],
+            sources=[
+                VerilatorControlFile(folder / name) if name.endswith(".vlt") else folder / name
+                for name in [*sources, control.name]
+            ],
             hdl_toplevel=top,
             build_dir=build_folder,
             build_args=arguments,

@@ -9,20 +9,16 @@ import numpy.typing as npt
 
 from gen.cycles import CycleLaw, event_counts
 from gen.plan import CorePlan
+from hw.link import HEADER_BYTES, TIMEOUT_BITS, VERSION, Command, ErrorCode
 from sim.golden import GoldenModel
 from sim.streams import law_costs
 from sw.protocol import (
     COUNTER_BYTES,
-    HEADER_BYTES,
     IDENTITY_BYTES,
     OVERHEAD_BYTES,
-    TIMEOUT_BITS,
-    VERSION,
-    Command,
     Counters,
     DamagedReply,
     DeviceError,
-    ErrorCode,
     Identity,
     LinkTimeout,
     Result,
@@ -245,7 +241,11 @@ class LinkBackend(Backend):
         answer = self._read(HEADER_BYTES, b"", command, len(request) + OVERHEAD_BYTES)
         rest = answer_rest(answer, command, length)
         answer += self._read(rest, answer, command, rest)
-        parsed = parse(answer_payload(answer, sequence, command))
+        try:
+            parsed = parse(answer_payload(answer, sequence, command))
+        except DeviceError as error:
+            self._settled = not error.transport  # a refusal in good order
+            raise
         self._settled = True
         return parsed
 

@@ -15,7 +15,8 @@ from gen.cycles import CycleLaw
 from gen.plan import CorePlan, plan_core
 from gen.planner import BoardPlan, plan_board
 from gen.report import board_table, percent, plan_table, table
-from hw.image import NetworkImage, write_atomically
+from hw.files import write_json
+from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.golden import GoldenModel
 from sim.streams import law_costs
@@ -94,7 +95,7 @@ def do_bitstream(args: argparse.Namespace) -> Result:
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """`report.json`, with what only the command knows."""
-    write_atomically(folder / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+    write_json(folder / REPORT, report)
 
 
 def do_reload(args: argparse.Namespace) -> Result:

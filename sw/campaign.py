@@ -2,7 +2,6 @@
 each of them an exchange that must be right. See `sw.trials`.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,10 +13,10 @@ import numpy.typing as npt
 
 from gen.planner import BoardPlan
 from gen.report import table
-from hw.image import write_atomically
+from hw.files import write_json
+from hw.link import ErrorCode
 from sim.board_sim import BoardSimulation
 from sim.boards import simulate_board
-from sw.protocol import ErrorCode
 from sw.trials import KINDS, TRIES, Trials
 
 __all__ = ["attack", "campaign", "campaign_table"]
@@ -79,7 +78,7 @@ def campaign(
     """
     with simulate_board(plan, folder) as line:
         report = attack(line, plan, images, frames=frames, seed=seed, progress=progress)
-    write_atomically(folder / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+    write_json(folder / REPORT, report)
     return report
 
 

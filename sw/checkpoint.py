@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hw.image import write_atomically
+from hw.files import write_atomically
 from hw.spec import NetworkSpec, SternaError
 from sw.integer import IntegerNetwork
 from sw.model import DenseNetwork

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from sw.protocol import Command, ErrorCode, encode
+from hw.link import SYNC, Command, ErrorCode
+from sw.protocol import encode
 
 __all__ = ["DAMAGES", "Maker", "Shot", "resealed"]
 
 Levels = list[tuple[int, float]]
 """(level, bit times), one after the other."""
 
-SYNC = 0xA5
 FIELDS = {
     "sync": (0, 1), "version": (1, 2), "sequence": (2, 3), "kind": (3, 4), "length": (4, 6),
     "payload": (6, -4), "CRC": (-4, None),

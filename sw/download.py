@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from hw.image import write_atomically
+from hw.files import write_atomically
 
 __all__ = ["MIRRORS", "SHA256", "Progress", "cache_folder", "fetch"]
 

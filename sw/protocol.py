@@ -6,60 +6,42 @@ Whatever is not exactly as the document has it raises: nothing here guesses.
 import struct
 import zlib
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from gen.boards import BOARDS
+from hw.link import (
+    ANSWER,
+    CRC_BYTES,
+    HEADER_BYTES,
+    IDENTITY_WORDS,
+    LOGITS,
+    REFUSAL,
+    SYNC,
+    TAG,
+    VERSION,
+    WORD_BYTES,
+    Command,
+    ErrorCode,
+)
 from hw.spec import SternaError
 
 __all__ = [
-    "BOARD_NAMES", "HEADER_BYTES", "IDENTITY_BYTES", "OVERHEAD_BYTES", "TIMEOUT_BITS", "Command",
-    "ConnectionFailed", "Counters", "DamagedReply", "DeviceError", "ErrorCode", "HostError",
-    "Identity", "LinkTimeout", "ProtocolMismatch", "Result", "UrlError", "answer_payload",
-    "answer_rest", "encode", "frame_tag", "pack_pixels", "packed_bytes", "parse_counters",
-    "parse_identity", "parse_result", "result_bytes",
+    "BOARD_NAMES", "IDENTITY_BYTES", "OVERHEAD_BYTES", "ConnectionFailed", "Counters",
+    "DamagedReply", "DeviceError", "HostError", "Identity", "LinkTimeout", "ProtocolMismatch",
+    "Result", "UrlError", "answer_payload", "answer_rest", "encode", "frame_tag", "pack_pixels",
+    "packed_bytes", "parse_counters", "parse_identity", "parse_result", "result_bytes",
 ]  # fmt: skip
 
-SYNC, VERSION = 0xA5, 1
-ANSWER, ERROR = 0x80, 0xFF
 ERROR_BYTES = 2
-HEADER_BYTES = 6
-OVERHEAD_BYTES = 10
+OVERHEAD_BYTES = HEADER_BYTES + CRC_BYTES
 """Bytes of a frame besides its payload."""
 
-IDENTITY_BYTES = 64
-COUNTER_BYTES = 16
-TIMEOUT_BITS = 4096
-"""Bit times without a byte after which a board gives up a frame."""
+IDENTITY_BYTES = WORD_BYTES * IDENTITY_WORDS
+COUNTER_BYTES = WORD_BYTES * (LOGITS - TAG)
 
 BOARD_NAMES = {board.number: board.name for board in BOARDS.values()}
-
-
-class Command(IntEnum):
-    """What a host asks for."""
-
-    IDENTIFY = 1
-    WRITE = 2
-    RUN = 3
-    READ = 4
-    COUNTERS = 5
-    RESET = 6
-
-
-class ErrorCode(IntEnum):
-    """What a board says in an error answer."""
-
-    CRC = 1
-    LENGTH = 2
-    COMMAND = 3
-    VERSION = 4
-    TRUNCATED = 5
-    NO_INPUT = 6
-    NO_RESULT = 7
-    NOT_READY = 8
-
 
 MEANINGS = {
     ErrorCode.CRC: "the request was damaged",
@@ -180,9 +162,9 @@ def answer_rest(header: bytes, command: Command, length: int) -> int:
         raise DamagedReply(f"The answer to {command.name} must begin with 0xA5, not {sync:#04x}")
     if version != VERSION:
         return told + 4  # the CRC will say whether this is another version or damage
-    if kind not in (command | ANSWER, ERROR):
+    if kind not in (command | ANSWER, REFUSAL):
         raise DamagedReply(f"The answer to {command.name} is of another kind ({kind:#04x})")
-    expected = ERROR_BYTES if kind == ERROR else length
+    expected = ERROR_BYTES if kind == REFUSAL else length
     if told != expected:
         raise DamagedReply(f"The answer to {command.name} must have {expected} bytes, not {told}")
     return told + 4
@@ -206,7 +188,7 @@ def answer_payload(answer: bytes, sequence: int, command: Command) -> bytes:
         raise ProtocolMismatch(f"The board speaks protocol version {answer[1]}, not {VERSION}")
     payload = answer[HEADER_BYTES:-4]
     stale = DamagedReply(f"The answer to {command.name} belongs to another request")
-    if answer[3] == ERROR:
+    if answer[3] == REFUSAL:
         error = _device_error(payload[0], command)
         # What reached the board damaged may be answered with a damaged sequence number and kind.
         if not error.transport and (answer[2] != sequence or payload[1] != command):

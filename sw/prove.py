@@ -5,7 +5,6 @@ iCE40's bitstream is unpacked again and runs as its bits say. Both are asked thr
 the host library, about real images, and every answer must equal the golden model's.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,8 @@ from gen.boards import find_board
 from gen.build import build_board
 from gen.planner import BoardPlan, plan_board
 from gen.tools import find
-from hw.image import NetworkImage, write_atomically
+from hw.files import write_json
+from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.netlist import netlist_verilog
 from sim.unpack import find_icebox, find_iceunpack, unpack_bitstream
@@ -121,7 +121,7 @@ def prove(
         "tools": tools,
         "seconds": round(time.monotonic() - start, 1),
     }
-    write_atomically(folder / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+    write_json(folder / REPORT, report)
     return report
 
 

@@ -13,20 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.planner import BoardPlan
+from hw.link import HEADER_BYTES, REFUSAL, TIMEOUT_BITS, ErrorCode
 from sim.board_sim import BoardSimulation
 from sw.backends import GoldenBackend, LinkBackend
 from sw.damage import DAMAGES, Maker, Shot, resealed
 from sw.host import Board
-from sw.protocol import (
-    ERROR,
-    HEADER_BYTES,
-    TIMEOUT_BITS,
-    DeviceError,
-    ErrorCode,
-    HostError,
-    Result,
-    pack_pixels,
-)
+from sw.protocol import DeviceError, HostError, Result, pack_pixels
 
 __all__ = ["KINDS", "TRIES", "Trials"]
 
@@ -209,9 +201,9 @@ class Trials:
         if patient:
             heard += self._line.read(HEADER_BYTES + 6, self._patience)
         found, rest = answers(heard)
-        refusals = [ErrorCode(payload[0]) for _, kind, payload in found if kind == ERROR]
+        refusals = [ErrorCode(payload[0]) for _, kind, payload in found if kind == REFUSAL]
         self.errors.update(code.name for code in refusals)
-        sound = [(sequence, kind) for sequence, kind, _ in found if kind != ERROR]
+        sound = [(sequence, kind) for sequence, kind, _ in found if kind != REFUSAL]
         asked = {(frame[2], frame[3] | 0x80) for frame in shot.frames}
         if rest or (shot.codes and (not refusals or refusals[0] not in shot.codes)):
             self.unexpected.append(f"{kind}: {heard.hex()}")

@@ -1,29 +1,50 @@
-// Clock generators as the simulation has them: a wire. The simulated pin carries the clock that the
-// generator would make of the oscillator, and LOCK rises after some cycles, as it does on a board.
+// Clock generators as the simulation has them, for Yosys has no models of them: a wire. The simulated
+// pin carries the clock that the generator would make of the oscillator (for an unpacked bitstream,
+// sim/unpack.py computes it from the bits and compares). LOCK rises after some cycles, as on a board.
 module sterna_lock (
     input wire clk,
+    input wire reset,
     output wire locked
 );
     reg [4:0] count = 0;
-    always @(posedge clk) if (!count[4]) count <= count + 1;
+    always @(posedge clk) count <= reset ? 0 : count[4] ? count : count + 1;
     assign locked = count[4];
 endmodule
 
+// With all its ports, as an unpacked bitstream has it: plls.vlt lets a design leave some open.
 module SB_PLL40_PAD #(
     parameter FEEDBACK_PATH = "SIMPLE",
+    parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED",
+    parameter DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED",
+    parameter SHIFTREG_DIV_MODE = 0,
+    parameter FDA_FEEDBACK = 0,
+    parameter FDA_RELATIVE = 0,
+    parameter PLLOUT_SELECT = "GENCLK",
     parameter DIVR = 0,
     parameter DIVF = 0,
     parameter DIVQ = 0,
-    parameter FILTER_RANGE = 0
+    parameter FILTER_RANGE = 0,
+    parameter ENABLE_ICEGATE = 0,
+    parameter TEST_MODE = 0,
+    parameter EXTERNAL_DIVIDE_FACTOR = 1
 ) (
     input wire PACKAGEPIN,
+    output wire PLLOUTCORE,
     output wire PLLOUTGLOBAL,
+    input wire EXTFEEDBACK,
+    input wire [7:0] DYNAMICDELAY,
     output wire LOCK,
+    input wire BYPASS,
     input wire RESETB,
-    input wire BYPASS
+    input wire LATCHINPUTVALUE,
+    output wire SDO,
+    input wire SDI,
+    input wire SCLK
 );
+    sterna_lock lock (.clk(PACKAGEPIN), .reset(!RESETB), .locked(LOCK));
+    assign PLLOUTCORE = PACKAGEPIN;
     assign PLLOUTGLOBAL = PACKAGEPIN;
-    sterna_lock lock (.clk(PACKAGEPIN), .locked(LOCK));
+    assign SDO = 0;
 endmodule
 
 module EHXPLLL #(
@@ -46,7 +67,7 @@ module EHXPLLL #(
 );
     assign CLKOP = CLKI;
     assign CLKOS = CLKI;
-    sterna_lock lock (.clk(CLKI), .locked(LOCK));
+    sterna_lock lock (.clk(CLKI), .reset(RST), .locked(LOCK));
 endmodule
 
 module rPLL #(
@@ -63,5 +84,5 @@ module rPLL #(
     input wire [3:0] PSDA, input wire [3:0] DUTYDA, input wire [3:0] FDLY
 );
     assign CLKOUT = CLKIN;
-    sterna_lock lock (.clk(CLKIN), .locked(LOCK));
+    sterna_lock lock (.clk(CLKIN), .reset(RESET), .locked(LOCK));
 endmodule

@@ -13,6 +13,7 @@ import pytest
 from gen.boards import find_board
 from gen.planner import BoardPlan, plan_board
 from hw.image import NetworkImage
+from hw.link import VERSION, Command, ErrorCode
 from sim.board_sim import BoardPins, BoardSimulation
 from sim.boards import SIMULATED_TOP, board_sources
 from sw.backends import GoldenBackend, LinkBackend
@@ -20,7 +21,7 @@ from sw.campaign import campaign, campaign_table
 from sw.data import load_dataset
 from sw.host import Board, DeviceError, WeightsMissing, open_board
 from sw.models import model_path
-from sw.protocol import VERSION, Command, ErrorCode, encode
+from sw.protocol import encode
 from sw.trials import KINDS
 
 DIGITS = NetworkImage.load(model_path("digits-dense"))

@@ -14,6 +14,7 @@ import pytest
 from gen.cycles import CycleLaw
 from gen.plan import plan_core
 from hw.image import ImageError, NetworkImage
+from hw.link import Command, ErrorCode
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, SternaError
 from sim.golden import GoldenModel, InputError
 from sim.streams import law_costs
@@ -29,7 +30,6 @@ from sw.host import (
     UrlError,
     open_board,
 )
-from sw.protocol import Command, ErrorCode
 from tests.sw.device_twin import DeviceTwin, TwinLine
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw.link import Command, ErrorCode
 from hw.spec import SternaError
 from sw import protocol
 from sw.protocol import (
-    Command,
     DamagedReply,
     DeviceError,
-    ErrorCode,
     HostError,
     ProtocolMismatch,
     UrlError,

@@ -1,0 +1,46 @@
+"""Files that are there whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["write_atomically", "write_files", "write_json"]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write through a temporary file in the same folder, then rename.
+
+    A file that has these bytes already is left alone: what was built from it is still current.
+    """
+    if path.is_file() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, facts: Any) -> None:
+    """Write plain data for programs and for people."""
+    write_atomically(path, (json.dumps(facts, indent=1) + "\n").encode())
+
+
+def write_files(folder: Path, files: Mapping[str, str | bytes], owned: Sequence[str] = ()) -> None:
+    """Write files by name into a folder; others that match a pattern of `owned` are of an earlier
+    run, and removed."""
+    for pattern in owned:
+        for old in folder.glob(pattern):
+            if old.relative_to(folder).as_posix() not in files:
+                old.unlink()
+    for name, content in files.items():
+        data = content.encode() if isinstance(content, str) else content
+        write_atomically(folder / name, data)
