@@ -119,9 +119,7 @@ class Accumulator(wiring.Component):
         closed: Value = Signal()
         for n, (lanes, contents) in enumerate(zip(g.slices, self._slices, strict=True)):
             if n > 0:
-                relayed = Signal(command.shape(), name=f"command{n}")
-                m.d.sync += relayed.eq(command)
-                command = relayed
+                command = self._relay(m, command, n)
             m.submodules[f"slice{n}"] = part = AccumulatorSlice(contents)
             m.d.comb += part.command.eq(command)
             if self.parts:
@@ -148,6 +146,17 @@ class Accumulator(wiring.Component):
         with m.Elif(transfer(self.o)):
             m.d.sync += busy.eq(0)
         return m
+
+    def _relay(self, m: Module, command: data.View, n: int) -> data.View:
+        """A command a cycle later. Its addresses need no reset."""
+        relayed = Signal(command.shape(), name=f"relayed{n}")
+        for field in command.shape().members:
+            register = Signal(
+                command[field].shape(), name=f"{field}{n}", reset_less=field == "address"
+            )
+            m.d.sync += register.eq(command[field])
+            m.d.comb += relayed[field].eq(register)
+        return relayed
 
     def _group_base(self, m: Module, step: Value) -> Value:
         """First ROM address of the group being summed."""

@@ -270,12 +270,15 @@ class BoardTop(wiring.Component):
         m.d.comb += ResetSignal("sync").eq(reset)
 
     def _core_reset(self, m: Module, host: HostPort) -> None:
-        """The core's own domain: the same clock, and a reset that comes out of one register, as it
-        reaches thousands of others. It ends when the weights are there."""
+        """The core's own domain: the same clock, and a reset out of a register that can sit among
+        the hundreds that it reaches. It ends when the weights are there."""
         m.domains.core = ClockDomain("core")
         m.d.comb += ClockSignal("core").eq(ClockSignal("sync"))
-        reset = Signal(init=1)
-        m.d.start += reset.eq(ResetSignal("sync") | host.core_reset | ~host.ready)
+        early, reset = Signal(init=1), Signal(init=1)
+        m.d.start += [
+            early.eq(ResetSignal("sync") | host.core_reset | ~host.ready),
+            reset.eq(early),
+        ]
         m.d.comb += ResetSignal("core").eq(reset)
 
     def _load(self, m: Module, core: Core, host: HostPort) -> WeightLoader:

@@ -79,7 +79,7 @@ class ChunkEncoder(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         held = Signal()
-        current = Signal(self._layout)
+        current = Signal(self._layout, reset_less=True)
         active = current.active
 
         # The lowest set bit and the others, by one subtraction: a carry chain, not a priority tree.

@@ -66,13 +66,15 @@ class WordFinder(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        top = self._planes - 1
+        top, every_plane = self._planes - 1, range(self._planes)
+        sums = range(self._words + 1)
+        # No reset where a word or a vector is written before it is read: the reset has far to go.
         flags = [
-            [Signal(self._words, name=f"flags{b}_{p}") for p in range(self._planes)]
+            [Signal(self._words, name=f"flags{b}_{p}", reset_less=True) for p in every_plane]
             for b in range(self._buffers)
         ]
         counts = [
-            [Signal(range(self._words + 1), name=f"count{b}_{p}") for p in range(self._planes)]
+            [Signal(sums, name=f"count{b}_{p}", reset_less=True) for p in every_plane]
             for b in range(self._buffers)
         ]
         fresh = [Signal(name=f"fresh{b}") for b in range(self._buffers)]  # written, not yet listed
@@ -96,9 +98,9 @@ class WordFinder(wiring.Component):
         # come out of one subtraction: a carry chain, not a priority tree. That the plane is done
         # with this visit (`plane_done`) is known from the number left, a cycle ahead.
         active, buffer = Signal(), Signal()
-        pending = Signal(self._words)
-        left = Signal(range(self._words + 1))
-        plane_done = Signal()
+        pending = Signal(self._words, reset_less=True)
+        left = Signal(sums, reset_less=True)
+        plane_done = Signal(reset_less=True)
         plane = Signal(range(self._planes), init=top)
         replay = Signal(range(self._replays))
         less_one = Signal(self._words)
@@ -152,7 +154,7 @@ class WordFinder(wiring.Component):
                     with m.If(buffer == b):
                         m.d.sync += fresh[b].eq(0)
 
-        found = Signal(self._words)  # one-hot; none for an empty plane, which reads word 0
+        found = Signal(self._words, reset_less=True)  # one-hot; none for an empty plane, which reads word 0
         m.d.comb += self.o.payload.word.eq(one_hot_index(found))
         with m.If(ready):
             m.d.sync += [
