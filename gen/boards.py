@@ -63,8 +63,9 @@ class Board:
         What openFPGALoader calls the board.
     sram
         Whether a bitstream can be loaded without writing a flash.
-    clock_hz
-        Clock of the core unless asked otherwise, in Hz.
+    clocks
+        Clock of the core unless asked otherwise, in Hz, by the number of banks from which on it
+        holds: what a full chip reaches after routing (docs/results.md).
     luts, ffs, brams, sprams
         What the device has.
     flash
@@ -82,7 +83,7 @@ class Board:
     pack: tuple[str, ...] = ()
     loader: str
     sram: bool = True
-    clock_hz: int
+    clocks: Mapping[int, int]
     luts: int
     ffs: int
     brams: int
@@ -103,6 +104,10 @@ class Board:
 
     def _resource(self, name: str) -> Any:
         return next(r for r in self._class.resources if (r.name, r.number) == (name, 0))
+
+    def clock_hz(self, banks: int) -> int:
+        """Clock of a core with so many banks, in Hz, unless asked otherwise."""
+        return self.clocks[max(n for n in self.clocks if n <= banks)]
 
     @property
     def oscillator_hz(self) -> int:
@@ -147,7 +152,7 @@ BOARDS = {
             name="ulx3s_85f", title="Radiona ULX3S-85F", number=1, family="ecp5",
             platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
-            loader="ulx3s", clock_hz=90_000_000, luts=83640, ffs=83640, brams=208,
+            loader="ulx3s", clocks={1: 100_000_000, 2: 87_500_000, 4: 80_000_000, 8: 75_000_000}, luts=83640, ffs=83640, brams=208,
             model="mnist-dense",
         ),
         Board(
@@ -155,7 +160,7 @@ BOARDS = {
             platform="amaranth_boards.icebreaker:ICEBreakerPlatform",
             # -s: do not put the flash to sleep after configuration; the top reads on.
             flags=("--up5k", "--package", "sg48"), pack=("-s",),
-            loader="ice40_generic", sram=False, clock_hz=24_000_000, luts=5280, ffs=5280,
+            loader="ice40_generic", sram=False, clocks={1: 24_000_000}, luts=5280, ffs=5280,
             brams=30, sprams=4, flash=True,
             model="mnist-dense",
         ),
@@ -164,7 +169,7 @@ BOARDS = {
             platform="amaranth_boards.tang_nano_9k:TangNano9kPlatform",
             flags=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
             pack=("-d", "GW1N-9C"),
-            loader="tangnano9k", clock_hz=27_000_000, luts=8640, ffs=6480, brams=26,
+            loader="tangnano9k", clocks={1: 67_500_000}, luts=8640, ffs=6480, brams=26,
             model="digits-dense",
         ),
     )

@@ -82,7 +82,7 @@ def design(board: Board, options: dict[str, Any]) -> Any:
 
 def measure(board: Board, core: Any, folder: Path) -> dict[str, int]:
     """{cell type: number} after packing, as nextpnr counts; the design need not fit."""
-    spec = board_spec(board, board.clock_hz, loaded=core.loaded)
+    spec = board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
     facts = generate_board(core, spec, board.name, folder)
     flow = FLOWS[board.family]
     synthesize(flow, folder, BOARD_TOP, facts["sources"], lambda line: None)
@@ -121,7 +121,7 @@ def calibrate(folder: Path, boards: Sequence[str]) -> None:
         for n, options in enumerate(designs):
             core = design(board, options)
             used = measure(board, core, folder / f"{name}-{n}")
-            spec = board_spec(board, board.clock_hz, loaded=core.loaded)
+            spec = board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
             rows.append(list(features(core, spec).values()))
             names = list(features(core, spec))
             counts.append(used[LUTS[board.family]])

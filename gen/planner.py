@@ -26,11 +26,6 @@ FULL = {"ecp5": 0.80, "ice40": 0.92, "gowin": 0.55}
 """Share of the look-up tables that a design may use; beyond, nextpnr finds no place for it, or only
 with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
 
-REACH_MHZ = {"ecp5": {1: 94, 2: 88, 4: 82, 8: 77}}
-"""Clock that a full design reaches after routing, by banks (docs/results.md; with 2 and 4 banks a
-guess between the measured ends). Layouts that would miss the clock asked for are not considered
-unless they are asked for."""
-
 LEAN_FIRE_LANES = 4
 BANKS = (1, 2, 4, 8)
 MOST_LANES = 128
@@ -41,7 +36,8 @@ class BoardPlan:
     """A network laid out for a board.
 
     `spec` is what the top needs of the board, `estimate` what the design will use, `cycles` the
-    expected cycles of an image, for comparing plans with each other.
+    expected cycles of an image, for comparing plans of one clock with each other, and `seconds`
+    for comparing any.
     """
 
     board: Board
@@ -49,6 +45,11 @@ class BoardPlan:
     spec: BoardSpec
     estimate: Estimate
     cycles: float
+
+    @property
+    def seconds(self) -> float:
+        """Expected time of an image."""
+        return self.cycles / self.spec.clock_hz
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -65,7 +66,7 @@ class BoardPlan:
             "flash_address": self.spec.flash_address,
             "estimate": self.estimate.to_dict(),
             "expected_cycles": round(self.cycles, 1),
-            "expected_images_per_second": round(self.spec.clock_hz / self.cycles),
+            "expected_images_per_second": round(1 / self.seconds),
         }
 
 
@@ -98,6 +99,9 @@ def plan_board(
 ) -> BoardPlan:
     """The fastest layout that fits; what is given is kept. `test_images` go onto the chip too.
 
+    A clock that is not given is the board's for each layout's banks. One that is given rules out
+    layouts of more banks than reach it, unless the banks are given too.
+
     Raises
     ------
     PlanError
@@ -106,7 +110,7 @@ def plan_board(
     PllError
         For a clock that the board cannot make.
     """
-    hz = megahertz * 1e6 if megahertz is not None else board.clock_hz
+    hz = None if megahertz is None else megahertz * 1e6
     choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [_place(board, choice, hz, test_images) for choice in choices]
     if not plans:
@@ -114,11 +118,11 @@ def plan_board(
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
         raise PlanError(_too_large(board, image, min(plans, key=_excess)))
-    return min(fitting, key=lambda plan: (plan.cycles, plan.estimate.luts))
+    return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
-def _place(board: Board, core: CorePlan, hz: float, test_images: int = 0) -> BoardPlan:
-    spec = board_spec(board, hz, loaded=core.loaded)
+def _place(board: Board, core: CorePlan, hz: float | None, test_images: int = 0) -> BoardPlan:
+    spec = board_spec(board, hz or board.clock_hz(core.banks), loaded=core.loaded)
     return BoardPlan(
         board=board, core=core, spec=spec, estimate=estimate(board, core, spec, test_images),
         cycles=expected_cycles(core),
@@ -140,7 +144,7 @@ def expected_cycles(core: CorePlan) -> float:
 
 
 def _choices(
-    board: Board, image: NetworkImage, hz: float, lanes: int | None, banks: int | None,
+    board: Board, image: NetworkImage, hz: float | None, lanes: int | None, banks: int | None,
     memories: Sequence[str] | None, fire_lanes: int | None, lean: bool | None,
 ) -> Iterator[CorePlan]:  # fmt: skip
     """Every layout worth a look; a network whose weights overflow block RAM is loaded from flash,
@@ -148,8 +152,7 @@ def _choices(
     most = max(layer.neurons for layer in image.spec.layers)
     counts = [lanes] if lanes else _lane_counts(min(most, MOST_LANES))
     small = board.family == "ice40"
-    reach = REACH_MHZ.get(board.family, {})
-    quick = [n for n in BANKS if n == 1 or hz <= reach.get(n, 1000) * 1e6]
+    quick = [n for n in BANKS if hz is None or n == 1 or hz <= board.clock_hz(n)]
     for bank_count in [banks] if banks else quick:
         for count in counts:
             options = {
@@ -202,7 +205,7 @@ def _too_large(board: Board, image: NetworkImage, nearest: BoardPlan) -> str:
         f"and {nearest.core.banks} bank(s) it needs {needs}"
     )
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
-        layouts = _choices(other, image, other.clock_hz, None, None, None, None, None)
-        if any(not _over(_place(other, core, other.clock_hz)) for core in layouts):
+        layouts = _choices(other, image, None, None, None, None, None, None)
+        if any(not _over(_place(other, core, None)) for core in layouts):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"
     return f"{sentence}; no listed board holds it"

@@ -149,7 +149,7 @@ class Accumulator(wiring.Component):
 
     def _relay(self, m: Module, command: data.View, n: int) -> data.View:
         """A command a cycle later. Its addresses need no reset."""
-        relayed = Signal(command.shape(), name=f"relayed{n}")
+        relayed: data.View = Signal(command.shape(), name=f"relayed{n}")  # type: ignore[assignment]
         for field in command.shape().members:
             register = Signal(
                 command[field].shape(), name=f"{field}{n}", reset_less=field == "address"
