@@ -152,8 +152,9 @@ BOARDS = {
             name="ulx3s_85f", title="Radiona ULX3S-85F", number=1, family="ecp5",
             platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
-            loader="ulx3s", clocks={1: 100_000_000, 2: 87_500_000, 4: 80_000_000, 8: 75_000_000}, luts=83640, ffs=83640, brams=208,
-            model="mnist-dense",
+            loader="ulx3s",
+            clocks={1: 100_000_000, 2: 87_500_000, 4: 80_000_000, 8: 75_000_000},
+            luts=83640, ffs=83640, brams=208, model="mnist-dense",
         ),
         Board(
             name="icebreaker", title="1BitSquared iCEBreaker", number=2, family="ice40",

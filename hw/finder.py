@@ -154,7 +154,8 @@ class WordFinder(wiring.Component):
                     with m.If(buffer == b):
                         m.d.sync += fresh[b].eq(0)
 
-        found = Signal(self._words, reset_less=True)  # one-hot; none for an empty plane, which reads word 0
+        # One-hot; nothing for an empty plane, which reads word 0.
+        found = Signal(self._words, reset_less=True)
         m.d.comb += self.o.payload.word.eq(one_hot_index(found))
         with m.If(ready):
             m.d.sync += [

@@ -25,7 +25,10 @@ def dense(*sizes: int, weight_bits: int = 4) -> NetworkImage:
     neuron = NeuronSpec(theta=100, potential_bits=10)
     layers = tuple(
         LayerSpec(
-            name=f"l{n}", inputs=a, neurons=b, weight_bits=weight_bits,
+            name=f"l{n}",
+            inputs=a,
+            neurons=b,
+            weight_bits=weight_bits,
             neuron=neuron if n < len(sizes) - 2 else None,
         )
         for n, (a, b) in enumerate(pairwise(sizes))
@@ -63,9 +66,7 @@ def test_shipped_layouts() -> None:
 
 
 def test_what_is_given_is_kept() -> None:
-    plan = plan_board(
-        find_board("ulx3s_85f"), load("digits-dense"), lanes=8, banks=2, megahertz=50
-    )
+    plan = plan_board(find_board("ulx3s_85f"), load("digits-dense"), lanes=8, banks=2, megahertz=50)
     assert (plan.core.lanes, plan.core.banks, plan.spec.clock_hz) == (8, 2, 50_000_000)
 
 
@@ -99,7 +100,9 @@ def test_estimates_are_near_what_synthesis_made(name: str) -> None:
     assert len(MEASURED[name]) == len(DESIGNS[name])
     for options, (luts, brams) in zip(DESIGNS[name], MEASURED[name], strict=True):
         core = design(board, options)
-        guess = estimate(board, core, board_spec(board, board.clock_hz(core.banks), loaded=core.loaded))
+        guess = estimate(
+            board, core, board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
+        )
         assert abs(guess.luts / luts - 1) < 0.15, options
         assert guess.brams == brams, options
 
