@@ -59,17 +59,20 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
 def delayed(m: Module, flag: Value, cycles: int, name: str, init: int = 0) -> Value:
     """`flag`, `cycles` cycles later; it starts, and is reset, to `init`.
 
-    The registers hold its complement. A command is also delayed on its way to the other slices,
-    and synthesis would find the registers equal, make one of them, and a net over many slices.
+    The registers before the last hold its complement. A command is also delayed on its way to the
+    other slices, and synthesis would find the registers equal, make one of them, and a net over
+    many slices. The last one holds the flag itself, so that no gate is between it and its lanes.
     """
-    if cycles == 0:
-        return flag
-    value = ~flag
-    for n in range(cycles):
-        register = Signal(name=f"no_{name}_{n + 1}", init=1 - init)
-        m.d.sync += register.eq(value)
-        value = register
-    return ~value
+    for n in reversed(range(cycles)):
+        if n == 0:
+            register = Signal(name=name, init=init)
+            m.d.sync += register.eq(flag)
+            flag = register
+        else:
+            register = Signal(name=f"no_{name}_{n}", init=1 - init)
+            m.d.sync += register.eq(~flag)
+            flag = ~register
+    return flag
 
 
 class AccumulatorSlice(wiring.Component):
@@ -147,6 +150,8 @@ class AccumulatorSlice(wiring.Component):
         bias = delayed(m, self.command.bias, rom_cycles + levels, "bias")
         emptied = self.command.close | self.command.bias
         clear = delayed(m, emptied, rom_cycles + levels, "clear", init=1)
+        # Bit 0 is 0 after both: its own register, or synthesis puts a gate before its reset.
+        even = delayed(m, emptied | self.command.double, rom_cycles + levels, "even", init=1)
         m.d.comb += self.closed.eq(close)
         for k, (term,) in enumerate(terms):
             total = Signal(signed(c.accumulator_bits), name=f"total{k}", reset_less=True)
@@ -163,6 +168,8 @@ class AccumulatorSlice(wiring.Component):
                 m.d.sync += total.eq(total << 1)
             with m.Else():
                 m.d.sync += total.eq(add_with_carry(total, term, carries[0]))
+            with m.If(even):
+                m.d.sync += total[0].eq(0)
         return m
 
     def _weights(self, m: Module, bank: int) -> WeightRom | WeightRam:
