@@ -1,5 +1,5 @@
 # Every target sets up what it needs in .venv.
-# Options: MODEL= IMAGES= LANES= BANKS= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL=
+# Options: MODEL= IMAGES= LANES= BANKS= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL= PORT=
 
 MODEL  ?= digits-dense
 LANES  ?= 128
@@ -20,8 +20,8 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(MHZ),--mhz $(MHZ))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
-.PHONY: help sim golden info generate train export bench timing plan bitstream reload flash ask ip \
-	prove-bitstream banks calibrate test check clean
+.PHONY: help sim golden info generate train export bench timing plan bitstream reload flash ask \
+	self-test ip prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -80,6 +80,9 @@ flash: $(VENV)/stamp-fpga ## program BOARD= through openFPGALoader
 
 ask: $(VENV)/stamp-sim ## classify test images on URL=serial:/dev/ttyUSB0, sim:BOARD or golden:MODEL
 	@$(STERNA) ask $(URL) $(MODEL) $(if $(IMAGES),--images $(IMAGES))
+
+self-test: $(VENV)/stamp-sim ## BOARD= plays test images that are on the chip, at full speed
+	@$(STERNA) self-test $(BOARD_OPTIONS) $(addprefix --port ,$(PORT))
 
 ip: $(VENV)/stamp-sim ## the core with AXI4-Stream ports and a FuseSoC file, for other designs
 	@$(STERNA) ip $(MODEL) $(CORE)

@@ -204,8 +204,14 @@ def _too_large(board: Board, image: NetworkImage, nearest: BoardPlan) -> str:
         f"Network {image.spec.name} does not fit {board.name}: with {nearest.core.lanes} lane(s) "
         f"and {nearest.core.banks} bank(s) it needs {needs}"
     )
+    if _holds(board, image):
+        return f"{sentence}; with lanes and banks of the planner's choice it fits"
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
-        layouts = _choices(other, image, None, None, None, None, None, None)
-        if any(not _over(_place(other, core, None)) for core in layouts):
+        if _holds(other, image):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"
     return f"{sentence}; no listed board holds it"
+
+
+def _holds(board: Board, image: NetworkImage) -> bool:
+    layouts = _choices(board, image, None, None, None, None, None, None)
+    return any(not _over(_place(board, core, None)) for core in layouts)

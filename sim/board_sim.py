@@ -24,11 +24,14 @@ from typing import Any
 from hw.spec import SpecError
 from sim.verilator import SimulationError, build, run_bench, toolchain
 
-__all__ = ["BoardPins", "BoardSimulation"]
+__all__ = ["WATCHDOG", "BoardPins", "BoardSimulation"]
 
 PICOSECONDS = 10**12
 GRACE, BRIEFLY = 10.0, 1.0
 """Wall-clock seconds that a simulator has to end by itself: at rest, and when it may be busy."""
+
+WATCHDOG = 300.0
+"""Wall-clock seconds for an answer of the simulator."""
 
 START = 120.0
 """Wall-clock seconds that it has to start."""
@@ -98,7 +101,7 @@ class BoardSimulation:
     """
 
     def __init__(
-        self, folder: Path, sources: Sequence[str], pins: BoardPins, *, watchdog: float = 300.0
+        self, folder: Path, sources: Sequence[str], pins: BoardPins, *, watchdog: float = WATCHDOG
     ) -> None:
         self.baud = pins.baud
         self.time = 0.0

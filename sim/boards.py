@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from gen.board_files import BOARD_TOP, generate_board
 from gen.planner import BoardPlan
 from hw.files import write_atomically
-from sim.board_sim import BoardPins, BoardSimulation
+from sim.board_sim import WATCHDOG, BoardPins, BoardSimulation
 
 __all__ = ["SIMULATED_TOP", "board_sources", "simulate_board"]
 
@@ -20,13 +23,16 @@ FLASH = """
 FLASH_PINS = ", .flash_cs_n(cs_n), .flash_clk(sck), .flash_copi(copi), .flash_cipo(cipo)"
 
 
-def board_sources(plan: BoardPlan, folder: Path) -> list[str]:
+def board_sources(
+    plan: BoardPlan, folder: Path, test_images: npt.NDArray[np.uint8] | None = None
+) -> list[str]:
     """Write the board's design and a top around it with only the pins of clock, link and LED;
     return the names of the Verilog files.
 
     The clock pin of the simulation carries the system clock: the clock generator is a wire there.
+    `test_images` are put on the chip.
     """
-    facts = generate_board(plan.core, plan.spec, plan.board.name, folder)
+    facts = generate_board(plan.core, plan.spec, plan.board.name, folder, test_images)
     models = ["plls.v", "plls.vlt"]
     flash = pins = ""
     if plan.core.loaded:
@@ -46,14 +52,18 @@ def board_sources(plan: BoardPlan, folder: Path) -> list[str]:
     return [f"{SIMULATED_TOP}.v", *facts["sources"], *models]
 
 
-def simulate_board(plan: BoardPlan, folder: Path) -> BoardSimulation:
-    """Build and start a planned board; the transport of a host (docs/link.md).
+def simulate_board(
+    plan: BoardPlan, folder: Path, *, test_images: npt.NDArray[np.uint8] | None = None,
+    watchdog: float = WATCHDOG,
+) -> BoardSimulation:  # fmt: skip
+    """Build and start a planned board; the transport of a host (docs/link.md). `test_images` are
+    put on the chip; for `watchdog` see `BoardSimulation`.
 
     Raises
     ------
     SimulationError
         When it cannot be built or started.
     """
-    sources = board_sources(plan, folder)
+    sources = board_sources(plan, folder, test_images)
     pins = BoardPins(top=SIMULATED_TOP, clock_hz=plan.spec.clock_hz, baud=plan.spec.baud)
-    return BoardSimulation(folder, sources, pins)
+    return BoardSimulation(folder, sources, pins, watchdog=watchdog)

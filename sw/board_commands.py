@@ -1,4 +1,4 @@
-"""Commands about boards: `plan | bitstream | flash | reload | ip | prove-bitstream | ask`."""
+"""Commands about boards: `plan`, `bitstream`, `flash`, `ask` and the others."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gen.bitstream import REPORT
 from gen.boards import BOARDS, find_board
@@ -78,10 +79,7 @@ def do_bitstream(args: argparse.Namespace) -> Result:
     plan = board_plan(args)
     args.say(plan_table(plan.to_dict()))
     folder = board_folder(args)
-    played = None
-    if args.test_images:
-        images = argparse.Namespace(dataset=None, data=args.data, images=str(args.test_images))
-        played = load_test_images(plan.core.image, images).images
+    played = test_images(plan, args) if args.test_images else None
     report = build_board(
         plan, folder, seed=args.seed, seeds=args.seeds, test_images=played, progress=args.say
     )
@@ -91,6 +89,12 @@ def do_bitstream(args: argparse.Namespace) -> Result:
         report["images_per_second"] = round(plan.spec.clock_hz / cycles)
         write_report(folder, report)
     return report, board_table(report), 0
+
+
+def test_images(plan: BoardPlan, args: argparse.Namespace) -> npt.NDArray[np.uint8]:
+    """The images that are put on the chip: (n, input_size)."""
+    wanted = argparse.Namespace(dataset=None, data=args.data, images=str(args.test_images))
+    return load_test_images(plan.core.image, wanted).images
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
@@ -147,6 +151,28 @@ def do_prove(args: argparse.Namespace) -> Result:
     return report, table(rows), int(any(step["mismatches"] for step in report["steps"]))
 
 
+def do_self_test(args: argparse.Namespace) -> Result:
+    from sw.self_test import self_test
+
+    plan = board_plan(args)
+    images = test_images(plan, args)
+    core = plan.core
+    name = f"{args.board}-{core.image.spec.name}-{core.lanes}x{core.banks}-self-test"
+    facts = self_test(plan, images, BUILD / "boards" / name, port=args.port, progress=args.say)
+    verdict = "equal to golden model and cycle law" if facts["equal"] else "DIFFERENT"
+    rows = [
+        ("board", f"{facts['board']}, {facts['lanes']} lanes, {facts['banks']} bank(s), "
+         f"{facts['clock_hz'] / 1e6:g} MHz{'' if args.port else ', simulated'}"),
+        ("network", f"{facts['network']}, digest {facts['digest'][:16]}"),
+        ("images", f"{facts['images']:,} ({facts['distinct_images']} different ones)"),
+        ("sums, cycles", verdict),
+        ("cycles", f"{facts['cycles']:,}, of the law {facts['expected_cycles']:,}; "
+         f"{facts['cycles_per_image']} an image"),
+        ("speed", f"{facts['images_per_second']:,} images/s at that clock"),
+    ]  # fmt: skip
+    return facts, table(rows), int(not facts["equal"])
+
+
 def do_ask(args: argparse.Namespace) -> Result:
     from sw.host import open_board
 
@@ -188,13 +214,14 @@ def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
         sub.add_argument("--board", required=default is None, default=default, metavar="BOARD",
                          help=f"one of {', '.join(BOARDS)}")  # fmt: skip
 
-    def layout(sub: argparse.ArgumentParser) -> None:
+    def layout(sub: argparse.ArgumentParser, test_images: int = 0) -> None:
         sub.add_argument("model", nargs="?", metavar="MODEL", help="default: the board's own")
         sub.add_argument("--lanes", type=int, metavar="N", help="default: the planner's choice")
         sub.add_argument("--banks", type=int, metavar="N", help="default: the planner's choice")
         sub.add_argument("--mhz", type=float, help="clock of the core (default: the board's)")
-        sub.add_argument("--test-images", type=int, default=0, metavar="N", help="put so many test "
-                         "images on the chip, to be played at full speed")  # fmt: skip
+        sub.add_argument("--test-images", type=int, default=test_images, metavar="N",
+                         help="put so many test images on the chip, to be played at full "
+                         f"speed (default {test_images})")  # fmt: skip
 
     sub = command("plan", do_plan, "say how a network would be laid out for a board")
     board(sub)
@@ -207,6 +234,14 @@ def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
     sub.add_argument("--seeds", type=int, default=1, help="how many to try (default 1)")
     sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
     sub.add_argument("--out", metavar="FOLDER", help="default build/BOARD")
+
+    sub = command("self-test", do_self_test, "let a board play images that are on the chip: full "
+                  "speed, every logit counted")  # fmt: skip
+    board(sub)
+    layout(sub, test_images=64)
+    sub.add_argument("--port", metavar="PORT", help="of a real board, built with the same options "
+                     "(default: simulate it)")  # fmt: skip
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
 
     sub = command("reload", do_reload, "put another network of the same shape into a bitstream")
     board(sub)

@@ -77,6 +77,11 @@ def test_more_room_is_never_slower() -> None:
     assert plan_board(larger, image).cycles <= plan_board(board, image).cycles
 
 
+def test_a_layout_too_large_is_told_that_another_fits() -> None:
+    with pytest.raises(PlanError, match="with lanes and banks of the planner's choice it fits"):
+        plan_board(find_board("tang_nano_9k"), load("digits-dense"), lanes=43, banks=4)
+
+
 def test_a_network_too_large_is_told_where_it_would_fit() -> None:
     for board, image, words in [
         ("tang_nano_9k", load("mnist-dense"), "the smallest listed board that holds it is"),
