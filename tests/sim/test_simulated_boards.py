@@ -90,7 +90,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, list[object]
     """The Tang Nano 9K as `sim:` makes it, and what it says to `script`."""
     benches: list[Bench] = []
 
-    def seen(plan: BoardPlan, folder: Path) -> list[str]:
+    def seen(plan: BoardPlan, folder: Path, test_images: None) -> list[str]:
         benches.append(Bench(plan, folder, board_sources(plan, folder)))
         return benches[-1].sources
 
