@@ -7,11 +7,15 @@ from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.geometry import SLICE_LANES
 from hw.ram import WeightRam
 from hw.rom import WeightRom
 from hw.stream import drives, load_layout
 
 __all__ = ["AccumulatorSlice", "SliceContents", "add_with_carry", "command_layout"]
+
+HALF = SLICE_LANES // 2
+"""Lanes that share a control register: one net for all lanes of a slice has too far to go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +60,25 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
     return (Cat(1, a).as_signed() + Cat(carry, b).as_signed())[1:].as_signed()
 
 
-def delayed(m: Module, flag: Value, cycles: int, name: str, init: int = 0) -> Value:
-    """`flag`, `cycles` cycles later; it starts, and is reset, to `init`.
+def delayed(
+    m: Module, flag: Value, cycles: int, name: str, *, init: int = 0, halves: int = 1
+) -> list[Value]:
+    """`flag`, `cycles` (1 or more) cycles later, for each half of the lanes; it starts, and is
+    reset, to `init`.
 
     The registers before the last hold its complement. A command is also delayed on its way to the
     other slices, and synthesis would find the registers equal, make one of them, and a net over
-    many slices. The last one holds the flag itself, so that no gate is between it and its lanes.
+    many slices. The last ones hold the flag itself, so that no gate is between them and the lanes.
+    That of the second half has no reset, or it would be found equal to the first: when a reset
+    comes, it follows a cycle late.
     """
-    for n in reversed(range(cycles)):
-        if n == 0:
-            register = Signal(name=name, init=init)
-            m.d.sync += register.eq(flag)
-            flag = register
-        else:
-            register = Signal(name=f"no_{name}_{n}", init=1 - init)
-            m.d.sync += register.eq(~flag)
-            flag = ~register
-    return flag
+    for n in reversed(range(1, cycles)):
+        register = Signal(name=f"no_{name}_{n}", init=1 - init)
+        m.d.sync += register.eq(~flag)
+        flag = ~register
+    last = [Signal(name=f"{name}{n}", init=init, reset_less=n > 0) for n in range(halves)]
+    m.d.sync += [register.eq(flag) for register in last]
+    return [*last]
 
 
 class AccumulatorSlice(wiring.Component):
@@ -136,8 +142,8 @@ class AccumulatorSlice(wiring.Component):
         for b in range(self._banks):
             rom = self._weights(m, b)
             m.d.comb += rom.addr.eq(self.command.address[b])
-            add = delayed(m, self.command.add[b], rom_cycles, f"add{b}")
-            subtract = delayed(m, self.command.subtract[b], rom_cycles, f"subtract{b}")
+            (add,) = delayed(m, self.command.add[b], rom_cycles, f"add{b}_")
+            (subtract,) = delayed(m, self.command.subtract[b], rom_cycles, f"subtract{b}_")
             carries.append(subtract)
             for k, lane in enumerate(terms):
                 weight = rom.data.word_select(k, c.weight_bits)
@@ -145,15 +151,22 @@ class AccumulatorSlice(wiring.Component):
         for level in range(levels):
             carries = self._add_pairs(m, terms, carries, level)
 
-        double = delayed(m, self.command.double, rom_cycles + levels, "double")
-        close = delayed(m, self.command.close, rom_cycles + levels, "close")
-        bias = delayed(m, self.command.bias, rom_cycles + levels, "bias")
+        def control(flag: Value, name: str, init: int = 0) -> list[Value]:
+            halves = -(-self._lanes // HALF)
+            return delayed(m, flag, rom_cycles + levels, name, init=init, halves=halves)
+
         emptied = self.command.close | self.command.bias
-        clear = delayed(m, emptied, rom_cycles + levels, "clear", init=1)
+        doubles = control(self.command.double, "double")
+        closes = control(self.command.close, "close")
+        biases = control(self.command.bias, "bias")
+        clears = control(emptied, "clear", init=1)
         # Bit 0 is 0 after both: its own register, or synthesis puts a gate before its reset.
-        even = delayed(m, emptied | self.command.double, rom_cycles + levels, "even", init=1)
-        m.d.comb += self.closed.eq(close)
+        evens = control(emptied | self.command.double, "even", init=1)
+        m.d.comb += self.closed.eq(closes[0])
         for k, (term,) in enumerate(terms):
+            half = k // HALF
+            double, close, bias = doubles[half], closes[half], biases[half]
+            clear, even = clears[half], evens[half]
             total = Signal(signed(c.accumulator_bits), name=f"total{k}", reset_less=True)
             drive = Signal(signed(c.drive_bits), name=f"drive{k}", reset_less=True)
             b = Signal(signed(c.drive_bits), name=f"bias{k}", reset_less=True)
@@ -206,5 +219,6 @@ class AccumulatorSlice(wiring.Component):
                 sums.append(register)
             terms[k] = sums
         return [
-            delayed(m, carries[n], 1, f"carry{level}_{n // 2}") for n in range(0, len(carries), 2)
+            delayed(m, carries[n], 1, f"carry{level}_{n // 2}_")[0]
+            for n in range(0, len(carries), 2)
         ]
