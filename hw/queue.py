@@ -91,16 +91,20 @@ class SpikeQueue(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~Array(full)[target]),
             loaded.eq(loading & (word == self._words - 1)),
-            write.addr.eq(Cat(word, target)),
-            write.data.eq(self.i.payload),
-            write.en.eq(loading),
         ]
         some = Cat(
             Cat(self.i.payload[n].magnitude[p] for n in range(self._chunk)).any()
             for p in range(self._planes)
         )
-        # A cycle late, so that the sender's multiplexers and the finder's counters are apart.
-        m.d.sync += [finder.en.eq(loading), finder.last.eq(loaded), finder.some.eq(some)]
+        # A cycle late, so that the sender's multiplexers are apart from memory and counters.
+        m.d.sync += [
+            write.addr.eq(Cat(word, target)),
+            write.data.eq(self.i.payload),
+            write.en.eq(loading),
+            finder.en.eq(loading),
+            finder.last.eq(loaded),
+            finder.some.eq(some),
+        ]
         with m.If(loading):
             m.d.sync += word.eq(Mux(loaded, 0, word + 1))
             if self._buffers == 2:
