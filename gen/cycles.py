@@ -26,7 +26,7 @@ NEVER = -(10**9)
 
 
 def event_counts(coefficients: npt.NDArray[np.integer], geometry: LayerGeometry) -> Int:
-    """SPIKE events per bit plane and bank: (..., inputs) -> (..., planes, banks)."""
+    """SPIKE events per pass (`geometry.turns`) and bank: (..., inputs) -> (..., passes, banks)."""
     magnitude = np.abs(coefficients.astype(np.int16))
     bank = geometry.slots() % geometry.banks
     planes = []
@@ -35,12 +35,12 @@ def event_counts(coefficients: npt.NDArray[np.integer], geometry: LayerGeometry)
         planes.append(
             np.stack([bit[..., bank == b].sum(axis=-1) for b in range(geometry.banks)], axis=-1)
         )
-    return np.stack(planes, axis=-2).astype(np.int64)
+    return np.stack([planes[p] for p in geometry.turns], axis=-2).astype(np.int64)
 
 
 def play_cycles(counts: Int) -> Int:
-    """Cycles to play a vector once, from `event_counts`: in each plane the fullest bank's events,
-    and one more for the plane's end."""
+    """Cycles to play a vector once, from `event_counts`: in each pass the fullest bank's events,
+    and one more for its end."""
     return (counts.max(axis=-1) + 1).sum(axis=-1)
 
 
@@ -72,6 +72,8 @@ class CycleLaw:
         self._geometries = plan.geometries
         self._steps = plan.image.spec.steps
         self._latency = [Accumulator.latency(g) for g in plan.geometries]
+        neurons = [layer.neuron for layer in plan.image.spec.layers]
+        self._fire = [0 if neuron is None else LifArray.latency(neuron) for neuron in neurons]
         self._times = [_LayerTimes([NEVER] * g.buffers) for g in plan.geometries]
 
     def predict(self, costs: Sequence[Int]) -> Int:
@@ -176,7 +178,7 @@ class CycleLaw:
                 t.readout_free = last + Readout.RECOVERY
             return taken, last
 
-        word = max(valid, t.lif_free) + LifArray.LATENCY
+        word = max(valid, t.lif_free) + self._fire[n]
         if self._transposes(n):
             word = max(word, t.written + 1)
             if group == step == 0:

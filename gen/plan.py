@@ -35,7 +35,7 @@ class CorePlan:
         One per layer.
     memories
         Weight memory of each layer: all `rom`, or each `ram` or `spram`, loaded at power-up.
-    fire_lanes, lean
+    fire_lanes, lean, repeat
         As asked for: see `LayerGeometry`.
     """
 
@@ -46,6 +46,7 @@ class CorePlan:
     memories: tuple[str, ...]
     fire_lanes: int = 0
     lean: bool = False
+    repeat: bool = False
 
     @property
     def loaded(self) -> bool:
@@ -88,13 +89,14 @@ def plan_core(
     *,
     fire_lanes: int = 0,
     lean: bool = False,
+    repeat: bool = False,
 ) -> CorePlan:
     """Lay out every layer with at most `lanes` neurons and `banks` events per cycle.
 
     A layer of n neurons runs in `ceil(n / lanes)` groups of equal size. The chunk, coefficients
     per bank and word, is 16, or the power of two that holds a narrower input. Without `memories`,
     weights are in ROM. `fire_lanes` (a power of two, 0 for all lanes) and `lean` save logic on
-    small chips: see `LayerGeometry`.
+    small chips; `repeat` plays augmented spikes as ternary ones: see `LayerGeometry`.
 
     Raises
     ------
@@ -116,6 +118,7 @@ def plan_core(
     source_lanes, source_word = image.spec.input_size, MAX_CHUNK * banks
     for n, layer in enumerate(image.spec.layers):
         readout = layer.neuron is None
+        sender = image.spec.layers[n - 1].neuron if n else None
         groups = -(-layer.neurons // lanes)
         layer_lanes = -(-layer.neurons // groups)
         fire = fire_lanes if 0 < fire_lanes < layer_lanes else 0
@@ -131,11 +134,12 @@ def plan_core(
             lanes=layer_lanes,
             banks=banks,
             chunk=min(MAX_CHUNK, 1 << (per_bank - 1).bit_length()),
-            planes=image.spec.input_bits if n == 0 else 1,
-            signed=n > 0,
+            planes=sender.magnitude_bits if sender else image.spec.input_bits,
+            signed=sender is not None and sender.signed,
             source_lanes=source_lanes,
             bias_rows=image.layers[n].bias_rows,
             fire_lanes=fire,
+            repeat=repeat and n > 0,
             lean=lean,
         )
         if (memories or ["rom"] * (n + 1))[n] == "spram" and geometry.depth > SPRAM_ROWS:
@@ -154,4 +158,5 @@ def plan_core(
         memories=tuple(memories or ["rom"] * len(geometries)),
         fire_lanes=fire_lanes,
         lean=lean,
+        repeat=repeat,
     )

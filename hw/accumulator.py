@@ -3,7 +3,7 @@ is added to the lanes' accumulators, or subtracted. There is no multiplier."""
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,9 +22,9 @@ class Accumulator(wiring.Component):
     carry-in, so a negative spike costs nothing.
 
     PLANE and STEP are joint: they are taken from all banks in one cycle, once each bank has come
-    to its own. PLANE doubles the accumulators. STEP sends `accumulator + bias` of the group and
-    clears. A prelude of `bias_rows` cycles fetches a group's biases: with one group after reset,
-    and never again; with more, after every STEP.
+    to its own. PLANE doubles the accumulators, unless the geometry says `repeat`. STEP sends
+    `accumulator + bias` of the group and clears. A prelude of `bias_rows` cycles fetches a group's
+    biases: with one group after reset, and never again; with more, after every STEP.
 
     What was taken becomes a command, which passes the slices one after the other:
 
@@ -94,7 +94,9 @@ class Accumulator(wiring.Component):
 
         command = Signal(command_layout(g.banks, g.depth))
         base = self._group_base(m, go & closing)
-        m.d.sync += [command.double.eq(go & ~closing), command.close.eq(go & closing)]
+        # Where planes are repeated, the end of one is only an end.
+        double = Const(0) if g.repeat else go & ~closing
+        m.d.sync += [command.double.eq(double), command.close.eq(go & closing)]
         for b, i in enumerate(self.i):
             spike = i.valid & i.ready & (i.payload.kind == Kind.SPIKE)
             m.d.sync += [

@@ -1,6 +1,6 @@
 """Word finder: which words of a vector have something to say, plane by plane."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,6 +25,7 @@ def visit_layout(words: int, planes: int) -> data.StructLayout:
 class WordFinder(wiring.Component):
     """Lists the words to visit of each vector, `replays` times over.
 
+    A vector is listed plane by plane, from the top one down; with `repeat`, plane p 2^p times.
     Keeps one flag per plane and word, and their number per plane, for each of `buffers` vectors, in
     turn. A plane is scanned lowest word first, a word per cycle, over the flagged words only;
     a plane without any is one visit all the same, because its end must be told.
@@ -35,6 +36,8 @@ class WordFinder(wiring.Component):
     ----------
     words, planes, replays, buffers
         Words per vector, bit planes per coefficient, times each vector is listed; vectors held.
+    repeat
+        List plane p 2^p times.
 
     Members
     -------
@@ -52,7 +55,10 @@ class WordFinder(wiring.Component):
     some: Signal
     o: stream.Interface
 
-    def __init__(self, *, words: int, planes: int, replays: int, buffers: int = 2) -> None:
+    def __init__(
+        self, *, words: int, planes: int, replays: int, buffers: int = 2, repeat: bool = False
+    ) -> None:
+        self._repeat = repeat
         self._words, self._planes, self._replays = words, planes, replays
         self._buffers = buffers
         super().__init__(
@@ -101,27 +107,30 @@ class WordFinder(wiring.Component):
         pending = Signal(self._words, reset_less=True)
         left = Signal(sums, reset_less=True)
         plane_done = Signal(reset_less=True)
-        plane = Signal(range(self._planes), init=top)
+        # The pass; the last is 0. Passes 2^(p+1) - 2 .. 2^p - 1 are of plane p when repeated.
+        first_turn = (2 << top) - 2 if self._repeat else top
+        turn = Signal(range(first_turn + 1), init=first_turn)
         replay = Signal(range(self._replays))
         less_one = Signal(self._words)
         ready, vector_done = Signal(), Signal()
         m.d.comb += [
             ready.eq(~self.o.valid | self.o.ready),
             less_one.eq(pending - 1),
-            vector_done.eq(plane_done & (plane == 0) & (replay == self._replays - 1)),
+            vector_done.eq(plane_done & (turn == 0) & (replay == self._replays - 1)),
         ]
 
         # Where to go when a plane is done: the plane below, the same vector again, or the other
         # buffer; and while idle, the buffer that is written next.
-        next_buffer, next_plane = Signal(), Signal(range(self._planes))
+        next_buffer, next_turn = Signal(), Signal.like(turn)
         m.d.comb += [
             next_buffer.eq(buffer ^ (active & vector_done & (self._buffers == 2))),
-            next_plane.eq(plane),
+            next_turn.eq(turn),
         ]
-        with m.If(active & (plane == 0)):
-            m.d.comb += next_plane.eq(top)
+        with m.If(active & (turn == 0)):
+            m.d.comb += next_turn.eq(first_turn)
         with m.Elif(active):
-            m.d.comb += next_plane.eq(plane - 1)
+            m.d.comb += next_turn.eq(turn - 1)
+        next_plane = self._plane(next_turn)
         next_flags = Array(Array(planes) for planes in flags)[next_buffer][next_plane]
         next_count = Array(Array(planes) for planes in counts)[next_buffer][next_plane]
         # Compared before the choice, not after it: the counts stand for long, the choice is late.
@@ -139,14 +148,14 @@ class WordFinder(wiring.Component):
                 pending.eq(next_flags),
                 left.eq(next_count),
                 plane_done.eq(next_few),
-                plane.eq(next_plane),
+                turn.eq(next_turn),
                 buffer.eq(next_buffer),
             ]
             with m.If(~active | vector_done):
                 # A vector that is listed to its end is not fresh from here on.
                 listed = active & (self._buffers == 1)
                 m.d.sync += active.eq(Array(fresh)[next_buffer] & ~listed)
-            with m.If(active & (plane == 0)):
+            with m.If(active & (turn == 0)):
                 m.d.sync += replay.eq(replay + 1)
             with m.If(active & vector_done):
                 m.d.sync += replay.eq(0)
@@ -162,12 +171,21 @@ class WordFinder(wiring.Component):
                 self.o.valid.eq(active),
                 found.eq(pending & ~less_one),
                 self.o.payload.buffer.eq(buffer),
-                self.o.payload.plane.eq(plane),
+                self.o.payload.plane.eq(self._plane(turn)),
             ]
             with m.If(~plane_done):
                 m.d.sync += self.o.payload.end.eq(Kind.SPIKE)
-            with m.Elif(plane == 0):
+            with m.Elif(turn == 0):
                 m.d.sync += self.o.payload.end.eq(Kind.STEP)
             with m.Else():
                 m.d.sync += self.o.payload.end.eq(Kind.PLANE)
         return m
+
+    def _plane(self, turn: Value) -> Value:
+        """The plane of a pass."""
+        if not self._repeat:
+            return turn
+        value = Const(0, range(self._planes))
+        for p in range(1, self._planes):
+            value = Mux(turn >= (1 << p) - 1, p, value)
+        return value

@@ -54,6 +54,9 @@ class LayerGeometry:
     fire_lanes
         Neurons updated per cycle: the sums of a group go to them in parts of so many, for a chip
         that is short of logic. 0: all lanes at once. With several groups it divides `lanes`.
+    repeat
+        Plane p of a coefficient is played 2^p times, where otherwise the sum is doubled from plane
+        to plane: a spike of coefficient c is then |c| ternary events, and costs as many cycles.
     lean
         The queue holds one vector, where it otherwise loads one while it plays another, and has no
         skid buffer: for a chip that is short of logic and slow.
@@ -69,6 +72,7 @@ class LayerGeometry:
     source_lanes: int
     bias_rows: int = 0
     fire_lanes: int = 0
+    repeat: bool = False
     lean: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +88,12 @@ class LayerGeometry:
             raise SpecError(
                 f"Lanes must be a multiple of the {self.fire_lanes} that fire, not {self.lanes}"
             )
+
+    @property
+    def turns(self) -> list[int]:
+        """The plane of each pass over a vector, in the order of play."""
+        planes = reversed(range(self.planes))
+        return [p for p in planes for _ in range(1 << p if self.repeat else 1)]
 
     @property
     def firing(self) -> "LayerGeometry":

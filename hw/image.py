@@ -25,7 +25,7 @@ from hw.spec import MAX_WIDTH, LayerSpec, NetworkSpec, SpecError, SternaError, s
 
 __all__ = ["FORMAT_VERSION", "ImageError", "LayerImage", "NetworkImage"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAGIC = "sterna-network"
 MAX_FILE_BYTES = 1 << 30
 
@@ -93,9 +93,17 @@ class LayerImage:
 
     @property
     def membrane_bound(self) -> int:
-        """Largest |v| before firing: |decay(u)| <= u_max, plus the drive."""
-        assert self.spec.neuron is not None
-        return self.spec.neuron.u_max + self.drive_bound
+        """Largest |v| before firing: |decay(u)| <= u_max, plus the drive in potential units."""
+        neuron = self.spec.neuron
+        assert neuron is not None
+        return neuron.u_max + (self.drive_bound << neuron.fraction_bits)
+
+    @property
+    def reset_bound(self) -> int:
+        """Largest |r| after the reset, before it is saturated."""
+        neuron = self.spec.neuron
+        assert neuron is not None
+        return max(self.membrane_bound, neuron.limit * neuron.step)
 
     @property
     def logit_bound(self) -> int:
@@ -109,7 +117,7 @@ class LayerImage:
 
     def check_widths(self) -> None:
         """Refuse a layer whose exact sums need more bits than the contract admits."""
-        bound = self.logit_bound if self.spec.neuron is None else self.membrane_bound
+        bound = self.logit_bound if self.spec.neuron is None else self.reset_bound
         if signed_bits(bound) > MAX_WIDTH:
             raise ImageError(
                 f"Layer {self.spec.name} must keep its sums within {MAX_WIDTH} bits, "

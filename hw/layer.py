@@ -16,7 +16,7 @@ from hw.readout import Readout
 from hw.rom import pack_rows
 from hw.serializer import Serializer
 from hw.slice import SliceContents
-from hw.stream import coefficients, drives, event, load_layout
+from hw.stream import coefficients, drives, event, load_layout, spikes
 from hw.transposer import Transposer
 
 __all__ = ["DenseLayer", "LayerPlan"]
@@ -81,7 +81,7 @@ class DenseLayer(wiring.Component):
     Members
     -------
     i : In(stream of coefficients(geometry.word, planes, signed))
-    o : Out(stream of coefficients(out_word, 1, signed=True)), or of results for a readout
+    o : Out(stream of spikes(neuron, out_word)), or of results for a readout
     load : In(load_layout(parts))
         For memories that are loaded; absent otherwise.
 
@@ -106,7 +106,7 @@ class DenseLayer(wiring.Component):
         self._queues = [
             SpikeQueue(
                 words=g.words, chunk=g.chunk, planes=g.planes, signed=g.signed, replays=g.groups,
-                lean=g.lean,
+                repeat=g.repeat, lean=g.lean,
             )
             for _ in range(g.banks)
         ]
@@ -119,9 +119,7 @@ class DenseLayer(wiring.Component):
                 neuron, g.firing, steps=steps, drive_bits=layer.drive_bits,
                 membrane_bound=layer.membrane_bound, group_major=plan.constant_input,
             )  # fmt: skip
-            self._serializer = Serializer(
-                coefficients(g.firing.lanes, 1, True), plan.out_word
-            )
+            self._serializer = Serializer(spikes(neuron, g.firing.lanes), plan.out_word)
             out = self._serializer.o.signature
         else:
             self._readout = Readout(

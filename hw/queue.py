@@ -38,6 +38,8 @@ class SpikeQueue(wiring.Component):
         Coefficient format, see `hw.stream.coefficients`.
     replays
         How often each vector is played (the receiver's groups).
+    repeat
+        Play plane p 2^p times.
     lean
         One buffer, and no skid buffer.
 
@@ -52,8 +54,10 @@ class SpikeQueue(wiring.Component):
     o: stream.Interface
 
     def __init__(
-        self, *, words: int, chunk: int, planes: int, signed: bool, replays: int, lean: bool = False
-    ) -> None:
+        self, *, words: int, chunk: int, planes: int, signed: bool, replays: int,
+        repeat: bool = False, lean: bool = False,
+    ) -> None:  # fmt: skip
+        self._repeat = repeat
         self._buffers, self._lean = (1, True) if lean else (2, False)
         self._words, self._chunk = words, chunk
         self._planes, self._signed, self._replays = planes, signed, replays
@@ -78,7 +82,7 @@ class SpikeQueue(wiring.Component):
         m.submodules.store = store = Memory(shape=self._word, depth=depth, init=[])
         m.submodules.finder = finder = WordFinder(
             words=self._words, planes=self._planes, replays=self._replays,
-            buffers=self._buffers,
+            buffers=self._buffers, repeat=self._repeat,
         )
         m.submodules.encoder = encoder = ChunkEncoder(self._words, self._chunk)
         write, read = store.write_port(), store.read_port()

@@ -137,22 +137,24 @@ class AccumulatorSlice(wiring.Component):
         m = Module()
         c = self._contents
         rom_cycles, levels = WeightRom.PIPELINE_CYCLES, (self._banks - 1).bit_length()
+        halves = -(-self._lanes // HALF)
         terms: list[list[Value]] = [[] for _ in range(self._lanes)]
         carries: list[Value] = []
         for b in range(self._banks):
             rom = self._weights(m, b)
             m.d.comb += rom.addr.eq(self.command.address[b])
-            (add,) = delayed(m, self.command.add[b], rom_cycles, f"add{b}_")
-            (subtract,) = delayed(m, self.command.subtract[b], rom_cycles, f"subtract{b}_")
-            carries.append(subtract)
+            add = delayed(m, self.command.add[b], rom_cycles, f"add{b}_", halves=halves)
+            subtract = delayed(
+                m, self.command.subtract[b], rom_cycles, f"subtract{b}_", halves=halves
+            )
+            carries.append(subtract[0])
             for k, lane in enumerate(terms):
-                weight = rom.data.word_select(k, c.weight_bits)
-                lane.append(Cat((bit ^ subtract) & add for bit in weight).as_signed())
+                weight, half = rom.data.word_select(k, c.weight_bits), k // HALF
+                lane.append(Cat((bit ^ subtract[half]) & add[half] for bit in weight).as_signed())
         for level in range(levels):
             carries = self._add_pairs(m, terms, carries, level)
 
         def control(flag: Value, name: str, init: int = 0) -> list[Value]:
-            halves = -(-self._lanes // HALF)
             return delayed(m, flag, rom_cycles + levels, name, init=init, halves=halves)
 
         emptied = self.command.close | self.command.bias

@@ -12,7 +12,15 @@ from typing import Any
 __all__ = ["LayerSpec", "NetworkSpec", "NeuronSpec", "SpecError", "SternaError", "signed_bits"]
 
 DECAYS = ("none", "shift", "leak")
+DECAY_TIMES = ("before", "after")
 RESETS = ("hard", "soft")
+NEGATIVES = ("free", "off", "guarded")
+
+MAX_LIMIT = 15
+"""Largest spike coefficient: four bit planes."""
+
+NEWER_FIELDS = {"theta_negative", "negative", "limit", "decay_when", "fraction_bits"}
+"""Of `NeuronSpec`, since version 2 of the network image."""
 
 MAX_WIDTH = 32
 """Widest signed integer (potential, drive, logit) that the contract admits, in bits."""
@@ -53,23 +61,38 @@ def _only_known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronSpec:
-    """One ternary leaky integrate-and-fire neuron, shared by all neurons of a layer.
+    """One integrate-and-fire neuron, shared by all neurons of a layer: a row of the neuron table.
 
-    Per time step: `v = decay(u) + I`, `c = +1 if v >= theta, -1 if v <= -theta, else 0`,
-    then `u = 0 if c else v` (hard reset) or `u = v - c*step` (soft), saturated to
-    `potential_bits`. (*Ternary Spike*, arXiv 2312.06372, eqs 7-8.)
+    Per time step: `v = decay(u) + I * 2^f`; `c = min(L, v div theta)` on the positive side,
+    `-min(L, -v div theta_negative)` on the negative one; then `u = 0 if c else v` (hard reset) or
+    `u = v - c * step` (soft), saturated to `potential_bits`. With L = 1 this is the ternary neuron
+    of *Ternary Spike* (arXiv 2312.06372, eqs 7-8), with L > 1 and a guard that of *AugMapping*
+    (arXiv 2005.03231).
 
     Parameters
     ----------
-    theta
-        Firing threshold, inclusive on both sides. Potential units (weight LSBs).
+    theta, theta_negative
+        Firing thresholds of the positive and the negative side, inclusive. Potential units (weight
+        LSBs, times 2^f). By default both are equal; `theta_negative` is 0 when `negative` is `off`.
+    negative
+        The negative side. `free`: fires. `off`: never fires (binary spikes). `guarded`: fires as
+        long as the neuron's signed count N of all its spikes of this image stays at 0 or above,
+        `c >= -N`: so a rate is never negative, as behind a ReLU.
+    limit
+        L, the largest |c|: 1 for ternary spikes, up to 15 for augmented ones.
     decay, decay_shift
         `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. Divisions truncate toward
         zero; k = `decay_shift` and is 0 exactly when `decay` is `none`.
+    decay_when
+        `before` integration or `after` the reset (SPIDE). One differs from the other in the first
+        step only: `after` does not decay `u0`.
+    fraction_bits
+        f: the potential has f bits below the drive's. With f = k (T - 1), decay `shift` k and hard
+        reset, no division truncates anything.
     reset
         `hard` or `soft`.
     step
-        What a spike subtracts under soft reset. Unused (0) under hard reset.
+        What a spike of coefficient 1 subtracts under soft reset. Unused (0) under hard reset.
     u0
         Potential before the first time step; below the threshold on either side.
     potential_bits
@@ -82,8 +105,13 @@ class NeuronSpec:
     """
 
     theta: int
+    theta_negative: int | None = None
+    negative: str = "free"
+    limit: int = 1
     decay: str = "none"
     decay_shift: int = 0
+    decay_when: str = "before"
+    fraction_bits: int = 0
     reset: str = "hard"
     step: int = 0
     u0: int = 0
@@ -91,6 +119,21 @@ class NeuronSpec:
 
     def __post_init__(self) -> None:
         _require_int("Threshold", self.theta, 1, 2 ** (MAX_WIDTH - 2))
+        _require(
+            self.negative in NEGATIVES,
+            f"Negative side must be one of {NEGATIVES}, not {self.negative!r}",
+        )
+        if self.negative == "off":
+            _require(
+                self.theta_negative in (None, 0),
+                f"Negative threshold must be 0 when that side is off, not {self.theta_negative!r}",
+            )
+            object.__setattr__(self, "theta_negative", 0)
+        elif self.theta_negative is None:
+            object.__setattr__(self, "theta_negative", self.theta)
+        else:
+            _require_int("Negative threshold", self.theta_negative, 1, 2 ** (MAX_WIDTH - 2))
+        _require_int("Coefficient limit", self.limit, 1, MAX_LIMIT)
         _require(self.decay in DECAYS, f"Decay must be one of {DECAYS}, not {self.decay!r}")
         if self.decay == "none":
             _require(
@@ -99,19 +142,57 @@ class NeuronSpec:
             )
         else:
             _require_int("Decay shift", self.decay_shift, 1, MAX_WIDTH)
+        _require(
+            self.decay_when in DECAY_TIMES,
+            f"Time of the decay must be one of {DECAY_TIMES}, not {self.decay_when!r}",
+        )
+        _require_int("Fraction bits", self.fraction_bits, 0, MAX_WIDTH - 2)
         _require(self.reset in RESETS, f"Reset must be one of {RESETS}, not {self.reset!r}")
         if self.reset == "soft":
             _require_int("Reset step", self.step, 1, 2 ** (MAX_WIDTH - 2))
         else:
             _require(self.step == 0, f"Reset step must be 0 under hard reset, not {self.step!r}")
-        _require_int("Initial potential", self.u0, 1 - self.theta, self.theta - 1)
-        least = signed_bits(self.theta - 1)
+        lowest = 1 - (self.theta_negative or self.theta)
+        _require_int("Initial potential", self.u0, lowest, self.theta - 1)
+        least = signed_bits(max(self.theta, self.theta_negative or 0) - 1)
         _require_int("Potential width", self.potential_bits, max(least, 2), MAX_WIDTH)
 
     @property
     def u_max(self) -> int:
         """Largest stored potential; the smallest is its negative (symmetric saturation)."""
         return 2 ** (self.potential_bits - 1) - 1
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the neurons count their spikes."""
+        return self.negative == "guarded"
+
+    @property
+    def signed(self) -> bool:
+        """Whether there are negative spikes."""
+        return self.negative != "off"
+
+    @property
+    def magnitude_bits(self) -> int:
+        """Width of |c|."""
+        return self.limit.bit_length()
+
+    @property
+    def can_saturate(self) -> bool:
+        """Under hard reset with both sides free, |u| stays below the thresholds."""
+        return self.reset == "soft" or self.negative != "free"
+
+    def count_bits(self, steps: int) -> int:
+        """Width of the guard's count N, 0 .. limit * steps."""
+        return (self.limit * steps).bit_length()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data. Fields that version 1 of the image did not have are left out where they
+        have their default: a network means the same, and has the same digest, in every version."""
+        values = asdict(self)
+        defaults = {f.name: f.default for f in fields(self) if f.name in NEWER_FIELDS}
+        defaults["theta_negative"] = self.theta if self.signed else 0
+        return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +295,19 @@ class NetworkSpec:
 
     def coefficient_max(self, layer: int) -> int:
         """Largest |coefficient| that layer number `layer` receives."""
-        return self.pixel_max if layer == 0 else 1
+        if layer == 0:
+            return self.pixel_max
+        neuron = self.layers[layer - 1].neuron
+        assert neuron is not None
+        return neuron.limit
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` is its inverse."""
-        return asdict(self)
+        layers = [
+            {**asdict(layer), "neuron": layer.neuron and layer.neuron.to_dict()}
+            for layer in self.layers
+        ]
+        return {**asdict(self), "layers": layers}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "NetworkSpec":

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from amaranth.hdl import ShapeLike, signed, unsigned
 from amaranth.lib import data, enum, stream
 
-__all__ = ["Kind", "coefficients", "drives", "event", "load_layout", "transfer"]
+from hw.spec import NeuronSpec
+
+__all__ = ["Kind", "coefficients", "drives", "event", "load_layout", "spikes", "transfer"]
 
 
 class Kind(enum.Enum, shape=unsigned(2)):
@@ -32,6 +34,11 @@ def coefficients(count: int, planes: int, signed: bool) -> data.ArrayLayout:
     if signed:
         members["negative"] = unsigned(1)
     return data.ArrayLayout(data.StructLayout(members), count)
+
+
+def spikes(neuron: NeuronSpec, count: int) -> data.ArrayLayout:
+    """What `count` neurons send in a time step."""
+    return coefficients(count, neuron.magnitude_bits, neuron.signed)
 
 
 def event(rows: int) -> data.StructLayout:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gen.cycles import CycleLaw
+from gen.cycles import CycleLaw, event_counts
 from gen.plan import CorePlan
 from hw.core import TraceField
 from hw.geometry import LayerGeometry
 from hw.spec import signed_bits
 from hw.stream import Kind
 from sim.golden import Trace
-from sim.streams import expected_events, law_costs, split_fields
+from sim.streams import decode_spikes, expected_events, law_costs, spike_bits, split_fields
 
 __all__ = ["Checker", "Findings", "Recording"]
 
@@ -163,13 +163,10 @@ class Checker:
         self._events[n][b] = seen[end:]
 
     def _count_events(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
-        bits = int(np.unpackbits(pixels).sum())
-        spikes = [int(np.count_nonzero(s)) for s in trace.spikes]
-        self.findings.events += bits + sum(spikes)
-        layers = self._plan.image.spec.layers
-        self.findings.sops += bits * layers[0].neurons
-        for layer, count in zip(layers[1:], spikes, strict=True):
-            self.findings.sops += count * layer.neurons
+        for geometry, vectors in zip(self._plan.geometries, (pixels, *trace.spikes), strict=True):
+            events = int(event_counts(vectors, geometry).sum())
+            self.findings.events += events
+            self.findings.sops += events * geometry.neurons
 
     def _check_neurons(self, n: int, trace: Trace) -> None:
         geometry, neuron = self._plan.geometries[n], self._plan.image.spec.layers[n].neuron
@@ -183,8 +180,8 @@ class Checker:
         if n == 0 and len(seen) == count:  # an image's layer goes group by group
             order = np.arange(count).reshape(-1, geometry.groups, trace.spikes[0].shape[1])
             seen = [seen[k] for k in order.swapaxes(1, 2).reshape(-1).tolist()]
-        coded = _lanes([s for s, _ in seen], geometry, 2)[:, :neurons]
-        self.findings.compare(f"Spike of layer {n}", (coded & 1) * (1 - (coded & 2)), spikes)
+        coded = _lanes([s for s, _ in seen], geometry, spike_bits(neuron))[:, :neurons]
+        self.findings.compare(f"Spike of layer {n}", decode_spikes(coded, neuron), spikes)
         bits = neuron.potential_bits
         stored = _signed(_lanes([u for _, u in seen], geometry, bits), bits)[:, :neurons]
         self.findings.compare(f"Potential of layer {n}", stored, potentials)

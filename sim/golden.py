@@ -13,7 +13,9 @@ import numpy.typing as npt
 from hw.image import LayerImage, NetworkImage
 from hw.spec import NeuronSpec, SternaError
 
-__all__ = ["GoldenModel", "InputError", "Trace", "decay", "drive", "fire", "reset", "saturate"]
+__all__ = [
+    "GoldenModel", "InputError", "Neurons", "Trace", "decay", "drive", "fire", "reset", "saturate",
+]  # fmt: skip
 
 Int = npt.NDArray[np.int64]
 
@@ -46,9 +48,14 @@ def decay(u: Int, neuron: NeuronSpec) -> Int:
     return part if neuron.decay == "shift" else u - part
 
 
-def fire(v: Int, neuron: NeuronSpec) -> Int:
-    """Law 3: +1 where v >= theta, -1 where v <= -theta, else 0."""
-    return (v >= neuron.theta).astype(np.int64) - (v <= -neuron.theta)
+def fire(v: Int, neuron: NeuronSpec, count: Int | int = 0) -> Int:
+    """Law 3: |c| = min(L, |v| div threshold of its side); on a guarded negative side at most the
+    neuron's `count` N of spikes so far."""
+    up = np.minimum(np.maximum(v, 0) // neuron.theta, neuron.limit)
+    if neuron.negative == "off":
+        return up
+    down = np.minimum(np.maximum(-v, 0) // neuron.theta_negative, neuron.limit)
+    return up - (np.minimum(down, count) if neuron.guarded else down)
 
 
 def reset(v: Int, c: Int, neuron: NeuronSpec) -> Int:
@@ -61,12 +68,44 @@ def saturate(u: Int, neuron: NeuronSpec) -> Int:
     return np.clip(u, -neuron.u_max, neuron.u_max)
 
 
+class Neurons:
+    """An array of equal neurons, from step to step.
+
+    Parameters
+    ----------
+    neuron, shape
+        What each of them is; how many there are.
+
+    Attributes
+    ----------
+    u, count
+        Stored potentials; the signed sum of each neuron's spikes so far.
+    """
+
+    def __init__(self, neuron: NeuronSpec, shape: tuple[int, ...]) -> None:
+        self.neuron = neuron
+        self.u: Int = np.full(shape, neuron.u0, dtype=np.int64)
+        self.count: Int = np.zeros(shape, dtype=np.int64)
+        self._first = True
+
+    def step(self, current: Int) -> Int:
+        """One time step: drives to coefficients."""
+        neuron = self.neuron
+        kept = self._first and neuron.decay_when == "after"
+        v = (self.u if kept else decay(self.u, neuron)) + (current << neuron.fraction_bits)
+        c = fire(v, neuron, self.count)
+        self.u, self._first = saturate(reset(v, c, neuron), neuron), False
+        self.count = self.count + c
+        return c
+
+
 @dataclass(frozen=True)
 class Trace:
     """All that the hardware is compared with, for n images.
 
     spikes, potentials
-        One array (n, T, neurons) per firing layer: c and the stored u at the end of each step.
+        One array (n, T, neurons) per firing layer: the coefficients c, -L .. L, and the stored u
+        at the end of each step.
     logits
         (n, classes).
     classes
@@ -113,24 +152,17 @@ class GoldenModel:
         drive."""
         layers = self.image.layers
         constant = drive(pixels, layers[0])  # direct coding: the same drive at every step
-        state = [
-            np.full((len(pixels), layer.spec.neurons), layer.spec.neuron.u0, dtype=np.int64)
+        neurons = [
+            Neurons(layer.spec.neuron, (len(pixels), layer.spec.neurons))
             for layer in layers
             if layer.spec.neuron is not None
         ]
         for _ in range(self.image.spec.steps):
             current, spikes = constant, []
-            for n, layer in enumerate(layers):
-                if n > 0:
-                    current = drive(spikes[-1], layer)
-                neuron = layer.spec.neuron
-                if neuron is None:
-                    break
-                v = decay(state[n], neuron) + current
-                c = fire(v, neuron)
-                state[n] = saturate(reset(v, c, neuron), neuron)
-                spikes.append(c)
-            yield spikes, list(state), current
+            for layer, array in zip(layers[1:], neurons, strict=True):
+                spikes.append(array.step(current))
+                current = drive(spikes[-1], layer)
+            yield spikes, [array.u for array in neurons], current
 
     def run(self, pixels: npt.ArrayLike) -> Trace:
         """Run images (n, input_size) and keep everything."""

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from gen.cycles import event_counts, play_cycles
 from gen.plan import CorePlan
 from hw.geometry import LayerGeometry
+from hw.spec import NeuronSpec
 from hw.stream import Kind
 from sim.golden import Trace
 
-__all__ = ["Events", "expected_events", "law_costs", "split_fields"]
+__all__ = ["Events", "decode_spikes", "expected_events", "law_costs", "spike_bits", "split_fields"]
 
 Int = npt.NDArray[np.int64]
 
@@ -57,19 +58,31 @@ def expected_events(
     slots = np.zeros((len(coefficients), g.rows * g.banks), dtype=np.int16)
     slots[:, g.slots()] = coefficients
     mine = slots.reshape(len(slots), g.rows, g.banks)[..., bank]
-    planes = [np.abs(mine) >> p & 1 for p in reversed(range(g.planes))]
-    # One more column, always set, is the ending of the plane: its place is after all spikes.
-    marks = np.ones((len(slots), g.groups, g.planes, g.rows + 1), dtype=bool)
-    marks[..., :-1] = np.stack(planes, axis=1)[:, None]
-    vector, _, plane, row = np.nonzero(marks)
+    passes = [np.abs(mine) >> p & 1 for p in g.turns]
+    # One more column, always set, is the ending of the pass: its place is after all spikes.
+    marks = np.ones((len(slots), g.groups, len(passes), g.rows + 1), dtype=bool)
+    marks[..., :-1] = np.stack(passes, axis=1)[:, None]
+    vector, _, turn, row = np.nonzero(marks)
     ending = row == g.rows
-    last_plane = plane == g.planes - 1
+    last_pass = turn == len(passes) - 1
     kind = np.where(
-        ending, np.where(last_plane, Kind.STEP.value, Kind.PLANE.value), Kind.SPIKE.value
+        ending, np.where(last_pass, Kind.STEP.value, Kind.PLANE.value), Kind.SPIKE.value
     )
     row = np.where(ending, 0, row)
     negative = np.where(ending, 0, mine[vector, row] < 0)
     return Events(kind, negative.astype(np.int64), row)
+
+
+def decode_spikes(coded: Int, neuron: NeuronSpec) -> Int:
+    """Coefficients of what a lane sent (`hw.stream.spikes`): the magnitude in the low bits, then
+    the sign, if the neuron has one."""
+    bits = neuron.magnitude_bits
+    return (coded & (1 << bits) - 1) * (1 - 2 * (coded >> bits))
+
+
+def spike_bits(neuron: NeuronSpec) -> int:
+    """Bits of a lane's spike."""
+    return neuron.magnitude_bits + neuron.signed
 
 
 def law_costs(plan: CorePlan, pixels: npt.NDArray[np.integer], trace: Trace) -> list[Int]:

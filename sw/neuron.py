@@ -1,19 +1,20 @@
 """The ternary leaky integrate-and-fire neuron in torch, real-valued or integer.
 
-The law is a pure function, `lif_step(x, u, p) -> (c, u)`; `TernaryLIF` adds what is trained. With
-the parameters of a `NeuronSpec` the same code is the integer neuron of docs/arithmetic.md, equal
-to `sim.golden` at every step, and still has gradients: quantisation-aware training runs on it.
+The law is a pure function, `lif_step(x, state, p) -> (c, state)`; `TernaryLIF` adds what is
+trained. With the parameters of a `NeuronSpec` the same code is the integer neuron of
+docs/arithmetic.md, equal to `sim.golden` at every step, and still has gradients:
+quantisation-aware training runs on it.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hw.spec import DECAYS, RESETS, NeuronSpec, SternaError
+from hw.spec import DECAY_TIMES, DECAYS, NEGATIVES, RESETS, NeuronSpec, SternaError
 
-__all__ = ["LIFParameters", "NeuronError", "TernaryLIF", "lif_step"]
+__all__ = ["LIFParameters", "NeuronError", "State", "TernaryLIF", "lif_step"]
 
 
 class NeuronError(SternaError, ValueError):
@@ -26,10 +27,16 @@ class LIFParameters:
 
     Parameters
     ----------
-    theta
-        Firing threshold, > 0, inclusive on both sides.
-    decay, decay_shift
-        `none`: d = u. `shift`: d = u * 2^-k. `leak`: d = u - u * 2^-k.
+    theta, theta_negative
+        Firing thresholds, > 0, inclusive; None: both are equal.
+    negative
+        The negative side: `free`, `off` or `guarded`, as in `NeuronSpec`.
+    limit
+        Largest |c|.
+    decay, decay_shift, decay_when
+        `none`: d = u. `shift`: d = u * 2^-k. `leak`: d = u - u * 2^-k. `after`: u0 is not decayed.
+    fraction_bits
+        The drive counts 2^f times.
     reset, step
         `hard` to 0, or `soft`: a spike subtracts `step` (0 under hard reset).
     u0
@@ -40,27 +47,43 @@ class LIFParameters:
     """
 
     theta: float = 1.0
+    theta_negative: float | None = None
+    negative: str = "free"
+    limit: int = 1
     decay: str = "shift"
     decay_shift: int = 2
+    decay_when: str = "before"
+    fraction_bits: int = 0
     reset: str = "hard"
     step: float = 0.0
     u0: float = 0.0
     u_max: int | None = None
 
     def __post_init__(self) -> None:
-        for what, value, choices in (("Decay", self.decay, DECAYS), ("Reset", self.reset, RESETS)):
+        for what, value, choices in (
+            ("Decay", self.decay, DECAYS), ("Reset", self.reset, RESETS),
+            ("Negative side", self.negative, NEGATIVES),
+            ("Time of the decay", self.decay_when, DECAY_TIMES),
+        ):  # fmt: skip
             if value not in choices:
                 raise NeuronError(f"{what} must be one of {choices}, not {value!r}")
         if not 0 < self.theta < float("inf"):
             raise NeuronError(f"Threshold must be positive and finite, not {self.theta!r}")
+        if self.theta_negative is None:
+            object.__setattr__(self, "theta_negative", self.theta)
 
     @classmethod
     def from_spec(cls, spec: NeuronSpec) -> "LIFParameters":
         """The integer neuron of the contract."""
         return cls(
             theta=spec.theta,
+            theta_negative=spec.theta_negative or None,
+            negative=spec.negative,
+            limit=spec.limit,
             decay=spec.decay,
             decay_shift=spec.decay_shift,
+            decay_when=spec.decay_when,
+            fraction_bits=spec.fraction_bits,
             reset=spec.reset,
             step=spec.step,
             u0=spec.u0,
@@ -68,20 +91,37 @@ class LIFParameters:
         )
 
 
+def _quotient(v: Tensor, theta: float, limit: int) -> Tensor:
+    """min(limit, v div theta), 0 below; by comparisons, which round nothing."""
+    count = (v >= theta).to(v.dtype)
+    for n in range(2, limit + 1):
+        count += v >= n * theta
+    return count
+
+
 class _Fire(torch.autograd.Function):
-    """Ternary firing with the straight-through rectangle of *Ternary Spike* (arXiv 2312.06372):
-    backward is the gradient of clamp(v/theta, -1, 1), so dc/dv = 1/theta where |v| <= theta."""
+    """Firing with the straight-through rectangle of *Ternary Spike* (arXiv 2312.06372): backward is
+    the gradient of clamp(v/theta, -1, 1), so dc/dv = 1/theta where |v| <= theta. With larger
+    coefficients the window is L times as wide; a side that is off has none. (The paper has L = 1
+    and both sides; for binary spikes this is its own code's other branch.)"""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, theta: float) -> Tensor:
+    def forward(ctx: Any, v: Tensor, p: LIFParameters, count: Tensor | None) -> Tensor:
         ctx.save_for_backward(v)
-        ctx.theta = theta
-        return (v >= theta).to(v.dtype) - (v <= -theta).to(v.dtype)
+        ctx.parameters = p
+        up = _quotient(v, p.theta, p.limit)
+        if p.negative == "off":
+            return up
+        assert p.theta_negative is not None
+        down = _quotient(-v, p.theta_negative, p.limit)
+        return up - (down if count is None else torch.minimum(down, count))
 
     @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
-        (v,) = ctx.saved_tensors
-        return grad[0] * (v.abs() <= ctx.theta) / ctx.theta, None
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
+        (v,), p = ctx.saved_tensors, ctx.parameters
+        low = 0.0 if p.negative == "off" else -p.limit * p.theta_negative
+        inside = (v >= low) & (v <= p.limit * p.theta)
+        return grad[0] * inside / p.theta, None, None
 
 
 class _Truncate(torch.autograd.Function):
@@ -96,8 +136,8 @@ class _Truncate(torch.autograd.Function):
         return grad[0]
 
 
-def _fire(v: Tensor, theta: float) -> Tensor:
-    return _Fire.apply(v, theta)  # type: ignore[no-any-return]
+def _fire(v: Tensor, p: LIFParameters, count: Tensor | None) -> Tensor:
+    return _Fire.apply(v, p, count)  # type: ignore[no-any-return]
 
 
 def _decay(u: Tensor, p: LIFParameters) -> Tensor:
@@ -109,19 +149,36 @@ def _decay(u: Tensor, p: LIFParameters) -> Tensor:
     return part if p.decay == "shift" else u - part
 
 
-def lif_step(x: Tensor, u: Tensor, p: LIFParameters) -> tuple[Tensor, Tensor]:
-    """One time step: drive x and potential u to unit spikes c and the next potential.
+class State(NamedTuple):
+    """What a neuron keeps from step to step: its stored potential, and its signed count of spikes
+    (None without a guard)."""
 
-    `v = decay(u) + x`, `c = fire(v)`, then `u = v (1 - |c|)` (hard) or `u = v - c*step` (soft).
+    u: Tensor
+    count: Tensor | None = None
+
+
+def lif_step(
+    x: Tensor, state: State, p: LIFParameters, first: bool = False
+) -> tuple[Tensor, State]:
+    """One time step: drive x and state to coefficients c and the next state.
+
+    `v = decay(u) + x`, `c = fire(v)`, then `u = 0 where c` (hard) or `u = v - c*step` (soft).
     (*Ternary Spike*, arXiv 2312.06372, eqs 7-8.) As in the paper's code the gradient is not
     detached at the reset: |c| carries the surrogate gradient.
+
+    Parameters
+    ----------
+    first
+        The first step of an image, whose potential may not be decayed (`decay_when`).
     """
-    v = _decay(u, p) + x
-    c = _fire(v, p.theta)
-    u = v * (1 - c.abs()) if p.reset == "hard" else v - c * p.step
+    d = state.u if first and p.decay_when == "after" else _decay(state.u, p)
+    v = d + (x * 2.0**p.fraction_bits if p.fraction_bits else x)
+    c = _fire(v, p, state.count)
+    # In this form the gradient of the reset is the paper's; |c| counts once.
+    u = v * (1 - c.abs().clamp(max=1)) if p.reset == "hard" else v - c * p.step
     if p.u_max is not None:
         u = u.clamp(-p.u_max, p.u_max)
-    return c, u
+    return c, State(u, None if state.count is None else state.count + c.detach())
 
 
 class TernaryLIF(nn.Module):
@@ -160,15 +217,18 @@ class TernaryLIF(nn.Module):
         """The integer neuron of the contract, for integer-valued drives."""
         return cls(LIFParameters.from_spec(spec), train_amplitude=False)
 
-    def initial(self, x: Tensor) -> Tensor:
-        """Potential before the first step, shaped like the drive x."""
-        return torch.full_like(x, float(self.constants.u0))
+    def initial(self, x: Tensor) -> State:
+        """The state before the first step, shaped like the drive x."""
+        guarded = self.constants.negative == "guarded"
+        u = torch.full_like(x, float(self.constants.u0))
+        return State(u, torch.zeros_like(x) if guarded else None)
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One step: drive (n, neurons) and potential to spikes (amplitude * c) and potential."""
-        u = self.initial(x) if state is None else state
-        c, u = lif_step(x, u, self.constants)
-        return self.amplitude * c, u
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One step: drive (n, neurons) and state to spikes (amplitude * c) and state; without a
+        state, the first step."""
+        before = self.initial(x) if state is None else state
+        c, after = lif_step(x, before, self.constants, state is None)
+        return self.amplitude * c, after
 
     def over_time(self, x: Tensor, steps: int | None = None) -> tuple[Tensor, Tensor]:
         """All steps: unit spikes c and potentials, both (T, n, neurons).
@@ -179,10 +239,10 @@ class TernaryLIF(nn.Module):
             Drives (T, n, neurons); or with `steps` given one drive (n, neurons), the same at every
             step (direct coding).
         """
-        u = self.initial(x if steps is not None else x[0])
+        state = self.initial(x if steps is not None else x[0])
         spikes, potentials = [], []
-        for drive in (x,) * steps if steps is not None else x:
-            c, u = lif_step(drive, u, self.constants)
+        for step, drive in enumerate((x,) * steps if steps is not None else x):
+            c, state = lif_step(drive, state, self.constants, step == 0)
             spikes.append(c)
-            potentials.append(u)
+            potentials.append(state.u)
         return torch.stack(spikes), torch.stack(potentials)

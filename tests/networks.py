@@ -11,18 +11,27 @@ from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
 
 @st.composite
 def neurons(draw) -> NeuronSpec:
-    """Any ternary neuron; thresholds at powers of two and not, soft potentials that saturate."""
-    theta = draw(st.sampled_from([1, 2, 5, 8, 16, 23, 64]) | st.integers(1, 120))
+    """Any neuron: all modes mixed; thresholds at powers of two and not, L from 1 to 15, guards,
+    initial potentials, soft potentials that saturate."""
+    thetas = st.sampled_from([1, 2, 5, 8, 16, 23, 64]) | st.integers(1, 120)
+    theta = draw(thetas)
+    negative = draw(st.sampled_from(["free", "off", "guarded"]))
+    other = 0 if negative == "off" else draw(st.just(theta) | thetas)
     kind = draw(st.sampled_from(["none", "shift", "leak"]))
     kept = draw(st.sampled_from(["hard", "soft"]))
-    least = max(2, signed_bits(theta - 1))
+    least = max(2, signed_bits(max(theta, other) - 1))
     return NeuronSpec(
         theta=theta,
+        theta_negative=other,
+        negative=negative,
+        limit=draw(st.just(1) | st.integers(1, 15)),
         decay=kind,
         decay_shift=0 if kind == "none" else draw(st.integers(1, 5)),
+        decay_when=draw(st.sampled_from(["before", "after"])),
+        fraction_bits=draw(st.sampled_from([0, 0, 0, 1, 4])),
         reset=kept,
         step=draw(st.sampled_from([theta, 2 * theta, 1])) if kept == "soft" else 0,
-        u0=draw(st.integers(1 - theta, theta - 1)),
+        u0=draw(st.integers(1 - (other or theta), theta - 1)),
         potential_bits=draw(st.integers(least, least + 4)),
     )
 

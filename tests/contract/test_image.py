@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,3 +158,12 @@ def test_header_is_readable_with_plain_tools(tmp_path):
     path = make_image().save(tmp_path / "net.npz")
     with zipfile.ZipFile(path) as archive:
         assert "header.json.npy" in archive.namelist()
+
+
+def test_an_image_of_version_1_loads_with_its_digest():
+    """models/digits-dense.npz is one."""
+    path = Path(__file__).parents[2] / "models" / "digits-dense.npz"
+    with np.load(path) as archive:
+        header = json.loads(archive["header.json"].tobytes())
+    assert header["version"] == 1
+    assert NetworkImage.load(path).digest == header["digest"]

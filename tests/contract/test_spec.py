@@ -33,6 +33,27 @@ def network(**changes):
         ({"reset": "soft"}, "Reset step must be an integer from 1 to 1073741824, not 0"),
         ({"step": 3}, "Reset step must be 0 under hard reset, not 3"),
         ({"u0": 10}, "Initial potential must be an integer from -9 to 9, not 10"),
+        ({"negative": "on"}, "Negative side must be one of ('free', 'off', 'guarded'), not 'on'"),
+        (
+            {"negative": "off", "theta_negative": 3},
+            "Negative threshold must be 0 when that side is off, not 3",
+        ),
+        (
+            {"theta_negative": 0},
+            "Negative threshold must be an integer from 1 to 1073741824, not 0",
+        ),
+        ({"limit": 16}, "Coefficient limit must be an integer from 1 to 15, not 16"),
+        ({"limit": 0}, "Coefficient limit must be an integer from 1 to 15, not 0"),
+        ({"decay_when": "now"}, "Time of the decay must be one of ('before', 'after'), not 'now'"),
+        ({"fraction_bits": -1}, "Fraction bits must be an integer from 0 to 30, not -1"),
+        (
+            {"theta_negative": 4, "u0": -4},
+            "Initial potential must be an integer from -3 to 9, not -4",
+        ),
+        (
+            {"theta_negative": 40, "potential_bits": 6},
+            "Potential width must be an integer from 7 to 32, not 6",
+        ),
         ({"potential_bits": 4}, "Potential width must be an integer from 5 to 32, not 4"),
     ],
 )
@@ -88,9 +109,28 @@ def test_network_refusals():
         assert str(refused.value) == sentence
 
 
-def test_round_trip_through_json():
-    spec = network()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"negative": "off"},
+        {"theta_negative": 8, "limit": 3, "negative": "guarded"},
+        {"reset": "soft", "step": 10, "decay_when": "after", "fraction_bits": 2},
+    ],
+)
+def test_round_trip_through_json(changes):
+    hidden = LayerSpec(
+        name="hidden", inputs=4, neurons=3, weight_bits=4, neuron=NeuronSpec(**NEURON, **changes)
+    )
+    spec = network(layers=(hidden, network().layers[1]))
     assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_a_plain_neuron_is_written_as_in_version_1():
+    """Its digest is that of the images which exist."""
+    assert set(network().to_dict()["layers"][0]["neuron"]) == {
+        "theta", "decay", "decay_shift", "reset", "step", "u0", "potential_bits",
+    }  # fmt: skip
 
 
 def test_unknown_and_missing_fields_are_refused():

@@ -26,11 +26,11 @@ def layer_image(weights: np.ndarray, bias: np.ndarray, weight_bits: int, top: in
 
 def geometry(
     inputs: int, neurons: int, lanes: int, banks: int, *, planes: int = 1, signed: bool = True,
-    chunk: int = 2, source_lanes: int | None = None,
+    chunk: int = 2, source_lanes: int | None = None, repeat: bool = False,
 ) -> LayerGeometry:  # fmt: skip
     return LayerGeometry(
         inputs=inputs, neurons=neurons, lanes=lanes, banks=banks, chunk=chunk, planes=planes,
-        signed=signed, source_lanes=source_lanes or inputs,
+        signed=signed, source_lanes=source_lanes or inputs, repeat=repeat,
     )  # fmt: skip
 
 
@@ -85,6 +85,10 @@ GEOMETRIES = {
     "groups5": geometry(6, 5, 1, 1),
     "planes4": geometry(11, 5, 5, 2, planes=4, signed=False),
     "planes8-groups2": geometry(7, 6, 3, 4, planes=8, signed=False),
+    "augmented3": geometry(9, 5, 5, 2, planes=3),
+    "augmented4-groups2": geometry(7, 6, 3, 4, planes=4),
+    "repeated3": geometry(9, 5, 5, 2, planes=3, repeat=True),
+    "repeated4-groups2": geometry(7, 6, 3, 4, planes=4, repeat=True),
     "source-groups": geometry(14, 4, 4, 4, source_lanes=5),
 }
 

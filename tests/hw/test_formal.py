@@ -11,6 +11,7 @@ invariant about a ghost of the harness is proven along with it. Each harness is 
 alive: Yosys finds a run in which an offer is left standing.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -170,10 +171,10 @@ def a_drive_behind(m: Module, dut: LifArray) -> dict[str, Signal]:
     return {}
 
 
-def lif(g: LayerGeometry, reset: str, group_major: bool = False) -> LifArray:
+def lif(g: LayerGeometry, reset: str, group_major: bool = False, **fields: Any) -> LifArray:
     neuron = NeuronSpec(
         theta=2, decay="leak", decay_shift=1, reset=reset, step=(reset == "soft" and 3) or 0,
-        potential_bits=3,
+        potential_bits=3, **fields,
     )  # fmt: skip
     return LifArray(
         neuron, g, steps=2, drive_bits=3, membrane_bound=neuron.u_max + 3, group_major=group_major
@@ -207,6 +208,12 @@ CASES = {
     "lif-soft-groups": Case(lambda: lif(GROUPS, "soft"), 12, a_drive_behind),
     "lif-group-major": Case(lambda: lif(GROUPS, "soft", group_major=True), 12, a_drive_behind),
     "lif-slices": Case(lambda: lif(SLICES, "hard"), 14, a_drive_behind),
+    "lif-augmented": Case(
+        lambda: lif(GROUPS, "soft", limit=2, negative="guarded"), 14, a_drive_behind
+    ),
+    "queue-repeat": Case(
+        lambda: SpikeQueue(words=2, chunk=2, planes=2, signed=True, replays=1, repeat=True)
+    ),
     "serializer": Case(lambda: Serializer(coefficients(5, 1, True), 2)),
     "readout": Case(lambda: readout(3)),
     "readout-groups": Case(lambda: readout(2)),
@@ -291,3 +298,39 @@ def test_core_has_no_multiplier_and_taps_only_on_request(taps: bool) -> None:
     ports = set(re.findall(r"wire .*(?:input|output) \d+\s+\\(\S+)", text))
     assert {"clk", "rst", "i__valid", "o__payload"} <= ports
     assert any("tap" in port for port in ports) == taps
+
+
+def lif_cells(tmp_path: Path, **fields: Any) -> tuple[int, int]:
+    """(flip-flops, 4-input tables) of two lanes of neurons, three steps."""
+    spec = {"theta": 16, "potential_bits": 7, **fields}
+    neuron = NeuronSpec(**spec)
+    dut = LifArray(neuron, GEOMETRY, steps=3, drive_bits=7, membrane_bound=neuron.u_max + 63)
+    (tmp_path / "lif.il").write_text(rtlil.convert(dut, ports=ports_of(dut), name="lif"))
+    script = "read_rtlil lif.il; synth -flatten -top lif -lut 4; tee -o stat.json stat -json"
+    run = yosys(script, tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return sum(n for cell, n in cells.items() if "DFF" in cell), cells["$lut"]
+
+
+def test_what_a_network_does_not_use_costs_nothing(tmp_path: Path) -> None:
+    """Every mode that is off leaves no cell behind; what it costs when on is known to the bit."""
+    lanes = GEOMETRY.lanes
+    plain = lif_cells(tmp_path)
+    same = lif_cells(
+        tmp_path, theta_negative=16, negative="free", limit=1, decay_when="before", fraction_bits=0
+    )
+    assert plain == same
+    # Per lane: stored potential, d (7 bits each), v (8), spike and sign; then the array's own.
+    own = plain[0] - lanes * (7 + 7 + 8 + 2)
+    assert own <= 10
+    binary = lif_cells(tmp_path, negative="off", reset="soft", step=16)
+    ternary = lif_cells(tmp_path, reset="soft", step=16)
+    assert binary[0] == ternary[0] - lanes  # no sign
+    assert binary[1] < ternary[1]
+    augmented = lif_cells(tmp_path, limit=3, reset="soft", step=16)
+    # Per lane |v| without what is below the threshold (3 bits), its sign, the quotient (2), a wider
+    # spike (1); and a countdown. A guard counts to 9 (4 bits), stored and read.
+    assert 7 * lanes <= augmented[0] - ternary[0] <= 7 * lanes + 3
+    guarded = lif_cells(tmp_path, limit=3, negative="guarded", reset="soft", step=16)
+    assert guarded[0] - augmented[0] == 2 * 4 * lanes

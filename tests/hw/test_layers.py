@@ -96,8 +96,10 @@ class CoreRun:
             order = np.arange(len(fired)).reshape(-1, g.groups, spec.steps).swapaxes(1, 2)
             fired = [fired[k] for k in order.reshape(-1)]
         shape = (-1, spec.steps, g.groups * g.lanes)
-        spikes = np.array([unpack(s, 2, g.lanes) for _, s, _ in fired]).reshape(shape)
-        spikes = (spikes & 1) * (1 - (spikes & 2))  # bit 0 is the magnitude, bit 1 the sign
+        size = neuron.limit.bit_length()
+        spikes = np.array([unpack(s, size + neuron.signed, g.lanes) for _, s, _ in fired])
+        spikes = spikes.reshape(shape)  # magnitude, then sign
+        spikes = (spikes & (1 << size) - 1) * (1 - 2 * (spikes >> size))
         width = neuron.potential_bits
         potentials = np.array([unpack(u, width, g.lanes) for _, _, u in fired]).reshape(shape)
         potentials = (potentials ^ 1 << width - 1) - (1 << width - 1)
@@ -258,3 +260,29 @@ def test_core_with_biases_wider_than_all_else(sizes, lanes: int, settle: int) ->
     run = CoreRun(plan, pixels, FLOWING, settle=settle)
     if settle:
         check_cycle_law(run, pixels)
+
+
+AUGMENTED = NeuronSpec(
+    theta=16, step=16, limit=7, negative="guarded", reset="soft", u0=8, potential_bits=9
+)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+@pytest.mark.parametrize(("lanes", "banks"), [(20, 1), (5, 2), (6, 8)])
+def test_augmented_spikes_in_planes_and_as_repeated_events(lanes, banks, pace) -> None:
+    """Both give the golden model's values; repeated, as many events as the coefficients' sum."""
+    rng = np.random.default_rng(lanes)
+    image = random_image(rng, (20, 17, 9, 4), steps=4, input_bits=3, neurons=[AUGMENTED] * 2)
+    pixels = random_pixels(image, 5, seed=2)
+    trace = GoldenModel(image).run(pixels)
+    assert np.abs(trace.spikes[0]).max() > 2
+    for repeat in (False, True):
+        plan = plan_core(image, lanes, banks, repeat=repeat)
+        run = CoreRun(plan, pixels, pace)
+        if pace is FLOWING:
+            check_cycle_law(run, pixels)
+        g = plan.geometries[1]
+        events = int(event_counts(trace.spikes[0], g).sum())
+        coefficients = np.abs(trace.spikes[0].astype(int))
+        bits = sum(int((coefficients >> p & 1).sum()) for p in range(3))
+        assert events == (int(coefficients.sum()) if repeat else bits)

@@ -11,14 +11,15 @@ from hw.geometry import LayerGeometry
 from hw.lif import LifArray
 from hw.lif import decay as decay_law
 from hw.spec import NeuronSpec, signed_bits
-from hw.stream import coefficients, drives
+from hw.stream import drives
+from hw.stream import spikes as spikes_layout
 from sim import golden
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields
 
 DRIVE_BOUND = 40
 
 
-def neuron(decay: str = "leak", reset: str = "hard", theta: int = 12, **more: int) -> NeuronSpec:
+def neuron(decay: str = "leak", reset: str = "hard", theta: int = 12, **more: Any) -> NeuronSpec:
     values = {
         "decay_shift": 0 if decay == "none" else 2,
         "step": 9 if reset == "soft" else 0,
@@ -40,9 +41,12 @@ def reference(spec: NeuronSpec, drive: np.ndarray) -> tuple[np.ndarray, np.ndarr
     spikes, potentials = np.zeros_like(drive), np.zeros_like(drive)
     for image in range(len(drive)):
         u = np.full(drive.shape[2], spec.u0, dtype=np.int64)
+        count = np.zeros_like(u)
         for step in range(drive.shape[1]):
-            v = golden.decay(u, spec) + drive[image, step]
-            c = golden.fire(v, spec)
+            kept = step == 0 and spec.decay_when == "after"
+            v = (u if kept else golden.decay(u, spec)) + drive[image, step] * 2**spec.fraction_bits
+            c = golden.fire(v, spec, count)
+            count = count + c
             u = golden.saturate(golden.reset(v, c, spec), spec)
             spikes[image, step], potentials[image, step] = c, u
     return spikes, potentials
@@ -57,8 +61,8 @@ def run(
     bound = max(int(abs(drive).max()), 1)
     layout = drives(g.lanes, signed_bits(bound))
     lif = LifArray(
-        spec, g, steps=steps, drive_bits=signed_bits(bound), membrane_bound=spec.u_max + bound,
-        group_major=group_major,
+        spec, g, steps=steps, drive_bits=signed_bits(bound),
+        membrane_bound=spec.u_max + (bound << spec.fraction_bits), group_major=group_major,
     )  # fmt: skip
     order = np.arange(drive.size // g.lanes).reshape(-1, steps, g.groups)
     if group_major:
@@ -70,12 +74,13 @@ def run(
     potentials: Any = lif.tap_potentials
     seen = bench.watch(lif.tap_fire, potentials.as_value())
     bench.run(extra=8)
-    spikes: Any = [fields(coefficients(g.lanes, 1, True), raw) for raw in sink.values]
+    spikes: Any = [fields(spikes_layout(spec, g.lanes), raw) for raw in sink.values]
     shape = potentials.shape()
     stored = [fields(shape, raw) for fired, raw in seen if fired]
+    negative = (lambda e: e.negative) if spec.signed else (lambda e: 0)
     for word in spikes:  # a spike that is not has no sign
-        assert all(not c.negative or c.magnitude for c in word)
-    c = [[(1 - 2 * e.negative) * e.magnitude for e in word] for word in spikes]
+        assert all(not negative(c) or c.magnitude for c in word)
+    c = [[(1 - 2 * negative(e)) * e.magnitude for e in word] for word in spikes]
     u = [[word[k] for k in range(g.lanes)] for word in stored]
     back = np.argsort(order.reshape(-1))
     c, u = np.array(c)[back], np.array(u)[back]
@@ -95,6 +100,59 @@ def check(
 
 def random_drives(shape: tuple[int, ...], seed: int, bound: int = DRIVE_BOUND) -> np.ndarray:
     return np.random.default_rng(seed).integers(-bound, bound + 1, shape)
+
+
+ROWS = {
+    "ternary": neuron("shift", "hard"),
+    "binary": neuron("leak", "hard", negative="off"),
+    "binary-soft": neuron("none", "soft", negative="off"),
+    "two-thresholds": neuron("none", "soft", theta=9, theta_negative=20),
+    "exact-decay": neuron("shift", "hard", theta=12 << 6, fraction_bits=6, potential_bits=11),
+    "termapping": neuron("none", "soft", negative="guarded", theta=16, step=16, u0=8),
+    "termapping-not-a-power": neuron("none", "soft", negative="guarded", theta=11, step=11),
+    "augmented": neuron("none", "soft", theta=8, step=8, limit=4, negative="guarded", u0=4),
+    "augmented-not-a-power": neuron("none", "soft", theta=7, step=7, limit=15, negative="guarded"),
+    "augmented-free": neuron("leak", "soft", theta=4, step=5, limit=3, theta_negative=8),
+    "augmented-hard": neuron("leak", "hard", theta=6, limit=5),
+    "augmented-binary": neuron("none", "soft", theta=4, step=4, limit=2, negative="off"),
+    "guarded-hard": neuron("shift", "hard", theta=9, negative="guarded"),
+    "spide": neuron("none", "soft", theta=10, step=20, negative="off"),
+    "spide-leak": neuron("leak", "soft", step=18, negative="off", decay_when="after", u0=11),
+    "spide-backward": neuron("leak", "soft", theta=9, step=18, decay_when="after", u0=-8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[1]], ids=str)
+@pytest.mark.parametrize(("lanes", "groups"), [(1, 1), (17, 1), (2, 3)])
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_of_the_neuron_table(row: str, lanes: int, groups: int, pace: Pace) -> None:
+    drive = random_drives((3, 6, lanes * groups), seed=lanes)
+    drive[1] = np.abs(drive[1]) // 2  # one image that drives upwards, so that counts grow
+    check(ROWS[row], drive, geometry(lanes, groups), pace)
+
+
+@pytest.mark.parametrize("limit", range(1, 16))
+@pytest.mark.parametrize("theta", [8, 7])
+def test_every_limit_at_every_multiple_of_the_threshold(limit: int, theta: int) -> None:
+    """|v| at n * theta and one below, for every n up to beyond the limit, on both sides."""
+    spec = neuron(
+        "none", "soft", theta, theta_negative=theta + 3, step=theta, limit=limit, potential_bits=9
+    )
+    up = [n * theta + k for n in range(1, limit + 3) for k in (-1, 0)]
+    down = [-(n * (theta + 3) + k) for n in range(1, limit + 3) for k in (-1, 0)]
+    drive = np.array([[up + down]])
+    spikes, _, _, _ = check(spec, drive, geometry(drive.size, 1))
+    assert spikes.max() == limit
+    assert spikes.min() == -limit
+
+
+def test_a_guard_lets_no_count_fall_below_zero() -> None:
+    """Two spikes up, then pulled down for long: two spikes down and no more."""
+    spec = neuron("none", "soft", theta=4, step=4, limit=3, negative="guarded", potential_bits=8)
+    drive = np.array([[[8], [-20], [-20], [5], [40]]])
+    spikes, potentials, _, _ = check(spec, drive, geometry(1, 1))
+    assert spikes.flatten().tolist() == [2, -2, 0, 0, 3]
+    assert potentials.flatten().tolist() == [0, -12, -32, -27, 1]
 
 
 KINDS = [(d, r) for d in ("none", "shift", "leak") for r in ("hard", "soft")]
@@ -219,14 +277,16 @@ def test_the_mirror_image_spikes_mirrored(decay: str, reset: str) -> None:
 @pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.9, seed=1), JITTERY[2]], ids=str)
 @pytest.mark.parametrize("group_major", [False, True], ids=["steps", "groups"])
 @pytest.mark.parametrize(("lanes", "groups"), [(1, 1), (16, 2), (17, 1), (33, 2)])
-def test_cycle_law(lanes: int, groups: int, group_major: bool, pace: Pace) -> None:
+@pytest.mark.parametrize("row", ["ternary", "augmented"])
+def test_cycle_law(row: str, lanes: int, groups: int, group_major: bool, pace: Pace) -> None:
     g = geometry(lanes, groups)
     drive = random_drives((2, 6, g.neurons), seed=2)
-    _, _, source, sink = check(neuron(), drive, g, pace, group_major)
+    spec = ROWS[row]
+    _, _, source, sink = check(spec, drive, g, pace, group_major)
     free = 1  # a reset is followed by SETTLE
     for offered, taken, shown, sent in zip(
         source.offered, source.taken, sink.offered, sink.taken, strict=True
     ):
-        assert shown == max(offered, free) + LifArray.LATENCY
+        assert shown == max(offered, free) + LifArray.latency(spec)
         assert taken == sent + len(g.slices)
         free = sent + LifArray.recovery(g)

@@ -113,11 +113,14 @@ def test_finder_cycle_law(words: int, planes: int, replays: int, pace: Pace) -> 
 
 
 def run_queue(
-    vectors: np.ndarray, chunk: int, planes: int, signed: bool, replays: int, pace: Pace
+    vectors: np.ndarray, chunk: int, planes: int, signed: bool, replays: int, pace: Pace,
+    repeat: bool = False,
 ):  # fmt: skip
     words = vectors.shape[1] // chunk
-    queue = SpikeQueue(words=words, chunk=chunk, planes=planes, signed=signed, replays=replays)
-    expected = [play(vector, planes) * replays for vector in vectors.tolist()]
+    queue = SpikeQueue(
+        words=words, chunk=chunk, planes=planes, signed=signed, replays=replays, repeat=repeat
+    )
+    expected = [play(vector, planes, repeat) * replays for vector in vectors.tolist()]
     bench = Bench(queue, pace)
     source = bench.feed(
         queue.i, [w for v in vectors.tolist() for w in pack_vector(v, chunk, planes, signed)]
@@ -183,3 +186,13 @@ def test_queue_cycle_law(words, chunk, planes, signed, replays, pace) -> None:
         vector, word = divmod(n, words)
         free = steps[vector - 2] + 1 if word == 0 and vector >= 2 else 0
         assert taken == max(offered, free)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[1]], ids=str)
+@pytest.mark.parametrize(("planes", "replays"), [(1, 2), (2, 1), (3, 2), (4, 1)])
+def test_repeated_planes_are_as_many_ternary_events(planes: int, replays: int, pace: Pace) -> None:
+    """A coefficient c is |c| events of its sign."""
+    vectors = random_vectors(np.random.default_rng(planes), 8, 12, planes, signed=True)
+    _, sink, _ = run_queue(vectors, 4, planes, True, replays, pace, repeat=True)
+    spikes = [e for e in decode_events(sink.values, 12) if e[0] == Kind.SPIKE]
+    assert len(spikes) == int(np.abs(vectors).sum()) * replays

@@ -72,22 +72,24 @@ def pack_vector(vector: Sequence[int], chunk: int, planes: int, signed: bool) ->
     return words
 
 
-def play(vector: Sequence[int], planes: int) -> list[Event]:
-    """The events of one vector, played once."""
+def play(vector: Sequence[int], planes: int, repeat: bool = False) -> list[Event]:
+    """The events of one vector, played once; with `repeat`, plane p 2^p times."""
     events: list[Event] = []
     for plane in reversed(range(planes)):
-        for slot, c in enumerate(vector):
-            if abs(int(c)) >> plane & 1:
-                events.append((Kind.SPIKE, int(c < 0), slot))
-        events.append((Kind.PLANE if plane else Kind.STEP, 0, 0))
-    return events
+        for _ in range(2**plane if repeat else 1):
+            for slot, c in enumerate(vector):
+                if abs(int(c)) >> plane & 1:
+                    events.append((Kind.SPIKE, int(c < 0), slot))
+            events.append((Kind.PLANE, 0, 0))
+    return [*events[:-1], (Kind.STEP, 0, 0)]
 
 
 def bank_events(vector: Ints, g: LayerGeometry) -> list[list[Event]]:
     """Per bank, the events of one vector, played for all groups."""
     slots = np.zeros(g.rows * g.banks, dtype=np.int64)
     slots[g.slots()] = vector
-    return [play(slots[bank :: g.banks].tolist(), g.planes) * g.groups for bank in range(g.banks)]
+    banks = (slots[bank :: g.banks].tolist() for bank in range(g.banks))
+    return [play(bank, g.planes, g.repeat) * g.groups for bank in banks]
 
 
 def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8) -> NeuronSpec:
@@ -96,6 +98,8 @@ def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8)
     soft = bool(rng.random() < 0.5)
     return NeuronSpec(
         theta=theta,
+        negative=str(rng.choice(["free", "free", "off", "guarded"])),
+        limit=int(rng.choice([1, 1, 2, 5, 15])),
         decay=decay,
         decay_shift=0 if decay == "none" else int(rng.integers(1, 4)),
         reset="soft" if soft else "hard",

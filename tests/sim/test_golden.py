@@ -21,9 +21,10 @@ def by_the_book(image: NetworkImage, pixels: list[int]):
     state = [
         [layer.spec.neuron.u0] * layer.spec.neurons for layer in layers if layer.spec.neuron
     ]
+    counts = [[0] * len(layer) for layer in state]
     spikes, potentials = [[] for _ in state], [[] for _ in state]
     logits = [0] * image.spec.classes
-    for _ in range(image.spec.steps):
+    for step in range(image.spec.steps):
         inputs = pixels
         for n, layer in enumerate(layers):
             currents = [
@@ -38,8 +39,20 @@ def by_the_book(image: NetworkImage, pixels: list[int]):
             for i, current in enumerate(currents):
                 u = state[n][i]
                 part = divide(u, p.decay_shift)
-                v = {"none": u, "shift": part, "leak": u - part}[p.decay] + current
-                c = 1 if v >= p.theta else -1 if v <= -p.theta else 0
+                d = {"none": u, "shift": part, "leak": u - part}[p.decay]
+                if step == 0 and p.decay_when == "after":
+                    d = u
+                v = d + current * 2**p.fraction_bits
+                if v >= 0:
+                    c = min(p.limit, v // p.theta)
+                elif p.negative == "off":
+                    c = 0
+                else:
+                    c = min(p.limit, -v // p.theta_negative)
+                    if p.negative == "guarded":
+                        c = min(c, counts[n][i])
+                    c = -c
+                counts[n][i] += c
                 r = (0 if c else v) if p.reset == "hard" else v - c * p.step
                 top = 2 ** (p.potential_bits - 1) - 1
                 state[n][i] = max(-top, min(top, r))
