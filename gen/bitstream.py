@@ -17,13 +17,16 @@ from hw.files import write_json
 from hw.spec import SternaError
 
 __all__ = [
-    "FLOWS", "REPORT", "TimingError", "build_bitstream", "pack", "synthesize", "utilization",
-    "write_constraints",
+    "FLOWS", "REPORT", "SEEDS", "TimingError", "build_bitstream", "pack", "synthesize",
+    "utilization", "write_constraints",
 ]  # fmt: skip
 
 Progress = Callable[[str], None]
 
 REPORT = "report.json"
+
+SEEDS = 4
+"""Seeds to try for a clock: from one to the next, a full design's moves by some percent."""
 
 SPARE_SEEDS = 7
 """Seeds to try in place of those with which the placer finds no place."""
@@ -113,7 +116,7 @@ def build_bitstream(
     *,
     megahertz: float,
     seed: int = 1,
-    seeds: int = 1,
+    seeds: int = SEEDS,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
     """Build a bitstream and `report.json` in `folder`; both are there only when all went well.
@@ -131,7 +134,7 @@ def build_bitstream(
     megahertz
         The clock that the design must reach.
     seed, seeds
-        Seed of the placer, and how many from it on are tried: the fastest is kept.
+        Seed of the placer, and how many from it on are tried until one meets the clock.
 
     Returns
     -------
@@ -231,8 +234,8 @@ def utilization(log: Path) -> dict[str, tuple[int, int]]:
 def _route_best(
     board: Board, flow: Flow, folder: Path, megahertz: float, seeds: range, progress: Progress
 ) -> tuple[dict[str, Any], int, dict[str, float]]:
-    """Route with every seed and leave the fastest in `flow.routed`; its facts, its seed, and the
-    clock in MHz by seed."""
+    """Route with one seed after the other until all clocks are met, and leave the best in
+    `flow.routed`; its facts, its seed, and the clock in MHz by seed."""
     limits = write_constraints(board, folder)
     facts: dict[int, dict[str, Any]] = {}
     margin: dict[int, float] = {}
@@ -253,6 +256,8 @@ def _route_best(
         margin[seed] = min(_margins(facts[seed], megahertz), default=1.0)
         if margin[seed] >= max(margin.values()):
             os.replace(folder / f"new_{flow.routed}", folder / flow.routed)
+        if margin[seed] >= 1:
+            break
     (folder / f"new_{flow.routed}").unlink(missing_ok=True)
     best = max(margin, key=lambda seed: margin[seed])
     return facts[best], best, {str(s): round(_fmax(f), 2) for s, f in facts.items()}

@@ -153,7 +153,7 @@ BOARDS = {
             platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
             loader="ulx3s",
-            clocks={1: 100_000_000, 2: 87_500_000, 4: 80_000_000, 8: 75_000_000},
+            clocks={1: 100_000_000, 2: 87_500_000, 8: 75_000_000},
             luts=83640, ffs=83640, brams=208, model="mnist-dense",
         ),
         Board(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.bitstream import REPORT, build_bitstream, pack
+from gen.bitstream import REPORT, SEEDS, build_bitstream, pack
 from gen.board_files import BOARD_TOP, generate_board
 from gen.boards import find_board
 from gen.planner import BoardPlan, plan_board
@@ -41,7 +41,7 @@ def build_board(
     folder: Path,
     *,
     seed: int = 1,
-    seeds: int = 1,
+    seeds: int = SEEDS,
     test_images: npt.NDArray[np.uint8] | None = None,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:

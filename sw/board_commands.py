@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.bitstream import REPORT
+from gen.bitstream import REPORT, SEEDS
 from gen.boards import BOARDS, find_board
 from gen.build import build_board, reload_board
 from gen.cycles import CycleLaw
@@ -231,7 +231,8 @@ def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
     board(sub)
     layout(sub)
     sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
-    sub.add_argument("--seeds", type=int, default=1, help="how many to try (default 1)")
+    sub.add_argument("--seeds", type=int, default=SEEDS,
+                     help=f"how many to try, until one meets the clock (default {SEEDS})")
     sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
     sub.add_argument("--out", metavar="FOLDER", help="default build/BOARD")
 
