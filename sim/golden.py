@@ -180,6 +180,29 @@ class GoldenModel:
             logits.argmax(axis=1) if len(checked) else np.zeros(0, dtype=np.int64),
         )
 
+    def over_time(self, pixels: npt.ArrayLike, batch: int = 500) -> tuple[Int, list[Int]]:
+        """How an answer forms: the logits that a run of t steps would give, for every t.
+
+        Returns
+        -------
+        tuple
+            Logits (n, T, classes) up to each step; per firing layer, (T,): sum of |c| over all
+            images and neurons in each step.
+        """
+        checked = self.check_pixels(pixels)
+        layers = len(self.image.layers) - 1
+        spikes = [np.zeros(self.image.spec.steps, dtype=np.int64) for _ in range(layers)]
+        logits = []
+        for start in range(0, len(checked), batch):
+            drives = []
+            for t, (fired, _, readout) in enumerate(self._steps(checked[start : start + batch])):
+                drives.append(readout)
+                for n, c in enumerate(fired):
+                    spikes[n][t] += int(np.abs(c).sum())
+            logits.append(np.cumsum(np.stack(drives, axis=1), axis=1))
+        shape = (0, self.image.spec.steps, self.image.spec.classes)
+        return np.concatenate([np.zeros(shape, dtype=np.int64), *logits]), spikes
+
     def classify(self, pixels: npt.ArrayLike, batch: int = 1024) -> Int:
         """Classes (n,) of images (n, input_size), keeping nothing else."""
         checked = self.check_pixels(pixels)
