@@ -16,10 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from gen.plan import DEFAULT_LANES, CorePlan, plan_core
-from gen.report import bench_table, percent, sim_table, table, timing_table, told_accuracies
+from gen.report import (
+    bench_table,
+    neuron_text,
+    percent,
+    sim_table,
+    table,
+    timing_table,
+    told_accuracies,
+)
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sw.board_commands import add_board_commands
+from sw.data import load_dataset
 from sw.models import DEFAULT_MODEL, load_test_images, model_path
 
 __all__ = ["main", "model_path"]
@@ -87,6 +96,29 @@ def do_export(args: argparse.Namespace) -> Result:
     return facts, text, 0
 
 
+def do_convert(args: argparse.Namespace) -> Result:
+    from sw.convert import Conversion
+    from sw.convert_report import convert_and_compare, load_network, report_table
+
+    path = Path(args.network)
+    name = args.name or path.stem
+    out = can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
+    limit = args.limit or (15 if args.mode == "augmapping" else 1)
+    conversion = Conversion(
+        mode=args.mode, steps=args.steps, limit=limit, divisor=args.divisor,
+        percentile=args.percentile, half=args.start == "half", weight_bits=args.weight_bits,
+    )  # fmt: skip
+    network = load_network(path)
+    train, test = (
+        load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
+    )
+    image, report = convert_and_compare(network, train, test, conversion, name=name)
+    image.save(out)
+    facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
+    text = f"{report_table(image, conversion, report)}\nwrote {out}; next: sterna sim {out}"
+    return facts, text, 0
+
+
 def do_info(args: argparse.Namespace) -> Result:
     image = NetworkImage.load(model_path(args.model))
     plan = plan_core(image, args.lanes, args.banks)
@@ -103,9 +135,7 @@ def do_info(args: argparse.Namespace) -> Result:
     layers = []
     for layer, geometry in zip(image.layers, plan.geometries, strict=True):
         n = layer.spec.neuron
-        kind = "readout" if n is None else f"ternary, theta {n.theta}, {n.reset} reset"
-        if n is not None and n.decay != "none":
-            kind += f", decay {n.decay} {n.decay_shift}"
+        kind = "readout" if n is None else neuron_text(n)
         rom = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
         layers.append({"name": layer.spec.name, "rom_bits": rom * layer.spec.weight_bits,
                        "accumulator_bits": layer.accumulator_bits,
@@ -231,6 +261,31 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", metavar="FILE", help="default build/train/MODEL.pt")
     sub.add_argument("--out", metavar="FILE", help="image (default build/models/MODEL.npz)")
     sub.add_argument("--roms", metavar="FOLDER", help="for the ROM images (default build/MODEL)")
+
+    sub = commands.add_parser("convert", help="make a spiking network of a trained ReLU network")
+    sub.description = "Make a spiking network of a trained ReLU network by threshold balancing."
+    sub.set_defaults(handler=do_convert)
+    sub.add_argument("network", metavar="NETWORK.pt", help="torch.nn.Sequential of plain modules, "
+                     "written with torch.save(network, path)")  # fmt: skip
+    sub.add_argument("--dataset", required=True, help="digits, mnist or fashion-mnist: calibrates "
+                     "(training images) and compares (test images)")  # fmt: skip
+    sub.add_argument("--mode", default="augmapping", metavar="MODE",
+                     help="if, termapping or augmapping (default)")  # fmt: skip
+    sub.add_argument("--steps", type=int, default=4, metavar="T", help="time steps (default 4)")
+    sub.add_argument("--limit", type=int, metavar="L", help="largest spike coefficient of "
+                     "augmapping, 1 to 15 (default 15)")  # fmt: skip
+    sub.add_argument("--divisor", type=int, default=4, metavar="D", help="a power of two: how many "
+                     "spikes a step stand for the largest activation (default 4)")  # fmt: skip
+    sub.add_argument("--percentile", type=float, default=99.9, metavar="P",
+                     help="of the activations that becomes the largest (default 99.9)")  # fmt: skip
+    sub.add_argument("--start", choices=("half", "zero"), default="half",
+                     help="initial potential: half a threshold (default) or zero")  # fmt: skip
+    sub.add_argument("--weight-bits", type=int, default=8, metavar="N", help="2 to 8 (default 8)")
+    sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")
+    sub.add_argument("--name", help="of the network (default: that of the file)")
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    sub.add_argument("--out", metavar="FILE", help="image (default build/models/NAME.npz)")
+    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
 
     command("info", do_info, "say what a network image holds", data=False, core=True)
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hw.spec import NeuronSpec
+
 __all__ = [
-    "bench_table", "board_table", "percent", "plan_table", "sim_table", "table", "timing_table",
-    "told_accuracies",
+    "bench_table", "board_table", "neuron_text", "percent", "plan_table", "sim_table", "table",
+    "timing_table", "told_accuracies",
 ]  # fmt: skip
 
 Rows = list[tuple[str, object]]
@@ -103,6 +105,24 @@ def bench_table(facts: Mapping[str, Any]) -> str:
         ("Verilator build", f"{facts['build_seconds']} s"),
     ]  # fmt: skip
     return table(rows)
+
+
+def neuron_text(neuron: NeuronSpec) -> str:
+    """A row of the neuron table in words."""
+    kind = "binary" if not neuron.signed else "ternary" if neuron.limit == 1 else "augmented"
+    words = [f"{kind}, theta {neuron.theta}"]
+    if neuron.signed and neuron.theta_negative != neuron.theta:
+        words.append(f"theta- {neuron.theta_negative}")
+    if neuron.limit > 1:
+        words.append(f"|c| <= {neuron.limit}")
+    if neuron.guarded:
+        words.append("guarded")
+    words.append(f"{neuron.reset} reset")
+    if neuron.decay != "none":
+        words.append(f"decay {neuron.decay} {neuron.decay_shift}")
+    if neuron.u0:
+        words.append(f"u0 {neuron.u0}")
+    return ", ".join(words)
 
 
 def _of(pair: Sequence[int]) -> str:

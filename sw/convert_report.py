@@ -1,0 +1,178 @@
+"""`sterna convert`: a ReLU network from a file, converted, held against the original, reported."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gen.cycles import event_counts
+from gen.plan import plan_core
+from gen.report import table
+from hw.image import NetworkImage
+from sim.golden import GoldenModel
+from sw.convert import (
+    Conversion,
+    ConvertError,
+    ReluLayer,
+    activations,
+    calibrate,
+    convert,
+    read_relu,
+)
+from sw.data import Dataset
+from sw.evaluate import Accuracy, check_fits
+
+__all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
+
+KNOWN = [
+    nn.Sequential, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.Flatten, nn.Dropout,
+    nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.Conv2d, nn.Sigmoid, nn.Tanh, nn.LeakyReLU, nn.GELU,
+]  # fmt: skip
+"""Modules that a file may hold: those that convert, and those that are refused by their place."""
+
+CALIBRATION_IMAGES = 2000
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionReport:
+    """What a conversion gives on a test set.
+
+    Parameters
+    ----------
+    relu, spiking
+        Correct answers of the ReLU network and of the golden model of the image.
+    agreement
+        Images on which both give the same class.
+    rate_errors
+        Per hidden layer: mean |rate - activation|, in units of the activation that became 1.
+    events, sops, macs
+        Events per image (bit planes of coefficients), synaptic operations, and the ReLU network's
+        multiply-accumulates.
+    """
+
+    relu: Accuracy
+    spiking: Accuracy
+    agreement: Accuracy
+    rate_errors: tuple[float, ...]
+    events: float
+    sops: float
+    macs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "relu": self.relu.to_dict(),
+            "spiking": self.spiking.to_dict(),
+            "agreement": self.agreement.to_dict(),
+            "rate_errors": [round(error, 5) for error in self.rate_errors],
+            "events_per_image": round(self.events, 1),
+            "sops_per_image": round(self.sops, 1),
+            "macs_per_image": self.macs,
+        }
+
+
+def load_network(path: Path) -> nn.Module:
+    """A module saved with `torch.save(network, path)`. No code of the file is run: it may hold
+    plain `torch.nn` modules only.
+
+    Raises
+    ------
+    ConvertError
+        When it cannot be read, or holds something else.
+    """
+    try:
+        with torch.serialization.safe_globals(KNOWN), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConvertError(f"Network {path} does not exist") from None
+    except Exception:  # torch raises anything at all for a file that is not its own
+        raise ConvertError(
+            f"Network {path} must be a torch.nn.Sequential of plain torch.nn modules, written with "
+            "torch.save(network, path)"
+        ) from None
+    if not isinstance(network, nn.Module):
+        raise ConvertError(f"Network {path} must be a module, not a {type(network).__name__}")
+    return network.eval()
+
+
+def convert_and_compare(
+    network: nn.Module, train: Dataset, test: Dataset, conversion: Conversion, *, name: str
+) -> tuple[NetworkImage, ConversionReport]:
+    """Convert with the first training images as calibration, and compare on a test set.
+
+    Raises
+    ------
+    ConvertError
+        See `sw.convert`.
+    EvaluateError
+        When the data set does not fit the network.
+    """
+    inputs = train.images.shape[1]
+    side = round(inputs**0.5)
+    has_maps = any(isinstance(m, (nn.AvgPool2d, nn.Conv2d, nn.Flatten)) for m in network.modules())
+    shape = (1, side, side) if has_maps and side * side == inputs else (inputs,)
+    layers = read_relu(network, shape)
+    sample = train.images[:CALIBRATION_IMAGES]
+    meta = {"dataset": train.name, "conversion": vars(conversion)}
+    image = convert(layers, sample, train.bits, conversion, name=name, meta=meta)
+    check_fits(image, test)
+    peaks = calibrate(layers, sample, image.spec.pixel_max, conversion.percentile)
+    return image, compare(layers, image, peaks, conversion.divisor, test)
+
+
+def compare(
+    layers: list[ReluLayer], image: NetworkImage, peaks: list[float], divisor: int, test: Dataset
+) -> ConversionReport:
+    """The ReLU network and the image's golden model on a test set."""
+    golden, geometries = GoldenModel(image), plan_core(image).geometries
+    relu, spiking, agree, events, sops = 0, 0, 0, 0, 0
+    errors = np.zeros(len(peaks))
+    for start in range(0, len(test), BATCH):
+        pixels, labels = test.images[start : start + BATCH], test.labels[start : start + BATCH]
+        values = activations(layers, torch.from_numpy(pixels), image.spec.pixel_max)
+        trace, answers = golden.run(pixels), values[-1].argmax(dim=1).numpy()
+        relu += int((answers == labels).sum())
+        spiking += int((trace.classes == labels).sum())
+        agree += int((trace.classes == answers).sum())
+        for n, (peak, spikes) in enumerate(zip(peaks, trace.spikes, strict=True)):
+            rate = spikes.astype(float).mean(axis=1) / divisor
+            errors[n] += np.abs(rate - values[n].numpy() / peak).mean() * len(pixels)
+        for geometry, sent in zip(geometries, (pixels, *trace.spikes), strict=True):
+            count = int(event_counts(sent, geometry).sum())
+            events += count
+            sops += count * geometry.neurons
+    n = len(test)
+    return ConversionReport(
+        relu=Accuracy(relu, n), spiking=Accuracy(spiking, n), agreement=Accuracy(agree, n),
+        rate_errors=tuple((errors / n).tolist()), events=events / n, sops=sops / n,
+        macs=sum(layer.weight.numel() for layer in layers),
+    )  # fmt: skip
+
+
+def report_table(image: NetworkImage, conversion: Conversion, report: ConversionReport) -> str:
+    """For people."""
+    c = conversion
+    sizes = [image.spec.input_size, *(layer.neurons for layer in image.spec.layers)]
+    start = "half a threshold" if c.half else "0"
+    return table(
+        [
+            ("network", f"{image.spec.name}, {'-'.join(map(str, sizes))}, digest "
+                        f"{image.digest[:16]}"),
+            ("conversion", f"{c.mode}, T = {c.steps}, L = {c.limit}, D = {c.divisor}, percentile "
+                           f"{c.percentile:g}, from {start}, {c.weight_bits}-bit weights"),
+            ("ReLU network", report.relu),
+            ("spiking network", report.spiking),
+            ("same class", report.agreement),
+            ("rate error", ", ".join(f"{error:.4f}" for error in report.rate_errors)
+                           + " of the largest activation, by layer"),
+            ("events per image", f"{report.events:,.0f}"),
+            ("synaptic operations", f"{report.sops:,.0f} per image ({report.macs:,} "
+                                    "multiply-accumulates in the ReLU network)"),
+        ]
+    )  # fmt: skip
