@@ -20,7 +20,7 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(MHZ),--mhz $(MHZ))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
-.PHONY: help sim golden info generate train export bench timing plan bitstream reload flash ask \
+.PHONY: help sim golden info generate train export bench timing results-conversion plan bitstream reload flash ask \
 	self-test ip prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
@@ -62,6 +62,10 @@ export: $(VENV)/stamp-train ## network image and ROM images of what was trained
 
 bench: $(VENV)/stamp-sim ## how fast the tools are
 	@$(STERNA) bench $(MODEL) $(CORE) $(if $(IMAGES),--images $(IMAGES))
+
+results-conversion: $(VENV)/stamp-results ## one ReLU network as IF, TerMapping, AugMapping: tables and plots
+	@for d in mnist fashion-mnist; do $(STERNA) study --dataset $$d --hidden 512 || exit 1; done
+	@$(STERNA) study --dataset fashion-mnist --hidden 256,256,256
 
 timing: $(VENV)/stamp-fpga ## place and route for an ECP5-85k: resources and fmax
 	@$(STERNA) timing $(MODEL) $(CORE) $(SEED_OPTION)

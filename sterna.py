@@ -29,7 +29,7 @@ from hw.image import NetworkImage
 from hw.spec import SternaError
 from sw.board_commands import add_board_commands
 from sw.data import load_dataset
-from sw.models import DEFAULT_MODEL, load_test_images, model_path
+from sw.models import DEFAULT_MODEL, UsageError, load_test_images, model_path
 
 __all__ = ["main", "model_path"]
 
@@ -116,6 +116,31 @@ def do_convert(args: argparse.Namespace) -> Result:
     image.save(out)
     facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
     text = f"{report_table(image, conversion, report)}\nwrote {out}; next: sterna sim {out}"
+    return facts, text, 0
+
+
+def do_study(args: argparse.Namespace) -> Result:
+    from sw.conversion_study import study, study_table
+
+    try:
+        hidden = tuple(int(n) for n in args.hidden.split(","))
+    except ValueError:
+        hidden = ()
+    if not hidden or min(hidden) < 1 or args.epochs < 1:
+        raise UsageError("Hidden layers must be positive numbers joined by commas, epochs positive")
+    train, test = (
+        load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
+    )
+    out = Path(args.out or BUILD / "study" / f"{args.dataset}-{'-'.join(map(str, hidden))}")
+    can_write(out / "study.json")
+    facts = study(
+        train, test, hidden, out, seed=args.seed, epochs=args.epochs, progress=args.say
+    )
+    text = (
+        f"ReLU network: {facts['relu']:.2f} % of {facts['images']:,} test images; accuracy in % "
+        f"(events per image):\n\n{study_table(facts)}\n\n"
+        f"wrote {out}: study.json, accuracy.png, events.png ({facts['seconds']} s)"
+    )
     return facts, text, 0
 
 
@@ -285,6 +310,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--name", help="of the network (default: that of the file)")
     sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
     sub.add_argument("--out", metavar="FILE", help="image (default build/models/NAME.npz)")
+    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+
+    sub = commands.add_parser("study", help="one ReLU network as IF, TerMapping and AugMapping: "
+                              "accuracy and events against T")  # fmt: skip
+    sub.set_defaults(handler=do_study)
+    sub.add_argument("--dataset", default="fashion-mnist", help="default fashion-mnist")
+    sub.add_argument("--hidden", default="512", metavar="N,N,..", help="neurons (default 512)")
+    sub.add_argument("--epochs", type=int, default=12, help="of training (default 12)")
+    sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/study/DATASET-HIDDEN")
     sub.add_argument("--json", action="store_true", help="print the answer as JSON")
 
     command("info", do_info, "say what a network image holds", data=False, core=True)

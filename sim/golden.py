@@ -186,8 +186,8 @@ class GoldenModel:
         Returns
         -------
         tuple
-            Logits (n, T, classes) up to each step; per firing layer, (T,): sum of |c| over all
-            images and neurons in each step.
+            Logits (n, T, classes) up to each step; per firing layer, (T,): events in each step over
+            all images and neurons, that is set bits of |c|.
         """
         checked = self.check_pixels(pixels)
         layers = len(self.image.layers) - 1
@@ -198,7 +198,7 @@ class GoldenModel:
             for t, (fired, _, readout) in enumerate(self._steps(checked[start : start + batch])):
                 drives.append(readout)
                 for n, c in enumerate(fired):
-                    spikes[n][t] += int(np.abs(c).sum())
+                    spikes[n][t] += int(np.bitwise_count(c).sum())  # of |c|
             logits.append(np.cumsum(np.stack(drives, axis=1), axis=1))
         shape = (0, self.image.spec.steps, self.image.spec.classes)
         return np.concatenate([np.zeros(shape, dtype=np.int64), *logits]), spikes

@@ -1,0 +1,134 @@
+"""`sterna study`: one ReLU network as IF, TerMapping and AugMapping, accuracy and events against T.
+
+One run of the longest T gives all shorter ones: the logits after t steps are those of a run of t.
+"""
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hw.files import write_atomically, write_json
+from hw.spec import SternaError
+from sim.golden import GoldenModel
+from sw.convert import Conversion, activations, convert, read_relu
+from sw.convert_report import CALIBRATION_IMAGES
+from sw.data import Dataset
+from sw.relu import train_relu
+
+__all__ = ["STEPS", "study", "study_table"]
+
+STEPS = (1, 2, 4, 8, 16, 32, 64)
+VARIANTS = (
+    ("IF", Conversion(mode="if", steps=STEPS[-1])),
+    ("TerMapping", Conversion(mode="termapping", steps=STEPS[-1])),
+    ("AugMapping, D = 1", Conversion(limit=15, steps=STEPS[-1])),
+    ("AugMapping, D = 4", Conversion(limit=15, divisor=4, steps=STEPS[-1])),
+    ("AugMapping, D = 8", Conversion(limit=15, divisor=8, steps=STEPS[-1])),
+)
+WITHIN = 0.3
+"""Points within which a spiking network counts as equal to its ReLU network."""
+
+
+def study(
+    train: Dataset, test: Dataset, hidden: tuple[int, ...], folder: Path, *, seed: int = 1,
+    epochs: int = 12, progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train, convert in every variant, run the test set; `study.json` and two plots in `folder`.
+
+    Returns
+    -------
+    dict
+        Accuracy (percent) of the ReLU network, and per variant, by T: accuracy, share of images
+        with the ReLU network's class, events per image (hidden layers, bit planes).
+    """
+    start = time.monotonic()
+    network = train_relu(train, hidden, seed=seed, epochs=epochs, progress=progress)
+    layers = read_relu(network, (train.images.shape[1],))
+    pixel_max = 2**test.bits - 1
+    values = activations(layers, torch.from_numpy(test.images), pixel_max)[-1]
+    answers = values.argmax(dim=1).numpy()
+    facts: dict[str, Any] = {
+        "dataset": train.name,
+        "sizes": [train.images.shape[1], *hidden, values.shape[1]],
+        "seed": seed,
+        "images": len(test),
+        "relu": _percent(answers == test.labels),
+        "steps": list(STEPS),
+        "variants": {},
+    }
+    for title, conversion in VARIANTS:
+        progress(f"{title}: {len(test)} images, {conversion.steps} steps")
+        image = convert(layers, train.images[:CALIBRATION_IMAGES], train.bits, conversion)
+        logits, events = GoldenModel(image).over_time(test.images)
+        classes = logits.argmax(axis=2)
+        total = np.cumsum(np.sum(events, axis=0)) / len(test)
+        facts["variants"][title] = {
+            "accuracy": [_percent(classes[:, t - 1] == test.labels) for t in STEPS],
+            "agreement": [_percent(classes[:, t - 1] == answers) for t in STEPS],
+            "events": [round(float(total[t - 1]), 1) for t in STEPS],
+        }
+    facts["seconds"] = round(time.monotonic() - start, 1)
+    write_json(folder / "study.json", facts)
+    _plot(facts, folder)
+    return facts
+
+
+def _percent(hits: Any) -> float:
+    return round(100 * float(np.mean(hits)), 2)
+
+
+def within(facts: dict[str, Any], title: str) -> int | None:
+    """The first T from which on a variant stays within `WITHIN` points of the ReLU network."""
+    near = [facts["relu"] - a <= WITHIN for a in facts["variants"][title]["accuracy"]]
+    for n, steps in enumerate(STEPS):
+        if all(near[n:]):
+            return steps
+    return None
+
+
+def study_table(facts: dict[str, Any]) -> str:
+    """A Markdown table: a row per variant, a column per T."""
+    head = f"| {'-'.join(map(str, facts['sizes']))} | " + " | ".join(f"T = {t}" for t in STEPS)
+    lines = [f"{head} | within {WITHIN} points |", "|---" * (len(STEPS) + 2) + "|"]
+    for title, found in facts["variants"].items():
+        cells = [
+            f"{accuracy:.2f} ({events:,.0f})"
+            for accuracy, events in zip(found["accuracy"], found["events"], strict=True)
+        ]
+        first = within(facts, title)
+        told = f"from T = {first}" if first else "no"
+        lines.append(f"| {title} | {' | '.join(cells)} | {told} |")
+    return "\n".join(lines)
+
+
+def _plot(facts: dict[str, Any], folder: Path) -> None:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise SternaError(
+            "Plots need the package matplotlib: install Sterna's extra 'results'"
+        ) from None
+
+    name = f"{facts['dataset']}, {'-'.join(map(str, facts['sizes']))}"
+    for file, across, label in (
+        ("accuracy.png", None, "time steps T"), ("events.png", "events", "events per image"),
+    ):  # fmt: skip
+        figure = Figure(figsize=(6, 4), dpi=110, layout="tight")
+        axes = figure.subplots()
+        for title, found in facts["variants"].items():
+            x = found[across] if across else STEPS
+            axes.plot(x, found["accuracy"], marker="o", label=title)
+        axes.axhline(facts["relu"], color="black", linestyle="--", label="ReLU network")
+        axes.set(xscale="log", xlabel=label, ylabel="accuracy, %", title=name)
+        axes.set_ylim(max(50, facts["relu"] - 12), facts["relu"] + 1)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        buffer = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+        write_atomically(folder / file, buffer.getvalue())

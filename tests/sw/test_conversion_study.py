@@ -1,0 +1,43 @@
+"""The study of conversions: its numbers are those of single runs, its files are there."""
+
+import json
+
+import numpy as np
+
+from sim.golden import GoldenModel
+from sw.conversion_study import STEPS, study, study_table, within
+from sw.convert import Conversion, convert, read_relu
+from sw.data import load_dataset
+from sw.relu import train_relu
+
+
+def test_the_study_of_digits(tmp_path) -> None:
+    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    facts = study(train, test, (48, 32), tmp_path, seed=2, epochs=20)
+    assert json.loads((tmp_path / "study.json").read_text()) == facts
+    for name in ("accuracy.png", "events.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert facts["relu"] > 94
+    # A run of T steps by itself gives what the long run gave after T steps.
+    network = train_relu(train, (48, 32), seed=2, epochs=20)
+    conversion = Conversion(limit=15, divisor=8, steps=4)
+    image = convert(read_relu(network, (64,)), train.images[:2000], 4, conversion)
+    trace = GoldenModel(image).run(test.images)
+    found, n = facts["variants"]["AugMapping, D = 8"], STEPS.index(4)
+    assert found["accuracy"][n] == round(100 * float((trace.classes == test.labels).mean()), 2)
+    events = sum(int(np.bitwise_count(spikes).sum()) for spikes in trace.spikes)
+    assert found["events"][n] == round(events / len(test), 1)
+    first = within(facts, "AugMapping, D = 8")
+    assert first is not None
+    assert first <= 8
+    assert f"from T = {first} |" in study_table(facts)
+
+
+def test_logits_over_time_end_where_a_run_ends() -> None:
+    test = load_dataset("digits", "test", 4)
+    train = load_dataset("digits", "train", 4)
+    network = train_relu(train, (20,), seed=1, epochs=1)
+    image = convert(read_relu(network, (64,)), train.images, 4, Conversion(steps=5, limit=3))
+    golden = GoldenModel(image)
+    logits, _ = golden.over_time(test.images, batch=100)
+    assert np.array_equal(logits[:, -1], golden.run(test.images).logits)
