@@ -26,7 +26,7 @@ from gen.report import (
     told_accuracies,
 )
 from hw.image import NetworkImage
-from hw.spec import SternaError
+from hw.spec import MAX_LIMIT, SternaError
 from sw.board_commands import add_board_commands
 from sw.data import load_dataset
 from sw.models import DEFAULT_MODEL, UsageError, load_test_images, model_path
@@ -102,8 +102,11 @@ def do_convert(args: argparse.Namespace) -> Result:
 
     path = Path(args.network)
     name = args.name or path.stem
+    if not name.replace("-", "_").isidentifier():
+        raise UsageError(f"Name must be an identifier (hyphens allowed), not {name!r}: give --name")
     out = can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
-    limit = args.limit or (15 if args.mode == "augmapping" else 1)
+    most = MAX_LIMIT if args.mode == "augmapping" else 1
+    limit = most if args.limit is None else args.limit
     conversion = Conversion(
         mode=args.mode, steps=args.steps, limit=limit, divisor=args.divisor,
         percentile=args.percentile, half=args.start == "half", weight_bits=args.weight_bits,
@@ -128,6 +131,8 @@ def do_study(args: argparse.Namespace) -> Result:
         hidden = ()
     if not hidden or min(hidden) < 1 or args.epochs < 1:
         raise UsageError("Hidden layers must be positive numbers joined by commas, epochs positive")
+    if not 0 <= args.seed < 2**63:
+        raise UsageError(f"Seed must be a number from 0 to 2^63 - 1, not {args.seed}")
     train, test = (
         load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
     )

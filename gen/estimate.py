@@ -18,7 +18,7 @@ from gen.plan import CorePlan
 from hw.board import BoardSpec
 from hw.loader import DIGEST_ROWS
 from hw.ram import SPRAM_BITS
-from hw.spec import signed_bits
+from hw.spec import NeuronSpec, signed_bits
 
 __all__ = ["Estimate", "block_rams", "estimate", "features"]
 
@@ -103,6 +103,12 @@ def features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
     return total
 
 
+def _stored_bits(neuron: NeuronSpec | None, steps: int) -> int:
+    """What a neuron keeps: its potential, and its count under a guard."""
+    assert neuron is not None
+    return neuron.potential_bits + (neuron.count_bits(steps) if neuron.guarded else 0)
+
+
 def _memories(core: CorePlan) -> list[tuple[int, int, bool]]:
     """(bits, rows, kept in block RAM in any case) of every memory but single-port RAMs."""
     steps, memories = core.image.spec.steps, []
@@ -123,13 +129,15 @@ def _memories(core: CorePlan) -> list[tuple[int, int, bool]]:
             memories.append((firing.lanes * layer.logit_bits, firing.groups, g.fire_lanes > 0))
         elif not last and n > 0:
             memories += [
-                (len(part) * layer.spec.neuron.potential_bits, firing.groups, False)  # type: ignore[union-attr]
+                (len(part) * _stored_bits(layer.spec.neuron, steps), firing.groups, False)
                 for part in firing.slices
             ]
         elif not last:
             word = core.geometries[1].word
             words = firing.groups * steps * -(-firing.lanes // word)
-            memories.append((2 * word, 2 << (words - 1).bit_length(), False))
+            sent = core.geometries[1]  # as its receiver takes them: planes and a sign
+            width = word * (sent.planes + sent.signed)
+            memories.append((width, 2 << (words - 1).bit_length(), False))
     classes = core.image.spec.classes
     memories.append((32, 20 + classes, False))
     if not core.loaded:

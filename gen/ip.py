@@ -113,7 +113,9 @@ def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
     for filled in (0, 1):
         costs = []
         for n, geometry in enumerate(plan.geometries):
-            value = filled * plan.image.spec.coefficient_max(n)
+            # The most events a coefficient can be: one per set bit, or |c| where it is repeated.
+            top = plan.image.spec.coefficient_max(n)
+            value = filled * (top if geometry.repeat else max(range(top + 1), key=int.bit_count))
             cost = play_cycles(event_counts(np.full((1, geometry.inputs), value), geometry))
             costs.append(np.full((images, steps) if n else images, cost[0]))
         bounds.append(CycleLaw(plan).predict(costs))

@@ -111,18 +111,19 @@ def plan_board(
         For a clock that the board cannot make.
     """
     hz = None if megahertz is None else megahertz * 1e6
+    chosen = lanes is None and banks is None and megahertz is None
     choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [_place(board, choice, hz, test_images) for choice in choices]
     if not plans:
         raise PlanError(f"Network {image.spec.name} fits none of the memories {memories}")
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
-        raise PlanError(_too_large(board, image, min(plans, key=_excess)))
+        raise PlanError(_too_large(board, image, min(plans, key=_excess), chosen, test_images))
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
 def _place(board: Board, core: CorePlan, hz: float | None, test_images: int = 0) -> BoardPlan:
-    spec = board_spec(board, hz or board.clock_hz(core.banks), loaded=core.loaded)
+    spec = board_spec(board, board.clock_hz(core.banks) if hz is None else hz, loaded=core.loaded)
     return BoardPlan(
         board=board, core=core, spec=spec, estimate=estimate(board, core, spec, test_images),
         cycles=expected_cycles(core),
@@ -198,20 +199,25 @@ def _excess(plan: BoardPlan) -> float:
     return max((used / max(there, 1) for _, used, there in _over(plan)), default=0.0)
 
 
-def _too_large(board: Board, image: NetworkImage, nearest: BoardPlan) -> str:
+def _too_large(
+    board: Board, image: NetworkImage, nearest: BoardPlan, chosen: bool, test_images: int
+) -> str:
+    """`chosen`: the layout was the planner's to choose."""
     needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
     sentence = (
         f"Network {image.spec.name} does not fit {board.name}: with {nearest.core.lanes} lane(s) "
         f"and {nearest.core.banks} bank(s) it needs {needs}"
     )
-    if _holds(board, image):
+    if not chosen and _holds(board, image, test_images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
+    if test_images and _holds(board, image, 0):
+        return f"{sentence}; with fewer test images it fits"
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
-        if _holds(other, image):
+        if _holds(other, image, test_images):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"
     return f"{sentence}; no listed board holds it"
 
 
-def _holds(board: Board, image: NetworkImage) -> bool:
+def _holds(board: Board, image: NetworkImage, test_images: int) -> bool:
     layouts = _choices(board, image, None, None, None, None, None, None)
-    return any(not _over(_place(board, core, None)) for core in layouts)
+    return any(not _over(_place(board, core, None, test_images)) for core in layouts)

@@ -111,7 +111,7 @@ def neuron_text(neuron: NeuronSpec) -> str:
     """A row of the neuron table in words."""
     kind = "binary" if not neuron.signed else "ternary" if neuron.limit == 1 else "augmented"
     words = [f"{kind}, theta {neuron.theta}"]
-    if neuron.signed and neuron.theta_negative != neuron.theta:
+    if neuron.theta_negative is not None:
         words.append(f"theta- {neuron.theta_negative}")
     if neuron.limit > 1:
         words.append(f"|c| <= {neuron.limit}")

@@ -30,15 +30,14 @@ def fire(v: Value, neuron: NeuronSpec) -> tuple[Value, Value]:
     up = v >= neuron.theta
     if not neuron.signed:
         return up, Const(0, 1)
-    assert neuron.theta_negative is not None
-    below = v <= -neuron.theta_negative
+    below = v <= -neuron.theta_down
     return below | up, below
 
 
 def divide(magnitude: Value, negative: Value, neuron: NeuronSpec) -> Value:
     """Law 3: min(L, |v| div threshold), for L > 1 or a guard. A power of two is a shift; for any
     other threshold, L comparisons are counted."""
-    sides = (neuron.theta, neuron.theta_negative or neuron.theta)
+    sides = (neuron.theta, neuron.theta_down)
     if all(theta & (theta - 1) == 0 for theta in sides):
         up, down = (magnitude >> (theta.bit_length() - 1) for theta in sides)
         quotient = Mux(negative, down, up) if sides[0] != sides[1] else up

@@ -73,7 +73,7 @@ class NeuronSpec:
     ----------
     theta, theta_negative
         Firing thresholds of the positive and the negative side, inclusive. Potential units (weight
-        LSBs, times 2^f). By default both are equal; `theta_negative` is 0 when `negative` is `off`.
+        LSBs, times 2^f). None: both are equal, or there is no negative side; see `theta_down`.
     negative
         The negative side. `free`: fires. `off`: never fires (binary spikes). `guarded`: fires as
         long as the neuron's signed count N of all its spikes of this image stays at 0 or above,
@@ -87,8 +87,8 @@ class NeuronSpec:
         `before` integration or `after` the reset (SPIDE). One differs from the other in the first
         step only: `after` does not decay `u0`.
     fraction_bits
-        f: the potential has f bits below the drive's. With f = k (T - 1), decay `shift` k and hard
-        reset, no division truncates anything.
+        f: the potential has f bits below the drive's. With f = k (T - 1), decay `shift` k, hard
+        reset and u0 = 0, no division truncates anything.
     reset
         `hard` or `soft`.
     step
@@ -125,14 +125,14 @@ class NeuronSpec:
         )
         if self.negative == "off":
             _require(
-                self.theta_negative in (None, 0),
-                f"Negative threshold must be 0 when that side is off, not {self.theta_negative!r}",
+                self.theta_negative is None,
+                "Negative threshold must not be given when that side is off, not as "
+                f"{self.theta_negative!r}",
             )
-            object.__setattr__(self, "theta_negative", 0)
-        elif self.theta_negative is None:
-            object.__setattr__(self, "theta_negative", self.theta)
-        else:
+        elif self.theta_negative is not None:
             _require_int("Negative threshold", self.theta_negative, 1, 2 ** (MAX_WIDTH - 2))
+            if self.theta_negative == self.theta:  # one way to write one neuron
+                object.__setattr__(self, "theta_negative", None)
         _require_int("Coefficient limit", self.limit, 1, MAX_LIMIT)
         _require(self.decay in DECAYS, f"Decay must be one of {DECAYS}, not {self.decay!r}")
         if self.decay == "none":
@@ -152,10 +152,14 @@ class NeuronSpec:
             _require_int("Reset step", self.step, 1, 2 ** (MAX_WIDTH - 2))
         else:
             _require(self.step == 0, f"Reset step must be 0 under hard reset, not {self.step!r}")
-        lowest = 1 - (self.theta_negative or self.theta)
-        _require_int("Initial potential", self.u0, lowest, self.theta - 1)
-        least = signed_bits(max(self.theta, self.theta_negative or 0) - 1)
+        _require_int("Initial potential", self.u0, 1 - self.theta_down, self.theta - 1)
+        least = signed_bits(max(self.theta, self.theta_down) - 1)
         _require_int("Potential width", self.potential_bits, max(least, 2), MAX_WIDTH)
+
+    @property
+    def theta_down(self) -> int:
+        """The negative side's threshold."""
+        return self.theta if self.theta_negative is None else self.theta_negative
 
     @property
     def u_max(self) -> int:
@@ -191,7 +195,6 @@ class NeuronSpec:
         have their default: a network means the same, and has the same digest, in every version."""
         values = asdict(self)
         defaults = {f.name: f.default for f in fields(self) if f.name in NEWER_FIELDS}
-        defaults["theta_negative"] = self.theta if self.signed else 0
         return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
 

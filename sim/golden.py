@@ -54,7 +54,7 @@ def fire(v: Int, neuron: NeuronSpec, count: Int | int = 0) -> Int:
     up = np.minimum(np.maximum(v, 0) // neuron.theta, neuron.limit)
     if neuron.negative == "off":
         return up
-    down = np.minimum(np.maximum(-v, 0) // neuron.theta_negative, neuron.limit)
+    down = np.minimum(np.maximum(-v, 0) // neuron.theta_down, neuron.limit)
     return up - (np.minimum(down, count) if neuron.guarded else down)
 
 

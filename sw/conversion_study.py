@@ -6,6 +6,7 @@ One run of the longest T gives all shorter ones: the logits after t steps are th
 import io
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def study(
         Accuracy (percent) of the ReLU network, and per variant, by T: accuracy, share of images
         with the ReLU network's class, events per image (hidden layers, bit planes).
     """
+    if find_spec("matplotlib") is None:
+        raise SternaError("Plots need the package matplotlib: install Sterna's extra 'results'")
     start = time.monotonic()
     network = train_relu(train, hidden, seed=seed, epochs=epochs, progress=progress)
     layers = read_relu(network, (train.images.shape[1],))
@@ -107,13 +110,8 @@ def study_table(facts: dict[str, Any]) -> str:
 
 
 def _plot(facts: dict[str, Any], folder: Path) -> None:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise SternaError(
-            "Plots need the package matplotlib: install Sterna's extra 'results'"
-        ) from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     name = f"{facts['dataset']}, {'-'.join(map(str, facts['sizes']))}"
     for file, across, label in (

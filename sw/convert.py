@@ -122,6 +122,9 @@ class _Reader:
 
     def then(self, weight: Tensor, bias: Tensor | None, place: str) -> None:
         """Compose with x -> weight x + bias."""
+        if self.trouble:  # sizes may not fit any more: the rest is read for its names only
+            self.weight = self.bias = torch.zeros(1)
+            return
         weight = weight.double()
         if self.weight is None:
             self.weight = weight
@@ -136,6 +139,8 @@ class _Reader:
 
     def close(self, place: str) -> None:
         """A ReLU, or the end."""
+        if self.trouble:
+            return
         if self.weight is None:
             self.trouble.append(f"{place} follows no Linear")
             return
@@ -170,7 +175,7 @@ def read_relu(network: nn.Module, shape: Sequence[int]) -> list[ReluLayer]:
         _read_module(reader, place, module)
     if reader.weight is not None:
         reader.close("end")
-    elif reader.layers:
+    elif reader.layers and not reader.trouble:
         reader.trouble.append("the last module must be a Linear (the readout), not a ReLU")
     if reader.trouble:
         raise ConvertError(f"Network cannot be converted: {'; '.join(reader.trouble)}")
@@ -206,7 +211,7 @@ def _read_module(reader: _Reader, place: str, module: nn.Module) -> None:
     elif isinstance(module, nn.BatchNorm1d):
         if module.running_mean is None or module.running_var is None:
             reader.trouble.append(f"{place} keeps no running statistics")
-        elif len(module.running_mean) != size or reader.weight is None:
+        elif not reader.trouble and (len(module.running_mean) != size or reader.weight is None):
             reader.trouble.append(f"{place} must follow a Linear of its size")
         else:
             gain = 1 / torch.sqrt(module.running_var.double() + module.eps)
@@ -222,7 +227,11 @@ def _read_module(reader: _Reader, place: str, module: nn.Module) -> None:
             return
         # A pooling is a matrix: its columns are what it makes of each single input.
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *reader.shape)
-        pooled = module(basis)
+        try:
+            pooled = module(basis)
+        except RuntimeError:
+            reader.trouble.append(f"{place} does not fit maps of {reader.shape}")
+            return
         reader.shape = tuple(pooled.shape[1:])
         reader.then(pooled.flatten(1).T, None, place)
     elif isinstance(module, nn.Flatten):
@@ -344,6 +353,10 @@ def convert(
         if not bool(w.any()):
             raise ConvertError(f"Weights of layer {layer.place} must not all be zero once rounded")
         weights.append(w.numpy().astype(np.int8))
+        if float((bias / scale).abs().max()) > 2 ** (MAX_WIDTH - 2):
+            raise ConvertError(
+                f"Biases of layer {layer.place} must be within 2^{MAX_WIDTH - 2} weight steps"
+            )
         biases.append(torch.round(bias / scale).numpy().astype(np.int64))
         received = pixel_max if n == 0 else conversion.limit
         reach = int((np.abs(weights[-1].astype(int)).sum(1) * received + np.abs(biases[-1])).max())
@@ -370,6 +383,11 @@ def _best_shift(place: str, real: Tensor, w_max: int) -> int:
     if peak == 0:
         raise ConvertError(f"Weights of layer {place} must not all be zero")
     whole = int(np.floor(np.log2(w_max / peak)))
+    if whole > MAX_WIDTH - 4:
+        raise ConvertError(
+            f"Layer {place} must be driven by its weights: beside its activations they are as "
+            f"small as {peak:.1g}"
+        )
     errors = {}
     for k in range(whole, whole + 4):
         rounded = torch.clamp(torch.round(real * 2.0**k), -w_max, w_max) / 2.0**k

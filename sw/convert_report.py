@@ -170,7 +170,8 @@ def report_table(image: NetworkImage, conversion: Conversion, report: Conversion
             ("spiking network", report.spiking),
             ("same class", report.agreement),
             ("rate error", ", ".join(f"{error:.4f}" for error in report.rate_errors)
-                           + " of the largest activation, by layer"),
+                           + " of the largest activation, by layer"
+                           if report.rate_errors else "no hidden layer"),
             ("events per image", f"{report.events:,.0f}"),
             ("synaptic operations", f"{report.sops:,.0f} per image ({report.macs:,} "
                                     "multiply-accumulates in the ReLU network)"),

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hw.spec import DECAY_TIMES, DECAYS, NEGATIVES, RESETS, NeuronSpec, SternaError
+from hw.spec import (
+    DECAY_TIMES,
+    DECAYS,
+    MAX_LIMIT,
+    NEGATIVES,
+    RESETS,
+    NeuronSpec,
+    SternaError,
+)
 
 __all__ = ["LIFParameters", "NeuronError", "State", "TernaryLIF", "lif_step"]
 
@@ -69,15 +77,26 @@ class LIFParameters:
                 raise NeuronError(f"{what} must be one of {choices}, not {value!r}")
         if not 0 < self.theta < float("inf"):
             raise NeuronError(f"Threshold must be positive and finite, not {self.theta!r}")
-        if self.theta_negative is None:
-            object.__setattr__(self, "theta_negative", self.theta)
+        if not 0 < self.theta_down < float("inf"):
+            raise NeuronError(
+                f"Negative threshold must be positive and finite, not {self.theta_negative!r}"
+            )
+        if not 1 <= self.limit <= MAX_LIMIT:
+            raise NeuronError(
+                f"Coefficient limit must be an integer from 1 to {MAX_LIMIT}, not {self.limit!r}"
+            )
+
+    @property
+    def theta_down(self) -> float:
+        """The negative side's threshold."""
+        return self.theta if self.theta_negative is None else self.theta_negative
 
     @classmethod
     def from_spec(cls, spec: NeuronSpec) -> "LIFParameters":
         """The integer neuron of the contract."""
         return cls(
             theta=spec.theta,
-            theta_negative=spec.theta_negative or None,
+            theta_negative=spec.theta_negative,
             negative=spec.negative,
             limit=spec.limit,
             decay=spec.decay,
@@ -112,14 +131,13 @@ class _Fire(torch.autograd.Function):
         up = _quotient(v, p.theta, p.limit)
         if p.negative == "off":
             return up
-        assert p.theta_negative is not None
-        down = _quotient(-v, p.theta_negative, p.limit)
+        down = _quotient(-v, p.theta_down, p.limit)
         return up - (down if count is None else torch.minimum(down, count))
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
         (v,), p = ctx.saved_tensors, ctx.parameters
-        low = 0.0 if p.negative == "off" else -p.limit * p.theta_negative
+        low = 0.0 if p.negative == "off" else -p.limit * p.theta_down
         inside = (v >= low) & (v <= p.limit * p.theta)
         return grad[0] * inside / p.theta, None, None
 

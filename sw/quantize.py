@@ -1,10 +1,12 @@
 """From a folded network to the integers of the contract: scales, thresholds, widths."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from hw.spec import MAX_WIDTH, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
 from sw.fold import FoldedLayer, FoldedNetwork
 from sw.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.neuron import LIFParameters
@@ -39,20 +41,29 @@ def _neuron_spec(
             f"Threshold of layer {name} must be at least half a weight step, "
             f"not {p.theta / scale:.3g} of one"
         )
-    theta = max(1, round(p.theta / scale))
+    scale /= 2.0**p.fraction_bits
+    theta, down = (max(1, round(side / scale)) for side in (p.theta, p.theta_down))
     soft = p.reset == "soft"
-    # Under hard reset |u| < theta: nothing saturates. Soft reset leaves a residue, and two more
-    # bits hold four thresholds of it.
-    default = max(2, signed_bits(theta - 1)) + (2 if soft else 0)
-    return NeuronSpec(
+    neuron = NeuronSpec(
         theta=theta,
+        theta_negative=None if p.negative == "off" else down,
+        negative=p.negative,
+        limit=p.limit,
         decay=p.decay,
         decay_shift=p.decay_shift,
+        decay_when=p.decay_when,
+        fraction_bits=p.fraction_bits,
         reset=p.reset,
         step=max(1, round(p.step / scale)) if soft else 0,
-        u0=max(1 - theta, min(theta - 1, round(p.u0 / scale))),
-        potential_bits=default if potential_bits is None else potential_bits,
+        u0=max(1 - down, min(theta - 1, round(p.u0 / scale))),
+        potential_bits=MAX_WIDTH if potential_bits is None else potential_bits,
     )
+    if potential_bits is not None:
+        return neuron
+    # Under hard reset with both sides free |u| < theta: nothing saturates. Otherwise a residue is
+    # left, or a negative potential; two more bits hold four thresholds of it.
+    least = max(2, signed_bits(max(theta, down) - 1))
+    return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
 
 
 def _scale(name: str, folded: FoldedLayer, weight_bits: int) -> float:

@@ -16,10 +16,10 @@ def neurons(draw) -> NeuronSpec:
     thetas = st.sampled_from([1, 2, 5, 8, 16, 23, 64]) | st.integers(1, 120)
     theta = draw(thetas)
     negative = draw(st.sampled_from(["free", "off", "guarded"]))
-    other = 0 if negative == "off" else draw(st.just(theta) | thetas)
+    other = None if negative == "off" else draw(st.just(theta) | thetas)
     kind = draw(st.sampled_from(["none", "shift", "leak"]))
     kept = draw(st.sampled_from(["hard", "soft"]))
-    least = max(2, signed_bits(max(theta, other) - 1))
+    least = max(2, signed_bits(max(theta, other or 0) - 1))
     return NeuronSpec(
         theta=theta,
         theta_negative=other,

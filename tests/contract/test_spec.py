@@ -1,6 +1,7 @@
 """hw.spec: every network that cannot be is refused, with its sentence."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def network(**changes):
         ({"negative": "on"}, "Negative side must be one of ('free', 'off', 'guarded'), not 'on'"),
         (
             {"negative": "off", "theta_negative": 3},
-            "Negative threshold must be 0 when that side is off, not 3",
+            "Negative threshold must not be given when that side is off, not as 3",
         ),
         (
             {"theta_negative": 0},
@@ -147,3 +148,11 @@ def test_signed_bits(bound, bits):
     assert signed_bits(bound) == bits
     assert -(2 ** (bits - 1)) <= -bound
     assert bound <= 2 ** (bits - 1) - 1
+
+
+def test_the_negative_threshold_goes_with_the_other() -> None:
+    neuron = NeuronSpec(**NEURON)
+    assert NeuronSpec(**NEURON, theta_negative=10) == neuron
+    assert replace(neuron, theta=12).theta_down == 12
+    assert replace(neuron, negative="off").theta_down == 10
+    assert NeuronSpec(**NEURON, theta_negative=7).theta_down == 7

@@ -12,6 +12,7 @@ from gen.calibrate import DESIGNS, design, fit
 from gen.estimate import WEIGHTS, block_rams, estimate
 from gen.plan import PlanError
 from gen.planner import FULL, board_spec, plan_board
+from gen.pll import PllError
 from hw.image import NetworkImage
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sw.models import model_path
@@ -80,6 +81,10 @@ def test_more_room_is_never_slower() -> None:
 def test_a_layout_too_large_is_told_that_another_fits() -> None:
     with pytest.raises(PlanError, match="with lanes and banks of the planner's choice it fits"):
         plan_board(find_board("tang_nano_9k"), load("digits-dense"), lanes=43, banks=4)
+    with pytest.raises(PlanError, match="1431 block RAMs of 26; with fewer test images it fits"):
+        plan_board(find_board("tang_nano_9k"), load("digits-dense"), test_images=100_000)
+    with pytest.raises(PllError):
+        plan_board(find_board("tang_nano_9k"), load("digits-dense"), megahertz=0)
 
 
 def test_a_network_too_large_is_told_where_it_would_fit() -> None:

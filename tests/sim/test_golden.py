@@ -48,7 +48,7 @@ def by_the_book(image: NetworkImage, pixels: list[int]):
                 elif p.negative == "off":
                     c = 0
                 else:
-                    c = min(p.limit, -v // p.theta_negative)
+                    c = min(p.limit, -v // (p.theta_negative or p.theta))
                     if p.negative == "guarded":
                         c = min(c, counts[n][i])
                     c = -c

@@ -93,6 +93,31 @@ def test_networks_without_the_right_shape(network, words) -> None:
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("network", "trouble"),
+    [
+        (
+            nn.Sequential(nn.Linear(64, 9), nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU(),
+                          nn.Linear(7, 3)),
+            "1 (Linear) takes 5 values, and gets 9",
+        ),
+        (
+            nn.Sequential(nn.Linear(60, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 3)),
+            "0 (Linear) takes 60 values, and gets 64",
+        ),
+        (
+            nn.Sequential(nn.AvgPool2d(30), nn.Flatten(), nn.Linear(64, 3)),
+            "0 (AvgPool2d) does not fit maps of (1, 8, 8)",
+        ),
+    ],
+)  # fmt: skip
+def test_sizes_that_do_not_fit_are_one_fault(network, trouble) -> None:
+    shape = (1, 8, 8) if isinstance(network[0], nn.AvgPool2d) else (64,)
+    with pytest.raises(ConvertError) as refused:
+        read_relu(network, shape)
+    assert str(refused.value) == f"Network cannot be converted: {trouble}"
+
+
 def small(weight=1.0, second=1.0):
     first, last = nn.Linear(4, 3, bias=False), nn.Linear(3, 2)
     with torch.no_grad():

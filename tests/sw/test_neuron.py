@@ -145,6 +145,8 @@ def test_integer_mode_is_the_golden_neuron(spec: NeuronSpec, seed: int) -> None:
     [
         ({"decay": "linear"}, "Decay must be one of ('none', 'shift', 'leak'), not 'linear'"),
         ({"reset": "none"}, "Reset must be one of ('hard', 'soft'), not 'none'"),
+        ({"theta_negative": -3.0}, "Negative threshold must be positive and finite, not -3.0"),
+        ({"limit": 0}, "Coefficient limit must be an integer from 1 to 15, not 0"),
         ({"theta": 0.0}, "Threshold must be positive and finite, not 0.0"),
         ({"theta": float("nan")}, "Threshold must be positive and finite, not nan"),
     ],

@@ -16,6 +16,12 @@ NEURONS = [
     LIFParameters(theta=0.4, decay="leak", decay_shift=3),
     LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0, u0=0.5),
     LIFParameters(decay="shift", decay_shift=1, reset="soft", step=2.0, u0=-0.9),
+    LIFParameters(negative="off"),
+    LIFParameters(fraction_bits=6),
+    LIFParameters(theta=0.6, theta_negative=0.9, decay_when="after", u0=0.3),
+    LIFParameters(
+        theta=0.5, decay="none", decay_shift=0, reset="soft", step=0.5, limit=3, negative="guarded"
+    ),
 ]
 
 
@@ -39,7 +45,14 @@ def test_integer_forward_is_the_golden_model(lived_network, pixels, neuron, bits
         assert np.array_equal(activity.spikes[n].transpose(0, 1).numpy(), trace.spikes[n])
         assert np.array_equal(activity.potentials[n].transpose(0, 1).numpy(), trace.potentials[n])
     assert np.array_equal(activity.logits.numpy(), trace.logits)
-    assert {-1, 0, 1} <= set(np.unique(trace.spikes[0]).tolist())
+    seen = set(np.unique(trace.spikes[0]).tolist())
+    assert {0, 1} <= seen
+    assert (min(seen) < 0) == (neuron.negative != "off")
+    assert (max(seen) > 1) == (neuron.limit > 1)
+    spec = image.layers[0].spec.neuron
+    assert spec is not None
+    for field in ("negative", "limit", "decay", "decay_when", "fraction_bits", "reset"):
+        assert getattr(spec, field) == getattr(neuron, field)
 
 
 def test_still_equal_after_training_steps(lived_network, pixels) -> None:
