@@ -119,12 +119,15 @@ def _plot(facts: dict[str, Any], folder: Path) -> None:
     ):  # fmt: skip
         figure = Figure(figsize=(6, 4), dpi=110, layout="tight")
         axes = figure.subplots()
-        for title, found in facts["variants"].items():
-            x = found[across] if across else STEPS
-            axes.plot(x, found["accuracy"], marker="o", label=title)
+        # Thick below thin: curves that lie on each other are all seen.
+        for n, (title, found) in enumerate(facts["variants"].items()):
+            x, thick = found[across] if across else STEPS, 1.5 * (len(facts["variants"]) - n)
+            axes.plot(x, found["accuracy"], marker="o", linewidth=thick, label=title)
         axes.axhline(facts["relu"], color="black", linestyle="--", label="ReLU network")
-        axes.set(xscale="log", xlabel=label, ylabel="accuracy, %", title=name)
-        axes.set_ylim(max(50, facts["relu"] - 12), facts["relu"] + 1)
+        axes.set(xlabel=label, ylabel="accuracy, %", title=name)
+        axes.set_xscale("log", base=10 if across else 2)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_ylim(facts["relu"] - 3, facts["relu"] + 0.5)
         axes.grid(alpha=0.3)
         axes.legend()
         buffer = io.BytesIO()
