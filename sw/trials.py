@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.planner import BoardPlan
-from hw.link import HEADER_BYTES, REFUSAL, TIMEOUT_BITS, ErrorCode
+from hw.link import HEADER_BYTES, REFUSAL, TIMEOUT_BITS, Command, ErrorCode
 from sim.board_sim import BoardSimulation
 from sw.backends import GoldenBackend, LinkBackend
 from sw.damage import DAMAGES, Maker, Shot, resealed
