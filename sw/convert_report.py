@@ -14,17 +14,10 @@ from gen.plan import plan_core
 from gen.report import table
 from hw.image import NetworkImage
 from sim.golden import GoldenModel
-from sw.convert import (
-    Conversion,
-    ConvertError,
-    ReluLayer,
-    activations,
-    calibrate,
-    convert,
-    read_relu,
-)
+from sw.convert import Conversion, calibrate, convert
 from sw.data import Dataset
 from sw.evaluate import Accuracy, check_fits
+from sw.relu_layers import ConvertError, ReluLayer, activations, read_relu
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
 
