@@ -87,7 +87,7 @@ def do_bitstream(args: argparse.Namespace) -> Result:
     if cycles is not None:
         report["cycles_per_image"] = round(cycles, 1)
         report["images_per_second"] = round(plan.spec.clock_hz / cycles)
-        write_report(folder, report)
+        write_json(folder / REPORT, report)  # with what only the command knows
     return report, board_table(report), 0
 
 
@@ -95,11 +95,6 @@ def test_images(plan: BoardPlan, args: argparse.Namespace) -> npt.NDArray[np.uin
     """The images that are put on the chip: (n, input_size)."""
     wanted = argparse.Namespace(dataset=None, data=args.data, images=str(args.test_images))
     return load_test_images(plan.core.image, wanted).images
-
-
-def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """`report.json`, with what only the command knows."""
-    write_json(folder / REPORT, report)
 
 
 def do_reload(args: argparse.Namespace) -> Result:

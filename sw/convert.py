@@ -139,6 +139,7 @@ def convert(
     *,
     name: str = "converted",
     meta: dict[str, Any] | None = None,
+    peaks: Sequence[float] | None = None,
 ) -> NetworkImage:
     """The spiking network of a ReLU network.
 
@@ -157,6 +158,8 @@ def convert(
         How.
     name, meta
         Of the image.
+    peaks
+        What `calibrate` gave for these images, where it is known already.
 
     Raises
     ------
@@ -165,7 +168,8 @@ def convert(
         that are all zero once rounded, a threshold that folds to zero.
     """
     pixel_max = 2**pixel_bits - 1
-    peaks = calibrate(layers, pixels, pixel_max, conversion.percentile)
+    if peaks is None:
+        peaks = calibrate(layers, pixels, pixel_max, conversion.percentile)
     w_max = 2 ** (conversion.weight_bits - 1) - 1
     # One unit of what a layer receives is worth: a pixel's step, then a threshold.
     worth = [1 / pixel_max, *(peak / conversion.divisor for peak in peaks)]
@@ -176,10 +180,10 @@ def convert(
         # In units of the layer's own threshold; the readout has none.
         own = 1.0 if last else worth[n + 1]
         real, bias = layer.weight * (worth[n] / own), layer.bias / own
+        if not bool(real.any()):
+            raise ConvertError(f"Weights of layer {layer.place} must not all be zero")
         if last:
             scale = float(real.abs().max()) / w_max
-            if scale == 0:
-                raise ConvertError(f"Weights of layer {layer.place} must not all be zero")
         else:
             scale = 2.0 ** -_best_shift(layer.place, real, w_max)
         w = torch.clamp(torch.round(real / scale), -w_max, w_max)
@@ -213,8 +217,6 @@ def _best_shift(place: str, real: Tensor, w_max: int) -> int:
     Raises `ConvertError` when that threshold is below one weight step.
     """
     peak = float(real.abs().max())
-    if peak == 0:
-        raise ConvertError(f"Weights of layer {place} must not all be zero")
     whole = int(np.floor(np.log2(w_max / peak)))
     if whole > MAX_WIDTH - 4:
         raise ConvertError(

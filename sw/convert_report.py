@@ -113,9 +113,9 @@ def convert_and_compare(
     layers = read_relu(network, shape)
     sample = train.images[:CALIBRATION_IMAGES]
     meta = {"dataset": train.name, "conversion": vars(conversion)}
-    image = convert(layers, sample, train.bits, conversion, name=name, meta=meta)
+    peaks = calibrate(layers, sample, 2**train.bits - 1, conversion.percentile)
+    image = convert(layers, sample, train.bits, conversion, name=name, meta=meta, peaks=peaks)
     check_fits(image, test)
-    peaks = calibrate(layers, sample, image.spec.pixel_max, conversion.percentile)
     return image, compare(layers, image, peaks, conversion.divisor, test)
 
 
