@@ -71,6 +71,8 @@ class Checkpoint:
     def integer_network(self) -> IntegerNetwork:
         """The integer network."""
         network = IntegerNetwork(self.spec)
+        if self.recipe.exact_decay:
+            network.double()
         network.load_state_dict(dict(self.integer_state))
         return network.eval()
 

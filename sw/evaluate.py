@@ -1,15 +1,23 @@
 """Accuracy and activity of a network image, by the golden model. No torch here."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from gen.cycles import event_counts
+from gen.plan import plan_core
 from hw.image import NetworkImage
 from hw.spec import SternaError
-from sim.golden import GoldenModel
+from sim.golden import GoldenModel, Trace
 from sw.data import Dataset
 
-__all__ = ["Accuracy", "EvaluateError", "accuracy", "check_fits", "input_events"]
+__all__ = [
+    "Accuracy", "Activity", "ActivityMeter", "EvaluateError", "accuracy", "check_fits", "evaluate",
+]  # fmt: skip
+
+BATCH = 500
 
 
 class EvaluateError(SternaError, ValueError):
@@ -74,6 +82,82 @@ def accuracy(image: NetworkImage, data: Dataset) -> Accuracy:
     return Accuracy(int((answers == data.labels).sum()), len(data))
 
 
-def input_events(data: Dataset) -> float:
-    """Mean input events per image: the set bits of its pixels, each one row of weights added."""
-    return int(np.bitwise_count(data.images).sum()) / max(1, len(data))
+@dataclass(frozen=True)
+class Activity:
+    """What a network image does for an image, on average.
+
+    Parameters
+    ----------
+    input_events
+        Set bits of the pixels: each one row of weights added.
+    spike_rates
+        Per firing layer: mean |c| per neuron and step (of ternary and binary spikes: the share that
+        fires).
+    events
+        Events of all layers, pixels included: bit planes of coefficients, as the hardware plays
+        them.
+    sops
+        Synaptic operations: weights added or subtracted. Pixels are added once, not at every step.
+    """
+
+    input_events: float
+    spike_rates: tuple[float, ...]
+    events: float
+    sops: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "input_events": round(self.input_events, 2),
+            "spike_rates": [round(rate, 4) for rate in self.spike_rates],
+            "events": round(self.events, 1),
+            "sops": round(self.sops, 1),
+        }
+
+
+class ActivityMeter:
+    """Adds up what a network image does, batch by batch."""
+
+    def __init__(self, image: NetworkImage) -> None:
+        self._geometries = plan_core(image).geometries
+        self._events = np.zeros(len(image.layers), dtype=np.int64)
+        self._spikes = np.zeros(len(image.layers) - 1, dtype=np.int64)
+        self._chances = [image.spec.steps * la.spec.neurons for la in image.layers[:-1]]
+        self._images = 0
+
+    def add(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
+        """Count a batch, by its pixels and what the golden model made of them."""
+        self._images += len(pixels)
+        for n, sent in enumerate((pixels, *trace.spikes)):
+            self._events[n] += event_counts(sent, self._geometries[n]).sum()
+        self._spikes += [int(np.abs(c.astype(np.int64)).sum()) for c in trace.spikes]
+
+    @property
+    def activity(self) -> Activity:
+        """The mean so far."""
+        events = self._events / max(1, self._images)
+        rates = self._spikes / max(1, self._images)
+        return Activity(
+            float(events[0]),
+            tuple(float(r) / c for r, c in zip(rates, self._chances, strict=True)),
+            float(events.sum()),
+            float(sum(e * g.neurons for e, g in zip(events, self._geometries, strict=True))),
+        )
+
+
+def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
+    """Accuracy and activity of the golden model on a data set.
+
+    Raises
+    ------
+    EvaluateError
+        When the data set does not fit the network.
+    """
+    check_fits(image, data)
+    golden, meter, hits = GoldenModel(image), ActivityMeter(image), 0
+    for start in range(0, len(data), BATCH):
+        pixels, labels = data.images[start : start + BATCH], data.labels[start : start + BATCH]
+        trace = golden.run(pixels)
+        hits += int((trace.classes == labels).sum())
+        meter.add(pixels, trace)
+    return Accuracy(hits, len(data)), meter.activity

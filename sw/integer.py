@@ -3,7 +3,8 @@
 `IntegerNetwork` computes the contract's integers in float32 tensors and passes gradients straight
 through every rounding: quantisation-aware training sees exactly the network that is exported.
 Float32 is exact here: all values are integers and, checked by `to_image`, no sum reaches 2^24,
-below which every integer is a float32 and addition in whatever order rounds nothing.
+below which every integer is a float32 and addition in whatever order rounds nothing. In a network
+cast to float64 (`quantize` does, where decay is exact) the bound is 2^53.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ from sw.neuron import TernaryLIF
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
 
-FLOAT32_EXACT = 2**24
+EXACT_BITS = {torch.float32: 24, torch.float64: 53}
+"""Every integer of so many bits is a number of that type."""
 
 
 class QuantizeError(SternaError, ValueError):
@@ -111,7 +113,7 @@ class IntegerNetwork(nn.Module):
         """Run pixels (n, size), whole numbers 0 .. pixel_max of any dtype, for all steps."""
         drives: list[Drive] = [layer.drive for layer in self.integer_layers]
         neurons = cast(list[TernaryLIF], list(self.neurons))
-        return propagate(pixels.float(), drives, neurons, self.spec.steps)
+        return propagate(pixels.to(self.integer_layers[0].weight.dtype), drives, neurons, self.spec.steps)
 
     @property
     def integer_layers(self) -> list[IntegerLayer]:
@@ -130,7 +132,7 @@ class IntegerNetwork(nn.Module):
         Raises
         ------
         QuantizeError
-            When weights are not finite or all zero, or a sum may reach 2^24.
+            When weights are not finite or all zero, or a sum may reach 2^24 (float64: 2^53).
         """
         weights, biases = [], []
         for layer in self.integer_layers:
@@ -141,7 +143,7 @@ class IntegerNetwork(nn.Module):
             weights.append(w.numpy().astype(np.int8))
             biases.append(b.numpy().astype(np.int32))
         image = NetworkImage(self.spec, tuple(weights), tuple(biases), meta or {})
-        _require_exact(image)
+        _require_exact(image, self.integer_layers[0].weight.dtype)
         return image
 
 
@@ -151,11 +153,11 @@ def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:
             raise QuantizeError(f"{what} of layer {name} must be finite, not NaN or infinite")
 
 
-def _require_exact(image: NetworkImage) -> None:
+def _require_exact(image: NetworkImage, dtype: torch.dtype) -> None:
     for layer in image.layers:
         bound = layer.logit_bound if layer.spec.neuron is None else layer.membrane_bound
-        if bound >= FLOAT32_EXACT:
+        if bound >= 1 << EXACT_BITS[dtype]:
             raise QuantizeError(
-                f"Sums of layer {layer.spec.name} must stay below 2^24 to be exact in float32, "
-                f"not reach {bound}"
+                f"Sums of layer {layer.spec.name} must stay below 2^{EXACT_BITS[dtype]} to be "
+                f"exact in {str(dtype).removeprefix('torch.')}, not reach {bound}"
             )

@@ -33,7 +33,7 @@ def best_scale(weight: Tensor, w_max: int) -> float:
 
 
 def _neuron_spec(
-    name: str, p: LIFParameters, scale: float, potential_bits: int | None
+    name: str, p: LIFParameters, scale: float, fraction_bits: int, potential_bits: int | None
 ) -> NeuronSpec:
     """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
     if p.theta / scale < 0.5:
@@ -41,8 +41,9 @@ def _neuron_spec(
             f"Threshold of layer {name} must be at least half a weight step, "
             f"not {p.theta / scale:.3g} of one"
         )
-    scale /= 2.0**p.fraction_bits
-    theta, down = (max(1, round(side / scale)) for side in (p.theta, p.theta_down))
+    # Thresholds are whole weight steps, whatever lies below: drives are.
+    theta, down = (max(1, round(side / scale)) << fraction_bits for side in (p.theta, p.theta_down))
+    scale /= 2.0**fraction_bits
     soft = p.reset == "soft"
     neuron = NeuronSpec(
         theta=theta,
@@ -52,7 +53,7 @@ def _neuron_spec(
         decay=p.decay,
         decay_shift=p.decay_shift,
         decay_when=p.decay_when,
-        fraction_bits=p.fraction_bits,
+        fraction_bits=fraction_bits,
         reset=p.reset,
         step=max(1, round(p.step / scale)) if soft else 0,
         u0=max(1 - down, min(theta - 1, round(p.u0 / scale))),
@@ -64,6 +65,14 @@ def _neuron_spec(
     # left, or a negative potential; two more bits hold four thresholds of it.
     least = max(2, signed_bits(max(theta, down) - 1))
     return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
+
+
+def _fraction_bits(p: LIFParameters, steps: int) -> int:
+    """Bits below the drive's unit at which every decay is a whole number. The first step decays
+    nothing, unless the neuron starts off zero."""
+    if p.decay == "none":
+        return 0
+    return p.decay_shift * (steps - (p.u0 == 0 or p.decay_when == "after"))
 
 
 def _scale(name: str, folded: FoldedLayer, weight_bits: int) -> float:
@@ -80,6 +89,7 @@ def quantize(
     weight_bits: int,
     pixel_bits: int,
     potential_bits: int | None = None,
+    exact_decay: bool = False,
 ) -> IntegerNetwork:
     """Round a folded network to the contract's integers, one scale per layer.
 
@@ -94,6 +104,9 @@ def quantize(
     potential_bits
         Width of stored potentials; the default loses nothing under hard reset and keeps four
         thresholds under soft reset.
+    exact_decay
+        Keep so many bits below a weight step that no decay ever truncates: k per step after the
+        first, 2(T-1) for a decay of 1/4. Potentials grow by as many bits; sums are kept in float64.
 
     Raises
     ------
@@ -116,7 +129,14 @@ def quantize(
                 inputs=layer.weight.shape[1],
                 neurons=layer.weight.shape[0],
                 weight_bits=weight_bits,
-                neuron=layer.neuron and _neuron_spec(title, layer.neuron, scale, potential_bits),
+                neuron=layer.neuron
+                and _neuron_spec(
+                    title,
+                    layer.neuron,
+                    scale,
+                    _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0,
+                    potential_bits,
+                ),
             )
         )
     spec = NetworkSpec(
@@ -127,6 +147,8 @@ def quantize(
         layers=tuple(layers),
     )
     network = IntegerNetwork(spec)
+    if exact_decay:
+        network.double()
     for integer, layer, scale in zip(network.integer_layers, folded.layers, scales, strict=True):
         integer.fill(layer, scale)
     return network

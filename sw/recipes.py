@@ -1,12 +1,16 @@
 """Recipes: all that decides a trained network, but for the seed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hw.spec import SternaError
 from sw.data import NAMES
 from sw.neuron import LIFParameters
 
-__all__ = ["RECIPES", "Phase", "Recipe", "RecipeError", "find_recipe"]
+__all__ = ["RECIPES", "VARIANTS", "Phase", "Recipe", "RecipeError", "find_recipe", "variant"]
+
+VARIANTS = ("binary", "ternary", "trainable")
+"""Spikes 0, 1; spikes -1, 0, 1; these with a trained amplitude (*Ternary Spike*, sections 4.1 and
+4.2)."""
 
 
 class RecipeError(SternaError, ValueError):
@@ -55,6 +59,8 @@ class Recipe:
         The rest of the network: readout size, T, and the widths in bits.
     neuron
         The float neuron.
+    exact_decay
+        Quantise with `exact_decay` (`sw.quantize`).
     train_amplitude
         Train one spike amplitude per hidden layer (*Ternary Spike*, eqs 13-14).
     float_phase, integer_phase
@@ -80,6 +86,7 @@ class Recipe:
     weight_bits: int = 4
     pixel_bits: int = 4
     neuron: LIFParameters = field(default_factory=LIFParameters)
+    exact_decay: bool = False
     train_amplitude: bool = True
     float_phase: Phase
     integer_phase: Phase
@@ -154,3 +161,17 @@ def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise RecipeError(f"Recipe must be one of {tuple(RECIPES)}, not {name!r}")
     return RECIPES[name]
+
+
+def variant(recipe: Recipe, name: str) -> Recipe:
+    """The same recipe with spikes of another kind, one of `VARIANTS`.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such kind.
+    """
+    if name not in VARIANTS:
+        raise RecipeError(f"Variant must be one of {VARIANTS}, not {name!r}")
+    neuron = replace(recipe.neuron, negative="off" if name == "binary" else "free")
+    return replace(recipe, neuron=neuron, train_amplitude=name == "trainable")

@@ -8,7 +8,7 @@ split is never loaded here.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -22,10 +22,11 @@ from sw.data import load_dataset
 from sw.fold import fold
 from sw.integer import IntegerNetwork
 from sw.model import Activity, DenseNetwork, spike_rate, time_mean_loss
+from sw.neuron import compile_neurons
 from sw.quantize import quantize
 from sw.recipes import Phase, Recipe
 
-__all__ = ["Progress", "TrainError", "accuracy_of", "train"]
+__all__ = ["Progress", "TrainError", "accuracy_of", "train", "train_widths"]
 
 Progress = Callable[[str], None]
 
@@ -60,6 +61,7 @@ def train(
     seed: int = 1,
     float_epochs: int | None = None,
     integer_epochs: int | None = None,
+    compiled: bool = False,
     progress: Progress = _to_stderr,
 ) -> Checkpoint:
     """Follow a recipe.
@@ -74,6 +76,8 @@ def train(
         0 to 2^32 - 1.
     float_epochs, integer_epochs
         In place of the recipe's.
+    compiled
+        Neurons through torch.compile (`sw.neuron.compiled_law`).
     progress
         Receives one line per epoch: epoch, loss, validation accuracy, spike rate, seconds.
 
@@ -86,10 +90,33 @@ def train(
     TrainError
         When there are too few images, or the loss is no longer finite.
     """
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise TrainError(f"Seed must be an integer from 0 to 2^32 - 1, not {seed!r}")
     float_phase = _phase(recipe.float_phase, float_epochs)
     integer_phase = _phase(recipe.integer_phase, integer_epochs)
+    recipe_run = replace(recipe, float_phase=float_phase, integer_phase=integer_phase)
+    started = time.monotonic()
+    (checkpoint,) = train_widths(
+        recipe_run, (recipe.weight_bits,), folder, seed=seed, compiled=compiled, progress=progress
+    )
+    progress(f"{recipe.name} trained in {time.monotonic() - started:.1f} s")
+    return replace(checkpoint, recipe=recipe)
+
+
+def train_widths(
+    recipe: Recipe,
+    weight_bits: Sequence[int],
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 1,
+    compiled: bool = False,
+    progress: Progress = _to_stderr,
+) -> Iterator[Checkpoint]:
+    """One float phase, and from where it ends an integer phase for each width of the weights.
+
+    Parameters and exceptions are those of `train`. Yields one checkpoint per width; the recipe in
+    it has that width.
+    """
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise TrainError(f"Seed must be an integer from 0 to 2^32 - 1, not {seed!r}")
     data = load_dataset(recipe.dataset, "train", recipe.pixel_bits, folder)
     least = recipe.validation + recipe.batch
     if len(data) < least:
@@ -97,7 +124,6 @@ def train(
             f"Data set {data.name} must hold at least {least} training images for "
             f"{recipe.name}, not {len(data)}"
         )
-    started = time.monotonic()
     with _reproducible(seed):
         batches = Batches(
             data,
@@ -107,23 +133,31 @@ def train(
             seed=seed,
         )
         learned = float_network(recipe)
-        history = {"float": _run_phase(learned, recipe, float_phase, batches, progress)}
-        integer = quantize(
-            fold(learned.eval()),
-            name=recipe.name,
-            weight_bits=recipe.weight_bits,
-            pixel_bits=recipe.pixel_bits,
+        if compiled:
+            compile_neurons(learned)
+        float_figures = _run_phase(learned, recipe, recipe.float_phase, batches, progress)
+        order = batches.generator.get_state()
+    for bits in weight_bits:
+        with _reproducible(seed):
+            batches.generator.set_state(order)
+            integer = quantize(
+                fold(learned.eval()),
+                name=recipe.name,
+                weight_bits=bits,
+                pixel_bits=recipe.pixel_bits,
+                exact_decay=recipe.exact_decay,
+            )
+            if compiled:
+                compile_neurons(integer)
+            figures = _run_phase(integer, recipe, recipe.integer_phase, batches, progress)
+        yield Checkpoint(
+            recipe=replace(recipe, weight_bits=bits),
+            seed=seed,
+            trained={"float": float_figures, "integer": figures},
+            float_state=learned.state_dict(),
+            spec=integer.spec,
+            integer_state=integer.state_dict(),
         )
-        history["integer"] = _run_phase(integer, recipe, integer_phase, batches, progress)
-    progress(f"{recipe.name} trained in {time.monotonic() - started:.1f} s")
-    return Checkpoint(
-        recipe=recipe,
-        seed=seed,
-        trained=history,
-        float_state=learned.state_dict(),
-        spec=integer.spec,
-        integer_state=integer.state_dict(),
-    )
 
 
 def _phase(phase: Phase, epochs: int | None) -> Phase:
