@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from gen.cycles import event_counts
-from gen.plan import plan_core
 from gen.report import table
 from hw.image import NetworkImage
 from sim.golden import GoldenModel
 from sw.convert import Conversion, calibrate, convert
 from sw.data import Dataset
-from sw.evaluate import Accuracy, check_fits
+from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
 from sw.relu_layers import ConvertError, ReluLayer, activations, read_relu
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
@@ -43,17 +41,17 @@ class ConversionReport:
         Images on which both give the same class.
     rate_errors
         Per hidden layer: mean |rate - activation|, in units of the activation that became 1.
-    events, sops, macs
-        Events per image (bit planes of coefficients), synaptic operations, and the ReLU network's
-        multiply-accumulates.
+    activity
+        Events, spike rates and synaptic operations per image.
+    macs
+        Multiply-accumulates of the ReLU network per image.
     """
 
     relu: Accuracy
     spiking: Accuracy
     agreement: Accuracy
     rate_errors: tuple[float, ...]
-    events: float
-    sops: float
+    activity: Activity
     macs: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,8 +61,7 @@ class ConversionReport:
             "spiking": self.spiking.to_dict(),
             "agreement": self.agreement.to_dict(),
             "rate_errors": [round(error, 5) for error in self.rate_errors],
-            "events_per_image": round(self.events, 1),
-            "sops_per_image": round(self.sops, 1),
+            "activity": self.activity.to_dict(),
             "macs_per_image": self.macs,
         }
 
@@ -123,8 +120,8 @@ def compare(
     layers: list[ReluLayer], image: NetworkImage, peaks: list[float], divisor: int, test: Dataset
 ) -> ConversionReport:
     """The ReLU network and the image's golden model on a test set."""
-    golden, geometries = GoldenModel(image), plan_core(image).geometries
-    relu, spiking, agree, events, sops = 0, 0, 0, 0, 0
+    golden, meter = GoldenModel(image), ActivityMeter(image)
+    relu, spiking, agree = 0, 0, 0
     errors = np.zeros(len(peaks))
     for start in range(0, len(test), BATCH):
         pixels, labels = test.images[start : start + BATCH], test.labels[start : start + BATCH]
@@ -136,14 +133,11 @@ def compare(
         for n, (peak, spikes) in enumerate(zip(peaks, trace.spikes, strict=True)):
             rate = spikes.astype(float).mean(axis=1) / divisor
             errors[n] += np.abs(rate - values[n].numpy() / peak).mean() * len(pixels)
-        for geometry, sent in zip(geometries, (pixels, *trace.spikes), strict=True):
-            count = int(event_counts(sent, geometry).sum())
-            events += count
-            sops += count * geometry.neurons
+        meter.add(pixels, trace)
     n = len(test)
     return ConversionReport(
         relu=Accuracy(relu, n), spiking=Accuracy(spiking, n), agreement=Accuracy(agree, n),
-        rate_errors=tuple((errors / n).tolist()), events=events / n, sops=sops / n,
+        rate_errors=tuple((errors / n).tolist()), activity=meter.activity,
         macs=sum(layer.weight.numel() for layer in layers),
     )  # fmt: skip
 
@@ -165,8 +159,8 @@ def report_table(image: NetworkImage, conversion: Conversion, report: Conversion
             ("rate error", ", ".join(f"{error:.4f}" for error in report.rate_errors)
                            + " of the largest activation, by layer"
                            if report.rate_errors else "no hidden layer"),
-            ("events per image", f"{report.events:,.0f}"),
-            ("synaptic operations", f"{report.sops:,.0f} per image ({report.macs:,} "
+            ("events per image", f"{report.activity.events:,.0f}"),
+            ("synaptic operations", f"{report.activity.sops:,.0f} per image ({report.macs:,} "
                                     "multiply-accumulates in the ReLU network)"),
         ]
     )  # fmt: skip

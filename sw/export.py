@@ -6,6 +6,7 @@ whole test split.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from hw.spec import SternaError
 from sim.golden import GoldenModel, Trace
 from sw.checkpoint import Checkpoint
 from sw.data import Dataset, load_dataset
-from sw.evaluate import Accuracy, check_fits, input_events
+from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
 from sw.integer import IntegerNetwork
+from sw.real_decay import decay_report
 from sw.train import accuracy_of
 
 __all__ = ["ExportError", "ExportReport", "compare", "export", "report_table"]
@@ -44,12 +46,12 @@ class ExportReport:
         What it was trained on and with.
     float_accuracy, integer_accuracy
         On the test split: the float network before folding, and the image's golden model.
-    spike_rates
-        Per firing layer: spikes of either sign per neuron and step, 0 to 1.
-    input_events
-        Mean set bits of an image's pixels.
+    activity
+        Events, spike rates and synaptic operations per image.
     compared
         Spikes, potentials and logits compared, all equal.
+    decay
+        How many spikes differ from real-valued decay (`sw.real_decay.decay_report`).
     """
 
     name: str
@@ -58,9 +60,9 @@ class ExportReport:
     seed: int
     float_accuracy: Accuracy
     integer_accuracy: Accuracy
-    spike_rates: tuple[float, ...]
-    input_events: float
+    activity: Activity
     compared: int
+    decay: Mapping[str, list[int]]
 
 
 def export(
@@ -89,7 +91,7 @@ def export(
     network = checkpoint.integer_network()
     bare = network.to_image()
     check_fits(bare, data)
-    hits, compared, rates = compare(network, bare, data)
+    hits, compared, activity = compare(network, bare, data)
     float_hits, n = accuracy_of(
         checkpoint.float_network(), torch.from_numpy(data.images), torch.from_numpy(data.labels)
     )
@@ -100,9 +102,9 @@ def export(
         seed=checkpoint.seed,
         float_accuracy=Accuracy(float_hits, n),
         integer_accuracy=Accuracy(hits, n),
-        spike_rates=rates,
-        input_events=input_events(data),
+        activity=activity,
         compared=compared,
+        decay=decay_report(bare, data),
     )
     meta = _meta(checkpoint, report)
     return NetworkImage(bare.spec, bare.weights, bare.biases, meta), report
@@ -110,30 +112,27 @@ def export(
 
 def compare(
     network: IntegerNetwork, image: NetworkImage, data: Dataset
-) -> tuple[int, int, tuple[float, ...]]:
+) -> tuple[int, int, Activity]:
     """Hold the integer network against the golden model on every image of a data set.
 
     Returns
     -------
-    hits, compared, spike rates
-        Correct answers of the golden model; values compared; spikes per neuron and step of each
-        firing layer.
+    hits, compared, activity
+        Correct answers of the golden model; values compared; what it did per image.
 
     Raises
     ------
     ExportError
         At the first difference, naming it.
     """
-    golden, hits, compared = GoldenModel(image), 0, 0
-    fired = np.zeros(len(image.layers) - 1)
+    golden, meter, hits, compared = GoldenModel(image), ActivityMeter(image), 0, 0
     for start in range(0, len(data), BATCH):
         pixels, labels = data.images[start : start + BATCH], data.labels[start : start + BATCH]
         trace = golden.run(pixels)
         compared += _compare_batch(network, image, pixels, trace, start)
         hits += int((trace.classes == labels).sum())
-        fired += [np.count_nonzero(c) for c in trace.spikes]
-    chances = [len(data) * image.spec.steps * la.spec.neurons for la in image.layers[:-1]]
-    return hits, compared, tuple(float(f) / max(1, c) for f, c in zip(fired, chances, strict=True))
+        meter.add(pixels, trace)
+    return hits, compared, meter.activity
 
 
 @torch.no_grad()
@@ -181,22 +180,26 @@ def _meta(checkpoint: Checkpoint, report: ExportReport) -> dict[str, Any]:
             "float": report.float_accuracy.to_dict(),
             "integer": report.integer_accuracy.to_dict(),
         },
-        "spike_rates": [round(rate, 4) for rate in report.spike_rates],
-        "input_events": round(report.input_events, 2),
+        **report.activity.to_dict(),
     }
 
 
 def report_table(report: ExportReport) -> str:
     """The report as lines of `what  value`, for people."""
-    rates = ", ".join(f"{rate:.3f}" for rate in report.spike_rates)
-    rows = (
+    activity = report.activity
+    rates = ", ".join(f"{rate:.3f}" for rate in activity.spike_rates)
+    rows: list[tuple[str, object]] = [
         ("network", f"{report.name} (seed {report.seed})"),
         ("digest", report.digest),
         ("test images", f"{report.integer_accuracy.n} of {report.dataset}"),
-        ("float network", str(report.float_accuracy)),
-        ("integer network", str(report.integer_accuracy)),
+        ("float network", report.float_accuracy),
+        ("integer network", report.integer_accuracy),
         ("compared with golden model", f"{report.compared} values, all equal"),
         ("spikes per neuron and step", rates or "no firing layer"),
-        ("input events per image", f"{report.input_events:.1f}"),
-    )
+        ("events per image", f"{activity.events:,.1f}, {activity.input_events:.1f} of the pixels"),
+        ("synaptic operations", f"{activity.sops:,.0f} per image"),
+    ]
+    for kind, (spikes, n, classes) in report.decay.items():
+        told = f"{spikes} of {n} spikes ({100 * spikes / n:.3f} %), {classes} classes differ"
+        rows.append((f"{kind} decay", f"{told} from real-valued potentials"))
     return table(rows)

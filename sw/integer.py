@@ -113,7 +113,12 @@ class IntegerNetwork(nn.Module):
         """Run pixels (n, size), whole numbers 0 .. pixel_max of any dtype, for all steps."""
         drives: list[Drive] = [layer.drive for layer in self.integer_layers]
         neurons = cast(list[TernaryLIF], list(self.neurons))
-        return propagate(pixels.to(self.integer_layers[0].weight.dtype), drives, neurons, self.spec.steps)
+        return propagate(pixels.to(self.dtype), drives, neurons, self.spec.steps)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the integers are kept in."""
+        return self.integer_layers[0].weight.dtype
 
     @property
     def integer_layers(self) -> list[IntegerLayer]:
@@ -143,7 +148,7 @@ class IntegerNetwork(nn.Module):
             weights.append(w.numpy().astype(np.int8))
             biases.append(b.numpy().astype(np.int32))
         image = NetworkImage(self.spec, tuple(weights), tuple(biases), meta or {})
-        _require_exact(image, self.integer_layers[0].weight.dtype)
+        _require_exact(image, self.dtype)
         return image
 
 

@@ -11,7 +11,7 @@ from sw.fold import FoldedLayer, FoldedNetwork
 from sw.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.neuron import LIFParameters
 
-__all__ = ["QuantizeError", "best_scale", "quantize"]
+__all__ = ["QuantizeError", "best_scale", "fraction_bits", "quantize"]
 
 SCALE_CANDIDATES = 200
 
@@ -41,9 +41,13 @@ def _neuron_spec(
             f"Threshold of layer {name} must be at least half a weight step, "
             f"not {p.theta / scale:.3g} of one"
         )
-    # Thresholds are whole weight steps, whatever lies below: drives are.
-    theta, down = (max(1, round(side / scale)) << fraction_bits for side in (p.theta, p.theta_down))
-    scale /= 2.0**fraction_bits
+
+    def whole(value: float) -> int:
+        """Weight steps without a fraction, as drives are: only decay makes fractions."""
+        return round(value / scale) << fraction_bits
+
+    one = 1 << fraction_bits
+    theta, down = (max(one, whole(side)) for side in (p.theta, p.theta_down))
     soft = p.reset == "soft"
     neuron = NeuronSpec(
         theta=theta,
@@ -55,8 +59,8 @@ def _neuron_spec(
         decay_when=p.decay_when,
         fraction_bits=fraction_bits,
         reset=p.reset,
-        step=max(1, round(p.step / scale)) if soft else 0,
-        u0=max(1 - down, min(theta - 1, round(p.u0 / scale))),
+        step=max(one, whole(p.step)) if soft else 0,
+        u0=max(one - down, min(theta - one, whole(p.u0))),
         potential_bits=MAX_WIDTH if potential_bits is None else potential_bits,
     )
     if potential_bits is not None:
@@ -67,12 +71,16 @@ def _neuron_spec(
     return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
 
 
+def fraction_bits(decay_shift: int, from_rest: bool, steps: int) -> int:
+    """Bits below the drive's unit at which every decay is a whole number: k per step; from rest,
+    where there is nothing to decay at first, all but the first."""
+    return decay_shift * (steps - from_rest)
+
+
 def _fraction_bits(p: LIFParameters, steps: int) -> int:
-    """Bits below the drive's unit at which every decay is a whole number. The first step decays
-    nothing, unless the neuron starts off zero."""
     if p.decay == "none":
         return 0
-    return p.decay_shift * (steps - (p.u0 == 0 or p.decay_when == "after"))
+    return fraction_bits(p.decay_shift, p.u0 == 0 or p.decay_when == "after", steps)
 
 
 def _scale(name: str, folded: FoldedLayer, weight_bits: int) -> float:

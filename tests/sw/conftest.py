@@ -62,9 +62,9 @@ def lived_network() -> Callable[..., DenseNetwork]:
     """Makes float networks whose batch-norms and amplitudes are not at their initial values."""
 
     def make(
-        sizes: tuple[int, ...] = (12, 9, 7, 4), neuron: LIFParameters | None = None
+        sizes: tuple[int, ...] = (12, 9, 7, 4), neuron: LIFParameters | None = None, steps: int = 4
     ) -> DenseNetwork:
-        network = DenseNetwork(sizes, steps=4, pixel_max=15, neuron=neuron)
+        network = DenseNetwork(sizes, steps=steps, pixel_max=15, neuron=neuron)
         generator = torch.Generator().manual_seed(3)
         for layer in network.hidden_layers:
             norm = layer.norm

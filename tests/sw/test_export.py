@@ -11,7 +11,14 @@ from hw.image import NetworkImage
 from sim.golden import GoldenModel
 from sw.checkpoint import Checkpoint
 from sw.data import DataError, Dataset, load_dataset
-from sw.evaluate import Accuracy, EvaluateError, accuracy, check_fits, input_events
+from sw.evaluate import (
+    Accuracy,
+    Activity,
+    EvaluateError,
+    accuracy,
+    check_fits,
+    evaluate,
+)
 from sw.export import ExportError, compare, export, report_table
 from sw.fold import fold
 from sw.integer import IntegerNetwork
@@ -38,10 +45,14 @@ def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
     assert report.float_accuracy == Accuracy(
         *accuracy_of(network, torch.from_numpy(test.images), labels)
     )
-    assert report.spike_rates == (float(np.mean(trace.spikes[0] != 0)),)
+    rate = float(np.mean(trace.spikes[0] != 0))
+    assert report.activity.spike_rates == pytest.approx((rate,))
     assert report.compared == trace.spikes[0].size + trace.potentials[0].size + trace.logits.size
     bits = np.unpackbits(test.images).sum() / 364
-    assert report.input_events == bits
+    assert report.activity.input_events == bits
+    assert report.activity.events == pytest.approx(bits + rate * 4 * 128)
+    assert report.activity.sops == pytest.approx(bits * 128 + rate * 4 * 128 * 10)
+    assert report.decay["exact"] == [0, trace.spikes[0].size, 0]
 
 
 def test_meta_says_where_the_image_comes_from(
@@ -61,7 +72,8 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
     _, report = export(digits_checkpoint)
     report = replace(
         report, digest="d1", float_accuracy=Accuracy(3, 4), integer_accuracy=Accuracy(1, 3),
-        spike_rates=(0.25,), input_events=80.62, compared=99,
+        activity=Activity(80.62, (0.25,), 208.6, 11599.0), compared=99,
+        decay={"truncating": [31, 10000, 1], "exact": [0, 10000, 0]},
     )  # fmt: skip
     assert report_table(report).splitlines() == [
         "network                     digits-dense (seed 5)",
@@ -71,15 +83,20 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
         "integer network             1/3 (33.33 %)",
         "compared with golden model  99 values, all equal",
         "spikes per neuron and step  0.250",
-        "input events per image      80.6",
+        "events per image            208.6, 80.6 of the pixels",
+        "synaptic operations         11,599 per image",
+        "truncating decay            31 of 10000 spikes (0.310 %), 1 classes differ from "
+        "real-valued potentials",
+        "exact decay                 0 of 10000 spikes (0.000 %), 0 classes differ from "
+        "real-valued potentials",
     ]
 
 
 def test_whole_comparison_passes(tiny_network, tiny_data: Dataset) -> None:
-    hits, compared, rates = compare(tiny_network, tiny_network.to_image(), tiny_data)
+    hits, compared, activity = compare(tiny_network, tiny_network.to_image(), tiny_data)
     assert compared == 50 * (2 * 4 * (9 + 7) + 4)
     assert 0 <= hits <= 50
-    assert len(rates) == 2
+    assert len(activity.spike_rates) == 2
 
 
 def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
@@ -151,10 +168,17 @@ def test_accuracy_counts_the_golden_models_hits(tiny_network, tiny_data: Dataset
     assert Accuracy(20, 50).to_dict() == {"hits": 20, "n": 50}
 
 
-def test_input_events_are_set_bits() -> None:
-    images = np.array([[0, 1, 15], [8, 3, 7]], dtype=np.uint8)
-    data = Dataset(name="x", split="test", bits=4, images=images, labels=np.zeros(2, np.int64))
-    assert input_events(data) == (0 + 1 + 4 + 1 + 2 + 3) / 2
+def test_activity_counts_bits_spikes_and_weights(tiny_network, tiny_data) -> None:
+    image = tiny_network.to_image()
+    found, activity = evaluate(image, tiny_data)
+    trace = GoldenModel(image).run(tiny_data.images)
+    assert found == accuracy(image, tiny_data)
+    events = [np.unpackbits(tiny_data.images).sum() / 50]
+    events += [np.count_nonzero(c) / 50 for c in trace.spikes]
+    assert activity.input_events == events[0]
+    assert activity.events == pytest.approx(sum(events))
+    fan_out = [layer.spec.neurons for layer in image.layers]
+    assert activity.sops == pytest.approx(np.dot(events, fan_out))
 
 
 @pytest.mark.parametrize(
@@ -192,5 +216,8 @@ def test_shipped_image_has_the_accuracy_it_claims(
         data = load_dataset(image.meta["dataset"], "test", image.spec.input_bits)
     except DataError as error:
         pytest.skip(str(error))
-    assert accuracy(image, data) == claimed
-    assert round(input_events(data), 2) == image.meta["input_events"]
+    found, activity = evaluate(image, data)
+    assert found == claimed
+    told = activity.to_dict()
+    for name in told.keys() & image.meta.keys():
+        assert image.meta[name] == told[name]

@@ -1,0 +1,106 @@
+"""How much truncation toward zero changes: spikes of a network image against real-valued decay.
+
+The same integer weights, biases and thresholds are run with potentials that keep every fraction
+(float64, in which all of them are exact). With enough fraction bits nothing is truncated, and the
+image's spikes are these very spikes.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hw.image import NetworkImage
+from hw.spec import NeuronSpec, signed_bits
+from sim.golden import GoldenModel
+from sw.data import Dataset
+from sw.fold import FoldedLayer, FoldedNetwork
+from sw.neuron import LIFParameters
+from sw.quantize import fraction_bits
+
+__all__ = ["decay_report", "real_network", "unlike_real", "with_decay"]
+
+BATCH = 500
+
+
+def with_decay(image: NetworkImage, *, exact: bool) -> NetworkImage:
+    """The same network with a decay that is exact, or that truncates toward zero.
+
+    Raises
+    ------
+    SpecError
+        When exact potentials or sums are wider than the contract admits.
+    """
+    layers = []
+    for layer in image.spec.layers:
+        neuron = layer.neuron
+        if neuron is not None and neuron.decay != "none":
+            layer = replace(layer, neuron=_other(neuron, image.spec.steps, exact))
+        layers.append(layer)
+    spec = replace(image.spec, layers=tuple(layers))
+    return NetworkImage(spec, image.weights, image.biases, image.meta)
+
+
+def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
+    bits = fraction_bits(n.decay_shift, n.decay_when == "after" or n.u0 == 0, steps) if exact else 0
+    change = bits - n.fraction_bits
+
+    def scaled(value: int) -> int:
+        return value << change if change >= 0 else value >> -change
+
+    return replace(
+        n,
+        fraction_bits=bits,
+        theta=scaled(n.theta),
+        theta_negative=n.theta_negative and scaled(n.theta_negative),
+        step=scaled(n.step),
+        u0=scaled(n.u0),
+        potential_bits=max(n.potential_bits + change, signed_bits(scaled(n.theta) - 1)),
+    )
+
+
+def real_network(image: NetworkImage) -> FoldedNetwork:
+    """The image's integers with real-valued potentials, in units of a weight step."""
+    layers = []
+    for layer in image.layers:
+        n, parameters = layer.spec.neuron, None
+        if n is not None:
+            unit = 2.0**n.fraction_bits
+            parameters = replace(
+                LIFParameters.from_spec(n),
+                theta=n.theta / unit,
+                theta_negative=n.theta_negative and n.theta_negative / unit,
+                step=n.step / unit,
+                u0=n.u0 / unit,
+                fraction_bits=0,
+                u_max=None,
+            )
+        weight, bias = (torch.from_numpy(a.astype(np.float64)) for a in (layer.weights, layer.bias))
+        layers.append(FoldedLayer(weight, bias, parameters))
+    return FoldedNetwork(tuple(layers), image.spec.steps)
+
+
+@torch.no_grad()
+def unlike_real(image: NetworkImage, data: Dataset) -> tuple[int, int, int]:
+    """(spikes that differ, spikes compared, images whose class differs) of the golden model, held
+    against real-valued potentials. A spike is one neuron at one step, fired or not."""
+    golden, real, spikes, compared, classes = GoldenModel(image), real_network(image), 0, 0, 0
+    for start in range(0, len(data), BATCH):
+        pixels = data.images[start : start + BATCH]
+        trace, activity = golden.run(pixels), real(torch.from_numpy(pixels))
+        for ours, theirs in zip(trace.spikes, activity.spikes, strict=True):
+            spikes += int((ours != theirs.transpose(0, 1).numpy()).sum())
+            compared += ours.size
+        classes += int((trace.classes != activity.logits.argmax(dim=1).numpy()).sum())
+    return spikes, compared, classes
+
+
+def decay_report(image: NetworkImage, data: Dataset) -> dict[str, list[int]]:
+    """`unlike_real` of the network with truncation and with exact decay, by name; empty where
+    nothing decays."""
+    if all(n is None or n.decay == "none" for n in (layer.neuron for layer in image.spec.layers)):
+        return {}
+    return {
+        name: list(unlike_real(with_decay(image, exact=exact), data))
+        for name, exact in (("truncating", False), ("exact", True))
+    }

@@ -1,0 +1,102 @@
+"""Truncating and exact decay, against real-valued potentials."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hw.image import NetworkImage
+from hw.spec import SpecError
+from sim.golden import GoldenModel
+from sw.data import Dataset
+from sw.export import compare
+from sw.fold import fold
+from sw.neuron import LIFParameters
+from sw.quantize import QuantizeError, quantize
+from sw.real_decay import decay_report, real_network, unlike_real, with_decay
+
+DECAYING = [
+    LIFParameters(),
+    LIFParameters(decay="leak", decay_shift=3),
+    LIFParameters(decay_shift=1, reset="soft", step=2.0, u0=-0.5),
+    LIFParameters(theta=0.6, theta_negative=0.9, decay_when="after", u0=0.3),
+    LIFParameters(negative="off", decay="leak", decay_shift=1),
+]
+
+
+def image_of(lived_network, neuron: LIFParameters, **options) -> NetworkImage:
+    network = lived_network((12, 32, 32, 4), neuron=neuron)
+    return quantize(
+        fold(network), name="tiny", weight_bits=4, pixel_bits=4, **options
+    ).to_image()  # fmt: skip
+
+
+@pytest.mark.parametrize("neuron", DECAYING)
+def test_exact_decay_is_the_real_neuron(lived_network, tiny_data, neuron) -> None:
+    """Potentials too, not only spikes: a unit of the exact image's is 2^-f of a weight step."""
+    image = image_of(lived_network, neuron, exact_decay=True)
+    assert unlike_real(image, tiny_data)[0] == 0
+    trace = GoldenModel(image).run(tiny_data.images)
+    activity = real_network(image)(torch.from_numpy(tiny_data.images))
+    for layer, ours, theirs in zip(
+        image.layers, trace.potentials, activity.potentials, strict=False
+    ):
+        assert layer.spec.neuron is not None
+        unit = 2.0**layer.spec.neuron.fraction_bits
+        assert layer.spec.neuron.fraction_bits >= neuron.decay_shift * (image.spec.steps - 1)
+        assert np.array_equal(ours / unit, theirs.transpose(0, 1).numpy())
+
+
+@pytest.mark.parametrize("neuron", DECAYING)
+def test_truncation_loses_what_exactness_keeps(lived_network, tiny_data, neuron) -> None:
+    image = image_of(lived_network, neuron)
+    report = decay_report(image, tiny_data)
+    spikes, compared, _ = report["truncating"]
+    assert compared == tiny_data.images.shape[0] * image.spec.steps * 64
+    assert 0 < spikes < 0.1 * compared
+    assert report["exact"] == [0, compared, 0]
+
+
+def test_a_constant_drive_loses_nothing_to_truncation(lived_network, tiny_data) -> None:
+    """Nested floors are a floor: with the same drive at every step, potentials have its sign, and a
+    whole threshold is reached by the truncated one exactly when by the real one."""
+    image = image_of(lived_network, LIFParameters())
+    golden = GoldenModel(image).run(tiny_data.images)
+    real = real_network(image)(torch.from_numpy(tiny_data.images))
+    assert np.array_equal(golden.spikes[0], real.spikes[0].transpose(0, 1).numpy())
+
+
+def test_there_and_back(lived_network) -> None:
+    image = image_of(lived_network, LIFParameters(u0=0.5))
+    there = with_decay(image, exact=True)
+    assert there.spec.layers[0].neuron != image.spec.layers[0].neuron
+    assert with_decay(there, exact=False).digest == image.digest
+
+
+def test_nothing_decays_nothing_to_tell(lived_network, tiny_data) -> None:
+    neuron = LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0)
+    image = image_of(lived_network, neuron, exact_decay=True)
+    assert image.spec.layers[0].neuron.fraction_bits == 0  # type: ignore[union-attr]
+    assert decay_report(image, tiny_data) == {}
+
+
+def test_exact_and_trained_is_still_the_golden_model(lived_network, tiny_data: Dataset) -> None:
+    """Sums beyond float32: the network is kept in float64."""
+    network = quantize(
+        fold(lived_network((12, 32, 32, 4), steps=8)), name="tiny", weight_bits=8, pixel_bits=4,
+        exact_decay=True,
+    )  # fmt: skip
+    assert network.dtype == torch.float64
+    image = network.to_image()
+    assert max(layer.membrane_bound for layer in image.layers[:-1]) >= 2**24
+    compare(network, image, tiny_data)
+    with pytest.raises(QuantizeError, match=r"must stay below 2\^24 to be exact in float32"):
+        network.float().to_image()
+
+
+def test_too_many_steps_for_exact_decay(lived_network) -> None:
+    image = image_of(lived_network, LIFParameters())
+    long = replace(image.spec, steps=17)
+    with pytest.raises(SpecError, match="Threshold must be an integer from 1 to 1073741824, not"):
+        with_decay(NetworkImage(long, image.weights, image.biases), exact=True)
