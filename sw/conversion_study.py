@@ -16,11 +16,11 @@ import torch
 from hw.files import write_atomically, write_json
 from hw.spec import SternaError
 from sim.golden import GoldenModel
+from sw.affine import activations, read_relu
 from sw.convert import Conversion, convert
 from sw.convert_report import CALIBRATION_IMAGES
 from sw.data import Dataset
 from sw.relu import train_relu
-from sw.relu_layers import activations, read_relu
 
 __all__ = ["STEPS", "study", "study_table"]
 

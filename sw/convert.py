@@ -25,7 +25,7 @@ from hw.spec import (
     NeuronSpec,
     signed_bits,
 )
-from sw.relu_layers import ConvertError, ReluLayer, activations
+from sw.affine import AffineLayer, ConvertError, activations
 
 __all__ = ["MODES", "Conversion", "calibrate", "convert"]
 
@@ -88,7 +88,7 @@ class Conversion:
 
 
 def check_calibration(
-    layers: Sequence[ReluLayer], pixels: npt.NDArray[np.uint8], pixel_max: int
+    layers: Sequence[AffineLayer], pixels: npt.NDArray[np.uint8], pixel_max: int
 ) -> None:
     """Refuse images that the network cannot take."""
     inputs = layers[0].weight.shape[1]
@@ -103,7 +103,7 @@ def check_calibration(
 
 @torch.no_grad()
 def calibrate(
-    layers: Sequence[ReluLayer], pixels: npt.NDArray[np.uint8], pixel_max: int, percentile: float
+    layers: Sequence[AffineLayer], pixels: npt.NDArray[np.uint8], pixel_max: int, percentile: float
 ) -> list[float]:
     """The activation of each hidden layer that becomes 1.
 
@@ -132,7 +132,7 @@ def calibrate(
 
 
 def convert(
-    layers: Sequence[ReluLayer],
+    layers: Sequence[AffineLayer],
     pixels: npt.NDArray[np.uint8],
     pixel_bits: int,
     conversion: Conversion,
@@ -151,7 +151,7 @@ def convert(
     Parameters
     ----------
     layers
-        Of `sw.relu_layers.read_relu`.
+        Of `sw.affine.read_relu`.
     pixels
         Calibration images (n, inputs), 0 .. 2^pixel_bits - 1.
     conversion

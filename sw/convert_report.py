@@ -1,6 +1,5 @@
 """`sterna convert`: a ReLU network from a file, converted, held against the original, reported."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,12 @@ from torch import nn
 from gen.report import table
 from hw.image import NetworkImage
 from sim.golden import GoldenModel
+from sw.affine import AffineLayer, activations, load_module, read_relu
 from sw.convert import Conversion, calibrate, convert
 from sw.data import Dataset
 from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
-from sw.relu_layers import ConvertError, ReluLayer, activations, read_relu
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
-
-KNOWN = [
-    nn.Sequential, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.Flatten, nn.Dropout,
-    nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.Conv2d, nn.Sigmoid, nn.Tanh, nn.LeakyReLU, nn.GELU,
-]  # fmt: skip
-"""Modules that a file may hold: those that convert, and those that are refused by their place."""
 
 CALIBRATION_IMAGES = 2000
 BATCH = 500
@@ -75,20 +68,7 @@ def load_network(path: Path) -> nn.Module:
     ConvertError
         When it cannot be read, or holds something else.
     """
-    try:
-        with torch.serialization.safe_globals(KNOWN), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            network = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConvertError(f"Network {path} does not exist") from None
-    except Exception:  # torch raises anything at all for a file that is not its own
-        raise ConvertError(
-            f"Network {path} must be a torch.nn.Sequential of plain torch.nn modules, written with "
-            "torch.save(network, path)"
-        ) from None
-    if not isinstance(network, nn.Module):
-        raise ConvertError(f"Network {path} must be a module, not a {type(network).__name__}")
-    return network.eval()
+    return load_module(path, [], "of plain torch.nn modules")
 
 
 def convert_and_compare(
@@ -117,7 +97,7 @@ def convert_and_compare(
 
 
 def compare(
-    layers: list[ReluLayer], image: NetworkImage, peaks: list[float], divisor: int, test: Dataset
+    layers: list[AffineLayer], image: NetworkImage, peaks: list[float], divisor: int, test: Dataset
 ) -> ConversionReport:
     """The ReLU network and the image's golden model on a test set."""
     golden, meter = GoldenModel(image), ActivityMeter(image)

@@ -118,6 +118,31 @@ class Recipe:
         return 2**self.pixel_bits - 1
 
 
+def variant(recipe: Recipe, name: str) -> Recipe:
+    """The same recipe with spikes of another kind, one of `VARIANTS`.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such kind.
+    """
+    if name not in VARIANTS:
+        raise RecipeError(f"Variant must be one of {VARIANTS}, not {name!r}")
+    neuron = replace(recipe.neuron, negative="off" if name == "binary" else "free")
+    return replace(recipe, neuron=neuron, train_amplitude=name == "trainable")
+
+
+_WIDE = Recipe(
+    name="fashion-mnist-dense",
+    dataset="fashion-mnist",
+    side=28,
+    hidden=(512,),
+    float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=10, rate=1e-2),
+    batch=256,
+    validation=5000,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -145,6 +170,11 @@ RECIPES = {
             max_shift=1,
             spike_penalty=0.1,
         ),
+        replace(_WIDE, name="mnist-wide", dataset="mnist", max_shift=1),
+        _WIDE,
+        replace(variant(_WIDE, "binary"), name="fashion-mnist-binary"),
+        replace(variant(_WIDE, "ternary"), name="fashion-mnist-ternary"),
+        replace(_WIDE, name="fashion-mnist-deep", hidden=(256, 256, 256)),
     )
 }
 """The networks that ship in models/, by name."""
@@ -161,17 +191,3 @@ def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise RecipeError(f"Recipe must be one of {tuple(RECIPES)}, not {name!r}")
     return RECIPES[name]
-
-
-def variant(recipe: Recipe, name: str) -> Recipe:
-    """The same recipe with spikes of another kind, one of `VARIANTS`.
-
-    Raises
-    ------
-    RecipeError
-        When there is no such kind.
-    """
-    if name not in VARIANTS:
-        raise RecipeError(f"Variant must be one of {VARIANTS}, not {name!r}")
-    neuron = replace(recipe.neuron, negative="off" if name == "binary" else "free")
-    return replace(recipe, neuron=neuron, train_amplitude=name == "trainable")

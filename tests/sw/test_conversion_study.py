@@ -5,11 +5,11 @@ import json
 import numpy as np
 
 from sim.golden import GoldenModel
+from sw.affine import read_relu
 from sw.conversion_study import STEPS, study, study_table, within
 from sw.convert import Conversion, convert
 from sw.data import load_dataset
 from sw.relu import train_relu
-from sw.relu_layers import read_relu
 
 
 def test_the_study_of_digits(tmp_path) -> None:

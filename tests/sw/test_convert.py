@@ -9,10 +9,10 @@ from torch.nn import functional
 from hw.image import NetworkImage
 from sim.golden import GoldenModel
 from sterna import main
+from sw.affine import ConvertError, activations, read_relu
 from sw.convert import Conversion, convert
 from sw.convert_report import convert_and_compare, load_network
 from sw.data import load_dataset
-from sw.relu_layers import ConvertError, activations, read_relu
 
 
 def trained_norm(size: int) -> nn.BatchNorm1d:

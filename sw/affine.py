@@ -1,7 +1,13 @@
-"""ReLU networks made of plain `torch.nn` modules, read as one affine map per layer."""
+"""Networks of torch modules, read as one affine map per layer of neurons.
 
-from collections.abc import Sequence
+What lies between two activations (ReLUs here, spiking neurons in `sw.spikingjelly`) is affine, and
+becomes one matrix and one bias: batch-norm and pooling need no layer of their own.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +18,15 @@ from hw.spec import SternaError
 from sw.integer import require_finite
 from sw.quantize import QuantizeError
 
-__all__ = ["ConvertError", "ReluLayer", "activations", "read_relu"]
+__all__ = [
+    "AffineLayer", "ConvertError", "Leaf", "activations", "load_module", "read_layers", "read_relu",
+]  # fmt: skip
+
+KNOWN = [
+    nn.Sequential, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.Flatten, nn.Dropout,
+    nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.Conv2d, nn.Sigmoid, nn.Tanh, nn.LeakyReLU, nn.GELU,
+]  # fmt: skip
+"""Modules that a file may hold: those that convert, and those that are refused by their place."""
 
 
 class ConvertError(SternaError, ValueError):
@@ -20,23 +34,26 @@ class ConvertError(SternaError, ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class ReluLayer:
-    """Weights (neurons, inputs) and bias (neurons,), float64, with a ReLU behind unless last; and
-    its place among the modules, for messages."""
+class AffineLayer:
+    """Weights (neurons, inputs) and bias (neurons,), float64; its place among the modules, for
+    messages; and the activation behind it, None after the last."""
 
     weight: Tensor
     bias: Tensor
     place: str
+    activation: nn.Module | None = None
 
 
 @dataclass
 class _Reader:
-    """Walks modules and gathers what is between two ReLUs into one affine map."""
+    """Walks modules and gathers what is between two activations into one affine map."""
 
     shape: tuple[int, ...]
-    layers: list[ReluLayer] = field(default_factory=list)
+    is_activation: Callable[[nn.Module], bool]
+    passed_over: tuple[type[nn.Module], ...]
+    layers: list[AffineLayer] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
-    weight: Tensor | None = None  # of the map since the last ReLU; None: the identity
+    weight: Tensor | None = None  # of the map since the last activation; None: the identity
     bias: Tensor | None = None
     place: str = ""
 
@@ -49,7 +66,7 @@ class _Reader:
         if self.trouble:  # sizes may not fit any more: the rest is read for its names only
             self.weight = self.bias = torch.zeros(1)
             return
-        weight = weight.double()
+        weight = weight.detach().double()
         if self.weight is None:
             self.weight = weight
             self.bias = torch.zeros(len(weight), dtype=torch.float64)
@@ -58,29 +75,71 @@ class _Reader:
             self.bias = weight @ self.bias
             self.weight = weight @ self.weight
         if bias is not None:
-            self.bias = self.bias + bias.double()
+            self.bias = self.bias + bias.detach().double()
         self.place = self.place or place
 
-    def close(self, place: str) -> None:
-        """A ReLU, or the end."""
+    def close(self, place: str, activation: nn.Module | None = None) -> None:
+        """An activation, or the end."""
         if self.trouble:
             return
         if self.weight is None:
             self.trouble.append(f"{place} follows no Linear")
             return
         assert self.bias is not None
-        self.layers.append(ReluLayer(self.weight, self.bias, self.place))
+        self.layers.append(AffineLayer(self.weight, self.bias, self.place, activation))
         self.weight = self.bias = None
         self.place = ""
 
 
-@torch.no_grad()
-def read_relu(network: nn.Module, shape: Sequence[int]) -> list[ReluLayer]:
-    """The layers of a network made of plain `torch.nn` modules.
+Leaf = tuple[str, nn.Module]
+"""A module and its place, for messages."""
 
-    Linear, BatchNorm1d, ReLU, AvgPool2d, Flatten; Dropout and Identity are passed over. What lies
-    between two ReLUs is linear, and becomes one matrix: batch-norm and pooling need no layer of
-    their own.
+
+@torch.no_grad()
+def read_layers(
+    leaves: Sequence[Leaf],
+    shape: Sequence[int],
+    is_activation: Callable[[nn.Module], bool],
+    passed_over: tuple[type[nn.Module], ...] = (nn.Dropout, nn.Identity),
+) -> list[AffineLayer]:
+    """Layers of modules that run one after the other.
+
+    Linear, BatchNorm1d, AvgPool2d and Flatten are affine; each activation ends a layer.
+
+    Parameters
+    ----------
+    leaves
+        In the order in which they run.
+    shape
+        Of an input: (784,), or (1, 28, 28) before an AvgPool2d.
+    is_activation, passed_over
+        What ends a layer; what does nothing once trained.
+
+    Raises
+    ------
+    ConvertError
+        One sentence that names every module that cannot be read.
+    """
+    reader = _Reader(tuple(shape), is_activation, passed_over)
+    for place, module in leaves:
+        _read_module(reader, place, module)
+    if reader.weight is not None:
+        reader.close("end")
+    if reader.trouble:
+        raise ConvertError(f"Network cannot be converted: {'; '.join(reader.trouble)}")
+    if not reader.layers:
+        raise ConvertError("Network cannot be converted: it has no Linear")
+    for layer in reader.layers:
+        try:
+            require_finite(layer.place, layer.weight, layer.bias)
+        except QuantizeError as error:
+            raise ConvertError(str(error)) from None
+    return reader.layers
+
+
+def read_relu(network: nn.Module, shape: Sequence[int]) -> list[AffineLayer]:
+    """The layers of a ReLU network of plain `torch.nn` modules: what `read_layers` reads, and ReLU;
+    Dropout and Identity are passed over.
 
     Parameters
     ----------
@@ -94,26 +153,16 @@ def read_relu(network: nn.Module, shape: Sequence[int]) -> list[ReluLayer]:
     ConvertError
         One sentence that names every module that cannot be converted.
     """
-    reader = _Reader(tuple(shape))
-    for place, module in _leaves(network):
-        _read_module(reader, place, module)
-    if reader.weight is not None:
-        reader.close("end")
-    elif reader.layers and not reader.trouble:
-        reader.trouble.append("the last module must be a Linear (the readout), not a ReLU")
-    if reader.trouble:
-        raise ConvertError(f"Network cannot be converted: {'; '.join(reader.trouble)}")
-    if not reader.layers:
-        raise ConvertError("Network cannot be converted: it has no Linear")
-    for layer in reader.layers:
-        try:
-            require_finite(layer.place, layer.weight, layer.bias)
-        except QuantizeError as error:
-            raise ConvertError(str(error)) from None
-    return reader.layers
+    layers = read_layers(_leaves(network), shape, lambda module: isinstance(module, nn.ReLU))
+    if layers[-1].activation is not None:
+        raise ConvertError(
+            "Network cannot be converted: the last module must be a Linear (the readout), not a "
+            "ReLU"
+        )
+    return layers
 
 
-def _leaves(network: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+def _leaves(network: nn.Module, prefix: str = "") -> list[Leaf]:
     """Modules in the order in which a Sequential runs them, with their places."""
     if isinstance(network, nn.Sequential):
         return [
@@ -143,8 +192,8 @@ def _read_module(reader: _Reader, place: str, module: nn.Module) -> None:
             if module.affine:
                 gain, offset = gain * module.weight, offset * module.weight + module.bias
             reader.then(torch.diag(gain), offset, place)
-    elif isinstance(module, nn.ReLU):
-        reader.close(place)
+    elif reader.is_activation(module):
+        reader.close(place, module)
     elif isinstance(module, nn.AvgPool2d):
         if len(reader.shape) != 3:
             reader.trouble.append(f"{place} needs maps (channels, rows, columns)")
@@ -160,13 +209,38 @@ def _read_module(reader: _Reader, place: str, module: nn.Module) -> None:
         reader.then(pooled.flatten(1).T, None, place)
     elif isinstance(module, nn.Flatten):
         reader.shape = (size,)
-    elif not isinstance(module, (nn.Dropout, nn.Identity)):
+    elif not isinstance(module, reader.passed_over):
         hint = " (convolution comes with a later version)" if isinstance(module, nn.Conv2d) else ""
         reader.trouble.append(f"{place} is not supported{hint}")
 
 
+def load_module(path: Path, known: Sequence[type], made_of: str) -> nn.Module:
+    """A module saved with `torch.save(network, path)`. No code of the file is run: besides plain
+    `torch.nn` modules it may hold those of `known`; `made_of` says so in the message.
+
+    Raises
+    ------
+    ConvertError
+        When it cannot be read, or holds something else.
+    """
+    try:
+        with torch.serialization.safe_globals([*KNOWN, *known]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConvertError(f"Network {path} does not exist") from None
+    except Exception:  # torch raises anything at all for a file that is not its own
+        raise ConvertError(
+            f"Network {path} must be a torch.nn.Sequential {made_of}, written with "
+            "torch.save(network, path)"
+        ) from None
+    if not isinstance(network, nn.Module):
+        raise ConvertError(f"Network {path} must be a module, not a {type(network).__name__}")
+    return network.eval()
+
+
 @torch.no_grad()
-def activations(layers: Sequence[ReluLayer], pixels: Tensor, pixel_max: int) -> list[Tensor]:
+def activations(layers: Sequence[AffineLayer], pixels: Tensor, pixel_max: int) -> list[Tensor]:
     """What every layer gives, (n, neurons) each, float64; the last one's without a ReLU."""
     x, found = pixels.double() / pixel_max, []
     for layer in layers[:-1]:
