@@ -1,5 +1,6 @@
-"""The command line: `sterna train | export | info | generate | sim | golden | bench | timing`, and
-for boards `plan | bitstream | flash | reload | ask | ip | prove-bitstream` (sw/board_commands.py).
+"""The command line: `sterna info | generate | sim | golden | bench | timing`; to make networks,
+`train | export | convert | import` (sw/network_commands.py); `study` (sw/study_commands.py); for
+boards `plan | bitstream | flash | reload | ask | ip | prove-bitstream` (sw/board_commands.py).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
 user's input into one sentence and exit code 1. Progress goes to stderr.
@@ -9,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +26,11 @@ from gen.report import (
     told_accuracies,
 )
 from hw.image import NetworkImage
-from hw.spec import MAX_LIMIT, SternaError
+from hw.spec import SternaError
 from sw.board_commands import add_board_commands
-from sw.data import load_dataset
-from sw.models import DEFAULT_MODEL, UsageError, load_test_images, model_path
+from sw.models import DEFAULT_MODEL, load_test_images, model_path
+from sw.network_commands import add_network_commands
+from sw.study_commands import add_study_commands
 
 __all__ = ["main", "model_path"]
 
@@ -37,11 +38,6 @@ BUILD = Path("build")
 
 Result = tuple[dict[str, Any], str, int]
 """Data for a program, text for people, exit code."""
-
-
-def recipe_name(name: str) -> str:
-    """`mnist-dense` from itself or from `models/mnist-dense.npz`."""
-    return Path(name).stem if name.endswith(".npz") else name
 
 
 def say(line: str) -> None:
@@ -52,101 +48,6 @@ def say(line: str) -> None:
 def load_plan(args: argparse.Namespace) -> CorePlan:
     """The core that --lanes and --banks describe."""
     return plan_core(NetworkImage.load(model_path(args.model)), args.lanes, args.banks)
-
-
-def do_train(args: argparse.Namespace) -> Result:
-    from sw.recipes import find_recipe
-    from sw.train import train
-
-    recipe = find_recipe(recipe_name(args.model))
-    out = can_write(Path(args.out or BUILD / "train" / f"{recipe.name}.pt"))
-    checkpoint = train(
-        recipe, args.data, seed=args.seed, float_epochs=args.epochs, integer_epochs=args.epochs,
-        progress=say,
-    )  # fmt: skip
-    checkpoint.save(out)
-    facts = {
-        "recipe": recipe.name, "seed": args.seed, "checkpoint": str(out),
-        "trained": dict(checkpoint.trained),
-    }  # fmt: skip
-    return facts, f"wrote {out}; next: sterna export {recipe.name}", 0
-
-
-def do_export(args: argparse.Namespace) -> Result:
-    from gen.rom import rom_images
-    from hw.files import write_atomically
-    from sw.checkpoint import Checkpoint
-    from sw.export import export, report_table
-
-    name = recipe_name(args.model)
-    out = can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
-    roms = Path(args.roms or BUILD / name)
-    can_write(roms / "rom")
-    checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
-    image, report = export(checkpoint, args.data)
-    plan = plan_core(image, args.lanes, args.banks)
-    image.save(out)
-    for file, text in rom_images(plan).items():
-        write_atomically(roms / file, text.encode())
-    facts = {
-        "image": str(out), "roms": str(roms / "rom"), "digest": image.digest,
-        "meta": dict(image.meta),
-    }  # fmt: skip
-    text = f"{report_table(report)}\nwrote {out} and ROM images in {roms / 'rom'}"
-    return facts, text, 0
-
-
-def do_convert(args: argparse.Namespace) -> Result:
-    from sw.convert import Conversion
-    from sw.convert_report import convert_and_compare, load_network, report_table
-
-    path = Path(args.network)
-    name = args.name or path.stem
-    if not name.replace("-", "_").isidentifier():
-        raise UsageError(f"Name must be an identifier (hyphens allowed), not {name!r}: give --name")
-    out = can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
-    most = MAX_LIMIT if args.mode == "augmapping" else 1
-    limit = most if args.limit is None else args.limit
-    conversion = Conversion(
-        mode=args.mode, steps=args.steps, limit=limit, divisor=args.divisor,
-        percentile=args.percentile, half=args.start == "half", weight_bits=args.weight_bits,
-    )  # fmt: skip
-    network = load_network(path)
-    train, test = (
-        load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
-    )
-    image, report = convert_and_compare(network, train, test, conversion, name=name)
-    image.save(out)
-    facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
-    text = f"{report_table(image, conversion, report)}\nwrote {out}; next: sterna sim {out}"
-    return facts, text, 0
-
-
-def do_study(args: argparse.Namespace) -> Result:
-    from sw.conversion_study import study, study_table
-
-    try:
-        hidden = tuple(int(n) for n in args.hidden.split(","))
-    except ValueError:
-        hidden = ()
-    if not hidden or min(hidden) < 1 or args.epochs < 1:
-        raise UsageError("Hidden layers must be positive numbers joined by commas, epochs positive")
-    if not 0 <= args.seed < 2**63:
-        raise UsageError(f"Seed must be a number from 0 to 2^63 - 1, not {args.seed}")
-    train, test = (
-        load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
-    )
-    out = Path(args.out or BUILD / "study" / f"{args.dataset}-{'-'.join(map(str, hidden))}")
-    can_write(out / "study.json")
-    facts = study(
-        train, test, hidden, out, seed=args.seed, epochs=args.epochs, progress=args.say
-    )
-    text = (
-        f"ReLU network: {facts['relu']:.2f} % of {facts['images']:,} test images; accuracy in % "
-        f"(events per image):\n\n{study_table(facts)}\n\n"
-        f"wrote {out}: study.json, accuracy.png, events.png ({facts['seconds']} s)"
-    )
-    return facts, text, 0
 
 
 def do_info(args: argparse.Namespace) -> Result:
@@ -180,13 +81,6 @@ def do_info(args: argparse.Namespace) -> Result:
     facts["layers"] = layers
     rows += told_accuracies(image.meta.get("test"))
     return facts, table(rows), 0
-
-
-def can_write(path: Path) -> Path:
-    """Fail now, not after long work, if a file cannot be made there; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-        return path
 
 
 def do_generate(args: argparse.Namespace) -> Result:
@@ -281,54 +175,6 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--images", default=default, metavar="N", help=text)
         sub.add_argument("--dataset", help="data set, if not the one the network was trained on")
 
-    sub = command("train", do_train, "train a network by its recipe", data=True, core=False)
-    sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
-    sub.add_argument("--epochs", type=int, help="per phase, in place of the recipe's")
-    sub.add_argument("--out", metavar="FILE", help="checkpoint (default build/train/MODEL.pt)")
-
-    sub = command("export", do_export, "prove a trained network equal to the golden model and "
-                  "write its image and ROM images", data=True, core=True)  # fmt: skip
-    sub.add_argument("--checkpoint", metavar="FILE", help="default build/train/MODEL.pt")
-    sub.add_argument("--out", metavar="FILE", help="image (default build/models/MODEL.npz)")
-    sub.add_argument("--roms", metavar="FOLDER", help="for the ROM images (default build/MODEL)")
-
-    sub = commands.add_parser("convert", help="make a spiking network of a trained ReLU network")
-    sub.description = "Make a spiking network of a trained ReLU network by threshold balancing."
-    sub.set_defaults(handler=do_convert)
-    sub.add_argument("network", metavar="NETWORK.pt", help="torch.nn.Sequential of plain modules, "
-                     "written with torch.save(network, path)")  # fmt: skip
-    sub.add_argument("--dataset", required=True, help="digits, mnist or fashion-mnist: calibrates "
-                     "(training images) and compares (test images)")  # fmt: skip
-    sub.add_argument("--mode", default="augmapping", metavar="MODE",
-                     help="if, termapping or augmapping (default)")  # fmt: skip
-    sub.add_argument("--steps", type=int, default=4, metavar="T", help="time steps (default 4)")
-    sub.add_argument("--limit", type=int, metavar="L", help="largest spike coefficient of "
-                     "augmapping, 1 to 15 (default 15)")  # fmt: skip
-    sub.add_argument("--divisor", type=int, default=4, metavar="D", help="a power of two: how many "
-                     "spikes a step stand for the largest activation (default 4)")  # fmt: skip
-    sub.add_argument("--percentile", type=float, default=99.9, metavar="P",
-                     help="of the activations that becomes the largest (default 99.9)")  # fmt: skip
-    sub.add_argument("--start", choices=("half", "zero"), default="half",
-                     help="initial potential: half a threshold (default) or zero")  # fmt: skip
-    sub.add_argument("--weight-bits", type=int, default=8, metavar="N", help="2 to 8 (default 8)")
-    sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")
-    sub.add_argument("--name", help="of the network (default: that of the file)")
-    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
-    sub.add_argument("--out", metavar="FILE", help="image (default build/models/NAME.npz)")
-    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
-
-    sub = commands.add_parser("study", help="one ReLU network as IF, TerMapping and AugMapping: "
-                              "accuracy and events against T")  # fmt: skip
-    sub.set_defaults(handler=do_study)
-    sub.add_argument("--dataset", default="fashion-mnist", help="default fashion-mnist")
-    sub.add_argument("--hidden", default="512", metavar="N,N,..", help="neurons (default 512)")
-    sub.add_argument("--epochs", type=int, default=12, help="of training (default 12)")
-    sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
-    sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")
-    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
-    sub.add_argument("--out", metavar="FOLDER", help="default build/study/DATASET-HIDDEN")
-    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
-
     command("info", do_info, "say what a network image holds", data=False, core=True)
 
     sub = command("generate", do_generate, "write Verilog and ROM images", data=False, core=True)
@@ -356,6 +202,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--mhz", type=float, default=100.0, help="clock to meet (default 100)")
     sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
     sub.add_argument("--out", metavar="FOLDER", help="default build/timing")
+    add_network_commands(commands)
+    add_study_commands(commands)
     add_board_commands(commands, images)
     parser.set_defaults(say=say)
     return parser
@@ -370,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sterna: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "sklearn", "cocotb", "cocotb_tools"):
+        if error.name not in ("torch", "sklearn", "cocotb", "cocotb_tools", "matplotlib"):
             raise
         print(f"sterna: {args.command} needs the package {error.name}: install it, or use the "
               "Makefile, which does", file=sys.stderr)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Batches: shuffled, moved by whole pixels, drawn from one seeded generator."""
+"""Batches: shuffled, mirrored, moved by whole pixels, drawn from one seeded generator."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,14 @@ from torch import Tensor
 
 from sw.data import Dataset
 
-__all__ = ["Batches", "shift_images"]
+__all__ = ["Batches", "mirror_images", "shift_images"]
+
+
+def mirror_images(pixels: Tensor, chosen: Tensor) -> Tensor:
+    """Mirror those square images (n, side^2), left to right, that are `chosen` (n,)."""
+    n, side = len(pixels), round(pixels.shape[1] ** 0.5)
+    mirrored = pixels.view(n, side, side).flip(2).reshape(n, -1)
+    return torch.where(chosen[:, None], mirrored, pixels)
 
 
 def shift_images(pixels: Tensor, shifts: Tensor) -> Tensor:
@@ -29,17 +36,19 @@ class Batches:
     ----------
     data
         The training split. `validation` of its images, drawn with the seed, are set aside.
-    batch, max_shift
-        Images per batch; largest move of an image in pixels each way.
+    batch, max_shift, mirror
+        Images per batch; largest move of an image in pixels each way; whether half of the images,
+        others in each epoch, are mirrored.
     seed
         Of the one generator behind the split, the order and the moves.
     """
 
     def __init__(
-        self, data: Dataset, *, batch: int, validation: int, max_shift: int, seed: int
-    ) -> None:
+        self, data: Dataset, *, batch: int, validation: int, max_shift: int, seed: int,
+        mirror: bool = False,
+    ) -> None:  # fmt: skip
         self.generator = torch.Generator().manual_seed(seed)
-        self.batch, self.max_shift = batch, max_shift
+        self.batch, self.max_shift, self.mirror = batch, max_shift, mirror
         order = torch.randperm(len(data), generator=self.generator)
         pixels, labels = torch.from_numpy(data.images)[order], torch.from_numpy(data.labels)[order]
         self.validation = pixels[:validation], labels[:validation]
@@ -56,6 +65,9 @@ class Batches:
             yield self._moved(self.pixels[chosen]), self.labels[chosen]
 
     def _moved(self, pixels: Tensor) -> Tensor:
+        if self.mirror:
+            coins = torch.randint(0, 2, (len(pixels),), generator=self.generator, dtype=torch.bool)
+            pixels = mirror_images(pixels, coins)
         if not self.max_shift:
             return pixels
         reach = (-self.max_shift, self.max_shift + 1)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from gen.bitstream import REPORT, SEEDS
 from gen.boards import BOARDS, find_board
 from gen.build import build_board, reload_board
-from gen.cycles import CycleLaw
 from gen.plan import CorePlan, plan_core
 from gen.planner import BoardPlan, plan_board
 from gen.report import board_table, percent, plan_table, table
@@ -20,8 +19,8 @@ from hw.files import write_json
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.golden import GoldenModel
-from sim.streams import law_costs
 from sw.data import DataError, load_dataset
+from sw.evaluate import mean_cycles
 from sw.models import load_test_images, model_path
 
 __all__ = ["add_board_commands"]
@@ -65,9 +64,7 @@ def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
         images = load_dataset(name, "test", core.image.spec.input_bits, data, download=False).images
     except DataError:
         return None
-    images = images[:LAW_IMAGES]
-    costs = law_costs(core, images, GoldenModel(core.image).run(images))
-    return float(np.diff(CycleLaw(core).predict(costs)).mean())
+    return mean_cycles(core, images[:LAW_IMAGES])
 
 
 def do_plan(args: argparse.Namespace) -> Result:

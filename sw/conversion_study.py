@@ -1,4 +1,4 @@
-"""`sterna study`: one ReLU network as IF, TerMapping and AugMapping, accuracy and events against T.
+"""`sterna study conversion`: one ReLU network as IF, TerMapping and AugMapping over T.
 
 One run of the longest T gives all shorter ones: the logits after t steps are those of a run of t.
 """
@@ -6,7 +6,6 @@ One run of the longest T gives all shorter ones: the logits after t steps are th
 import io
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 
 from hw.files import write_atomically, write_json
-from hw.spec import SternaError
 from sim.golden import GoldenModel
 from sw.affine import activations, read_relu
 from sw.convert import Conversion, convert
@@ -40,7 +38,8 @@ def study(
     train: Dataset, test: Dataset, hidden: tuple[int, ...], folder: Path, *, seed: int = 1,
     epochs: int = 12, progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train, convert in every variant, run the test set; `study.json` and two plots in `folder`.
+    """Train, convert in every variant, run the test set; `study.json`, the network (`relu.pt`) and
+    two plots in `folder`.
 
     Returns
     -------
@@ -48,8 +47,6 @@ def study(
         Accuracy (percent) of the ReLU network, and per variant, by T: accuracy, share of images
         with the ReLU network's class, events per image (hidden layers, bit planes).
     """
-    if find_spec("matplotlib") is None:
-        raise SternaError("Plots need the package matplotlib: install Sterna's extra 'results'")
     start = time.monotonic()
     network = train_relu(train, hidden, seed=seed, epochs=epochs, progress=progress)
     layers = read_relu(network, (train.images.shape[1],))
@@ -78,6 +75,9 @@ def study(
         }
     facts["seconds"] = round(time.monotonic() - start, 1)
     write_json(folder / "study.json", facts)
+    buffer = io.BytesIO()
+    torch.save(network, buffer)  # for `sterna convert`
+    write_atomically(folder / "relu.pt", buffer.getvalue())
     _plot(facts, folder)
     return facts
 

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.cycles import event_counts
-from gen.plan import plan_core
+from gen.cycles import CycleLaw, event_counts
+from gen.plan import CorePlan, plan_core
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.golden import GoldenModel, Trace
+from sim.streams import law_costs
 from sw.data import Dataset
 
 __all__ = [
     "Accuracy", "Activity", "ActivityMeter", "EvaluateError", "accuracy", "check_fits", "evaluate",
+    "mean_cycles",
 ]  # fmt: skip
 
 BATCH = 500
@@ -161,3 +163,10 @@ def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
         hits += int((trace.classes == labels).sum())
         meter.add(pixels, trace)
     return Accuracy(hits, len(data)), meter.activity
+
+
+def mean_cycles(core: CorePlan, images: npt.NDArray[np.uint8]) -> float:
+    """Cycles from one image's result to the next, on average over two images or more, which are
+    offered without a pause: by the cycle law, which the hardware keeps."""
+    costs = law_costs(core, images, GoldenModel(core.image).run(images))
+    return float(np.diff(CycleLaw(core).predict(costs)).mean())

@@ -99,6 +99,9 @@ class IntegerNetwork(nn.Module):
         `load_state_dict`.
     """
 
+    dropout = 0.0
+    """Of `propagate`, while training."""
+
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -113,7 +116,8 @@ class IntegerNetwork(nn.Module):
         """Run pixels (n, size), whole numbers 0 .. pixel_max of any dtype, for all steps."""
         drives: list[Drive] = [layer.drive for layer in self.integer_layers]
         neurons = cast(list[TernaryLIF], list(self.neurons))
-        return propagate(pixels.to(self.dtype), drives, neurons, self.spec.steps)
+        dropout = self.training * self.dropout
+        return propagate(pixels.to(self.dtype), drives, neurons, self.spec.steps, dropout)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -44,8 +44,9 @@ class Activity(NamedTuple):
 
 
 def propagate(
-    pixels: Tensor, drives: Sequence[Drive], neurons: Sequence[TernaryLIF], steps: int
-) -> Activity:
+    pixels: Tensor, drives: Sequence[Drive], neurons: Sequence[TernaryLIF], steps: int,
+    dropout: float = 0.0,
+) -> Activity:  # fmt: skip
     """Run a chain of layers for `steps` time steps on directly coded images.
 
     The first layer's drive is computed once and used at every step. Layers run one after the
@@ -57,6 +58,9 @@ def propagate(
         (n, size), in whatever unit the first drive expects.
     drives, neurons
         One drive per layer, one neuron per layer but the last.
+    dropout
+        Share of the neurons that are not heard, the same ones at all steps; of the others each is
+        heard as much more.
     """
     spikes, potentials, excitation = [], [], torch.zeros((), dtype=pixels.dtype)
     drive, constant = drives[0](pixels), True
@@ -64,7 +68,10 @@ def propagate(
         relative = drive.abs() / neuron.constants.theta
         excitation = excitation + relative.clamp(*MARGIN).mean() / len(neurons)
         c, u = neuron.over_time(drive, steps if constant else None)
-        drive, constant = following(neuron.amplitude * c), False
+        heard = neuron.amplified(c)
+        if dropout:
+            heard = heard * functional.dropout(torch.ones_like(heard[0]), dropout)
+        drive, constant = following(heard), False
         spikes.append(c)
         potentials.append(u)
     logits = drive * steps if constant else drive.sum(dim=0)
@@ -105,6 +112,9 @@ class DenseNetwork(nn.Module):
     logit_scale = 1.0
     """What one unit of a logit is worth; integer networks have a smaller unit."""
 
+    dropout = 0.0
+    """Of `propagate`, while training."""
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -127,7 +137,8 @@ class DenseNetwork(nn.Module):
         scaled = pixels.to(self.readout.weight.dtype) / self.pixel_max
         hidden = self.hidden_layers
         drives: list[Drive] = [*(layer.drive for layer in hidden), self.readout]
-        return propagate(scaled, drives, [layer.neuron for layer in hidden], self.steps)
+        neurons = [layer.neuron for layer in hidden]
+        return propagate(scaled, drives, neurons, self.steps, self.training * self.dropout)
 
     @property
     def hidden_layers(self) -> list[HiddenLayer]:

@@ -257,6 +257,7 @@ class TernaryLIF(nn.Module):
         self.constants = constants if constants is not None else LIFParameters()
         self.law: Law = lif_step
         value = torch.tensor(float(amplitude))
+        self.scales = train_amplitude or amplitude != 1
         if train_amplitude:
             self.amplitude = nn.Parameter(value)
         else:
@@ -278,7 +279,11 @@ class TernaryLIF(nn.Module):
         state, the first step."""
         before = self.initial(x) if state is None else state
         c, after = self.law(x, before, self.constants, state is None)
-        return self.amplitude * c, after
+        return self.amplified(c), after
+
+    def amplified(self, c: Tensor) -> Tensor:
+        """What unit spikes are worth to the receivers."""
+        return self.amplitude * c if self.scales else c
 
     def over_time(self, x: Tensor, steps: int | None = None) -> tuple[Tensor, Tensor]:
         """All steps: unit spikes c and potentials, both (T, n, neurons).

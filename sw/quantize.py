@@ -11,7 +11,7 @@ from sw.fold import FoldedLayer, FoldedNetwork
 from sw.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.neuron import LIFParameters
 
-__all__ = ["QuantizeError", "best_scale", "fraction_bits", "quantize"]
+__all__ = ["QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", "quantize"]
 
 SCALE_CANDIDATES = 200
 
@@ -71,6 +71,18 @@ def _neuron_spec(
     return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
 
 
+def check_weight_bits(weight_bits: int) -> None:
+    """Refuse a width that weights cannot have.
+
+    Raises
+    ------
+    QuantizeError
+        Unless it is 2 to 8.
+    """
+    if not isinstance(weight_bits, int) or not 2 <= weight_bits <= 8:
+        raise QuantizeError(f"Weight width must be an integer from 2 to 8, not {weight_bits!r}")
+
+
 def fraction_bits(decay_shift: int, from_rest: bool, steps: int) -> int:
     """Bits below the drive's unit at which every decay is a whole number: k per step; from rest,
     where there is nothing to decay at first, all but the first."""
@@ -124,8 +136,7 @@ def quantize(
     SpecError
         For other widths that the contract refuses.
     """
-    if not isinstance(weight_bits, int) or not 2 <= weight_bits <= 8:
-        raise QuantizeError(f"Weight width must be an integer from 2 to 8, not {weight_bits!r}")
+    check_weight_bits(weight_bits)
     layers, scales = [], []
     for n, layer in enumerate(folded.layers):
         title = "readout" if layer.neuron is None else f"hidden{n + 1}"

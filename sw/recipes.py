@@ -71,6 +71,10 @@ class Recipe:
         Training images set aside, never trained on, for the accuracy shown per epoch.
     max_shift
         Augmentation: each image is moved by up to this many pixels each way.
+    dropout
+        Share of the hidden neurons that are not heard while training (`sw.model.propagate`).
+    mirror
+        Augmentation: half of the images are mirrored, left to right.
     spike_penalty
         Loss per unit of `Activity.excitation`: spikes are clock cycles in the hardware.
     smoothing
@@ -93,6 +97,8 @@ class Recipe:
     batch: int
     validation: int
     max_shift: int = 0
+    dropout: float = 0.0
+    mirror: bool = False
     spike_penalty: float = 0.0
     smoothing: float = 0.0
 
@@ -106,6 +112,8 @@ class Recipe:
         ):
             if not isinstance(value, int) or value < low:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from gen.report import neuron_text, table
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.golden import GoldenModel
@@ -27,7 +28,10 @@ from sw.fold import FoldedLayer, FoldedNetwork
 from sw.neuron import LIFParameters, NeuronError
 from sw.quantize import quantize
 
-__all__ = ["ImportReport", "import_network", "lif_parameters", "load_network", "read_network"]
+__all__ = [
+    "ImportReport", "import_network", "lif_parameters", "load_network", "read_network",
+    "report_table",
+]  # fmt: skip
 
 BATCH = 500
 TRIAL_IMAGES = 200
@@ -336,3 +340,24 @@ def _compare(
         original=Accuracy(original, n), integer=Accuracy(integer, n), agreement=Accuracy(agree, n),
         unlike_float=tuple((a, b) for a, b in unlike), activity=meter.activity,
     )  # fmt: skip
+
+
+def report_table(image: NetworkImage, report: ImportReport) -> str:
+    """For people."""
+    spec = image.spec
+    sizes = [spec.input_size, *(layer.neurons for layer in spec.layers)]
+    rows: list[tuple[str, object]] = [
+        ("network", f"{spec.name}, {'-'.join(map(str, sizes))}, T = {spec.steps}, digest "
+                    f"{image.digest[:16]}"),
+        *((layer.name, neuron_text(layer.neuron)) for layer in spec.layers if layer.neuron),
+        ("SpikingJelly's network", report.original),
+        ("integer network", report.integer),
+        ("same class", report.agreement),
+    ]  # fmt: skip
+    for layer, (unlike, n) in zip(spec.layers, report.unlike_float, strict=False):
+        told = f"{unlike} of {n} ({100 * unlike / n:.3f} %)"
+        rows.append((f"spikes unlike float, {layer.name}", told))
+    activity = report.activity
+    rows.append(("events per image", f"{activity.events:,.1f}"))
+    rows.append(("synaptic operations", f"{activity.sops:,.0f} per image"))
+    return table(rows)

@@ -24,12 +24,15 @@ from hw.files import write_atomically, write_json
 from hw.spec import SternaError
 from sw.data import load_dataset
 from sw.evaluate import evaluate
+from sw.quantize import check_weight_bits
 from sw.recipes import VARIANTS, Phase, Recipe, variant
 from sw.train import train_widths
 
 __all__ = ["Grid", "accuracy_table", "activity_table", "study"]
 
 Run = dict[str, Any]
+Job = tuple[Recipe, str, int, tuple[int, ...]]
+"""Recipe, variant, seed, widths."""
 
 SHIFTS = {"digits": 0, "mnist": 1, "fashion-mnist": 0}
 """Pixels by which training images are moved: what helps on the validation images."""
@@ -65,6 +68,17 @@ class Grid:
         for steps, hidden, dataset, seed, kind in every:
             yield variant(self._recipe(dataset, hidden, steps), kind), kind, seed
 
+    def check(self) -> None:
+        """Refuse widths that no network has.
+
+        Raises
+        ------
+        QuantizeError
+            For the first of them.
+        """
+        for bits in self.weight_bits:
+            check_weight_bits(bits)
+
     def _recipe(self, dataset: str, hidden: int, steps: int) -> Recipe:
         digits = dataset == "digits"
         return Recipe(
@@ -77,12 +91,13 @@ class Grid:
             integer_phase=Phase(epochs=self.integer_epochs, rate=1e-2),
             batch=64 if digits else 256,
             validation=143 if digits else 5000,
-            max_shift=SHIFTS[dataset],
+            max_shift=SHIFTS.get(dataset, 0),
         )
 
 
 def study(
     grid: Grid, folder: Path, data: str | os.PathLike[str] | None = None, *, processes: int = 0,
+    compiled: bool | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[Run]:  # fmt: skip
     """Train the grid; `runs.json` in `folder` after every network.
@@ -95,6 +110,8 @@ def study(
         Where the data sets lie (`load_dataset`).
     processes
         Networks trained side by side, one thread each; 0: one per core.
+    compiled
+        Neurons through torch.compile; None: where there is a C++ compiler.
 
     Returns
     -------
@@ -108,21 +125,41 @@ def study(
     SternaError
         When data are missing, training diverges or `runs.json` is not ours.
     """
-    for dataset, split in product(grid.datasets, ("train", "test")):
-        load_dataset(dataset, split, 4, data)  # before hours of work
+    wanted = list(grid.recipes())
+    grid.check()
+    if processes < 0:
+        raise SternaError(f"Processes must be a number of at least 0, not {processes}")
     path = folder / "runs.json"
     runs = _known_runs(path)
     have = {_key(run) for run in runs}
-    wanted = list(grid.recipes())
     todo = [
         (recipe, kind, seed, widths)
         for recipe, kind, seed in wanted
         if (widths := tuple(w for w in grid.weight_bits
                             if _key(_facts(recipe, kind, seed, w)) not in have))
     ]  # fmt: skip
-    compiled = shutil.which(os.environ.get("CXX", "g++")) is not None
-    progress(f"{len(wanted) - len(todo)} of {len(wanted)} networks are done; "
-             f"neurons {'compiled' if compiled else 'not compiled: no C++ compiler'}")  # fmt: skip
+    progress(f"{len(wanted) - len(todo)} of {len(wanted)} networks are done")
+    if todo:
+        for dataset, split in product(grid.datasets, ("train", "test")):
+            load_dataset(dataset, split, 4, data)  # before hours of work
+        _work(todo, runs, path, data, processes, compiled, progress)
+    chosen = {
+        _key(_facts(recipe, kind, seed, w))
+        for recipe, kind, seed in wanted
+        for w in grid.weight_bits
+    }
+    return [run for run in runs if _key(run) in chosen]
+
+
+def _work(
+    todo: Sequence[Job], runs: list[Run], path: Path, data: Any, processes: int,
+    compiled: bool | None, progress: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Do all jobs; `runs`, and the file, have each result as it comes."""
+    if compiled is None:
+        compiled = shutil.which(os.environ.get("CXX", "g++")) is not None
+        if not compiled:
+            progress("no C++ compiler: neurons are not compiled, which takes three times as long")
     os.environ.update(HEAP)
     started = time.monotonic()
     with ProcessPoolExecutor(
@@ -144,12 +181,6 @@ def study(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    chosen = {
-        _key(_facts(recipe, kind, seed, w))
-        for recipe, kind, seed in wanted
-        for w in grid.weight_bits
-    }
-    return [run for run in runs if _key(run) in chosen]
 
 
 KEY = ("dataset", "hidden", "steps", "variant", "seed", "weight_bits", "epochs")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sw.augment import Batches, shift_images
+from sw.augment import Batches, mirror_images, shift_images
 from sw.checkpoint import Checkpoint, CheckpointError
 from sw.data import load_dataset
 from sw.evaluate import accuracy
@@ -128,6 +128,48 @@ def test_shift_images_is_a_move_with_zeros() -> None:
     assert moved[2].tolist() == [0, 0, 4, 0, 0, 7, 0, 0, 0]
 
 
+def test_mirror_images_turns_the_chosen() -> None:
+    image = torch.arange(1, 10, dtype=torch.uint8)[None].repeat(2, 1)
+    turned = mirror_images(image, torch.tensor([False, True]))
+    assert turned.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 2, 1, 6, 5, 4, 9, 8, 7]]
+
+
+def test_half_of_a_batch_is_mirrored() -> None:
+    data = load_dataset("digits", "train", 4)
+    plain, turned = (
+        Batches(data, batch=300, validation=100, max_shift=0, seed=1, mirror=mirror)
+        for mirror in (False, True)
+    )
+    (a, _), (b, _) = next(iter(plain)), next(iter(turned))
+    same = (a == b).all(dim=1)
+    assert 0.4 < float(same.double().mean()) < 0.6
+    assert torch.equal(mirror_images(b, ~same), a)
+
+
+def test_dropout_is_of_neurons_not_of_steps(lived_network, pixels) -> None:
+    """With all but one neuron of the last layer silenced, the logits are that one's at all steps:
+    a multiple of its weights."""
+    network = lived_network((12, 9, 7, 4))
+    whole = network(pixels).logits
+    network.dropout = 0.5
+    assert torch.equal(network(pixels).logits, whole)  # not while evaluating
+    network.train()
+    for layer in network.hidden_layers:
+        layer.norm.eval()  # keeps its statistics
+    activity = network(pixels)
+    assert not torch.allclose(activity.logits, whole)
+    sums = activity.spikes[1].sum(dim=0) * network.hidden_layers[1].neuron.amplitude
+    rest = activity.logits - 4 * network.readout.bias
+    # Each logit is what 7 neurons add, each of them heard not at all or twice as much.
+    weight = network.readout.weight
+    heard = [
+        torch.tensor([float(bits >> n & 1) for n in range(7)]) * 2 for bits in range(128)
+    ]  # fmt: skip
+    made = torch.stack([(sums * h) @ weight.T for h in heard])
+    near = (made - rest).abs().amax(dim=2) < 1e-4
+    assert bool(near.any(dim=0).all())
+
+
 def test_batches_hold_each_training_image_once_and_no_validation_image() -> None:
     data = load_dataset("digits", "train", 4)
     batches = Batches(data, batch=43, validation=100, max_shift=0, seed=1)  # 1333 = 31 * 43
@@ -147,18 +189,27 @@ def test_recipes_are_what_ships() -> None:
     assert {name: recipe.sizes for name, recipe in RECIPES.items()} == {
         "digits-dense": (64, 128, 10),
         "mnist-dense": (784, 128, 10),
+        "mnist-wide": (784, 512, 10),
+        "fashion-mnist-dense": (784, 512, 10),
+        "fashion-mnist-binary": (784, 512, 10),
+        "fashion-mnist-ternary": (784, 512, 10),
+        "fashion-mnist-deep": (784, 256, 256, 256, 10),
     }
     for recipe in RECIPES.values():
         assert (recipe.steps, recipe.weight_bits, recipe.pixel_bits) == (4, 4, 4)
         assert (recipe.neuron.decay, recipe.neuron.decay_shift) == ("shift", 2)
-        assert (recipe.neuron.reset, recipe.train_amplitude) == ("hard", True)
+        assert recipe.neuron.reset == "hard"
+    variants = ("fashion-mnist-binary", "fashion-mnist-ternary")
+    assert {name for name, recipe in RECIPES.items() if not recipe.train_amplitude} == {*variants}
 
 
 def test_unknown_recipe() -> None:
     with pytest.raises(RecipeError) as error:
         find_recipe("cifar")
     assert str(error.value) == (
-        "Recipe must be one of ('digits-dense', 'mnist-dense'), not 'cifar'"
+        "Recipe must be one of ('digits-dense', 'mnist-dense', 'mnist-wide', "
+        "'fashion-mnist-dense', 'fashion-mnist-binary', 'fashion-mnist-ternary', "
+        "'fashion-mnist-deep'), not 'cifar'"
     )
 
 
@@ -168,6 +219,7 @@ def test_unknown_recipe() -> None:
         ({"batch": 1}, "Batch must be an integer of at least 2, not 1"),
         ({"validation": 0}, "Validation images must be an integer of at least 1, not 0"),
         ({"max_shift": -1}, "Shift must be an integer of at least 0, not -1"),
+        ({"dropout": 1.0}, "Dropout must lie from 0 to below 1, not 1.0"),
         (
             {"dataset": "svhn"},
             "Data set must be one of ('digits', 'mnist', 'fashion-mnist'), not 'svhn'",

@@ -1,0 +1,120 @@
+"""`sterna study hardware`: what each kind of neuron costs on a chip.
+
+One topology, trained or converted for every kind on the digits that need no download, the same
+lanes, the same width of weights; each core routed for an ECP5-85k.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gen.plan import CorePlan, plan_core
+from gen.timing import close_timing
+from hw.files import write_json
+from hw.image import NetworkImage
+from sw.affine import read_relu
+from sw.convert import Conversion, convert
+from sw.data import Dataset, load_dataset
+from sw.evaluate import accuracy, mean_cycles
+from sw.real_decay import with_decay
+from sw.recipes import VARIANTS, find_recipe, variant
+from sw.relu import train_relu
+from sw.train import train
+
+__all__ = ["hardware_table", "study"]
+
+RELU_EPOCHS = 30
+WEIGHT_BITS = 4
+CONVERSIONS = (
+    ("IF", Conversion(mode="if", steps=8, weight_bits=WEIGHT_BITS)),
+    ("TerMapping", Conversion(mode="termapping", steps=8, weight_bits=WEIGHT_BITS)),
+    ("AugMapping, L = 3", Conversion(limit=3, divisor=2, steps=4, weight_bits=WEIGHT_BITS)),
+    ("AugMapping, L = 15", Conversion(limit=15, divisor=8, steps=1, weight_bits=WEIGHT_BITS)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A row of the table: a kind of neuron, a network that uses it, and its core."""
+
+    title: str
+    core: CorePlan
+
+
+def kinds(lanes: int, data: Dataset, test: Dataset, progress: Callable[[str], None]
+          ) -> Iterator[Kind]:  # fmt: skip
+    """Train and convert 64-128-10 for every kind."""
+    recipe = find_recipe("digits-dense")
+
+    def row(title: str, image: NetworkImage, repeat: bool = False) -> Kind:
+        return Kind(title=title, core=plan_core(image, lanes, repeat=repeat))
+
+    for name in VARIANTS:
+        progress(f"training: {name}")
+        checkpoint = train(variant(recipe, name), progress=lambda line: None)
+        image = checkpoint.integer_network().to_image()
+        yield row(f"{name}, hard reset, decay 1/4", image)
+    yield row("the same, decay exact", with_decay(image, exact=True))
+    network = train_relu(data, recipe.hidden, seed=1, epochs=RELU_EPOCHS)
+    layers = read_relu(network, (data.images.shape[1],))
+    for title, conversion in CONVERSIONS:
+        image = convert(layers, data.images, data.bits, conversion)
+        yield row(f"{title}, T = {conversion.steps}", image)
+    yield row("the same, spikes repeated", image, repeat=True)
+
+
+def study(
+    folder: Path, *, lanes: int = 32, megahertz: float = 100.0, seed: int = 1,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Route every kind; `study.json` in `folder` after each.
+
+    Returns
+    -------
+    dict
+        `rows`: per kind its title, accuracy on the held-out digits (golden model), cycles per image
+        by the cycle law, fmax in MHz, and what of the chip it uses.
+
+    Raises
+    ------
+    ToolError
+        When a tool is missing or a core does not fit.
+    """
+    started = time.monotonic()
+    data, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    facts: dict[str, Any] = {"lanes": lanes, "asked_mhz": megahertz, "seed": seed, "rows": []}
+    for kind in kinds(lanes, data, test, progress):
+        progress(f"{kind.title}: synthesis, placement, routing")
+        name = "".join(c if c.isalnum() else "-" for c in kind.title)
+        report = close_timing(kind.core, folder / name, megahertz=megahertz, seed=seed)
+        found = accuracy(kind.core.image, test)
+        facts["rows"].append({
+            "title": kind.title,
+            "hits": found.hits,
+            "n": found.n,
+            "cycles": round(mean_cycles(kind.core, test.images), 1),
+            "fmax_mhz": report["fmax_mhz"],
+            "resources": report["resources"],
+        })  # fmt: skip
+        facts["seconds"] = round(time.monotonic() - started)
+        write_json(folder / "study.json", facts)
+    return facts
+
+
+def hardware_table(facts: dict[str, Any]) -> str:
+    """Markdown: a row per kind of neuron."""
+    columns: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
+        ("neurons", lambda r: r["title"]),
+        ("accuracy", lambda r: f"{100 * r['hits'] / r['n']:.2f} %"),
+        ("LUT", lambda r: f"{r['resources']['TRELLIS_COMB'][0]:,}"),
+        ("FF", lambda r: f"{r['resources']['TRELLIS_FF'][0]:,}"),
+        ("BRAM", lambda r: f"{r['resources']['DP16KD'][0]}"),
+        ("fmax, MHz", lambda r: f"{r['fmax_mhz']:.1f}"),
+        ("cycles an image", lambda r: f"{r['cycles']:.1f}"),
+        ("images/s at fmax", lambda r: f"{r['fmax_mhz'] * 1e6 / r['cycles']:,.0f}"),
+    )
+    lines = [f"| {' | '.join(title for title, _ in columns)} |", "|---" * len(columns) + "|"]
+    lines += [f"| {' | '.join(told(row) for _, told in columns)} |" for row in facts["rows"]]
+    return "\n".join(lines)

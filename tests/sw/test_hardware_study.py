@@ -1,0 +1,47 @@
+"""The kinds of neurons whose cost is compared: each row is what its title says."""
+
+from gen.plan import DEFAULT_LANES
+from sim.golden import GoldenModel
+from sw.data import load_dataset
+from sw.evaluate import accuracy
+from sw.hardware_study import Kind, hardware_table, kinds
+
+
+def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
+    recipe_epochs = {"float_epochs": 2, "integer_epochs": 1}
+    import sw.hardware_study as module
+
+    train = module.train
+    monkeypatch.setattr(module, "train", lambda *a, **k: train(*a, **recipe_epochs, **k))
+    data, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    rows = {kind.title: kind for kind in kinds(16, data, test, lambda line: None)}
+    assert len(rows) == 9
+
+    def neuron(kind: Kind):
+        return kind.core.image.spec.layers[0].neuron
+
+    found = list(rows.values())
+    assert [neuron(k).negative for k in found] == [
+        "off", "free", "free", "free", "off", "guarded", "guarded", "guarded", "guarded",
+    ]  # fmt: skip
+    assert [neuron(k).limit for k in found] == [1, 1, 1, 1, 1, 1, 3, 15, 15]
+    assert [neuron(k).fraction_bits for k in found] == [0, 0, 0, 6, 0, 0, 0, 0, 0]
+    assert [k.core.geometries[1].repeat for k in found] == [False] * 8 + [True]
+    assert {k.core.lanes for k in found} == {16} != {DEFAULT_LANES}
+    assert {layer.weight_bits for k in found for layer in k.core.image.spec.layers} == {4}
+    # Two ways to play the same spikes, and two ways to keep potentials: the same answers.
+    for a, b in ((2, 3), (7, 8)):
+        classes = [
+            GoldenModel(found[n].core.image).classify(test.images) for n in (a, b)
+        ]  # fmt: skip
+        assert (classes[0] == classes[1]).mean() > 0.98
+    assert all(accuracy(k.core.image, test).share > 0.85 for k in found)
+
+
+def test_the_table() -> None:
+    resources = {"TRELLIS_COMB": [5123, 83640], "TRELLIS_FF": [2500, 1], "DP16KD": [9, 208]}
+    row = {"title": "binary", "hits": 350, "n": 364, "cycles": 200.0, "fmax_mhz": 110.0,
+           "resources": resources}  # fmt: skip
+    assert hardware_table({"rows": [row]}).splitlines()[2] == (
+        "| binary | 96.15 % | 5,123 | 2,500 | 9 | 110.0 | 200.0 | 550,000 |"
+    )
