@@ -20,7 +20,8 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(MHZ),--mhz $(MHZ))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
-.PHONY: help sim golden info generate train export bench timing results-conversion plan bitstream reload flash ask \
+.PHONY: help sim golden info generate train export bench timing results results-training results-conversion \
+	results-cost results-hardware models plan bitstream reload flash ask \
 	self-test ip prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
@@ -63,9 +64,37 @@ export: $(VENV)/stamp-train ## network image and ROM images of what was trained
 bench: $(VENV)/stamp-sim ## how fast the tools are
 	@$(STERNA) bench $(MODEL) $(CORE) $(if $(IMAGES),--images $(IMAGES))
 
+results: results-training results-conversion results-cost results-hardware ## all tables: hours
+
+results-training: $(VENV)/stamp-results ## binary, ternary, trainable ternary side by side; may be broken off
+	@$(STERNA) study training
+
 results-conversion: $(VENV)/stamp-results ## one ReLU network as IF, TerMapping, AugMapping: tables and plots
-	@for d in mnist fashion-mnist; do $(STERNA) study --dataset $$d --hidden 512 || exit 1; done
-	@$(STERNA) study --dataset fashion-mnist --hidden 256,256,256
+	@for d in mnist fashion-mnist; do $(STERNA) study conversion --dataset $$d --hidden 512 || exit 1; done
+	@$(STERNA) study conversion --dataset fashion-mnist --hidden 256,256,256
+
+results-cost: $(VENV)/stamp-sim ## SOPs and estimated energy of all networks that ship
+	@$(STERNA) study cost
+
+results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron routed for an ECP5-85k
+	@$(STERNA) study hardware
+
+# The networks in models/, from nothing: these by recipe, the others converted from ReLU networks.
+TRAINED := digits-dense digits-binary digits-ternary mnist-dense mnist-wide \
+	fashion-mnist-dense fashion-mnist-binary fashion-mnist-ternary fashion-mnist-deep
+
+models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: an hour
+	@for m in $(TRAINED); do $(STERNA) train $$m && $(STERNA) export $$m || exit 1; done
+	@$(STERNA) study conversion --dataset digits --hidden 128 --epochs 30
+	@$(STERNA) study conversion --dataset fashion-mnist --hidden 512
+	@for set in digits:128:4 fashion-mnist:512:8; do \
+		dataset=$${set%%:*}; bits=$${set##*:}; hidden=$${set#*:}; hidden=$${hidden%:*}; \
+		for kind in 'if 8 1' 'termapping 8 1' 'augmapping 2 4'; do \
+			set -- $$kind; \
+			$(STERNA) convert build/study/$$dataset-$$hidden/relu.pt --dataset $$dataset --mode $$1 \
+				--steps $$2 --divisor $$3 --weight-bits $$bits --name $$dataset-$$1 || exit 1; \
+		done; \
+	done
 
 timing: $(VENV)/stamp-fpga ## place and route for an ECP5-85k: resources and fmax
 	@$(STERNA) timing $(MODEL) $(CORE) $(SEED_OPTION)

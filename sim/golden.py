@@ -4,7 +4,7 @@ Each law is one small function of arrays; `GoldenModel` chains them. Nothing her
 hardware works: it is what the hardware is held against.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,8 +180,17 @@ class GoldenModel:
             logits.argmax(axis=1) if len(checked) else np.zeros(0, dtype=np.int64),
         )
 
-    def over_time(self, pixels: npt.ArrayLike, batch: int = 500) -> tuple[Int, list[Int]]:
+    def over_time(
+        self, pixels: npt.ArrayLike, batch: int = 500,
+        observe: Callable[[slice, int, list[Int]], None] | None = None,
+    ) -> tuple[Int, list[Int]]:  # fmt: skip
         """How an answer forms: the logits that a run of t steps would give, for every t.
+
+        Parameters
+        ----------
+        observe
+            Called with the images that are run, the step (from 0) and the spikes of each firing
+            layer, (images, neurons).
 
         Returns
         -------
@@ -194,9 +203,11 @@ class GoldenModel:
         spikes = [np.zeros(self.image.spec.steps, dtype=np.int64) for _ in range(layers)]
         logits = []
         for start in range(0, len(checked), batch):
-            drives = []
-            for t, (fired, _, readout) in enumerate(self._steps(checked[start : start + batch])):
+            drives, part = [], slice(start, min(start + batch, len(checked)))
+            for t, (fired, _, readout) in enumerate(self._steps(checked[part])):
                 drives.append(readout)
+                if observe:
+                    observe(part, t, fired)
                 for n, c in enumerate(fired):
                     spikes[n][t] += int(np.bitwise_count(c).sum())  # of |c|
             logits.append(np.cumsum(np.stack(drives, axis=1), axis=1))

@@ -5,7 +5,7 @@ One run of the longest T gives all shorter ones: the logits after t steps are th
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import torch
 from hw.files import write_atomically, write_json
 from sim.golden import GoldenModel
 from sw.affine import activations, read_relu
-from sw.convert import Conversion, convert
+from sw.convert import Conversion, calibrate, convert
 from sw.convert_report import CALIBRATION_IMAGES
 from sw.data import Dataset
 from sw.relu import train_relu
 
-__all__ = ["STEPS", "study", "study_table"]
+__all__ = ["STEPS", "agreement_table", "study", "study_table"]
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 VARIANTS = (
@@ -45,13 +45,19 @@ def study(
     -------
     dict
         Accuracy (percent) of the ReLU network, and per variant, by T: accuracy, share of images
-        with the ReLU network's class, events per image (hidden layers, bit planes).
+        with the ReLU network's class, events per image (hidden layers, bit planes), and each hidden
+        layer's mean |rate - activation|, in units of the activation that became 1.
     """
     start = time.monotonic()
     network = train_relu(train, hidden, seed=seed, epochs=epochs, progress=progress)
     layers = read_relu(network, (train.images.shape[1],))
     pixel_max = 2**test.bits - 1
-    values = activations(layers, torch.from_numpy(test.images), pixel_max)[-1]
+    *hidden_values, values = activations(layers, torch.from_numpy(test.images), pixel_max)
+    sample = train.images[:CALIBRATION_IMAGES]
+    peaks = {
+        percentile: calibrate(layers, sample, pixel_max, percentile)
+        for percentile in {conversion.percentile for _, conversion in VARIANTS}
+    }
     answers = values.argmax(dim=1).numpy()
     facts: dict[str, Any] = {
         "dataset": train.name,
@@ -64,14 +70,16 @@ def study(
     }
     for title, conversion in VARIANTS:
         progress(f"{title}: {len(test)} images, {conversion.steps} steps")
-        image = convert(layers, train.images[:CALIBRATION_IMAGES], train.bits, conversion)
-        logits, events = GoldenModel(image).over_time(test.images)
+        image = convert(layers, sample, train.bits, conversion, peaks=peaks[conversion.percentile])
+        rates = RateErrors(hidden_values, peaks[conversion.percentile], conversion.divisor)
+        logits, events = GoldenModel(image).over_time(test.images, observe=rates.observe)
         classes = logits.argmax(axis=2)
         total = np.cumsum(np.sum(events, axis=0)) / len(test)
         facts["variants"][title] = {
             "accuracy": [_percent(classes[:, t - 1] == test.labels) for t in STEPS],
             "agreement": [_percent(classes[:, t - 1] == answers) for t in STEPS],
             "events": [round(float(total[t - 1]), 1) for t in STEPS],
+            "rate_errors": [[round(e, 5) for e in rates.errors[t]] for t in STEPS],
         }
     facts["seconds"] = round(time.monotonic() - start, 1)
     write_json(folder / "study.json", facts)
@@ -80,6 +88,36 @@ def study(
     write_atomically(folder / "relu.pt", buffer.getvalue())
     _plot(facts, folder)
     return facts
+
+
+class RateErrors:
+    """Mean |rate - activation| of each hidden layer after each of `STEPS`.
+
+    Parameters
+    ----------
+    activations
+        Of the ReLU network's hidden layers, (n, neurons) each.
+    peaks, divisor
+        The activation that became 1, by layer; spikes a step that stand for it.
+    """
+
+    def __init__(
+        self, activations: Sequence[torch.Tensor], peaks: Sequence[float], divisor: int
+    ) -> None:
+        self._targets = [a.numpy() / peak for a, peak in zip(activations, peaks, strict=True)]
+        self._divisor = divisor
+        self._sums: list[Any] = []
+        self.errors = {t: [0.0] * len(peaks) for t in STEPS}
+
+    def observe(self, part: slice, step: int, spikes: list[Any]) -> None:
+        """Of `GoldenModel.over_time`."""
+        before = self._sums if step else [0] * len(spikes)
+        self._sums = [a + b for a, b in zip(before, spikes, strict=True)]
+        if step + 1 not in self.errors:
+            return
+        for n, (total, target) in enumerate(zip(self._sums, self._targets, strict=True)):
+            rate = total / ((step + 1) * self._divisor)
+            self.errors[step + 1][n] += float(np.abs(rate - target[part]).sum()) / target.size
 
 
 def _percent(hits: Any) -> float:
@@ -107,6 +145,20 @@ def study_table(facts: dict[str, Any]) -> str:
         first = within(facts, title)
         told = f"from T = {first}" if first else "no"
         lines.append(f"| {title} | {' | '.join(cells)} | {told} |")
+    return "\n".join(lines)
+
+
+def agreement_table(facts: dict[str, Any]) -> str:
+    """A Markdown table: share of images with the ReLU network's class, and each hidden layer's
+    mean |rate - activation|."""
+    head = f"| {'-'.join(map(str, facts['sizes']))} | " + " | ".join(f"T = {t}" for t in STEPS)
+    lines = [f"{head} |", "|---" * (len(STEPS) + 1) + "|"]
+    for title, found in facts["variants"].items():
+        cells = [
+            f"{agreement:.2f} ({', '.join(f'{e:.3f}' for e in errors)})"
+            for agreement, errors in zip(found["agreement"], found["rate_errors"], strict=True)
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

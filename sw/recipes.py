@@ -151,21 +151,25 @@ _WIDE = Recipe(
     validation=5000,
 )
 
+_DIGITS = Recipe(
+    name="digits-dense",
+    dataset="digits",
+    side=8,
+    hidden=(128,),
+    float_phase=Phase(epochs=60, rate=1e-2, weight_decay=1e-2),
+    integer_phase=Phase(epochs=60, rate=1e-2),
+    batch=64,
+    validation=143,
+    spike_penalty=0.3,
+    smoothing=0.05,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="digits-dense",
-            dataset="digits",
-            side=8,
-            hidden=(128,),
-            float_phase=Phase(epochs=60, rate=1e-2, weight_decay=1e-2),
-            integer_phase=Phase(epochs=60, rate=1e-2),
-            batch=64,
-            validation=143,
-            spike_penalty=0.3,
-            smoothing=0.05,
-        ),
+        _DIGITS,
+        replace(variant(_DIGITS, "binary"), name="digits-binary"),
+        replace(variant(_DIGITS, "ternary"), name="digits-ternary"),
         Recipe(
             name="mnist-dense",
             dataset="mnist",

@@ -62,7 +62,7 @@ def do_training(args: argparse.Namespace) -> Result:
 
 
 def do_conversion(args: argparse.Namespace) -> Result:
-    from sw.conversion_study import study, study_table
+    from sw.conversion_study import agreement_table, study, study_table
 
     require_plots()
     hidden = numbers(args.hidden, "Hidden neurons")
@@ -78,6 +78,8 @@ def do_conversion(args: argparse.Namespace) -> Result:
     text = (
         f"ReLU network: {facts['relu']:.2f} % of {facts['images']:,} test images; accuracy in % "
         f"(events per image):\n\n{study_table(facts)}\n\n"
+        f"Same class as the ReLU network, % (mean |rate - activation|, by layer):\n\n"
+        f"{agreement_table(facts)}\n\n"
         f"wrote {out}: study.json, accuracy.png, events.png, relu.pt ({facts['seconds']} s)"
     )
     return facts, text, 0

@@ -3,11 +3,14 @@
 import json
 
 import numpy as np
+import pytest
+import torch
 
 from sim.golden import GoldenModel
 from sw.affine import read_relu
-from sw.conversion_study import STEPS, study, study_table, within
+from sw.conversion_study import STEPS, agreement_table, study, study_table, within
 from sw.convert import Conversion, convert
+from sw.convert_report import convert_and_compare, load_network
 from sw.data import load_dataset
 from sw.relu import train_relu
 
@@ -28,6 +31,14 @@ def test_the_study_of_digits(tmp_path) -> None:
     assert found["accuracy"][n] == round(100 * float((trace.classes == test.labels).mean()), 2)
     events = sum(int(np.bitwise_count(spikes).sum()) for spikes in trace.spikes)
     assert found["events"][n] == round(events / len(test), 1)
+    _, report = convert_and_compare(network, train, test, conversion, name="single")
+    assert found["agreement"][n] == round(100 * report.agreement.share, 2)
+    assert found["rate_errors"][n] == pytest.approx(report.rate_errors, abs=1e-5)
+    row = f"| {found['agreement'][n]:.2f} ({', '.join(f'{e:.3f}' for e in report.rate_errors)}) |"
+    assert row in agreement_table(facts).splitlines()[-1]
+    saved = read_relu(load_network(tmp_path / "relu.pt"), (64,))
+    assert all(torch.equal(a.weight, b.weight) for a, b in
+               zip(saved, read_relu(network, (64,)), strict=True))  # fmt: skip
     first = within(facts, "AugMapping, D = 8")
     assert first is not None
     assert first <= 8
