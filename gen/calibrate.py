@@ -22,7 +22,7 @@ from gen.estimate import WEIGHTS, features
 from gen.plan import plan_core
 from gen.planner import board_spec
 from gen.tools import ToolError, run
-from hw.files import write_atomically, write_json
+from hw.files import write_json
 from hw.image import NetworkImage
 
 __all__ = ["calibrate", "fit", "measure"]
@@ -38,6 +38,10 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "mnist-dense", "lanes": 64, "banks": 1},
         {"model": "mnist-dense", "lanes": 128, "banks": 1},
         {"model": "mnist-dense", "lanes": 128, "banks": 4},
+        {"model": "digits-augmapping", "lanes": 16, "banks": 1},
+        {"model": "digits-augmapping", "lanes": 64, "banks": 2},
+        {"model": "digits-termapping", "lanes": 64, "banks": 1},
+        {"model": "digits-if", "lanes": 64, "banks": 1},
     ],
     "icebreaker": [
         {"model": "digits-dense", "lanes": 4, "banks": 1},
@@ -45,6 +49,7 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 16, "banks": 1},
         {"model": "digits-dense", "lanes": 16, "banks": 2},
         {"model": "digits-dense", "lanes": 8, "banks": 1, "memories": ["ram", "ram"]},
+        {"model": "digits-augmapping", "lanes": 8, "banks": 1},
         {"model": "mnist-dense", "lanes": 8, "banks": 1, "memories": ["spram", "ram"]},
         {"model": "mnist-dense", "lanes": 8, "banks": 2, "memories": ["spram", "ram"]},
         {"model": "mnist-dense", "lanes": 12, "banks": 1, "memories": ["spram", "ram"]},
@@ -58,6 +63,8 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 32, "banks": 1},
         {"model": "digits-dense", "lanes": 43, "banks": 1},
         {"model": "digits-dense", "lanes": 26, "banks": 2},
+        {"model": "digits-augmapping", "lanes": 8, "banks": 2},
+        {"model": "digits-termapping", "lanes": 16, "banks": 1},
     ],
 }  # fmt: skip
 
@@ -66,7 +73,7 @@ BLOCKS = {"ecp5": "DP16KD", "ice40": "ICESTORM_RAM", "gowin": "BSRAM"}
 
 
 MEASURED = WEIGHTS.with_name("measured.json")
-"""(look-up tables, block RAMs) of each of `DESIGNS`, as they were found."""
+"""[options, look-up tables, block RAMs] of each of `DESIGNS`, as they were found."""
 
 
 def design(board: Board, options: dict[str, Any]) -> Any:
@@ -109,31 +116,38 @@ def fit(
     return weights / scale
 
 
-def calibrate(folder: Path, boards: Sequence[str]) -> None:
-    """Synthesise all designs of these boards, fit, and write the weights; other boards keep
-    theirs."""
+def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
+    """Synthesise the designs of these boards, fit, and write the weights; other boards keep theirs.
+
+    A design that was measured is not synthesised again, unless `again`: for when the hardware has
+    changed.
+    """
     known = json.loads(WEIGHTS.read_text()) if WEIGHTS.exists() else {}
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     for name in boards:
-        board, designs = BOARDS[name], DESIGNS[name]
-        measured[name] = []
-        rows, counts = [], []
-        for n, options in enumerate(designs):
+        board, before = BOARDS[name], measured.get(name, [])
+        found, rows = [], []
+        for n, options in enumerate(DESIGNS[name]):
             core = design(board, options)
-            used = measure(board, core, folder / f"{name}-{n}")
+            old = [entry for entry in before if entry[0] == options]
+            if again or not old:
+                used = measure(board, core, folder / f"{name}-{n}")
+                old = [[options, used[LUTS[board.family]], used[BLOCKS[board.family]]]]
+                print(name, options, used, file=sys.stderr, flush=True)
+            found.append(old[0])
             spec = board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
-            rows.append(list(features(core, spec).values()))
-            names = list(features(core, spec))
-            counts.append(used[LUTS[board.family]])
-            measured[name].append((counts[-1], used[BLOCKS[board.family]]))
-            print(name, options, used, file=sys.stderr, flush=True)
-        weights = fit(np.array(rows), np.array(counts, dtype=float))
-        error = np.array(rows) @ weights / np.array(counts) - 1
+            sizes = features(core, spec)
+            rows.append(list(sizes.values()))
+        counts = np.array([luts for _, luts, _ in found], dtype=float)
+        weights = fit(np.array(rows), counts)
+        error = np.array(rows) @ weights / counts - 1
         print(name, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
-        known[board.family] = dict(zip(names, np.round(weights, 4).tolist(), strict=True))
+        known[board.family] = dict(zip(sizes, np.round(weights, 4).tolist(), strict=True))
+        measured[name] = found
         write_json(WEIGHTS, known)
-        write_atomically(MEASURED, (json.dumps(measured) + "\n").encode())
+        write_json(MEASURED, measured)
 
 
 if __name__ == "__main__":
-    calibrate(Path("build/calibrate"), sys.argv[1:] or list(DESIGNS))
+    names = [argument for argument in sys.argv[1:] if argument != "--again"]
+    calibrate(Path("build/calibrate"), names or list(DESIGNS), "--again" in sys.argv)

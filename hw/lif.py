@@ -11,7 +11,9 @@ from hw.geometry import LayerGeometry
 from hw.spec import NeuronSpec, signed_bits
 from hw.stream import drives, spikes, transfer
 
-__all__ = ["LifArray", "LifSlice", "decay", "divide", "fire", "reset", "saturate"]
+__all__ = [
+    "LifArray", "LifSlice", "decay", "divide", "fire", "is_counting", "reset", "saturate",
+]  # fmt: skip
 
 # The laws of docs/arithmetic.md as expressions; sim/golden.py has the same names.
 
