@@ -8,6 +8,7 @@ SHA-256 digest over specification and integers.
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -21,11 +22,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.files import write_atomically
-from hw.spec import MAX_WIDTH, LayerSpec, NetworkSpec, SpecError, SternaError, signed_bits
+from hw.spec import (
+    CONSTANT_BITS,
+    INPUT,
+    MAX_WIDTH,
+    EdgeSpec,
+    LayerSpec,
+    NetworkSpec,
+    SpecError,
+    SternaError,
+    signed_bits,
+)
 
 __all__ = ["FORMAT_VERSION", "ImageError", "LayerImage", "NetworkImage"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAGIC = "sterna-network"
 MAX_FILE_BYTES = 1 << 30
 
@@ -45,36 +56,83 @@ class LayerImage:
     spec
         The layer's specification.
     weights
-        int8 array (neurons, inputs), |w| <= spec.w_max.
+        int8 array (neurons, inputs), |w| <= spec.w_max. Of a layer with edges: int16 (n,), the
+        weights of all edges one after the other; see `kernels`.
     bias
-        int32 array (neurons,), added at every time step.
-    coefficient_max
-        Largest |coefficient| the layer receives.
+        int32 array (neurons,), added at every time step; (channels,) of a layer with edges.
+    edges, kernel_shapes, coefficient_maxima
+        Of each edge: its specification, the shape of its weights, the largest |coefficient| it
+        brings.
     steps
         Time steps per image.
+    thetas
+        int32 array (channels,) where each channel has its own threshold.
     floor
         Bounds (accumulator, drive) that the hardware must hold at least, for weights that come
         later.
     """
 
     spec: LayerSpec
-    weights: npt.NDArray[np.int8]
+    weights: npt.NDArray[np.int8] | npt.NDArray[np.int16]
     bias: npt.NDArray[np.int32]
-    coefficient_max: int
+    edges: tuple[EdgeSpec, ...]
+    kernel_shapes: tuple[tuple[int, ...], ...]
+    coefficient_maxima: tuple[int, ...]
     steps: int
     floor: tuple[int, int] = (0, 0)
+    thetas: npt.NDArray[np.int32] | None = None
+
+    @classmethod
+    def dense(
+        cls, spec: LayerSpec, weights: npt.NDArray[np.integer], bias: npt.NDArray[np.integer],
+        coefficient_max: int, steps: int,
+    ) -> "LayerImage":  # fmt: skip
+        """A layer by itself, with one dense edge."""
+        return cls(
+            spec=spec, weights=weights.astype(np.int8), bias=bias.astype(np.int32),
+            edges=(EdgeSpec(source=INPUT),), kernel_shapes=(weights.shape,),
+            coefficient_maxima=(coefficient_max,), steps=steps,
+        )  # fmt: skip
+
+    @cached_property
+    def kernels(self) -> tuple[npt.NDArray[np.integer], ...]:
+        """The weights of each edge, in its shape (`EdgeSpec.weight_shape`)."""
+        parts, start, flat = [], 0, self.weights.reshape(-1)
+        for shape in self.kernel_shapes:
+            size = math.prod(shape)
+            parts.append(flat[start : start + size].reshape(shape))
+            start += size
+        return tuple(parts)
+
+    @property
+    def coefficient_max(self) -> int:
+        """Largest |coefficient| the layer receives."""
+        return max(self.coefficient_maxima)
+
+    @cached_property
+    def _channel_bounds(self) -> npt.NDArray[np.int64]:
+        """Largest |sum| of each row of weights, as many as there are biases: an edge's weights in
+        magnitude, times what each can be multiplied by."""
+        total = np.zeros(len(self.bias), dtype=np.int64)
+        for edge, kernel, most in zip(
+            self.edges, self.kernels, self.coefficient_maxima, strict=True
+        ):
+            rows = np.abs(kernel.astype(np.int64)).reshape(len(kernel), -1).sum(axis=1)
+            if len(rows) > len(total):  # dense weights of maps: the largest of a channel's neurons
+                rows = rows.reshape(len(total), -1).max(axis=1)
+            total += rows * most * edge.pool**2
+        return total
 
     @cached_property
     def accumulator_bound(self) -> int:
         """max over neurons of sum |w| * coefficient_max, or the floor: bounds partial sums too."""
-        rows = np.abs(self.weights.astype(np.int64)).sum(axis=1)
-        return max(int(rows.max()) * self.coefficient_max, self.floor[0])
+        return max(int(self._channel_bounds.max()), self.floor[0])
 
     @cached_property
     def drive_bound(self) -> int:
         """max over neurons of sum |w| * coefficient_max + |bias|, or the floor."""
-        rows = np.abs(self.weights.astype(np.int64)).sum(axis=1) * self.coefficient_max
-        return max(int((rows + np.abs(self.bias.astype(np.int64))).max()), self.floor[1])
+        sums = self._channel_bounds + np.abs(self.bias.astype(np.int64))
+        return max(int(sums.max()), self.floor[1])
 
     @property
     def accumulator_bits(self) -> int:
@@ -141,6 +199,9 @@ def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> I
 class NetworkImage:
     """A checked network: specification, integers, and free-form `meta` (not part of the digest).
 
+    `weights` has one array per layer (`LayerImage.weights`); for a layer with edges, an array per
+    edge may be given. `thetas` has the thresholds of layers with `channel_thresholds`, else None.
+
     `floors` widen the hardware (`LayerImage.floor`, per layer); they are not part of a file or of
     the digest.
 
@@ -155,6 +216,7 @@ class NetworkImage:
     biases: tuple[npt.NDArray[Any], ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     floors: tuple[tuple[int, int], ...] = ()
+    thetas: tuple[npt.NDArray[Any] | None, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.spec.layers)
@@ -163,25 +225,96 @@ class NetworkImage:
                 raise ImageError(f"Image must have {count} {what} arrays, not {len(arrays)}")
         checked_weights, checked_biases = [], []
         for layer, w, b in zip(self.spec.layers, self.weights, self.biases, strict=True):
-            shape = (layer.neurons, layer.inputs)
-            w = _integers(f"Weights of layer {layer.name}", w, shape, layer.w_max)
-            b = _integers(f"Bias of layer {layer.name}", b, shape[:1], 2 ** (MAX_WIDTH - 2))
-            checked_weights.append(np.ascontiguousarray(w, dtype=np.int8))
+            if layer.edges:
+                w = self._checked_kernels(len(checked_weights), w)
+            else:
+                shape = (layer.neurons, layer.inputs)
+                w = _integers(f"Weights of layer {layer.name}", w, shape, layer.w_max)
+            channels = (layer.map_shape[0],)
+            b = _integers(f"Bias of layer {layer.name}", b, channels, 2 ** (MAX_WIDTH - 2))
+            kind = np.int16 if layer.edges else np.int8
+            checked_weights.append(np.ascontiguousarray(w, dtype=kind))
             checked_biases.append(np.ascontiguousarray(b, dtype=np.int32))
+        object.__setattr__(self, "thetas", self._checked_thetas())
         object.__setattr__(self, "weights", tuple(checked_weights))
         object.__setattr__(self, "biases", tuple(checked_biases))
         for layer in self.layers:
             layer.check_widths()
+
+    def _checked_kernels(self, n: int, weights: object) -> IntArray:
+        """The weights of a layer with edges: one array, or one per edge in its shape."""
+        layer, shapes = self.spec.layers[n], self.spec.weight_shapes(n)
+        total = sum(math.prod(shape) for shape in shapes)
+        if isinstance(weights, (tuple, list)):
+            if len(weights) != len(shapes):
+                raise ImageError(
+                    f"Layer {layer.name} must have weights for {len(shapes)} edges, not "
+                    f"{len(weights)}"
+                )
+            parts = list(weights)
+        else:
+            flat = _integers(f"Weights of layer {layer.name}", weights, (total,), 1 << 15)
+            parts, start = [], 0
+            for shape in shapes:
+                parts.append(flat[start : start + math.prod(shape)].reshape(shape))
+                start += math.prod(shape)
+        for k, (edge, shape) in enumerate(zip(layer.edges, shapes, strict=True)):
+            most = layer.w_max
+            if edge.kind == "identity":
+                most = 2 ** (CONSTANT_BITS - 1) - 1
+            what = f"Weights of layer {layer.name}, edge from {edge.source}"
+            parts[k] = _integers(what, parts[k], shape, most)
+        return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+
+    def _checked_thetas(self) -> tuple[npt.NDArray[np.int32] | None, ...]:
+        """Thresholds by channel, None for layers that have one for all."""
+        given = self.thetas or (None,) * len(self.spec.layers)
+        if len(given) != len(self.spec.layers):
+            raise ImageError(
+                f"Image must have {len(self.spec.layers)} threshold arrays (or None), not "
+                f"{len(given)}"
+            )
+        checked: list[npt.NDArray[np.int32] | None] = []
+        for layer, thetas in zip(self.spec.layers, given, strict=True):
+            if layer.channel_thresholds != (thetas is not None):
+                raise ImageError(
+                    f"Layer {layer.name} must have "
+                    + ("a threshold for each channel" if layer.channel_thresholds
+                       else "one threshold for all channels")
+                )  # fmt: skip
+            if thetas is None:
+                checked.append(None)
+                continue
+            assert layer.neuron is not None
+            what, channels = f"Thresholds of layer {layer.name}", (layer.map_shape[0],)
+            values = _integers(what, thetas, channels, layer.neuron.theta)
+            if int(values.min()) < 1 or int(values.max()) != layer.neuron.theta:
+                raise ImageError(
+                    f"{what} must be positive, the largest of them {layer.neuron.theta}, not "
+                    f"{int(values.min())}..{int(values.max())}"
+                )
+            checked.append(np.ascontiguousarray(values, dtype=np.int32))
+        return tuple(checked)
 
     @cached_property
     def layers(self) -> tuple[LayerImage, ...]:
         """The layers with their derived widths."""
         floors = self.floors or ((0, 0),) * len(self.spec.layers)
         return tuple(
-            LayerImage(layer, w, b, self.spec.coefficient_max(n), self.spec.steps, floors[n])
-            for n, (layer, w, b) in enumerate(
-                zip(self.spec.layers, self.weights, self.biases, strict=True)
+            LayerImage(
+                spec=layer,
+                weights=self.weights[n],
+                bias=self.biases[n],
+                edges=self.spec.edges(n),
+                kernel_shapes=tuple(self.spec.weight_shapes(n)),
+                coefficient_maxima=tuple(
+                    self.spec.source_max(edge.source) for edge in self.spec.edges(n)
+                ),
+                steps=self.spec.steps,
+                floor=floors[n],
+                thetas=self.thetas[n],
             )
+            for n, layer in enumerate(self.spec.layers)
         )
 
     @cached_property
@@ -189,9 +322,11 @@ class NetworkImage:
         """SHA-256 (hex) over specification and integers, independent of how they are stored."""
         sha = hashlib.sha256()
         sha.update(json.dumps(self.spec.to_dict(), sort_keys=True).encode())
-        for w, b in zip(self.weights, self.biases, strict=True):
-            sha.update(w.astype("<i1").tobytes())
+        for w, b, thetas in zip(self.weights, self.biases, self.thetas, strict=True):
+            sha.update(w.astype("<i1" if w.dtype == np.int8 else "<i2").tobytes())
             sha.update(b.astype("<i4").tobytes())
+            if thetas is not None:
+                sha.update(thetas.astype("<i4").tobytes())
         return sha.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -209,6 +344,9 @@ class NetworkImage:
         for n, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             arrays[f"weights{n}"] = w
             arrays[f"bias{n}"] = b
+        for n, thetas in enumerate(self.thetas):
+            if thetas is not None:
+                arrays[f"thetas{n}"] = thetas
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         write_atomically(path, buffer.getvalue())
@@ -266,7 +404,11 @@ class NetworkImage:
             count = len(spec.layers)
             weights = tuple(arrays[f"weights{n}"] for n in range(count))
             biases = tuple(arrays[f"bias{n}"] for n in range(count))
-            image = cls(spec, weights, biases, meta)
+            thetas = tuple(
+                arrays[f"thetas{n}"] if layer.channel_thresholds else None
+                for n, layer in enumerate(spec.layers)
+            )
+            image = cls(spec, weights, biases, meta, thetas=thetas)
         except KeyError as error:
             raise ImageError(f"Network image {path} lacks the array {error}") from None
         except (SpecError, ImageError) as error:

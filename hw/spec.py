@@ -1,208 +1,194 @@
-"""The numeric contract as frozen dataclasses: what a network *is*, without its weights.
+"""The numeric contract of a network: layers, the edges between them, and what they may be.
 
-Every law named here is stated in words, equation and worked example in `docs/arithmetic.md`.
-This module imports neither Amaranth nor torch: the hardware, the golden model and the trainer
-all read the same fields.
+`hw/neuron_spec.py` has the neuron. Like it, this module imports neither Amaranth nor torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["LayerSpec", "NetworkSpec", "NeuronSpec", "SpecError", "SternaError", "signed_bits"]
+from hw.neuron_spec import (
+    DECAY_TIMES,
+    DECAYS,
+    MAX_LIMIT,
+    MAX_WIDTH,
+    NEGATIVES,
+    RESETS,
+    NeuronSpec,
+    SpecError,
+    SternaError,
+    only_known,
+    require,
+    require_int,
+    signed_bits,
+)
 
-DECAYS = ("none", "shift", "leak")
-DECAY_TIMES = ("before", "after")
-RESETS = ("hard", "soft")
-NEGATIVES = ("free", "off", "guarded")
+__all__ = [
+    "DECAYS", "DECAY_TIMES", "INPUT", "MAX_LIMIT", "MAX_WIDTH", "NEGATIVES", "RESETS", "EdgeSpec",
+    "LayerSpec", "NetworkSpec", "NeuronSpec", "Shape", "SpecError", "SternaError", "signed_bits",
+]  # fmt: skip
 
-MAX_LIMIT = 15
-"""Largest spike coefficient: four bit planes."""
+INPUT = "input"
+"""The source of an edge that brings the image's pixels."""
 
-NEWER_FIELDS = {"theta_negative", "negative", "limit", "decay_when", "fraction_bits"}
-"""Of `NeuronSpec`, since version 2 of the network image."""
+KINDS = ("dense", "conv", "identity")
+KERNELS = (1, 3, 5, 7)
+STRIDES = (1, 2)
+CONSTANT_BITS = 16
+"""Width of the constant of an identity edge."""
 
-MAX_WIDTH = 32
-"""Widest signed integer (potential, drive, logit) that the contract admits, in bits."""
+MAX_SIZE = 1 << 20
+"""Most neurons of a layer that has edges."""
 
-
-class SternaError(Exception):
-    """A fault in what the user gave; its text is one sentence that can be shown as it is."""
-
-
-class SpecError(SternaError, ValueError):
-    """A specification that no network can have."""
-
-
-def signed_bits(bound: int) -> int:
-    """Bits of the narrowest two's-complement integer that holds -bound .. +bound."""
-    return int(bound).bit_length() + 1
-
-
-def _require(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise SpecError(sentence)
-
-
-def _require_int(what: str, value: object, low: int, high: int) -> None:
-    _require(
-        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
-        f"{what} must be an integer from {low} to {high}, not {value!r}",
-    )
+Shape = tuple[int, int, int]
+"""Channels, rows, columns."""
 
 
-def _only_known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    _require(isinstance(data, Mapping), f"{cls.__name__} must be an object, not {data!r}")
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(set(data) - known)
-    _require(not unknown, f"{cls.__name__} has no field {unknown[0]!r}" if unknown else "")
-    return dict(data)
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronSpec:
-    """One integrate-and-fire neuron, shared by all neurons of a layer: a row of the neuron table.
-
-    Per time step: `v = decay(u) + I * 2^f`; `c = min(L, v div theta)` on the positive side,
-    `-min(L, -v div theta_negative)` on the negative one; then `u = 0 if c else v` (hard reset) or
-    `u = v - c * step` (soft), saturated to `potential_bits`. With L = 1 this is the ternary neuron
-    of *Ternary Spike* (arXiv 2312.06372, eqs 7-8), with L > 1 and a guard that of *AugMapping*
-    (arXiv 2005.03231).
+class EdgeSpec:
+    """What a layer receives from one sender.
 
     Parameters
     ----------
-    theta, theta_negative
-        Firing thresholds of the positive and the negative side, inclusive. Potential units (weight
-        LSBs, times 2^f). None: both are equal, or there is no negative side; see `theta_down`.
-    negative
-        The negative side. `free`: fires. `off`: never fires (binary spikes). `guarded`: fires as
-        long as the neuron's signed count N of all its spikes of this image stays at 0 or above,
-        `c >= -N`: so a rate is never negative, as behind a ReLU.
-    limit
-        L, the largest |c|: 1 for ternary spikes, up to 15 for augmented ones.
-    decay, decay_shift
-        `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. Divisions truncate toward
-        zero; k = `decay_shift` and is 0 exactly when `decay` is `none`.
-    decay_when
-        `before` integration or `after` the reset (SPIDE). One differs from the other in the first
-        step only: `after` does not decay `u0`.
-    fraction_bits
-        f: the potential has f bits below the drive's. With f = k (T - 1), decay `shift` k, hard
-        reset and u0 = 0, no division truncates anything.
-    reset
-        `hard` or `soft`.
-    step
-        What a spike of coefficient 1 subtracts under soft reset. Unused (0) under hard reset.
-    u0
-        Potential before the first time step; below the threshold on either side.
-    potential_bits
-        Width of the stored potential; it saturates at +-(2^(bits-1) - 1).
-
-    Raises
-    ------
-    SpecError
-        With one sentence, for every combination that is not a neuron.
+    source
+        Name of the sending layer, or `input`.
+    kind
+        `dense`: a weight for every pair. `conv`: a square kernel, as torch's Conv2d without bias
+        (a cross-correlation). `identity`: every value, times one signed constant, to the neuron at
+        its own place (a residual network's shortcut).
+    pool
+        First the sums over squares of pool x pool, side by side; rows and columns that are left
+        over are dropped. (An average's divisor belongs into the weights.)
+    kernel, stride, padding, groups
+        Of a `conv`: kernel 1, 3, 5 or 7; stride 1 or 2; zeros around the maps, at most kernel - 1;
+        groups of channels that do not see each other.
+    delay
+        0: spikes of this time step. 1: of the step before (recurrent and feedback edges).
     """
 
-    theta: int
-    theta_negative: int | None = None
-    negative: str = "free"
-    limit: int = 1
-    decay: str = "none"
-    decay_shift: int = 0
-    decay_when: str = "before"
-    fraction_bits: int = 0
-    reset: str = "hard"
-    step: int = 0
-    u0: int = 0
-    potential_bits: int
+    source: str
+    kind: str = "dense"
+    pool: int = 1
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    delay: int = 0
 
     def __post_init__(self) -> None:
-        _require_int("Threshold", self.theta, 1, 2 ** (MAX_WIDTH - 2))
-        _require(
-            self.negative in NEGATIVES,
-            f"Negative side must be one of {NEGATIVES}, not {self.negative!r}",
+        where = f"edge from {self.source}"
+        require(
+            isinstance(self.source, str) and self.source.isidentifier(),
+            f"Source of an edge must be an identifier, not {self.source!r}",
         )
-        if self.negative == "off":
-            _require(
-                self.theta_negative is None,
-                "Negative threshold must not be given when that side is off, not as "
-                f"{self.theta_negative!r}",
-            )
-        elif self.theta_negative is not None:
-            _require_int("Negative threshold", self.theta_negative, 1, 2 ** (MAX_WIDTH - 2))
-            if self.theta_negative == self.theta:  # one way to write one neuron
-                object.__setattr__(self, "theta_negative", None)
-        _require_int("Coefficient limit", self.limit, 1, MAX_LIMIT)
-        _require(self.decay in DECAYS, f"Decay must be one of {DECAYS}, not {self.decay!r}")
-        if self.decay == "none":
-            _require(
-                self.decay_shift == 0 and isinstance(self.decay_shift, int),
-                f"Decay shift must be 0 without decay, not {self.decay_shift!r}",
-            )
-        else:
-            _require_int("Decay shift", self.decay_shift, 1, MAX_WIDTH)
-        _require(
-            self.decay_when in DECAY_TIMES,
-            f"Time of the decay must be one of {DECAY_TIMES}, not {self.decay_when!r}",
+        require(self.kind in KINDS, f"Kind of {where} must be one of {KINDS}, not {self.kind!r}")
+        require_int(f"Pooling of {where}", self.pool, 1, 256)
+        require_int(f"Delay of {where}", self.delay, 0, 1)
+        require(
+            self.source != INPUT or self.delay == 0,
+            "Edge from input must have no delay: an image is the same at every step",
         )
-        _require_int("Fraction bits", self.fraction_bits, 0, MAX_WIDTH - 2)
-        _require(self.reset in RESETS, f"Reset must be one of {RESETS}, not {self.reset!r}")
-        if self.reset == "soft":
-            _require_int("Reset step", self.step, 1, 2 ** (MAX_WIDTH - 2))
+        if self.kind == "conv":
+            for what, value, choices in (
+                ("Kernel", self.kernel, KERNELS), ("Stride", self.stride, STRIDES)
+            ):  # fmt: skip
+                require(
+                    type(value) is int and value in choices,
+                    f"{what} of {where} must be one of {choices}, not {value!r}",
+                )
+            require_int(f"Padding of {where}", self.padding, 0, self.kernel - 1)
+            require_int(f"Groups of {where}", self.groups, 1, 65536)
         else:
-            _require(self.step == 0, f"Reset step must be 0 under hard reset, not {self.step!r}")
-        _require_int("Initial potential", self.u0, 1 - self.theta_down, self.theta - 1)
-        least = signed_bits(max(self.theta, self.theta_down) - 1)
-        _require_int("Potential width", self.potential_bits, max(least, 2), MAX_WIDTH)
+            require(
+                (self.kernel, self.stride, self.padding, self.groups) == (1, 1, 0, 1),
+                f"Kernel, stride, padding and groups are of a convolution: {where} is "
+                f"{self.kind!r}",
+            )
 
-    @property
-    def theta_down(self) -> int:
-        """The negative side's threshold."""
-        return self.theta if self.theta_negative is None else self.theta_negative
+    def pooled(self, source: Shape) -> Shape:
+        """Shape of what arrives after pooling."""
+        return source[0], source[1] // self.pool, source[2] // self.pool
 
-    @property
-    def u_max(self) -> int:
-        """Largest stored potential; the smallest is its negative (symmetric saturation)."""
-        return 2 ** (self.potential_bits - 1) - 1
+    def weight_shape(self, source: Shape, target: Shape, layer: str) -> tuple[int, ...]:
+        """Shape of the weights: (neurons, inputs), (channels, channels of a group, kernel, kernel)
+        or (1,).
 
-    @property
-    def guarded(self) -> bool:
-        """Whether the neurons count their spikes."""
-        return self.negative == "guarded"
-
-    @property
-    def signed(self) -> bool:
-        """Whether there are negative spikes."""
-        return self.negative != "off"
-
-    @property
-    def magnitude_bits(self) -> int:
-        """Width of |c|."""
-        return self.limit.bit_length()
-
-    @property
-    def can_saturate(self) -> bool:
-        """Under hard reset with both sides free, |u| stays below the thresholds."""
-        return self.reset == "soft" or self.negative != "free"
-
-    def count_bits(self, steps: int) -> int:
-        """Width of the guard's count N, 0 .. limit * steps."""
-        return (self.limit * steps).bit_length()
+        Raises
+        ------
+        SpecError
+            When maps of shape `source` cannot become maps of shape `target`.
+        """
+        channels, rows, columns = self.pooled(source)
+        where = f"Layer {layer}, edge from {self.source}:"
+        require(
+            rows > 0 and columns > 0,
+            f"{where} maps of {_text(source)} are smaller than pooling by {self.pool}",
+        )
+        neurons = target[0] * target[1] * target[2]
+        if self.kind == "dense":
+            return neurons, channels * rows * columns
+        if self.kind == "identity":
+            require(
+                target == (channels, rows, columns),
+                f"{where} an identity makes maps of {_text((channels, rows, columns))}, not "
+                f"{_text(target)}",
+            )
+            return (1,)
+        require(
+            channels % self.groups == 0 and target[0] % self.groups == 0,
+            f"{where} {self.groups} groups must divide {channels} and {target[0]} channels",
+        )
+        made = tuple(
+            (side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (rows, columns)
+        )
+        require(
+            min(rows, columns) + 2 * self.padding >= self.kernel,
+            f"{where} a kernel of {self.kernel} does not fit maps of {rows}x{columns} with "
+            f"{self.padding} zeros around them",
+        )
+        require(
+            made == target[1:],
+            f"{where} this convolution makes maps of {made[0]}x{made[1]}, not "
+            f"{target[1]}x{target[2]}",
+        )
+        return target[0], channels // self.groups, self.kernel, self.kernel
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data. Fields that version 1 of the image did not have are left out where they
-        have their default: a network means the same, and has the same digest, in every version."""
-        values = asdict(self)
-        defaults = {f.name: f.default for f in fields(self) if f.name in NEWER_FIELDS}
-        return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
+        """Plain JSON data, without fields at their defaults."""
+        plain = EdgeSpec(source=self.source)
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name == "source" or value != getattr(plain, name)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSpec:
-    """A dense layer: `inputs` spike coefficients in, `neurons` neurons (or logits) out.
+    """Neurons (or logits) and what they receive.
 
-    `neuron` is None for the readout, which accumulates its drive over all steps and never fires.
+    Parameters
+    ----------
+    name
+        An identifier, and not `input`.
+    inputs
+        Values received, over all edges, before pooling.
+    neurons
+        How many: channels x rows x columns of `shape`.
+    weight_bits
+        Width of the weights, 2 to 8, of all edges. (An identity's constant may have 16.)
+    neuron
+        None for the readout, which accumulates its drive over all steps and never fires.
+    shape
+        Channels, rows, columns. None: a plain row of neurons, (neurons, 1, 1).
+    edges
+        What is received. Empty: one dense edge from the layer before, or from the input.
+    channel_thresholds
+        Each channel has a threshold of its own (`NetworkImage.thetas`), none above `neuron.theta`.
     """
 
     name: str
@@ -210,18 +196,45 @@ class LayerSpec:
     neurons: int
     weight_bits: int
     neuron: NeuronSpec | None = None
+    shape: Shape | None = None
+    edges: tuple[EdgeSpec, ...] = ()
+    channel_thresholds: bool = False
 
     def __post_init__(self) -> None:
-        _require(
-            isinstance(self.name, str) and self.name.isidentifier(),
+        require(
+            isinstance(self.name, str) and self.name.isidentifier() and self.name != INPUT,
             f"Layer name must be an identifier, not {self.name!r}",
         )
-        _require_int(f"Inputs of layer {self.name}", self.inputs, 1, 65536)
-        _require_int(f"Neurons of layer {self.name}", self.neurons, 1, 65536)
-        _require_int(f"Weight width of layer {self.name}", self.weight_bits, 2, 8)
-        _require(
+        most = MAX_SIZE if self.edges else 65536
+        require_int(f"Inputs of layer {self.name}", self.inputs, 1, most)
+        require_int(f"Neurons of layer {self.name}", self.neurons, 1, most)
+        require_int(f"Weight width of layer {self.name}", self.weight_bits, 2, 8)
+        require(
             self.neuron is None or isinstance(self.neuron, NeuronSpec),
             f"Neuron of layer {self.name} must be a NeuronSpec or None, not {self.neuron!r}",
+        )
+        require(
+            isinstance(self.edges, tuple) and all(isinstance(e, EdgeSpec) for e in self.edges),
+            f"Edges of layer {self.name} must be a tuple of EdgeSpec, not {self.edges!r}",
+        )
+        if self.shape is not None:
+            self._check_shape(self.shape)
+        require(
+            self.channel_thresholds is False or self.neuron is not None,
+            f"Thresholds of layer {self.name} must not be by channel: it is a readout",
+        )
+
+    def _check_shape(self, shape: Shape) -> None:
+        require(
+            bool(self.edges) and isinstance(shape, tuple) and len(shape) == 3,
+            f"Shape of layer {self.name} must be (channels, rows, columns), of a layer with edges, "
+            f"not {shape!r}",
+        )
+        for side in shape:
+            require_int(f"Sides of layer {self.name}", side, 1, 65536)
+        require(
+            shape[0] * shape[1] * shape[2] == self.neurons,
+            f"Layer {self.name} must have {_text(shape)} neurons, not {self.neurons}",
         )
 
     @property
@@ -229,22 +242,56 @@ class LayerSpec:
         """Largest weight; the grid is symmetric, so a spike of either sign costs the same."""
         return 2 ** (self.weight_bits - 1) - 1
 
+    @property
+    def map_shape(self) -> Shape:
+        """Channels, rows, columns."""
+        return self.shape or (self.neurons, 1, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data. What dense chains do not have is left out: they have the digests they
+        had before there were edges."""
+        values: dict[str, Any] = {
+            "name": self.name, "inputs": self.inputs, "neurons": self.neurons,
+            "weight_bits": self.weight_bits, "neuron": self.neuron and self.neuron.to_dict(),
+        }  # fmt: skip
+        if self.edges:
+            values["edges"] = [edge.to_dict() for edge in self.edges]
+        if self.shape is not None:
+            values["shape"] = list(self.shape)
+        if self.channel_thresholds:
+            values["channel_thresholds"] = True
+        return values
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "LayerSpec":
+        """Inverse of `to_dict`; raises SpecError, or TypeError for what is missing."""
+        entry = only_known(cls, data)
+        if entry.get("neuron") is not None:
+            entry["neuron"] = NeuronSpec(**only_known(NeuronSpec, entry["neuron"]))
+        if entry.get("shape") is not None:
+            entry["shape"] = tuple(entry["shape"])
+        edges = (EdgeSpec(**only_known(EdgeSpec, edge)) for edge in entry.get("edges", ()))
+        return cls(**{**entry, "edges": tuple(edges)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """A chain of dense layers run for `steps` time steps on one directly coded image.
+    """A graph of layers run for `steps` time steps on one directly coded image.
 
     Parameters
     ----------
     name
         Identifier of the network; names generated files.
     input_size, input_bits
-        The image: `input_size` unsigned pixels of `input_bits` bits. The first layer's drive is
-        computed once from the pixels' bit planes and added at every step (direct coding).
+        The image: `input_size` unsigned pixels of `input_bits` bits. The drive that comes from the
+        input is computed once from the pixels' bit planes and added at every step (direct coding).
     steps
         Time steps T per image.
     layers
-        At least one; all but the last fire, the last is the readout.
+        At least one; all but the last fire, the last is the readout. In the order in which they
+        are computed: an edge without delay comes from an earlier layer.
+    input_shape
+        Channels, rows, columns of the image. None: a plain row of pixels.
     """
 
     name: str
@@ -252,39 +299,109 @@ class NetworkSpec:
     input_bits: int
     steps: int
     layers: tuple[LayerSpec, ...]
+    input_shape: Shape | None = None
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             isinstance(self.name, str) and self.name.replace("-", "_").isidentifier(),
             f"Network name must be an identifier (hyphens allowed), not {self.name!r}",
         )
-        _require_int("Input size", self.input_size, 1, 65536)
-        _require_int("Input width", self.input_bits, 1, 8)
-        _require_int("Time steps", self.steps, 1, 1024)
-        _require(
+        require_int("Input size", self.input_size, 1, MAX_SIZE if self.input_shape else 65536)
+        require_int("Input width", self.input_bits, 1, 8)
+        require_int("Time steps", self.steps, 1, 1024)
+        if self.input_shape is not None:
+            self._check_input_shape(self.input_shape)
+        require(
             isinstance(self.layers, tuple) and len(self.layers) > 0,
             "Network must have at least one layer",
         )
-        size = self.input_size
-        for layer in self.layers:
-            _require(
-                layer.inputs == size,
-                f"Layer {layer.name} must have {size} inputs to fit what precedes it, "
-                f"not {layer.inputs}",
-            )
-            size = layer.neurons
         names = [layer.name for layer in self.layers]
-        _require(len(set(names)) == len(names), f"Layer names must be distinct, not {names}")
+        require(len(set(names)) == len(names), f"Layer names must be distinct, not {names}")
         readout = self.layers[len(self.layers) - 1]
         for layer in self.layers[: len(self.layers) - 1]:
-            _require(
+            require(
                 layer.neuron is not None,
                 f"Layer {layer.name} must have a neuron: only the last layer is a readout",
             )
-        _require(
+        require(
             readout.neuron is None,
             f"Layer {readout.name} must be a readout (no neuron): it is the last",
         )
+        for n in range(len(self.layers)):
+            self._check_edges(n)
+
+    def _check_input_shape(self, shape: Shape) -> None:
+        require(
+            isinstance(shape, tuple) and len(shape) == 3,
+            f"Input shape must be (channels, rows, columns), not {shape!r}",
+        )
+        for side in shape:
+            require_int("Sides of the input", side, 1, 65536)
+        require(
+            shape[0] * shape[1] * shape[2] == self.input_size,
+            f"Input must have {_text(shape)} pixels, not {self.input_size}",
+        )
+
+    def _check_edges(self, n: int) -> None:
+        """Sources, order, shapes and number of inputs of a layer."""
+        layer, known = self.layers[n], {other.name: k for k, other in enumerate(self.layers)}
+        for edge in self.edges(n):
+            require(
+                edge.source == INPUT or edge.source in known,
+                f"Layer {layer.name} has an edge from {edge.source}, which is no layer",
+            )
+            place = -1 if edge.source == INPUT else known[edge.source]
+            require(
+                edge.delay == 1 or place < n,
+                f"Layer {layer.name} has an edge from {edge.source} that closes a cycle within a "
+                "time step: it needs a delay of 1",
+            )
+            require(
+                place < len(self.layers) - 1,
+                f"Layer {layer.name} has an edge from {edge.source}, which is the readout and "
+                "never fires",
+            )
+        size = sum(self.source_size(edge.source) for edge in self.edges(n))
+        require(
+            layer.inputs == size,
+            f"Layer {layer.name} must have {size} inputs to fit what precedes it, not "
+            f"{layer.inputs}",
+        )
+        self.weight_shapes(n)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every layer is dense and receives from the one before alone: what the pipelined
+        core takes."""
+        return self.input_shape is None and not any(
+            layer.edges or layer.channel_thresholds for layer in self.layers
+        )
+
+    def edges(self, layer: int) -> tuple[EdgeSpec, ...]:
+        """What layer number `layer` receives; a layer without edges, one from the layer before."""
+        before = INPUT if layer == 0 else self.layers[layer - 1].name
+        return self.layers[layer].edges or (EdgeSpec(source=before),)
+
+    def shape_of(self, source: str) -> Shape:
+        """Channels, rows, columns of a layer, or of the input."""
+        if source == INPUT:
+            return self.input_shape or (self.input_size, 1, 1)
+        return self._layer(source).map_shape
+
+    def source_size(self, source: str) -> int:
+        """Values that a source sends at each step."""
+        return self.input_size if source == INPUT else self._layer(source).neurons
+
+    def _layer(self, name: str) -> LayerSpec:
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def weight_shapes(self, layer: int) -> list[tuple[int, ...]]:
+        """Shape of the weights of each edge of a layer."""
+        target = self.layers[layer]
+        return [
+            edge.weight_shape(self.shape_of(edge.source), target.map_shape, target.name)
+            for edge in self.edges(layer)
+        ]
 
     @property
     def classes(self) -> int:
@@ -296,21 +413,27 @@ class NetworkSpec:
         """Largest input pixel."""
         return 2**self.input_bits - 1
 
-    def coefficient_max(self, layer: int) -> int:
-        """Largest |coefficient| that layer number `layer` receives."""
-        if layer == 0:
+    def source_max(self, source: str) -> int:
+        """Largest |coefficient| that a source sends."""
+        if source == INPUT:
             return self.pixel_max
-        neuron = self.layers[layer - 1].neuron
+        neuron = self._layer(source).neuron
         assert neuron is not None
         return neuron.limit
 
+    def coefficient_max(self, layer: int) -> int:
+        """Largest |coefficient| that layer number `layer` receives over any edge."""
+        return max(self.source_max(edge.source) for edge in self.edges(layer))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` is its inverse."""
-        layers = [
-            {**asdict(layer), "neuron": layer.neuron and layer.neuron.to_dict()}
-            for layer in self.layers
-        ]
-        return {**asdict(self), "layers": layers}
+        values: dict[str, Any] = {
+            "name": self.name, "input_size": self.input_size, "input_bits": self.input_bits,
+            "steps": self.steps, "layers": [layer.to_dict() for layer in self.layers],
+        }  # fmt: skip
+        if self.input_shape is not None:
+            values["input_shape"] = list(self.input_shape)
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "NetworkSpec":
@@ -322,13 +445,10 @@ class NetworkSpec:
             For unknown or missing fields and for every value the constructors refuse.
         """
         try:
-            network = _only_known(cls, data)
-            layers = []
-            for entry in network.get("layers", ()):
-                entry = _only_known(LayerSpec, entry)
-                if entry.get("neuron") is not None:
-                    entry["neuron"] = NeuronSpec(**_only_known(NeuronSpec, entry["neuron"]))
-                layers.append(LayerSpec(**entry))
-            return cls(**{**network, "layers": tuple(layers)})
+            network = only_known(cls, data)
+            layers = tuple(LayerSpec.from_dict(entry) for entry in network.get("layers", ()))
+            if network.get("input_shape") is not None:
+                network["input_shape"] = tuple(network["input_shape"])
+            return cls(**{**network, "layers": layers})
         except TypeError as error:
             raise SpecError(f"Network specification is incomplete: {error}") from None

@@ -7,7 +7,7 @@ whole test split.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def export(
         decay=decay_report(bare, data),
     )
     meta = _meta(checkpoint, report)
-    return NetworkImage(bare.spec, bare.weights, bare.biases, meta), report
+    return replace(bare, meta=meta), report
 
 
 def compare(

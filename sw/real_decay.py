@@ -38,7 +38,7 @@ def with_decay(image: NetworkImage, *, exact: bool) -> NetworkImage:
             layer = replace(layer, neuron=_other(neuron, image.spec.steps, exact))
         layers.append(layer)
     spec = replace(image.spec, layers=tuple(layers))
-    return NetworkImage(spec, image.weights, image.biases, image.meta)
+    return replace(image, spec=spec)
 
 
 def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:

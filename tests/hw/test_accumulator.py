@@ -21,7 +21,7 @@ from tests.hw.vectors import bank_events, encode_event, random_vectors
 def layer_image(weights: np.ndarray, bias: np.ndarray, weight_bits: int, top: int) -> LayerImage:
     neurons, inputs = weights.shape
     spec = LayerSpec(name="layer", inputs=inputs, neurons=neurons, weight_bits=weight_bits)
-    return LayerImage(spec, weights.astype(np.int8), bias.astype(np.int32), top, 1)
+    return LayerImage.dense(spec, weights, bias, top, 1)
 
 
 def geometry(

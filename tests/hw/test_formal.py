@@ -127,7 +127,7 @@ GROUPS = replace(GEOMETRY, neurons=4, lanes=2)
 def accumulator(g: LayerGeometry) -> Accumulator:
     spec = LayerSpec(name="layer", inputs=g.inputs, neurons=g.neurons, weight_bits=2)
     weights = np.random.default_rng(1).integers(-1, 2, (g.neurons, g.inputs)).astype(np.int8)
-    image = LayerImage(spec, weights, np.ones(g.neurons, dtype=np.int32), 1, 1)
+    image = LayerImage.dense(spec, weights, np.ones(g.neurons, dtype=np.int32), 1, 1)
     g = replace(g, bias_rows=image.bias_rows)
     plan = LayerPlan(image=image, geometry=g, constant_input=False, out_word=1)
     return Accumulator(g, plan.slices())
