@@ -111,6 +111,11 @@ def plan_core(
         raise PlanError(
             f"Lanes that fire must be a power of two, and at least the banks, not {fire_lanes!r}"
         )
+    if not image.spec.is_chain:
+        raise PlanError(
+            f"Network {image.spec.name} must be a chain of dense layers: convolution, pooling, "
+            "shortcuts and recurrence run in the golden model, not yet in hardware"
+        )
     geometries: list[LayerGeometry] = []
     for memory in memories or ():
         if memory not in MEMORIES:

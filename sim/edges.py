@@ -13,9 +13,9 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from hw.image import LayerImage
-from hw.spec import EdgeSpec, NetworkSpec
+from hw.spec import EdgeSpec, NetworkSpec, Shape
 
-__all__ = ["Field", "exact_float", "receive"]
+__all__ = ["Field", "exact_float", "fan_out", "receive"]
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.floating[Any]]
@@ -68,6 +68,25 @@ def receive(values: npt.NDArray[np.integer], edge: EdgeSpec, kernel: Float) -> F
     if edge.kind == "identity":
         return pooled * kernel[0]
     return convolve(pooled, kernel, edge)
+
+
+def fan_out(edge: EdgeSpec, source: Shape, target: Shape) -> Int:
+    """Neurons of the receiver that a value of the source reaches, by its place: (rows, columns)."""
+    _, rows, columns = edge.pooled(source)
+    if edge.kind == "conv":
+        reached = [
+            [sum(0 <= at + edge.padding - o * edge.stride < edge.kernel for o in range(made))
+             for at in range(side)]
+            for side, made in ((rows, target[1]), (columns, target[2]))
+        ]  # fmt: skip
+        places = np.outer(*reached) * (target[0] // edge.groups)
+    else:
+        neurons = 1 if edge.kind == "identity" else target[0] * target[1] * target[2]
+        places = np.full((rows, columns), neurons)
+    found = np.zeros(source[1:], dtype=np.int64)  # what pooling leaves over reaches nothing
+    whole = np.repeat(np.repeat(places, edge.pool, axis=0), edge.pool, axis=1)
+    found[: whole.shape[0], : whole.shape[1]] = whole
+    return found
 
 
 class Field:

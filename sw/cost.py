@@ -6,10 +6,11 @@ both sides; it is left out on both.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hw.image import NetworkImage
+from sim.edges import fan_out
 from sw.data import Dataset
 from sw.evaluate import Accuracy, Activity, evaluate
 
@@ -81,6 +82,20 @@ class Cost:
         }
 
 
+def macs(image: NetworkImage) -> int:
+    """Multiply-accumulates of one pass over the network's topology, were it a ReLU network: those
+    of its matrices and kernels, borders left out."""
+    spec = image.spec
+    total = 0
+    for n, layer in enumerate(spec.layers):
+        for edge in spec.edges(n):
+            shape = spec.shape_of(edge.source)
+            channels, rows, columns = edge.pooled(shape)
+            reached = fan_out(replace(edge, pool=1), (channels, rows, columns), layer.map_shape)
+            total += channels * int(reached.sum())
+    return total
+
+
 def cost(image: NetworkImage, data: Dataset) -> Cost:
     """Operations of a network image on a data set.
 
@@ -95,7 +110,7 @@ def cost(image: NetworkImage, data: Dataset) -> Cost:
         name=image.spec.name,
         accuracy=accuracy,
         activity=activity,
-        macs=sum(layer.inputs * layer.neurons for layer in layers),
+        macs=macs(image),
         neuron_steps=image.spec.steps * sum(layer.neurons for layer in layers[:-1]),
     )
 

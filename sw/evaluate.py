@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.cycles import CycleLaw, event_counts
-from gen.plan import CorePlan, plan_core
+from gen.cycles import CycleLaw
+from gen.plan import CorePlan
 from hw.image import NetworkImage
-from hw.spec import SternaError
+from hw.spec import INPUT, SternaError
+from sim.edges import fan_out
 from sim.golden import GoldenModel, Trace
 from sim.streams import law_costs
 from sw.data import Dataset
@@ -96,8 +97,8 @@ class Activity:
         Per firing layer: mean |c| per neuron and step (of ternary and binary spikes: the share that
         fires).
     events
-        Events of all layers, pixels included: bit planes of coefficients, as the hardware plays
-        them.
+        Events that layers receive, pixels included: bit planes of coefficients, as the hardware
+        plays them; over every edge.
     sops
         Synaptic operations: weights added or subtracted. Pixels are added once, not at every step.
     """
@@ -121,29 +122,44 @@ class ActivityMeter:
     """Adds up what a network image does, batch by batch."""
 
     def __init__(self, image: NetworkImage) -> None:
-        self._geometries = plan_core(image).geometries
-        self._events = np.zeros(len(image.layers), dtype=np.int64)
-        self._spikes = np.zeros(len(image.layers) - 1, dtype=np.int64)
-        self._chances = [image.spec.steps * la.spec.neurons for la in image.layers[:-1]]
-        self._images = 0
+        self._spec = spec = image.spec
+        self._fan_out = [
+            [fan_out(edge, spec.shape_of(edge.source), layer.map_shape) for edge in spec.edges(n)]
+            for n, layer in enumerate(spec.layers)
+        ]
+        self._pixels = self._events = self._sops = self._images = 0
+        self._spikes = np.zeros(len(spec.layers) - 1, dtype=np.int64)
+        self._chances = [spec.steps * layer.neurons for layer in spec.layers[:-1]]
 
     def add(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
         """Count a batch, by its pixels and what the golden model made of them."""
         self._images += len(pixels)
-        for n, sent in enumerate((pixels, *trace.spikes)):
-            self._events[n] += event_counts(sent, self._geometries[n]).sum()
+        self._pixels += int(np.bitwise_count(pixels).sum())
         self._spikes += [int(np.abs(c.astype(np.int64)).sum()) for c in trace.spikes]
+        sent = {INPUT: pixels[:, None]}
+        for layer, c in zip(self._spec.layers, trace.spikes, strict=False):
+            sent[layer.name] = np.abs(c).view(np.uint8)
+        for n in range(len(self._spec.layers)):
+            for edge, reached in zip(self._spec.edges(n), self._fan_out[n], strict=True):
+                values = sent[edge.source]
+                if edge.delay:
+                    values = values[:, :-1]  # the last step's spikes never arrive
+                # Summed over images, steps and channels: set bits by place.
+                shape = self._spec.shape_of(edge.source)
+                bits = np.bitwise_count(values).sum(axis=(0, 1), dtype=np.int64)
+                bits = bits.reshape(shape).sum(axis=0)
+                self._events += int(bits.sum())
+                self._sops += int((bits * reached).sum())
 
     @property
     def activity(self) -> Activity:
         """The mean so far."""
-        events = self._events / max(1, self._images)
-        rates = self._spikes / max(1, self._images)
+        n = max(1, self._images)
         return Activity(
-            float(events[0]),
-            tuple(float(r) / c for r, c in zip(rates, self._chances, strict=True)),
-            float(events.sum()),
-            float(sum(e * g.neurons for e, g in zip(events, self._geometries, strict=True))),
+            self._pixels / n,
+            tuple(float(s) / n / c for s, c in zip(self._spikes, self._chances, strict=True)),
+            self._events / n,
+            self._sops / n,
         )
 
 

@@ -141,14 +141,26 @@ def variant(recipe: Recipe, name: str) -> Recipe:
 
 
 _WIDE = Recipe(
-    name="fashion-mnist-dense",
-    dataset="fashion-mnist",
+    name="mnist-wide",
+    dataset="mnist",
     side=28,
     hidden=(512,),
     float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
     integer_phase=Phase(epochs=10, rate=1e-2),
     batch=256,
     validation=5000,
+    max_shift=1,
+)
+
+_FASHION = replace(
+    _WIDE,
+    name="fashion-mnist-dense",
+    dataset="fashion-mnist",
+    float_phase=Phase(epochs=40, rate=5e-3, weight_decay=2e-2),
+    validation=2000,
+    max_shift=0,
+    mirror=True,
+    dropout=0.3,
 )
 
 _DIGITS = Recipe(
@@ -182,11 +194,11 @@ RECIPES = {
             max_shift=1,
             spike_penalty=0.1,
         ),
-        replace(_WIDE, name="mnist-wide", dataset="mnist", max_shift=1),
         _WIDE,
-        replace(variant(_WIDE, "binary"), name="fashion-mnist-binary"),
-        replace(variant(_WIDE, "ternary"), name="fashion-mnist-ternary"),
-        replace(_WIDE, name="fashion-mnist-deep", hidden=(256, 256, 256)),
+        _FASHION,
+        replace(variant(_FASHION, "binary"), name="fashion-mnist-binary"),
+        replace(variant(_FASHION, "ternary"), name="fashion-mnist-ternary"),
+        replace(_FASHION, name="fashion-mnist-deep", hidden=(256, 256, 256), dropout=0.1),
     )
 }
 """The networks that ship in models/, by name."""
