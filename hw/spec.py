@@ -24,8 +24,9 @@ from hw.neuron_spec import (
 )
 
 __all__ = [
-    "DECAYS", "DECAY_TIMES", "INPUT", "MAX_LIMIT", "MAX_WIDTH", "NEGATIVES", "RESETS", "EdgeSpec",
-    "LayerSpec", "NetworkSpec", "NeuronSpec", "Shape", "SpecError", "SternaError", "signed_bits",
+    "CONSTANT_BITS", "DECAYS", "DECAY_TIMES", "INPUT", "MAX_LIMIT", "MAX_WIDTH", "NEGATIVES",
+    "RESETS", "EdgeSpec", "LayerSpec", "NetworkSpec", "NeuronSpec", "Shape", "SpecError",
+    "SternaError", "signed_bits",
 ]  # fmt: skip
 
 INPUT = "input"
@@ -219,10 +220,18 @@ class LayerSpec:
         )
         if self.shape is not None:
             self._check_shape(self.shape)
-        require(
-            self.channel_thresholds is False or self.neuron is not None,
-            f"Thresholds of layer {self.name} must not be by channel: it is a readout",
-        )
+        if self.channel_thresholds:
+            n = self.neuron
+            require(
+                n is not None,
+                f"Thresholds of layer {self.name} must not be by channel: it is a readout",
+            )
+            # Every channel has units of its own: a common step or u0 would mean nothing.
+            require(
+                n is not None and n.reset == "hard" and n.u0 == 0 and n.theta_negative is None,
+                f"Thresholds of layer {self.name} must not be by channel: that goes with hard "
+                "reset, an initial potential of 0 and equal thresholds on both sides",
+            )
 
     def _check_shape(self, shape: Shape) -> None:
         require(

@@ -5,13 +5,15 @@ rounding W and then scaling it by gamma / sqrt(var + eps) and the amplitude leav
 rounding again adds a second error (tests/sw/test_fold.py measures it).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from sw.model import Activity, DenseNetwork, Drive, propagate
+from hw.spec import INPUT, EdgeSpec, Shape
+from sw.graph import Activity, Node, edge_drive, propagate
+from sw.model import DenseNetwork
 from sw.neuron import LIFParameters, TernaryLIF
 
 __all__ = ["FoldedLayer", "FoldedNetwork", "fold"]
@@ -19,15 +21,50 @@ __all__ = ["FoldedLayer", "FoldedNetwork", "fold"]
 
 @dataclass(frozen=True, eq=False)
 class FoldedLayer:
-    """Weights (neurons, inputs) and bias (neurons,) in float64; `neuron` None for the readout."""
+    """A layer whose neurons are all that is left of it.
 
-    weight: Tensor
+    Parameters
+    ----------
+    kernels
+        Weights of each edge (`EdgeSpec.weight_shape`), float64.
+    bias
+        (channels,), float64.
+    neuron
+        None for the readout.
+    thetas
+        (channels,): thresholds by channel, for both sides, in place of the neuron's.
+    name, shape, edges
+        As in `hw.spec.LayerSpec`. Without edges: one dense edge from the layer before, and a name
+        by the place.
+    """
+
+    kernels: tuple[Tensor, ...]
     bias: Tensor
     neuron: LIFParameters | None
+    name: str = ""
+    shape: Shape | None = None
+    edges: tuple[EdgeSpec, ...] = ()
+    thetas: Tensor | None = None
 
-    def drive(self, x: Tensor) -> Tensor:
-        """Drive (..., neurons) of what the layer receives (..., inputs)."""
-        return functional.linear(x, self.weight, self.bias)
+    @classmethod
+    def dense(cls, weight: Tensor, bias: Tensor, neuron: LIFParameters | None) -> "FoldedLayer":
+        """Weights (neurons, inputs) and bias (neurons,) of a layer in a chain."""
+        return cls((weight,), bias, neuron)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights of a layer with one edge."""
+        (weight,) = self.kernels
+        return weight
+
+    @property
+    def map_shape(self) -> Shape:
+        """Channels, rows, columns."""
+        return self.shape or (len(self.bias), 1, 1)
+
+    def by_neuron(self, channels: Tensor) -> Tensor:
+        """(channels,) as (neurons,)."""
+        return channels.repeat_interleave(self.map_shape[1] * self.map_shape[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +77,50 @@ class FoldedNetwork:
 
     layers: tuple[FoldedLayer, ...]
     steps: int
+    input_shape: Shape | None = None
 
     def __call__(self, pixels: Tensor) -> Activity:
-        drives: list[Drive] = [layer.drive for layer in self.layers]
-        neurons = [
-            TernaryLIF(layer.neuron, train_amplitude=False)
-            for layer in self.layers
-            if layer.neuron is not None
+        return propagate(pixels.to(torch.float64), self.nodes(), self.steps)
+
+    @property
+    def names(self) -> list[str]:
+        """The layers' names."""
+        return [
+            layer.name or ("readout" if layer.neuron is None else f"hidden{n + 1}")
+            for n, layer in enumerate(self.layers)
         ]
-        return propagate(pixels.to(torch.float64), drives, neurons, self.steps)
+
+    def edges(self, n: int) -> tuple[EdgeSpec, ...]:
+        """What layer number n receives."""
+        source = self.names[n - 1] if n else INPUT
+        return self.layers[n].edges or (EdgeSpec(source=source),)
+
+    def shape_of(self, source: str) -> Shape:
+        """Channels, rows, columns of a layer, or of the input."""
+        if source != INPUT:
+            return self.layers[self.names.index(source)].map_shape
+        if self.input_shape is not None:
+            return self.input_shape
+        return self.layers[0].weight.shape[1], 1, 1
+
+    def nodes(self) -> list[Node]:
+        """The layers as `propagate` takes them."""
+        nodes = []
+        for n, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
+            edges = tuple(
+                (edge, _bound(edge_drive(edge, self.shape_of(edge.source)), kernel))
+                for edge, kernel in zip(self.edges(n), layer.kernels, strict=True)
+            )
+            neuron = None
+            if layer.neuron is not None:
+                thetas = None if layer.thetas is None else layer.by_neuron(layer.thetas)
+                neuron = TernaryLIF(layer.neuron, train_amplitude=False, thetas=thetas)
+            nodes.append(Node(name, edges, neuron, layer.by_neuron(layer.bias)))
+        return nodes
+
+
+def _bound(drive: Callable[[Tensor, Tensor], Tensor], kernel: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda x: drive(x, kernel)
 
 
 @torch.no_grad()
@@ -62,14 +134,15 @@ def fold(network: DenseNetwork) -> FoldedNetwork:
     for layer in network.hidden_layers:
         gain, bias = _affine(layer.norm)
         weight = gain[:, None] * layer.linear.weight.double() * scale
-        layers.append(FoldedLayer(weight, bias, layer.neuron.constants))
+        layers.append(FoldedLayer.dense(weight, bias, layer.neuron.constants))
         scale = layer.neuron.amplitude.double()
     readout = network.readout
-    layers.append(FoldedLayer(readout.weight.double() * scale, readout.bias.double(), None))
+    weight = readout.weight.double() * scale
+    layers.append(FoldedLayer.dense(weight, readout.bias.double(), None))
     return FoldedNetwork(tuple(layers), network.steps)
 
 
-def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Gain and offset that batch-norm is at inference."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -7,18 +7,18 @@ below which every integer is a float32 and addition in whatever order rounds not
 cast to float64 (`quantize` does, where decay is exact) the bound is 2^53.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hw.image import NetworkImage
-from hw.spec import LayerSpec, NetworkSpec, SternaError
+from hw.spec import CONSTANT_BITS, EdgeSpec, LayerSpec, NetworkSpec, SternaError
 from sw.fold import FoldedLayer
-from sw.model import Activity, Drive, propagate
+from sw.graph import Activity, Node, edge_drive, propagate
 from sw.neuron import TernaryLIF
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
@@ -59,34 +59,71 @@ class IntegerLayer(nn.Module):
     """
 
     scale: Tensor
+    thetas: Tensor | None
 
-    def __init__(self, spec: LayerSpec, coefficient_max: int) -> None:
+    def __init__(
+        self, spec: LayerSpec, coefficient_max: int, edges: Sequence[EdgeSpec],
+        weight_shapes: Sequence[tuple[int, ...]],
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.spec, self.coefficient_max = spec, coefficient_max
-        self.weight = nn.Parameter(torch.zeros(spec.neurons, spec.inputs))
-        self.bias = nn.Parameter(torch.zeros(spec.neurons))
-        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        self.spec, self.coefficient_max, self.edges = spec, coefficient_max, tuple(edges)
+        self.kernels = nn.ParameterList(torch.zeros(shape) for shape in weight_shapes)
+        self.bias = nn.Parameter(torch.zeros(spec.map_shape[0]))
+        channels, thetas = spec.map_shape[0], None
+        if spec.channel_thresholds:
+            assert spec.neuron is not None
+            thetas = torch.full((channels,), float(spec.neuron.theta))
+        size = (channels,) if spec.channel_thresholds else ()
+        self.register_buffer("scale", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("thetas", thetas)
 
     @torch.no_grad()
-    def fill(self, folded: FoldedLayer, scale: float) -> None:
-        """Take the weights and biases of a folded layer, `scale` being one weight step."""
-        w_max = self.spec.w_max
-        self.scale.fill_(scale)
-        self.weight.copy_(torch.clamp(folded.weight / scale, -w_max, w_max))
+    def fill(self, folded: FoldedLayer, scale: Tensor, thetas: Tensor | None = None) -> None:
+        """Take the weights and biases of a folded layer, `scale` being one weight step: of all, (),
+        or of each channel, (channels,), and then there are integer `thetas` (channels,) too."""
+        self.scale.copy_(scale)
+        for edge, master, kernel in zip(self.edges, self.kernels, folded.kernels, strict=True):
+            most, step = self.largest(edge), scale
+            if scale.ndim:  # a row of weights per channel, or per neuron of it
+                step = scale.repeat_interleave(len(kernel) // len(scale))
+                step = step.reshape(-1, *(1,) * (kernel.ndim - 1))
+            master.copy_(torch.clamp(kernel / step, -most, most))
+        if thetas is not None:
+            assert self.thetas is not None
+            self.thetas.copy_(thetas)
         self.bias.copy_(folded.bias / scale / self.coefficient_max)
 
-    def integers(self) -> tuple[Tensor, Tensor]:
-        """Integer-valued weights and biases; gradients reach the masters."""
-        w_max = self.spec.w_max
-        weight = _straight_through(
-            self.weight, torch.clamp(torch.round(self.weight), -w_max, w_max)
-        )
-        bias = self.bias * self.coefficient_max
-        return weight, _straight_through(bias, torch.round(bias))
+    def largest(self, edge: EdgeSpec) -> int:
+        """Largest weight of an edge."""
+        return 2 ** (CONSTANT_BITS - 1) - 1 if edge.kind == "identity" else self.spec.w_max
 
-    def drive(self, x: Tensor) -> Tensor:
-        """Integer drive (..., neurons) of integer coefficients (..., inputs)."""
-        return functional.linear(x, *self.integers())
+    @property
+    def weight(self) -> nn.Parameter:
+        """The masters of a layer with one edge."""
+        (weight,) = self.kernels
+        return weight
+
+    def integers(self) -> tuple[list[Tensor], Tensor]:
+        """Integer-valued weights of each edge and biases; gradients reach the masters."""
+        weights = []
+        for edge, master in zip(self.edges, self.kernels, strict=True):
+            most = self.largest(edge)
+            rounded = torch.clamp(torch.round(master), -most, most)
+            weights.append(_straight_through(master, rounded))
+        bias = self.bias * self.coefficient_max
+        return weights, _straight_through(bias, torch.round(bias))
+
+    def node(self, spec: NetworkSpec, neuron: TernaryLIF | None) -> Node:
+        """The layer as `propagate` takes it, with its present integers."""
+        weights, bias = self.integers()
+        edges = tuple(
+            (edge, partial(edge_drive(edge, spec.shape_of(edge.source)), kernel=weight))
+            for edge, weight in zip(self.edges, weights, strict=True)
+        )
+        per_channel = self.spec.map_shape[1] * self.spec.map_shape[2]
+        if neuron is not None and self.thetas is not None:
+            neuron.thetas = self.thetas.repeat_interleave(per_channel)
+        return Node(self.spec.name, edges, neuron, bias.repeat_interleave(per_channel))
 
 
 class IntegerNetwork(nn.Module):
@@ -106,7 +143,8 @@ class IntegerNetwork(nn.Module):
         super().__init__()
         self.spec = spec
         self.layers = nn.ModuleList(
-            IntegerLayer(layer, spec.coefficient_max(n)) for n, layer in enumerate(spec.layers)
+            IntegerLayer(layer, spec.coefficient_max(n), spec.edges(n), spec.weight_shapes(n))
+            for n, layer in enumerate(spec.layers)
         )
         self.neurons = nn.ModuleList(
             TernaryLIF.from_spec(layer.neuron) for layer in spec.layers if layer.neuron is not None
@@ -114,15 +152,18 @@ class IntegerNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Activity:
         """Run pixels (n, size), whole numbers 0 .. pixel_max of any dtype, for all steps."""
-        drives: list[Drive] = [layer.drive for layer in self.integer_layers]
-        neurons = cast(list[TernaryLIF], list(self.neurons))
+        neurons = [*cast(list[TernaryLIF], list(self.neurons)), None]
+        nodes = [
+            layer.node(self.spec, neuron)
+            for layer, neuron in zip(self.integer_layers, neurons, strict=True)
+        ]
         dropout = self.training * self.dropout
-        return propagate(pixels.to(self.dtype), drives, neurons, self.spec.steps, dropout)
+        return propagate(pixels.to(self.dtype), nodes, self.spec.steps, dropout)
 
     @property
     def dtype(self) -> torch.dtype:
         """What the integers are kept in."""
-        return self.integer_layers[0].weight.dtype
+        return self.integer_layers[0].bias.dtype
 
     @property
     def integer_layers(self) -> list[IntegerLayer]:
@@ -135,6 +176,19 @@ class IntegerNetwork(nn.Module):
         return float(self.integer_layers[-1].scale)
 
     @torch.no_grad()
+    def load_image(self, image: NetworkImage) -> None:
+        """Take the integers of a network image of this network's specification."""
+        assert image.spec == self.spec
+        for layer, integers in zip(self.integer_layers, image.layers, strict=True):
+            for master, kernel in zip(layer.kernels, integers.kernels, strict=True):
+                master.copy_(torch.from_numpy(kernel.astype(np.float64)))
+            bias = torch.from_numpy(integers.bias.astype(np.float64))
+            layer.bias.copy_(bias / layer.coefficient_max)
+            if integers.thetas is not None:
+                assert layer.thetas is not None
+                layer.thetas.copy_(torch.from_numpy(integers.thetas))
+
+    @torch.no_grad()
     def to_image(self, meta: Mapping[str, Any] | None = None) -> NetworkImage:
         """The network image of the present integers.
 
@@ -145,13 +199,21 @@ class IntegerNetwork(nn.Module):
         """
         weights, biases = [], []
         for layer in self.integer_layers:
-            (w, b), name = layer.integers(), layer.spec.name
+            (kernels, b), name = layer.integers(), layer.spec.name
+            w = torch.cat([kernel.flatten() for kernel in kernels])
             require_finite(name, w, b)
             if not w.any():
                 raise QuantizeError(f"Weights of layer {name} must not all be zero once rounded")
-            weights.append(w.numpy().astype(np.int8))
+            whole = [kernel.numpy().astype(np.int16) for kernel in kernels]
+            weights.append(whole if layer.spec.edges else whole[0])
             biases.append(b.numpy().astype(np.int32))
-        image = NetworkImage(self.spec, tuple(weights), tuple(biases), meta or {})
+        thetas = tuple(
+            None if layer.thetas is None else layer.thetas.numpy().astype(np.int32)
+            for layer in self.integer_layers
+        )
+        image = NetworkImage(
+            self.spec, tuple(weights), tuple(biases), meta or {}, thetas=thetas
+        )  # fmt: skip
         _require_exact(image, self.dtype)
         return image
 

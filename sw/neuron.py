@@ -119,7 +119,7 @@ class LIFParameters:
         )
 
 
-def _quotient(v: Tensor, theta: float, limit: int) -> Tensor:
+def _quotient(v: Tensor, theta: float | Tensor, limit: int) -> Tensor:
     """min(limit, v div theta), 0 below; by comparisons, which round nothing."""
     count = (v >= theta).to(v.dtype)
     for n in range(2, limit + 1):
@@ -135,22 +135,26 @@ class _Fire(torch.autograd.Function):
     own code's other branch.)"""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, p: LIFParameters, count: Tensor | None) -> Tensor:
-        ctx.save_for_backward(v)
+    def forward(
+        ctx: Any, v: Tensor, p: LIFParameters, count: Tensor | None, thetas: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(v, thetas)
         ctx.parameters = p
-        up = _quotient(v, p.theta, p.limit)
+        theta, theta_down = (p.theta, p.theta_down) if thetas is None else (thetas, thetas)
+        up = _quotient(v, theta, p.limit)
         if p.negative == "off":
             return up
-        down = _quotient(-v, p.theta_down, p.limit)
+        down = _quotient(-v, theta_down, p.limit)
         return up - (down if count is None else torch.minimum(down, count))
 
     @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
-        (v,), p = ctx.saved_tensors, ctx.parameters
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (v, thetas), p = ctx.saved_tensors, ctx.parameters
+        theta, theta_down = (p.theta, p.theta_down) if thetas is None else (thetas, thetas)
         reach = p.limit * p.window
-        low = 0.0 if p.negative == "off" else -reach * p.theta_down
-        inside = (v >= low) & (v <= reach * p.theta)
-        return grad[0] * inside / (p.window * p.theta), None, None
+        low = 0.0 if p.negative == "off" else -reach * theta_down
+        inside = (v >= low) & (v <= reach * theta)
+        return grad[0] * inside / (p.window * theta), None, None, None
 
 
 class _Truncate(torch.autograd.Function):
@@ -165,8 +169,8 @@ class _Truncate(torch.autograd.Function):
         return grad[0]
 
 
-def _fire(v: Tensor, p: LIFParameters, count: Tensor | None) -> Tensor:
-    return _Fire.apply(v, p, count)  # type: ignore[no-any-return]
+def _fire(v: Tensor, p: LIFParameters, state: "State") -> Tensor:
+    return _Fire.apply(v, p, state.count, state.thetas)  # type: ignore[no-any-return]
 
 
 def _decay(u: Tensor, p: LIFParameters) -> Tensor:
@@ -179,11 +183,12 @@ def _decay(u: Tensor, p: LIFParameters) -> Tensor:
 
 
 class State(NamedTuple):
-    """What a neuron keeps from step to step: its stored potential, and its signed count of spikes
-    (None without a guard)."""
+    """What a neuron keeps from step to step: its stored potential; its signed count of spikes (None
+    without a guard); a threshold of its own, for both sides (None: that of its layer)."""
 
     u: Tensor
     count: Tensor | None = None
+    thetas: Tensor | None = None
 
 
 def lif_step(
@@ -202,12 +207,13 @@ def lif_step(
     """
     d = state.u if first and p.decay_when == "after" else _decay(state.u, p)
     v = d + (x * 2.0**p.fraction_bits if p.fraction_bits else x)
-    c = _fire(v, p, state.count)
+    c = _fire(v, p, state)
     # In this form the gradient of the reset is the paper's; |c| counts once.
     u = v * (1 - c.abs().clamp(max=1)) if p.reset == "hard" else v - c * p.step
     if p.u_max is not None:
         u = u.clamp(-p.u_max, p.u_max)
-    return c, State(u, None if state.count is None else state.count + c.detach())
+    count = None if state.count is None else state.count + c.detach()
+    return c, State(u, count, state.thetas)
 
 
 Law = Callable[[Tensor, State, LIFParameters, bool], tuple[Tensor, State]]
@@ -242,9 +248,12 @@ class TernaryLIF(nn.Module):
     train_amplitude
         Whether the amplitude is trained. An integer neuron has amplitude 1, never trained: by then
         it is folded into the receiving weights.
+    thetas
+        (neurons,): a threshold for each neuron, for both sides, in place of the layer's.
     """
 
     amplitude: Tensor
+    thetas: Tensor | None
 
     def __init__(
         self,
@@ -252,8 +261,10 @@ class TernaryLIF(nn.Module):
         *,
         amplitude: float = 1.0,
         train_amplitude: bool = True,
+        thetas: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("thetas", thetas)
         self.constants = constants if constants is not None else LIFParameters()
         self.law: Law = lif_step
         value = torch.tensor(float(amplitude))
@@ -264,21 +275,25 @@ class TernaryLIF(nn.Module):
             self.register_buffer("amplitude", value)
 
     @classmethod
-    def from_spec(cls, spec: NeuronSpec) -> "TernaryLIF":
+    def from_spec(cls, spec: NeuronSpec, thetas: Tensor | None = None) -> "TernaryLIF":
         """The integer neuron of the contract, for integer-valued drives."""
-        return cls(LIFParameters.from_spec(spec), train_amplitude=False)
+        return cls(LIFParameters.from_spec(spec), train_amplitude=False, thetas=thetas)
 
     def initial(self, x: Tensor) -> State:
         """The state before the first step, shaped like the drive x."""
         guarded = self.constants.negative == "guarded"
         u = torch.full_like(x, float(self.constants.u0))
-        return State(u, torch.zeros_like(x) if guarded else None)
+        return State(u, torch.zeros_like(x) if guarded else None, self.thetas)
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One step: drive (n, neurons) and state to unit spikes and state; without a state, the
+        first step."""
+        before = self.initial(x) if state is None else state
+        return self.law(x, before, self.constants, state is None)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """One step: drive (n, neurons) and state to spikes (amplitude * c) and state; without a
-        state, the first step."""
-        before = self.initial(x) if state is None else state
-        c, after = self.law(x, before, self.constants, state is None)
+        """`step`, its spikes times the amplitude."""
+        c, after = self.step(x, state)
         return self.amplified(c), after
 
     def amplified(self, c: Tensor) -> Tensor:

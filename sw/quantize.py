@@ -1,12 +1,13 @@
 """From a folded network to the integers of the contract: scales, thresholds, widths."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hw.spec import MAX_WIDTH, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from hw.spec import INPUT, MAX_WIDTH, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
 from sw.fold import FoldedLayer, FoldedNetwork
 from sw.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.neuron import LIFParameters
@@ -71,6 +72,27 @@ def _neuron_spec(
     return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
 
 
+def _may_scale_channels(layer: FoldedLayer) -> bool:
+    """Whether thresholds by channel are possible (`hw.spec.LayerSpec`), and no constant is the same
+    for all channels."""
+    p = layer.neuron
+    return (
+        p is not None and p.reset == "hard" and p.u0 == 0
+        and (p.negative == "off" or p.theta_down == p.theta)
+        and all(edge.kind != "identity" for edge in layer.edges)
+    )  # fmt: skip
+
+
+def _thetas(name: str, p: LIFParameters, scale: Tensor, fraction_bits: int) -> Tensor:
+    """Integer thresholds of each channel, for both sides."""
+    if p.theta / float(scale.max()) < 0.5:
+        raise QuantizeError(
+            f"Threshold of layer {name} must be at least half a weight step of every channel"
+        )
+    whole = torch.clamp(torch.round(p.theta / scale), min=1)
+    return whole * 2**fraction_bits
+
+
 def check_weight_bits(weight_bits: int) -> None:
     """Refuse a width that weights cannot have.
 
@@ -95,11 +117,26 @@ def _fraction_bits(p: LIFParameters, steps: int) -> int:
     return fraction_bits(p.decay_shift, p.u0 == 0 or p.decay_when == "after", steps)
 
 
-def _scale(name: str, folded: FoldedLayer, weight_bits: int) -> float:
-    require_finite(name, folded.weight, folded.bias)
-    if not bool(folded.weight.any()):
+def _scale(name: str, folded: FoldedLayer, weight_bits: int, by_channel: bool) -> Tensor:
+    """One weight step: of the layer, (), or of each channel, (channels,)."""
+    every = torch.cat([kernel.flatten() for kernel in folded.kernels])
+    require_finite(name, every, folded.bias)
+    # An identity's constant is no weight of the grid: it may be larger than all of them.
+    kinds = [edge.kind for edge in folded.edges] or ["dense"]
+    weights = [k.flatten() for k, kind in zip(folded.kernels, kinds, strict=True)
+               if kind != "identity"]  # fmt: skip
+    weight = torch.cat(weights or [every])
+    if not bool(weight.any()):
         raise QuantizeError(f"Weights of layer {name} must not all be zero")
-    return best_scale(folded.weight, 2 ** (weight_bits - 1) - 1)
+    w_max = 2 ** (weight_bits - 1) - 1
+    whole = best_scale(weight, w_max)
+    if not by_channel:
+        return torch.tensor(whole, dtype=torch.float64)
+    channels = len(folded.bias)
+    rows = torch.cat([k.reshape(channels, -1) for k in folded.kernels], dim=1)
+    return torch.tensor(
+        [best_scale(row, w_max) if row.any() else whole for row in rows], dtype=torch.float64
+    )
 
 
 def quantize(
@@ -110,6 +147,7 @@ def quantize(
     pixel_bits: int,
     potential_bits: int | None = None,
     exact_decay: bool = False,
+    by_channel: bool = False,
 ) -> IntegerNetwork:
     """Round a folded network to the contract's integers, one scale per layer.
 
@@ -128,6 +166,10 @@ def quantize(
         Keep so many bits below a weight step that no decay ever truncates: k per step after the
         first, 2(T-1) for a decay of 1/4. Potentials grow by as many bits; sums are kept in float64.
 
+    by_channel
+        A scale for each channel of a firing layer, and with it a threshold, where the contract has
+        that (hard reset, equal sides, from 0) and no identity edge brings all channels the same.
+
     Raises
     ------
     QuantizeError
@@ -138,36 +180,42 @@ def quantize(
     """
     check_weight_bits(weight_bits)
     layers, scales = [], []
-    for n, layer in enumerate(folded.layers):
-        title = "readout" if layer.neuron is None else f"hidden{n + 1}"
-        scale = _scale(title, layer, weight_bits)
-        scales.append(scale)
+    for n, (title, layer) in enumerate(zip(folded.names, folded.layers, strict=True)):
+        own = by_channel and _may_scale_channels(layer)
+        scale = _scale(title, layer, weight_bits, own)
+        neuron, thetas = None, None
+        if layer.neuron is not None:
+            bits = _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0
+            # The finest step has the largest threshold, and that is the neuron's.
+            neuron = _neuron_spec(title, layer.neuron, float(scale.min()), bits, potential_bits)
+            if own:
+                thetas = _thetas(title, layer.neuron, scale, bits)
+        scales.append((scale, thetas))
         layers.append(
             LayerSpec(
                 name=title,
-                inputs=layer.weight.shape[1],
-                neurons=layer.weight.shape[0],
+                inputs=sum(math.prod(folded.shape_of(edge.source)) for edge in folded.edges(n)),
+                neurons=math.prod(layer.map_shape),
                 weight_bits=weight_bits,
-                neuron=layer.neuron
-                and _neuron_spec(
-                    title,
-                    layer.neuron,
-                    scale,
-                    _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0,
-                    potential_bits,
-                ),
+                neuron=neuron,
+                shape=layer.shape,
+                edges=layer.edges,
+                channel_thresholds=own,
             )
         )
     spec = NetworkSpec(
         name=name,
-        input_size=layers[0].inputs,
+        input_size=math.prod(folded.shape_of(INPUT)),
         input_bits=pixel_bits,
         steps=folded.steps,
         layers=tuple(layers),
+        input_shape=folded.input_shape,
     )
     network = IntegerNetwork(spec)
     if exact_decay:
         network.double()
-    for integer, layer, scale in zip(network.integer_layers, folded.layers, scales, strict=True):
-        integer.fill(layer, scale)
+    for integer, layer, (scale, thetas) in zip(
+        network.integer_layers, folded.layers, scales, strict=True
+    ):
+        integer.fill(layer, scale, thetas)
     return network

@@ -31,14 +31,18 @@ def with_decay(image: NetworkImage, *, exact: bool) -> NetworkImage:
     SpecError
         When exact potentials or sums are wider than the contract admits.
     """
-    layers = []
-    for layer in image.spec.layers:
+    layers, thetas = [], list(image.thetas)
+    for n, layer in enumerate(image.spec.layers):
         neuron = layer.neuron
         if neuron is not None and neuron.decay != "none":
             layer = replace(layer, neuron=_other(neuron, image.spec.steps, exact))
+            assert layer.neuron is not None
+            if (old := image.thetas[n]) is not None:
+                change = layer.neuron.fraction_bits - neuron.fraction_bits
+                thetas[n] = old << change if change >= 0 else old >> -change
         layers.append(layer)
     spec = replace(image.spec, layers=tuple(layers))
-    return replace(image, spec=spec)
+    return replace(image, spec=spec, thetas=tuple(thetas))
 
 
 def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
@@ -75,9 +79,19 @@ def real_network(image: NetworkImage) -> FoldedNetwork:
                 fraction_bits=0,
                 u_max=None,
             )
-        weight, bias = (torch.from_numpy(a.astype(np.float64)) for a in (layer.weights, layer.bias))
-        layers.append(FoldedLayer(weight, bias, parameters))
-    return FoldedNetwork(tuple(layers), image.spec.steps)
+        bias, *kernels = (
+            torch.from_numpy(array.astype(np.float64)) for array in (layer.bias, *layer.kernels)
+        )
+        thetas = None
+        if layer.thetas is not None and n is not None:
+            thetas = torch.from_numpy(layer.thetas / 2.0**n.fraction_bits)
+        layers.append(
+            FoldedLayer(
+                tuple(kernels), bias, parameters, layer.spec.name, layer.spec.shape,
+                layer.spec.edges, thetas,
+            )
+        )  # fmt: skip
+    return FoldedNetwork(tuple(layers), image.spec.steps, image.spec.input_shape)
 
 
 @torch.no_grad()

@@ -160,12 +160,13 @@ def read_network(
         parameters, gain = None, 1.0
         if layer.activation is not None:
             parameters, gain = lif_parameters(layer.activation, _place(layer))
-        folded.append(FoldedLayer(layer.weight * (unit * gain), layer.bias * gain, parameters))
+        weight, bias = layer.weight * (unit * gain), layer.bias * gain
+        folded.append(FoldedLayer.dense(weight, bias, parameters))
         unit = 1.0
     if layers[-1].activation is not None:
         n = len(layers[-1].bias)
         count, none = torch.eye(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-        folded.append(FoldedLayer(count, none, None))
+        folded.append(FoldedLayer.dense(count, none, None))
     return FoldedNetwork(tuple(folded), steps)
 
 

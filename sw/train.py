@@ -20,8 +20,9 @@ from sw.augment import Batches
 from sw.checkpoint import Checkpoint, float_network
 from sw.data import load_dataset
 from sw.fold import fold
+from sw.graph import Activity
 from sw.integer import IntegerNetwork
-from sw.model import Activity, DenseNetwork, spike_rate, time_mean_loss
+from sw.model import DenseNetwork, spike_rate, time_mean_loss
 from sw.neuron import compile_neurons
 from sw.quantize import quantize
 from sw.recipes import Phase, Recipe

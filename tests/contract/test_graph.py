@@ -141,6 +141,8 @@ def changed(n: int, **fields) -> NetworkSpec:
         (lambda: changed(3, shape=(6, 2)), "Shape of layer down must be (channels, rows, columns)"),
         (lambda: changed(4, channel_thresholds=True),
          "Thresholds of layer readout must not be by channel: it is a readout"),
+        (lambda: changed(1, neuron=replace(NEURON, u0=3)),
+         "Thresholds of layer inner must not be by channel: that goes with hard reset"),
         (lambda: replace(residual(), input_shape=(1, 6, 6)),
          "Input must have 1x6x6 pixels, not 72"),
     ],

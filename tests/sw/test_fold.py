@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from sw.fold import FoldedLayer, fold
-from sw.model import DenseNetwork, propagate, spike_rate, time_mean_loss
+from sw.fold import fold
+from sw.graph import chain, propagate
+from sw.model import DenseNetwork, spike_rate, time_mean_loss
 from sw.neuron import LIFParameters, TernaryLIF
 from sw.quantize import best_scale
 
@@ -63,8 +64,7 @@ def test_direct_coding_computes_the_first_drive_once() -> None:
         calls.append(x.shape)
         return x
 
-    layer = FoldedLayer(torch.eye(3), torch.zeros(3), None)
-    activity = propagate(torch.ones(5, 3), [first, layer.drive], [TernaryLIF()], 4)
+    activity = propagate(torch.ones(5, 3), chain([first, lambda x: x], [TernaryLIF()]), 4)
     assert calls == [(5, 3)]
     assert activity.spikes[0].shape == (4, 5, 3)
     assert activity.logits.tolist() == [[4.0] * 3] * 5
@@ -90,7 +90,7 @@ def test_amplitude_is_trained_through_the_network(lived_network, pixels) -> None
 def test_excitation_moves_only_drives_near_the_threshold() -> None:
     """The spike rate has no gradient outside ties; what stands in for it acts on the margin."""
     drive = torch.tensor([[0.2, 0.6, -0.9, 1.4, -1.6]], requires_grad=True)
-    activity = propagate(drive, [lambda x: x, lambda x: x], [TernaryLIF()], 4)
+    activity = propagate(drive, chain([lambda x: x, lambda x: x], [TernaryLIF()]), 4)
     assert activity.excitation.item() == pytest.approx((0.5 + 0.6 + 0.9 + 1.4 + 1.5) / 5)
     activity.excitation.backward()
     assert drive.grad is not None

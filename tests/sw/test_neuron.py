@@ -23,7 +23,7 @@ def steps_of(neuron: TernaryLIF, drives: list[float]) -> tuple[list[float], list
 def test_threshold_is_inclusive_on_both_sides() -> None:
     below = float(np.nextafter(np.float32(1), np.float32(0)))
     x = torch.tensor([[1.0, -1.0, below, -below, 0.0]])
-    c, (u, _) = lif_step(x, State(torch.zeros_like(x)), LIFParameters())
+    c, (u, *_) = lif_step(x, State(torch.zeros_like(x)), LIFParameters())
     assert c.tolist() == [[1, -1, 0, 0, 0]]
     assert u.tolist() == [[0, 0, below, -below, 0]]
 
@@ -50,7 +50,7 @@ def test_amplitude_scales_the_spike_and_not_the_reset() -> None:
     neuron = TernaryLIF(
         LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0), amplitude=0.3
     )
-    spikes, (u, _) = neuron(torch.tensor([[1.5, -1.5]]))
+    spikes, (u, *_) = neuron(torch.tensor([[1.5, -1.5]]))
     assert spikes[0].tolist() == pytest.approx([0.3, -0.3])
     assert u.tolist() == [[0.5, -0.5]]
 
@@ -99,7 +99,7 @@ def test_hard_reset_is_not_detached(x: float, expected: float) -> None:
     A detached reset would give 0 there.
     """
     v = torch.tensor([x], requires_grad=True)
-    _, (u, _) = lif_step(v, State(torch.zeros(1)), LIFParameters())
+    _, (u, *_) = lif_step(v, State(torch.zeros(1)), LIFParameters())
     u.sum().backward()
     assert v.grad is not None
     assert float(v.grad) == expected
@@ -108,7 +108,7 @@ def test_hard_reset_is_not_detached(x: float, expected: float) -> None:
 def test_soft_reset_is_not_detached() -> None:
     v = torch.tensor([0.2, 3.0], requires_grad=True)
     p = LIFParameters(reset="soft", step=0.25)
-    _, (u, _) = lif_step(v, State(torch.zeros(2)), p)
+    _, (u, *_) = lif_step(v, State(torch.zeros(2)), p)
     u.sum().backward()
     assert v.grad is not None
     assert v.grad.tolist() == [0.75, 1.0]

@@ -26,8 +26,9 @@ NEURONS = [
 
 def one_layer(weight: torch.Tensor, theta: float = 1.0) -> FoldedNetwork:
     n = len(weight)
-    hidden = FoldedLayer(weight, torch.zeros(n), LIFParameters(theta=theta))
-    return FoldedNetwork((hidden, FoldedLayer(torch.eye(n), torch.zeros(n), None)), 4)
+    hidden = FoldedLayer.dense(weight, torch.zeros(n), LIFParameters(theta=theta))
+    readout = FoldedLayer.dense(torch.eye(n), torch.zeros(n), None)
+    return FoldedNetwork((hidden, readout), 4)
 
 
 @pytest.mark.parametrize("neuron", NEURONS)

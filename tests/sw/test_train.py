@@ -188,6 +188,8 @@ def test_batches_hold_each_training_image_once_and_no_validation_image() -> None
 def test_recipes_are_what_ships() -> None:
     assert {name: recipe.sizes for name, recipe in RECIPES.items()} == {
         "digits-dense": (64, 128, 10),
+        "digits-binary": (64, 128, 10),
+        "digits-ternary": (64, 128, 10),
         "mnist-dense": (784, 128, 10),
         "mnist-wide": (784, 512, 10),
         "fashion-mnist-dense": (784, 512, 10),
@@ -199,16 +201,17 @@ def test_recipes_are_what_ships() -> None:
         assert (recipe.steps, recipe.weight_bits, recipe.pixel_bits) == (4, 4, 4)
         assert (recipe.neuron.decay, recipe.neuron.decay_shift) == ("shift", 2)
         assert recipe.neuron.reset == "hard"
-    variants = ("fashion-mnist-binary", "fashion-mnist-ternary")
-    assert {name for name, recipe in RECIPES.items() if not recipe.train_amplitude} == {*variants}
+    for name, recipe in RECIPES.items():
+        assert recipe.train_amplitude == (not name.endswith(("binary", "ternary")))
+        assert (recipe.neuron.negative == "off") == name.endswith("binary")
 
 
 def test_unknown_recipe() -> None:
     with pytest.raises(RecipeError) as error:
         find_recipe("cifar")
     assert str(error.value) == (
-        "Recipe must be one of ('digits-dense', 'mnist-dense', 'mnist-wide', "
-        "'fashion-mnist-dense', 'fashion-mnist-binary', 'fashion-mnist-ternary', "
+        "Recipe must be one of ('digits-dense', 'digits-binary', 'digits-ternary', 'mnist-dense', "
+        "'mnist-wide', 'fashion-mnist-dense', 'fashion-mnist-binary', 'fashion-mnist-ternary', "
         "'fashion-mnist-deep'), not 'cifar'"
     )
 

@@ -1,0 +1,170 @@
+"""Graphs in torch: the integer network is the golden model, feedback and all; both orders agree."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hw.image import NetworkImage
+from hw.spec import EdgeSpec, NetworkSpec, NeuronSpec
+from sim.golden import GoldenModel
+from sw.cost import macs
+from sw.data import Dataset
+from sw.evaluate import ActivityMeter
+from sw.export import compare
+from sw.fold import FoldedLayer, FoldedNetwork
+from sw.graph import _Run, propagate
+from sw.integer import IntegerNetwork
+from sw.neuron import LIFParameters
+from sw.quantize import quantize
+from sw.real_decay import real_network
+from tests.contract.test_graph import arrays, image_of, residual
+
+NEURONS = [
+    NeuronSpec(theta=20, potential_bits=6),
+    NeuronSpec(theta=20, decay="shift", decay_shift=2, potential_bits=6),
+    NeuronSpec(theta=20, negative="off", decay="leak", decay_shift=1, potential_bits=8),
+]
+
+
+def with_neuron(neuron: NeuronSpec) -> NetworkSpec:
+    spec = residual()
+    layers = (replace(la, neuron=la.neuron and neuron) for la in spec.layers)
+    return replace(spec, layers=tuple(layers))
+
+
+def data(n: int = 40) -> Dataset:
+    random = np.random.default_rng(7)
+    return Dataset(
+        name="random", split="test", bits=3, images=random.integers(0, 8, (n, 72)).astype(np.uint8),
+        labels=random.integers(0, 3, n),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec) -> None:
+    """Every spike, potential and logit of a network with shortcut, pooling, groups, feedback and
+    thresholds by channel; and back to the image it came from."""
+    image = image_of(with_neuron(neuron), seed=3)
+    network = IntegerNetwork(image.spec)
+    network.load_image(image)
+    _, compared, _ = compare(network, image, data())
+    assert compared == 40 * (2 * 3 * (144 * 3 + 24) + 3)
+    assert network.to_image().digest == image.digest
+
+
+def test_gradients_reach_every_master() -> None:
+    network = IntegerNetwork(residual())
+    network.load_image(image_of(residual(), seed=3))
+    network(torch.from_numpy(data().images)).logits.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert float(parameter.grad.abs().sum()) > 0, name
+
+
+def test_both_orders_are_the_same_network() -> None:
+    """Without feedback, layer by layer and step by step: the same values, an edge with a delay
+    included."""
+    spec = residual()
+    layers = list(spec.layers)
+    layers[1] = replace(layers[1], edges=layers[1].edges[:1], inputs=144)
+    spec = replace(spec, layers=tuple(layers))
+    weights, biases, thetas = arrays(spec, 5)
+    folded = real_network(NetworkImage(spec, weights, biases, thetas=thetas))
+    pixels = torch.from_numpy(data().images).double()
+    by_layer = propagate(pixels, folded.nodes(), 3)
+    by_step = _Run(pixels, 3, 0.0).step_by_step(folded.nodes())
+    for a, b in zip(by_layer[:2], by_step[:2], strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert torch.equal(by_layer.logits, by_step.logits)
+    assert torch.allclose(by_layer.excitation, by_step.excitation)
+
+
+def test_real_valued_graphs() -> None:
+    """Without decay nothing is truncated: the real network is the golden model."""
+    image = image_of(residual(), seed=6)
+    activity = real_network(image)(torch.from_numpy(data().images))
+    trace = GoldenModel(image).run(data().images)
+    for ours, theirs in zip(activity.spikes, trace.spikes, strict=True):
+        assert np.array_equal(ours.transpose(0, 1).numpy(), theirs)
+    assert np.array_equal(activity.logits.numpy(), trace.logits)
+
+
+def small_graph() -> FoldedNetwork:
+    """Real-valued: a convolution of channels with very different weights, a shortcut, pooling."""
+    generator = torch.Generator().manual_seed(2)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    neuron, zeros = LIFParameters(), torch.zeros(4, dtype=torch.float64)
+    stem = random(4, 1, 3, 3) * 0.4 * torch.tensor([1.0, 0.1, 0.3, 2.0]).view(4, 1, 1, 1)
+    conv = EdgeSpec(source="stem", kind="conv", kernel=3, padding=1)
+    return FoldedNetwork(
+        (
+            FoldedLayer((stem,), zeros + 0.2, neuron, "stem", (4, 8, 8),
+                        (EdgeSpec(source="input", kind="conv", kernel=3, padding=1),)),
+            FoldedLayer((random(4, 4, 3, 3) * 0.3, torch.tensor([5.5], dtype=torch.float64)),
+                        zeros, neuron, "block", (4, 8, 8),
+                        (conv, EdgeSpec(source="stem", kind="identity"))),
+            FoldedLayer((random(10, 16),), random(10), None, "readout", (10, 1, 1),
+                        (EdgeSpec(source="block", pool=4),)),
+        ),
+        steps=3, input_shape=(1, 8, 8),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("by_channel", [False, True])
+def test_quantised_graphs_are_near_and_exact(by_channel: bool) -> None:
+    random = np.random.default_rng(1)
+    images = random.integers(0, 16, (60, 64)).astype(np.uint8)
+    folded = small_graph()
+    folded.layers[0].kernels[0].div_(15)
+    network = quantize(
+        folded, name="graph", weight_bits=8, pixel_bits=4, by_channel=by_channel
+    )  # fmt: skip
+    image = network.to_image()
+    assert [layer.channel_thresholds for layer in image.spec.layers] == [by_channel, False, False]
+    assert abs(int(image.layers[1].kernels[1][0])) > image.spec.layers[1].w_max  # the constant
+    compare(network, image, Dataset(name="x", split="test", bits=4, images=images,
+                                    labels=np.zeros(60, np.int64)))  # fmt: skip
+    with torch.no_grad():
+        ours, theirs = network(torch.from_numpy(images)), folded(torch.from_numpy(images))
+    unlike = float((ours.spikes[0] != theirs.spikes[0]).double().mean())
+    assert unlike < (0.01 if by_channel else 0.02)
+
+
+def test_thresholds_by_channel_are_nearer_to_float() -> None:
+    """Two-bit weights, channels of very different size: one grid for all loses the small ones."""
+    random = np.random.default_rng(1)
+    pixels = torch.from_numpy(random.integers(0, 16, (200, 64)))
+    folded = small_graph()
+    folded.layers[0].kernels[0].div_(15)
+    errors = []
+    for by_channel in (False, True):
+        network = quantize(folded, name="graph", weight_bits=3, pixel_bits=4,
+                           by_channel=by_channel)  # fmt: skip
+        with torch.no_grad():
+            different = network(pixels).spikes[0] != folded(pixels).spikes[0]
+        errors.append(float(different.double().mean()))
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_what_a_graph_does_is_counted_by_its_edges() -> None:
+    image = image_of(residual(), seed=3)
+    images = data().images
+    trace, meter = GoldenModel(image).run(images), ActivityMeter(image)
+    meter.add(images, trace)
+    n = len(images)
+    stem, inner, block, down = (np.abs(c.astype(int)) for c in trace.spikes)
+    delayed = inner[:, :-1].sum()
+    events = np.unpackbits(images).sum() + 2 * stem.sum() + inner.sum() + block.sum() + down.sum()
+    assert meter.activity.events == pytest.approx((events + 2 * delayed) / n)
+    # A kernel of 1 reaches its 4 channels, an identity 1, the pooled readout 3.
+    least = delayed * (4 + 3) + stem.sum() + down.sum() * 3
+    assert meter.activity.sops > least / n
+    assert macs(image) == (
+        4 * 2 * (16 * 16) + 4 * 2 * (16 * 16) + 4 * 4 * 36 + 4 * 4 * (16 * 16) + 4 * 36
+        + 6 * 4 * 16 + 3 * 6 + 3 * 16
+    )  # fmt: skip
