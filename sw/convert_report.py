@@ -1,6 +1,7 @@
 """`sterna convert`: a ReLU network from a file, converted, held against the original, reported."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sw.affine import AffineLayer, activations, load_module, read_relu
 from sw.convert import Conversion, calibrate, convert
 from sw.data import Dataset
 from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
+from sw.tune import tune
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
 
@@ -72,9 +74,11 @@ def load_network(path: Path) -> nn.Module:
 
 
 def convert_and_compare(
-    network: nn.Module, train: Dataset, test: Dataset, conversion: Conversion, *, name: str
-) -> tuple[NetworkImage, ConversionReport]:
-    """Convert with the first training images as calibration, and compare on a test set.
+    network: nn.Module, train: Dataset, test: Dataset, conversion: Conversion, *, name: str,
+    epochs: int = 0, progress: Callable[[str], None] = lambda line: None,
+) -> tuple[NetworkImage, ConversionReport]:  # fmt: skip
+    """Convert with the first training images as calibration, train on for some epochs on the
+    integers (`sw.tune`) if asked to, and compare on a test set.
 
     Raises
     ------
@@ -93,6 +97,9 @@ def convert_and_compare(
     peaks = calibrate(layers, sample, 2**train.bits - 1, conversion.percentile)
     image = convert(layers, sample, train.bits, conversion, name=name, meta=meta, peaks=peaks)
     check_fits(image, test)
+    if epochs:
+        meta = {**meta, "tuned_epochs": epochs}
+        image = tune(replace(image, meta=meta), layers, train, epochs=epochs, progress=progress)
     return image, compare(layers, image, peaks, conversion.divisor, test)
 
 

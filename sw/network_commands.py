@@ -99,8 +99,12 @@ def do_convert(args: argparse.Namespace) -> Result:
         mode=args.mode, steps=args.steps, limit=limit, divisor=args.divisor,
         percentile=args.percentile, half=args.start == "half", weight_bits=args.weight_bits,
     )  # fmt: skip
+    if args.tune < 0:
+        raise UsageError(f"Epochs of --tune must be a number of at least 0, not {args.tune}")
     network = load_network(Path(args.network))
-    image, report = convert_and_compare(network, *load_splits(args), conversion, name=name)
+    image, report = convert_and_compare(
+        network, *load_splits(args), conversion, name=name, epochs=args.tune, progress=args.say
+    )
     image.save(out)
     facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
     text = f"{report_table(image, conversion, report)}\nwrote {out}; next: sterna sim {out}"
@@ -181,6 +185,9 @@ def add_network_commands(commands: Any) -> None:
                      help="of the activations that becomes the largest (default 99.9)")  # fmt: skip
     sub.add_argument("--start", choices=("half", "zero"), default="half",
                      help="initial potential: half a threshold (default) or zero")  # fmt: skip
+
+    sub.add_argument("--tune", type=int, default=0, metavar="N", help="train N epochs more, on the "
+                     "integers: for weights of few bits (default 0)")  # fmt: skip
 
     sub = command("import", do_import, "make a network image of a network trained in SpikingJelly")
     network(sub, "SpikingJelly modules", "compares (test images)")

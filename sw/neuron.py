@@ -131,14 +131,14 @@ class _Fire(torch.autograd.Function):
     """Firing with the straight-through rectangle of *Ternary Spike* (arXiv 2312.06372): backward is
     the gradient of clamp(v/theta, -1, 1), so dc/dv = 1/theta where |v| <= theta (with a `window` w,
     1/(w*theta) where |v| <= w*theta). With larger coefficients the rectangle is L times as wide; a
-    side that is off has none. (The paper has L = 1 and both sides; for binary spikes this is its
-    own code's other branch.)"""
+    side that is off, or guarded by a count of 0, has none. (The paper has L = 1 and both sides; for
+    binary spikes this is its own code's other branch.)"""
 
     @staticmethod
     def forward(
         ctx: Any, v: Tensor, p: LIFParameters, count: Tensor | None, thetas: Tensor | None
     ) -> Tensor:
-        ctx.save_for_backward(v, thetas)
+        ctx.save_for_backward(v, count, thetas)
         ctx.parameters = p
         theta, theta_down = (p.theta, p.theta_down) if thetas is None else (thetas, thetas)
         up = _quotient(v, theta, p.limit)
@@ -149,10 +149,12 @@ class _Fire(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None, None]:
-        (v, thetas), p = ctx.saved_tensors, ctx.parameters
+        (v, count, thetas), p = ctx.saved_tensors, ctx.parameters
         theta, theta_down = (p.theta, p.theta_down) if thetas is None else (thetas, thetas)
         reach = p.limit * p.window
         low = 0.0 if p.negative == "off" else -reach * theta_down
+        if count is not None:
+            low = torch.where(count > 0, low, 0.0)
         inside = (v >= low) & (v <= reach * theta)
         return grad[0] * inside / (p.window * theta), None, None, None
 

@@ -27,7 +27,9 @@ from sw.neuron import compile_neurons
 from sw.quantize import quantize
 from sw.recipes import Phase, Recipe
 
-__all__ = ["Progress", "TrainError", "accuracy_of", "train", "train_widths"]
+__all__ = [
+    "Progress", "TrainError", "accuracy_of", "reproducible", "run_phase", "train", "train_widths",
+]  # fmt: skip
 
 Progress = Callable[[str], None]
 
@@ -43,7 +45,7 @@ def _to_stderr(line: str) -> None:
 
 
 @contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
+def reproducible(seed: int) -> Iterator[None]:
     """One thread and a seeded global generator, both given back afterwards."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
@@ -126,7 +128,7 @@ def train_widths(
             f"Data set {data.name} must hold at least {least} training images for "
             f"{recipe.name}, not {len(data)}"
         )
-    with _reproducible(seed):
+    with reproducible(seed):
         batches = Batches(
             data,
             batch=recipe.batch,
@@ -138,10 +140,10 @@ def train_widths(
         learned = float_network(recipe)
         if compiled:
             compile_neurons(learned)
-        float_figures = _run_phase(learned, recipe, recipe.float_phase, batches, compiled, progress)
+        float_figures = run_phase(learned, recipe, recipe.float_phase, batches, compiled, progress)
         order = batches.generator.get_state()
     for bits in weight_bits:
-        with _reproducible(seed):
+        with reproducible(seed):
             batches.generator.set_state(order)
             integer = quantize(
                 fold(learned.eval()),
@@ -152,7 +154,7 @@ def train_widths(
             )
             if compiled:
                 compile_neurons(integer)
-            figures = _run_phase(
+            figures = run_phase(
                 integer, recipe, recipe.integer_phase, batches, compiled, progress
             )
         yield Checkpoint(
@@ -169,7 +171,7 @@ def _phase(phase: Phase, epochs: int | None) -> Phase:
     return phase if epochs is None else replace(phase, epochs=epochs)
 
 
-def _run_phase(
+def run_phase(
     network: DenseNetwork | IntegerNetwork,
     recipe: Recipe,
     phase: Phase,

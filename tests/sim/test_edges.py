@@ -9,7 +9,7 @@ from hw.image import NetworkImage
 from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 from sim.edges import fan_out, receive
 from sim.golden import GoldenModel
-from tests.contract.test_graph import image_of, residual
+from tests.graphs import image_of, residual
 
 
 def by_hand(values, edge: EdgeSpec, kernel, target):

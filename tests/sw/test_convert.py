@@ -13,6 +13,7 @@ from sw.affine import ConvertError, activations, read_relu
 from sw.convert import Conversion, convert
 from sw.convert_report import convert_and_compare, load_network
 from sw.data import load_dataset
+from sw.neuron import LIFParameters, State, lif_step
 
 
 def trained_norm(size: int) -> nn.BatchNorm1d:
@@ -262,3 +263,33 @@ def test_no_code_of_a_file_is_run(tmp_path) -> None:
             load_network(tmp_path / name)
         assert words in str(refused.value)
     assert not (tmp_path / "ran").exists()
+
+
+# Training on
+
+
+def test_tuning_regains_what_two_bits_lost(digits_network) -> None:
+    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    conversion = Conversion(limit=15, divisor=4, steps=2, weight_bits=2)
+    rounded, before = convert_and_compare(digits_network, train, test, conversion, name="low")
+    tuned, after = convert_and_compare(
+        digits_network, train, test, conversion, name="low", epochs=6
+    )
+    assert after.spiking.hits > before.spiking.hits + 10
+    assert tuned.spec == rounded.spec
+    assert tuned.digest != rounded.digest
+    assert tuned.meta["tuned_epochs"] == 6
+    again, _ = convert_and_compare(digits_network, train, test, conversion, name="low", epochs=6)
+    assert again.digest == tuned.digest
+
+
+def test_a_guarded_side_has_no_gradient_while_its_count_is_0() -> None:
+    p = LIFParameters(limit=3, negative="guarded", decay="none", decay_shift=0, reset="soft",
+                      step=1.0)  # fmt: skip
+    v = torch.tensor([-1.5, -1.5, 1.5, 4.0], requires_grad=True)
+    count = torch.tensor([0.0, 2.0, 0.0, 0.0])
+    c, _ = lif_step(v, State(torch.zeros(4), count), p)
+    assert c.tolist() == [0, -1, 1, 3]
+    c.sum().backward()
+    assert v.grad is not None
+    assert v.grad.tolist() == [0, 1, 1, 0]

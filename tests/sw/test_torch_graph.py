@@ -19,7 +19,7 @@ from sw.integer import IntegerNetwork
 from sw.neuron import LIFParameters
 from sw.quantize import quantize
 from sw.real_decay import real_network
-from tests.contract.test_graph import arrays, image_of, residual
+from tests.graphs import arrays, image_of, residual
 
 NEURONS = [
     NeuronSpec(theta=20, potential_bits=6),
