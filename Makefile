@@ -80,21 +80,18 @@ results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron 
 	@$(STERNA) study hardware
 
 # The networks in models/, from nothing: these by recipe, the others converted from ReLU networks.
-TRAINED := digits-dense digits-binary digits-ternary mnist-dense mnist-wide \
-	fashion-mnist-dense fashion-mnist-binary fashion-mnist-ternary fashion-mnist-deep
+TRAINED := digits-dense digits-binary digits-ternary digits-deep mnist-dense mnist-wide fashion-mnist-dense
 
 models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: an hour
 	@for m in $(TRAINED); do $(STERNA) train $$m && $(STERNA) export $$m || exit 1; done
 	@$(STERNA) study conversion --dataset digits --hidden 128 --epochs 30
 	@$(STERNA) study conversion --dataset fashion-mnist --hidden 512
-	@for set in digits:128:4 fashion-mnist:512:8; do \
-		dataset=$${set%%:*}; bits=$${set##*:}; hidden=$${set#*:}; hidden=$${hidden%:*}; \
-		for kind in 'if 8 1' 'termapping 8 1' 'augmapping 2 4'; do \
-			set -- $$kind; \
-			$(STERNA) convert build/study/$$dataset-$$hidden/relu.pt --dataset $$dataset --mode $$1 \
-				--steps $$2 --divisor $$3 --weight-bits $$bits --name $$dataset-$$1 || exit 1; \
-		done; \
-	done
+	@for kind in 'if 8 1' 'termapping 8 1' 'augmapping 2 4'; do set -- $$kind; \
+		$(STERNA) convert build/study/digits-128/relu.pt --dataset digits --mode $$1 --steps $$2 \
+			--divisor $$3 --weight-bits 4 --name digits-$$1 || exit 1; done
+	@for kind in 'if 1' 'termapping 1' 'augmapping 4'; do set -- $$kind; \
+		$(STERNA) convert build/study/fashion-mnist-512/relu.pt --dataset fashion-mnist --mode $$1 --steps 4 \
+			--divisor $$2 --weight-bits 4 --tune 4 --name fashion-mnist-$$1 || exit 1; done
 
 timing: $(VENV)/stamp-fpga ## place and route for an ECP5-85k: resources and fmax
 	@$(STERNA) timing $(MODEL) $(CORE) $(SEED_OPTION)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gen.drawing import graph_svg, graph_text
 from gen.plan import DEFAULT_LANES, CorePlan, plan_core
 from gen.report import (
     bench_table,
@@ -25,8 +26,9 @@ from gen.report import (
     timing_table,
     told_accuracies,
 )
+from hw.files import write_atomically
 from hw.image import NetworkImage
-from hw.spec import SternaError
+from hw.spec import NetworkSpec, SternaError
 from sw.board_commands import add_board_commands
 from sw.models import DEFAULT_MODEL, load_test_images, model_path
 from sw.network_commands import add_network_commands
@@ -52,35 +54,52 @@ def load_plan(args: argparse.Namespace) -> CorePlan:
 
 def do_info(args: argparse.Namespace) -> Result:
     image = NetworkImage.load(model_path(args.model))
-    plan = plan_core(image, args.lanes, args.banks)
     spec = image.spec
     facts: dict[str, Any] = {
-        "spec": spec.to_dict(), "digest": image.digest, "meta": dict(image.meta)
+        "spec": spec.to_dict(), "digest": image.digest, "meta": dict(image.meta),
+        "layers": [
+            {"name": layer.spec.name, "weights": layer.weights.size,
+             "accumulator_bits": layer.accumulator_bits, "drive_bits": layer.drive_bits}
+            for layer in image.layers
+        ],
     }  # fmt: skip
+    if args.graph:
+        return facts, draw_graph(spec, Path(args.out or BUILD / f"{spec.name}.svg")), 0
     rows: list[tuple[str, object]] = [
         ("network", spec.name),
         ("digest", image.digest),
         ("input", f"{spec.input_size} pixels of {spec.input_bits} bits, constant for T steps"),
         ("time steps T", spec.steps),
     ]
-    layers = []
-    for layer, geometry in zip(image.layers, plan.geometries, strict=True):
+    for layer in image.layers:
         n = layer.spec.neuron
         kind = "readout" if n is None else neuron_text(n)
-        rom = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
-        layers.append({"name": layer.spec.name, "rom_bits": rom * layer.spec.weight_bits,
-                       "accumulator_bits": layer.accumulator_bits,
-                       "drive_bits": layer.drive_bits})  # fmt: skip
         rows.append((
             f"layer {layer.spec.name}",
             f"{layer.spec.inputs} x {layer.spec.neurons}, {layer.spec.weight_bits}-bit weights, "
-            f"{kind}; accumulator {layer.accumulator_bits} bits, drive {layer.drive_bits} bits, "
-            f"{geometry.groups} group(s) of {geometry.lanes} lanes, "
-            f"ROM {rom * layer.spec.weight_bits / 1024:.0f} Kibit",
+            f"{kind}; {layer.weights.size:,} weights, accumulator {layer.accumulator_bits} bits, "
+            f"drive {layer.drive_bits} bits",
         ))  # fmt: skip
-    facts["layers"] = layers
+    if spec.is_chain:
+        for entry, geometry in zip(
+            facts["layers"], plan_core(image, args.lanes, args.banks).geometries, strict=True
+        ):
+            words = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
+            bits = next(la.weight_bits for la in spec.layers if la.name == entry["name"])
+            entry["rom_bits"] = words * bits
+            rows.append((
+                f"core, {entry['name']}",
+                f"{geometry.groups} group(s) of {geometry.lanes} lanes, ROM "
+                f"{words * bits / 1024:.0f} Kibit",
+            ))  # fmt: skip
     rows += told_accuracies(image.meta.get("test"))
     return facts, table(rows), 0
+
+
+def draw_graph(spec: NetworkSpec, file: Path) -> str:
+    """Write the picture; the graph as text."""
+    write_atomically(file, graph_svg(spec).encode())
+    return f"{graph_text(spec)}\nwrote {file}"
 
 
 def do_generate(args: argparse.Namespace) -> Result:
@@ -175,7 +194,9 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--images", default=default, metavar="N", help=text)
         sub.add_argument("--dataset", help="data set, if not the one the network was trained on")
 
-    command("info", do_info, "say what a network image holds", data=False, core=True)
+    sub = command("info", do_info, "say what a network image holds", data=False, core=True)
+    sub.add_argument("--graph", action="store_true", help="layers and edges, as text and as SVG")
+    sub.add_argument("--out", metavar="FILE", help="picture (default build/NETWORK.svg)")
 
     sub = command("generate", do_generate, "write Verilog and ROM images", data=False, core=True)
     sub.add_argument("--out", metavar="FOLDER", help="default build/NETWORK")

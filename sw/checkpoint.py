@@ -15,6 +15,7 @@ from torch import Tensor
 from hw.files import write_atomically
 from hw.spec import NetworkSpec, SternaError
 from sw.integer import IntegerNetwork
+from sw.maps import MapNetwork
 from sw.model import DenseNetwork
 from sw.recipes import Recipe, find_recipe
 
@@ -27,15 +28,15 @@ class CheckpointError(SternaError, ValueError):
     """A checkpoint file that cannot be used."""
 
 
-def float_network(recipe: Recipe) -> DenseNetwork:
+def float_network(recipe: Recipe) -> DenseNetwork | MapNetwork:
     """The untrained float network of a recipe; draws from torch's global generator."""
-    return DenseNetwork(
-        recipe.sizes,
-        steps=recipe.steps,
-        pixel_max=recipe.pixel_max,
-        neuron=recipe.neuron,
-        train_amplitude=recipe.train_amplitude,
-    )
+    common = {
+        "steps": recipe.steps, "pixel_max": recipe.pixel_max, "neuron": recipe.neuron,
+        "train_amplitude": recipe.train_amplitude,
+    }  # fmt: skip
+    if recipe.maps:
+        return MapNetwork((1, recipe.side, recipe.side), recipe.maps, **common)
+    return DenseNetwork(recipe.sizes, **common)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,7 +51,7 @@ class Checkpoint:
         How each phase ended, as plain JSON data: epochs, loss, validation accuracy, spike rate.
         No times: the same seed gives the same checkpoint.
     float_state
-        State of the `DenseNetwork` at the end of the float phase.
+        State of the float network at the end of the float phase.
     spec, integer_state
         Contract and state of the `IntegerNetwork` at the end of the integer phase.
     """
@@ -62,7 +63,7 @@ class Checkpoint:
     spec: NetworkSpec
     integer_state: Mapping[str, Tensor]
 
-    def float_network(self) -> DenseNetwork:
+    def float_network(self) -> DenseNetwork | MapNetwork:
         """The float network, in evaluation mode."""
         network = float_network(self.recipe)
         network.load_state_dict(dict(self.float_state))

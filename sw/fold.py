@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hw.spec import INPUT, EdgeSpec, Shape
 from sw.graph import Activity, Node, edge_drive, propagate
+from sw.maps import MapNetwork
 from sw.model import DenseNetwork
 from sw.neuron import LIFParameters, TernaryLIF
 
@@ -124,12 +125,47 @@ def _bound(drive: Callable[[Tensor, Tensor], Tensor], kernel: Tensor) -> Callabl
 
 
 @torch.no_grad()
-def fold(network: DenseNetwork) -> FoldedNetwork:
+def fold(network: DenseNetwork | MapNetwork) -> FoldedNetwork:
     """Fold a trained network (*Ternary Spike*, eqs 15-17: K~ = a K).
 
     `W' = a_prev * gamma / sqrt(var + eps) * W` and `b' = beta - gamma * mu / sqrt(var + eps)`,
-    where a_prev is the preceding layer's amplitude, or 1 / pixel_max for the first layer.
+    where a_prev is the sending layer's amplitude, or 1 / pixel_max for the input; an average over
+    p x p is divided by p^2 in the weights too. What an identity brings is a_prev itself.
     """
+    return _fold_maps(network) if isinstance(network, MapNetwork) else _fold_dense(network)
+
+
+def _fold_maps(network: MapNetwork) -> FoldedNetwork:
+    worth = {INPUT: torch.tensor(1 / network.pixel_max, dtype=torch.float64)}
+    for layer in network.map_layers:
+        if layer.neuron is not None:
+            worth[layer.plan.name] = layer.neuron.amplitude.double()
+    layers = []
+    for layer in network.map_layers:
+        kernels, bias = [], torch.zeros(layer.shape[0], dtype=torch.float64)
+        if layer.bias is not None:
+            bias = bias + layer.bias.double()
+        for part in layer.map_edges:
+            scale = worth[part.edge.source] / part.edge.pool**2
+            if part.weights is None:
+                kernels.append(scale.reshape(1))
+                continue
+            weight = part.weights.weight.double() * scale
+            if part.norm is not None:
+                gain, offset = _affine(part.norm)
+                rows = gain.repeat_interleave(len(weight) // len(gain))
+                weight = weight * rows.reshape(-1, *(1,) * (weight.ndim - 1))
+                bias = bias + offset
+            kernels.append(weight)
+        neuron = None if layer.neuron is None else layer.neuron.constants
+        layers.append(
+            FoldedLayer(tuple(kernels), bias, neuron, layer.plan.name, layer.shape,
+                        layer.plan.edges)
+        )  # fmt: skip
+    return FoldedNetwork(tuple(layers), network.steps, network.input_shape)
+
+
+def _fold_dense(network: DenseNetwork) -> FoldedNetwork:
     layers, scale = [], torch.tensor(1 / network.pixel_max, dtype=torch.float64)
     for layer in network.hidden_layers:
         gain, bias = _affine(layer.norm)

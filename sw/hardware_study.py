@@ -66,7 +66,7 @@ def kinds(lanes: int, data: Dataset, test: Dataset, progress: Callable[[str], No
 
 
 def study(
-    folder: Path, *, lanes: int = 32, megahertz: float = 100.0, seed: int = 1,
+    folder: Path, *, lanes: int = 16, megahertz: float = 100.0, seed: int = 1,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Route every kind; `study.json` in `folder` after each.

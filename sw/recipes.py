@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from hw.spec import SternaError
 from sw.data import NAMES
+from sw.maps import LayerPlan
 from sw.neuron import LIFParameters
 
 __all__ = ["RECIPES", "VARIANTS", "Phase", "Recipe", "RecipeError", "find_recipe", "variant"]
@@ -54,7 +55,9 @@ class Recipe:
     dataset, side
         Data set and the side of its square images in pixels.
     hidden
-        Neurons of each hidden layer.
+        Neurons of each hidden layer of a dense network.
+    maps
+        All layers of a network of maps (`sw.maps`), in place of `hidden`.
     classes, steps, weight_bits, pixel_bits
         The rest of the network: readout size, T, and the widths in bits.
     neuron
@@ -84,7 +87,8 @@ class Recipe:
     name: str
     dataset: str
     side: int
-    hidden: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
+    maps: tuple[LayerPlan, ...] = ()
     classes: int = 10
     steps: int = 4
     weight_bits: int = 4
@@ -182,6 +186,7 @@ RECIPES = {
         _DIGITS,
         replace(variant(_DIGITS, "binary"), name="digits-binary"),
         replace(variant(_DIGITS, "ternary"), name="digits-ternary"),
+        replace(_DIGITS, name="digits-deep", hidden=(64, 64, 64)),
         Recipe(
             name="mnist-dense",
             dataset="mnist",
@@ -196,9 +201,6 @@ RECIPES = {
         ),
         _WIDE,
         _FASHION,
-        replace(variant(_FASHION, "binary"), name="fashion-mnist-binary"),
-        replace(variant(_FASHION, "ternary"), name="fashion-mnist-ternary"),
-        replace(_FASHION, name="fashion-mnist-deep", hidden=(256, 256, 256), dropout=0.1),
     )
 }
 """The networks that ship in models/, by name."""

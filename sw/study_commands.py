@@ -156,6 +156,6 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument("models", nargs="*", metavar="MODEL", help="default: all that ship")
 
     sub = study("hardware", do_hardware, "every kind of neuron routed for an ECP5-85k")
-    sub.add_argument("--lanes", type=int, default=32, metavar="N", help="default 32")
+    sub.add_argument("--lanes", type=int, default=16, metavar="N", help="default 16")
     sub.add_argument("--mhz", type=float, default=100.0, help="clock to aim at (default 100)")
     sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")

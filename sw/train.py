@@ -22,6 +22,7 @@ from sw.data import load_dataset
 from sw.fold import fold
 from sw.graph import Activity
 from sw.integer import IntegerNetwork
+from sw.maps import MapNetwork
 from sw.model import DenseNetwork, spike_rate, time_mean_loss
 from sw.neuron import compile_neurons
 from sw.quantize import quantize
@@ -172,7 +173,7 @@ def _phase(phase: Phase, epochs: int | None) -> Phase:
 
 
 def run_phase(
-    network: DenseNetwork | IntegerNetwork,
+    network: DenseNetwork | MapNetwork | IntegerNetwork,
     recipe: Recipe,
     phase: Phase,
     batches: Batches,
@@ -214,7 +215,7 @@ def _optimizer(network: nn.Module, phase: Phase, fused: bool) -> torch.optim.Opt
 
 
 def _epoch(
-    network: DenseNetwork | IntegerNetwork,
+    network: DenseNetwork | MapNetwork | IntegerNetwork,
     recipe: Recipe,
     batches: Batches,
     optimizer: torch.optim.Optimizer,
