@@ -212,7 +212,7 @@ class NetworkImage:
     """
 
     spec: NetworkSpec
-    weights: tuple[npt.NDArray[Any], ...]
+    weights: tuple[Any, ...]
     biases: tuple[npt.NDArray[Any], ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     floors: tuple[tuple[int, int], ...] = ()

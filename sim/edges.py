@@ -74,12 +74,12 @@ def fan_out(edge: EdgeSpec, source: Shape, target: Shape) -> Int:
     """Neurons of the receiver that a value of the source reaches, by its place: (rows, columns)."""
     _, rows, columns = edge.pooled(source)
     if edge.kind == "conv":
-        reached = [
+        down, across = (
             [sum(0 <= at + edge.padding - o * edge.stride < edge.kernel for o in range(made))
              for at in range(side)]
             for side, made in ((rows, target[1]), (columns, target[2]))
-        ]  # fmt: skip
-        places = np.outer(*reached) * (target[0] // edge.groups)
+        )  # fmt: skip
+        places = np.outer(down, across) * (target[0] // edge.groups)
     else:
         neurons = 1 if edge.kind == "identity" else target[0] * target[1] * target[2]
         places = np.full((rows, columns), neurons)

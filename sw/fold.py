@@ -5,14 +5,13 @@ rounding W and then scaling it by gamma / sqrt(var + eps) and the amplitude leav
 rounding again adds a second error (tests/sw/test_fold.py measures it).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from hw.spec import INPUT, EdgeSpec, Shape
-from sw.graph import Activity, Node, edge_drive, propagate
+from sw.graph import Activity, Node, bound, propagate
 from sw.maps import MapNetwork
 from sw.model import DenseNetwork
 from sw.neuron import LIFParameters, TernaryLIF
@@ -109,7 +108,7 @@ class FoldedNetwork:
         nodes = []
         for n, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             edges = tuple(
-                (edge, _bound(edge_drive(edge, self.shape_of(edge.source)), kernel))
+                (edge, bound(edge, self.shape_of(edge.source), kernel))
                 for edge, kernel in zip(self.edges(n), layer.kernels, strict=True)
             )
             neuron = None
@@ -118,10 +117,6 @@ class FoldedNetwork:
                 neuron = TernaryLIF(layer.neuron, train_amplitude=False, thetas=thetas)
             nodes.append(Node(name, edges, neuron, layer.by_neuron(layer.bias)))
         return nodes
-
-
-def _bound(drive: Callable[[Tensor, Tensor], Tensor], kernel: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda x: drive(x, kernel)
 
 
 @torch.no_grad()

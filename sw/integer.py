@@ -8,7 +8,6 @@ cast to float64 (`quantize` does, where decay is exact) the bound is 2^53.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from hw.image import NetworkImage
 from hw.spec import CONSTANT_BITS, EdgeSpec, LayerSpec, NetworkSpec, SternaError
 from sw.fold import FoldedLayer
-from sw.graph import Activity, Node, edge_drive, propagate
+from sw.graph import Activity, Node, bound, propagate
 from sw.neuron import TernaryLIF
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
@@ -117,7 +116,7 @@ class IntegerLayer(nn.Module):
         """The layer as `propagate` takes it, with its present integers."""
         weights, bias = self.integers()
         edges = tuple(
-            (edge, partial(edge_drive(edge, spec.shape_of(edge.source)), kernel=weight))
+            (edge, bound(edge, spec.shape_of(edge.source), weight))
             for edge, weight in zip(self.edges, weights, strict=True)
         )
         per_channel = self.spec.map_shape[1] * self.spec.map_shape[2]

@@ -8,7 +8,9 @@ from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 NEURON = NeuronSpec(theta=20, potential_bits=6)
 
 
-def layer(name: str, shape, edges, inputs: int, neuron=NEURON, **more) -> LayerSpec:
+def layer(
+    name: str, shape, edges, inputs: int, neuron: NeuronSpec | None = NEURON, **more
+) -> LayerSpec:
     return LayerSpec(
         name=name, inputs=inputs, neurons=int(np.prod(shape)), weight_bits=4, neuron=neuron,
         shape=shape, edges=tuple(edges), **more,

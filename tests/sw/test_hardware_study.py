@@ -1,6 +1,7 @@
 """The kinds of neurons whose cost is compared: each row is what its title says."""
 
 from gen.plan import DEFAULT_LANES
+from hw.spec import NeuronSpec
 from sim.golden import GoldenModel
 from sw.data import load_dataset
 from sw.evaluate import accuracy
@@ -17,8 +18,10 @@ def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
     rows = {kind.title: kind for kind in kinds(16, data, test, lambda line: None)}
     assert len(rows) == 9
 
-    def neuron(kind: Kind):
-        return kind.core.image.spec.layers[0].neuron
+    def neuron(kind: Kind) -> NeuronSpec:
+        found = kind.core.image.spec.layers[0].neuron
+        assert found is not None
+        return found
 
     found = list(rows.values())
     assert [neuron(k).negative for k in found] == [

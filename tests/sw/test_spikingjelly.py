@@ -47,14 +47,15 @@ def norm(size: int) -> nn.Module:
         (made.weight.data, 0.5, 2.0), (made.bias.data, -0.4, 0.4), (made.running_mean, -0.3, 0.3),
         (made.running_var, 0.1, 0.5),
     ):  # fmt: skip
+        assert tensor is not None
         tensor.uniform_(low, high, generator=generator)
     return made
 
 
-def network_of(node: nn.Module, step_mode: str = "m") -> nn.Sequential:
+def network_of(node: nn.Module, step_mode: str = "m") -> Any:
     """64-24-16-10 with the same node in both hidden layers."""
     torch.manual_seed(3)
-    network = nn.Sequential(
+    network: Any = nn.Sequential(
         layer.Flatten(), layer.Linear(64, 24, bias=False), norm(24), copy.deepcopy(node),
         layer.Dropout(0.3), nn.Sequential(layer.Linear(24, 16), copy.deepcopy(node)),
         layer.Linear(16, 10),
@@ -95,9 +96,10 @@ def test_what_is_read_computes_the_same(digits: Dataset, node: nn.Module, step_m
 
 def test_a_network_that_ends_in_neurons_counts_their_spikes(digits: Dataset) -> None:
     torch.manual_seed(5)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), neuron.LIFNode(tau=2.0)).double()
+    linear = nn.Linear(64, 10)
+    network = nn.Sequential(nn.Flatten(), linear, neuron.LIFNode(tau=2.0)).double()
     with torch.no_grad():
-        network[1].weight.mul_(5)
+        linear.weight.mul_(5)
     counts = run_module(network, images(digits), 6)
     folded = read_network(network, (1, 8, 8), steps=6, pixel_max=15)
     assert torch.equal(folded(torch.from_numpy(digits.images)).logits, counts)
