@@ -1,13 +1,14 @@
 """Reports for people: the plain data of a command as lines of `what  value`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hw.spec import NeuronSpec
 
 __all__ = [
-    "bench_table", "board_table", "neuron_text", "percent", "plan_table", "sim_table", "table",
+    "bench_table", "board_table", "markdown", "neuron_text", "percent", "plan_table", "sim_table",
+    "table",
     "timing_table", "told_accuracies",
 ]  # fmt: skip
 
@@ -18,6 +19,12 @@ def table(rows: Sequence[tuple[str, object]]) -> str:
     """Lines of `what  value`."""
     width = max(len(what) for what, _ in rows)
     return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as docs/results.md has it."""
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def percent(hits: int, n: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gen.report import markdown
 from hw.files import write_atomically, write_json
 from sim.golden import GoldenModel
 from sw.affine import activations, read_relu
@@ -135,31 +136,32 @@ def within(facts: dict[str, Any], title: str) -> int | None:
 
 def study_table(facts: dict[str, Any]) -> str:
     """A Markdown table: a row per variant, a column per T."""
-    head = f"| {'-'.join(map(str, facts['sizes']))} | " + " | ".join(f"T = {t}" for t in STEPS)
-    lines = [f"{head} | within {WITHIN} points |", "|---" * (len(STEPS) + 2) + "|"]
+
+    def cells(found: dict[str, Any]) -> list[str]:
+        pairs = zip(found["accuracy"], found["events"], strict=True)
+        return [f"{accuracy:.2f} ({events:,.0f})" for accuracy, events in pairs]
+
+    rows = []
     for title, found in facts["variants"].items():
-        cells = [
-            f"{accuracy:.2f} ({events:,.0f})"
-            for accuracy, events in zip(found["accuracy"], found["events"], strict=True)
-        ]
         first = within(facts, title)
-        told = f"from T = {first}" if first else "no"
-        lines.append(f"| {title} | {' | '.join(cells)} | {told} |")
-    return "\n".join(lines)
+        rows.append([title, *cells(found), f"from T = {first}" if first else "no"])
+    return markdown([*_head(facts), f"within {WITHIN} points"], rows)
 
 
 def agreement_table(facts: dict[str, Any]) -> str:
     """A Markdown table: share of images with the ReLU network's class, and each hidden layer's
     mean |rate - activation|."""
-    head = f"| {'-'.join(map(str, facts['sizes']))} | " + " | ".join(f"T = {t}" for t in STEPS)
-    lines = [f"{head} |", "|---" * (len(STEPS) + 1) + "|"]
-    for title, found in facts["variants"].items():
-        cells = [
-            f"{agreement:.2f} ({', '.join(f'{e:.3f}' for e in errors)})"
-            for agreement, errors in zip(found["agreement"], found["rate_errors"], strict=True)
-        ]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+
+    def cells(found: dict[str, Any]) -> list[str]:
+        pairs = zip(found["agreement"], found["rate_errors"], strict=True)
+        return [f"{same:.2f} ({', '.join(f'{e:.3f}' for e in errors)})" for same, errors in pairs]
+
+    rows = [[title, *cells(found)] for title, found in facts["variants"].items()]
+    return markdown(_head(facts), rows)
+
+
+def _head(facts: dict[str, Any]) -> list[str]:
+    return ["-".join(map(str, facts["sizes"])), *(f"T = {t}" for t in STEPS)]
 
 
 def _plot(facts: dict[str, Any], folder: Path) -> None:

@@ -5,10 +5,11 @@ two ways to count, not a measurement of any chip. Fetching weights costs more th
 both sides; it is left out on both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gen.report import markdown
 from hw.image import NetworkImage
 from sim.edges import fan_out
 from sw.data import Dataset
@@ -117,16 +118,23 @@ def cost(image: NetworkImage, data: Dataset) -> Cost:
 
 def cost_table(costs: Sequence[Cost]) -> str:
     """Markdown: a row per network."""
-    columns: Sequence[tuple[str, Callable[[Cost], str]]] = (
-        ("network", lambda c: c.name),
-        ("accuracy", lambda c: f"{100 * c.accuracy.share:.2f} %"),
-        ("events", lambda c: f"{c.activity.events:,.0f}"),
-        ("SOPs", lambda c: f"{c.activity.sops:,.0f}"),
-        ("MACs", lambda c: f"{c.macs:,}"),
-        ("SOPs / MACs", lambda c: f"{c.activity.sops / c.macs:.2f}"),
-        ("nJ, float32: spiking / ReLU", lambda c: "{:,.1f} / {:,.1f}".format(*c.float_energy)),
-        ("nJ, integers: spiking / ReLU", lambda c: "{:,.2f} / {:,.2f}".format(*c.integer_energy)),
+    head = (
+        "network", "accuracy", "events", "SOPs", "MACs", "SOPs / MACs",
+        "nJ, float32: spiking / ReLU", "nJ, integers: spiking / ReLU",
+    )  # fmt: skip
+    return markdown(
+        head,
+        (
+            (
+                c.name,
+                f"{100 * c.accuracy.share:.2f} %",
+                f"{c.activity.events:,.0f}",
+                f"{c.activity.sops:,.0f}",
+                f"{c.macs:,}",
+                f"{c.activity.sops / c.macs:.2f}",
+                "{:,.1f} / {:,.1f}".format(*c.float_energy),
+                "{:,.2f} / {:,.2f}".format(*c.integer_energy),
+            )
+            for c in costs
+        ),
     )
-    lines = [f"| {' | '.join(title for title, _ in columns)} |", "|---" * len(columns) + "|"]
-    lines += [f"| {' | '.join(told(c) for _, told in columns)} |" for c in costs]
-    return "\n".join(lines)

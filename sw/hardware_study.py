@@ -5,12 +5,13 @@ lanes, the same width of weights; each core routed for an ECP5-85k.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gen.plan import CorePlan, plan_core
+from gen.report import markdown
 from gen.timing import close_timing
 from hw.files import write_json
 from hw.image import NetworkImage
@@ -105,16 +106,22 @@ def study(
 
 def hardware_table(facts: dict[str, Any]) -> str:
     """Markdown: a row per kind of neuron."""
-    columns: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
-        ("neurons", lambda r: r["title"]),
-        ("accuracy", lambda r: f"{100 * r['hits'] / r['n']:.2f} %"),
-        ("LUT", lambda r: f"{r['resources']['TRELLIS_COMB'][0]:,}"),
-        ("FF", lambda r: f"{r['resources']['TRELLIS_FF'][0]:,}"),
-        ("BRAM", lambda r: f"{r['resources']['DP16KD'][0]}"),
-        ("fmax, MHz", lambda r: f"{r['fmax_mhz']:.1f}"),
-        ("cycles an image", lambda r: f"{r['cycles']:.1f}"),
-        ("images/s at fmax", lambda r: f"{r['fmax_mhz'] * 1e6 / r['cycles']:,.0f}"),
-    )
-    lines = [f"| {' | '.join(title for title, _ in columns)} |", "|---" * len(columns) + "|"]
-    lines += [f"| {' | '.join(told(row) for _, told in columns)} |" for row in facts["rows"]]
-    return "\n".join(lines)
+    head = (
+        "neurons", "accuracy", "LUT", "FF", "BRAM", "fmax, MHz", "cycles an image",
+        "images/s at fmax",
+    )  # fmt: skip
+    return markdown(
+        head,
+        (
+            (
+                row["title"],
+                f"{100 * row['hits'] / row['n']:.2f} %",
+                *(f"{row['resources'][kind][0]:,}"
+                  for kind in ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD")),
+                f"{row['fmax_mhz']:.1f}",
+                f"{row['cycles']:.1f}",
+                f"{row['fmax_mhz'] * 1e6 / row['cycles']:,.0f}",
+            )
+            for row in facts["rows"]
+        ),
+    )  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from gen.report import markdown
 from hw.files import write_atomically, write_json
 from hw.spec import SternaError
 from sw.data import load_dataset
@@ -283,15 +284,13 @@ def _tables(runs: Sequence[Run], told: Callable[[list[Run]], str], widths: Seque
     steps, tables = _values(runs, "steps"), []
     for dataset, hidden in product(_values(runs, "dataset"), _values(runs, "hidden")):
         one = {"dataset": dataset, "hidden": hidden}
-        lines = [
-            f"| {dataset}, {hidden} hidden neurons | " + " | ".join(f"T = {t}" for t in steps)
-            + " |",
-            "|---" * (len(steps) + 1) + "|",
+        head = [f"{dataset}, {hidden} hidden neurons", *(f"T = {t}" for t in steps)]
+        rows = [
+            [f"{kind}, {bits}-bit weights",
+             *_cells(runs, steps, told, weight_bits=bits, variant=kind, **one)]
+            for bits, kind in product(widths, VARIANTS)
         ]  # fmt: skip
-        for bits, kind in product(widths, VARIANTS):
-            cells = _cells(runs, steps, told, weight_bits=bits, variant=kind, **one)
-            lines.append(f"| {kind}, {bits}-bit weights | {' | '.join(cells)} |")
-        tables.append("\n".join(lines))
+        tables.append(markdown(head, rows))
     return "\n\n".join(tables)
 
 

@@ -131,9 +131,9 @@ def test_variants() -> None:
 @pytest.mark.filterwarnings("ignore")  # torch warns of its own insides
 def test_compiled_neurons_are_the_same_neurons(lived_network, pixels) -> None:
     """Integers to the last bit; gradients but for it."""
-    found = []
+    found, folded = [], fold(lived_network())
     for compiled in (False, True):
-        network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
+        network = quantize(folded, name="tiny", weight_bits=4, pixel_bits=4)
         if compiled:
             compile_neurons(network)
             law = next(m.law for m in network.modules() if isinstance(m, TernaryLIF))
