@@ -54,7 +54,7 @@ def convolve(values: Float, kernel: Float, edge: EdgeSpec) -> Float:
     for g in range(edge.groups):
         part = windows[:, g * inner : (g + 1) * inner].transpose(0, 2, 3, 1, 4, 5)
         matrix = kernel[g * outer : (g + 1) * outer].reshape(outer, -1)
-        made.append(part.reshape(-1, matrix.shape[1]) @ matrix.T)
+        made.append(part.reshape(n * rows * columns, matrix.shape[1]) @ matrix.T)
     maps = np.concatenate(made, axis=1).reshape(n, rows, columns, len(kernel))
     return maps.transpose(0, 3, 1, 2)
 
@@ -64,7 +64,7 @@ def receive(values: npt.NDArray[np.integer], edge: EdgeSpec, kernel: Float) -> F
     receiver, or a row (n, neurons) over a dense one."""
     pooled = pool(values.astype(kernel.dtype), edge.pool)
     if edge.kind == "dense":
-        return pooled.reshape(len(pooled), -1) @ kernel.T
+        return pooled.reshape(len(pooled), kernel.shape[1]) @ kernel.T
     if edge.kind == "identity":
         return pooled * kernel[0]
     return convolve(pooled, kernel, edge)

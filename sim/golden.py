@@ -181,10 +181,11 @@ class GoldenModel:
                 now[name] = array.step(fixed + self._received(field, now, before))
             readout = constant[-1] + self._received(fields[-1], now, before)
             before = now
+            sizes = [layer.neurons for layer in spec.layers]
             yield (
-                [c.reshape(n, -1) for c in now.values()],
-                [array.u.reshape(n, -1) for array in neurons],
-                readout.reshape(n, -1),
+                [c.reshape(n, size) for c, size in zip(now.values(), sizes, strict=False)],
+                [a.u.reshape(n, size) for a, size in zip(neurons, sizes, strict=False)],
+                readout.reshape(n, sizes[-1]),
             )
 
     @staticmethod

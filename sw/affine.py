@@ -122,7 +122,11 @@ def read_layers(
     """
     reader = _Reader(tuple(shape), is_activation, passed_over)
     for place, module in leaves:
-        _read_module(reader, place, module)
+        try:
+            _read_module(reader, place, module)
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            # A module from a file may hold anything, or lack what its class has.
+            raise ConvertError(f"Network cannot be converted: {place} is damaged") from None
     if reader.weight is not None:
         reader.close("end")
     if reader.trouble:
@@ -167,7 +171,8 @@ def _leaves(network: nn.Module, prefix: str = "") -> list[Leaf]:
     if isinstance(network, nn.Sequential):
         return [
             leaf
-            for name, child in network.named_children()
+            for name, child in network._modules.items()  # a module that is used twice, twice
+            if child is not None
             for leaf in _leaves(child, f"{prefix}.{name}" if prefix else name)
         ]
     return [(f"{prefix or 'network'} ({type(network).__name__})", network)]
@@ -201,7 +206,7 @@ def _read_module(reader: _Reader, place: str, module: nn.Module) -> None:
         # A pooling is a matrix: its columns are what it makes of each single input.
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *reader.shape)
         try:
-            pooled = module(basis)
+            pooled = nn.AvgPool2d.forward(module, basis)  # not a subclass's, which may want steps
         except RuntimeError:
             reader.trouble.append(f"{place} does not fit maps of {reader.shape}")
             return

@@ -17,11 +17,11 @@ from hw.spec import NetworkSpec, SternaError
 from sw.integer import IntegerNetwork
 from sw.maps import MapNetwork
 from sw.model import DenseNetwork
-from sw.recipes import Recipe, find_recipe
+from sw.recipes import Recipe
 
 __all__ = ["Checkpoint", "CheckpointError", "float_network"]
 
-FORMAT = "sterna-checkpoint-1"
+FORMAT = "sterna-checkpoint-2"
 
 
 class CheckpointError(SternaError, ValueError):
@@ -82,7 +82,7 @@ class Checkpoint:
         path, buffer = Path(path), io.BytesIO()
         content = {
             "format": FORMAT,
-            "recipe": self.recipe.name,
+            "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "trained": dict(self.trained),
             "float_state": dict(self.float_state),
@@ -106,7 +106,7 @@ class Checkpoint:
         content = _read(path)
         try:
             checkpoint = cls(
-                recipe=find_recipe(content["recipe"]),
+                recipe=Recipe.from_dict(content["recipe"]),
                 seed=content["seed"],
                 trained=content["trained"],
                 float_state=content["float_state"],

@@ -127,7 +127,7 @@ def _percent(hits: Any) -> float:
 
 def within(facts: dict[str, Any], title: str) -> int | None:
     """The first T from which on a variant stays within `WITHIN` points of the ReLU network."""
-    near = [facts["relu"] - a <= WITHIN for a in facts["variants"][title]["accuracy"]]
+    near = [round(facts["relu"] - a, 2) <= WITHIN for a in facts["variants"][title]["accuracy"]]
     for n, steps in enumerate(STEPS):
         if all(near[n:]):
             return steps

@@ -21,7 +21,6 @@ PICOJOULES = {
     "float32 add": 0.9,
     "float32 multiply": 3.7,
     "int32 add": 0.1,
-    "int8 add": 0.03,
     "int8 multiply": 0.2,
 }
 """Energy of one operation in 45 nm at 0.9 V: M. Horowitz, "Computing's energy problem (and what we

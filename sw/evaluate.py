@@ -135,7 +135,8 @@ class ActivityMeter:
         """Count a batch, by its pixels and what the golden model made of them."""
         self._images += len(pixels)
         self._pixels += int(np.bitwise_count(pixels).sum())
-        self._spikes += [int(np.abs(c.astype(np.int64)).sum()) for c in trace.spikes]
+        fired = [int(np.abs(c.astype(np.int64)).sum()) for c in trace.spikes]
+        self._spikes += np.array(fired, dtype=np.int64)
         sent = {INPUT: pixels[:, None]}
         for layer, c in zip(self._spec.layers, trace.spikes, strict=False):
             sent[layer.name] = np.abs(c).view(np.uint8)

@@ -148,7 +148,9 @@ class _Run:
         return sent * self.masks[node.name]
 
     def excite(self, neuron: TernaryLIF, drive: Tensor, share: float) -> None:
-        relative = drive.abs() / neuron.constants.theta
+        p, unit = neuron.constants, 2.0**neuron.constants.fraction_bits
+        thetas = p.theta if neuron.thetas is None else neuron.thetas
+        relative = drive.abs() * unit / thetas
         self.excitation = self.excitation + share * relative.clamp(*MARGIN).mean()
 
     def layer_by_layer(self, nodes: Sequence[Node]) -> Activity:
@@ -204,9 +206,12 @@ class _Run:
             self.excitation,
         )
 
-    @staticmethod
-    def _drive(node: Node, received: Callable[[EdgeSpec], Tensor], first: bool) -> Tensor:
+    def _drive(self, node: Node, received: Callable[[EdgeSpec], Tensor], first: bool) -> Tensor:
         """At the first step, nothing comes over an edge with a delay."""
-        if first:
-            node = node._replace(edges=tuple(e for e in node.edges if not e[0].delay))
-        return node.drive(received)
+        if not first:
+            return node.drive(received)
+        fresh = tuple(e for e in node.edges if not e[0].delay)
+        if fresh:
+            return node._replace(edges=fresh).drive(received)
+        assert node.bias is not None
+        return node.bias.expand(len(self.pixels), -1)

@@ -98,6 +98,16 @@ class MapLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.plan, self.shape, self.neuron = plan, shapes[plan.name], neuron
+        if self.shape[0] != plan.channels:
+            raise SpecError(
+                f"Layer {plan.name} must have {self.shape[0]} channels, not {plan.channels}"
+            )
+        for edge in plan.edges:
+            if edge.source not in shapes:
+                raise SpecError(
+                    f"Layer {plan.name} has an edge from {edge.source}, which is no layer"
+                )
+            edge.weight_shape(shapes[edge.source], self.shape, plan.name)
         self.edges = nn.ModuleList(
             MapEdge(edge, shapes[edge.source], self.shape,
                     norm=neuron is not None and not edge.delay)
@@ -132,7 +142,7 @@ class MapNetwork(nn.Module):
     Raises
     ------
     SpecError
-        See `plan_shapes`.
+        See `plan_shapes`; and for edges whose maps do not fit their layer.
     """
 
     logit_scale = 1.0
@@ -148,6 +158,9 @@ class MapNetwork(nn.Module):
         super().__init__()
         self.input_shape, self.steps, self.pixel_max = input_shape, steps, pixel_max
         shapes = plan_shapes(input_shape, plans)
+        readout = plans[-1].name
+        if any(edge.source == readout for plan in plans for edge in plan.edges):
+            raise SpecError(f"Layer {readout} is the readout: no edge may come from it")
         neurons = [TernaryLIF(neuron, train_amplitude=train_amplitude) for _ in plans[1:]]
         self.layers = nn.ModuleList(
             MapLayer(plan, shapes, fires)

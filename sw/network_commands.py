@@ -76,15 +76,19 @@ def do_export(args: argparse.Namespace) -> Result:
     can_write(roms / "rom")
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
     image, report = export(checkpoint, args.data)
-    plan = plan_core(image, args.lanes, args.banks)
+    files = {}
+    if image.spec.is_chain:
+        files = rom_images(plan_core(image, args.lanes, args.banks))
     image.save(out)
-    for file, text in rom_images(plan).items():
+    for file, text in files.items():
         write_atomically(roms / file, text.encode())
+    where = str(roms / "rom") if files else None
     facts = {
-        "image": str(out), "roms": str(roms / "rom"), "digest": image.digest,
+        "image": str(out), "roms": where, "digest": image.digest,
         "meta": dict(image.meta), "decay": dict(report.decay),
     }  # fmt: skip
-    text = f"{report_table(report)}\nwrote {out} and ROM images in {roms / 'rom'}"
+    told = f"ROM images in {where}" if files else "no ROM images, which only dense chains have yet"
+    text = f"{report_table(report)}\nwrote {out} and {told}"
     return facts, text, 0
 
 

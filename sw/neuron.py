@@ -266,7 +266,7 @@ class TernaryLIF(nn.Module):
         thetas: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("thetas", thetas)
+        self.register_buffer("thetas", thetas, persistent=False)
         self.constants = constants if constants is not None else LIFParameters()
         self.law: Law = lif_step
         value = torch.tensor(float(amplitude))

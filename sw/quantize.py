@@ -16,6 +16,9 @@ __all__ = ["QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", 
 
 SCALE_CANDIDATES = 200
 
+FINEST = 64
+"""How much finer than its layer's a channel's grid may be."""
+
 
 def best_scale(weight: Tensor, w_max: int) -> float:
     """The step size whose symmetric grid -w_max .. w_max has the least squared error.
@@ -37,6 +40,10 @@ def _neuron_spec(
     name: str, p: LIFParameters, scale: float, fraction_bits: int, potential_bits: int | None
 ) -> NeuronSpec:
     """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
+    if p.fraction_bits:
+        raise QuantizeError(
+            f"Fraction bits of layer {name} must not be given: exact_decay chooses them"
+        )
     if p.theta / scale < 0.5:
         raise QuantizeError(
             f"Threshold of layer {name} must be at least half a weight step, "
@@ -134,8 +141,10 @@ def _scale(name: str, folded: FoldedLayer, weight_bits: int, by_channel: bool) -
         return torch.tensor(whole, dtype=torch.float64)
     channels = len(folded.bias)
     rows = torch.cat([k.reshape(channels, -1) for k in folded.kernels], dim=1)
+    # A channel of hardly any weight does not get a grid so fine that nothing else has bits enough.
     return torch.tensor(
-        [best_scale(row, w_max) if row.any() else whole for row in rows], dtype=torch.float64
+        [max(best_scale(row, w_max), whole / FINEST) if row.any() else whole for row in rows],
+        dtype=torch.float64,
     )
 
 

@@ -1,8 +1,8 @@
 """How much truncation toward zero changes: spikes of a network image against real-valued decay.
 
-The same integer weights, biases and thresholds are run with potentials that keep every fraction
-(float64, in which all of them are exact). With enough fraction bits nothing is truncated, and the
-image's spikes are these very spikes.
+The same integer weights, biases and thresholds are run with potentials that keep every fraction:
+in float64, in which they are exact as long as k(T-1) more bits than the sums have fit into 53. With
+enough fraction bits nothing is truncated, and the image's spikes are these very spikes.
 """
 
 from dataclasses import replace
@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hw.image import NetworkImage
-from hw.spec import NeuronSpec, signed_bits
+from hw.image import ImageError, NetworkImage
+from hw.spec import INPUT, NeuronSpec, SpecError, signed_bits
 from sim.golden import GoldenModel
 from sw.data import Dataset
 from sw.fold import FoldedLayer, FoldedNetwork
@@ -50,8 +50,12 @@ def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
     change = bits - n.fraction_bits
 
     def scaled(value: int) -> int:
+        if change < 0 and value % (1 << -change):
+            raise SpecError(f"Thresholds and potentials must be multiples of 2^{-change} to lose "
+                            "their fraction bits")  # fmt: skip
         return value << change if change >= 0 else value >> -change
 
+    least = max(2, signed_bits(max(scaled(n.theta), scaled(n.theta_down)) - 1))
     return replace(
         n,
         fraction_bits=bits,
@@ -59,7 +63,7 @@ def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
         theta_negative=n.theta_negative and scaled(n.theta_negative),
         step=scaled(n.step),
         u0=scaled(n.u0),
-        potential_bits=max(n.potential_bits + change, signed_bits(scaled(n.theta) - 1)),
+        potential_bits=max(n.potential_bits + change, least),
     )
 
 
@@ -91,7 +95,7 @@ def real_network(image: NetworkImage) -> FoldedNetwork:
                 layer.spec.edges, thetas,
             )
         )  # fmt: skip
-    return FoldedNetwork(tuple(layers), image.spec.steps, image.spec.input_shape)
+    return FoldedNetwork(tuple(layers), image.spec.steps, image.spec.shape_of(INPUT))
 
 
 @torch.no_grad()
@@ -110,11 +114,15 @@ def unlike_real(image: NetworkImage, data: Dataset) -> tuple[int, int, int]:
 
 
 def decay_report(image: NetworkImage, data: Dataset) -> dict[str, list[int]]:
-    """`unlike_real` of the network with truncation and with exact decay, by name; empty where
-    nothing decays."""
+    """`unlike_real` of the network with truncation and with exact decay, by name; without what the
+    contract's 32 bits do not admit (many steps), and empty where nothing decays."""
     if all(n is None or n.decay == "none" for n in (layer.neuron for layer in image.spec.layers)):
         return {}
-    return {
-        name: list(unlike_real(with_decay(image, exact=exact), data))
-        for name, exact in (("truncating", False), ("exact", True))
-    }
+    report = {}
+    for name, exact in (("truncating", False), ("exact", True)):
+        try:
+            other = with_decay(image, exact=exact)
+        except (SpecError, ImageError):
+            continue
+        report[name] = list(unlike_real(other, data))
+    return report

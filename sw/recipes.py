@@ -1,8 +1,10 @@
 """Recipes: all that decides a trained network, but for the seed."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from hw.spec import SternaError
+from hw.spec import EdgeSpec, SternaError
 from sw.data import NAMES
 from sw.maps import LayerPlan
 from sw.neuron import LIFParameters
@@ -75,7 +77,7 @@ class Recipe:
     max_shift
         Augmentation: each image is moved by up to this many pixels each way.
     dropout
-        Share of the hidden neurons that are not heard while training (`sw.model.propagate`).
+        Share of the hidden neurons that are not heard while training (`sw.graph.propagate`).
     mirror
         Augmentation: half of the images are mirrored, left to right.
     spike_penalty
@@ -118,6 +120,30 @@ class Recipe:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
+        """A recipe from plain data.
+
+        Raises
+        ------
+        RecipeError, NeuronError, SpecError
+            For values that no recipe has.
+        TypeError
+            For fields that are missing or unknown.
+        """
+        maps = tuple(
+            LayerPlan(plan["name"], plan["channels"],
+                      tuple(EdgeSpec(**edge) for edge in plan["edges"]))
+            for plan in data["maps"]
+        )  # fmt: skip
+        phases = {name: Phase(**data[name]) for name in ("float_phase", "integer_phase")}
+        neuron, hidden = LIFParameters(**data["neuron"]), tuple(data["hidden"])
+        return cls(**{**data, **phases, "maps": maps, "neuron": neuron, "hidden": hidden})
 
     @property
     def sizes(self) -> tuple[int, ...]:

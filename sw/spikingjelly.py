@@ -90,6 +90,16 @@ def lif_parameters(node: nn.Module, place: str = "node") -> tuple[LIFParameters,
     ConvertError
         One sentence for a node that no neuron of the contract is.
     """
+    try:
+        return _lif_parameters(node, place)
+    except ConvertError:
+        raise
+    except (AttributeError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
+        # A node from a file may hold anything, or lack what its class has.
+        raise ConvertError(f"{place} is damaged") from None
+
+
+def _lif_parameters(node: nn.Module, place: str) -> tuple[LIFParameters, float]:
     kind, settings = type(node).__name__, cast(Any, node)
     if kind not in NODES or not type(node).__module__.startswith("spikingjelly."):
         raise ConvertError(f"{place} is not one of {', '.join(NODES)}")
@@ -176,7 +186,8 @@ def _place(layer: AffineLayer) -> str:
 
 def _leaves(module: nn.Module, place: str = "") -> Iterator[Leaf]:
     """Modules that do something, in the order in which they were made."""
-    children = list(module.named_children())
+    # A module that is used twice comes twice.
+    children = [(name, child) for name, child in module._modules.items() if child is not None]
     known = (nn.Linear, nn.BatchNorm1d, nn.Flatten, nn.AvgPool2d, nn.Dropout)
     if not children or _is_node(module) or isinstance(module, known):
         yield f"{place or 'network'} ({type(module).__name__})", module
@@ -267,6 +278,8 @@ def import_network(
     EvaluateError
         When the data set does not fit.
     """
+    if not 1 <= steps <= 1024:
+        raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {steps!r}")
     original = copy.deepcopy(network).double().eval()
     inputs = data.images.shape[1]
     side = round(inputs**0.5)

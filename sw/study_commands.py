@@ -37,7 +37,7 @@ def do_training(args: argparse.Namespace) -> Result:
 
     require_plots()
     grid = Grid(
-        datasets=tuple(args.dataset.split(",")),
+        datasets=tuple(dict.fromkeys(args.dataset.split(","))),
         hidden=numbers(args.hidden, "Hidden neurons"),
         steps=numbers(args.steps, "Time steps"),
         seeds=numbers(args.seeds, "Seeds"),

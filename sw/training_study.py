@@ -12,8 +12,10 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -117,9 +119,9 @@ def study(
     Returns
     -------
     list
-        Per run: dataset, hidden, steps, variant, seed, weight_bits, epochs, float and test
-        accuracy as [hits, n], activity (`sw.evaluate.Activity`), seconds of its float training and
-        all its widths, machine.
+        Per run: dataset, hidden, steps, variant, seed, weight_bits, epochs; test accuracy, and by
+        phase that on the validation images, as [hits, n]; activity (`sw.evaluate.Activity`), the
+        trained amplitude, seconds of its float training and all its widths, machine.
 
     Raises
     ------
@@ -161,9 +163,8 @@ def _work(
         compiled = shutil.which(os.environ.get("CXX", "g++")) is not None
         if not compiled:
             progress("no C++ compiler: neurons are not compiled, which takes three times as long")
-    os.environ.update(HEAP)
     started = time.monotonic()
-    with ProcessPoolExecutor(
+    with _heap(), ProcessPoolExecutor(
         processes or os.cpu_count(), multiprocessing.get_context("spawn")
     ) as pool:
         jobs = [pool.submit(_train, *job, data, compiled) for job in todo]
@@ -179,9 +180,28 @@ def _work(
                     f"{last['weight_bits']}-bit weights; {spent:.0f} s, "
                     f"{spent / n * (len(jobs) - n):.0f} s to go"
                 )
+        except BrokenProcessPool:
+            raise SternaError(
+                "A training was killed, perhaps for memory: try --processes 1; what is done is kept"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+@contextmanager
+def _heap() -> Iterator[None]:
+    """`HEAP` for processes that are started meanwhile: it is read when one starts."""
+    before = {name: os.environ.get(name) for name in HEAP}
+    os.environ.update(HEAP)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 KEY = ("dataset", "hidden", "steps", "variant", "seed", "weight_bits", "epochs")
@@ -194,10 +214,13 @@ def _key(run: Run) -> str:
 def _known_runs(path: Path) -> list[Run]:
     try:
         runs = json.loads(path.read_text())
-        {_key(run) for run in runs}
+        if not isinstance(runs, list):
+            raise ValueError
+        for run in runs:
+            _key(run), _accuracy([run]), _activity([run]), float(run["seconds"])
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError):
         raise SternaError(f"File {path} holds no runs of a study: remove it") from None
     return runs
 
@@ -295,7 +318,7 @@ def _tables(runs: Sequence[Run], told: Callable[[list[Run]], str], widths: Seque
 
 
 def plot(runs: Sequence[Run], folder: Path, weight_bits: int = 4) -> None:
-    """`training-accuracy.png`: accuracy against T, a panel per network, a line per kind."""
+    """`accuracy.png`: accuracy against T, a panel per network, a line per kind."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
