@@ -1,18 +1,20 @@
 """`sterna convert`: a ReLU network from a file, converted, held against the original, reported."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from gen.report import table
 from hw.image import NetworkImage
 from sim.golden import GoldenModel
-from sw.affine import AffineLayer, activations, load_module, read_relu
+from sw.affine import AffineLayer, ConvertError, activations, load_module, read_relu
 from sw.convert import Conversion, calibrate, convert
 from sw.data import Dataset
 from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
@@ -21,6 +23,7 @@ from sw.tune import tune
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
 
 CALIBRATION_IMAGES = 2000
+TRIAL_IMAGES = 100
 BATCH = 500
 
 
@@ -100,7 +103,24 @@ def convert_and_compare(
     if epochs:
         meta = {**meta, "tuned_epochs": epochs}
         image = tune(replace(image, meta=meta), layers, train, epochs=epochs, progress=progress)
-    return image, compare(layers, image, peaks, conversion.divisor, test)
+    _require_same(network, layers, test.images[:TRIAL_IMAGES], shape, 2**test.bits - 1)
+    report = compare(layers, image, peaks, conversion.divisor, test)
+    told = {"relu": report.relu.to_dict(), "integer": report.spiking.to_dict()}
+    meta = {**image.meta, "test": told, **report.activity.to_dict()}
+    return replace(image, meta=meta), report
+
+
+@torch.no_grad()
+def _require_same(
+    network: nn.Module, layers: list[AffineLayer], pixels: npt.NDArray[np.uint8],
+    shape: tuple[int, ...], pixel_max: int,
+) -> None:  # fmt: skip
+    """Run the module beside what was read of it."""
+    x = torch.from_numpy(pixels).double().reshape(len(pixels), *shape) / pixel_max
+    theirs = copy.deepcopy(network).double().eval()(x)
+    ours = activations(layers, torch.from_numpy(pixels), pixel_max)[-1]
+    if theirs.shape != ours.shape or not torch.allclose(ours, theirs, rtol=1e-6, atol=1e-6):
+        raise ConvertError("Network must compute what its modules do, one after the other")
 
 
 def compare(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hw.image import NetworkImage
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sim.golden import GoldenModel, InputError, decay, drive, fire, saturate
+from sw.models import model_path
 from tests.networks import networks, pixels_for
 
 
@@ -115,3 +116,10 @@ def test_images_that_do_not_fit_are_refused():
         with pytest.raises(InputError, match=sentence):
             model.run(pixels)
     assert model.classify(np.zeros((0, 3), int)).tolist() == []
+
+
+def test_a_run_of_no_images() -> None:
+    trace = GoldenModel(NetworkImage.load(model_path("digits-dense"))).run(np.zeros((0, 64), int))
+    assert trace.logits.shape == (0, 10)
+    assert trace.spikes[0].shape == trace.potentials[0].shape == (0, 4, 128)
+    assert trace.classes.shape == (0,)

@@ -45,6 +45,12 @@ def test_the_study_of_digits(tmp_path) -> None:
     assert f"from T = {first} |" in study_table(facts)
 
 
+def test_within_is_of_points_not_of_bits() -> None:
+    """89.9 - 89.6 is more than 0.3 in floating point."""
+    facts = {"relu": 89.90, "variants": {"x": {"accuracy": [80.0] + [89.60] * 6}}}
+    assert within(facts, "x") == 2
+
+
 def test_logits_over_time_end_where_a_run_ends() -> None:
     test = load_dataset("digits", "test", 4)
     train = load_dataset("digits", "train", 4)

@@ -293,3 +293,38 @@ def test_a_guarded_side_has_no_gradient_while_its_count_is_0() -> None:
     c.sum().backward()
     assert v.grad is not None
     assert v.grad.tolist() == [0, 1, 1, 0]
+
+
+# What a review found
+
+
+def test_a_module_that_is_used_twice_is_read_twice() -> None:
+    torch.manual_seed(1)
+    act = nn.ReLU()
+    network = nn.Sequential(nn.Linear(64, 20), act, nn.Linear(20, 15), act, nn.Linear(15, 10))
+    assert len(read_relu(network, (64,))) == 3
+
+
+def test_a_network_without_a_hidden_layer() -> None:
+    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    torch.manual_seed(1)
+    image, report = convert_and_compare(
+        nn.Sequential(nn.Linear(64, 10)), train, test, Conversion(steps=2), name="bare"
+    )
+    assert report.activity.spike_rates == ()
+    assert report.activity.events == report.activity.input_events
+    assert image.meta["test"]["integer"] == report.spiking.to_dict()
+
+
+class Twisted(nn.Sequential):
+    """Its modules are not what it computes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -super().forward(x)
+
+
+def test_a_forward_of_its_own_is_found_out() -> None:
+    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    network = Twisted(nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 10))
+    with pytest.raises(ConvertError, match="must compute what its modules do"):
+        convert_and_compare(network, train, test, Conversion(), name="twisted")

@@ -100,3 +100,38 @@ def test_too_many_steps_for_exact_decay(lived_network) -> None:
     long = replace(image.spec, steps=17)
     with pytest.raises(SpecError, match="Threshold must be an integer from 1 to 1073741824, not"):
         with_decay(NetworkImage(long, image.weights, image.biases), exact=True)
+
+
+def test_many_steps_have_no_exact_twin(lived_network, tiny_data) -> None:
+    """32 bits do not hold it: what is possible is told."""
+    network = lived_network((12, 32, 32, 4), steps=14)
+    image = quantize(fold(network), name="long", weight_bits=4, pixel_bits=4).to_image()
+    assert set(decay_report(image, tiny_data)) == {"truncating"}
+
+
+def test_a_threshold_of_one_step(lived_network) -> None:
+    exact = image_of(lived_network, LIFParameters(), exact_decay=True)
+    neuron = exact.spec.layers[0].neuron
+    assert neuron is not None
+    one = replace(neuron, theta=64, potential_bits=7)
+    layers = tuple(replace(la, neuron=la.neuron and one) for la in exact.spec.layers)
+    image = replace(exact, spec=replace(exact.spec, layers=layers))
+    found = with_decay(image, exact=False).spec.layers[0].neuron
+    assert found is not None
+    assert (found.theta, found.fraction_bits, found.potential_bits) == (1, 0, 2)
+    odd = tuple(replace(la, neuron=la.neuron and replace(one, theta=63)) for la in layers)
+    with pytest.raises(SpecError, match="must be multiples of 2\\^6 to lose their fraction bits"):
+        with_decay(replace(exact, spec=replace(exact.spec, layers=odd)), exact=False)
+
+
+def test_excitation_does_not_depend_on_fraction_bits(lived_network, pixels) -> None:
+    """The penalty acts on the same drives, however fine the potentials are counted."""
+    folded = fold(lived_network((12, 32, 32, 4)))
+    plain, exact = (
+        quantize(folded, name="x", weight_bits=8, pixel_bits=4, exact_decay=choice)
+        for choice in (False, True)
+    )
+    excitation = exact(pixels).excitation
+    assert excitation.item() == pytest.approx(plain(pixels).excitation.item(), rel=0.02)
+    excitation.backward()
+    assert float(exact.integer_layers[0].weight.grad.abs().sum()) > 0  # type: ignore[union-attr]

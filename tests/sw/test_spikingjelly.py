@@ -193,6 +193,32 @@ def test_nodes_that_no_neuron_is(node: nn.Module, complaint: str) -> None:
         lif_parameters(node)
 
 
+def test_pooling_in_either_mode(digits: Dataset) -> None:
+    for step_mode in ("s", "m"):
+        torch.manual_seed(2)
+        network = nn.Sequential(
+            layer.AvgPool2d(2), layer.Flatten(), layer.Linear(16, 10), neuron.IFNode(),
+            layer.Linear(10, 10),
+        ).double()  # fmt: skip
+        functional.set_step_mode(network, step_mode)
+        folded = read_network(network, (1, 8, 8), steps=3, pixel_max=15)
+        logits = folded(torch.from_numpy(digits.images)).logits
+        assert torch.allclose(logits, run_module(network, images(digits), 3), atol=1e-9)
+
+
+def test_damaged_nodes(digits: Dataset) -> None:
+    node = neuron.LIFNode()
+    node.tau = 0.0
+    with pytest.raises(ConvertError, match="node is damaged"):
+        lif_parameters(node)
+    broken = nn.Linear(64, 10)
+    del broken.in_features
+    with pytest.raises(ConvertError, match=r"0 \(Linear\) is damaged"):
+        read_network(nn.Sequential(broken), (64,), steps=2, pixel_max=15)
+    with pytest.raises(ConvertError, match="Time steps must be an integer from 1 to 1024, not 0"):
+        import_network(network_of(neuron.IFNode()), digits, name="x", steps=0)
+
+
 def test_what_cannot_be_read_is_named(digits: Dataset, tmp_path: Path) -> None:
     network = nn.Sequential(
         layer.Flatten(), layer.Linear(64, 10), neuron.QIFNode(), layer.MaxPool2d(2),

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hw.image import NetworkImage
-from hw.spec import EdgeSpec, NetworkSpec, NeuronSpec
+from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
+from sim.edges import receive
 from sim.golden import GoldenModel
 from sw.cost import macs
 from sw.data import Dataset
@@ -17,7 +18,7 @@ from sw.fold import FoldedLayer, FoldedNetwork
 from sw.graph import _Run, propagate
 from sw.integer import IntegerNetwork
 from sw.neuron import LIFParameters
-from sw.quantize import quantize
+from sw.quantize import QuantizeError, quantize
 from sw.real_decay import real_network
 from tests.graphs import arrays, image_of, residual
 
@@ -161,10 +162,66 @@ def test_what_a_graph_does_is_counted_by_its_edges() -> None:
     delayed = inner[:, :-1].sum()
     events = np.unpackbits(images).sum() + 2 * stem.sum() + inner.sum() + block.sum() + down.sum()
     assert meter.activity.events == pytest.approx((events + 2 * delayed) / n)
-    # A kernel of 1 reaches its 4 channels, an identity 1, the pooled readout 3.
-    least = delayed * (4 + 3) + stem.sum() + down.sum() * 3
-    assert meter.activity.sops > least / n
+    # What a spike meets of kernels that are all ones: products, counted by convolving.
+    sops = 0
+    images_sent = np.stack([np.bitwise_count(images)], axis=1).astype(int)
+    sent = {"input": images_sent, "stem": stem, "inner": inner, "block": block, "down": down}
+    for k in range(len(image.spec.layers)):
+        for edge, shape in zip(image.spec.edges(k), image.spec.weight_shapes(k), strict=True):
+            values = sent[edge.source][:, :-1] if edge.delay else sent[edge.source]
+            maps = values.sum(axis=1).reshape(n, *image.spec.shape_of(edge.source))
+            sops += receive(maps, edge, np.ones(shape, dtype=np.float64)).sum()
+    assert meter.activity.sops == pytest.approx(sops / n)
     assert macs(image) == (
         4 * 2 * (16 * 16) + 4 * 2 * (16 * 16) + 4 * 4 * 36 + 4 * 4 * (16 * 16) + 4 * 36
         + 6 * 4 * 16 + 3 * 6 + 3 * 16
     )  # fmt: skip
+
+
+def test_a_layer_that_receives_with_a_delay_only() -> None:
+    """At the first step it has its bias alone."""
+    layers = (
+        LayerSpec(name="a", inputs=2, neurons=2, weight_bits=4, neuron=NEURONS[0], shape=(2, 1, 1),
+                  edges=(EdgeSpec(source="b", delay=1),)),
+        LayerSpec(name="b", inputs=5, neurons=2, weight_bits=4, neuron=NEURONS[0], shape=(2, 1, 1),
+                  edges=(EdgeSpec(source="input"), EdgeSpec(source="a"))),
+        LayerSpec(name="out", inputs=2, neurons=2, weight_bits=4),
+    )  # fmt: skip
+    spec = NetworkSpec(name="late", input_size=3, input_bits=3, steps=4, layers=layers)
+    image = NetworkImage(
+        spec,
+        ([np.full((2, 2), 7)], [np.full((2, 3), 3), np.full((2, 2), -2)], np.eye(2, dtype=int)),
+        (np.array([9, -9]), np.array([1, 2]), np.array([0, 0])),
+    )
+    network = IntegerNetwork(spec)
+    network.load_image(image)
+    images = np.random.default_rng(1).integers(0, 8, (20, 3)).astype(np.uint8)
+    small = replace(data(20), images=images, labels=np.zeros(20, np.int64))
+    compare(network, image, small)
+    assert real_network(image)(torch.from_numpy(images)).logits.shape == (20, 2)
+
+
+def test_states_with_thresholds_by_channel_load_after_a_run() -> None:
+    image = image_of(residual(), seed=3)
+    network, other = IntegerNetwork(image.spec), IntegerNetwork(image.spec)
+    network.load_image(image)
+    network(torch.from_numpy(data().images))
+    other.load_state_dict(network.state_dict())
+    assert other.to_image().digest == image.digest
+
+
+def test_a_channel_of_hardly_any_weight() -> None:
+    folded = small_graph()
+    folded.layers[0].kernels[0][1] *= 1e-9
+    network = quantize(folded, name="graph", weight_bits=4, pixel_bits=4, by_channel=True)
+    neuron = network.spec.layers[0].neuron
+    assert neuron is not None
+    assert neuron.potential_bits < 20
+
+
+def test_fraction_bits_are_the_quantisers_to_choose() -> None:
+    folded = small_graph()
+    odd = replace(folded.layers[0], neuron=LIFParameters(fraction_bits=2))
+    with pytest.raises(QuantizeError, match="Fraction bits of layer stem must not be given"):
+        quantize(replace(folded, layers=(odd, *folded.layers[1:])), name="x", weight_bits=4,
+                 pixel_bits=4)  # fmt: skip

@@ -13,7 +13,7 @@ from sw.data import load_dataset
 from sw.evaluate import accuracy
 from sw.fold import fold
 from sw.quantize import quantize
-from sw.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe
+from sw.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe, variant
 from sw.train import Progress, TrainError, accuracy_of, train
 
 DIGITS = find_recipe("digits-dense")
@@ -246,6 +246,19 @@ def test_impossible_phases(fields, complaint: str) -> None:
 
 
 # Checkpoints
+
+
+def test_a_checkpoint_carries_its_recipe(tmp_path: Path) -> None:
+    """Not its name alone: a variant of it comes back as it was trained."""
+    recipe = replace(variant(DIGITS, "binary"), exact_decay=True, steps=8)
+    good = train(recipe, seed=1, float_epochs=1, integer_epochs=1, progress=lambda line: None)
+    loaded = Checkpoint.load(good.save(tmp_path / "variant.pt"))
+    assert loaded.recipe == recipe
+    x = torch.randint(0, 16, (20, 64))
+    with torch.no_grad():
+        assert torch.equal(loaded.float_network()(x).logits, good.float_network()(x).logits)
+    digests = {c.integer_network().to_image().digest for c in (loaded, good)}
+    assert len(digests) == 1
 
 
 def test_checkpoint_round_trip(digits_checkpoint: Checkpoint, tmp_path: Path) -> None:

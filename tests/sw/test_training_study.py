@@ -110,11 +110,12 @@ def test_faults_are_one_sentence(tmp_path, capsys, option: str, value: str, sent
     assert not list(tmp_path.iterdir())
 
 
-def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "runs.json").write_text('{"a": 1}')
+@pytest.mark.parametrize("text", ['{"a": 1}', "{}", "no", '[{"dataset": "digits"}]'])
+def test_a_foreign_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "runs.json").write_text(text)
     with pytest.raises(SternaError, match="holds no runs of a study: remove it"):
         study(GRID, tmp_path)
-    assert (tmp_path / "runs.json").read_text() == '{"a": 1}'
+    assert (tmp_path / "runs.json").read_text() == text
 
 
 def test_variants() -> None:
