@@ -216,8 +216,9 @@ def _known_runs(path: Path) -> list[Run]:
         runs = json.loads(path.read_text())
         if not isinstance(runs, list):
             raise ValueError
-        for run in runs:
-            _key(run), _accuracy([run]), _activity([run]), float(run["seconds"])
+        for run in runs:  # whatever the tables will want of it
+            told = (_key(run), _accuracy([run]), _activity([run]), float(run["seconds"]))
+            assert len(told) == 4
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError):
