@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gen.plan import CorePlan, plan_core
+from gen.plan import DEFAULT_LANES, CorePlan, plan_core
 from gen.report import markdown
 from gen.timing import close_timing
 from hw.files import write_json
@@ -76,7 +76,8 @@ def study(
     -------
     dict
         `rows`: per kind its title, accuracy on the held-out digits (golden model), cycles per image
-        by the cycle law, fmax in MHz, and what of the chip it uses.
+        by the cycle law (and those of a core of 128 lanes, in which the first layer, the same for
+        all kinds, does not hold up the others), fmax in MHz, and what of the chip it uses.
 
     Raises
     ------
@@ -96,6 +97,7 @@ def study(
             "hits": found.hits,
             "n": found.n,
             "cycles": round(mean_cycles(kind.core, test.images), 1),
+            "wide_cycles": round(mean_cycles(widened(kind.core), test.images), 1),
             "fmax_mhz": report["fmax_mhz"],
             "resources": report["resources"],
         })  # fmt: skip
@@ -104,11 +106,16 @@ def study(
     return facts
 
 
+def widened(core: CorePlan) -> CorePlan:
+    """The same core with a lane for every neuron."""
+    return plan_core(core.image, DEFAULT_LANES, repeat=core.repeat)
+
+
 def hardware_table(facts: dict[str, Any]) -> str:
     """Markdown: a row per kind of neuron."""
     head = (
         "neurons", "accuracy", "LUT", "FF", "BRAM", "fmax, MHz", "cycles an image",
-        "images/s at fmax",
+        "... with 128 lanes",
     )  # fmt: skip
     return markdown(
         head,
@@ -120,7 +127,7 @@ def hardware_table(facts: dict[str, Any]) -> str:
                   for kind in ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD")),
                 f"{row['fmax_mhz']:.1f}",
                 f"{row['cycles']:.1f}",
-                f"{row['fmax_mhz'] * 1e6 / row['cycles']:,.0f}",
+                f"{row['wide_cycles']:.1f}",
             )
             for row in facts["rows"]
         ),

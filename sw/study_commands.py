@@ -20,11 +20,16 @@ Result = tuple[dict[str, Any], str, int]
 
 
 def numbers(text: str, what: str) -> tuple[int, ...]:
-    """Positive numbers joined by commas, each once."""
+    """Positive numbers joined by commas."""
     parts = text.split(",")
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"{what} must be positive numbers joined by commas, not {text!r}")
-    return tuple(dict.fromkeys(int(part) for part in parts))
+    return tuple(int(part) for part in parts)
+
+
+def choices(text: str, what: str) -> tuple[int, ...]:
+    """Of a grid: each number once."""
+    return tuple(dict.fromkeys(numbers(text, what)))
 
 
 def require_plots() -> None:
@@ -38,10 +43,10 @@ def do_training(args: argparse.Namespace) -> Result:
     require_plots()
     grid = Grid(
         datasets=tuple(dict.fromkeys(args.dataset.split(","))),
-        hidden=numbers(args.hidden, "Hidden neurons"),
-        steps=numbers(args.steps, "Time steps"),
-        seeds=numbers(args.seeds, "Seeds"),
-        weight_bits=numbers(args.weight_bits, "Weight widths"),
+        hidden=choices(args.hidden, "Hidden neurons"),
+        steps=choices(args.steps, "Time steps"),
+        seeds=choices(args.seeds, "Seeds"),
+        weight_bits=choices(args.weight_bits, "Weight widths"),
         float_epochs=args.float_epochs,
         integer_epochs=args.integer_epochs,
     )

@@ -13,6 +13,7 @@ from sw.convert import Conversion, convert
 from sw.convert_report import convert_and_compare, load_network
 from sw.data import load_dataset
 from sw.relu import train_relu
+from sw.study_commands import choices, numbers
 
 
 def test_the_study_of_digits(tmp_path) -> None:
@@ -43,6 +44,12 @@ def test_the_study_of_digits(tmp_path) -> None:
     assert first is not None
     assert first <= 8
     assert f"from T = {first} |" in study_table(facts)
+
+
+def test_hidden_layers_may_be_equal() -> None:
+    """Choices of a grid are each made once; layers of a network are a list."""
+    assert numbers("16,16,8", "x") == (16, 16, 8)
+    assert choices("16,16,8", "x") == (16, 8)
 
 
 def test_within_is_of_points_not_of_bits() -> None:
