@@ -16,7 +16,7 @@ from typing import Any
 from gen.boards import Board
 from gen.plan import CorePlan
 from hw.board import BoardSpec
-from hw.lif import is_counting
+from hw.lif import divides_by_shift, is_counting
 from hw.loader import DIGEST_ROWS
 from hw.ram import SPRAM_BITS
 from hw.spec import NeuronSpec, signed_bits
@@ -79,7 +79,7 @@ def features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
     """Sizes of what costs look-up tables, in bits, by name."""
     total: dict[str, float] = dict.fromkeys(
         ("board", "loader", "layer", "bank", "sum", "double", "drive", "mask", "tree", "parts",
-         "neuron", "counting", "guard", "readout", "flags", "word"), 0.0,
+         "neuron", "soft", "counting", "guard", "readout", "flags", "word"), 0.0,
     )  # fmt: skip
     total["board"] = 1
     total["loader"] = spec.flash_address is not None
@@ -100,19 +100,14 @@ def features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
         else:
             neuron, bits = layer.spec.neuron, g.firing.lanes * signed_bits(layer.membrane_bound)
             total["neuron"] += bits
+            total["soft"] += bits * (neuron.reset == "soft")
             if is_counting(neuron):
-                total["counting"] += bits * (1 + _comparisons(neuron))
+                total["counting"] += bits * (1 + neuron.limit * (not divides_by_shift(neuron)))
             if neuron.guarded:
                 total["guard"] += g.firing.lanes * neuron.count_bits(core.image.spec.steps)
         total["flags"] += g.banks * g.words * g.planes * g.buffers
         total["word"] += g.word * (g.planes + g.signed)
     return total
-
-
-def _comparisons(neuron: NeuronSpec) -> int:
-    """Comparisons that divide by the threshold: none by a power of two (`hw.lif.divide`)."""
-    thetas = (neuron.theta, neuron.theta_down)
-    return neuron.limit if any(theta & (theta - 1) for theta in thetas) else 0
 
 
 def _stored_bits(neuron: NeuronSpec | None, steps: int) -> int:

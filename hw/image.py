@@ -7,12 +7,13 @@ SHA-256 digest over specification and integers.
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,6 @@ import numpy.typing as npt
 
 from hw.files import write_atomically
 from hw.spec import (
-    CONSTANT_BITS,
     INPUT,
     MAX_WIDTH,
     EdgeSpec,
@@ -97,12 +97,7 @@ class LayerImage:
     @cached_property
     def kernels(self) -> tuple[npt.NDArray[np.integer], ...]:
         """The weights of each edge, in its shape (`EdgeSpec.weight_shape`)."""
-        parts, start, flat = [], 0, self.weights.reshape(-1)
-        for shape in self.kernel_shapes:
-            size = math.prod(shape)
-            parts.append(flat[start : start + size].reshape(shape))
-            start += size
-        return tuple(parts)
+        return tuple(_split(self.weights.reshape(-1), self.kernel_shapes))
 
     @property
     def coefficient_max(self) -> int:
@@ -195,6 +190,13 @@ def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> I
     return values
 
 
+def _split(flat: IntArray, shapes: Sequence[tuple[int, ...]]) -> list[IntArray]:
+    """Arrays that lie one after the other, each in its shape."""
+    ends = itertools.accumulate(math.prod(shape) for shape in shapes)
+    return [flat[end - math.prod(shape) : end].reshape(shape)
+            for end, shape in zip(ends, shapes, strict=True)]  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkImage:
     """A checked network: specification, integers, and free-form `meta` (not part of the digest).
@@ -254,16 +256,10 @@ class NetworkImage:
             parts = list(weights)
         else:
             flat = _integers(f"Weights of layer {layer.name}", weights, (total,), 1 << 15)
-            parts, start = [], 0
-            for shape in shapes:
-                parts.append(flat[start : start + math.prod(shape)].reshape(shape))
-                start += math.prod(shape)
+            parts = _split(flat, shapes)
         for k, (edge, shape) in enumerate(zip(layer.edges, shapes, strict=True)):
-            most = layer.w_max
-            if edge.kind == "identity":
-                most = 2 ** (CONSTANT_BITS - 1) - 1
             what = f"Weights of layer {layer.name}, edge from {edge.source}"
-            parts[k] = _integers(what, parts[k], shape, most)
+            parts[k] = _integers(what, parts[k], shape, layer.largest(edge))
         return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
 
     def _checked_thetas(self) -> tuple[npt.NDArray[np.int32] | None, ...]:

@@ -12,7 +12,8 @@ from hw.spec import NeuronSpec, signed_bits
 from hw.stream import drives, spikes, transfer
 
 __all__ = [
-    "LifArray", "LifSlice", "decay", "divide", "fire", "is_counting", "reset", "saturate",
+    "LifArray", "LifSlice", "decay", "divide", "divides_by_shift", "fire", "is_counting", "reset",
+    "saturate",
 ]  # fmt: skip
 
 # The laws of docs/arithmetic.md as expressions; sim/golden.py has the same names.
@@ -36,11 +37,16 @@ def fire(v: Value, neuron: NeuronSpec) -> tuple[Value, Value]:
     return below | up, below
 
 
+def divides_by_shift(neuron: NeuronSpec) -> bool:
+    """Whether both thresholds are powers of two."""
+    return all(theta & (theta - 1) == 0 for theta in (neuron.theta, neuron.theta_down))
+
+
 def divide(magnitude: Value, negative: Value, neuron: NeuronSpec) -> Value:
     """Law 3: min(L, |v| div threshold), for L > 1 or a guard. A power of two is a shift; for any
     other threshold, L comparisons are counted."""
     sides = (neuron.theta, neuron.theta_down)
-    if all(theta & (theta - 1) == 0 for theta in sides):
+    if divides_by_shift(neuron):
         up, down = (magnitude >> (theta.bit_length() - 1) for theta in sides)
         quotient = Mux(negative, down, up) if sides[0] != sides[1] else up
         count = Mux(quotient > neuron.limit, neuron.limit, quotient)

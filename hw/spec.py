@@ -251,6 +251,10 @@ class LayerSpec:
         """Largest weight; the grid is symmetric, so a spike of either sign costs the same."""
         return 2 ** (self.weight_bits - 1) - 1
 
+    def largest(self, edge: EdgeSpec) -> int:
+        """Largest weight of one of its edges."""
+        return 2 ** (CONSTANT_BITS - 1) - 1 if edge.kind == "identity" else self.w_max
+
     @property
     def map_shape(self) -> Shape:
         """Channels, rows, columns."""

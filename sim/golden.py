@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hw.image import LayerImage, NetworkImage
 from hw.spec import INPUT, NeuronSpec, SternaError
-from sim.edges import Field, exact_float
+from sim.edges import Field, exact_float, receive
 
 __all__ = [
     "GoldenModel", "InputError", "Neurons", "Trace", "decay", "drive", "fire", "reset", "saturate",
@@ -28,13 +28,10 @@ class InputError(SternaError, ValueError):
 def drive(coefficients: npt.NDArray[np.integer], layer: LayerImage) -> Int:
     """Law 1 of a layer with one dense edge: `I[n,i] = sum_j c[n,j] * W[i,j] + b[i]`, exact.
 
-    The product runs through floating-point BLAS where that is provably exact: all terms are
-    integers and every partial sum, in whatever order, is at most `accumulator_bound`; below 2^24
-    each is a float32, below 2^53 a float64. (The contract's 32-bit limit is far below 2^53.)
+    (`sim.edges` has all kinds of edges, and why the float product is exact.)
     """
-    exact = exact_float(layer)
-    product = coefficients.astype(exact) @ layer.weights.T.astype(exact)
-    return product.astype(np.int64) + layer.bias
+    kernel = layer.kernels[0].astype(exact_float(layer))
+    return receive(coefficients, layer.edges[0], kernel).astype(np.int64) + layer.bias
 
 
 def decay(u: Int, neuron: NeuronSpec) -> Int:

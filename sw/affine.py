@@ -19,7 +19,8 @@ from sw.integer import require_finite
 from sw.quantize import QuantizeError
 
 __all__ = [
-    "AffineLayer", "ConvertError", "Leaf", "activations", "load_module", "read_layers", "read_relu",
+    "AffineLayer", "ConvertError", "Leaf", "activations", "leaves", "load_module", "read_layers",
+    "read_relu",
 ]  # fmt: skip
 
 KNOWN = [
@@ -157,7 +158,8 @@ def read_relu(network: nn.Module, shape: Sequence[int]) -> list[AffineLayer]:
     ConvertError
         One sentence that names every module that cannot be converted.
     """
-    layers = read_layers(_leaves(network), shape, lambda module: isinstance(module, nn.ReLU))
+    found = leaves(network, lambda module: isinstance(module, nn.Sequential))
+    layers = read_layers(found, shape, lambda module: isinstance(module, nn.ReLU))
     if layers[-1].activation is not None:
         raise ConvertError(
             "Network cannot be converted: the last module must be a Linear (the readout), not a "
@@ -166,14 +168,16 @@ def read_relu(network: nn.Module, shape: Sequence[int]) -> list[AffineLayer]:
     return layers
 
 
-def _leaves(network: nn.Module, prefix: str = "") -> list[Leaf]:
-    """Modules in the order in which a Sequential runs them, with their places."""
-    if isinstance(network, nn.Sequential):
+def leaves(
+    network: nn.Module, is_container: Callable[[nn.Module], bool], prefix: str = ""
+) -> list[Leaf]:
+    """Modules in the order in which their containers have them, with their places."""
+    if is_container(network):
         return [
             leaf
             for name, child in network._modules.items()  # a module that is used twice, twice
             if child is not None
-            for leaf in _leaves(child, f"{prefix}.{name}" if prefix else name)
+            for leaf in leaves(child, is_container, f"{prefix}.{name}" if prefix else name)
         ]
     return [(f"{prefix or 'network'} ({type(network).__name__})", network)]
 

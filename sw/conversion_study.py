@@ -19,6 +19,7 @@ from sw.affine import activations, read_relu
 from sw.convert import Conversion, calibrate, convert
 from sw.convert_report import CALIBRATION_IMAGES
 from sw.data import Dataset
+from sw.plots import write_png
 from sw.relu import train_relu
 
 __all__ = ["STEPS", "agreement_table", "study", "study_table"]
@@ -165,7 +166,6 @@ def _head(facts: dict[str, Any]) -> list[str]:
 
 
 def _plot(facts: dict[str, Any], folder: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     name = f"{facts['dataset']}, {'-'.join(map(str, facts['sizes']))}"
@@ -185,6 +185,4 @@ def _plot(facts: dict[str, Any], folder: Path) -> None:
         axes.set_ylim(facts["relu"] - 3, facts["relu"] + 0.5)
         axes.grid(alpha=0.3)
         axes.legend()
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-        write_atomically(folder / file, buffer.getvalue())
+        write_png(folder / file, figure)

@@ -96,6 +96,7 @@ def convert_and_compare(
     shape = (1, side, side) if has_maps and side * side == inputs else (inputs,)
     layers = read_relu(network, shape)
     sample = train.images[:CALIBRATION_IMAGES]
+    _require_same(network, layers, sample[:TRIAL_IMAGES], shape, 2**train.bits - 1)
     meta = {"dataset": train.name, "conversion": vars(conversion)}
     peaks = calibrate(layers, sample, 2**train.bits - 1, conversion.percentile)
     image = convert(layers, sample, train.bits, conversion, name=name, meta=meta, peaks=peaks)
@@ -103,7 +104,6 @@ def convert_and_compare(
     if epochs:
         meta = {**meta, "tuned_epochs": epochs}
         image = tune(replace(image, meta=meta), layers, train, epochs=epochs, progress=progress)
-    _require_same(network, layers, test.images[:TRIAL_IMAGES], shape, 2**test.bits - 1)
     report = compare(layers, image, peaks, conversion.divisor, test)
     told = {"relu": report.relu.to_dict(), "integer": report.spiking.to_dict()}
     meta = {**image.meta, "test": told, **report.activity.to_dict()}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hw.spec import INPUT, EdgeSpec, Shape
-from sw.graph import Activity, Node, bound, propagate
+from sw.graph import Activity, Node, bound, by_neuron, propagate
 from sw.maps import MapNetwork
 from sw.model import DenseNetwork
 from sw.neuron import LIFParameters, TernaryLIF
@@ -62,10 +62,6 @@ class FoldedLayer:
         """Channels, rows, columns."""
         return self.shape or (len(self.bias), 1, 1)
 
-    def by_neuron(self, channels: Tensor) -> Tensor:
-        """(channels,) as (neurons,)."""
-        return channels.repeat_interleave(self.map_shape[1] * self.map_shape[2])
-
 
 @dataclass(frozen=True, eq=False)
 class FoldedNetwork:
@@ -113,9 +109,11 @@ class FoldedNetwork:
             )
             neuron = None
             if layer.neuron is not None:
-                thetas = None if layer.thetas is None else layer.by_neuron(layer.thetas)
+                thetas = layer.thetas
+                if thetas is not None:
+                    thetas = by_neuron(thetas, layer.map_shape)
                 neuron = TernaryLIF(layer.neuron, train_amplitude=False, thetas=thetas)
-            nodes.append(Node(name, edges, neuron, layer.by_neuron(layer.bias)))
+            nodes.append(Node(name, edges, neuron, by_neuron(layer.bias, layer.map_shape)))
         return nodes
 
 

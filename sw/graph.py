@@ -14,7 +14,7 @@ from torch.nn import functional
 from hw.spec import INPUT, EdgeSpec, Shape
 from sw.neuron import State, TernaryLIF
 
-__all__ = ["Activity", "Drive", "Node", "bound", "chain", "edge_drive", "propagate"]
+__all__ = ["Activity", "Drive", "Node", "bound", "by_neuron", "chain", "edge_drive", "propagate"]
 
 MARGIN = (0.5, 1.5)
 """Drives, in thresholds, that a penalty on the excitation acts on."""
@@ -92,6 +92,11 @@ def edge_drive(edge: EdgeSpec, source: Shape) -> Callable[[Tensor, Tensor], Tens
         return made.reshape(*x.shape[:-1], -1)
 
     return drive
+
+
+def by_neuron(channels: Tensor, shape: Shape) -> Tensor:
+    """(channels,) as (neurons,) of maps of this shape."""
+    return channels.repeat_interleave(shape[1] * shape[2])
 
 
 def bound(edge: EdgeSpec, source: Shape, kernel: Tensor) -> Drive:

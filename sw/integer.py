@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from hw.image import NetworkImage
-from hw.spec import CONSTANT_BITS, EdgeSpec, LayerSpec, NetworkSpec, SternaError
+from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, SternaError
 from sw.fold import FoldedLayer
-from sw.graph import Activity, Node, bound, propagate
+from sw.graph import Activity, Node, bound, by_neuron, propagate
 from sw.neuron import TernaryLIF
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
@@ -82,7 +82,7 @@ class IntegerLayer(nn.Module):
         or of each channel, (channels,), and then there are integer `thetas` (channels,) too."""
         self.scale.copy_(scale)
         for edge, master, kernel in zip(self.edges, self.kernels, folded.kernels, strict=True):
-            most, step = self.largest(edge), scale
+            most, step = self.spec.largest(edge), scale
             if scale.ndim:  # a row of weights per channel, or per neuron of it
                 step = scale.repeat_interleave(len(kernel) // len(scale))
                 step = step.reshape(-1, *(1,) * (kernel.ndim - 1))
@@ -91,10 +91,6 @@ class IntegerLayer(nn.Module):
             assert self.thetas is not None
             self.thetas.copy_(thetas)
         self.bias.copy_(folded.bias / scale / self.coefficient_max)
-
-    def largest(self, edge: EdgeSpec) -> int:
-        """Largest weight of an edge."""
-        return 2 ** (CONSTANT_BITS - 1) - 1 if edge.kind == "identity" else self.spec.w_max
 
     @property
     def weight(self) -> nn.Parameter:
@@ -106,7 +102,7 @@ class IntegerLayer(nn.Module):
         """Integer-valued weights of each edge and biases; gradients reach the masters."""
         weights = []
         for edge, master in zip(self.edges, self.kernels, strict=True):
-            most = self.largest(edge)
+            most = self.spec.largest(edge)
             rounded = torch.clamp(torch.round(master), -most, most)
             weights.append(_straight_through(master, rounded))
         bias = self.bias * self.coefficient_max
@@ -119,10 +115,10 @@ class IntegerLayer(nn.Module):
             (edge, bound(edge, spec.shape_of(edge.source), weight))
             for edge, weight in zip(self.edges, weights, strict=True)
         )
-        per_channel = self.spec.map_shape[1] * self.spec.map_shape[2]
+        shape = self.spec.map_shape
         if neuron is not None and self.thetas is not None:
-            neuron.thetas = self.thetas.repeat_interleave(per_channel)
-        return Node(self.spec.name, edges, neuron, bias.repeat_interleave(per_channel))
+            neuron.thetas = by_neuron(self.thetas, shape)
+        return Node(self.spec.name, edges, neuron, by_neuron(bias, shape))
 
 
 class IntegerNetwork(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.spec import INPUT, EdgeSpec, Shape, SpecError
-from sw.graph import Activity, Drive, Node, propagate
+from sw.graph import Activity, Drive, Node, by_neuron, propagate
 from sw.neuron import LIFParameters, TernaryLIF
 
 __all__ = ["LayerPlan", "MapEdge", "MapLayer", "MapNetwork", "plan_shapes"]
@@ -125,7 +125,7 @@ class MapLayer(nn.Module):
         edges = tuple((part.edge, cast(Drive, part)) for part in self.map_edges)
         bias = self.bias
         if bias is not None:
-            bias = bias.repeat_interleave(self.shape[1] * self.shape[2])
+            bias = by_neuron(bias, self.shape)
         return Node(self.plan.name, edges, self.neuron, bias)
 
 

@@ -6,10 +6,12 @@ one after the other is found out.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +23,7 @@ from gen.report import neuron_text, table
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.golden import GoldenModel
-from sw.affine import AffineLayer, ConvertError, Leaf, load_module, read_layers
+from sw.affine import AffineLayer, ConvertError, leaves, load_module, read_layers
 from sw.data import Dataset
 from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
 from sw.fold import FoldedLayer, FoldedNetwork
@@ -40,19 +42,16 @@ TRIAL_IMAGES = 200
 NODES = ("IFNode", "LIFNode", "TernaryIFNode", "TernaryLIFNode")
 
 
+@cache
 def _library() -> Any:
     """`spikingjelly.activation_based`."""
     if find_spec("spikingjelly") is None:
         raise SternaError("Networks of SpikingJelly need the package spikingjelly: install it")
     from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 
-    class Library:
-        pass
-
-    found = Library()
-    for module in (base, functional, layer, neuron, surrogate):
-        setattr(found, module.__name__.rpartition(".")[2], module)
-    return found
+    return SimpleNamespace(
+        base=base, functional=functional, layer=layer, neuron=neuron, surrogate=surrogate
+    )
 
 
 def load_network(path: Path) -> nn.Module:
@@ -164,7 +163,7 @@ def read_network(
         One sentence that names what cannot be read.
     """
     passed_over = (nn.Dropout, nn.Identity, _library().layer.Dropout)
-    layers = read_layers(list(_leaves(network)), shape, _is_node, passed_over)
+    layers = read_layers(leaves(network, _is_container), shape, _is_node, passed_over)
     folded, unit = [], 1 / pixel_max
     for layer in layers:
         parameters, gain = None, 1.0
@@ -184,16 +183,11 @@ def _place(layer: AffineLayer) -> str:
     return f"{type(layer.activation).__name__} after {layer.place}"
 
 
-def _leaves(module: nn.Module, place: str = "") -> Iterator[Leaf]:
-    """Modules that do something, in the order in which they were made."""
-    # A module that is used twice comes twice.
-    children = [(name, child) for name, child in module._modules.items() if child is not None]
+def _is_container(module: nn.Module) -> bool:
+    """Whether a module is what its children do, in the order in which they were made."""
     known = (nn.Linear, nn.BatchNorm1d, nn.Flatten, nn.AvgPool2d, nn.Dropout)
-    if not children or _is_node(module) or isinstance(module, known):
-        yield f"{place or 'network'} ({type(module).__name__})", module
-        return
-    for name, child in children:
-        yield from _leaves(child, f"{place}.{name}" if place else name)
+    has_children = any(child is not None for child in module._modules.values())
+    return has_children and not _is_node(module) and not isinstance(module, known)
 
 
 @torch.no_grad()

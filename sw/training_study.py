@@ -5,7 +5,6 @@ the weights on its integers, and judged on the whole test set by the golden mode
 is done is kept in `runs.json`: a study that was broken off goes on where it stopped.
 """
 
-import io
 import json
 import multiprocessing
 import os
@@ -23,10 +22,11 @@ from statistics import mean, stdev
 from typing import Any
 
 from gen.report import markdown
-from hw.files import write_atomically, write_json
+from hw.files import write_json
 from hw.spec import SternaError
 from sw.data import load_dataset
 from sw.evaluate import evaluate
+from sw.plots import write_png
 from sw.quantize import check_weight_bits
 from sw.recipes import VARIANTS, Phase, Recipe, variant
 from sw.train import train_widths
@@ -217,8 +217,10 @@ def _known_runs(path: Path) -> list[Run]:
         if not isinstance(runs, list):
             raise ValueError
         for run in runs:  # whatever the tables will want of it
-            told = (_key(run), _accuracy([run]), _activity([run]), float(run["seconds"]))
-            assert len(told) == 4
+            _key(run)
+            _accuracy([run])
+            _activity([run])
+            float(run["seconds"])
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError):
@@ -267,13 +269,21 @@ def _train(
 def _cells(
     runs: Sequence[Run], steps: Sequence[int], told: Callable[[list[Run]], str], **chosen: Any
 ) -> list[str]:
-    found = [run for run in runs if all(run[name] == value for name, value in chosen.items())]
-    cells = ([run for run in found if run["steps"] == t] for t in steps)
+    cells = (_select(runs, steps=t, **chosen) for t in steps)
     return [told(cell) if cell else "-" for cell in cells]
 
 
+def _select(runs: Sequence[Run], **chosen: Any) -> list[Run]:
+    return [run for run in runs if all(run[name] == value for name, value in chosen.items())]
+
+
+def _shares(cell: list[Run]) -> list[float]:
+    """Test accuracies in %."""
+    return [100 * run["test"][0] / run["test"][1] for run in cell]
+
+
 def _accuracy(cell: list[Run]) -> str:
-    shares = [100 * run["test"][0] / run["test"][1] for run in cell]
+    shares = _shares(cell)
     spread = f" ± {stdev(shares):.2f}" if len(shares) > 1 else ""
     return f"{mean(shares):.2f}{spread}"
 
@@ -320,7 +330,6 @@ def _tables(runs: Sequence[Run], told: Callable[[list[Run]], str], widths: Seque
 
 def plot(runs: Sequence[Run], folder: Path, weight_bits: int = 4) -> None:
     """`accuracy.png`: accuracy against T, a panel per network, a line per kind."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     nets = list(product(_values(runs, "dataset"), _values(runs, "hidden")))
@@ -330,9 +339,8 @@ def plot(runs: Sequence[Run], folder: Path, weight_bits: int = 4) -> None:
     for axes, (dataset, hidden) in zip(panels, nets, strict=True):
         for kind in VARIANTS:
             shares = [
-                [100 * run["test"][0] / run["test"][1] for run in runs
-                 if (run["dataset"], run["hidden"], run["variant"], run["steps"],
-                     run["weight_bits"]) == (dataset, hidden, kind, t, weight_bits)]
+                _shares(_select(runs, dataset=dataset, hidden=hidden, variant=kind, steps=t,
+                                weight_bits=weight_bits))
                 for t in steps
             ]  # fmt: skip
             spread = [stdev(cell) if len(cell) > 1 else 0.0 for cell in shares]
@@ -343,6 +351,4 @@ def plot(runs: Sequence[Run], folder: Path, weight_bits: int = 4) -> None:
                  title=f"{dataset}, {hidden} hidden, {weight_bits}-bit weights")  # fmt: skip
         axes.grid(alpha=0.3)
         axes.legend()
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    write_atomically(folder / "accuracy.png", buffer.getvalue())
+    write_png(folder / "accuracy.png", figure)

@@ -133,7 +133,8 @@ def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
         for n in range(len(designs)):
             others = np.arange(len(designs)) != n
             errors.append(sizes[n] @ fit(sizes[others], luts[others], rounds=1000) / luts[n] - 1)
-        assert np.median(np.abs(errors)) < 0.15, (name, errors)
+        assert np.median(np.abs(errors)) < 0.1, (name, errors)
+        assert np.max(np.abs(errors)) < 0.2, (name, errors)
 
 
 @pytest.mark.parametrize(
