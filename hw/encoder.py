@@ -59,6 +59,11 @@ class ChunkEncoder(wiring.Component):
         A chunk without active bits must have an end.
     o : Out(stream of event(words * chunk))
         `index` is word * chunk + bit.
+
+    Attributes
+    ----------
+    busy
+        Not a port: something was taken that has not left.
     """
 
     LATENCY = 2
@@ -69,6 +74,7 @@ class ChunkEncoder(wiring.Component):
     def __init__(self, words: int, chunk: int) -> None:
         self._layout = chunk_layout(words, chunk)
         self._chunk = chunk
+        self.busy = Signal()
         super().__init__(
             {
                 "i": In(stream.Signature(self._layout)),
@@ -81,6 +87,7 @@ class ChunkEncoder(wiring.Component):
         held = Signal()
         current = Signal(self._layout, reset_less=True)
         active = current.active
+        m.d.comb += self.busy.eq(held | self.o.valid)
 
         # The lowest set bit and the others, by one subtraction: a carry chain, not a priority tree.
         less_one = Signal(self._chunk)

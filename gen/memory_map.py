@@ -1,0 +1,71 @@
+"""Where a shared core keeps what: regions of its memories, and how long each is needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["MemoryMap", "Region", "allocate"]
+
+
+@dataclass
+class Region:
+    """Words that hold one thing from segment `first` of the program to segment `last`."""
+
+    name: str
+    words: int
+    first: int
+    last: int
+    start: int = 0
+
+    @property
+    def stop(self) -> int:
+        """The word after the last."""
+        return self.start + self.words
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """Regions of the memory of potentials and of that of spikes."""
+
+    potentials: list[Region] = field(default_factory=list)
+    spikes: list[Region] = field(default_factory=list)
+
+    def potential(self, name: str) -> int:
+        """First word of a layer's potentials, or of `LAYER (drive)`."""
+        return next(region.start for region in self.potentials if region.name == name)
+
+    def spike(self, name: str) -> int:
+        """First word of a layer's spikes."""
+        return next(region.start for region in self.spikes if region.name == name)
+
+    @property
+    def potential_words(self) -> int:
+        """Words of the memory of potentials."""
+        return max(region.stop for region in self.potentials)
+
+    @property
+    def spike_words(self) -> int:
+        """Words of the memory of spikes."""
+        return max((region.stop for region in self.spikes), default=0)
+
+
+def allocate(potentials: Sequence[Region], spikes: Sequence[Region]) -> MemoryMap:
+    """Give every region the lowest words that are free as long as it is needed."""
+    return MemoryMap(_place(potentials), _place(spikes))
+
+
+def _place(regions: Sequence[Region]) -> list[Region]:
+    placed: list[Region] = []
+    for region in regions:
+        beside = sorted(
+            (other for other in placed
+             if other.first <= region.last and region.first <= other.last),
+            key=lambda other: other.start,
+        )  # fmt: skip
+        start = 0
+        for other in beside:
+            if other.start - start >= region.words:
+                break
+            start = max(start, other.stop)
+        region.start = start
+        placed.append(region)
+    return placed

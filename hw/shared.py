@@ -1,0 +1,251 @@
+"""The shared core: one set of hardware that runs all layers of a network in turn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.operation import operation
+from hw.potentials import Potentials
+from hw.program import Code, Program, Scan, Send, Sweep
+from hw.readout import Readout, result_layout
+from hw.rom import WeightRom
+from hw.scanner import Scanner
+from hw.stream import coefficients, transfer
+from hw.walker import Walker
+
+__all__ = ["RomFiles", "SharedCore"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RomFiles:
+    """Paths of ROM images, as the Verilog names them."""
+
+    program: str
+    weights: str
+    biases: str
+    thetas: str
+
+
+class SharedCore(wiring.Component):
+    """Pixel words in, logits and class out, as `hw.core.Core`; but layer after layer.
+
+        program -> scanner -> walker -> potentials -> readout
+                     ^ spikes, pixels        `-> spikes
+
+    An operation begins when nothing of the one before is on its way. The next image is loaded
+    while one is worked on. A synchronous reset, at any time, leaves a core that computes the next
+    image right.
+
+    Parameters
+    ----------
+    program
+        What it does.
+    files
+        ROM images for Verilog; None for simulation by Amaranth.
+    taps
+        Simulation only: ports to watch every spike and potential.
+
+    Members
+    -------
+    i : In(stream of coefficients(lanes, input_bits, signed=False))
+        `input_words` words an image.
+    o : Out(stream of result_layout(classes, logit_bits))
+    tap_valid, tap_spikes, tap_potentials : Out, with taps
+        A word of a layer that fires: spikes, and the potentials that are kept.
+    tap_operation : Out, with taps
+        The number of the operation that goes on.
+    tap_update : Out(1), with taps
+        A word of potentials is added to.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    tap_valid: Signal
+    tap_spikes: Signal
+    tap_potentials: Signal
+    tap_operation: Signal
+    tap_update: Signal
+
+    def __init__(
+        self, program: Program, files: RomFiles | None = None, *, taps: bool = False
+    ) -> None:
+        p, f = program, files
+        self._program, self._files, self._taps = program, files, taps
+        self._potentials = Potentials(p, None if f is None else (f.weights, f.biases, f.thetas))
+        members = {
+            "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, False))),
+            "o": Out(stream.Signature(result_layout(p.classes, p.logit_bits))),
+        }
+        if taps:
+            ports: Mapping = self._potentials.signature.members
+            members |= {
+                "tap_valid": Out(1),
+                "tap_spikes": Out(ports["spikes"].shape.size),
+                "tap_potentials": Out(ports["potentials"].shape.size),
+                "tap_operation": Out(range(len(p.operations))),
+                "tap_update": Out(1),
+            }
+        super().__init__(members)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p = self._program
+        m.submodules.scanner = scanner = Scanner(p)
+        m.submodules.walker = walker = Walker(p)
+        m.submodules.potentials = potentials = self._potentials
+        m.submodules.program = program = WeightRom(
+            width=p.code.bits, rows=p.code.words, file=self._files and self._files.program
+        )
+        wiring.connect(m, scanner.o, walker.i)
+        word = program.data
+        m.d.comb += [
+            scanner.word.eq(word),
+            walker.word.eq(word),
+            potentials.word.eq(word),
+            potentials.valid.eq(walker.valid),
+            potentials.i.eq(walker.o),
+        ]
+
+        # Spikes: written by sweeps, read by scans.
+        m.submodules.spikes = spikes = Memory(
+            shape=coefficients(p.lanes, p.spike_planes, p.spike_sign), depth=p.spike_words, init=[]
+        )
+        store, load = spikes.write_port(), spikes.read_port()
+        m.d.comb += [
+            store.en.eq(potentials.fired),
+            store.addr.eq(potentials.spike_address),
+            store.data.eq(potentials.spikes),
+            load.en.eq(scanner.read),
+            load.addr.eq(scanner.address),
+            scanner.spikes.eq(load.data),
+        ]
+        ready, released = self._images(m, scanner)
+        idle = Signal()
+        m.d.comb += idle.eq(~(scanner.busy | walker.busy | potentials.busy))
+
+        number = Signal(range(len(p.operations)))
+        kind, scan = word[: Code.KIND_BITS], operation(p, word, Scan)
+        m.d.comb += program.addr.eq(number)
+        sums, sent = self._readout(m, operation(p, word, Send))
+        fetched = Signal()
+        with m.FSM():
+            with m.State("FETCH"):  # the program's word is there two cycles after its number
+                m.d.sync += fetched.eq(~fetched)
+                with m.If(fetched):
+                    m.next = "START"
+            with m.State("START"):
+                with m.If(kind == Code.number(Scan)):
+                    # Whatever is read of an image waits for it.
+                    with m.If(ready | ~scan.from_input):
+                        m.d.comb += scanner.start.eq(1)
+                        m.next = "RUN"
+                with m.Elif(kind == Code.number(Sweep)):
+                    m.d.comb += potentials.sweep.eq(1)
+                    m.next = "RUN"
+                with m.Else():
+                    m.d.comb += sums.eq(1)
+                    m.next = "SEND"
+            with m.State("RUN"):
+                with m.If(idle):
+                    m.d.comb += released.eq((kind == Code.number(Scan)) & scan.release)
+                    m.d.sync += number.eq(number + 1)
+                    m.next = "FETCH"
+            with m.State("SEND"):
+                with m.If(sent):
+                    m.d.sync += number.eq(0)
+                    m.next = "FETCH"
+        if self._taps:
+            self._tap(m, number)
+        return m
+
+    def _images(self, m: Module, scanner: Scanner) -> tuple[Signal, Signal]:
+        """Two images: one is read while the other is loaded. Returns whether there is one to read,
+        and the signal that lets go of it."""
+        p = self._program
+        bits = (p.input_words - 1).bit_length()
+        m.submodules.images = images = Memory(
+            shape=self.i.payload.shape(), depth=2 << bits, init=[]
+        )
+        write, read = images.write_port(), images.read_port()
+        full = [Signal(name=f"full{n}") for n in range(2)]
+        target, current = Signal(), Signal()
+        count = Signal(range(p.input_words))
+        ready, released = Signal(), Signal()
+        taken, last = transfer(self.i), count == p.input_words - 1
+        m.d.comb += [
+            self.i.ready.eq(~Array(full)[target]),
+            write.en.eq(taken),
+            write.addr.eq(Cat(count, Const(0, bits - len(count)), target)),
+            write.data.eq(self.i.payload),
+            read.en.eq(scanner.read),
+            read.addr.eq(Cat(scanner.address[:bits], current)),
+            scanner.pixels.eq(read.data),
+            ready.eq(Array(full)[current]),
+        ]
+        with m.If(taken):
+            m.d.sync += [count.eq(Mux(last, 0, count + 1)), target.eq(target ^ last)]
+        m.d.sync += current.eq(current ^ released)
+        for n in range(2):
+            with m.If(taken & last & (target == n)):
+                m.d.sync += full[n].eq(1)
+            with m.Elif(released & (current == n)):
+                m.d.sync += full[n].eq(0)
+        return ready, released
+
+    def _readout(self, m: Module, send) -> tuple[Signal, Signal]:
+        """The first maximum and the logits. Returns the signal that begins, and whether the last
+        word has been taken."""
+        p, potentials = self._program, self._potentials
+        groups = -(-p.classes // p.lanes)
+        lanes = min(p.lanes, p.classes)
+        m.submodules.readout = readout = Readout(
+            lanes=lanes, groups=groups, steps=1, classes=p.classes,
+            drive_bits=p.potential_bits, logit_bits=p.logit_bits,
+        )  # fmt: skip
+        wiring.connect(m, readout.o, wiring.flipped(self.o))
+        begin, done = Signal(), Signal()
+        index = Signal(max(1, (groups - 1).bit_length()))
+        m.d.comb += [
+            potentials.look_address.eq(send.potential + index),
+            Cat(readout.i.payload).eq(Cat(potentials.seen[k] for k in range(lanes))),
+        ]
+        with m.FSM(name="sending"):
+            with m.State("IDLE"):
+                m.d.sync += index.eq(0)
+                with m.If(begin):
+                    m.next = "LOOK"
+            with m.State("LOOK"):
+                m.d.comb += potentials.look.eq(1)
+                m.next = "SEE"
+            with m.State("SEE"):
+                m.d.comb += potentials.look.eq(1)
+                m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += [potentials.look.eq(1), readout.i.valid.eq(1)]
+                with m.If(readout.i.ready):
+                    m.d.sync += index.eq(index + 1)
+                    m.next = "LOOK"
+                    with m.If(index == groups - 1):
+                        m.d.comb += done.eq(1)
+                        m.next = "IDLE"
+        return begin, done
+
+    def _tap(self, m: Module, number: Signal) -> None:
+        """Spikes leave the sweeper two cycles before the potentials that are kept."""
+        potentials = self._potentials
+        spikes, valid = potentials.spikes, potentials.fired
+        for n in range(2):
+            later, there = Signal.like(spikes, name=f"spikes{n}"), Signal(name=f"fired{n}")
+            m.d.sync += [later.eq(spikes), there.eq(valid)]
+            spikes, valid = later, there
+        m.d.comb += [
+            self.tap_valid.eq(valid),
+            self.tap_spikes.eq(spikes),
+            self.tap_potentials.eq(potentials.potentials),
+            self.tap_operation.eq(number),
+            self.tap_update.eq(potentials.valid),
+        ]
