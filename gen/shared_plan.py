@@ -255,7 +255,8 @@ class _Planner:
             self.weight_rows += len(weights)
         bits = self.spec.input_bits if edge.source == INPUT else 1
         return Scan(
-            name=f"{edge.source} to {layer.spec.name}",
+            name=layer.spec.name,
+            source=edge.source,
             from_input=int(edge.source == INPUT),
             last_row=source.groups * source.shape[1] - 1,
             last_column=source.columns - 1,
@@ -295,7 +296,10 @@ class _Planner:
             if edge.source != INPUT and when >= 0:
                 address = memory.spike(edge.source) + when * self.layouts[edge.source].words
                 self.operations.append(
-                    _at(scan, potential=memory.potential(layer.spec.name), address=address)
+                    _at(
+                        scan, potential=memory.potential(layer.spec.name), address=address,
+                        when=when,
+                    )  # fmt: skip
                 )
         fires = layer.spec.neuron is not None
         if not fires and step == self.spec.steps - 1:

@@ -160,13 +160,9 @@ class Potentials(wiring.Component):
         plus one."""
         p = self._program
         scan = operation(p, self.word, Scan)
-        mask = (1 << p.weight_bits) - 1
-        rows = [
-            sum((value & mask) << (k * p.weight_bits) for k, value in enumerate(row))
-            for row in p.weights.tolist()
-        ]
+        table = p.weight_table
         m.submodules.weights = rom = WeightRom(
-            width=p.lanes * p.weight_bits, rows=rows, file=self._files and self._files[0]
+            width=table.width, rows=table.words, file=self._files and self._files[0]
         )
         m.d.comb += rom.addr.eq(self.i.weight)
         at_2, at_3 = flow[2][1], flow[3][1]

@@ -7,7 +7,7 @@ module imports no Amaranth.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hw.spec import signed_bits
 
-__all__ = ["Code", "Field", "Operation", "Program", "Reach", "Scan", "Send", "Sweep"]
+__all__ = ["Code", "Field", "Operation", "Program", "Reach", "Scan", "Send", "Sweep", "Table"]
 
 Int = npt.NDArray[np.int64]
 
@@ -72,6 +72,8 @@ class Scan:
         Add `constant`, times each coefficient, to the lane of its own channel.
     release
         The image has been read for the last time.
+    name, source, when
+        For reports: layer, source and the source's step. The hardware does not see them.
     """
 
     from_input: int = 0
@@ -95,7 +97,9 @@ class Scan:
     identity: int = 0
     constant: int = 0
     release: int = 0
-    name: str = field(default="", compare=False)
+    name: str = ""
+    source: str = ""
+    when: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +157,7 @@ class Sweep:
     top: int = 0
     decay: int = 0
     start: int = 0
-    name: str = field(default="", compare=False)
+    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +166,13 @@ class Send:
 
     potential: int = 0
     last_word: int = 0
-    name: str = field(default="", compare=False)
+    name: str = ""
 
 
 Operation = Scan | Sweep | Send
+NOTES = ("name", "source", "when")
+"""For people and for programs: what the hardware does not see."""
+
 KINDS: tuple[type[Scan | Sweep | Send], ...] = (Scan, Sweep, Send)
 
 
@@ -199,7 +206,7 @@ class Code:
         for kind in KINDS:
             chosen = [op for op in operations if isinstance(op, kind)]
             layout, start = {}, self.KIND_BITS
-            for name in (f.name for f in fields(kind) if f.name != "name"):
+            for name in (f.name for f in fields(kind) if f.name not in NOTES):
                 values = [getattr(op, name) for op in chosen] or [0]
                 low, high = min(values), max(values)
                 bits = 0
@@ -225,6 +232,31 @@ class Code:
         for name, place in self.fields(type(op)).items():
             word |= (getattr(op, name) & (1 << place.bits) - 1) << place.start
         return word
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a signed number of `bits` per lane, as the words of a ROM."""
+
+    bits: int
+    lanes: int
+    words: list[int]
+
+    @classmethod
+    def of(cls, rows: Int, bits: int = 0) -> "Table":
+        """Of an array (rows, lanes), as narrow as it may be."""
+        bits = bits or signed_bits(max(int(np.abs(rows).max()), 1))
+        mask = (1 << bits) - 1
+        words = [
+            sum((value & mask) << (k * bits) for k, value in enumerate(row))
+            for row in rows.tolist()
+        ]
+        return cls(bits, rows.shape[1], words)
+
+    @property
+    def width(self) -> int:
+        """Bits of a word."""
+        return self.bits * self.lanes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -284,6 +316,21 @@ class Program:
     def code(self) -> Code:
         """The operations as words."""
         return Code(self.operations)
+
+    @cached_property
+    def weight_table(self) -> Table:
+        """The weights as a ROM holds them."""
+        return Table.of(self.weights, self.weight_bits)
+
+    @cached_property
+    def bias_table(self) -> Table:
+        """The biases as a ROM holds them."""
+        return Table.of(self.biases)
+
+    @cached_property
+    def theta_table(self) -> Table | None:
+        """The thresholds as a ROM holds them."""
+        return None if self.thetas is None else Table.of(self.thetas)
 
     @property
     def lane_bits(self) -> int:

@@ -21,10 +21,11 @@ class Scanner(wiring.Component):
 
     Words with nothing in a plane are passed over, a cycle each, while events go on.
 
-    Cycle law (o always ready): the first word is looked at 2 cycles after `start`, each further
-    plane of a word a cycle after the one before or, with k events, as soon as the encoder has k-1
-    of them out; an event is offered `ChunkEncoder.LATENCY` cycles after its word was looked at
-    (over an identity edge, at once).
+    Cycle law: the first plane is looked at `LATENCY` cycles after `start`. One with nothing passes
+    at once; one with events when the encoder takes it, `max(looked at, the encoder's last event of
+    the one before sent)`; its first event is offered `ChunkEncoder.LATENCY` cycles later, the
+    others follow. Over an identity edge it is offered at once, and passes when it is taken. The
+    next plane is looked at a cycle after one has passed.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class Scanner(wiring.Component):
         A word of layer's spikes; of an image.
     o : Out(stream of spike_event(program))
     """
+
+    LATENCY = 3
 
     word: Signal
     start: Signal

@@ -36,7 +36,8 @@ class SharedCore(wiring.Component):
         program -> scanner -> walker -> potentials -> readout
                      ^ spikes, pixels        `-> spikes
 
-    An operation begins when nothing of the one before is on its way. The next image is loaded
+    An operation begins when nothing of the one before is on its way: `FETCH_CYCLES` cycles after
+    the first such one. The next image is loaded
     while one is worked on. A synchronous reset, at any time, leaves a core that computes the next
     image right.
 
@@ -61,6 +62,12 @@ class SharedCore(wiring.Component):
     tap_update : Out(1), with taps
         A word of potentials is added to.
     """
+
+    FETCH_CYCLES = 2
+    """From an operation's end, or reset, to the next one's START, both excluded."""
+
+    LOOK_CYCLES = 3
+    """From a SEND's START, or its last word, to the offer of a word to the readout."""
 
     i: stream.Interface
     o: stream.Interface

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.operation import operation
-from hw.program import Program, Sweep
+from hw.program import Program, Sweep, Table
 from hw.rom import WeightRom
 from hw.stream import coefficients, drives
 
@@ -150,28 +150,22 @@ class Sweeper(wiring.Component):
         ]
 
         # Bias and threshold rows: two cycles after their address.
-        biases = self._rows(m, "biases", p.biases, places[3].channels)
-        thetas = None
-        if p.thetas is not None:
-            thetas = self._rows(m, "thetas", p.thetas, places[0].channels)
+        biases = self._rom(m, "biases", p.bias_table, places[3].channels)
+        thetas: list[Value | None] = [None] * p.lanes
+        if p.theta_table is not None:
+            thetas = [*self._rom(m, "thetas", p.theta_table, places[0].channels)]
         for k in range(p.lanes):
-            self._lane(m, sweep, k, biases[k], None if thetas is None else thetas[k],
-                       places[4].valid if has_drives else None)  # fmt: skip
+            arrives = places[4].valid if has_drives else None
+            self._lane(m, sweep, k, biases[k], thetas[k], arrives)
         return m
 
-    def _rows(self, m: Module, name: str, rows, address: Value) -> list[Value]:
-        """A ROM of a number per lane."""
-        bits = 1 + max(int(abs(rows).max()), 1).bit_length()
-        mask = (1 << bits) - 1
-        words = [
-            sum((value & mask) << (k * bits) for k, value in enumerate(row))
-            for row in rows.tolist()
-        ]
+    def _rom(self, m: Module, name: str, table: Table, address: Value) -> list[Value]:
+        """A ROM's numbers, one per lane."""
         file = None if self._files is None else self._files[name == "thetas"]
-        rom = WeightRom(width=bits * self._program.lanes, rows=words, file=file)
+        rom = WeightRom(width=table.width, rows=table.words, file=file)
         m.submodules[name] = rom
         m.d.comb += rom.addr.eq(address)
-        return [rom.data.word_select(k, bits).as_signed() for k in range(self._program.lanes)]
+        return [rom.data.word_select(k, table.bits).as_signed() for k in range(table.lanes)]
 
     def _lane(
         self, m: Module, sweep, k: int, bias: Value, theta: Value | None, arrives: Value | None

@@ -206,6 +206,46 @@ _DIGITS = Recipe(
     smoothing=0.05,
 )
 
+
+
+def _conv(source: str, kernel: int = 3, **more: int) -> EdgeSpec:
+    """A convolution that keeps the size of its maps, but for its stride and pooling."""
+    padding = kernel // 2
+    return EdgeSpec(source=source, kind="conv", kernel=kernel, padding=padding, **more)
+
+
+_MNIST_CONV = replace(
+    _WIDE,
+    name="mnist-conv",
+    hidden=(),
+    maps=(
+        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
+        LayerPlan("top", 32, (_conv("middle"),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
+    ),
+    float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=10, rate=1e-2),
+    max_shift=2,
+    spike_penalty=0.1,
+)
+
+_FASHION_CONV = replace(
+    _FASHION,
+    name="fashion-mnist-conv",
+    hidden=(),
+    maps=(
+        LayerPlan("stem", 16, (_conv("input"),)),
+        LayerPlan("middle", 32, (_conv("stem", pool=2),)),
+        LayerPlan("top", 64, (_conv("middle", pool=2),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
+    ),
+    float_phase=Phase(epochs=25, rate=5e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=12, rate=1e-2),
+    max_shift=1,
+    spike_penalty=0.1,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -223,6 +263,8 @@ RECIPES = {
         ),
         _WIDE,
         _FASHION,
+        _MNIST_CONV,
+        _FASHION_CONV,
     )
 }
 """The networks that ship in models/, by name."""

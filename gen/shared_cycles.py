@@ -1,0 +1,183 @@
+"""The cycle law of a shared core. Exact for flowing streams.
+
+A time is the number of a cycle. An operation's time is the cycle of its START; all of them follow
+from the program, the spikes and the components' latencies. `docs/cycles.md` derives the law.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.shared_plan import SharedPlan, map_layout
+from hw.potentials import Potentials
+from hw.program import Scan, Sweep
+from hw.readout import Readout
+from hw.scanner import Scanner
+from hw.shared import SharedCore
+from hw.spec import INPUT
+from hw.sweeper import Sweeper
+
+__all__ = [
+    "Play", "SharedLaw", "operation_cycles", "plays", "scan_cycles", "sweep_cycles",
+]  # fmt: skip
+
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Play:
+    """What a scan comes upon.
+
+    slots
+        Planes of words it looks at.
+    slot
+        Of each event, the one it comes from; of an identity edge, of each slot with any.
+    updates
+        Of each event, the updates it becomes.
+    """
+
+    slots: int
+    slot: Int
+    updates: Int
+
+
+def plays(plan: SharedPlan, scan: Scan, packed: npt.NDArray[np.integer]) -> Play:
+    """What a scan comes upon in a map, packed in words: (words, lanes)."""
+    p = plan.program
+    planes, magnitude = scan.last_plane + 1, np.abs(packed.astype(np.int16))
+    bits = magnitude[:, None, :] >> np.arange(planes)[None, :, None] & 1
+    words = len(packed)
+    if scan.identity:
+        word, plane = np.nonzero(bits.any(axis=2))
+        lane = np.zeros_like(word)
+    else:
+        word, plane, lane = np.nonzero(bits)
+    columns = scan.last_column + 1
+    row = word // columns
+    column = (word % columns << scan.position_bits) + (lane >> scan.channel_bits)
+    down = np.array([r.count for r in p.rows], dtype=np.int64)
+    across = np.array([r.count for r in p.columns], dtype=np.int64)
+    reached = down[scan.row_table + row] * across[scan.column_table + column]
+    return Play(words * planes, word * planes + plane, reached * (scan.last_group + 1))
+
+
+def scan_cycles(play: Play, identity: bool) -> int:
+    """Cycles from a scan's START to the first in which nothing of it is on its way.
+
+    An event passes the encoder's output, the four stages of the walker, and the walk. Each holds
+    one, and takes the next in the cycle in which it is left.
+    """
+    slot, updates = play.slot.tolist(), play.updates.tolist()
+    shown, place = Scanner.LATENCY, 0  # the slot that is looked at next, from when on
+    # When the event before was sent by the encoder, and entered each stage; the walk's last update.
+    sent = taken = looked = summed = based = walked = ended = 0
+    before = -1
+    for at, n in zip(slot, updates, strict=True):
+        if identity:
+            shown += at - place
+            taken = max(shown, looked)
+            shown, place = taken + 1, at + 1
+        else:
+            if at != before:  # the encoder takes a word as it sends the last event of another
+                shown += at - place
+                accepted = max(shown, sent)
+                shown, place, before = accepted + 1, at + 1, at
+                sent = max(accepted, sent)
+            sent = max(sent + 1, taken)
+            taken = max(sent + 1, looked)
+        looked = max(taken + 1, summed)
+        summed = max(looked + 1, based)
+        if n:
+            based = max(summed + 1, walked)
+            walked = max(based + 1, ended)
+            ended = walked + n
+    shown += play.slots - place
+    return max(shown, summed + 1 if slot else 0, ended + Potentials.LATENCY if ended else 0)
+
+
+def sweep_cycles(sweep: Sweep) -> int:
+    """Cycles from a sweep's START until its last word has been written."""
+    return 2 + sweep.last_word * (1 + sweep.has_drive) + Sweeper.LATENCY
+
+
+class SharedLaw:
+    """Predicts when each image's class leaves the core, inputs offered and results taken at once.
+
+    Parameters
+    ----------
+    plan
+        The core.
+    lead
+        Cycles from the first without reset to the one that takes the first word.
+    """
+
+    def __init__(self, plan: SharedPlan, lead: int = 0) -> None:
+        self._plan, self._program = plan, plan.program
+        # START of the next image's first operation; when the two buffers were let go of.
+        self._next = SharedCore.FETCH_CYCLES - lead
+        self._released = [-1, -1]
+        self._word = -1  # last word taken
+        self._sending = -(10**9)  # the readout can take a word from here on
+
+    def predict(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> Int:
+        """Cycle of the last result of each image, (n,); cycle 0 takes the first image's first word.
+
+        Parameters
+        ----------
+        pixels, spikes
+            Images (n, input_size), and what the layers that fire send, (n, T, neurons) each. The
+            state carries over, so that a run may be predicted in pieces.
+        """
+        return np.array(
+            [self._image(pixels[n], [part[n] for part in spikes]) for n in range(len(pixels))],
+            dtype=np.int64,
+        )
+
+    def _image(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
+        first = max(self._word, self._released[0]) + 1
+        self._word = first + self._program.input_words - 1
+        now, ready, began = self._next, self._word + 1, False
+        for op, cycles in zip(
+            self._program.operations[:-1], operation_cycles(self._plan, pixels, spikes), strict=True
+        ):
+            if isinstance(op, Scan) and op.from_input and not began:
+                now, began = max(now, ready), True
+            now += cycles
+            if isinstance(op, Scan) and op.release:
+                self._released = [self._released[1], now]
+            now += 1 + SharedCore.FETCH_CYCLES
+        return self._send(now)
+
+    def _send(self, start: int) -> int:
+        """The last word's last logit, if the SEND starts at `start`."""
+        p, at, done = self._program, start, 0
+        lanes = min(p.lanes, p.classes)
+        for group in range(-(-p.classes // p.lanes)):
+            at = max(at + SharedCore.LOOK_CYCLES, self._sending)
+            done = at + Readout.LATENCY + min(lanes, p.classes - group * lanes) - 1
+            self._sending = done + Readout.RECOVERY
+        self._next = at + 1 + SharedCore.FETCH_CYCLES
+        return done
+
+
+def operation_cycles(
+    plan: SharedPlan, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
+) -> list[int]:
+    """Cycles of each operation but the last, from its START to the first cycle in which nothing of
+    it is on its way, for one image: pixels (input_size,), spikes (T, neurons) of each layer."""
+    spec, found = plan.image.spec, []
+    sources: dict[str, npt.NDArray] = {INPUT: pixels[None]}
+    for layer, sent in zip(spec.layers, spikes, strict=False):
+        sources[layer.name] = sent
+    packed = {
+        name: map_layout(spec, name, plan.lanes).pack(values) for name, values in sources.items()
+    }
+    for op in plan.program.operations[:-1]:
+        if isinstance(op, Sweep):
+            found.append(sweep_cycles(op))
+        elif isinstance(op, Scan):
+            words = packed[op.source][op.when]
+            found.append(scan_cycles(plays(plan, op, words), bool(op.identity)))
+    return found
