@@ -1,7 +1,8 @@
 """Where a shared core keeps what: regions of its memories, and how long each is needed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 __all__ = ["MemoryMap", "Region", "allocate"]
 
@@ -46,6 +47,13 @@ class MemoryMap:
     def spike_words(self) -> int:
         """Words of the memory of spikes."""
         return max((region.stop for region in self.spikes), default=0)
+
+    def to_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """Plain data: regions of each memory."""
+        return {
+            "potentials": [asdict(region) for region in self.potentials],
+            "spikes": [asdict(region) for region in self.spikes],
+        }
 
 
 def allocate(potentials: Sequence[Region], spikes: Sequence[Region]) -> MemoryMap:

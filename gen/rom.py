@@ -1,6 +1,6 @@
 """ROM images: the weights as `$readmemh` text, and back. docs/image.md has the layout."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from gen.plan import CorePlan, PlanError
 from hw.geometry import LayerGeometry
 from hw.rom import pack_rows, unpack_rows
 
-__all__ = ["pack_words", "read_rom_images", "rom_images"]
+__all__ = ["pack_words", "read_rom_images", "rom_images", "rom_text"]
 
 
 def rom_images(plan: CorePlan) -> dict[str, str]:
@@ -24,15 +24,19 @@ def rom_images(plan: CorePlan) -> dict[str, str]:
         for b, bank in enumerate(pack_rows(layer.weights, layer.bias, geometry, bits)):
             for part, rows in enumerate(bank):
                 lanes = geometry.slices[part]
-                digits = -(-len(lanes) * bits // 4)
                 head = (
-                    f"// {plan.image.spec.name} layer {n} ({layer.spec.name}), bank {b}, "
+                    f"{plan.image.spec.name} layer {n} ({layer.spec.name}), bank {b}, "
                     f"lanes {lanes.start}..{lanes.stop - 1}: {len(rows)} rows of "
-                    f"{len(lanes)} x {bits} bit; network {plan.image.digest[:16]}\n"
+                    f"{len(lanes)} x {bits} bit; network {plan.image.digest[:16]}"
                 )
-                lines = "".join(f"{row:0{digits}x}\n" for row in rows)
-                files[plan.rom_file(n, b, part)] = head + lines
+                files[plan.rom_file(n, b, part)] = rom_text(head, rows, len(lanes) * bits)
     return files
+
+
+def rom_text(head: str, rows: Sequence[int], bits: int) -> str:
+    """A `$readmemh` file: a comment, then one row of so many bits per line."""
+    digits = -(-bits // 4)
+    return f"// {head}\n" + "".join(f"{row:0{digits}x}\n" for row in rows)
 
 
 def read_rom_images(

@@ -126,6 +126,7 @@ class SharedPlan:
     lanes: int
     program: Program
     memory: MemoryMap
+    banks = 1
 
     @cached_property
     def input_layout(self) -> MapLayout:

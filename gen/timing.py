@@ -7,9 +7,8 @@ from typing import Any
 
 from gen.bitstream import FLOWS, synthesize
 from gen.boards import find_board
-from gen.plan import CorePlan
 from gen.tools import ToolError, find, run
-from gen.verilog import TOP, generate
+from gen.verilog import TOP, AnyPlan, generate
 from hw.files import write_json
 
 __all__ = ["close_timing"]
@@ -18,7 +17,7 @@ RESOURCES = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 
 
 def close_timing(
-    plan: CorePlan,
+    plan: AnyPlan,
     folder: Path,
     *,
     megahertz: float = 100.0,

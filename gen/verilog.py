@@ -8,12 +8,23 @@ from amaranth.back import verilog
 
 from gen.plan import CorePlan
 from gen.rom import rom_images
+from gen.shared_files import shared_core, shared_manifest, shared_roms
+from gen.shared_plan import SharedPlan
 from hw.core import Core
 from hw.files import write_files, write_json
+from hw.shared import SharedCore
 
-__all__ = ["TOP", "generate", "layer_facts", "manifest"]
+__all__ = ["TOP", "AnyPlan", "generate", "layer_facts", "manifest", "sterna_rom"]
 
 TOP = "sterna_core"
+
+AnyPlan = CorePlan | SharedPlan
+"""A core of either schedule."""
+
+
+def sterna_rom() -> str:
+    """The Verilog of the ROM that reads its contents from a file."""
+    return (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
 
 
 def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
@@ -47,7 +58,7 @@ def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
     return {
         "network": spec.name,
         "digest": plan.image.digest,
-        "top": TOP,
+        "schedule": "pipelined",
         "taps": taps,
         "lanes": plan.lanes,
         "banks": plan.banks,
@@ -62,7 +73,7 @@ def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
     }
 
 
-def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, Any]:
+def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, Any]:
     """Write `sterna_core.v`, `sterna_rom.v`, `rom/*.hex`, then `core.json`; return the manifest.
 
     Equal plans give equal bytes. Everything is made before the first file is written.
@@ -70,18 +81,22 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     Parameters
     ----------
     plan
-        Network and layout.
+        Network and layout, of either schedule.
     folder
         Where to; made if need be.
     taps
-        Add the ports of the simulated variant (see `hw.core.Core`).
+        Add the ports of the simulated variant (see `hw.core.Core`, `hw.shared.SharedCore`).
     """
-    core = Core(plan.layer_plans(with_files=True), taps=taps)
-    facts = manifest(plan, core, taps=taps)
+    core: Core | SharedCore
+    if isinstance(plan, SharedPlan):
+        core = shared_core(plan, taps=taps)
+        roms, facts = shared_roms(plan), shared_manifest(plan, taps=taps)
+    else:
+        core = Core(plan.layer_plans(with_files=True), taps=taps)
+        roms, facts = rom_images(plan), manifest(plan, core, taps=taps)
     head = f"// {plan.image.spec.name}, network {plan.image.digest}, made by Sterna.\n"
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
-    files = {f"{TOP}.v": head + text, **rom_images(plan)}
-    files["sterna_rom.v"] = (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
+    files = {f"{TOP}.v": head + text, **roms, "sterna_rom.v": sterna_rom()}
     write_files(folder, files, owned=["rom/*.hex"])
-    write_json(folder / "core.json", facts)
-    return facts
+    write_json(folder / "core.json", facts | {"top": TOP})
+    return facts | {"top": TOP}

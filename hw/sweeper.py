@@ -20,16 +20,17 @@ def truncated_shift(u: Value, k: int) -> Value:
 class Sweeper(wiring.Component):
     """The laws of docs/arithmetic.md in registers that follow each other without a stall:
 
-        cycle  0  address of v
-               2  v                       old potentials; thresholds beside them
-               3  c = fire(v)             spikes leave
-               4  r = reset(v, c)
-               5  u = saturate(r)
-               6  d = decay(u)            addend beside it: bias, or drive of the input
-               7  v = d + addend          leaves to be written
+        cycle  0  number of the word
+               1  address of v
+               3  v                       thresholds beside it
+               4  c = fire(v)             spikes leave
+               5  r = reset(v, c)
+               6  u = saturate(r)
+               7  d = decay(u)            addend beside it: bias, or drive of the input
+               8  v = d + addend          leaves to be written
 
-    Cycle law: a sweep of n words takes n cycles, 2 n with a drive; the last word is written
-    `LATENCY` cycles after its address.
+    Cycle law: a sweep's words follow each other in every cycle, in every other one with a drive;
+    the first is numbered in the cycle after `start`, and written `LATENCY` cycles later.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ class Sweeper(wiring.Component):
         The u that is kept, two cycles after its word's spikes.
     """
 
-    LATENCY = 7
+    LATENCY = 8
 
     word: Signal
     start: Signal
@@ -140,22 +141,24 @@ class Sweeper(wiring.Component):
             # 3 cycles after its potential: there when the sum is made.
             drive = sweep.drive + places[3].index
             address = Mux(sweep.has_drive & places[3].valid, drive, address)
-        m.d.comb += [
+        m.d.sync += [
             self.read.eq(address),
-            self.busy.eq(Cat(running, *(at.valid for at in places)).any()),
-            self.write.eq(places[7].valid),
             self.write_address.eq(sweep.potential + places[7].index),
-            self.fired.eq(places[3].valid & sweep.fires & ~sweep.first),
             self.spike_address.eq(sweep.spikes + places[3].index),
+        ]
+        m.d.comb += [
+            self.busy.eq(Cat(running, *(at.valid for at in places)).any()),
+            self.write.eq(places[8].valid),
+            self.fired.eq(places[4].valid & sweep.fires & ~sweep.first),
         ]
 
         # Bias and threshold rows: two cycles after their address.
-        biases = self._rom(m, "biases", p.bias_table, places[3].channels)
+        biases = self._rom(m, "biases", p.bias_table, places[4].channels)
         thetas: list[Value | None] = [None] * p.lanes
         if p.theta_table is not None:
             thetas = [*self._rom(m, "thetas", p.theta_table, places[0].channels)]
         for k in range(p.lanes):
-            arrives = places[4].valid if has_drives else None
+            arrives = places[5].valid if has_drives else None
             self._lane(m, sweep, k, biases[k], thetas[k], arrives)
         return m
 
@@ -177,11 +180,13 @@ class Sweeper(wiring.Component):
             return Signal(shape, name=f"{name}{k}", reset_less=True)
 
         v = self.v[k]
-        up, down = sweep.up, sweep.down
+        up, down = sweep.up, -sweep.down
         if theta is not None:
-            up, down = (Mux(sweep.by_channel, theta, side) for side in (up, down))
+            up, down = Mux(sweep.by_channel, theta, up), Mux(sweep.by_channel, -theta, down)
+        top, bottom = register("up"), register("down")
+        m.d.sync += [top.eq(up), bottom.eq(down)]
         spike, negative, held = register("spike", 1), register("negative", 1), register("v")
-        above, below = v >= up, sweep.signed & (v <= -down)
+        above, below = v >= top, sweep.signed & (v <= bottom)
         m.d.sync += [
             spike.eq((above | below) & sweep.fires),
             negative.eq(below & sweep.fires),
@@ -208,7 +213,7 @@ class Sweeper(wiring.Component):
         if arrives is None:
             m.d.sync += addend.eq(bias)
         else:
-            # A drive is there 4 cycles after its word's address, and stays for two.
+            # A drive is there 4 cycles after its word's address was, and stays for two.
             with m.If(~sweep.has_drive):
                 m.d.sync += addend.eq(bias)
             with m.Elif(arrives):

@@ -10,12 +10,12 @@ from gen.cycles import CycleLaw, event_counts
 from gen.plan import CorePlan
 from hw.core import TraceField
 from hw.geometry import LayerGeometry
-from hw.spec import signed_bits
+from hw.image import NetworkImage
 from hw.stream import Kind
 from sim.golden import Trace
 from sim.streams import decode_spikes, expected_events, law_costs, spike_bits, split_fields
 
-__all__ = ["Checker", "Findings", "Recording"]
+__all__ = ["Checker", "Findings", "Recording", "check_results"]
 
 Int = npt.NDArray[np.int64]
 
@@ -78,6 +78,26 @@ class Findings:
         self.mismatches += count
         if count and not self.first_mismatch:
             self.first_mismatch = f"After the last image, {count} surplus {what}"
+
+
+def check_results(
+    findings: Findings, results: Sequence[tuple[int, int]], image: NetworkImage, labels: Int,
+    trace: Trace,
+) -> int:  # fmt: skip
+    """Compare the first of these results, (cycle, payload of `hw.readout.result_layout`) each, with
+    a trace; how many belong to it."""
+    classes, count = trace.logits.shape[1], trace.logits.size
+    logit_bits = image.layers[-1].logit_bits
+    widths = [logit_bits, max(1, (classes - 1).bit_length()), 1]
+    mine = results[:count]
+    logit, best, last = split_fields([payload for _, payload in mine], widths)
+    chosen = best[classes - 1 :: classes]
+    findings.compare("Logit", _signed(logit, logit_bits), trace.logits.reshape(-1))
+    findings.compare("End of results", last, np.tile(np.arange(classes) == classes - 1, len(labels)))
+    findings.compare("Class", chosen, trace.classes)
+    findings.correct_rtl += int((chosen == labels).sum())
+    findings.completion += [cycle for cycle, _ in mine[classes - 1 :: classes]]
+    return count
 
 
 class Checker:
@@ -187,18 +207,8 @@ class Checker:
         self.findings.compare(f"Potential of layer {n}", stored, potentials)
 
     def _check_results(self, labels: Int, trace: Trace) -> None:
-        classes = trace.logits.shape[1]
-        logit_bits = signed_bits(self._plan.image.layers[-1].logit_bound)
-        widths = [logit_bits, max(1, (classes - 1).bit_length()), 1]
-        mine = self.recording.results[: trace.logits.size]
-        del self.recording.results[: trace.logits.size]
-        logit, best, last = split_fields([payload for _, payload in mine], widths)
-        chosen, f = best[classes - 1 :: classes], self.findings
-        f.compare("Logit", _signed(logit, logit_bits), trace.logits.reshape(-1))
-        f.compare("End of results", last, np.tile(np.arange(classes) == classes - 1, len(labels)))
-        f.compare("Class", chosen, trace.classes)
-        f.correct_rtl += int((chosen == labels).sum())
-        f.completion += [cycle for cycle, _ in mine[classes - 1 :: classes]]
+        results = self.recording.results
+        del results[: check_results(self.findings, results, self._plan.image, labels, trace)]
 
     def _check_law(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
         if self._law is not None:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.plan import CorePlan
-from gen.verilog import TOP, generate
+from gen.shared_plan import SharedPlan
+from gen.verilog import TOP, AnyPlan, generate
 from hw.files import write_json
 from sim.bench_job import Job
 from sim.golden import GoldenModel, InputError
@@ -27,7 +28,7 @@ Progress = Callable[[str], None]
 
 
 def simulate(
-    plan: CorePlan,
+    plan: AnyPlan,
     pixels: npt.NDArray[np.integer],
     labels: npt.NDArray[np.integer],
     folder: Path,
@@ -86,7 +87,9 @@ def simulate(
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     facts = generate(plan, folder, taps=taps)
     network = plan.image.save(folder / "network.npz")
-    progress(f"building {TOP} ({plan.lanes} lanes, {plan.banks} banks) with Verilator")
+    shared = isinstance(plan, SharedPlan)
+    layout = "shared" if shared else f"{plan.banks} banks"
+    progress(f"building {TOP} ({plan.lanes} lanes, {layout}) with Verilator")
     built = time.monotonic()
     if waves:
         processes = 1  # one waveform
@@ -105,7 +108,7 @@ def simulate(
         with ThreadPoolExecutor(len(shards)) as pool:
             futures = [
                 pool.submit(
-                    run_bench, build_folder, TOP, "sim.bench_core", shard,
+                    run_bench, build_folder, TOP, f"sim.bench_{'shared' if shared else 'core'}", shard,
                     variables={"STERNA_BENCH": str(shard)}, waves=waves,
                 )
                 for shard in folders
@@ -154,7 +157,7 @@ def _watch(futures: list[Future], folders: list[Path], images: int, progress: Pr
         future.result()
 
 
-def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
+def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up the shards' findings."""
 
     def total(key: str) -> int:
@@ -165,21 +168,11 @@ def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     first = [f["completion"][0] - f["start"] for f in findings]
     if len(intervals) == 0:  # a single image has no interval: its latency stands for it
         intervals = np.array(first)
-    # The busiest layer's share of bank-cycles with a row addition, between first and last result.
-    flowing, predicted = (
-        sum(f[times][-1] - f[times][0] for f in findings if f[times])
-        for times in ("completion", "predicted")
-    )
-    additions = [sum(f["steady_additions"][n] for f in findings)
-                 for n in range(len(plan.geometries))]  # fmt: skip
-    busiest = int(np.argmax(additions))
-
-    def share(cycles: int) -> float | None:
-        return round(additions[busiest] / (cycles * plan.banks), 4) if cycles else None
-
-    return {
+    schedule = "shared" if isinstance(plan, SharedPlan) else "pipelined"
+    report = {
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
+        "schedule": schedule,
         "lanes": plan.lanes,
         "banks": plan.banks,
         "images": images,
@@ -201,6 +194,25 @@ def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
         "cycle_law_violations": total("cycle_law_violations"),
         "events_per_image": round(total("events") / images, 2),
         "sops_per_image": round(total("sops") / images, 2),
+    }
+    return report if isinstance(plan, SharedPlan) else report | _utilisation(plan, findings)
+
+
+def _utilisation(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    """The busiest layer's share of bank-cycles with a row addition, between first and last
+    result: as seen, and by the cycle law."""
+    flowing, predicted = (
+        sum(f[times][-1] - f[times][0] for f in findings if f[times])
+        for times in ("completion", "predicted")
+    )
+    additions = [sum(f["steady_additions"][n] for f in findings)
+                 for n in range(len(plan.geometries))]  # fmt: skip
+    busiest = int(np.argmax(additions))
+
+    def share(cycles: int) -> float | None:
+        return round(additions[busiest] / (cycles * plan.banks), 4) if cycles else None
+
+    return {
         "bottleneck": plan.image.spec.layers[busiest].name,
         "lane_utilisation": share(flowing),
         "lane_utilisation_law": share(predicted),

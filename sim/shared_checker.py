@@ -1,0 +1,140 @@
+"""Holds what a shared core did against the golden model: every word of spikes and potentials,
+logit, class, cycle."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.shared_cycles import SharedLaw
+from gen.shared_plan import SharedPlan, map_layout
+from hw.program import Sweep
+from hw.spec import INPUT
+from sim.checker import Findings, check_results
+from sim.edges import fan_out
+from sim.golden import Trace
+from sim.streams import split_fields
+
+__all__ = ["SharedChecker", "SharedRecording"]
+
+Int = npt.NDArray[np.int64]
+
+
+@dataclass
+class SharedRecording:
+    """What the bench saw, raw.
+
+    words
+        (spikes, potentials) of each word of a layer that fired, in order.
+    results
+        (cycle, payload) of each logit.
+    start
+        Cycle in which the first word was taken.
+    """
+
+    words: list[tuple[int, int]] = field(default_factory=list)
+    results: list[tuple[int, int]] = field(default_factory=list)
+    start: int = -1
+
+
+class SharedChecker:
+    """Compares recordings with the golden model, some images at a time.
+
+    Parameters
+    ----------
+    plan
+        The core.
+    tapped
+        Spikes and potentials are seen.
+    lead
+        Cycles from reset to the first word, for the cycle law; None: it is not checked.
+    """
+
+    def __init__(self, plan: SharedPlan, *, tapped: bool, lead: int | None) -> None:
+        self._plan, self._tapped = plan, tapped
+        self._law = None if lead is None else SharedLaw(plan, lead)
+        self.recording = SharedRecording()
+        self.findings = Findings(law_checked=lead is not None)
+        self._reach = list(_reach(plan))
+
+    def check(self, pixels: npt.NDArray[np.uint8], labels: Int, trace: Trace) -> None:
+        """Compare the next `len(pixels)` images, whose results have all been recorded; what was
+        recorded of later images stays for the next call."""
+        self.findings.start = self.recording.start
+        if self._tapped:
+            self._check_words(trace)
+        done = check_results(
+            self.findings, self.recording.results, self._plan.image, labels, trace
+        )
+        self.recording.results = self.recording.results[done:]
+        if self._law is not None:
+            predicted = self._law.predict(pixels, trace.spikes)
+            self.findings.predicted += predicted.tolist()
+            seen = np.array(self.findings.completion[-len(pixels) :]) - self.findings.start
+            self.findings.cycle_law_violations += int((seen != predicted).sum())
+        self._count(pixels, trace)
+        self.findings.images += len(pixels)
+        self.findings.correct_golden += int((trace.classes == labels).sum())
+
+    def finish(self) -> None:
+        """Count whatever was recorded beyond the last image: each value is a mismatch."""
+        self.findings.surplus("words of spikes", len(self.recording.words))
+        self.findings.surplus("results", len(self.recording.results))
+
+    def _check_words(self, trace: Trace) -> None:
+        """All sweeps that fire, in the order of the program."""
+        plan, p = self._plan, self._plan.program
+        lanes, bits = plan.lanes, p.potential_bits
+        names = [layer.name for layer in plan.image.spec.layers]
+        sweeps = [op for op in p.operations if isinstance(op, Sweep) and op.fires]
+        images, counts = len(trace.logits), [op.last_word + 1 for op in sweeps]
+        total = images * sum(counts)
+        seen = self.recording.words[:total]
+        self.recording.words = self.recording.words[total:]
+        coded = split_fields([w for w, _ in seen], [1 + p.spike_sign] * lanes)
+        spikes = np.stack([c & 1 for c in coded], axis=-1)
+        spikes *= 1 - 2 * np.stack([c >> 1 for c in coded], axis=-1)
+        raw = np.stack(split_fields([w for _, w in seen], [bits] * lanes), axis=-1)
+        potentials = raw - ((raw >> bits - 1) << bits)
+        starts = np.cumsum([0, *counts])
+        for which, values, wanted in (
+            ("Spike", spikes, trace.spikes), ("Potential", potentials, trace.potentials)
+        ):  # fmt: skip
+            for n, name in enumerate(names[:-1]):
+                layout = map_layout(plan.image.spec, name, lanes)
+                place = [k for k, op in enumerate(sweeps) if op.name == name]
+                expected = np.stack(
+                    [layout.pack(wanted[n][:, step]) for step in range(len(place))], axis=1
+                )  # (images, steps, words, lanes)
+                if len(values) < total:  # something is missing: told as such
+                    self.findings.compare(f"{which} of layer {name}", values[:0], expected)
+                    continue
+                by_image = values.reshape(images, starts[-1], lanes)
+                found = np.stack([by_image[:, starts[k] : starts[k + 1]] for k in place], axis=1)
+                self.findings.compare(f"{which} of layer {name}", found, expected)
+
+    def _count(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
+        sent = dict(
+            zip([layer.name for layer in self._plan.image.spec.layers], trace.spikes, strict=False)
+        )
+        self.findings.events += int(np.bitwise_count(pixels).sum()) + sum(
+            int(np.abs(spikes).sum()) for spikes in trace.spikes
+        )
+        for source, reach, delay in self._reach:
+            if source == INPUT:
+                per_pixel = np.bitwise_count(pixels).astype(np.int64).sum(axis=0)
+            else:
+                steps = sent[source].shape[1] - delay
+                per_pixel = np.abs(sent[source][:, :steps].astype(np.int64)).sum(axis=(0, 1))
+            self.findings.sops += int(per_pixel @ reach)
+
+
+def _reach(plan: SharedPlan) -> Iterator[tuple[str, Int, int]]:
+    """(source, neurons that each of its values reaches, delay) of every edge."""
+    spec = plan.image.spec
+    for n, layer in enumerate(spec.layers):
+        for edge in spec.edges(n):
+            shape: Sequence[int] = spec.shape_of(edge.source)
+            places = fan_out(edge, spec.shape_of(edge.source), layer.map_shape)
+            yield edge.source, np.broadcast_to(places, tuple(shape)).reshape(-1), edge.delay
