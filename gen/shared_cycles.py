@@ -127,7 +127,7 @@ class SharedLaw:
         Parameters
         ----------
         pixels, spikes
-            Images (n, input_size), and what the layers that fire send, (n, T, neurons) each. The
+            Images (n, image_size), and what the layers that fire send, (n, T, neurons) each. The
             state carries over, so that a run may be predicted in pieces.
         """
         return np.array(
@@ -166,9 +166,9 @@ def operation_cycles(
     plan: SharedPlan, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
 ) -> list[int]:
     """Cycles of each operation but the last, from its START to the first cycle in which nothing of
-    it is on its way, for one image: pixels (input_size,), spikes (T, neurons) of each layer."""
+    it is on its way, for one image: pixels (image_size,), spikes (T, neurons) of each layer."""
     spec, found = plan.image.spec, []
-    sources: dict[str, npt.NDArray] = {INPUT: pixels[None]}
+    sources: dict[str, npt.NDArray] = {INPUT: pixels.reshape(-1, spec.input_size)}
     for layer, sent in zip(spec.layers, spikes, strict=False):
         sources[layer.name] = sent
     packed = {

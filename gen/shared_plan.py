@@ -1,6 +1,6 @@
 """From a network image to the program of a shared core."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gen.memory_map import MemoryMap, Region, allocate
 from gen.plan import PlanError
-from hw.image import LayerImage, NetworkImage
+from hw.image import NetworkImage
 from hw.program import Operation, Program, Reach, Scan, Send, Sweep
 from hw.spec import INPUT, EdgeSpec, NetworkSpec, NeuronSpec, Shape, signed_bits
 
@@ -134,8 +134,9 @@ class SharedPlan:
         return map_layout(self.image.spec, INPUT, self.lanes)
 
     def pack_words(self, pixels: npt.NDArray[np.integer]) -> list[int]:
-        """The words of the input stream for images (n, input_size), in order."""
-        packed = self.input_layout.pack(pixels.astype(np.uint8))
+        """The words of the input stream for images (n, image_size), in order."""
+        images = pixels.astype(np.uint8).reshape(-1, self.image.spec.input_size)
+        packed = self.input_layout.pack(images)
         bits = self.image.spec.input_bits
         planes = np.unpackbits(packed[..., None], axis=-1, bitorder="little")[..., :bits]
         rows = np.packbits(
@@ -225,7 +226,7 @@ class _Planner:
         for n, name in enumerate(names):
             words, here = self.layouts[name].words, where[name]
             potentials.append(Region(name, words, here, here))
-            if any(edge.source == INPUT for edge in self.spec.edges(n)):
+            if self._has_drive(n):
                 potentials.append(Region(f"{name} (drive)", words, here, here))
             readers = [
                 where[names[k]]
@@ -238,6 +239,11 @@ class _Planner:
                     Region(name, words * self.spec.steps, here, max([here, *readers]))
                 )
         return allocate(potentials, spikes)
+
+    def _has_drive(self, n: int) -> bool:
+        """Whether a layer has a drive that is the same at every step."""
+        from_input = any(edge.source == INPUT for edge in self.spec.edges(n))
+        return from_input and not self.spec.timed_input
 
     def _edge(self, n: int, k: int) -> Scan:
         """What all scans of an edge have in common; its tables and weights are laid down."""
@@ -281,7 +287,7 @@ class _Planner:
     def _begin(self, n: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
         """The drive of the input, once; the potentials of the first step."""
         name = self.spec.layers[n].name
-        if any(scan.from_input for scan in edges):
+        if self._has_drive(n):
             drive = memory.potential(f"{name} (drive)")
             self.operations.append(self._sweep(n, memory, potential=drive, first=1))
             self.operations += [
@@ -294,8 +300,10 @@ class _Planner:
         layer = self.image.layers[n]
         for edge, scan in zip(layer.edges, edges, strict=True):
             when = step - edge.delay
-            if edge.source != INPUT and when >= 0:
-                address = memory.spike(edge.source) + when * self.layouts[edge.source].words
+            fresh = edge.source != INPUT or self.spec.timed_input
+            if fresh and when >= 0:
+                start = 0 if edge.source == INPUT else memory.spike(edge.source)
+                address = start + when * self.layouts[edge.source].words
                 self.operations.append(
                     _at(
                         scan, potential=memory.potential(layer.spec.name), address=address,
@@ -313,7 +321,7 @@ class _Planner:
     def _prepare(self, n: int, memory: MemoryMap, **more: int) -> Sweep:
         """A sweep that leaves the potentials of the next step."""
         name = self.spec.layers[n].name
-        if any(edge.source == INPUT for edge in self.spec.edges(n)):
+        if self._has_drive(n):
             more |= {"has_drive": 1, "drive": memory.potential(f"{name} (drive)")}
         return self._sweep(n, memory, potential=memory.potential(name), **more)
 
@@ -399,7 +407,8 @@ class _Planner:
             spike_sign=any(neuron.signed for neuron in neurons),
             spike_words=max(1, memory.spike_words),
             input_bits=self.spec.input_bits,
-            input_words=self.layouts[INPUT].words,
+            input_words=self.layouts[INPUT].words
+            * (self.spec.steps if self.spec.timed_input else 1),
             classes=self.spec.classes,
             logit_bits=image.layers[-1].logit_bits,
         )

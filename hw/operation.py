@@ -1,6 +1,5 @@
 """An operation's word as Amaranth sees it, and the payloads between the parts of a shared core."""
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 

@@ -287,7 +287,7 @@ class Program:
     spike_planes, spike_sign, spike_words
         The memory of spikes: bits of a magnitude, whether there is a sign.
     input_bits, input_words
-        A pixel's bits; words of an image.
+        A pixel's bits; words of an image, or of all images of a recording.
     classes, logit_bits
         Of the readout.
     """

@@ -156,15 +156,13 @@ class SharedCore(wiring.Component):
                 with m.Else():
                     m.d.comb += sums.eq(1)
                     m.next = "SEND"
-            with m.State("RUN"):
-                with m.If(idle):
-                    m.d.comb += released.eq((kind == Code.number(Scan)) & scan.release)
-                    m.d.sync += number.eq(number + 1)
-                    m.next = "FETCH"
-            with m.State("SEND"):
-                with m.If(sent):
-                    m.d.sync += number.eq(0)
-                    m.next = "FETCH"
+            with m.State("RUN"), m.If(idle):
+                m.d.comb += released.eq((kind == Code.number(Scan)) & scan.release)
+                m.d.sync += number.eq(number + 1)
+                m.next = "FETCH"
+            with m.State("SEND"), m.If(sent):
+                m.d.sync += number.eq(0)
+                m.next = "FETCH"
         if self._taps:
             self._tap(m, number)
         return m

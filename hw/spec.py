@@ -91,7 +91,7 @@ class EdgeSpec:
         require_int(f"Delay of {where}", self.delay, 0, 1)
         require(
             self.source != INPUT or self.delay == 0,
-            "Edge from input must have no delay: an image is the same at every step",
+            "Edge from input must have no delay",
         )
         if self.kind == "conv":
             for what, value, choices in (
@@ -289,7 +289,7 @@ class LayerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """A graph of layers run for `steps` time steps on one directly coded image.
+    """A graph of layers run for `steps` time steps on one directly coded image, or on a recording.
 
     Parameters
     ----------
@@ -305,6 +305,9 @@ class NetworkSpec:
         are computed: an edge without delay comes from an earlier layer.
     input_shape
         Channels, rows, columns of the image. None: a plain row of pixels.
+    timed_input
+        The input is a recording: `steps` images one after the other, each seen at its own step
+        alone (the binned events of an event camera).
     """
 
     name: str
@@ -313,8 +316,13 @@ class NetworkSpec:
     steps: int
     layers: tuple[LayerSpec, ...]
     input_shape: Shape | None = None
+    timed_input: bool = False
 
     def __post_init__(self) -> None:
+        require(
+            isinstance(self.timed_input, bool),
+            f"Timed input must be true or false, not {self.timed_input!r}",
+        )
         require(
             isinstance(self.name, str) and self.name.replace("-", "_").isidentifier(),
             f"Network name must be an identifier (hyphens allowed), not {self.name!r}",
@@ -386,9 +394,14 @@ class NetworkSpec:
     def is_chain(self) -> bool:
         """Whether every layer is dense and receives from the one before alone: what the pipelined
         core takes."""
-        return self.input_shape is None and not any(
+        return not (self.timed_input or self.input_shape) and not any(
             layer.edges or layer.channel_thresholds for layer in self.layers
         )
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of an image, or of a recording's images together."""
+        return self.input_size * (self.steps if self.timed_input else 1)
 
     def edges(self, layer: int) -> tuple[EdgeSpec, ...]:
         """What layer number `layer` receives; a layer without edges, one from the layer before."""
@@ -446,6 +459,8 @@ class NetworkSpec:
         }  # fmt: skip
         if self.input_shape is not None:
             values["input_shape"] = list(self.input_shape)
+        if self.timed_input:
+            values["timed_input"] = True
         return values
 
     @classmethod

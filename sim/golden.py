@@ -132,7 +132,7 @@ class GoldenModel:
         self.image = image
 
     def check_pixels(self, pixels: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Return pixels as uint8 (n, input_size).
+        """Return pixels as uint8 (n, image_size).
 
         Raises
         ------
@@ -141,9 +141,9 @@ class GoldenModel:
         """
         spec = self.image.spec
         array = np.asarray(pixels)
-        if array.ndim != 2 or array.shape[1] != spec.input_size:
+        if array.ndim != 2 or array.shape[1] != spec.image_size:
             raise InputError(
-                f"Images must have shape (n, {spec.input_size}), not {tuple(array.shape)}"
+                f"Images must have shape (n, {spec.image_size}), not {tuple(array.shape)}"
             )
         if array.dtype.kind not in "iu":
             raise InputError(f"Pixels must be integers, not {array.dtype}")
@@ -160,23 +160,29 @@ class GoldenModel:
         spec, n = self.image.spec, len(pixels)
         names = [layer.name for layer in spec.layers]
         fields = [Field(spec, layer) for layer in self.image.layers]
-        image = {INPUT: pixels.reshape(n, *spec.shape_of(INPUT))}
+        images = pixels.reshape(n, -1, *spec.shape_of(INPUT)).swapaxes(0, 1)  # one, or T
         # Direct coding: what comes from the input is the same at every step.
-        constant = [field.drive(image, lambda e: e.source == INPUT) + field.bias
-                    for field in fields]  # fmt: skip
+        constant = [
+            field.bias if spec.timed_input
+            else field.drive({INPUT: images[0]}, lambda e: e.source == INPUT) + field.bias
+            for field in fields
+        ]  # fmt: skip
         neurons = [
             Neurons(layer.spec.neuron, (n, *layer.spec.map_shape), field.thetas)
             for layer, field in zip(self.image.layers, fields, strict=True)
             if layer.spec.neuron is not None
         ]
-        before: dict[str, Int] = {
+        before: dict[str, npt.NDArray[np.integer]] = {
             name: np.zeros_like(array.u) for name, array in zip(names, neurons, strict=False)
         }
-        for _ in range(spec.steps):
-            now: dict[str, Int] = {}
+        for step in range(spec.steps):
+            now: dict[str, npt.NDArray[np.integer]] = {}
+            if spec.timed_input:
+                now[INPUT] = images[step]
             for name, field, array, fixed in zip(names, fields, neurons, constant, strict=False):
                 now[name] = array.step(fixed + self._received(field, now, before))
             readout = constant[-1] + self._received(fields[-1], now, before)
+            now.pop(INPUT, None)
             before = now
             sizes = [layer.neurons for layer in spec.layers]
             yield (
@@ -186,13 +192,16 @@ class GoldenModel:
             )
 
     @staticmethod
-    def _received(field: "Field", now: Mapping[str, Int], before: Mapping[str, Int]) -> Int | int:
-        """What a layer receives from others: of this step, and of the one before."""
-        fresh = field.drive(now, lambda e: e.source != INPUT and e.delay == 0)
+    def _received(
+        field: "Field", now: Mapping[str, npt.NDArray[np.integer]],
+        before: Mapping[str, npt.NDArray[np.integer]],
+    ) -> Int | int:  # fmt: skip
+        """What a layer receives that is new: of this step, and of the one before."""
+        fresh = field.drive(now, lambda e: e.source in now and e.delay == 0)
         return fresh + field.drive(before, lambda e: e.delay == 1)
 
     def run(self, pixels: npt.ArrayLike) -> Trace:
-        """Run images (n, input_size) and keep everything."""
+        """Run images (n, image_size) and keep everything."""
         checked = self.check_pixels(pixels)
         spikes, potentials, logits = [], [], np.zeros((len(checked), self.image.spec.classes), int)
         for c, u, readout in self._steps(checked):
@@ -242,7 +251,7 @@ class GoldenModel:
         return np.concatenate([np.zeros(shape, dtype=np.int64), *logits]), spikes
 
     def classify(self, pixels: npt.ArrayLike, batch: int = 1024) -> Int:
-        """Classes (n,) of images (n, input_size), keeping nothing else."""
+        """Classes (n,) of images (n, image_size), keeping nothing else."""
         checked = self.check_pixels(pixels)
         classes = [np.zeros(0, dtype=np.int64)]
         for start in range(0, len(checked), batch):

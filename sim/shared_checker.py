@@ -123,7 +123,8 @@ class SharedChecker:
         )
         for source, reach, delay in self._reach:
             if source == INPUT:
-                per_pixel = np.bitwise_count(pixels).astype(np.int64).sum(axis=0)
+                images = pixels.reshape(-1, self._plan.image.spec.input_size)
+                per_pixel = np.bitwise_count(images).astype(np.int64).sum(axis=0)
             else:
                 steps = sent[source].shape[1] - delay
                 per_pixel = np.abs(sent[source][:, :steps].astype(np.int64)).sum(axis=(0, 1))

@@ -5,28 +5,29 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sw.data import Dataset
+from sw.data import SHAPES, Dataset
 
 __all__ = ["Batches", "mirror_images", "shift_images"]
 
 
-def mirror_images(pixels: Tensor, chosen: Tensor) -> Tensor:
-    """Mirror those square images (n, side^2), left to right, that are `chosen` (n,)."""
-    n, side = len(pixels), round(pixels.shape[1] ** 0.5)
-    mirrored = pixels.view(n, side, side).flip(2).reshape(n, -1)
+def mirror_images(pixels: Tensor, chosen: Tensor, side: int) -> Tensor:
+    """Mirror those square images (n, planes * side^2), left to right, that are `chosen` (n,)."""
+    mirrored = pixels.view(len(pixels), -1, side, side).flip(3).reshape(pixels.shape)
     return torch.where(chosen[:, None], mirrored, pixels)
 
 
-def shift_images(pixels: Tensor, shifts: Tensor) -> Tensor:
-    """Move square images (n, side^2) by `shifts` (n, 2) pixels down and right; zeros move in."""
-    n, side = len(pixels), round(pixels.shape[1] ** 0.5)
+def shift_images(pixels: Tensor, shifts: Tensor, side: int) -> Tensor:
+    """Move square images (n, planes * side^2) by `shifts` (n, 2) pixels down and right; zeros move
+    in. All planes of an image, channels or steps, move alike."""
+    n = len(pixels)
     margin = int(shifts.abs().max()) if n else 0
-    padded = torch.nn.functional.pad(pixels.view(n, side, side), [margin] * 4)
+    padded = torch.nn.functional.pad(pixels.view(n, -1, side, side), [margin] * 4)
     axis = torch.arange(side) + margin
-    rows = axis[None, :] - shifts[:, :1]
-    columns = axis[None, :] - shifts[:, 1:]
-    image = torch.arange(n)[:, None, None]
-    return padded[image, rows[:, :, None], columns[:, None, :]].reshape(n, -1)
+    rows = (axis[None, :] - shifts[:, :1])[:, None, :, None]
+    columns = (axis[None, :] - shifts[:, 1:])[:, None, None, :]
+    image = torch.arange(n)[:, None, None, None]
+    plane = torch.arange(padded.shape[1])[None, :, None, None]
+    return padded[image, plane, rows, columns].reshape(pixels.shape)
 
 
 class Batches:
@@ -48,6 +49,7 @@ class Batches:
         mirror: bool = False,
     ) -> None:  # fmt: skip
         self.generator = torch.Generator().manual_seed(seed)
+        self.side = SHAPES[data.name][2]
         self.batch, self.max_shift, self.mirror = batch, max_shift, mirror
         order = torch.randperm(len(data), generator=self.generator)
         pixels, labels = torch.from_numpy(data.images)[order], torch.from_numpy(data.labels)[order]
@@ -67,10 +69,10 @@ class Batches:
     def _moved(self, pixels: Tensor) -> Tensor:
         if self.mirror:
             coins = torch.randint(0, 2, (len(pixels),), generator=self.generator, dtype=torch.bool)
-            pixels = mirror_images(pixels, coins)
+            pixels = mirror_images(pixels, coins, self.side)
         if not self.max_shift:
             return pixels
         reach = (-self.max_shift, self.max_shift + 1)
         return shift_images(
-            pixels, torch.randint(*reach, (len(pixels), 2), generator=self.generator)
+            pixels, torch.randint(*reach, (len(pixels), 2), generator=self.generator), self.side
         )

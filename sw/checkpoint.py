@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hw.files import write_atomically
 from hw.spec import NetworkSpec, SternaError
+from sw.data import SHAPES
 from sw.integer import IntegerNetwork
 from sw.maps import MapNetwork
 from sw.model import DenseNetwork
@@ -35,7 +36,9 @@ def float_network(recipe: Recipe) -> DenseNetwork | MapNetwork:
         "train_amplitude": recipe.train_amplitude,
     }  # fmt: skip
     if recipe.maps:
-        return MapNetwork((1, recipe.side, recipe.side), recipe.maps, **common)
+        return MapNetwork(
+            SHAPES[recipe.dataset], recipe.maps, timed=recipe.timed, **common
+        )
     return DenseNetwork(recipe.sizes, **common)
 
 

@@ -1,8 +1,9 @@
 """Data sets as quantised pixels. No torch here: `make sim` reads its test images through this.
 
 `digits` needs no download: scikit-learn carries it. `mnist` and `fashion-mnist` are idx files
-(`sw/idx.py`) looked for in the given folder, in $STERNA_DATA, in the user's cache, and then
-fetched (`sw/download.py`).
+(`sw/idx.py`), `cifar10` is an archive (`sw/cifar.py`), `nmnist-small` holds recordings of an event
+camera (`sw/nmnist.py`). They are looked for in the given folder, in $STERNA_DATA, in the user's
+cache, and then, where they are published, fetched (`sw/download.py`).
 """
 
 import os
@@ -13,12 +14,28 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sw.cifar import read_cifar10
 from sw.download import cache_folder, fetch
 from sw.idx import DataError, read_idx
+from sw.nmnist import SIDE, read_nmnist
 
-__all__ = ["NAMES", "SPLITS", "DataError", "Dataset", "load_dataset"]
+__all__ = [
+    "NAMES", "RECORDINGS", "SHAPES", "SPLITS", "DataError", "Dataset", "load_dataset",
+]  # fmt: skip
 
-NAMES = ("digits", "mnist", "fashion-mnist")
+SHAPES = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "nmnist-small": (2, SIDE, SIDE),
+}
+"""Channels, rows, columns of each data set's images."""
+
+RECORDINGS = ("nmnist-small",)
+"""Data sets whose entries are recordings: as many images as a network takes steps."""
+
+NAMES = tuple(SHAPES)
 SPLITS = ("train", "test")
 
 DIGITS_BITS = 4
@@ -41,9 +58,11 @@ class Dataset:
     bits
         Pixel width; pixels lie in 0 .. 2^bits - 1.
     images
-        uint8 (n, size), rows of the image one after the other.
+        uint8 (n, size): channels, rows, columns; of recordings, one image after the other.
     labels
         int64 (n,).
+    note
+        What must be said beside an accuracy on it.
     """
 
     name: str
@@ -51,6 +70,12 @@ class Dataset:
     bits: int
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name, and what must be said beside it."""
+        return f"{self.name} ({self.note})" if self.note else self.name
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,23 +83,25 @@ class Dataset:
 
 def load_dataset(
     name: str, split: str, bits: int, folder: str | os.PathLike[str] | None = None, *,
-    download: bool = True,
+    download: bool = True, steps: int = 1,
 ) -> Dataset:  # fmt: skip
     """Load one split of a data set, its pixels quantised to `bits` bits.
 
     Parameters
     ----------
     name
-        `digits`, `mnist` or `fashion-mnist`.
+        One of `NAMES`.
     split
         `train` or `test`; of digits, see `_digits` for the fixed held-out split.
     bits
         1 to 8. Bytes are reduced by `p >> (8 - bits)`.
     folder
-        Where the idx files lie, gzipped or not: they themselves or a folder `name` with them.
+        Where the files lie, idx files gzipped or not: they themselves or a folder `name` with them.
         Without it $STERNA_DATA, the user's cache and the public mirrors are tried in this order.
     download
         Whether the mirrors are tried.
+    steps
+        Time steps that recordings are binned into.
 
     Raises
     ------
@@ -87,12 +114,19 @@ def load_dataset(
             raise DataError(f"{what} must be one of {choices}, not {value!r}")
     if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
         raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
+    note = ""
     if name == "digits":
         images, labels = _digits(split, bits)
+    elif name in RECORDINGS:
+        images, labels = read_nmnist(split, steps, bits, *_folders(name, folder))
+    elif name == "cifar10":
+        may_fetch = download and folder is None
+        (images, labels), note = read_cifar10(split, *_folders(name, folder, may_fetch))
+        images = images >> np.uint8(8 - bits)
     else:
         images, labels = _idx(name, split, folder, download)
         images = images >> np.uint8(8 - bits)
-    return Dataset(name=name, split=split, bits=bits, images=images, labels=labels)
+    return Dataset(name=name, split=split, bits=bits, images=images, labels=labels, note=note)
 
 
 def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -153,6 +187,12 @@ def _locate(
             f"into {cache}, or name the folder that holds it"
         )
     return cache / f"{file}.gz"
+
+
+def _folders(name: str, folder: str | os.PathLike[str] | None, *more: bool):
+    """Where to look, `more`, and how to name the places."""
+    where = f"folder {Path(folder)}" if folder is not None else str(cache_folder(name))
+    return list(_places(name, folder)), *more, where
 
 
 def _places(name: str, folder: str | os.PathLike[str] | None) -> Iterator[Path]:

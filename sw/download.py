@@ -15,15 +15,16 @@ __all__ = ["MIRRORS", "SHA256", "Progress", "cache_folder", "fetch"]
 Progress = Callable[[str], None]
 
 TIMEOUT_SECONDS = 10
-MAX_BYTES = 64 << 20
-"""A mirror that sends more than twice the largest published file is not the mirror."""
+MAX_BYTES = 256 << 20
+"""A mirror that sends much more than the largest published file is not the mirror."""
 
-FILES = (
+IDX = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
+FILES = {"mnist": IDX, "fashion-mnist": IDX, "cifar10": ("cifar-10-python.tar.gz",)}
 MIRRORS = {
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -33,6 +34,7 @@ MIRRORS = {
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/",),
 }
 SHA256 = {
     "mnist": (
@@ -47,6 +49,7 @@ SHA256 = {
         "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     ),
+    "cifar10": ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),
 }
 """Of each data set's files, in the order of FILES: the archives as first published."""
 
@@ -68,7 +71,7 @@ def fetch(name: str, file: str, folder: Path, progress: Progress = _to_stderr) -
     published ones are thrown away. `folder` is made when missing and written atomically, so a
     killed download leaves nothing behind.
     """
-    sha256 = SHA256[name][FILES.index(file)]
+    sha256 = SHA256[name][FILES[name].index(file)]
     for mirror in MIRRORS[name]:
         progress(f"Fetching {mirror}{file}")
         try:

@@ -57,7 +57,7 @@ def check_fits(image: NetworkImage, data: Dataset) -> None:
     """
     spec = image.spec
     for what, needed, given in (
-        ("pixels per image", spec.input_size, data.images.shape[1]),
+        ("pixels per image", spec.image_size, data.images.shape[1]),
         ("bits per pixel", spec.input_bits, data.bits),
     ):
         if needed != given:
@@ -137,7 +137,7 @@ class ActivityMeter:
         self._pixels += int(np.bitwise_count(pixels).sum())
         fired = [int(np.abs(c.astype(np.int64)).sum()) for c in trace.spikes]
         self._spikes += np.array(fired, dtype=np.int64)
-        sent = {INPUT: pixels[:, None]}
+        sent = {INPUT: pixels.reshape(len(pixels), -1, self._spec.input_size)}
         for layer, c in zip(self._spec.layers, trace.spikes, strict=False):
             sent[layer.name] = np.abs(c).view(np.uint8)
         for n in range(len(self._spec.layers)):

@@ -87,7 +87,9 @@ def export(
         When the integer network and the golden model differ anywhere.
     """
     recipe = checkpoint.recipe
-    data = load_dataset(recipe.dataset, "test", recipe.pixel_bits, folder)
+    data = load_dataset(
+        recipe.dataset, "test", recipe.pixel_bits, folder, steps=recipe.steps
+    )
     network = checkpoint.integer_network()
     bare = network.to_image()
     check_fits(bare, data)

@@ -74,9 +74,10 @@ class FoldedNetwork:
     layers: tuple[FoldedLayer, ...]
     steps: int
     input_shape: Shape | None = None
+    timed: bool = False
 
     def __call__(self, pixels: Tensor) -> Activity:
-        return propagate(pixels.to(torch.float64), self.nodes(), self.steps)
+        return propagate(pixels.to(torch.float64), self.nodes(), self.steps, timed=self.timed)
 
     @property
     def names(self) -> list[str]:
@@ -155,7 +156,7 @@ def _fold_maps(network: MapNetwork) -> FoldedNetwork:
             FoldedLayer(tuple(kernels), bias, neuron, layer.plan.name, layer.shape,
                         layer.plan.edges)
         )  # fmt: skip
-    return FoldedNetwork(tuple(layers), network.steps, network.input_shape)
+    return FoldedNetwork(tuple(layers), network.steps, network.input_shape, network.timed)
 
 
 def _fold_dense(network: DenseNetwork) -> FoldedNetwork:

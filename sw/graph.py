@@ -106,9 +106,10 @@ def bound(edge: EdgeSpec, source: Shape, kernel: Tensor) -> Drive:
 
 
 def propagate(
-    pixels: Tensor, nodes: Sequence[Node], steps: int, dropout: float = 0.0
-) -> Activity:
-    """Run a network for `steps` time steps on directly coded images.
+    pixels: Tensor, nodes: Sequence[Node], steps: int, dropout: float = 0.0,
+    timed: bool = False,
+) -> Activity:  # fmt: skip
+    """Run a network for `steps` time steps on directly coded images, or on recordings.
 
     A drive that comes from the input alone is computed once and used at every step. Layers run one
     after the other, each over all its steps, which changes no value; only where something feeds
@@ -123,7 +124,11 @@ def propagate(
     dropout
         Share of the neurons that are not heard, the same ones at all steps; of the others each is
         heard as much more.
+    timed
+        Each row of pixels is a recording: one image per step, (n, steps * size).
     """
+    if timed:
+        pixels = pixels.unflatten(1, (steps, -1)).transpose(0, 1)
     run = _Run(pixels, steps, dropout)
     known = {INPUT}
     for node in nodes:
@@ -171,13 +176,13 @@ class _Run:
             assert node.neuron is not None
             drive = node.drive(received)
             self.excite(node.neuron, drive, 1 / (len(nodes) - 1))
-            constant = drive.ndim == self.pixels.ndim
+            constant = drive.ndim == 2
             c, u = node.neuron.over_time(drive, self.steps if constant else None)
             sent[node.name] = self.heard(node, c, c.shape[1:])
             spikes.append(c)
             potentials.append(u)
         drive = nodes[-1].drive(received)
-        constant = drive.ndim == self.pixels.ndim
+        constant = drive.ndim == 2
         logits = drive * self.steps if constant else drive.sum(dim=0)
         return Activity(tuple(spikes), tuple(potentials), logits, self.excitation)
 
@@ -188,8 +193,8 @@ class _Run:
         history: dict[str, list[tuple[Tensor, Tensor]]] = {node.name: [] for node in firing}
         before: dict[str, Tensor] = {}
         logits = torch.zeros(())
-        for _ in range(self.steps):
-            now = {INPUT: self.pixels}
+        for step in range(self.steps):
+            now = {INPUT: self.pixels if self.pixels.ndim == 2 else self.pixels[step]}
 
             def received(edge: EdgeSpec, now=now, before=before) -> Tensor:
                 return (before if edge.delay else now)[edge.source]

@@ -153,7 +153,9 @@ class IntegerNetwork(nn.Module):
             for layer, neuron in zip(self.integer_layers, neurons, strict=True)
         ]
         dropout = self.training * self.dropout
-        return propagate(pixels.to(self.dtype), nodes, self.spec.steps, dropout)
+        return propagate(
+            pixels.to(self.dtype), nodes, self.spec.steps, dropout, self.spec.timed_input
+        )
 
     @property
     def dtype(self) -> torch.dtype:

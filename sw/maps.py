@@ -138,6 +138,8 @@ class MapNetwork(nn.Module):
         Channels, rows, columns of an image; the layers in order, the readout last.
     steps, pixel_max, neuron, train_amplitude
         As in `sw.model.DenseNetwork`.
+    timed
+        As `NetworkSpec.timed_input`: pixels are (n, steps * size).
 
     Raises
     ------
@@ -153,10 +155,11 @@ class MapNetwork(nn.Module):
 
     def __init__(
         self, input_shape: Shape, plans: Sequence[LayerPlan], *, steps: int, pixel_max: int,
-        neuron: LIFParameters | None = None, train_amplitude: bool = True,
+        neuron: LIFParameters | None = None, train_amplitude: bool = True, timed: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.input_shape, self.steps, self.pixel_max = input_shape, steps, pixel_max
+        self.timed = timed
         shapes = plan_shapes(input_shape, plans)
         readout = plans[-1].name
         if any(edge.source == readout for plan in plans for edge in plan.edges):
@@ -171,7 +174,7 @@ class MapNetwork(nn.Module):
         """Run pixels (n, size), any dtype, for all steps."""
         scaled = pixels.to(next(self.parameters()).dtype) / self.pixel_max
         nodes = [layer.node() for layer in self.map_layers]
-        return propagate(scaled, nodes, self.steps, self.training * self.dropout)
+        return propagate(scaled, nodes, self.steps, self.training * self.dropout, self.timed)
 
     @property
     def map_layers(self) -> list[MapLayer]:

@@ -35,7 +35,9 @@ def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
     name = args.dataset or image.meta.get("dataset")
     if not isinstance(name, str):
         raise UsageError("The network image names no data set: give --dataset")
-    data = load_dataset(name, "test", image.spec.input_bits, args.data)
+    data = load_dataset(
+        name, "test", image.spec.input_bits, args.data, steps=image.spec.steps
+    )
     check_fits(image, data)
     if args.images == "all":
         return data

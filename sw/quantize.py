@@ -219,6 +219,7 @@ def quantize(
         steps=folded.steps,
         layers=tuple(layers),
         input_shape=folded.input_shape,
+        timed_input=folded.timed,
     )
     network = IntegerNetwork(spec)
     if exact_decay:

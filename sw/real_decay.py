@@ -95,7 +95,8 @@ def real_network(image: NetworkImage) -> FoldedNetwork:
                 layer.spec.edges, thetas,
             )
         )  # fmt: skip
-    return FoldedNetwork(tuple(layers), image.spec.steps, image.spec.shape_of(INPUT))
+    spec = image.spec
+    return FoldedNetwork(tuple(layers), spec.steps, spec.shape_of(INPUT), spec.timed_input)
 
 
 @torch.no_grad()

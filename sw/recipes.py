@@ -1,11 +1,12 @@
 """Recipes: all that decides a trained network, but for the seed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hw.spec import EdgeSpec, SternaError
-from sw.data import NAMES
+from sw.data import NAMES, RECORDINGS, SHAPES
 from sw.maps import LayerPlan
 from sw.neuron import LIFParameters
 
@@ -54,8 +55,8 @@ class Recipe:
     ----------
     name
         Name of the recipe and of the network it makes.
-    dataset, side
-        Data set and the side of its square images in pixels.
+    dataset
+        Data set, one of `sw.data.NAMES`. Recordings are binned into `steps`.
     hidden
         Neurons of each hidden layer of a dense network.
     maps
@@ -68,6 +69,8 @@ class Recipe:
         Quantise with `exact_decay` (`sw.quantize`).
     train_amplitude
         Train one spike amplitude per hidden layer (*Ternary Spike*, eqs 13-14).
+    first_phase
+        Training with batch-norm in one time step, which costs a T-th; none for None.
     float_phase, integer_phase
         Training with batch-norm, then quantisation-aware after folding.
     batch
@@ -88,7 +91,6 @@ class Recipe:
 
     name: str
     dataset: str
-    side: int
     hidden: tuple[int, ...] = ()
     maps: tuple[LayerPlan, ...] = ()
     classes: int = 10
@@ -98,6 +100,7 @@ class Recipe:
     neuron: LIFParameters = field(default_factory=LIFParameters)
     exact_decay: bool = False
     train_amplitude: bool = True
+    first_phase: Phase | None = None
     float_phase: Phase
     integer_phase: Phase
     batch: int
@@ -141,14 +144,22 @@ class Recipe:
                       tuple(EdgeSpec(**edge) for edge in plan["edges"]))
             for plan in data["maps"]
         )  # fmt: skip
-        phases = {name: Phase(**data[name]) for name in ("float_phase", "integer_phase")}
+        phases = {
+            name: data.get(name) and Phase(**data[name])
+            for name in ("first_phase", "float_phase", "integer_phase")
+        }
         neuron, hidden = LIFParameters(**data["neuron"]), tuple(data["hidden"])
         return cls(**{**data, **phases, "maps": maps, "neuron": neuron, "hidden": hidden})
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Input size, hidden neurons, classes."""
-        return (self.side**2, *self.hidden, self.classes)
+        return (math.prod(SHAPES[self.dataset]), *self.hidden, self.classes)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the input is a recording."""
+        return self.dataset in RECORDINGS
 
     @property
     def pixel_max(self) -> int:
@@ -173,7 +184,6 @@ def variant(recipe: Recipe, name: str) -> Recipe:
 _WIDE = Recipe(
     name="mnist-wide",
     dataset="mnist",
-    side=28,
     hidden=(512,),
     float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
     integer_phase=Phase(epochs=10, rate=1e-2),
@@ -196,7 +206,6 @@ _FASHION = replace(
 _DIGITS = Recipe(
     name="digits-dense",
     dataset="digits",
-    side=8,
     hidden=(128,),
     float_phase=Phase(epochs=60, rate=1e-2, weight_decay=1e-2),
     integer_phase=Phase(epochs=60, rate=1e-2),
@@ -246,6 +255,60 @@ _FASHION_CONV = replace(
     spike_penalty=0.1,
 )
 
+
+
+def _block(source: str, name: str, channels: int) -> tuple[LayerPlan, ...]:
+    """Half the size, then two convolutions with a shortcut around them."""
+    return (
+        LayerPlan(f"{name}_down", channels, (_conv(source, stride=2),)),
+        LayerPlan(f"{name}_inner", channels, (_conv(f"{name}_down"),)),
+        LayerPlan(
+            name, channels,
+            (_conv(f"{name}_inner"), EdgeSpec(source=f"{name}_down", kind="identity")),
+        ),
+    )  # fmt: skip
+
+
+_CIFAR = Recipe(
+    name="cifar10-resnet",
+    dataset="cifar10",
+    maps=(
+        LayerPlan("stem", 16, (_conv("input"),)),
+        *_block("stem", "half", 32),
+        *_block("half", "quarter", 64),
+        LayerPlan("eighth_down", 128, (_conv("quarter", stride=2),)),
+        LayerPlan("eighth", 128, (_conv("eighth_down"),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="eighth", pool=4),)),
+    ),
+    pixel_bits=5,
+    first_phase=Phase(epochs=40, rate=5e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=6, rate=1e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=4, rate=3e-3),
+    batch=128,
+    validation=2000,
+    max_shift=4,
+    mirror=True,
+)
+
+_NMNIST = Recipe(
+    name="nmnist-conv",
+    dataset="nmnist-small",
+    maps=(
+        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
+        LayerPlan("top", 32, (_conv("middle", stride=2),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
+    ),
+    steps=6,
+    pixel_bits=2,
+    float_phase=Phase(epochs=60, rate=5e-3, weight_decay=5e-2),
+    integer_phase=Phase(epochs=30, rate=1e-2),
+    batch=32,
+    validation=100,
+    max_shift=3,
+    smoothing=0.05,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -265,6 +328,8 @@ RECIPES = {
         _FASHION,
         _MNIST_CONV,
         _FASHION_CONV,
+        _NMNIST,
+        _CIFAR,
     )
 }
 """The networks that ship in models/, by name."""

@@ -102,7 +102,9 @@ def do_cost(args: argparse.Namespace) -> Result:
         if not isinstance(dataset, str):
             raise UsageError(f"Network image {name} names no data set")
         args.say(f"{name}: the test images of {dataset}")
-        test = load_dataset(dataset, "test", image.spec.input_bits, args.data)
+        test = load_dataset(
+            dataset, "test", image.spec.input_bits, args.data, steps=image.spec.steps
+        )
         costs.append(cost(image, test))
     facts = {"networks": [c.to_dict() for c in costs]}
     write_json(out, facts)

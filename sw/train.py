@@ -122,7 +122,9 @@ def train_widths(
     """
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise TrainError(f"Seed must be an integer from 0 to 2^32 - 1, not {seed!r}")
-    data = load_dataset(recipe.dataset, "train", recipe.pixel_bits, folder)
+    data = load_dataset(
+        recipe.dataset, "train", recipe.pixel_bits, folder, steps=recipe.steps
+    )
     least = recipe.validation + recipe.batch
     if len(data) < least:
         raise TrainError(
@@ -141,6 +143,10 @@ def train_widths(
         learned = float_network(recipe)
         if compiled:
             compile_neurons(learned)
+        if recipe.first_phase is not None:
+            learned.steps = 1
+            run_phase(learned, recipe, recipe.first_phase, batches, compiled, progress)
+            learned.steps = recipe.steps
         float_figures = run_phase(learned, recipe, recipe.float_phase, batches, compiled, progress)
         order = batches.generator.get_state()
     for bits in weight_bits:
@@ -227,7 +233,8 @@ def _epoch(
     for pixels, labels in batches:
         activity = network(pixels)
         logits = activity.logits * network.logit_scale
-        loss = time_mean_loss(logits, labels, recipe.steps, recipe.smoothing)
+        steps = len(activity.spikes[0]) if activity.spikes else recipe.steps
+        loss = time_mean_loss(logits, labels, steps, recipe.smoothing)
         total = loss
         if recipe.spike_penalty:
             total = loss + recipe.spike_penalty * activity.excitation

@@ -87,7 +87,6 @@ class Grid:
         return Recipe(
             name=f"{dataset}-{hidden}-{steps}".replace("-", "_"),
             dataset=dataset,
-            side=8 if digits else 28,
             hidden=(hidden,),
             steps=steps,
             float_phase=Phase(epochs=self.float_epochs, rate=5e-3, weight_decay=2e-2),

@@ -48,7 +48,7 @@ def tune(
     phase = Phase(epochs=epochs, rate=RATE)
     batch = min(BATCH, max(2, len(data) // 20))
     recipe = Recipe(
-        name=spec.name, dataset=data.name, side=round(spec.input_size**0.5),
+        name=spec.name, dataset=data.name,
         hidden=tuple(layer.neurons for layer in spec.layers[:-1]), steps=spec.steps,
         float_phase=phase, integer_phase=phase, batch=batch, validation=max(1, len(data) // 10),
         dropout=DROPOUT,
