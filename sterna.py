@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.drawing import graph_svg, graph_text
-from gen.plan import DEFAULT_LANES, CorePlan, plan_core
+from gen.memory_map import memory_rows
 from gen.report import (
     bench_table,
     neuron_text,
@@ -26,6 +26,9 @@ from gen.report import (
     timing_table,
     told_accuracies,
 )
+from gen.schedule import SCHEDULES, plan_network
+from gen.shared_plan import SharedPlan
+from gen.verilog import AnyPlan
 from hw.files import write_atomically
 from hw.image import NetworkImage
 from hw.spec import NetworkSpec, SternaError
@@ -47,9 +50,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def load_plan(args: argparse.Namespace) -> CorePlan:
-    """The core that --lanes and --banks describe."""
-    return plan_core(NetworkImage.load(model_path(args.model)), args.lanes, args.banks)
+def load_plan(args: argparse.Namespace) -> AnyPlan:
+    """The core that --lanes, --banks and --schedule describe."""
+    image = NetworkImage.load(model_path(args.model))
+    return plan_network(image, args.lanes, args.banks, args.schedule)
 
 
 def do_info(args: argparse.Namespace) -> Result:
@@ -68,7 +72,8 @@ def do_info(args: argparse.Namespace) -> Result:
     rows: list[tuple[str, object]] = [
         ("network", spec.name),
         ("digest", image.digest),
-        ("input", f"{spec.input_size} pixels of {spec.input_bits} bits, constant for T steps"),
+        ("input", f"{spec.input_size} pixels of {spec.input_bits} bits, "
+                  f"{'others at each' if spec.timed_input else 'constant for T'} steps"),
         ("time steps T", spec.steps),
     ]
     for layer in image.layers:
@@ -80,10 +85,12 @@ def do_info(args: argparse.Namespace) -> Result:
             f"{kind}; {layer.weights.size:,} weights, accumulator {layer.accumulator_bits} bits, "
             f"drive {layer.drive_bits} bits",
         ))  # fmt: skip
-    if spec.is_chain:
-        for entry, geometry in zip(
-            facts["layers"], plan_core(image, args.lanes, args.banks).geometries, strict=True
-        ):
+    plan = load_plan(args)
+    if isinstance(plan, SharedPlan):
+        facts["memory"] = plan.memory.to_dict()
+        rows += memory_rows(plan)
+    else:
+        for entry, geometry in zip(facts["layers"], plan.geometries, strict=True):
             words = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
             bits = next(la.weight_bits for la in spec.layers if la.name == entry["name"])
             entry["rom_bits"] = words * bits
@@ -184,10 +191,13 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument("--data", metavar="FOLDER", help="where the data set lies "
                              "(default: $STERNA_DATA, the cache, a download)")  # fmt: skip
         if core:
-            sub.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="N",
-                             help="neurons per cycle (default %(default)s)")  # fmt: skip
+            sub.add_argument("--lanes", type=int, metavar="N",
+                             help="neurons per cycle (default 128, of a shared core 16)")
             sub.add_argument("--banks", type=int, default=1, metavar="N",
                              help="events per cycle: 1, 2, 4, 8 or 16 (default 1)")  # fmt: skip
+            sub.add_argument("--schedule", choices=SCHEDULES, default="auto",
+                             help="hardware for each layer, or one core for all in turn (default: "
+                             "a pipeline for chains of dense layers)")  # fmt: skip
         return sub
 
     def images(sub: argparse.ArgumentParser, default: str | None, text: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["MemoryMap", "Region", "allocate"]
+__all__ = ["MemoryMap", "Region", "allocate", "memory_rows"]
 
 
 @dataclass
@@ -59,6 +59,34 @@ class MemoryMap:
 def allocate(potentials: Sequence[Region], spikes: Sequence[Region]) -> MemoryMap:
     """Give every region the lowest words that are free as long as it is needed."""
     return MemoryMap(_place(potentials), _place(spikes))
+
+
+def memory_rows(plan: Any) -> list[tuple[str, str]]:
+    """A shared core's memories and what lies where, as rows of a table; `plan` is a SharedPlan."""
+    p = plan.program
+    spike_bits = p.lanes * (p.spike_planes + p.spike_sign)
+    sizes = [
+        ("potentials", p.potential_words, p.lanes * p.potential_bits),
+        ("spikes", p.spike_words, spike_bits),
+        ("images", 2 << (p.input_words - 1).bit_length(), p.lanes * p.input_bits),
+        ("weights", len(p.weights), p.lanes * p.weight_bits),
+        ("program", len(p.operations), p.code.bits),
+    ]
+    rows = [
+        (f"memory of {name}", f"{words:,} words of {bits} bits, {words * bits / 1024:,.0f} Kibit")
+        for name, words, bits in sizes
+    ]
+    for name, regions in (
+        ("potentials", plan.memory.potentials), ("spikes", plan.memory.spikes)
+    ):  # fmt: skip
+        rows += [
+            (f"  {name}, {region.name}",
+             f"words {region.start:,} to {region.stop - 1:,}, "
+             + (f"segment {region.first}" if region.first == region.last
+                else f"segments {region.first} to {region.last}"))
+            for region in regions
+        ]  # fmt: skip
+    return rows
 
 
 def _place(regions: Sequence[Region]) -> list[Region]:

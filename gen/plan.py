@@ -47,6 +47,7 @@ class CorePlan:
     fire_lanes: int = 0
     lean: bool = False
     repeat: bool = False
+    schedule = "pipelined"
 
     @property
     def loaded(self) -> bool:
@@ -113,8 +114,8 @@ def plan_core(
         )
     if not image.spec.is_chain:
         raise PlanError(
-            f"Network {image.spec.name} must be a chain of dense layers: convolution, pooling, "
-            "shortcuts and recurrence run in the golden model, not yet in hardware"
+            f"Network {image.spec.name} must be a chain of dense layers for a pipelined core: "
+            "convolution, pooling, shortcuts, recurrence and recordings need a shared core"
         )
     geometries: list[LayerGeometry] = []
     for memory in memories or ():

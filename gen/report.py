@@ -7,9 +7,8 @@ from typing import Any
 from hw.spec import NeuronSpec
 
 __all__ = [
-    "bench_table", "board_table", "markdown", "neuron_text", "percent", "plan_table", "sim_table",
-    "table",
-    "timing_table", "told_accuracies",
+    "bench_table", "board_table", "layout_text", "markdown", "neuron_text", "percent",
+    "plan_table", "sim_table", "table", "timing_table", "told_accuracies",
 ]  # fmt: skip
 
 Rows = list[tuple[str, object]]
@@ -58,7 +57,7 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
     if report["cycle_law_checked"]:
         law = f"{report['cycle_law_violations']} violations"
     rows: Rows = [
-        ("network", f"{report['network']}, {report['lanes']} lanes, {report['banks']} bank(s)"),
+        ("network", f"{report['network']}, {layout_text(report)}"),
         ("images", f"{n} of {images}"),
         ("accuracy, hardware", percent(report["correct_rtl"], n)),
         ("accuracy, golden model", percent(report["correct_golden"], n)),
@@ -69,9 +68,7 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
         ("latency of the first", f"{report['latency_first_image']} cycles"),
         ("events per image", report["events_per_image"]),
         ("synaptic operations", f"{report['sops_per_image']:,.0f} per image"),
-        ("lane utilisation", f"{share(report['lane_utilisation'])} (cycle law: "
-                             f"{share(report['lane_utilisation_law'])}; layer "
-                             f"{report['bottleneck']}, the busiest)"),
+        *utilisation_rows(report),
         ("wall time", f"{report['seconds']} s (generate {seconds['generate']}, build "
                       f"{seconds['build']}, simulate {seconds['simulate']})"),
         ("report", out / "report.json"),
@@ -81,6 +78,21 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
     if (out / "waves.fst").exists():
         rows.append(("waveform", out / "waves.fst"))
     return table(rows)
+
+
+def layout_text(report: Mapping[str, Any]) -> str:
+    """How a core is laid out."""
+    shared = report.get("schedule") == "shared"
+    return f"{report['lanes']} lanes, " + ("shared" if shared else f"{report['banks']} bank(s)")
+
+
+def utilisation_rows(report: Mapping[str, Any]) -> Rows:
+    """What is told of a pipeline alone."""
+    if "lane_utilisation" not in report:
+        return []
+    return [("lane utilisation", f"{share(report['lane_utilisation'])} (cycle law: "
+                                 f"{share(report['lane_utilisation_law'])}; layer "
+                                 f"{report['bottleneck']}, the busiest)")]  # fmt: skip
 
 
 def timing_table(report: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gen.shared_plan import SharedPlan, map_layout
+from gen.map_layout import map_layout
+from gen.shared_plan import SharedPlan
 from hw.potentials import Potentials
 from hw.program import Scan, Sweep
 from hw.readout import Readout

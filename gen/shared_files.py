@@ -25,7 +25,7 @@ def shared_manifest(plan: SharedPlan, *, taps: bool) -> dict[str, Any]:
     return {
         "network": spec.name,
         "digest": plan.image.digest,
-        "schedule": "shared",
+        "schedule": plan.schedule,
         "taps": taps,
         "lanes": plan.lanes,
         "banks": plan.banks,

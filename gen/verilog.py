@@ -14,7 +14,7 @@ from hw.core import Core
 from hw.files import write_files, write_json
 from hw.shared import SharedCore
 
-__all__ = ["TOP", "AnyPlan", "generate", "layer_facts", "manifest", "sterna_rom"]
+__all__ = ["TOP", "AnyPlan", "generate", "layer_facts", "manifest", "rom_files", "sterna_rom"]
 
 TOP = "sterna_core"
 
@@ -25,6 +25,11 @@ AnyPlan = CorePlan | SharedPlan
 def sterna_rom() -> str:
     """The Verilog of the ROM that reads its contents from a file."""
     return (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
+
+
+def rom_files(plan: AnyPlan) -> dict[str, str]:
+    """Text of every ROM image by its file name."""
+    return shared_roms(plan) if isinstance(plan, SharedPlan) else rom_images(plan)
 
 
 def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
@@ -58,7 +63,7 @@ def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
     return {
         "network": spec.name,
         "digest": plan.image.digest,
-        "schedule": "pipelined",
+        "schedule": plan.schedule,
         "taps": taps,
         "lanes": plan.lanes,
         "banks": plan.banks,
@@ -90,13 +95,13 @@ def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, An
     core: Core | SharedCore
     if isinstance(plan, SharedPlan):
         core = shared_core(plan, taps=taps)
-        roms, facts = shared_roms(plan), shared_manifest(plan, taps=taps)
+        facts = shared_manifest(plan, taps=taps)
     else:
         core = Core(plan.layer_plans(with_files=True), taps=taps)
-        roms, facts = rom_images(plan), manifest(plan, core, taps=taps)
+        facts = manifest(plan, core, taps=taps)
     head = f"// {plan.image.spec.name}, network {plan.image.digest}, made by Sterna.\n"
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
-    files = {f"{TOP}.v": head + text, **roms, "sterna_rom.v": sterna_rom()}
+    files = {f"{TOP}.v": head + text, **rom_files(plan), "sterna_rom.v": sterna_rom()}
     write_files(folder, files, owned=["rom/*.hex"])
     write_json(folder / "core.json", facts | {"top": TOP})
     return facts | {"top": TOP}

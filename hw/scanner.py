@@ -1,5 +1,7 @@
 """Scanner: plays the spikes of a map, word by word, as events that know where they come from."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -128,7 +130,7 @@ class Scanner(wiring.Component):
             chunk.payload.word.eq(shown),
             chunk.payload.end.eq(Kind.SPIKE),
         ]
-        at = place(event.index[p.lane_bits :]) if place.size else Const(0)
+        at: Any = place(event.index[p.lane_bits :]) if place.size else None
         one = self.o.payload
         identity = scan.identity if p.has_identities else Const(0)
         m.d.comb += [

@@ -147,8 +147,8 @@ class SharedCore(wiring.Component):
             with m.State("START"):
                 with m.If(kind == Code.number(Scan)):
                     # Whatever is read of an image waits for it.
-                    with m.If(ready | ~scan.from_input):
-                        m.d.comb += scanner.start.eq(1)
+                    m.d.comb += scanner.start.eq(ready | ~scan.from_input)
+                    with m.If(scanner.start):
                         m.next = "RUN"
                 with m.Elif(kind == Code.number(Sweep)):
                     m.d.comb += potentials.sweep.eq(1)

@@ -185,7 +185,8 @@ class Sweeper(wiring.Component):
             up, down = Mux(sweep.by_channel, theta, up), Mux(sweep.by_channel, -theta, down)
         top, bottom = register("up"), register("down")
         m.d.sync += [top.eq(up), bottom.eq(down)]
-        spike, negative, held = register("spike", 1), register("negative", 1), register("v")
+        spike, negative = register("spike", unsigned(1)), register("negative", unsigned(1))
+        held = register("v")
         above, below = v >= top, sweep.signed & (v <= bottom)
         m.d.sync += [
             spike.eq((above | below) & sweep.fires),

@@ -1,5 +1,7 @@
 """Walker: from a spike's place to every potential it reaches, one update per cycle."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -93,7 +95,7 @@ class Walker(wiring.Component):
             }
         )
 
-        def register(shape, name: str) -> Signal:
+        def register(shape: Any, name: str) -> Any:
             return Signal(shape, name=name, reset_less=True)
 
         events = [register(passed, f"event{n}") for n in range(4)]
@@ -138,7 +140,7 @@ class Walker(wiring.Component):
 
     def _table(self, m: Module, name: str, reaches: tuple[Reach, ...], address: Value, en: Value):
         layout = reach_layout(self._program)
-        rows = [
+        rows: list[Any] = [
             {
                 "some": r.count > 0,
                 "more": max(r.count - 1, 0),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.plan import CorePlan, plan_core
-from gen.verilog import generate
+from gen.schedule import plan_network
+from gen.verilog import AnyPlan, generate
 from hw.files import write_json
 from hw.image import NetworkImage
 from sim.golden import GoldenModel
@@ -41,7 +41,7 @@ def _best(work: Callable[[], object], repeats: int) -> float:
 
 
 def benchmark(
-    plan: CorePlan,
+    plan: AnyPlan,
     pixels: npt.NDArray[np.integer],
     labels: npt.NDArray[np.integer],
     folder: Path,
@@ -69,7 +69,8 @@ def benchmark(
     file = plan.image.save(folder / "network.npz")
 
     def from_file() -> None:
-        generate(plan_core(NetworkImage.load(file), plan.lanes, plan.banks), folder / "verilog")
+        again = plan_network(NetworkImage.load(file), plan.lanes, plan.banks, plan.schedule)
+        generate(again, folder / "verilog")
 
     generation = _best(from_file, 3)
     report = simulate(plan, pixels, labels, folder / "sim", progress=progress)

@@ -93,7 +93,8 @@ def check_results(
     logit, best, last = split_fields([payload for _, payload in mine], widths)
     chosen = best[classes - 1 :: classes]
     findings.compare("Logit", _signed(logit, logit_bits), trace.logits.reshape(-1))
-    findings.compare("End of results", last, np.tile(np.arange(classes) == classes - 1, len(labels)))
+    ends = np.tile(np.arange(classes) == classes - 1, len(labels))
+    findings.compare("End of results", last, ends)
     findings.compare("Class", chosen, trace.classes)
     findings.correct_rtl += int((chosen == labels).sum())
     findings.completion += [cycle for cycle, _ in mine[classes - 1 :: classes]]

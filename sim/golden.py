@@ -177,19 +177,21 @@ class GoldenModel:
         }
         for step in range(spec.steps):
             now: dict[str, npt.NDArray[np.integer]] = {}
+            spikes: dict[str, Int] = {}
             if spec.timed_input:
                 now[INPUT] = images[step]
             for name, field, array, fixed in zip(names, fields, neurons, constant, strict=False):
-                now[name] = array.step(fixed + self._received(field, now, before))
+                spikes[name] = array.step(fixed + self._received(field, now, before))
+                now[name] = spikes[name]
             readout = constant[-1] + self._received(fields[-1], now, before)
-            now.pop(INPUT, None)
             before = now
             sizes = [layer.neurons for layer in spec.layers]
             yield (
-                [c.reshape(n, size) for c, size in zip(now.values(), sizes, strict=False)],
+                [spikes[name].reshape(n, size)
+                 for name, size in zip(names[:-1], sizes, strict=False)],
                 [a.u.reshape(n, size) for a, size in zip(neurons, sizes, strict=False)],
                 readout.reshape(n, sizes[-1]),
-            )
+            )  # fmt: skip
 
     @staticmethod
     def _received(

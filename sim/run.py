@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.plan import CorePlan
+from gen.report import layout_text
 from gen.shared_plan import SharedPlan
 from gen.verilog import TOP, AnyPlan, generate
 from hw.files import write_json
@@ -25,6 +26,8 @@ from sim.waves import vcd_to_fst
 __all__ = ["simulate"]
 
 Progress = Callable[[str], None]
+
+BENCHES = {"pipelined": "sim.bench_core", "shared": "sim.bench_shared"}
 
 
 def simulate(
@@ -87,9 +90,8 @@ def simulate(
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     facts = generate(plan, folder, taps=taps)
     network = plan.image.save(folder / "network.npz")
-    shared = isinstance(plan, SharedPlan)
-    layout = "shared" if shared else f"{plan.banks} banks"
-    progress(f"building {TOP} ({plan.lanes} lanes, {layout}) with Verilator")
+    layout = layout_text({"lanes": plan.lanes, "banks": plan.banks, "schedule": plan.schedule})
+    progress(f"building {TOP} ({layout}) with Verilator")
     built = time.monotonic()
     if waves:
         processes = 1  # one waveform
@@ -108,7 +110,7 @@ def simulate(
         with ThreadPoolExecutor(len(shards)) as pool:
             futures = [
                 pool.submit(
-                    run_bench, build_folder, TOP, f"sim.bench_{'shared' if shared else 'core'}", shard,
+                    run_bench, build_folder, TOP, BENCHES[plan.schedule], shard,
                     variables={"STERNA_BENCH": str(shard)}, waves=waves,
                 )
                 for shard in folders
@@ -168,11 +170,10 @@ def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     first = [f["completion"][0] - f["start"] for f in findings]
     if len(intervals) == 0:  # a single image has no interval: its latency stands for it
         intervals = np.array(first)
-    schedule = "shared" if isinstance(plan, SharedPlan) else "pipelined"
     report = {
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
-        "schedule": schedule,
+        "schedule": plan.schedule,
         "lanes": plan.lanes,
         "banks": plan.banks,
         "images": images,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from gen.map_layout import map_layout
 from gen.shared_cycles import SharedLaw
-from gen.shared_plan import SharedPlan, map_layout
+from gen.shared_plan import SharedPlan
 from hw.program import Sweep
 from hw.spec import INPUT
 from sim.checker import Findings, check_results

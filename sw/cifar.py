@@ -28,17 +28,17 @@ COUNTS = {"train": 50_000, "test": 10_000}
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 
-def read_cifar10(split: str, places: list[Path], may_fetch: bool, where: str) -> tuple[Arrays, str]:
+def read_cifar10(split: str, places: list[Path], where: str, may_fetch: bool) -> tuple[Arrays, str]:
     """Images (n, 3072), channel by channel, labels, and a word on where they come from.
 
     Parameters
     ----------
     places
         Folders to look in, in order; the published archive before a re-coded one.
-    may_fetch
-        Whether the published archive may be fetched.
     where
         How to name the places in a refusal.
+    may_fetch
+        Whether the published archive may be fetched.
 
     Raises
     ------

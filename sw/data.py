@@ -121,7 +121,7 @@ def load_dataset(
         images, labels = read_nmnist(split, steps, bits, *_folders(name, folder))
     elif name == "cifar10":
         may_fetch = download and folder is None
-        (images, labels), note = read_cifar10(split, *_folders(name, folder, may_fetch))
+        (images, labels), note = read_cifar10(split, *_folders(name, folder), may_fetch)
         images = images >> np.uint8(8 - bits)
     else:
         images, labels = _idx(name, split, folder, download)
@@ -189,10 +189,10 @@ def _locate(
     return cache / f"{file}.gz"
 
 
-def _folders(name: str, folder: str | os.PathLike[str] | None, *more: bool):
-    """Where to look, `more`, and how to name the places."""
+def _folders(name: str, folder: str | os.PathLike[str] | None) -> tuple[list[Path], str]:
+    """Where to look, and how to name the places."""
     where = f"folder {Path(folder)}" if folder is not None else str(cache_folder(name))
-    return list(_places(name, folder)), *more, where
+    return list(_places(name, folder)), where
 
 
 def _places(name: str, folder: str | os.PathLike[str] | None) -> Iterator[Path]:

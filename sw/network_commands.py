@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gen.plan import DEFAULT_LANES, plan_core
+from gen.schedule import SCHEDULES, plan_network
 from hw.spec import MAX_LIMIT
 from sw.data import NAMES, Dataset, load_dataset
 from sw.models import DEFAULT_MODEL, UsageError
@@ -65,7 +65,7 @@ def do_train(args: argparse.Namespace) -> Result:
 
 
 def do_export(args: argparse.Namespace) -> Result:
-    from gen.rom import rom_images
+    from gen.verilog import rom_files
     from hw.files import write_atomically
     from sw.checkpoint import Checkpoint
     from sw.export import export, report_table
@@ -76,19 +76,17 @@ def do_export(args: argparse.Namespace) -> Result:
     can_write(roms / "rom")
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
     image, report = export(checkpoint, args.data)
-    files = {}
-    if image.spec.is_chain:
-        files = rom_images(plan_core(image, args.lanes, args.banks))
+    plan = plan_network(image, args.lanes, args.banks, args.schedule)
+    files = rom_files(plan)
     image.save(out)
     for file, text in files.items():
         write_atomically(roms / file, text.encode())
-    where = str(roms / "rom") if files else None
+    where = str(roms / "rom")
     facts = {
         "image": str(out), "roms": where, "digest": image.digest,
         "meta": dict(image.meta), "decay": dict(report.decay),
     }  # fmt: skip
-    told = f"ROM images in {where}" if files else "no ROM images, which only dense chains have yet"
-    text = f"{report_table(report)}\nwrote {out} and {told}"
+    text = f"{report_table(report)}\nwrote {out} and ROM images in {where}"
     return facts, text, 0
 
 
@@ -171,10 +169,12 @@ def add_network_commands(commands: Any) -> None:
     sub.add_argument("--checkpoint", metavar="FILE", help="default build/train/MODEL.pt")
     sub.add_argument("--out", metavar="FILE", help="image (default build/models/MODEL.npz)")
     sub.add_argument("--roms", metavar="FOLDER", help="for the ROM images (default build/MODEL)")
-    sub.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="N",
-                     help="neurons per cycle (default %(default)s)")  # fmt: skip
+    sub.add_argument("--lanes", type=int, metavar="N",
+                     help="neurons per cycle (default 128, of a shared core 16)")
     sub.add_argument("--banks", type=int, default=1, metavar="N",
                      help="events per cycle: 1, 2, 4, 8 or 16 (default 1)")  # fmt: skip
+    sub.add_argument("--schedule", choices=SCHEDULES, default="auto",
+                     help="as of `sterna generate`")  # fmt: skip
 
     sub = command("convert", do_convert, "make a spiking network of a trained ReLU network by "
                   "threshold balancing")  # fmt: skip

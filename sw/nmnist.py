@@ -5,6 +5,7 @@ events of a step become counts by (polarity, row, column): a map of two channels
 """
 
 import io
+import itertools
 import zipfile
 from pathlib import Path
 
@@ -97,4 +98,4 @@ def _recordings(archive, name: str) -> tuple[list[Events], npt.NDArray[np.int64]
         name == "train"
     ):
         raise ValueError
-    return [events[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)], labels
+    return [events[a:b] for a, b in itertools.pairwise(offsets)], labels

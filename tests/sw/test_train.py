@@ -122,7 +122,7 @@ def test_too_few_images(idx_folder: Path) -> None:
 
 def test_shift_images_is_a_move_with_zeros() -> None:
     image = torch.arange(1, 10, dtype=torch.uint8)[None].repeat(3, 1)
-    moved = shift_images(image, torch.tensor([[0, 0], [1, 0], [-1, 2]]))
+    moved = shift_images(image, torch.tensor([[0, 0], [1, 0], [-1, 2]]), 3)
     assert moved[0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert moved[1].tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6]
     assert moved[2].tolist() == [0, 0, 4, 0, 0, 7, 0, 0, 0]
@@ -130,7 +130,7 @@ def test_shift_images_is_a_move_with_zeros() -> None:
 
 def test_mirror_images_turns_the_chosen() -> None:
     image = torch.arange(1, 10, dtype=torch.uint8)[None].repeat(2, 1)
-    turned = mirror_images(image, torch.tensor([False, True]))
+    turned = mirror_images(image, torch.tensor([False, True]), 3)
     assert turned.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 2, 1, 6, 5, 4, 9, 8, 7]]
 
 
@@ -143,7 +143,7 @@ def test_half_of_a_batch_is_mirrored() -> None:
     (a, _), (b, _) = next(iter(plain)), next(iter(turned))
     same = (a == b).all(dim=1)
     assert 0.4 < float(same.double().mean()) < 0.6
-    assert torch.equal(mirror_images(b, ~same), a)
+    assert torch.equal(mirror_images(b, ~same, 8), a)
 
 
 def test_dropout_is_of_neurons_not_of_steps(lived_network, pixels) -> None:
