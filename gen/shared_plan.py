@@ -308,13 +308,14 @@ class _Planner:
             bias = layer.bias.astype(np.int64) << fraction
             biases.append(bias)
         neurons = [layer.spec.neuron for layer in firing if layer.spec.neuron is not None]
-        weights = np.concatenate([*self.weights, np.zeros((int(not self.weight_rows), self.lanes), int)])
+        if not self.weight_rows:  # identities alone: a memory has at least one row
+            self.weights.append(np.zeros((1, self.lanes), dtype=np.int64))
         return Program(
             lanes=self.lanes,
             operations=tuple(self.operations),
             rows=tuple(self.tables["rows"]),
             columns=tuple(self.tables["columns"]),
-            weights=weights,
+            weights=np.concatenate(self.weights),
             weight_bits=max(layer.spec.weight_bits for layer in image.layers),
             biases=self._by_lane(biases, rest=0),
             thetas=thetas,
