@@ -21,7 +21,7 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
 .PHONY: help sim golden info generate train export bench timing results results-training results-conversion \
-	results-cost results-hardware models plan bitstream reload flash ask \
+	results-cost results-hardware results-scale models plan bitstream reload flash ask \
 	self-test ip prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
@@ -64,7 +64,7 @@ export: $(VENV)/stamp-train ## network image and ROM images of what was trained
 bench: $(VENV)/stamp-sim ## how fast the tools are
 	@$(STERNA) bench $(MODEL) $(CORE) $(if $(IMAGES),--images $(IMAGES))
 
-results: results-training results-conversion results-cost results-hardware ## all tables: hours
+results: results-training results-conversion results-cost results-hardware results-scale ## all tables: hours
 
 results-training: $(VENV)/stamp-results ## binary, ternary, trainable ternary side by side; may be broken off
 	@$(STERNA) study training

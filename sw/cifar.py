@@ -3,10 +3,13 @@
 The two are not the same pictures: JPEG has lost something, and an accuracy on them must say so.
 """
 
+import contextlib
 import hashlib
 import io
+import lzma
 import pickle
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +84,13 @@ def _read_recoded(path: Path, split: str) -> Arrays:
     try:
         with np.load(kept) as arrays:
             return arrays["images"], arrays["labels"]
-    except (OSError, ValueError, KeyError):
-        pass
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # not there, or damaged: it is made again
     images, labels = _decode(path, data, split)
     buffer = io.BytesIO()
     np.savez(buffer, images=images, labels=labels)
-    write_atomically(kept, buffer.getvalue())
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, no more
+        write_atomically(kept, buffer.getvalue())
     return images, labels
 
 
@@ -104,7 +108,8 @@ def _decode(path: Path, data: bytes, split: str) -> Arrays:
                 assert file is not None
                 pixels = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
                 found.append((int(Path(parts[2]).stem), CLASSES.index(parts[1]), pixels))
-    except (tarfile.TarError, EOFError, UnidentifiedImageError, ValueError, IndexError, OSError):
+    except (tarfile.TarError, lzma.LZMAError, EOFError, UnidentifiedImageError, ValueError,
+            IndexError, OSError, Image.DecompressionBombError):  # fmt: skip
         raise DataError(f"Archive {path} is truncated or not CIFAR-10 as JPEG files") from None
     if len(found) != COUNTS[split] or {image.shape for *_, image in found} != {(32, 32, 3)}:
         raise DataError(

@@ -42,8 +42,8 @@ class ExportReport:
     ----------
     name, digest
         Of the image.
-    dataset, seed
-        What it was trained on and with.
+    dataset, note, seed
+        What it was trained on, what must be said of that (`Dataset.note`), and with what.
     float_accuracy, integer_accuracy
         On the test split: the float network before folding, and the image's golden model.
     activity
@@ -63,6 +63,7 @@ class ExportReport:
     activity: Activity
     compared: int
     decay: Mapping[str, list[int]]
+    note: str = ""
 
 
 def export(
@@ -107,6 +108,7 @@ def export(
         activity=activity,
         compared=compared,
         decay=decay_report(bare, data),
+        note=data.note,
     )
     meta = _meta(checkpoint, report)
     return replace(bare, meta=meta), report
@@ -175,6 +177,7 @@ def _meta(checkpoint: Checkpoint, report: ExportReport) -> dict[str, Any]:
     return {
         "recipe": checkpoint.recipe.name,
         "dataset": report.dataset,
+        **({"note": report.note} if report.note else {}),
         "seed": checkpoint.seed,
         "trained": dict(checkpoint.trained),
         "torch": torch.__version__,
@@ -190,10 +193,11 @@ def report_table(report: ExportReport) -> str:
     """The report as lines of `what  value`, for people."""
     activity = report.activity
     rates = ", ".join(f"{rate:.3f}" for rate in activity.spike_rates)
+    note = f" ({report.note})" if report.note else ""
     rows: list[tuple[str, object]] = [
         ("network", f"{report.name} (seed {report.seed})"),
         ("digest", report.digest),
-        ("test images", f"{report.integer_accuracy.n} of {report.dataset}"),
+        ("test images", f"{report.integer_accuracy.n} of {report.dataset}{note}"),
         ("float network", report.float_accuracy),
         ("integer network", report.integer_accuracy),
         ("compared with golden model", f"{report.compared} values, all equal"),

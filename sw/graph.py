@@ -224,4 +224,4 @@ class _Run:
         if fresh:
             return node._replace(edges=fresh).drive(received)
         assert node.bias is not None
-        return node.bias.expand(len(self.pixels), -1)
+        return node.bias.expand(self.pixels.shape[-2], -1)

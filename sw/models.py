@@ -1,6 +1,7 @@
 """Networks and their test images by name, as the command line and the host library take them."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from hw.image import NetworkImage
@@ -44,7 +45,4 @@ def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
     if not args.images.isdecimal() or int(args.images) == 0:
         raise UsageError(f"Images must be a positive number or 'all', not {args.images!r}")
     n = int(args.images)
-    return Dataset(
-        name=data.name, split=data.split, bits=data.bits, images=data.images[:n],
-        labels=data.labels[:n],
-    )  # fmt: skip
+    return replace(data, images=data.images[:n], labels=data.labels[:n])

@@ -7,7 +7,9 @@ events of a step become counts by (polarity, row, column): a map of two channels
 import io
 import itertools
 import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +76,10 @@ def read_nmnist(
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             parts = {name: _recordings(archive, name) for name in ("train", "test")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, NotImplementedError,
+            RuntimeError, MemoryError, SyntaxError, TokenError, zipfile.BadZipFile,
+            zlib.error):  # fmt: skip
+        # numpy and zipfile raise any of these for bytes that are not such an archive.
         raise DataError(f"File {path} is truncated or not a set of recordings") from None
     (train, train_labels), (test, test_labels) = parts["train"], parts["test"]
     if split == "train":

@@ -123,6 +123,10 @@ class Recipe:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
+        if self.timed and (not self.maps or self.first_phase is not None):
+            raise RecipeError(
+                f"Recipe {self.name} must have maps and no first phase: {self.dataset} has recordings"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` is its inverse."""
@@ -228,15 +232,16 @@ _MNIST_CONV = replace(
     name="mnist-conv",
     hidden=(),
     maps=(
-        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
-        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
-        LayerPlan("top", 32, (_conv("middle"),)),
+        LayerPlan("stem", 32, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 48, (_conv("stem", stride=2),)),
+        LayerPlan("top", 48, (_conv("middle"),)),
         LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
     ),
-    float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
-    integer_phase=Phase(epochs=10, rate=1e-2),
-    max_shift=2,
-    spike_penalty=0.1,
+    first_phase=Phase(epochs=15, rate=3e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=10, rate=2e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=8, rate=1e-2),
+    max_shift=1,
+    spike_penalty=0.05,
 )
 
 _FASHION_CONV = replace(

@@ -1,5 +1,5 @@
-"""Commands that make the tables of docs/results.md: `study training`, `conversion`, `cost` and
-`hardware`."""
+"""Commands that make the tables of docs/results.md: `study training`, `conversion`, `cost`, `scale`
+and `hardware`."""
 
 import argparse
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 from hw.files import write_json
 from hw.image import NetworkImage
-from sw.data import load_dataset
+from sw.data import Dataset, load_dataset
 from sw.models import MODELS, UsageError, model_path
 from sw.network_commands import can_write, load_splits
 
@@ -90,6 +90,16 @@ def do_conversion(args: argparse.Namespace) -> Result:
     return facts, text, 0
 
 
+def test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
+    """The test images that a network's `meta` names."""
+    dataset = image.meta.get("dataset")
+    if not isinstance(dataset, str):
+        raise UsageError(f"Network image {image.spec.name} names no data set")
+    return load_dataset(
+        dataset, "test", image.spec.input_bits, args.data, steps=image.spec.steps
+    )
+
+
 def do_cost(args: argparse.Namespace) -> Result:
     from sw.cost import cost, cost_table
 
@@ -98,17 +108,34 @@ def do_cost(args: argparse.Namespace) -> Result:
     costs = []
     for name in names:
         image = NetworkImage.load(model_path(name))
-        dataset = image.meta.get("dataset")
-        if not isinstance(dataset, str):
-            raise UsageError(f"Network image {name} names no data set")
-        args.say(f"{name}: the test images of {dataset}")
-        test = load_dataset(
-            dataset, "test", image.spec.input_bits, args.data, steps=image.spec.steps
-        )
+        test = test_images(image, args)
+        args.say(f"{name}: the test images of {test.name}")
         costs.append(cost(image, test))
     facts = {"networks": [c.to_dict() for c in costs]}
     write_json(out, facts)
     return facts, f"{cost_table(costs)}\n\nwrote {out}", 0
+
+
+def do_scale(args: argparse.Namespace) -> Result:
+    from gen.shared_plan import LANES
+    from sw.scale_study import scale_table, study
+
+    out = can_write(Path(args.out or BUILD / "scale.json"))
+    lanes = choices(args.lanes, "Lanes")
+    if not set(lanes) <= set(LANES):
+        raise UsageError(f"Lanes must be of {LANES}, not {args.lanes!r}")
+    if not 0 <= args.rate <= 1:
+        raise UsageError(f"Rate must lie from 0 to 1, not {args.rate!r}")
+    shipped = []
+    for name in args.models or sorted(path.stem for path in MODELS.glob("*.npz")):
+        image = NetworkImage.load(model_path(name))
+        neurons = [layer.neuron for layer in image.spec.layers if layer.neuron is not None]
+        if not args.models and any(n.limit > 1 or n.guarded for n in neurons):
+            continue  # a shared core has no such neurons
+        shipped.append((image, test_images(image, args)))
+    facts = study(shipped, lanes=lanes, rate=args.rate, images=args.images, out=out,
+                  progress=args.say)  # fmt: skip
+    return facts, f"{scale_table(facts)}\n\nwrote {out} ({facts['seconds']} s)", 0
 
 
 def do_hardware(args: argparse.Namespace) -> Result:
@@ -161,6 +188,15 @@ def add_study_commands(commands: Any) -> None:
     sub = study("cost", do_cost, "synaptic operations and estimated energy per image, against the "
                 "multiply-accumulates of a ReLU network")  # fmt: skip
     sub.add_argument("models", nargs="*", metavar="MODEL", help="default: all that ship")
+
+    sub = study("scale", do_scale, "cycles, memory and synaptic operations on a shared core: the "
+                "model against the cycle law, and for the papers' large networks")  # fmt: skip
+    sub.add_argument("models", nargs="*", metavar="MODEL", help="default: all that ship")
+    sub.add_argument("--lanes", default="16,64", metavar="N,N,..", help="default 16,64")
+    sub.add_argument("--rate", type=float, default=0.15, metavar="P",
+                     help="of the large networks: spikes per neuron and step (default 0.15)")
+    sub.add_argument("--images", type=int, default=60, metavar="N",
+                     help="test images of the shipped networks (default 60)")
 
     sub = study("hardware", do_hardware, "every kind of neuron routed for an ECP5-85k")
     sub.add_argument("--lanes", type=int, default=16, metavar="N", help="default 16")

@@ -79,7 +79,7 @@ def train(
     seed
         0 to 2^32 - 1.
     float_epochs, integer_epochs
-        In place of the recipe's.
+        In place of the recipe's; the former of a first phase too.
     compiled
         Neurons through torch.compile (`sw.neuron.compiled_law`) and AdamW in one kernel: faster,
         with other last bits, so another network of the same seed.
@@ -97,7 +97,10 @@ def train(
     """
     float_phase = _phase(recipe.float_phase, float_epochs)
     integer_phase = _phase(recipe.integer_phase, integer_epochs)
-    recipe_run = replace(recipe, float_phase=float_phase, integer_phase=integer_phase)
+    first_phase = recipe.first_phase and _phase(recipe.first_phase, float_epochs)
+    recipe_run = replace(
+        recipe, first_phase=first_phase, float_phase=float_phase, integer_phase=integer_phase
+    )
     started = time.monotonic()
     (checkpoint,) = train_widths(
         recipe_run, (recipe.weight_bits,), folder, seed=seed, compiled=compiled, progress=progress

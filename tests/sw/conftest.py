@@ -33,7 +33,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     cache = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.delenv("STERNA_DATA", raising=False)
-    monkeypatch.setattr("sw.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
+    monkeypatch.setattr("sw.download.MIRRORS", {"mnist": (), "fashion-mnist": (), "cifar10": ()})
     return cache / "sterna"
 
 

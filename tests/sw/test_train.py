@@ -71,9 +71,9 @@ def test_the_callers_generator_is_left_alone() -> None:
 def test_the_test_split_is_never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = []
 
-    def spy(name, split, *rest):
+    def spy(name, split, *rest, **more):
         splits.append(split)
-        return load_dataset(name, split, *rest)
+        return load_dataset(name, split, *rest, **more)
 
     monkeypatch.setattr("sw.train.load_dataset", spy)
     quick(1)
@@ -194,9 +194,16 @@ def test_recipes_are_what_ships() -> None:
         "mnist-dense": (784, 128, 10),
         "mnist-wide": (784, 512, 10),
         "fashion-mnist-dense": (784, 512, 10),
+        "mnist-conv": (784, 10),
+        "fashion-mnist-conv": (784, 10),
+        "nmnist-conv": (2312, 10),
+        "cifar10-resnet": (3072, 10),
     }
     for recipe in RECIPES.values():
-        assert (recipe.steps, recipe.weight_bits, recipe.pixel_bits) == (4, 4, 4)
+        assert recipe.weight_bits == 4
+        assert bool(recipe.hidden) != bool(recipe.maps)
+        if recipe.hidden:
+            assert (recipe.steps, recipe.pixel_bits) == (4, 4)
         assert (recipe.neuron.decay, recipe.neuron.decay_shift) == ("shift", 2)
         assert recipe.neuron.reset == "hard"
     for name, recipe in RECIPES.items():
@@ -209,7 +216,8 @@ def test_unknown_recipe() -> None:
         find_recipe("cifar")
     assert str(error.value) == (
         "Recipe must be one of ('digits-dense', 'digits-binary', 'digits-ternary', 'digits-deep', "
-        "'mnist-dense', 'mnist-wide', 'fashion-mnist-dense'), not 'cifar'"
+        "'mnist-dense', 'mnist-wide', 'fashion-mnist-dense', 'mnist-conv', 'fashion-mnist-conv', "
+        "'nmnist-conv', 'cifar10-resnet'), not 'cifar'"
     )
 
 
@@ -222,7 +230,12 @@ def test_unknown_recipe() -> None:
         ({"dropout": 1.0}, "Dropout must lie from 0 to below 1, not 1.0"),
         (
             {"dataset": "svhn"},
-            "Data set must be one of ('digits', 'mnist', 'fashion-mnist'), not 'svhn'",
+            "Data set must be one of ('digits', 'mnist', 'fashion-mnist', 'cifar10', "
+            "'nmnist-small'), not 'svhn'",
+        ),
+        (
+            {"dataset": "nmnist-small"},
+            "Recipe digits-dense must have maps and no first phase: nmnist-small has recordings",
         ),
     ],
 )

@@ -1,0 +1,116 @@
+"""Cycles, memory and synaptic operations of a network on a shared core, from spike rates alone.
+
+The expectation of the cycle law (`gen.shared_cycles`), every coefficient of a map taken to be there
+with its own probability and by itself: for networks too large to simulate. Held against the law
+itself on every shipped network (tests/gen/test_scale.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.map_layout import map_layout
+from gen.shared_cycles import Play, scan_cycles, sweep_cycles
+from gen.shared_plan import SharedPlan
+from hw.program import Scan, Sweep
+from hw.shared import SharedCore
+
+__all__ = ["Scale", "expected", "memory_bits"]
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What an image costs.
+
+    cycles
+        From one image's result to the next.
+    updates
+        Words of potentials added to, `lanes` synaptic operations each.
+    events
+        Coefficients' bits that are played, an edge at a time.
+    """
+
+    cycles: float
+    updates: float
+    events: float
+
+
+def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
+    """The cost of an image on average.
+
+    Parameters
+    ----------
+    plan
+        The core.
+    rates
+        Of each layer that fires, and of `input`: the probability of a coefficient's bit, per step;
+        a number, or an array that (planes, channels, rows, columns) admits.
+    """
+    cycles, updates, events = 0.0, 0.0, 0.0
+    known: dict[Scan, tuple[float, float, float]] = {}
+    for op in plan.program.operations:
+        cycles += 1 + SharedCore.FETCH_CYCLES
+        if isinstance(op, Sweep):
+            cycles += sweep_cycles(op)
+        elif isinstance(op, Scan):
+            # The same edge at another step costs the same.
+            key = replace(op, address=0, potential=0, when=0, release=0)
+            if key not in known:
+                known[key] = _scan(plan, op, rates[op.source])
+            for_edge = known[key]
+            cycles, updates, events = (
+                total + more
+                for total, more in zip((cycles, updates, events), for_edge, strict=True)
+            )
+        else:
+            cycles += SharedCore.LOOK_CYCLES * (op.last_word + 1)
+    return Scale(cycles=cycles, updates=updates, events=events)
+
+
+def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> tuple[float, float, float]:
+    """(cycles, updates, events) of a scan."""
+    spec, p = plan.image.spec, plan.program
+    layout = map_layout(spec, scan.source, plan.lanes)
+    shape = (scan.last_plane + 1, *spec.shape_of(scan.source))
+    chance = layout.pack(np.broadcast_to(rate, shape).reshape(shape[0], -1).astype(np.float64))
+    word, lane = np.indices(chance.shape[1:])
+    columns = scan.last_column + 1
+    column = (word % columns << scan.position_bits) + (lane >> scan.channel_bits)
+    down = np.array([reach.count for reach in p.rows])[scan.row_table + word // columns]
+    across = np.array([reach.count for reach in p.columns])[scan.column_table + column]
+    reached = down * across * (scan.last_group + 1)
+    silent = np.prod(1 - chance, axis=2)  # (planes, words)
+    if scan.identity:
+        fired = float((1 - silent).sum())
+        return float(silent.size) + _overhead(1, True), fired, fired
+    updates, events = float((chance * reached).sum()), float(chance.sum())
+    # An event that reaches nothing costs a cycle; so does a plane of a word with nothing, unless
+    # the walk is still busy with what came before: a gap of geometric length against its mean.
+    busy = float((chance * np.maximum(reached, 1)).sum())
+    quiet = float(silent.mean())
+    walk = busy / max(1.0, silent.size * (1 - quiet))
+    waits = float(silent.sum()) * quiet ** max(0.0, walk - 1)
+    return busy + waits + _overhead(1, False), updates, events
+
+
+def _overhead(updates: int, identity: bool) -> int:
+    """Cycles of a scan beside those of its updates."""
+    one = Play(1, np.zeros(1, dtype=np.int64), np.full(1, updates, dtype=np.int64))
+    return scan_cycles(one, identity) - updates
+
+
+def memory_bits(plan: SharedPlan) -> dict[str, int]:
+    """Bits of each memory."""
+    p = plan.program
+    image_words = 2 << (p.input_words - 1).bit_length()
+    return {
+        "weights": len(p.weights) * p.lanes * p.weight_bits,
+        "potentials": p.potential_words * p.lanes * p.potential_bits,
+        "spikes": p.spike_words * p.lanes * (p.spike_planes + p.spike_sign),
+        "images": image_words * p.lanes * p.input_bits,
+        "program": len(p.operations) * p.code.bits,
+    }

@@ -1,0 +1,242 @@
+"""Small networks of maps in a line each, what their events reach, and runs of a shared core."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Value
+
+from gen.map_layout import map_layout
+from gen.shared_cycles import SharedLaw, operation_cycles
+from gen.shared_plan import SharedPlan
+from hw.image import NetworkImage
+from hw.program import Operation, Program, Scan, Send, Sweep
+from hw.readout import result_layout
+from hw.shared import SharedCore
+from hw.spec import INPUT, EdgeSpec, NetworkSpec, NeuronSpec, Shape
+from sim.golden import GoldenModel
+from tests.graphs import NEURON, arrays, layer
+from tests.hw.driving import FLOWING, Bench, Pace, fields
+from tests.hw.vectors import random_vectors
+
+__all__ = [
+    "Part", "SharedRun", "conv", "dense", "identity", "network", "part", "random_pixels", "split",
+    "walk",
+]  # fmt: skip
+
+
+def dense(source: str, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, **more)
+
+
+def conv(source: str, kernel: int, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, kind="conv", kernel=kernel, **more)
+
+
+def identity(source: str, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, kind="identity", **more)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer to be: its channels, or its shape; what it receives; its neurons."""
+
+    size: int | Shape
+    edges: tuple[EdgeSpec, ...]
+    neuron: NeuronSpec = NEURON
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def part(
+    size: int | Shape, *edges: EdgeSpec, neuron: NeuronSpec = NEURON, **more: Any
+) -> Part:
+    return Part(size, edges, neuron, more)
+
+
+def network(
+    shape: Shape, *parts: Part, steps: int = 2, bits: int = 2, timed: bool = False, seed: int = 1
+) -> NetworkImage:
+    """Layers a, b, c ... with random integers, the last of them the readout. Where a layer has
+    channels only, its first edge says how large its maps are. Constants of identities are not
+    small."""
+    names = [chr(ord("a") + n) for n in range(len(parts))]
+    shapes: dict[str, Shape] = {INPUT: shape}
+    for name, made in zip(names, parts, strict=True):
+        if isinstance(made.size, tuple):
+            shapes[name] = made.size
+    for name, made in zip(names, parts, strict=True):
+        if name not in shapes:
+            shapes[name] = _shape(made, shapes)
+    layers = []
+    for n, (name, made) in enumerate(zip(names, parts, strict=True)):
+        inputs = sum(int(np.prod(shapes[edge.source])) for edge in made.edges)
+        neuron = made.neuron if n < len(parts) - 1 else None
+        layers.append(layer(name, shapes[name], made.edges, inputs, neuron, **made.more))
+    spec = NetworkSpec(
+        name="small", input_size=int(np.prod(shape)), input_bits=bits, steps=steps,
+        layers=tuple(layers), input_shape=shape, timed_input=timed,
+    )  # fmt: skip
+    weights, biases, thetas = arrays(spec, seed)
+    rng = np.random.default_rng(seed)
+    for made, kernels in zip(layers, weights, strict=True):
+        for k, edge in enumerate(made.edges):
+            if edge.kind == "identity":
+                kernels[k] = rng.integers(6, 16, 1) * rng.choice([-1, 1])
+    return NetworkImage(spec, weights, biases, thetas=thetas)
+
+
+def _shape(made: Part, shapes: dict[str, Shape]) -> Shape:
+    edge, channels = made.edges[0], made.size
+    assert isinstance(channels, int)
+    _, rows, columns = edge.pooled(shapes[edge.source])
+    if edge.kind == "dense":
+        return channels, 1, 1
+    if edge.kind == "identity":
+        return channels, rows, columns
+    high, wide = (
+        (side + 2 * edge.padding - edge.kernel) // edge.stride + 1 for side in (rows, columns)
+    )
+    return channels, high, wide
+
+
+def random_pixels(image: NetworkImage, count: int, seed: int = 3) -> np.ndarray:
+    """Images of every density, or recordings: the first is empty, the second is full."""
+    spec, rng = image.spec, np.random.default_rng(seed)
+    return random_vectors(rng, count, spec.image_size, spec.input_bits, False).astype(np.uint8)
+
+
+def walk(
+    program: Program, scan: Scan, row: int, column: int, lane: int
+) -> Iterator[tuple[int, int]]:
+    """(word of potentials, row of weights) of each update that a spike becomes, in order: what the
+    tables and the scan's numbers mean. `column` counts words."""
+    down = program.rows[scan.row_table + row]
+    position = (column << scan.position_bits) + (lane >> scan.channel_bits)
+    across = program.columns[scan.column_table + position]
+    channel = lane % (1 << scan.channel_bits)
+    for group in range(scan.last_group + 1):
+        for y in range(down.count):
+            for x in range(across.count):
+                potential = scan.potential + down.potential + across.potential
+                weight = scan.weight + down.weight + across.weight + channel
+                yield (
+                    potential + group * scan.potential_group + y * scan.potential_row + x,
+                    weight + group * scan.weight_group + y * scan.weight_row
+                    + x * scan.weight_column,
+                )  # fmt: skip
+
+
+def split(raw: int, bits: int, count: int) -> list[int]:
+    """A word's unsigned fields of equal width."""
+    return [raw >> bits * k & (1 << bits) - 1 for k in range(count)]
+
+
+class SharedRun:
+    """A core with taps on some images, everything that it shows held against the golden model.
+
+    seen: of each layer that fires, by name, spikes and potentials (n, T, neurons) of the hardware.
+    trace: the golden model's.
+    """
+
+    def __init__(
+        self, plan: SharedPlan, pixels: np.ndarray, pace: Pace = FLOWING, **run: Any
+    ) -> None:
+        self.plan, self.pixels = plan, pixels
+        p = plan.program
+        core = SharedCore(p, taps=True)
+        bench = Bench(core, pace, limit=100_000)
+        self.source = bench.feed(core.i, plan.pack_words(pixels))
+        self.sink = bench.collect(core.o, len(pixels) * p.classes)
+        seen = bench.watch(
+            Value.cast(core.tap_operation), core.tap_valid, core.tap_spikes, core.tap_potentials
+        )
+        bench.run(extra=30, **run)
+        self.trace = GoldenModel(plan.image).run(pixels)
+        self.operations = [number for number, *_ in seen]
+        self.words = [(number, *word) for number, valid, *word in seen if valid]
+        self.seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._check_results()
+        self._check_words()
+
+    @property
+    def lively(self) -> bool:
+        """Every layer fires, and not always."""
+        return all(0 < np.mean(spikes != 0) < 1 for spikes in self.trace.spikes)
+
+    def _check_results(self) -> None:
+        """Every logit, every first maximum so far, every end of an image."""
+        p = self.plan.program
+        expected = []
+        for row in self.trace.logits.tolist():
+            firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
+            lasts = [0] * (len(row) - 1) + [1]
+            expected += zip(row, firsts, lasts, strict=True)
+        layout = result_layout(p.classes, p.logit_bits)
+        found = [fields(layout, raw) for raw in self.sink.values]
+        assert [(r.logit, r.best, r.last) for r in found] == expected
+
+    def _check_words(self) -> None:
+        """Every spike and every potential, in the order of the program; no spike where there is no
+        neuron."""
+        p, spec = self.plan.program, self.plan.image.spec
+        fires = [
+            (n, op) for n, op in enumerate(p.operations) if isinstance(op, Sweep) and op.fires
+        ]
+        order = [n for n, op in fires for _ in range(op.last_word + 1)]
+        assert [number for number, _, _ in self.words] == order * len(self.pixels)
+        if not fires:
+            return
+        width, bits = 1 + p.spike_sign, p.potential_bits
+        coded = np.array([split(word, width, p.lanes) for _, word, _ in self.words])
+        spikes = (coded & 1) * (1 - 2 * (coded >> 1))
+        raw = np.array([split(word, bits, p.lanes) for _, _, word in self.words], dtype=np.int64)
+        potentials = raw - (raw >> (bits - 1) << bits)
+        where = np.array([number for number, _, _ in self.words])
+        for n, one in enumerate(spec.layers[:-1]):
+            layout = map_layout(spec, one.name, p.lanes)
+            mine = np.isin(where, [number for number, op in fires if op.name == one.name])
+            shape = (len(self.pixels), spec.steps, one.neurons)
+            sent = spikes[mine].reshape(-1, layout.words, p.lanes)
+            kept = layout.unpack(potentials[mine].reshape(sent.shape)).reshape(shape)
+            self.seen[one.name] = layout.unpack(sent).reshape(shape), kept
+            expected = self.trace.spikes[n].reshape(len(sent), -1)
+            assert np.array_equal(sent, layout.pack(expected))
+            assert np.array_equal(kept, self.trace.potentials[n])
+
+    def check_law(self, lead: int = 0) -> None:
+        """Images end when the law says; so does every operation that does not wait. `lead`: cycles
+        between reset and the first word."""
+        classes = self.plan.program.classes
+        ends = self.sink.taken[classes - 1 :: classes]
+        law = SharedLaw(self.plan, lead)
+        assert ends == law.predict(self.pixels, self.trace.spikes).tolist()
+        if lead:
+            return
+        spent = self._spent()
+        operations = self.plan.program.operations
+        for n in range(len(self.pixels)):
+            costs = operation_cycles(self.plan, self.pixels[n], [s[n] for s in self.trace.spikes])
+            own = SharedCore.FETCH_CYCLES + 1  # fetched before, and seen to have ended
+            expected = [cycles + own for cycles in costs]
+            waiting = _waiting(operations)
+            found = spent[n * len(operations) : (n + 1) * len(operations) - 1]
+            assert found[waiting] >= expected[waiting]
+            found[waiting] = expected[waiting]
+            assert found == expected
+
+    def _spent(self) -> list[int]:
+        """Cycles of each operation, one image after the other."""
+        spent, before = [], -1
+        for number in self.operations:
+            if number != before:
+                spent.append(0)
+            spent[-1] += 1
+            before = number
+        return spent
+
+
+def _waiting(operations: Sequence[Operation]) -> int:
+    """The first scan of an image."""
+    assert isinstance(operations[-1], Send)
+    return next(n for n, op in enumerate(operations) if isinstance(op, Scan) and op.from_input)
