@@ -1,13 +1,12 @@
 # Every target sets up what it needs in .venv.
-# Options: MODEL= IMAGES= LANES= BANKS= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL= PORT=
+# Options: MODEL= IMAGES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL= PORT=
 
 MODEL  ?= digits-dense
-LANES  ?= 128
 BANKS  ?= 1
 PYTHON ?= python3
 VENV   := .venv
 STERNA := $(VENV)/bin/sterna
-CORE   := --lanes $(LANES) --banks $(BANKS)
+CORE   := $(if $(LANES),--lanes $(LANES)) --banks $(BANKS) $(if $(SCHEDULE),--schedule $(SCHEDULE))
 
 ifdef DATA
 export STERNA_DATA := $(abspath $(DATA))
@@ -75,6 +74,9 @@ results-conversion: $(VENV)/stamp-results ## one ReLU network as IF, TerMapping,
 
 results-cost: $(VENV)/stamp-sim ## SOPs and estimated energy of all networks that ship
 	@$(STERNA) study cost
+
+results-scale: $(VENV)/stamp-sim ## shared core: the cycle model against the cycle law; the papers' large networks
+	@$(STERNA) study scale
 
 results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron routed for an ECP5-85k
 	@$(STERNA) study hardware

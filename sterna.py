@@ -17,6 +17,7 @@ from typing import Any
 
 from gen.drawing import graph_svg, graph_text
 from gen.memory_map import memory_rows
+from gen.plan import CorePlan
 from gen.report import (
     bench_table,
     neuron_text,
@@ -27,7 +28,6 @@ from gen.report import (
     told_accuracies,
 )
 from gen.schedule import SCHEDULES, plan_network
-from gen.shared_plan import SharedPlan
 from gen.verilog import AnyPlan
 from hw.files import write_atomically
 from hw.image import NetworkImage
@@ -86,8 +86,8 @@ def do_info(args: argparse.Namespace) -> Result:
             f"drive {layer.drive_bits} bits",
         ))  # fmt: skip
     plan = load_plan(args)
-    if isinstance(plan, SharedPlan):
-        facts["memory"] = plan.memory.to_dict()
+    if not isinstance(plan, CorePlan):
+        facts["memory"] = [stage.memory.to_dict() for stage in plan.stages]
         rows += memory_rows(plan)
     else:
         for entry, geometry in zip(facts["layers"], plan.geometries, strict=True):

@@ -1,6 +1,7 @@
 """How maps lie in the words of a shared core's memories."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,14 +63,14 @@ class MapLayout:
         lane = (x % self.positions) * (self.lanes // self.positions) + c % self.lanes
         return word.astype(np.int64), lane.astype(np.int64)
 
-    def pack(self, values: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    def pack(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values (n, size) as (n, words, lanes)."""
         words, lanes = self.places()
         packed = np.zeros((len(values), self.words, self.lanes), dtype=values.dtype)
         packed[:, words, lanes] = values
         return packed
 
-    def unpack(self, packed: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    def unpack(self, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Inverse of `pack`."""
         words, lanes = self.places()
         return packed[:, words, lanes]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hw.program import Program
+
 __all__ = ["MemoryMap", "Region", "allocate", "memory_rows"]
 
 
@@ -62,13 +64,22 @@ def allocate(potentials: Sequence[Region], spikes: Sequence[Region]) -> MemoryMa
 
 
 def memory_rows(plan: Any) -> list[tuple[str, str]]:
-    """A shared core's memories and what lies where, as rows of a table; `plan` is a SharedPlan."""
-    p = plan.program
-    spike_bits = p.lanes * (p.spike_planes + p.spike_sign)
+    """The memories of a shared core, or of each stage of a pipeline, and what lies where, as rows
+    of a table; `plan` is a SharedPlan or a PipelinePlan."""
+    rows: list[tuple[str, str]] = []
+    for n, stage in enumerate(plan.stages):
+        if len(plan.stages) > 1:
+            names = [plan.image.spec.layers[k].name for k in stage.layers]
+            rows.append((f"stage {n}", ", ".join(names)))
+        rows += _stage_rows(stage.program, stage.memory)
+    return rows
+
+
+def _stage_rows(p: Program, memory: MemoryMap) -> list[tuple[str, str]]:
     sizes = [
         ("potentials", p.potential_words, p.lanes * p.potential_bits),
-        ("spikes", p.spike_words, spike_bits),
-        ("images", 2 << (p.input_words - 1).bit_length(), p.lanes * p.input_bits),
+        ("spikes", p.spike_words, p.lanes * (p.spike_planes + p.spike_sign)),
+        ("images", p.image_words, p.lanes * (p.input_bits + p.input_sign)),
         ("weights", len(p.weights), p.lanes * p.weight_bits),
         ("program", len(p.operations), p.code.bits),
     ]
@@ -76,9 +87,7 @@ def memory_rows(plan: Any) -> list[tuple[str, str]]:
         (f"memory of {name}", f"{words:,} words of {bits} bits, {words * bits / 1024:,.0f} Kibit")
         for name, words, bits in sizes
     ]
-    for name, regions in (
-        ("potentials", plan.memory.potentials), ("spikes", plan.memory.spikes)
-    ):  # fmt: skip
+    for name, regions in (("potentials", memory.potentials), ("spikes", memory.spikes)):
         rows += [
             (f"  {name}, {region.name}",
              f"words {region.start:,} to {region.stop - 1:,}, "

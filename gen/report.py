@@ -82,8 +82,12 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
 
 def layout_text(report: Mapping[str, Any]) -> str:
     """How a core is laid out."""
-    shared = report.get("schedule") == "shared"
-    return f"{report['lanes']} lanes, " + ("shared" if shared else f"{report['banks']} bank(s)")
+    how = f"{report['banks']} bank(s)"
+    if report.get("schedule") == "shared":
+        how = "one shared core"
+    elif report.get("stages", 0) > 1:
+        how = f"{report['stages']} stages"
+    return f"{report['lanes']} lanes, {how}"
 
 
 def utilisation_rows(report: Mapping[str, Any]) -> Rows:

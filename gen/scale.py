@@ -106,11 +106,10 @@ def _overhead(updates: int, identity: bool) -> int:
 def memory_bits(plan: SharedPlan) -> dict[str, int]:
     """Bits of each memory."""
     p = plan.program
-    image_words = 2 << (p.input_words - 1).bit_length()
     return {
         "weights": len(p.weights) * p.lanes * p.weight_bits,
         "potentials": p.potential_words * p.lanes * p.potential_bits,
         "spikes": p.spike_words * p.lanes * (p.spike_planes + p.spike_sign),
-        "images": image_words * p.lanes * p.input_bits,
+        "images": p.image_words * p.lanes * (p.input_bits + p.input_sign),
         "program": len(p.operations) * p.code.bits,
     }

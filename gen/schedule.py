@@ -1,5 +1,6 @@
 """Which hardware a network gets: a pipeline of layers, or one shared core."""
 
+from gen.pipeline import plan_pipeline
 from gen.plan import DEFAULT_LANES, PlanError, plan_core
 from gen.shared_plan import SHARED_LANES, plan_shared
 from gen.verilog import AnyPlan
@@ -23,8 +24,9 @@ def plan_network(
     banks
         Events per cycle; a shared core has 1.
     schedule
-        `pipelined`: every layer has hardware of its own. `shared`: one core runs all layers in
-        turn. `auto`: a pipeline for chains of dense layers, a shared core for all others.
+        `pipelined`: every layer has hardware of its own; in a network of maps, every part that
+        nothing but the spikes of one layer leaves. `shared`: one core runs all layers in turn.
+        `auto`: a pipeline for chains of dense layers, a shared core for all others.
 
     Raises
     ------
@@ -33,8 +35,9 @@ def plan_network(
     """
     if schedule not in SCHEDULES:
         raise PlanError(f"Schedule must be one of {SCHEDULES}, not {schedule!r}")
-    if schedule == "pipelined" or (schedule == "auto" and image.spec.is_chain):
+    if schedule != "shared" and image.spec.is_chain:
         return plan_core(image, DEFAULT_LANES if lanes is None else lanes, banks)
     if banks != 1:
         raise PlanError(f"A shared core has 1 bank: network {image.spec.name} cannot have {banks}")
-    return plan_shared(image, SHARED_LANES if lanes is None else lanes)
+    make = plan_pipeline if schedule == "pipelined" else plan_shared
+    return make(image, SHARED_LANES if lanes is None else lanes)

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.map_layout import map_layout
+from gen.pipeline import PipelinePlan
 from gen.shared_plan import SharedPlan
 from hw.potentials import Potentials
-from hw.program import Scan, Sweep
+from hw.program import Scan, Send, Sweep
 from hw.readout import Readout
 from hw.scanner import Scanner
 from hw.shared import SharedCore
@@ -104,23 +105,19 @@ def sweep_cycles(sweep: Sweep) -> int:
 
 
 class SharedLaw:
-    """Predicts when each image's class leaves the core, inputs offered and results taken at once.
+    """Predicts when each image's class leaves a core, or a pipeline of them, inputs offered and
+    results taken at once.
 
     Parameters
     ----------
     plan
-        The core.
+        The core, or the pipeline.
     lead
         Cycles from the first without reset to the one that takes the first word.
     """
 
-    def __init__(self, plan: SharedPlan, lead: int = 0) -> None:
-        self._plan, self._program = plan, plan.program
-        # START of the next image's first operation; when the two buffers were let go of.
-        self._next = SharedCore.FETCH_CYCLES - lead
-        self._released = [-1, -1]
-        self._word = -1  # last word taken
-        self._sending = -(10**9)  # the readout can take a word from here on
+    def __init__(self, plan: SharedPlan | PipelinePlan, lead: int = 0) -> None:
+        self._stages = [_StageTimes(stage, lead) for stage in plan.stages]
 
     def predict(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> Int:
         """Cycle of the last result of each image, (n,); cycle 0 takes the first image's first word.
@@ -137,29 +134,59 @@ class SharedLaw:
         )
 
     def _image(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
-        first = max(self._word, self._released[0]) + 1
-        self._word = first + self._program.input_words - 1
-        now, ready, began = self._next, self._word + 1, False
-        for op, cycles in zip(
-            self._program.operations[:-1], operation_cycles(self._plan, pixels, spikes), strict=True
-        ):
+        first, last = self._stages[0], self._stages[-1]
+        loaded = max(first.word, first.released[0]) + first.plan.program.input_words
+        for stage, after in zip(self._stages, [*self._stages[1:], None], strict=True):
+            stage.word = loaded
+            start = stage.run(loaded + 1, pixels, spikes)
+            if after is not None:
+                loaded = stage.send_spikes(start, max(after.word, after.released[0]))
+        return last.send_logits(start)
+
+
+class _StageTimes:
+    """When a stage last did what."""
+
+    def __init__(self, plan: SharedPlan, lead: int) -> None:
+        self.plan = plan
+        self.next = SharedCore.FETCH_CYCLES - lead  # START of the next image's first operation
+        self.released = [-1, -1]  # when the two buffers were let go of
+        self.word = -1  # last word taken
+        self.sending = -(10**9)  # the readout can take a word from here on
+
+    def run(
+        self, ready: int, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
+    ) -> int:
+        """All operations but the last, of an image that is there from cycle `ready` on; returns
+        the START of the last."""
+        now, began = self.next, False
+        cycles = operation_cycles(self.plan, pixels, spikes)
+        for op, spent in zip(self.plan.program.operations[:-1], cycles, strict=True):
             if isinstance(op, Scan) and op.from_input and not began:
                 now, began = max(now, ready), True
-            now += cycles
+            now += spent
             if isinstance(op, Scan) and op.release:
-                self._released = [self._released[1], now]
+                self.released = [self.released[1], now]
             now += 1 + SharedCore.FETCH_CYCLES
-        return self._send(now)
+        return now
 
-    def _send(self, start: int) -> int:
-        """The last word's last logit, if the SEND starts at `start`."""
-        p, at, done = self._program, start, 0
+    def send_spikes(self, start: int, busy: int) -> int:
+        """Cycle of the last word to the next stage, which can take none up to cycle `busy`."""
+        op = self.plan.program.operations[-1]
+        assert isinstance(op, Send)
+        last = max(start + SharedCore.READ_CYCLES, busy + 1) + op.last_word
+        self.next = last + 1 + SharedCore.FETCH_CYCLES
+        return last
+
+    def send_logits(self, start: int) -> int:
+        """Cycle of the last logit."""
+        p, at, done = self.plan.program, start, 0
         lanes = min(p.lanes, p.classes)
         for group in range(-(-p.classes // p.lanes)):
-            at = max(at + SharedCore.LOOK_CYCLES, self._sending)
+            at = max(at + SharedCore.LOOK_CYCLES, self.sending)
             done = at + Readout.LATENCY + min(lanes, p.classes - group * lanes) - 1
-            self._sending = done + Readout.RECOVERY
-        self._next = at + 1 + SharedCore.FETCH_CYCLES
+            self.sending = done + Readout.RECOVERY
+        self.next = at + 1 + SharedCore.FETCH_CYCLES
         return done
 
 
@@ -172,9 +199,8 @@ def operation_cycles(
     sources: dict[str, npt.NDArray] = {INPUT: pixels.reshape(-1, spec.input_size)}
     for layer, sent in zip(spec.layers, spikes, strict=False):
         sources[layer.name] = sent
-    packed = {
-        name: map_layout(spec, name, plan.lanes).pack(values) for name, values in sources.items()
-    }
+    used = {op.source for op in plan.program.operations if isinstance(op, Scan)}
+    packed = {name: map_layout(spec, name, plan.lanes).pack(sources[name]) for name in used}
     for op in plan.program.operations[:-1]:
         if isinstance(op, Sweep):
             found.append(sweep_cycles(op))

@@ -2,24 +2,31 @@
 
 from typing import Any
 
+from gen.pipeline import PipelinePlan
 from gen.rom import rom_text
 from gen.shared_plan import SharedPlan
-from hw.shared import RomFiles, SharedCore
+from hw.pipeline import Pipeline
+from hw.shared import RomFiles
 
-__all__ = ["shared_core", "shared_manifest", "shared_roms"]
+__all__ = ["AnyShared", "shared_core", "shared_manifest", "shared_roms"]
 
-FILES = RomFiles(
-    program="rom/program.hex", weights="rom/weights.hex", biases="rom/biases.hex",
-    thetas="rom/thetas.hex",
-)  # fmt: skip
+PARTS = ("program", "weights", "biases", "thetas")
 
-
-def shared_core(plan: SharedPlan, *, taps: bool) -> SharedCore:
-    """The core, its ROMs read from files."""
-    return SharedCore(plan.program, FILES, taps=taps)
+AnyShared = SharedPlan | PipelinePlan
 
 
-def shared_manifest(plan: SharedPlan, *, taps: bool) -> dict[str, Any]:
+def _files(plan: AnyShared) -> list[RomFiles]:
+    """Names of each stage's ROM images; a core by itself has no number."""
+    numbers = [""] if len(plan.stages) == 1 else [str(n) for n in range(len(plan.stages))]
+    return [RomFiles(**{part: f"rom/{part}{n}.hex" for part in PARTS}) for n in numbers]
+
+
+def shared_core(plan: AnyShared, *, taps: bool) -> Pipeline:
+    """The core as a pipeline of one stage or more, its ROMs read from files."""
+    return Pipeline([stage.program for stage in plan.stages], _files(plan), taps=taps)
+
+
+def shared_manifest(plan: AnyShared, *, taps: bool) -> dict[str, Any]:
     """What a program needs to know to drive the core: digest, layout, memories."""
     spec = plan.image.spec
     return {
@@ -32,26 +39,35 @@ def shared_manifest(plan: SharedPlan, *, taps: bool) -> dict[str, Any]:
         "input_size": spec.input_size,
         "input_bits": spec.input_bits,
         "word": plan.lanes,
-        "words": plan.program.input_words,
+        "words": plan.stages[0].program.input_words,
         "steps": spec.steps,
         "classes": spec.classes,
-        "operations": len(plan.program.operations),
-        "memory": plan.memory.to_dict(),
+        "stages": [
+            {
+                "layers": [spec.layers[n].name for n in stage.layers],
+                "operations": len(stage.program.operations),
+                "memory": stage.memory.to_dict(),
+            }
+            for stage in plan.stages
+        ],
         "trace": [],
     }
 
 
-def shared_roms(plan: SharedPlan) -> dict[str, str]:
+def shared_roms(plan: AnyShared) -> dict[str, str]:
     """Text of every ROM image by its file name."""
-    p, network = plan.program, f"network {plan.image.digest[:16]}"
-    made = {FILES.program: rom_text(
-        f"{len(p.operations)} operations of {p.code.bits} bit; {network}", p.code.words,
-        p.code.bits,
-    )}  # fmt: skip
-    for name, table in (
-        (FILES.weights, p.weight_table), (FILES.biases, p.bias_table), (FILES.thetas, p.theta_table)
-    ):  # fmt: skip
-        if table is not None:
-            head = f"{len(table.words)} rows of {table.lanes} x {table.bits} bit; {network}"
-            made[name] = rom_text(head, table.words, table.width)
+    made, network = {}, f"network {plan.image.digest[:16]}"
+    for stage, files in zip(plan.stages, _files(plan), strict=True):
+        p = stage.program
+        made[files.program] = rom_text(
+            f"{len(p.operations)} operations of {p.code.bits} bit; {network}", p.code.words,
+            p.code.bits,
+        )  # fmt: skip
+        for name, table in (
+            (files.weights, p.weight_table), (files.biases, p.bias_table),
+            (files.thetas, p.theta_table),
+        ):  # fmt: skip
+            if table is not None:
+                head = f"{len(table.words)} rows of {table.lanes} x {table.bits} bit; {network}"
+                made[name] = rom_text(head, table.words, table.width)
     return made

@@ -24,14 +24,33 @@ LANES = (2, 4, 8, 16, 32, 64, 128)
 
 @dataclass(frozen=True, eq=False)
 class SharedPlan:
-    """A network image, and the shared core that runs it."""
+    """A network image, and the shared core that runs it, or some of its layers.
+
+    Parameters
+    ----------
+    image, lanes
+        The network; channels per cycle.
+    program, memory
+        What the core does; what lies where.
+    layers
+        The layers it runs.
+    source
+        What it gets: `input`, or the layer whose spikes come from the stage before.
+    """
 
     image: NetworkImage
     lanes: int
     program: Program
     memory: MemoryMap
+    layers: range
+    source: str = INPUT
     banks = 1
     schedule = "shared"
+
+    @property
+    def stages(self) -> tuple["SharedPlan", ...]:
+        """Itself alone."""
+        return (self,)
 
     @cached_property
     def input_layout(self) -> MapLayout:
@@ -50,8 +69,12 @@ class SharedPlan:
         return [int.from_bytes(row.tobytes(), "little") for row in rows]
 
 
-def plan_shared(image: NetworkImage, lanes: int = SHARED_LANES) -> SharedPlan:
-    """Write the program of a network.
+def plan_shared(
+    image: NetworkImage, lanes: int = SHARED_LANES, layers: range | None = None,
+    source: str = INPUT,
+) -> SharedPlan:  # fmt: skip
+    """Write the program of a network, or of some of its layers, as a stage that gets the spikes of
+    `source` and hands on those of its last layer.
 
     Raises
     ------
@@ -67,7 +90,8 @@ def plan_shared(image: NetworkImage, lanes: int = SHARED_LANES) -> SharedPlan:
                 f"Layer {layer.name} has augmented or guarded spikes, which the shared core does "
                 "not have"
             )
-    return _Planner(image, lanes).plan()
+    every = range(len(image.spec.layers))
+    return _Planner(image, lanes, every if layers is None else layers, source).plan()
 
 
 def segments(spec: NetworkSpec) -> list[range]:
@@ -94,8 +118,10 @@ def segments(spec: NetworkSpec) -> list[range]:
 class _Planner:
     """Collects tables, weights, operations."""
 
-    def __init__(self, image: NetworkImage, lanes: int) -> None:
+    def __init__(self, image: NetworkImage, lanes: int, layers: range, source: str) -> None:
         self.image, self.spec, self.lanes = image, image.spec, lanes
+        self.layers, self.source = layers, source
+        self.timed = self.spec.timed_input or source != INPUT
         self.layouts = {
             name: map_layout(self.spec, name, lanes)
             for name in (INPUT, *(layer.name for layer in self.spec.layers))
@@ -105,14 +131,15 @@ class _Planner:
         self.weights: list[Int] = []
         self.weight_rows = 0
         self.operations: list[Operation] = []
-        neurons = [layer.neuron for layer in self.spec.layers]
-        self.decays = sorted({self._decay(neuron) for neuron in neurons})
-        self.channel_rows = np.cumsum(
-            [0, *(self.layouts[layer.name].groups for layer in self.spec.layers)]
-        ).tolist()
+        self.mine = [image.layers[n] for n in layers]
+        self.decays = sorted({self._decay(layer.spec.neuron) for layer in self.mine})
+        groups = [self.layouts[layer.spec.name].groups for layer in self.mine]
+        starts = np.cumsum([0, *groups]).tolist()
+        self.channel_rows = dict(zip(layers, starts, strict=False))
+        self.channel_groups = starts[-1]
         self.bits = max(
             signed_bits(layer.logit_bound if layer.spec.neuron is None else layer.reset_bound)
-            for layer in image.layers
+            for layer in self.mine
         )
 
     @staticmethod
@@ -120,28 +147,26 @@ class _Planner:
         return ("none", 0) if neuron is None else (neuron.decay, neuron.decay_shift)
 
     def plan(self) -> SharedPlan:
-        parts = segments(self.spec)
+        parts = [part for part in segments(self.spec) if part.start in self.layers]
         memory = self._memory(parts)
-        edges = [
-            [self._edge(n, k) for k in range(len(layer.edges))]
-            for n, layer in enumerate(self.image.layers)
-        ]
+        edges = {
+            n: [self._edge(n, k) for k in range(len(layer.edges))]
+            for n, layer in zip(self.layers, self.mine, strict=True)
+        }
         for part in parts:
             for n in part:
                 self._begin(n, edges[n], memory)
             for step in range(self.spec.steps):
                 for n in part:
                     self._step(n, step, edges[n], memory)
-        last = self.spec.layers[-1]
-        self.operations.append(
-            Send(
-                potential=memory.potential(last.name),
-                last_word=self.layouts[last.name].words - 1,
-                name=last.name,
-            )
-        )
+        last, words = self.mine[-1].spec, self.layouts[self.mine[-1].spec.name].words
+        address = memory.potential(last.name)
+        if last.neuron is not None:
+            address, words = memory.spike(last.name), words * self.spec.steps
+        self.operations.append(Send(address=address, last_word=words - 1, name=last.name))
         self._release()
-        return SharedPlan(self.image, self.lanes, self._program(memory), memory)
+        program = self._program(memory)
+        return SharedPlan(self.image, self.lanes, program, memory, self.layers, self.source)
 
     def _memory(self, parts: Sequence[range]) -> MemoryMap:
         """Potentials live while their segment is worked on, spikes until the last that reads
@@ -149,17 +174,20 @@ class _Planner:
         names = [layer.name for layer in self.spec.layers]
         where = {names[n]: k for k, part in enumerate(parts) for n in part}
         potentials, spikes = [], []
-        for n, name in enumerate(names):
+        for n in self.layers:
+            name = names[n]
             words, here = self.layouts[name].words, where[name]
             potentials.append(Region(name, words, here, here))
             if self._has_drive(n):
                 potentials.append(Region(f"{name} (drive)", words, here, here))
             readers = [
                 where[names[k]]
-                for k in range(len(names))
+                for k in self.layers
                 for edge in self.spec.edges(k)
                 if edge.source == name
             ]
+            if n == self.layers[-1]:
+                readers.append(len(parts))  # it is sent after all
             if self.spec.layers[n].neuron is not None:
                 spikes.append(
                     Region(name, words * self.spec.steps, here, max([here, *readers]))
@@ -168,8 +196,7 @@ class _Planner:
 
     def _has_drive(self, n: int) -> bool:
         """Whether a layer has a drive that is the same at every step."""
-        from_input = any(edge.source == INPUT for edge in self.spec.edges(n))
-        return from_input and not self.spec.timed_input
+        return not self.timed and any(edge.source == INPUT for edge in self.spec.edges(n))
 
     def _edge(self, n: int, k: int) -> Scan:
         """What all scans of an edge have in common; its tables and weights are laid down."""
@@ -180,11 +207,12 @@ class _Planner:
         weight = self.weight_rows
         self.weights.append(tables.weights)
         self.weight_rows += len(tables.weights)
+        outside = edge.source == self.source
         bits = self.spec.input_bits if edge.source == INPUT else 1
         return Scan(
             name=layer.spec.name,
             source=edge.source,
-            from_input=int(edge.source == INPUT),
+            from_input=int(outside),
             last_row=source.groups * source.shape[1] - 1,
             last_column=source.columns - 1,
             last_plane=bits - 1,
@@ -222,9 +250,9 @@ class _Planner:
         potential = memory.potential(layer.spec.name)
         for edge, scan in zip(layer.edges, edges, strict=True):
             when = step - edge.delay
-            fresh = edge.source != INPUT or self.spec.timed_input
-            if fresh and when >= 0:
-                start = 0 if edge.source == INPUT else memory.spike(edge.source)
+            outside = edge.source == self.source
+            if (self.timed or not outside) and when >= 0:
+                start = 0 if outside else memory.spike(edge.source)
                 address = start + when * self.layouts[edge.source].words
                 self.operations.append(
                     replace(scan, potential=potential, address=address, when=when)
@@ -275,6 +303,12 @@ class _Planner:
             **{**values, **more},
         )
 
+    def _sends_signs(self, source: str) -> bool:
+        """Whether the spikes of a stage that sends those of this layer have signs."""
+        layers = self.spec.layers
+        stage = [layer.neuron for layer in layers if layer.name == source]
+        return any(neuron is not None and neuron.signed for neuron in stage)
+
     def _release(self) -> None:
         """The last scan of the image lets go of it."""
         last = max(
@@ -289,25 +323,26 @@ class _Planner:
     def _by_lane(self, values: Sequence[npt.NDArray[np.integer]], rest: int) -> Int:
         """Numbers of each layer's channels as rows of lanes, group after group; `rest` for lanes
         without a channel."""
-        rows = np.full((self.channel_rows[-1], self.lanes), rest, dtype=np.int64)
-        for start, channels in zip(self.channel_rows, values, strict=False):
+        rows = np.full((self.channel_groups, self.lanes), rest, dtype=np.int64)
+        for start, channels in zip(self.channel_rows.values(), values, strict=True):
             rows.reshape(-1)[start * self.lanes : start * self.lanes + len(channels)] = channels
         return rows
 
     def _program(self, memory: MemoryMap) -> Program:
-        image, firing = self.image, self.image.layers[:-1]
         thetas = None
-        if any(layer.thetas is not None for layer in image.layers):
+        if any(layer.thetas is not None for layer in self.mine):
             thetas = self._by_lane(
-                [np.zeros(0, int) if t is None else t for t in (x.thetas for x in image.layers)],
+                [np.zeros(0, int) if t is None else t for t in (x.thetas for x in self.mine)],
                 rest=1,  # their potentials are 0, and must not fire
             )
         biases = []
-        for layer in image.layers:
+        for layer in self.mine:
             fraction = 0 if layer.spec.neuron is None else layer.spec.neuron.fraction_bits
             bias = layer.bias.astype(np.int64) << fraction
             biases.append(bias)
-        neurons = [layer.spec.neuron for layer in firing if layer.spec.neuron is not None]
+        neurons = [layer.spec.neuron for layer in self.mine if layer.spec.neuron is not None]
+        last = self.mine[-1]
+        source = self.layouts[self.source].words * (self.spec.steps if self.timed else 1)
         if not self.weight_rows:  # identities alone: a memory has at least one row
             self.weights.append(np.zeros((1, self.lanes), dtype=np.int64))
         return Program(
@@ -316,7 +351,7 @@ class _Planner:
             rows=tuple(self.tables["rows"]),
             columns=tuple(self.tables["columns"]),
             weights=np.concatenate(self.weights),
-            weight_bits=max(layer.spec.weight_bits for layer in image.layers),
+            weight_bits=max(layer.spec.weight_bits for layer in self.mine),
             biases=self._by_lane(biases, rest=0),
             thetas=thetas,
             decays=tuple(self.decays),
@@ -326,9 +361,9 @@ class _Planner:
             spike_planes=1,
             spike_sign=any(neuron.signed for neuron in neurons),
             spike_words=max(1, memory.spike_words),
-            input_bits=self.spec.input_bits,
-            input_words=self.layouts[INPUT].words
-            * (self.spec.steps if self.spec.timed_input else 1),
-            classes=self.spec.classes,
-            logit_bits=image.layers[-1].logit_bits,
+            input_bits=self.spec.input_bits if self.source == INPUT else 1,
+            input_sign=self._sends_signs(self.source),
+            input_words=source,
+            classes=self.spec.classes if last.spec.neuron is None else 0,
+            logit_bits=last.logit_bits if last.spec.neuron is None else 0,
         )

@@ -8,17 +8,16 @@ from amaranth.back import verilog
 
 from gen.plan import CorePlan
 from gen.rom import rom_images
-from gen.shared_files import shared_core, shared_manifest, shared_roms
-from gen.shared_plan import SharedPlan
+from gen.shared_files import AnyShared, shared_core, shared_manifest, shared_roms
 from hw.core import Core
 from hw.files import write_files, write_json
-from hw.shared import SharedCore
+from hw.pipeline import Pipeline
 
 __all__ = ["TOP", "AnyPlan", "generate", "layer_facts", "manifest", "rom_files", "sterna_rom"]
 
 TOP = "sterna_core"
 
-AnyPlan = CorePlan | SharedPlan
+AnyPlan = CorePlan | AnyShared
 """A core of either schedule."""
 
 
@@ -29,7 +28,7 @@ def sterna_rom() -> str:
 
 def rom_files(plan: AnyPlan) -> dict[str, str]:
     """Text of every ROM image by its file name."""
-    return shared_roms(plan) if isinstance(plan, SharedPlan) else rom_images(plan)
+    return rom_images(plan) if isinstance(plan, CorePlan) else shared_roms(plan)
 
 
 def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
@@ -90,15 +89,15 @@ def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, An
     folder
         Where to; made if need be.
     taps
-        Add the ports of the simulated variant (see `hw.core.Core`, `hw.shared.SharedCore`).
+        Add the ports of the simulated variant (see `hw.core.Core`, `hw.pipeline.Pipeline`).
     """
-    core: Core | SharedCore
-    if isinstance(plan, SharedPlan):
-        core = shared_core(plan, taps=taps)
-        facts = shared_manifest(plan, taps=taps)
-    else:
+    core: Core | Pipeline
+    if isinstance(plan, CorePlan):
         core = Core(plan.layer_plans(with_files=True), taps=taps)
         facts = manifest(plan, core, taps=taps)
+    else:
+        core = shared_core(plan, taps=taps)
+        facts = shared_manifest(plan, taps=taps)
     head = f"// {plan.image.spec.name}, network {plan.image.digest}, made by Sterna.\n"
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
     files = {f"{TOP}.v": head + text, **rom_files(plan), "sterna_rom.v": sterna_rom()}

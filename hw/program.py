@@ -162,9 +162,10 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Send:
-    """Hand the readout's sums on, `last_word` + 1 words from `potential` on."""
+    """Hand on what was made, `last_word` + 1 words from `address` on: the readout's sums out of the
+    memory of potentials, or, of a core that is a stage of a pipeline, spikes."""
 
-    potential: int = 0
+    address: int = 0
     last_word: int = 0
     name: str = ""
 
@@ -286,10 +287,11 @@ class Program:
         The memory of potentials, `lanes` in a word.
     spike_planes, spike_sign, spike_words
         The memory of spikes: bits of a magnitude, whether there is a sign.
-    input_bits, input_words
-        A pixel's bits; words of an image, or of all images of a recording.
+    input_bits, input_sign, input_words
+        Bits of a pixel's magnitude, and whether it has a sign; words of an image, or of all images
+        of a recording. To a stage of a pipeline, what the stage before sends is a recording.
     classes, logit_bits
-        Of the readout.
+        Of the readout; no classes: what is sent are spikes.
     """
 
     lanes: int
@@ -308,6 +310,7 @@ class Program:
     spike_sign: bool
     spike_words: int
     input_bits: int
+    input_sign: bool
     input_words: int
     classes: int
     logit_bits: int
@@ -331,6 +334,11 @@ class Program:
     def theta_table(self) -> Table | None:
         """The thresholds as a ROM holds them."""
         return None if self.thetas is None else Table.of(self.thetas)
+
+    @property
+    def image_words(self) -> int:
+        """Words of the memory of images: two of them, each at a power of two."""
+        return 2 << (self.input_words - 1).bit_length()
 
     @property
     def lane_bits(self) -> int:

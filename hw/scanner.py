@@ -72,7 +72,7 @@ class Scanner(wiring.Component):
                 "address": Out(self._address_bits),
                 "read": Out(1),
                 "spikes": In(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
-                "pixels": In(coefficients(p.lanes, p.input_bits, False)),
+                "pixels": In(coefficients(p.lanes, p.input_bits, p.input_sign)),
                 "o": Out(stream.Signature(spike_event(p))),
             }
         )
@@ -155,7 +155,10 @@ class Scanner(wiring.Component):
         lanes = range(self._program.lanes)
         fired = Cat(spikes[k].magnitude.bit_select(plane, 1) for k in lanes)
         lit = Cat(pixels[k].magnitude.bit_select(plane, 1) for k in lanes)
-        signs: Value = Const(0, len(lanes))
-        if self._program.spike_sign:
-            signs = Mux(from_input, 0, Cat(spikes[k].negative for k in lanes))
-        return Mux(from_input, lit, fired), signs
+        sides: list[Value] = [
+            Cat(source[k].negative for k in lanes) if has_sign else Const(0, len(lanes))
+            for source, has_sign in (
+                (spikes, self._program.spike_sign), (pixels, self._program.input_sign)
+            )
+        ]  # fmt: skip
+        return Mux(from_input, lit, fired), Mux(from_input, sides[1], sides[0])

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -52,9 +53,11 @@ class SharedCore(wiring.Component):
 
     Members
     -------
-    i : In(stream of coefficients(lanes, input_bits, signed=False))
+    i : In(stream of coefficients(lanes, input_bits, input_sign))
         `input_words` words an image.
     o : Out(stream of result_layout(classes, logit_bits))
+        Or, without classes, of coefficients(lanes, spike_planes, spike_sign): all words of a
+        layer's spikes, step after step.
     tap_valid, tap_spikes, tap_potentials : Out, with taps
         A word of a layer that fires: spikes, and the potentials that are kept.
     tap_operation : Out, with taps
@@ -65,6 +68,9 @@ class SharedCore(wiring.Component):
 
     FETCH_CYCLES = 2
     """From an operation's end, or reset, to the next one's START, both excluded."""
+
+    READ_CYCLES = 2
+    """From the START of a SEND of spikes to the offer of the first word; the others follow."""
 
     LOOK_CYCLES = 3
     """From a SEND's START, or its last word, to the offer of a word to the readout."""
@@ -84,8 +90,8 @@ class SharedCore(wiring.Component):
         self._program, self._files, self._taps = program, files, taps
         self._potentials = Potentials(p, None if f is None else (f.weights, f.biases, f.thetas))
         members = {
-            "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, False))),
-            "o": Out(stream.Signature(result_layout(p.classes, p.logit_bits))),
+            "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, p.input_sign))),
+            "o": Out(stream.Signature(self._sent())),
         }
         if taps:
             ports: Mapping = self._potentials.signature.members
@@ -97,6 +103,12 @@ class SharedCore(wiring.Component):
                 "tap_update": Out(1),
             }
         super().__init__(members)
+
+    def _sent(self) -> data.Layout:
+        p = self._program
+        if p.classes:
+            return result_layout(p.classes, p.logit_bits)
+        return coefficients(p.lanes, p.spike_planes, p.spike_sign)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -126,8 +138,6 @@ class SharedCore(wiring.Component):
             store.en.eq(potentials.fired),
             store.addr.eq(potentials.spike_address),
             store.data.eq(potentials.spikes),
-            load.en.eq(scanner.read),
-            load.addr.eq(scanner.address),
             scanner.spikes.eq(load.data),
         ]
         ready, released = self._images(m, scanner)
@@ -137,7 +147,12 @@ class SharedCore(wiring.Component):
         number = Signal(range(len(p.operations)))
         kind, scan = word[: Code.KIND_BITS], operation(p, word, Scan)
         m.d.comb += program.addr.eq(number)
-        sums, sent = self._readout(m, operation(p, word, Send))
+        send = operation(p, word, Send)
+        if p.classes:
+            m.d.comb += [load.en.eq(scanner.read), load.addr.eq(scanner.address)]
+            begin, sent = self._readout(m, send)
+        else:
+            begin, sent = self._spikes(m, send, load, scanner)
         fetched = Signal()
         with m.FSM():
             with m.State("FETCH"):  # the program's word is there two cycles after its number
@@ -154,7 +169,7 @@ class SharedCore(wiring.Component):
                     m.d.comb += potentials.sweep.eq(1)
                     m.next = "RUN"
                 with m.Else():
-                    m.d.comb += sums.eq(1)
+                    m.d.comb += begin.eq(1)
                     m.next = "SEND"
             with m.State("RUN"), m.If(idle):
                 m.d.comb += released.eq((kind == Code.number(Scan)) & scan.release)
@@ -173,7 +188,7 @@ class SharedCore(wiring.Component):
         p = self._program
         bits = (p.input_words - 1).bit_length()
         m.submodules.images = images = Memory(
-            shape=self.i.payload.shape(), depth=2 << bits, init=[]
+            shape=self.i.payload.shape(), depth=p.image_words, init=[]
         )
         write, read = images.write_port(), images.read_port()
         full = [Signal(name=f"full{n}") for n in range(2)]
@@ -203,7 +218,7 @@ class SharedCore(wiring.Component):
 
     def _readout(self, m: Module, send) -> tuple[Signal, Signal]:
         """The first maximum and the logits. Returns the signal that begins, and whether the last
-        word has been taken."""
+        word is being taken."""
         p, potentials = self._program, self._potentials
         groups = -(-p.classes // p.lanes)
         lanes = min(p.lanes, p.classes)
@@ -215,7 +230,7 @@ class SharedCore(wiring.Component):
         begin, done = Signal(), Signal()
         index = Signal(max(1, (groups - 1).bit_length()))
         m.d.comb += [
-            potentials.look_address.eq(send.potential + index),
+            potentials.look_address.eq(send.address + index),
             Cat(readout.i.payload).eq(Cat(potentials.seen[k] for k in range(lanes))),
         ]
         with m.FSM(name="sending"):
@@ -237,6 +252,33 @@ class SharedCore(wiring.Component):
                     with m.If(index == groups - 1):
                         m.d.comb += done.eq(1)
                         m.next = "IDLE"
+        return begin, done
+
+    def _spikes(
+        self, m: Module, send, load: Any, scanner: Scanner
+    ) -> tuple[Signal, Signal]:
+        """Spikes of all steps, a word per cycle; returns as `_readout` does."""
+        begin, done, running = Signal(), Signal(), Signal()
+        index = Signal(max(1, len(send.last_word)))
+        offered, ended, advance = Signal(), Signal(), Signal()
+        m.d.comb += [
+            advance.eq(~offered | self.o.ready),
+            load.en.eq(Mux(running, advance, scanner.read)),
+            load.addr.eq(Mux(running, send.address + index, scanner.address)),
+            self.o.valid.eq(offered),
+            self.o.payload.eq(load.data),
+            done.eq(offered & self.o.ready & ended),
+        ]
+        with m.If(begin):
+            m.d.sync += [running.eq(1), index.eq(0), ended.eq(0)]
+        with m.Elif(running & advance):
+            m.d.sync += [
+                offered.eq(~ended),
+                index.eq(index + 1),
+                ended.eq(ended | (index == send.last_word)),
+            ]
+            with m.If(ended):
+                m.d.sync += running.eq(0)
         return begin, done
 
     def _tap(self, m: Module, number: Signal) -> None:

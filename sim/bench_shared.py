@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import Event, FallingEdge, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
-from gen.shared_plan import plan_shared
+from gen.plan import CorePlan
+from gen.schedule import plan_network
 from hw.image import NetworkImage
 from sim.bench_job import Job
 from sim.golden import GoldenModel
@@ -38,7 +40,10 @@ class Bench:
     def __init__(self, dut, folder: Path) -> None:
         self.dut, self.folder = dut, folder
         self.job = Job(**json.loads((folder / "job.json").read_text()))
-        self.plan = plan_shared(NetworkImage.load(self.job.network), self.job.lanes)
+        image = NetworkImage.load(self.job.network)
+        plan = plan_network(image, self.job.lanes, self.job.banks, self.job.schedule)
+        assert not isinstance(plan, CorePlan)
+        self.plan = plan
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
         self.words = self.plan.pack_words(self.pixels)
@@ -70,7 +75,10 @@ class Bench:
         self.checked = 0
         watching = [self._feed(), self._watch("o__valid", self._result)]
         if self.job.taps:
-            watching.append(self._watch("tap_valid", self._word))
+            watching += [
+                self._watch(f"tap_valid{n}", partial(self._word, n))
+                for n in range(len(self.plan.stages))
+            ]
         if not flowing:
             watching.append(self._hesitate())
         self.tasks = [cocotb.start_soon(task) for task in watching]
@@ -115,11 +123,11 @@ class Bench:
             else:
                 await RisingEdge(port)
 
-    def _word(self) -> None:
-        dut = self.dut
-        self.checker.recording.words.append(
-            (int(dut.tap_spikes.value), int(dut.tap_potentials.value))
+    def _word(self, stage: int) -> None:
+        spikes, potentials = (
+            getattr(self.dut, f"tap_{what}{stage}").value for what in ("spikes", "potentials")
         )
+        self.checker.recording.words[stage].append((int(spikes), int(potentials)))
 
     def _result(self) -> None:
         if not int(self.dut.o__ready.value):

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from gen.plan import CorePlan
 from gen.report import layout_text
-from gen.shared_plan import SharedPlan
 from gen.verilog import TOP, AnyPlan, generate
 from hw.files import write_json
 from sim.bench_job import Job
@@ -27,7 +26,6 @@ __all__ = ["simulate"]
 
 Progress = Callable[[str], None]
 
-BENCHES = {"pipelined": "sim.bench_core", "shared": "sim.bench_shared"}
 
 
 def simulate(
@@ -90,7 +88,7 @@ def simulate(
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     facts = generate(plan, folder, taps=taps)
     network = plan.image.save(folder / "network.npz")
-    layout = layout_text({"lanes": plan.lanes, "banks": plan.banks, "schedule": plan.schedule})
+    layout = layout_text(_layout(plan))
     progress(f"building {TOP} ({layout}) with Verilator")
     built = time.monotonic()
     if waves:
@@ -98,10 +96,11 @@ def simulate(
     elif processes is None:
         processes = len(os.sched_getaffinity(0)) if len(checked) >= 64 else 1
     job = Job(
-        network=str(network), lanes=plan.lanes, banks=plan.banks, fields=facts["trace"],
-        taps=taps, stall=stall, reset_after=reset_after,
+        network=str(network), lanes=plan.lanes, banks=plan.banks, schedule=plan.schedule,
+        fields=facts["trace"], taps=taps, stall=stall, reset_after=reset_after,
     )  # fmt: skip
     shards = np.array_split(np.arange(len(checked)), min(processes, len(checked)))
+    bench = "sim.bench_core" if isinstance(plan, CorePlan) else "sim.bench_shared"
     folders = [prepare_shard(folder / f"shard{n}", job, checked[part], labels[part])
                for n, part in enumerate(shards)]  # fmt: skip
     with toolchain():
@@ -110,7 +109,7 @@ def simulate(
         with ThreadPoolExecutor(len(shards)) as pool:
             futures = [
                 pool.submit(
-                    run_bench, build_folder, TOP, BENCHES[plan.schedule], shard,
+                    run_bench, build_folder, TOP, bench, shard,
                     variables={"STERNA_BENCH": str(shard)}, waves=waves,
                 )
                 for shard in folders
@@ -159,6 +158,11 @@ def _watch(futures: list[Future], folders: list[Path], images: int, progress: Pr
         future.result()
 
 
+def _layout(plan: AnyPlan) -> dict[str, Any]:
+    stages = 0 if isinstance(plan, CorePlan) else len(plan.stages)
+    return {"schedule": plan.schedule, "lanes": plan.lanes, "banks": plan.banks, "stages": stages}
+
+
 def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up the shards' findings."""
 
@@ -173,9 +177,7 @@ def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     report = {
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
-        "schedule": plan.schedule,
-        "lanes": plan.lanes,
-        "banks": plan.banks,
+        **_layout(plan),
         "images": images,
         "values_compared": total("compared"),
         "mismatches": total("mismatches"),
@@ -196,7 +198,7 @@ def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
         "events_per_image": round(total("events") / images, 2),
         "sops_per_image": round(total("sops") / images, 2),
     }
-    return report if isinstance(plan, SharedPlan) else report | _utilisation(plan, findings)
+    return report | _utilisation(plan, findings) if isinstance(plan, CorePlan) else report
 
 
 def _utilisation(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gen.map_layout import map_layout
 from gen.shared_cycles import SharedLaw
-from gen.shared_plan import SharedPlan
+from gen.shared_files import AnyShared
 from hw.program import Sweep
 from hw.spec import INPUT
 from sim.checker import Findings, check_results
@@ -27,14 +27,14 @@ class SharedRecording:
     """What the bench saw, raw.
 
     words
-        (spikes, potentials) of each word of a layer that fired, in order.
+        Of each stage, (spikes, potentials) of each word of a layer that fired, in order.
     results
         (cycle, payload) of each logit.
     start
         Cycle in which the first word was taken.
     """
 
-    words: list[tuple[int, int]] = field(default_factory=list)
+    words: list[list[tuple[int, int]]]
     results: list[tuple[int, int]] = field(default_factory=list)
     start: int = -1
 
@@ -52,10 +52,10 @@ class SharedChecker:
         Cycles from reset to the first word, for the cycle law; None: it is not checked.
     """
 
-    def __init__(self, plan: SharedPlan, *, tapped: bool, lead: int | None) -> None:
+    def __init__(self, plan: AnyShared, *, tapped: bool, lead: int | None) -> None:
         self._plan, self._tapped = plan, tapped
         self._law = None if lead is None else SharedLaw(plan, lead)
-        self.recording = SharedRecording()
+        self.recording = SharedRecording([[] for _ in plan.stages])
         self.findings = Findings(law_checked=lead is not None)
         self._reach = list(_reach(plan))
 
@@ -64,7 +64,8 @@ class SharedChecker:
         recorded of later images stays for the next call."""
         self.findings.start = self.recording.start
         if self._tapped:
-            self._check_words(trace)
+            for n in range(len(self._plan.stages)):
+                self._check_words(n, trace)
         done = check_results(
             self.findings, self.recording.results, self._plan.image, labels, trace
         )
@@ -80,19 +81,20 @@ class SharedChecker:
 
     def finish(self) -> None:
         """Count whatever was recorded beyond the last image: each value is a mismatch."""
-        self.findings.surplus("words of spikes", len(self.recording.words))
+        for n, words in enumerate(self.recording.words):
+            self.findings.surplus(f"words of spikes of stage {n}", len(words))
         self.findings.surplus("results", len(self.recording.results))
 
-    def _check_words(self, trace: Trace) -> None:
-        """All sweeps that fire, in the order of the program."""
-        plan, p = self._plan, self._plan.program
+    def _check_words(self, stage: int, trace: Trace) -> None:
+        """All sweeps of a stage that fire, in the order of the program."""
+        plan, p = self._plan, self._plan.stages[stage].program
         lanes, bits = plan.lanes, p.potential_bits
         names = [layer.name for layer in plan.image.spec.layers]
         sweeps = [op for op in p.operations if isinstance(op, Sweep) and op.fires]
         images, counts = len(trace.logits), [op.last_word + 1 for op in sweeps]
         total = images * sum(counts)
-        seen = self.recording.words[:total]
-        self.recording.words = self.recording.words[total:]
+        seen = self.recording.words[stage][:total]
+        del self.recording.words[stage][:total]
         coded = split_fields([w for w, _ in seen], [1 + p.spike_sign] * lanes)
         spikes = np.stack([c & 1 for c in coded], axis=-1)
         spikes *= 1 - 2 * np.stack([c >> 1 for c in coded], axis=-1)
@@ -102,7 +104,10 @@ class SharedChecker:
         for which, values, wanted in (
             ("Spike", spikes, trace.spikes), ("Potential", potentials, trace.potentials)
         ):  # fmt: skip
-            for n, name in enumerate(names[:-1]):
+            for n in plan.stages[stage].layers:
+                if plan.image.spec.layers[n].neuron is None:
+                    continue
+                name = names[n]
                 layout = map_layout(plan.image.spec, name, lanes)
                 place = [k for k, op in enumerate(sweeps) if op.name == name]
                 expected = np.stack(
@@ -132,7 +137,7 @@ class SharedChecker:
             self.findings.sops += int(per_pixel @ reach)
 
 
-def _reach(plan: SharedPlan) -> Iterator[tuple[str, Int, int]]:
+def _reach(plan: AnyShared) -> Iterator[tuple[str, Int, int]]:
     """(source, neurons that each of its values reaches, delay) of every edge."""
     spec = plan.image.spec
     for n, layer in enumerate(spec.layers):

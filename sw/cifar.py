@@ -82,7 +82,8 @@ def _read_recoded(path: Path, split: str) -> Arrays:
     data = path.read_bytes()
     kept = cache_folder("cifar10") / f"{hashlib.sha256(data).hexdigest()[:16]}-{split}.npz"
     try:
-        with np.load(kept) as arrays:
+        # Opened here: of a damaged file, NumPy would leave its own handle open.
+        with kept.open("rb") as file, np.load(file) as arrays:
             return arrays["images"], arrays["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # not there, or damaged: it is made again

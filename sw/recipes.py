@@ -125,7 +125,8 @@ class Recipe:
             raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
         if self.timed and (not self.maps or self.first_phase is not None):
             raise RecipeError(
-                f"Recipe {self.name} must have maps and no first phase: {self.dataset} has recordings"
+                f"Recipe {self.name} must have maps and no first phase: {self.dataset} holds "
+                "recordings"
             )
 
     def to_dict(self) -> dict[str, Any]:

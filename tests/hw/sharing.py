@@ -21,8 +21,8 @@ from tests.hw.driving import FLOWING, Bench, Pace, fields
 from tests.hw.vectors import random_vectors
 
 __all__ = [
-    "Part", "SharedRun", "conv", "dense", "identity", "network", "part", "random_pixels", "split",
-    "walk",
+    "Part", "SharedRun", "conv", "dense", "identity", "network", "part", "random_network",
+    "random_pixels", "split", "walk",
 ]  # fmt: skip
 
 
@@ -98,6 +98,63 @@ def _shape(made: Part, shapes: dict[str, Shape]) -> Shape:
         (side + 2 * edge.padding - edge.kernel) // edge.stride + 1 for side in (rows, columns)
     )
     return channels, high, wide
+
+
+def random_network(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> NetworkImage:
+    """A graph of one to three layers of neurons and a readout: edges of all kinds, also from the
+    step before, from anywhere to anywhere."""
+    count, names = int(rng.integers(1, 4)), [INPUT]
+    shapes: dict[str, Shape] = {INPUT: _sides(rng, 6)}
+    edges: list[list[EdgeSpec]] = []
+    for n in range(count):
+        source = names[-1] if rng.random() < 0.8 else INPUT
+        names.append(chr(ord("a") + n))
+        edge, shapes[names[-1]] = _random_edge(rng, source, shapes[source])
+        edges.append([edge])
+    for n, name in enumerate(names[1:]):
+        for k, source in enumerate(names[1:]):
+            if rng.random() < 0.3:
+                delay = int(k >= n or rng.random() < 0.3)
+                kinds = [dense(source, delay=delay)]
+                if shapes[source] == shapes[name]:
+                    kinds.append(identity(source, delay=delay))
+                if shapes[source][1:] == shapes[name][1:]:
+                    kinds.append(conv(source, 3, padding=1, delay=delay))
+                edges[n].append(kinds[-1])
+    parts = [
+        part(shapes[name], *edges[n], neuron=neurons[int(rng.integers(len(neurons)))])
+        for n, name in enumerate(names[1:])
+    ]
+    out = [dense(names[-1])] + [dense(INPUT)] * int(rng.integers(0, 2))
+    return network(
+        shapes[INPUT], *parts, part(int(rng.integers(1, 8)), *out), steps=int(rng.integers(1, 4)),
+        bits=int(rng.integers(1, 4)), timed=bool(rng.random() < 0.3), seed=int(rng.integers(1000)),
+    )  # fmt: skip
+
+
+def _sides(rng: np.random.Generator, most: int) -> Shape:
+    channels, rows, columns = rng.integers(1, most, 3).tolist()
+    return channels, rows, columns
+
+
+def _random_edge(
+    rng: np.random.Generator, source: str, shape: Shape
+) -> tuple[EdgeSpec, Shape]:
+    """An edge from maps of this shape, and a shape that it can make."""
+    pool = int(rng.integers(1, min(3, *shape[1:]) + 1))
+    kind = str(rng.choice(["conv", "conv", "conv", "identity", "dense"]))
+    if kind != "conv":
+        edge = EdgeSpec(source=source, kind=kind, pool=pool)
+        return edge, edge.pooled(shape) if kind == "identity" else _sides(rng, 4)
+    kernel = int(rng.choice([1, 3, 5, 7]))
+    least = max(0, -(-(kernel - min(shape[1:]) // pool) // 2))
+    groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
+    edge = conv(
+        source, kernel, pool=pool, groups=groups, stride=int(rng.integers(1, 3)),
+        padding=int(rng.integers(least, max(least + 1, kernel))),
+    )  # fmt: skip
+    made = part(groups * int(rng.integers(1, 4)), edge)
+    return edge, _shape(made, {source: shape})
 
 
 def random_pixels(image: NetworkImage, count: int, seed: int = 3) -> np.ndarray:

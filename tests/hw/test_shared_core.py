@@ -3,16 +3,25 @@
 Maps are as small as the case admits: what a network is made of matters here, not its size.
 """
 
+import numpy as np
+import pytest
 
 from gen.shared_plan import SharedPlan, plan_shared
-from hw.spec import NeuronSpec
+from hw.image import NetworkImage
+from hw.readout import result_layout
+from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
+from tests.graphs import image_of, residual
+from tests.hw.driving import JITTERY, Pace, fields
 from tests.hw.sharing import (
     Part,
+    SharedRun,
     conv,
     dense,
     identity,
     network,
     part,
+    random_network,
+    random_pixels,
 )
 
 QUICK = NeuronSpec(theta=9, potential_bits=5)
@@ -129,7 +138,7 @@ CASES: dict[str, tuple] = {
                                         part(2, dense("b"), dense("a", delay=1))), {"steps": 3}),
     # Sides
     "one-value": (2, (1, 1, 1), (part(1, dense("input"), neuron=QUICK),
-                                 part(1, dense("a"))), {"bits": 1, "steps": 8}),
+                                 part(1, dense("a"))), {"bits": 1, "steps": 8, "seed": 4}),
     "one-by-one-maps": (4, (9, 1, 1), (part(6, conv("input", 3, padding=1)),
                                        part(5, conv("a", 1), identity("b", delay=1)),
                                        part(4, dense("b")))),
@@ -178,7 +187,7 @@ CASES: dict[str, tuple] = {
         part(3, conv("input", 1), neuron=NEURONS["off"]), part(5, dense("a"),
         neuron=NEURONS["leak-after"]), part(4, dense("b"), neuron=NEURONS["soft-saturates"]),
         part(3, dense("c"), neuron=NEURONS["fraction"]), part(2, dense("d")),
-    ), {"steps": 4}),
+    ), {"steps": 4, "seed": 13}),
     # Neurons
     **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 5}) for name in NEURONS},
 }  # fmt: skip
@@ -187,3 +196,148 @@ CASES: dict[str, tuple] = {
 def plan_of(name: str) -> SharedPlan:
     lanes, shape, parts, *more = CASES[name]
     return plan_shared(network(shape, *parts, **(more[0] if more else {})), lanes)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shared_core_is_golden_and_keeps_the_law(name: str) -> None:
+    """Three images back to back, one of them empty and one full."""
+    plan = plan_of(name)
+    run = SharedRun(plan, random_pixels(plan.image, 3))
+    assert run.lively
+    run.check_law()
+    if "saturates" in name:
+        for layer, (_, kept) in zip(plan.image.spec.layers, run.seen.values(), strict=False):
+            assert layer.neuron is not None
+            assert np.abs(kept).max() == layer.neuron.u_max
+
+
+HESITANT = ("kernel-3-stride", "identities-alone", "recurrent-identity", "recording-feedback",
+            "many-classes", "packed-2", "one-value", "readout-alone")  # fmt: skip
+
+
+@pytest.mark.parametrize("pace", JITTERY, ids=str)
+@pytest.mark.parametrize("name", HESITANT)
+def test_hesitant_surroundings_change_nothing(name: str, pace: Pace) -> None:
+    """Idle sources and busy sinks, junk on the idle payload."""
+    plan = plan_of(name)
+    SharedRun(plan, random_pixels(plan.image, 3, seed=8)[1:], pace)
+
+
+@pytest.mark.parametrize("seed", [0, 6, *range(14, 27)])
+def test_random_graphs(seed: int) -> None:
+    """Whatever the cases above did not think of."""
+    rng = np.random.default_rng(seed)
+    image = random_network(rng, [QUICK, *NEURONS.values()])
+    plan = plan_shared(image, int(2 ** rng.integers(1, 4)))
+    SharedRun(plan, random_pixels(image, 3, seed)[1:]).check_law()
+
+
+def test_residual_network() -> None:
+    """All kinds of edges at once, thresholds by channel, a delayed edge to the readout."""
+    plan = plan_shared(image_of(residual()), 8)
+    run = SharedRun(plan, np.random.default_rng(2).integers(0, 8, (1, 72)).astype(np.uint8))
+    assert run.lively
+    run.check_law()
+
+
+def test_a_recurrent_network_by_hand() -> None:
+    """Cell a is driven by 3 a step against a threshold of 5, and held back by 4 when b has fired in
+    the step before. Cell b has threshold 4 and bias 1; a's spike gives it 2, its own of the step
+    before 1.
+
+        step    v of a             v of b
+        0       3                  1
+        1       3 + 3 = 6 fires    1 + 2 + 1 = 4 fires
+        2       3 - 4 = -1         1 + 1 = 2
+        3       -1 + 3 = 2         2 + 1 = 3
+        4       2 + 3 = 5 fires    3 + 2 + 1 = 6 fires
+        5       3 - 4 = -1         1 + 1 = 2
+
+    A spike of a is worth 3 to the one class and -1 to the other, one of b in the step before 1 and
+    2, and the other's bias is 1: 2 * 3 + 2 * 1 and 2 * -1 + 2 * 2 + 6 * 1, which is equal; the
+    first maximum is class 0.
+    """
+    spec = NetworkSpec(
+        name="hand", input_size=1, input_bits=1, steps=6,
+        layers=(
+            LayerSpec(name="a", inputs=2, neurons=1, weight_bits=4, shape=(1, 1, 1),
+                      neuron=NeuronSpec(theta=5, potential_bits=4),
+                      edges=(dense("input"), dense("b", delay=1))),
+            LayerSpec(name="b", inputs=2, neurons=1, weight_bits=4, shape=(1, 1, 1),
+                      neuron=NeuronSpec(theta=4, potential_bits=4),
+                      edges=(dense("a"), dense("b", delay=1))),
+            LayerSpec(name="out", inputs=2, neurons=2, weight_bits=4, shape=(2, 1, 1),
+                      edges=(dense("a"), dense("b", delay=1))),
+        ),
+    )  # fmt: skip
+    weights = (
+        [np.array([[3]]), np.array([[-4]])],
+        [np.array([[2]]), np.array([[1]])],
+        [np.array([[3], [-1]]), np.array([[1], [2]])],
+    )
+    image = NetworkImage(spec, weights, (np.array([0]), np.array([1]), np.array([0, 1])))
+    run = SharedRun(plan_shared(image, 2), np.array([[1]]))
+    (a_spikes, a_kept), (b_spikes, b_kept) = run.seen["a"], run.seen["b"]
+    assert a_spikes.reshape(-1).tolist() == [0, 1, 0, 0, 1, 0]
+    assert a_kept.reshape(-1).tolist() == [3, 0, -1, 2, 0, -1]
+    assert b_spikes.reshape(-1).tolist() == [0, 1, 0, 0, 1, 0]
+    assert b_kept.reshape(-1).tolist() == [1, 0, 2, 3, 0, 2]
+    layout = result_layout(2, run.plan.program.logit_bits)
+    results = [fields(layout, raw) for raw in run.sink.values]
+    assert [(r.logit, r.best, r.last) for r in results] == [(8, 0, 0), (8, 0, 1)]
+
+
+@pytest.mark.parametrize("constant", [32767, -32767])
+def test_an_identity_with_the_largest_constant(constant: int) -> None:
+    """A constant is wider than any weight, and meets pixels of three planes and spikes of either
+    sign."""
+    neuron = NeuronSpec(theta=70000, potential_bits=18)
+    image = network(
+        (3, 2, 2), part(3, identity("input"), neuron=neuron), part(3, identity("a"), neuron=neuron),
+        part(2, dense("b"), dense("a")), steps=4, bits=3,
+    )  # fmt: skip
+    wide = np.array([constant])
+    image = NetworkImage(image.spec, ([wide], [wide], image.weights[2]), image.biases)
+    run = SharedRun(plan_shared(image, 2), random_pixels(image, 3))
+    assert run.lively
+    run.check_law()
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
+def test_lanes_change_nothing_but_time(lanes: int) -> None:
+    """More of them than any map has channels, and fewer."""
+    image = network((3, 3, 4), part(6, conv("input", 3, padding=1)), part(5, dense("a"), dense("b",
+                    delay=1)), part(3, dense("b"), dense("a", pool=3)))  # fmt: skip
+    SharedRun(plan_shared(image, lanes), random_pixels(image, 3)[2:]).check_law()
+
+
+# Resets and pauses
+
+
+SMALL = plan_of("recurrent-identity")
+"""Has every operation: a drive, sweeps with it, scans of both kinds."""
+
+RESETS = (1, 5, 25, 70, 90, 100, 130, 145, 160, 190, 200, 220, 240, 250, 280, 300, 320, 340, 360,
+          378, 381, 430)  # fmt: skip
+
+
+@pytest.mark.parametrize("cycle", RESETS)
+def test_a_reset_at_any_time(cycle: int) -> None:
+    """While an image is loaded, in any operation, while logits are sent: the next images are right,
+    and as quick as after any other reset."""
+    run = SharedRun(SMALL, random_pixels(SMALL.image, 3)[1:], reset_at=cycle)
+    run.check_law()
+
+
+def test_resets_met_every_operation() -> None:
+    """The test above did what it says."""
+    run = SharedRun(SMALL, random_pixels(SMALL.image, 3)[1:])
+    met = {run.operations[cycle] for cycle in RESETS}
+    assert met == set(range(len(SMALL.program.operations)))
+
+
+@pytest.mark.parametrize("lead", [1, 2, 3, 40])
+def test_an_image_that_comes_late(lead: int) -> None:
+    """The core waits for it, and keeps the law."""
+    run = SharedRun(SMALL, random_pixels(SMALL.image, 3)[1:], settle=lead)
+    run.check_law(lead)

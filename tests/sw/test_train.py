@@ -9,7 +9,7 @@ import torch
 
 from sw.augment import Batches, mirror_images, shift_images
 from sw.checkpoint import Checkpoint, CheckpointError
-from sw.data import load_dataset
+from sw.data import SHAPES, Dataset, load_dataset
 from sw.evaluate import accuracy
 from sw.fold import fold
 from sw.quantize import quantize
@@ -134,6 +134,36 @@ def test_mirror_images_turns_the_chosen() -> None:
     assert turned.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 2, 1, 6, 5, 4, 9, 8, 7]]
 
 
+def test_all_planes_of_an_image_move_alike() -> None:
+    """Two channels, or two steps, of 3x3 pixels."""
+    image = torch.arange(1, 19, dtype=torch.uint8)[None].repeat(2, 1)
+    moved = shift_images(image, torch.tensor([[1, 0], [0, -1]]), 3)
+    assert moved[0].tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0, 0, 10, 11, 12, 13, 14, 15]
+    assert moved[1].tolist() == [2, 3, 0, 5, 6, 0, 8, 9, 0, 11, 12, 0, 14, 15, 0, 17, 18, 0]
+    turned = mirror_images(image, torch.tensor([True, False]), 3)
+    assert turned[0].tolist() == [3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10, 15, 14, 13, 18, 17, 16]
+    assert turned[1].tolist() == list(range(1, 19))
+
+
+@pytest.mark.parametrize(("name", "planes"), [("cifar10", 3), ("nmnist-small", 2 * 3)])
+def test_batches_of_images_with_several_planes(name: str, planes: int) -> None:
+    """Every plane the same picture: whatever is done to an image, they stay so."""
+    side, random = SHAPES[name][2], np.random.default_rng(1)
+    pictures = np.tile(random.integers(1, 16, (60, side * side)).astype(np.uint8), (1, planes))
+    data = Dataset(
+        name=name, split="train", bits=4, images=pictures, labels=np.arange(60, dtype=np.int64)
+    )
+    batches = Batches(data, batch=50, validation=10, max_shift=2, mirror=True, seed=1)
+    ((pixels, labels),) = list(batches)
+    maps = pixels.view(50, planes, side, side)
+    assert torch.equal(maps, maps[:, :1].expand_as(maps))
+    whole = torch.from_numpy(pictures)[labels].view_as(maps)
+    inner = slice(4, side - 4)  # of most images moved or mirrored, none is left as it was
+    same = (maps == whole)[:, :, inner, inner].flatten(1).all(dim=1)
+    assert int(same.sum()) < 10  # 1 of 50 on average is neither moved nor mirrored
+    assert torch.equal(batches.validation[0], torch.from_numpy(pictures)[batches.validation[1]])
+
+
 def test_half_of_a_batch_is_mirrored() -> None:
     data = load_dataset("digits", "train", 4)
     plain, turned = (
@@ -235,7 +265,7 @@ def test_unknown_recipe() -> None:
         ),
         (
             {"dataset": "nmnist-small"},
-            "Recipe digits-dense must have maps and no first phase: nmnist-small has recordings",
+            "Recipe digits-dense must have maps and no first phase: nmnist-small holds recordings",
         ),
     ],
 )
