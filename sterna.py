@@ -131,7 +131,7 @@ def do_sim(args: argparse.Namespace) -> Result:
         processes=args.processes, progress=say,
     )  # fmt: skip
     failed = bool(report["mismatches"] or report["cycle_law_violations"])
-    return report, sim_table(report, f"{data.name} ({data.split})", out), int(failed)
+    return report, sim_table(report, f"{data.title}, {data.split}", out), int(failed)
 
 
 def do_golden(args: argparse.Namespace) -> Result:
@@ -143,11 +143,11 @@ def do_golden(args: argparse.Namespace) -> Result:
     classes = GoldenModel(image).classify(data.images)
     seconds = time.perf_counter() - started
     hits = int((classes == data.labels).sum())
-    facts = {"network": image.spec.name, "digest": image.digest, "dataset": data.name,
+    facts = {"network": image.spec.name, "digest": image.digest, "dataset": data.title,
              "images": len(data), "hits": hits, "accuracy": hits / len(data),
              "images_per_second": round(len(data) / seconds)}  # fmt: skip
     rate = f"{len(data) / seconds:,.0f} images/s"
-    return facts, f"{image.spec.name}: {percent(hits, len(data))} of {data.name}, {rate}", 0
+    return facts, f"{image.spec.name}: {percent(hits, len(data))} of {data.title}, {rate}", 0
 
 
 def do_bench(args: argparse.Namespace) -> Result:

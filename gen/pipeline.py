@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ def plan_pipeline(
         )
     bounds = [0, *chosen, len(spec.layers)]
     stages = []
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         source = spec.layers[start - 1].name if start else INPUT
         stages.append(plan_shared(image, lanes, range(start, stop), source))
     return PipelinePlan(image, lanes, tuple(stages))

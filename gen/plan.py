@@ -114,8 +114,8 @@ def plan_core(
         )
     if not image.spec.is_chain:
         raise PlanError(
-            f"Network {image.spec.name} must be a chain of dense layers for this core: convolution, "
-            "pooling, shortcuts, recurrence and recordings run on shared cores, one or a pipeline"
+            f"Network {image.spec.name} must be a chain of dense layers for this core: "
+            "convolution, pooling, shortcuts, recurrence and recordings run on shared cores"
         )
     geometries: list[LayerGeometry] = []
     for memory in memories or ():

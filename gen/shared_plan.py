@@ -32,8 +32,8 @@ class SharedPlan:
         The network; channels per cycle.
     program, memory
         What the core does; what lies where.
-    layers
-        The layers it runs.
+    layers, weight_rows
+        The layers it runs, and how many rows of weights each has.
     source
         What it gets: `input`, or the layer whose spikes come from the stage before.
     """
@@ -43,6 +43,7 @@ class SharedPlan:
     program: Program
     memory: MemoryMap
     layers: range
+    weight_rows: dict[str, int]
     source: str = INPUT
     banks = 1
     schedule = "shared"
@@ -130,6 +131,7 @@ class _Planner:
         self.known: dict[tuple[str, tuple[Reach, ...]], int] = {}
         self.weights: list[Int] = []
         self.weight_rows = 0
+        self.places: dict[int, list[int]] = {}  # of each layer, its weights
         self.operations: list[Operation] = []
         self.mine = [image.layers[n] for n in layers]
         self.decays = sorted({self._decay(layer.spec.neuron) for layer in self.mine})
@@ -166,7 +168,13 @@ class _Planner:
         self.operations.append(Send(address=address, last_word=words - 1, name=last.name))
         self._release()
         program = self._program(memory)
-        return SharedPlan(self.image, self.lanes, program, memory, self.layers, self.source)
+        rows = {
+            self.spec.layers[n].name: sum(len(self.weights[k]) for k in self.places[n])
+            for n in self.layers
+        }
+        return SharedPlan(
+            self.image, self.lanes, program, memory, self.layers, rows, self.source
+        )
 
     def _memory(self, parts: Sequence[range]) -> MemoryMap:
         """Potentials live while their segment is worked on, spikes until the last that reads
@@ -205,6 +213,7 @@ class _Planner:
         source, target = self.layouts[edge.source], self.layouts[layer.spec.name]
         neuron, tables = layer.spec.neuron, edge_tables(edge, source, target, kernel)
         weight = self.weight_rows
+        self.places.setdefault(n, []).append(len(self.weights))
         self.weights.append(tables.weights)
         self.weight_rows += len(tables.weights)
         outside = edge.source == self.source

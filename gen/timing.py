@@ -7,6 +7,8 @@ from typing import Any
 
 from gen.bitstream import FLOWS, synthesize
 from gen.boards import find_board
+from gen.fit import require_memory
+from gen.plan import CorePlan
 from gen.tools import ToolError, find, run
 from gen.verilog import TOP, AnyPlan, generate
 from hw.files import write_json
@@ -42,6 +44,8 @@ def close_timing(
 
     Raises
     ------
+    PlanError
+        When the memories of a shared core are too many for the chip.
     ToolError
         When the clock does not lie in 0..1000 MHz, the seed is not positive, a tool is missing,
         or the design does not fit.
@@ -50,13 +54,16 @@ def close_timing(
         raise ToolError(f"Clock must lie above 0 and at most at 1000 MHz, not {megahertz!r}")
     if seed < 1:
         raise ToolError(f"Seed of the placer must be a positive number, not {seed!r}")
+    board = find_board("ulx3s_85f")
+    if not isinstance(plan, CorePlan):
+        require_memory(plan, board)
     generate(plan, folder)
     synthesize(FLOWS["ecp5"], folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress)
     progress("placement and routing (nextpnr)")
     run(
         "nextpnr-ecp5",
         [
-            *find_board("ulx3s_85f").flags, *FLOWS["ecp5"].router_flags, "--json", "netlist.json",
+            *board.flags, *FLOWS["ecp5"].router_flags, "--json", "netlist.json",
             "--freq", f"{megahertz:g}", "--seed", str(seed), "--lpf-allow-unconstrained",
             "--timing-allow-fail", "--report", "nextpnr.json",
         ],

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from hw.spec import (
 
 __all__ = ["FORMAT_VERSION", "ImageError", "LayerImage", "NetworkImage"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MAGIC = "sterna-network"
 MAX_FILE_BYTES = 1 << 30
 
@@ -373,7 +374,7 @@ class NetworkImage:
             raise
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError,
                 AttributeError, NotImplementedError, TypeError, RuntimeError, IndexError,
-                MemoryError, SyntaxError):  # fmt: skip
+                MemoryError, SyntaxError, TokenError):  # fmt: skip
             # numpy and zipfile raise any of these for bytes that are not an archive.
             raise ImageError(f"Network image {path} is truncated or not a network image") from None
         return cls._from_arrays(path, arrays)

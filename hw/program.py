@@ -320,6 +320,11 @@ class Program:
         """The operations as words."""
         return Code(self.operations)
 
+    @property
+    def weight_table_width(self) -> int:
+        """Bits of a row of weights."""
+        return self.lanes * self.weight_bits
+
     @cached_property
     def weight_table(self) -> Table:
         """The weights as a ROM holds them."""

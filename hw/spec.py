@@ -399,9 +399,14 @@ class NetworkSpec:
         )
 
     @property
+    def recorded_steps(self) -> int:
+        """Images in a recording: T, or one where the input is an image."""
+        return self.steps if self.timed_input else 1
+
+    @property
     def image_size(self) -> int:
         """Pixels of an image, or of a recording's images together."""
-        return self.input_size * (self.steps if self.timed_input else 1)
+        return self.input_size * self.recorded_steps
 
     def edges(self, layer: int) -> tuple[EdgeSpec, ...]:
         """What layer number `layer` receives; a layer without edges, one from the layer before."""

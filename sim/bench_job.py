@@ -18,7 +18,7 @@ class Job:
     network: str
     lanes: int
     banks: int
-    schedule: str
+    schedule: str = "pipelined"
     fields: list[tuple[str, int]]
     taps: bool = True
     stall: float = 0.0

@@ -160,7 +160,7 @@ class GoldenModel:
         spec, n = self.image.spec, len(pixels)
         names = [layer.name for layer in spec.layers]
         fields = [Field(spec, layer) for layer in self.image.layers]
-        images = pixels.reshape(n, -1, *spec.shape_of(INPUT)).swapaxes(0, 1)  # one, or T
+        images = pixels.reshape(n, spec.recorded_steps, *spec.shape_of(INPUT)).swapaxes(0, 1)
         # Direct coding: what comes from the input is the same at every step.
         constant = [
             field.bias if spec.timed_input

@@ -37,7 +37,7 @@ def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
     if not isinstance(name, str):
         raise UsageError("The network image names no data set: give --dataset")
     data = load_dataset(
-        name, "test", image.spec.input_bits, args.data, steps=image.spec.steps
+        name, "test", image.spec.input_bits, args.data, steps=image.spec.recorded_steps
     )
     check_fits(image, data)
     if args.images == "all":

@@ -8,7 +8,7 @@ from typing import Any
 
 from gen.schedule import SCHEDULES, plan_network
 from hw.spec import MAX_LIMIT
-from sw.data import NAMES, Dataset, load_dataset
+from sw.data import NAMES, RECORDINGS, Dataset, load_dataset
 from sw.models import DEFAULT_MODEL, UsageError
 
 __all__ = ["add_network_commands", "can_write", "load_splits"]
@@ -27,6 +27,8 @@ def can_write(path: Path) -> Path:
 
 def load_splits(args: argparse.Namespace) -> tuple[Dataset, Dataset]:
     """Training and test images of --dataset, --pixel-bits wide, from --data."""
+    if args.dataset in RECORDINGS:
+        raise UsageError(f"Data set {args.dataset} holds recordings, which only recipes train on")
     train, test = (
         load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
     )

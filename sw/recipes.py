@@ -228,21 +228,27 @@ def _conv(source: str, kernel: int = 3, **more: int) -> EdgeSpec:
     return EdgeSpec(source=source, kind="conv", kernel=kernel, padding=padding, **more)
 
 
+_DEEP = LIFParameters(window=2.0)
+"""A surrogate twice as wide as the paper's equation, as in its code: with half of it, neurons that
+fire have no gradient, and networks of several layers learn slowly (MNIST, after 7 epochs: 98.4 %
+against 97.6 % with twice the channels)."""
+
 _MNIST_CONV = replace(
     _WIDE,
     name="mnist-conv",
     hidden=(),
     maps=(
-        LayerPlan("stem", 32, (_conv("input", 5, stride=2),)),
-        LayerPlan("middle", 48, (_conv("stem", stride=2),)),
-        LayerPlan("top", 48, (_conv("middle"),)),
+        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
+        LayerPlan("top", 32, (_conv("middle"),)),
         LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
     ),
-    first_phase=Phase(epochs=15, rate=3e-3, weight_decay=2e-2),
-    float_phase=Phase(epochs=10, rate=2e-3, weight_decay=2e-2),
-    integer_phase=Phase(epochs=8, rate=1e-2),
+    neuron=_DEEP,
+    first_phase=Phase(epochs=8, rate=4e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=10, rate=3e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=6, rate=1e-2),
     max_shift=1,
-    spike_penalty=0.05,
+    spike_penalty=0.1,
 )
 
 _FASHION_CONV = replace(
@@ -255,8 +261,11 @@ _FASHION_CONV = replace(
         LayerPlan("top", 64, (_conv("middle", pool=2),)),
         LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
     ),
-    float_phase=Phase(epochs=25, rate=5e-3, weight_decay=2e-2),
-    integer_phase=Phase(epochs=12, rate=1e-2),
+    neuron=_DEEP,
+    first_phase=Phase(epochs=12, rate=4e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=6, rate=2e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=3, rate=1e-2),
+    dropout=0.1,
     max_shift=1,
     spike_penalty=0.1,
 )
@@ -287,6 +296,7 @@ _CIFAR = Recipe(
         LayerPlan("readout", 10, (EdgeSpec(source="eighth", pool=4),)),
     ),
     pixel_bits=5,
+    neuron=_DEEP,
     first_phase=Phase(epochs=40, rate=5e-3, weight_decay=2e-2),
     float_phase=Phase(epochs=6, rate=1e-3, weight_decay=2e-2),
     integer_phase=Phase(epochs=4, rate=3e-3),
@@ -307,11 +317,14 @@ _NMNIST = Recipe(
     ),
     steps=6,
     pixel_bits=2,
-    float_phase=Phase(epochs=60, rate=5e-3, weight_decay=5e-2),
-    integer_phase=Phase(epochs=30, rate=1e-2),
+    neuron=_DEEP,
+    float_phase=Phase(epochs=100, rate=5e-3, weight_decay=5e-2),
+    integer_phase=Phase(epochs=40, rate=1e-2),
     batch=32,
     validation=100,
     max_shift=3,
+    dropout=0.1,
+    spike_penalty=0.1,
     smoothing=0.05,
 )
 

@@ -96,7 +96,7 @@ def test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
     if not isinstance(dataset, str):
         raise UsageError(f"Network image {image.spec.name} names no data set")
     return load_dataset(
-        dataset, "test", image.spec.input_bits, args.data, steps=image.spec.steps
+        dataset, "test", image.spec.input_bits, args.data, steps=image.spec.recorded_steps
     )
 
 
@@ -109,7 +109,7 @@ def do_cost(args: argparse.Namespace) -> Result:
     for name in names:
         image = NetworkImage.load(model_path(name))
         test = test_images(image, args)
-        args.say(f"{name}: the test images of {test.name}")
+        args.say(f"{name}: the test images of {test.title}")
         costs.append(cost(image, test))
     facts = {"networks": [c.to_dict() for c in costs]}
     write_json(out, facts)

@@ -65,8 +65,8 @@ def test_the_dense_core_refuses_a_graph(tmp_path, capsys) -> None:
         plan_core(image)
     path = image.save(tmp_path / "graph.npz")
     out = str(tmp_path / "verilog")
-    assert main(["generate", str(path), "--schedule", "pipelined", "--out", out]) == 1
-    assert capsys.readouterr().err.startswith("sterna: Network residual must be a chain")
+    assert main(["generate", str(path), "--banks", "2", "--out", out]) == 1
+    assert capsys.readouterr().err.startswith("sterna: A shared core has 1 bank: network residual")
     assert not (tmp_path / "verilog").exists()
     assert NetworkImage.load(model_path("digits-dense")).spec.is_chain
     assert edge_text(EdgeSpec(source="a", kind="identity", delay=1)) == "identity, a step later"

@@ -66,12 +66,13 @@ class Case:
 
     make: builds it. depth: length the induction may need. ghosts: adds helper state and helper
     assertions to the harness; returns which signal (a name in the flattened netlist) must equal
-    which ghost.
+    which ghost. alive: cycles within which an offer can be left standing; 0: not looked for.
     """
 
     make: Callable[[], Any]
     depth: int = 2
     ghosts: Callable[[Module, Any], dict[str, Signal]] | None = None
+    alive: int = 40
 
 
 def ports_of(interface: Any) -> list[Signal]:
@@ -110,7 +111,8 @@ def prove(case: Case, folder: Path) -> subprocess.CompletedProcess[str]:
         "select -assert-none w:o__valid w:o__payload %u %cie* w:o__ready %i; "
         f"sat -verify -set-assumes -tempinduct -prove-asserts{invariants} -seq 1 "
         f"-maxsteps {case.depth}; "
-        "sat -falsify -set-assumes -tempinduct-baseonly -prove o_standing 0 -seq 1 -maxsteps 40",
+        + "sat -falsify -set-assumes -tempinduct-baseonly -prove o_standing 0 -seq 1 "
+        f"-maxsteps {case.alive}" * bool(case.alive),
         folder,
     )
 

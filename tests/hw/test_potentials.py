@@ -21,7 +21,7 @@ LANES, WORDS, PLANES, FRACTION = 4, 6, 3, 2
 THETA, DOWN = 700, 300
 
 PATTERNS: dict[str, Callable[[Any, int], int]] = {
-    **{f"distance-{d}": (lambda d: lambda rng, n: n % d)(d) for d in range(1, 6)},
+    **{f"distance-{d}": (lambda rng, n, d=d: n % d) for d in range(1, 6)},
     "two-words": lambda rng, n: int(rng.integers(2)),
     "three-words": lambda rng, n: int(rng.integers(3)),
     "all-words": lambda rng, n: int(rng.integers(WORDS)),

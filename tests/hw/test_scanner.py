@@ -1,11 +1,13 @@
 """Scanner: the events of a map, in order, none lost, in time."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from gen.shared_cycles import plays
 from gen.shared_plan import SharedPlan, plan_shared
@@ -67,8 +69,7 @@ class Rig(wiring.Component):
         for name, (shape, words), port in zip(
             ("spikes", "images"), self._contents, (scanner.spikes, scanner.pixels), strict=True
         ):
-            m.submodules[name] = memory = Memory(shape=shape, depth=len(words), init=[])
-            memory.init = words
+            m.submodules[name] = memory = Memory(shape=shape, depth=len(words), init=words)
             read = memory.read_port()
             m.d.comb += [
                 read.en.eq(scanner.read), read.addr.eq(scanner.address),
@@ -100,7 +101,7 @@ class Rig(wiring.Component):
         return m
 
 
-def coded(words: np.ndarray, planes: int, sign: bool):
+def coded(words: np.ndarray, planes: int, sign: bool) -> tuple[Any, list[Any]]:
     """(layout, words) of a memory of coefficients (words, lanes)."""
     layout = coefficients(words.shape[1], planes, sign)
     members = [

@@ -125,15 +125,15 @@ def run(plan: SharedPlan, number: int, events: list[dict[str, int]], pace: Pace)
             one = {key: fields(layout, raw)[key] for key in layout.members}
             found.append(one | {"weight": 0} if scan.identity else one)
             cycles.append(cycle)
-    assert found == [one for part in expected for one in part]
+    assert found == [one for several in expected for one in several]
     at, mine = 0, []
-    for part in expected:
-        mine.append(cycles[at : at + len(part)])
-        at += len(part)
+    for count in map(len, expected):
+        mine.append(cycles[at : at + count])
+        at += count
     return source.taken, mine, [busy for *_, busy in seen]
 
 
-@pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.5, seed=2), Pace(idle=0.95, seed=3)], ids=str)
+@pytest.mark.parametrize("pace", [FLOWING, Pace(0.5, 0, 2), Pace(0.95, 0, 3)], ids=str)
 @pytest.mark.parametrize(("name", "number"), EDGES)
 def test_updates_are_those_of_the_tables_in_time(name: str, number: int, pace: Pace) -> None:
     """An event's updates follow each other, the first of them `LATENCY` cycles after it was taken
@@ -161,7 +161,7 @@ def test_a_saturated_walk_has_no_gap(name: str, number: int) -> None:
         event for event in random_events(plan, scan, 60, 7) if updates_of(plan, scan, event)
     ]
     taken, mine, _ = run(plan, number, events, FLOWING)
-    cycles = [cycle for part in mine for cycle in part]
+    cycles = [cycle for walked in mine for cycle in walked]
     first = taken[0] + Walker.LATENCY
     assert cycles == list(range(first, first + len(cycles)))
 
@@ -183,7 +183,7 @@ def test_what_reaches_nothing_costs_nothing() -> None:
     several = [event for event in events if len(updates_of(plan, scan, event)) > 1]
     mixed = [event for pair in zip(several, nothing, strict=False) for event in pair]
     _, mine, _ = run(plan, number, mixed, FLOWING)
-    cycles = [cycle for part in mine for cycle in part]
+    cycles = [cycle for walked in mine for cycle in walked]
     assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
 
 

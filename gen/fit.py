@@ -1,0 +1,51 @@
+"""Whether a shared core's memories fit a chip's block RAM."""
+
+from gen.boards import Board
+from gen.estimate import block_rams
+from gen.plan import PlanError
+from gen.shared_files import AnyShared
+from hw.program import Program
+
+__all__ = ["memory_rams", "require_memory"]
+
+
+def memory_rams(p: Program, family: str) -> dict[str, int]:
+    """Block RAMs of each memory that would be wasteful in logic."""
+    sizes = {
+        "weights": (p.weight_table_width, len(p.weights)),
+        "potentials": (p.lanes * p.potential_bits, p.potential_words),
+        "spikes": (p.lanes * (p.spike_planes + p.spike_sign), p.spike_words),
+        "images": (p.lanes * (p.input_bits + p.input_sign), p.image_words),
+        "program": (p.code.bits, len(p.operations)),
+    }
+    return {
+        name: block_rams(family, width, depth, name in ("weights", "program"))
+        for name, (width, depth) in sizes.items()
+    }
+
+
+def require_memory(plan: AnyShared, board: Board) -> None:
+    """Refuse a network whose memories are too many for the board's chip.
+
+    Raises
+    ------
+    PlanError
+        With what is needed and there, and the layer that needs the most.
+    """
+    totals = [memory_rams(stage.program, board.family) for stage in plan.stages]
+    needed = sum(sum(rams.values()) for rams in totals)
+    if needed <= board.brams:
+        return
+    largest = max(
+        ((rows, name, stage.program)
+         for stage in plan.stages for name, rows in stage.weight_rows.items()),
+        key=lambda entry: entry[0],
+    )  # fmt: skip
+    rows, name, program = largest
+    weights = block_rams(board.family, program.weight_table_width, rows, True)
+    raise PlanError(
+        f"Network {plan.image.spec.name} needs {needed:,} block RAMs, and {board.name} has "
+        f"{board.brams:,}: the weights of layer {name} alone need {weights:,}, all weights "
+        f"{sum(rams['weights'] for rams in totals):,}, potentials "
+        f"{sum(rams['potentials'] for rams in totals):,}"
+    )
