@@ -26,6 +26,8 @@ PLANS: dict[str, SharedPlan] = {
         ("maps", network((5, 4, 5), part(5, identity("input", pool=2)),
                          part((6, 2, 2), dense("a"), conv("input", 7, padding=3, pool=2)),
                          part(7, dense("b"))), 4),
+        ("groups", network((3, 2, 3), part(7, conv("input", 3, padding=1)),
+                           part((5, 2, 1), dense("a")), part(2, dense("b"))), 2),
         ("one-value", network((1, 1, 1), part(1, dense("input")), part(1, dense("a")), bits=1), 2),
     )
 }  # fmt: skip
