@@ -1,4 +1,4 @@
-"""The files of a shared core: its ROM images, and a manifest of what is what."""
+"""The files of shared cores: ROM images, and what is told of their stages."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gen.shared_plan import SharedPlan
 from hw.pipeline import Pipeline
 from hw.shared import RomFiles
 
-__all__ = ["AnyShared", "shared_core", "shared_manifest", "shared_roms"]
+__all__ = ["AnyShared", "shared_core", "shared_roms", "stage_facts"]
 
 PARTS = ("program", "weights", "biases", "thetas")
 
@@ -26,32 +26,16 @@ def shared_core(plan: AnyShared, *, taps: bool) -> Pipeline:
     return Pipeline([stage.program for stage in plan.stages], _files(plan), taps=taps)
 
 
-def shared_manifest(plan: AnyShared, *, taps: bool) -> dict[str, Any]:
-    """What a program needs to know to drive the core: digest, layout, memories."""
-    spec = plan.image.spec
-    return {
-        "network": spec.name,
-        "digest": plan.image.digest,
-        "schedule": plan.schedule,
-        "taps": taps,
-        "lanes": plan.lanes,
-        "banks": plan.banks,
-        "input_size": spec.input_size,
-        "input_bits": spec.input_bits,
-        "word": plan.lanes,
-        "words": plan.stages[0].program.input_words,
-        "steps": spec.steps,
-        "classes": spec.classes,
-        "stages": [
-            {
-                "layers": [spec.layers[n].name for n in stage.layers],
-                "operations": len(stage.program.operations),
-                "memory": stage.memory.to_dict(),
-            }
-            for stage in plan.stages
-        ],
-        "trace": [],
-    }
+def stage_facts(plan: AnyShared) -> list[dict[str, Any]]:
+    """Layers, length of the program and memory map of each stage, as plain data."""
+    return [
+        {
+            "layers": [plan.image.spec.layers[n].name for n in stage.layers],
+            "operations": len(stage.program.operations),
+            "memory": stage.memory.to_dict(),
+        }
+        for stage in plan.stages
+    ]
 
 
 def shared_roms(plan: AnyShared) -> dict[str, str]:

@@ -8,7 +8,7 @@ from amaranth.back import verilog
 
 from gen.plan import CorePlan
 from gen.rom import rom_images
-from gen.shared_files import AnyShared, shared_core, shared_manifest, shared_roms
+from gen.shared_files import AnyShared, shared_core, shared_roms, stage_facts
 from hw.core import Core
 from hw.files import write_files, write_json
 from hw.pipeline import Pipeline
@@ -56,25 +56,29 @@ def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
     ]
 
 
-def manifest(plan: CorePlan, core: Core, *, taps: bool) -> dict[str, Any]:
+def manifest(plan: AnyPlan, core: Core | Pipeline, *, taps: bool) -> dict[str, Any]:
     """What a program needs to know to drive the core: digest, layout, ports of the trace."""
     spec = plan.image.spec
-    return {
+    facts = {
         "network": spec.name,
         "digest": plan.image.digest,
+        "top": TOP,
         "schedule": plan.schedule,
         "taps": taps,
         "lanes": plan.lanes,
         "banks": plan.banks,
         "input_size": spec.input_size,
         "input_bits": spec.input_bits,
-        "word": plan.geometries[0].word,
-        "words": plan.geometries[0].words,
         "steps": spec.steps,
         "classes": spec.classes,
-        "layers": layer_facts(plan),
-        "trace": core.trace_fields,
     }
+    if isinstance(plan, CorePlan):
+        assert isinstance(core, Core)
+        first = plan.geometries[0]
+        return facts | {"word": first.word, "words": first.words, "layers": layer_facts(plan),
+                        "trace": core.trace_fields}  # fmt: skip
+    words = plan.stages[0].program.input_words
+    return facts | {"word": plan.lanes, "words": words, "stages": stage_facts(plan), "trace": []}
 
 
 def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, Any]:
@@ -94,13 +98,12 @@ def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, An
     core: Core | Pipeline
     if isinstance(plan, CorePlan):
         core = Core(plan.layer_plans(with_files=True), taps=taps)
-        facts = manifest(plan, core, taps=taps)
     else:
         core = shared_core(plan, taps=taps)
-        facts = shared_manifest(plan, taps=taps)
+    facts = manifest(plan, core, taps=taps)
     head = f"// {plan.image.spec.name}, network {plan.image.digest}, made by Sterna.\n"
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
     files = {f"{TOP}.v": head + text, **rom_files(plan), "sterna_rom.v": sterna_rom()}
     write_files(folder, files, owned=["rom/*.hex"])
-    write_json(folder / "core.json", facts | {"top": TOP})
-    return facts | {"top": TOP}
+    write_json(folder / "core.json", facts)
+    return facts

@@ -228,6 +228,16 @@ def _conv(source: str, kernel: int = 3, **more: int) -> EdgeSpec:
     return EdgeSpec(source=source, kind="conv", kernel=kernel, padding=padding, **more)
 
 
+def _three_layers(top_stride: int) -> tuple[LayerPlan, ...]:
+    """Convolutions that shrink their maps by strides, then a dense readout."""
+    return (
+        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
+        LayerPlan("top", 32, (_conv("middle", stride=top_stride),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
+    )
+
+
 _DEEP = LIFParameters(window=2.0)
 """A surrogate twice as wide as the paper's equation, as in its code: with half of it, neurons that
 fire have no gradient, and networks of several layers learn slowly (MNIST, after 7 epochs: 98.4 %
@@ -237,12 +247,7 @@ _MNIST_CONV = replace(
     _WIDE,
     name="mnist-conv",
     hidden=(),
-    maps=(
-        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
-        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
-        LayerPlan("top", 32, (_conv("middle"),)),
-        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
-    ),
+    maps=_three_layers(top_stride=1),
     neuron=_DEEP,
     first_phase=Phase(epochs=8, rate=4e-3, weight_decay=2e-2),
     float_phase=Phase(epochs=10, rate=3e-3, weight_decay=2e-2),
@@ -309,12 +314,7 @@ _CIFAR = Recipe(
 _NMNIST = Recipe(
     name="nmnist-conv",
     dataset="nmnist-small",
-    maps=(
-        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
-        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
-        LayerPlan("top", 32, (_conv("middle", stride=2),)),
-        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
-    ),
+    maps=_three_layers(top_stride=2),
     steps=6,
     pixel_bits=2,
     neuron=_DEEP,
