@@ -82,7 +82,8 @@ results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron 
 	@$(STERNA) study hardware
 
 # The networks in models/, from nothing: these by recipe, the others converted from ReLU networks.
-TRAINED := digits-dense digits-binary digits-ternary digits-deep mnist-dense mnist-wide fashion-mnist-dense
+TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide mnist-conv \
+	fashion-mnist-dense nmnist-conv
 
 models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: an hour
 	@for m in $(TRAINED); do $(STERNA) train $$m && $(STERNA) export $$m || exit 1; done

@@ -54,7 +54,7 @@ class Findings:
     law_checked: bool = False
     steady_additions: list[int] = field(default_factory=list)  # rows added per layer, from the
     # first class on: a core that has filled up
-    events: int = 0  # spike events received by the first layer, and sent by all firing layers
+    events: int = 0  # bits of coefficients played: by the first layer and sent by all firing layers
     sops: int = 0  # synaptic operations: events times the neurons each reaches
 
     def compare(self, what: str, seen: npt.NDArray, expected: npt.NDArray) -> None:

@@ -289,6 +289,22 @@ def _block(source: str, name: str, channels: int) -> tuple[LayerPlan, ...]:
     )  # fmt: skip
 
 
+_DIGITS_CONV = replace(
+    _DIGITS,
+    name="digits-conv",
+    hidden=(),
+    maps=(
+        LayerPlan("stem", 16, (_conv("input"),)),
+        *_block("stem", "block", 16),
+        LayerPlan("readout", 10, (EdgeSpec(source="block"),)),
+    ),
+    neuron=_DEEP,
+    float_phase=Phase(epochs=60, rate=5e-3, weight_decay=5e-2),
+    integer_phase=Phase(epochs=60, rate=1e-2),
+    dropout=0.1,
+    spike_penalty=0.1,
+)
+
 _CIFAR = Recipe(
     name="cifar10-resnet",
     dataset="cifar10",
@@ -345,13 +361,15 @@ RECIPES = {
         ),
         _WIDE,
         _FASHION,
+        _DIGITS_CONV,
         _MNIST_CONV,
         _FASHION_CONV,
         _NMNIST,
         _CIFAR,
     )
 }
-"""The networks that ship in models/, by name."""
+"""The networks that are trained here, by name. (`fashion-mnist-conv` and `cifar10-resnet` do not
+ship yet.)"""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -311,6 +311,16 @@ def test_lanes_change_nothing_but_time(lanes: int) -> None:
     SharedRun(plan_shared(image, lanes), random_pixels(image, 3)[2:]).check_law()
 
 
+def test_long_walks_and_then_nothing() -> None:
+    """Events wait for each other's walks, and the words behind them for the events; the rest of the
+    map is empty, and looking at it takes longer than what is still on its way."""
+    image = network((2, 1, 100), part(16, dense("input")), bits=1, steps=1)
+    pixels = np.zeros((3, 2, 100), dtype=np.uint8)
+    for one, lit in zip(pixels, (4, 6, 10), strict=True):
+        one[:, :lit] = 1
+    SharedRun(plan_shared(image, 2), pixels.reshape(3, 200)).check_law()
+
+
 # Resets and pauses
 
 

@@ -224,6 +224,7 @@ def test_recipes_are_what_ships() -> None:
         "mnist-dense": (784, 128, 10),
         "mnist-wide": (784, 512, 10),
         "fashion-mnist-dense": (784, 512, 10),
+        "digits-conv": (64, 10),
         "mnist-conv": (784, 10),
         "fashion-mnist-conv": (784, 10),
         "nmnist-conv": (2312, 10),
@@ -246,8 +247,8 @@ def test_unknown_recipe() -> None:
         find_recipe("cifar")
     assert str(error.value) == (
         "Recipe must be one of ('digits-dense', 'digits-binary', 'digits-ternary', 'digits-deep', "
-        "'mnist-dense', 'mnist-wide', 'fashion-mnist-dense', 'mnist-conv', 'fashion-mnist-conv', "
-        "'nmnist-conv', 'cifar10-resnet'), not 'cifar'"
+        "'mnist-dense', 'mnist-wide', 'fashion-mnist-dense', 'digits-conv', 'mnist-conv', "
+        "'fashion-mnist-conv', 'nmnist-conv', 'cifar10-resnet'), not 'cifar'"
     )
 
 
