@@ -103,7 +103,7 @@ def timing_table(report: Mapping[str, Any]) -> str:
     """The report of `gen.timing.close_timing`."""
     verdict = "met" if report["met"] else "MISSED"
     rows: Rows = [
-        ("network", f"{report['network']}, {report['lanes']} lanes, {report['banks']} bank(s)"),
+        ("network", f"{report['network']}, {layout_text(report)}"),
         ("device", report["device"]),
         ("fmax after routing", f"{report['fmax_mhz']} MHz ({report['asked_mhz']:g} asked: "
                                f"{verdict}; seed {report['seed']})"),

@@ -10,7 +10,7 @@ from gen.boards import find_board
 from gen.fit import require_memory
 from gen.plan import CorePlan
 from gen.tools import ToolError, find, run
-from gen.verilog import TOP, AnyPlan, generate
+from gen.verilog import TOP, AnyPlan, generate, layout_facts
 from hw.files import write_json
 
 __all__ = ["close_timing"]
@@ -75,8 +75,7 @@ def close_timing(
     report = {
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
-        "lanes": plan.lanes,
-        "banks": plan.banks,
+        **layout_facts(plan),
         "device": "LFE5U-85F, speed grade 6",
         "asked_mhz": megahertz,
         "fmax_mhz": round(fmax, 2),

@@ -13,7 +13,7 @@ from hw.core import Core
 from hw.files import write_files, write_json
 from hw.pipeline import Pipeline
 
-__all__ = ["TOP", "AnyPlan", "generate", "layer_facts", "manifest", "rom_files", "sterna_rom"]
+__all__ = ["TOP", "AnyPlan", "generate", "layer_facts", "layout_facts", "manifest", "rom_files", "sterna_rom"]
 
 TOP = "sterna_core"
 
@@ -24,6 +24,12 @@ AnyPlan = CorePlan | AnyShared
 def sterna_rom() -> str:
     """The Verilog of the ROM that reads its contents from a file."""
     return (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
+
+
+def layout_facts(plan: AnyPlan) -> dict[str, Any]:
+    """How a core is laid out, for reports (`gen.report.layout_text`)."""
+    stages = 0 if isinstance(plan, CorePlan) else len(plan.stages)
+    return {"schedule": plan.schedule, "lanes": plan.lanes, "banks": plan.banks, "stages": stages}
 
 
 def rom_files(plan: AnyPlan) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gen.plan import CorePlan
 from gen.report import layout_text
-from gen.verilog import TOP, AnyPlan, generate
+from gen.verilog import TOP, AnyPlan, generate, layout_facts
 from hw.files import write_json
 from sim.bench_job import Job
 from sim.golden import GoldenModel, InputError
@@ -88,7 +88,7 @@ def simulate(
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     facts = generate(plan, folder, taps=taps)
     network = plan.image.save(folder / "network.npz")
-    layout = layout_text(_layout(plan))
+    layout = layout_text(layout_facts(plan))
     progress(f"building {TOP} ({layout}) with Verilator")
     built = time.monotonic()
     if waves:
@@ -158,11 +158,6 @@ def _watch(futures: list[Future], folders: list[Path], images: int, progress: Pr
         future.result()
 
 
-def _layout(plan: AnyPlan) -> dict[str, Any]:
-    stages = 0 if isinstance(plan, CorePlan) else len(plan.stages)
-    return {"schedule": plan.schedule, "lanes": plan.lanes, "banks": plan.banks, "stages": stages}
-
-
 def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up the shards' findings."""
 
@@ -177,7 +172,7 @@ def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     report = {
         "network": plan.image.spec.name,
         "digest": plan.image.digest,
-        **_layout(plan),
+        **layout_facts(plan),
         "images": images,
         "values_compared": total("compared"),
         "mismatches": total("mismatches"),

@@ -248,11 +248,9 @@ _MNIST_CONV = replace(
     name="mnist-conv",
     hidden=(),
     maps=_three_layers(top_stride=1),
-    neuron=_DEEP,
-    first_phase=Phase(epochs=8, rate=4e-3, weight_decay=2e-2),
-    float_phase=Phase(epochs=10, rate=3e-3, weight_decay=2e-2),
-    integer_phase=Phase(epochs=6, rate=1e-2),
-    max_shift=1,
+    float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=10, rate=1e-2),
+    max_shift=2,
     spike_penalty=0.1,
 )
 
