@@ -13,7 +13,10 @@ from hw.core import Core
 from hw.files import write_files, write_json
 from hw.pipeline import Pipeline
 
-__all__ = ["TOP", "AnyPlan", "generate", "layer_facts", "layout_facts", "manifest", "rom_files", "sterna_rom"]
+__all__ = [
+    "TOP", "AnyPlan", "generate", "layer_facts", "layout_facts", "manifest", "rom_files",
+    "sterna_rom",
+]  # fmt: skip
 
 TOP = "sterna_core"
 

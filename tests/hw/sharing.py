@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from amaranth.hdl import Value
 
 from gen.map_layout import map_layout
+from gen.pipeline import PipelinePlan
 from gen.shared_cycles import SharedLaw, operation_cycles
 from gen.shared_plan import SharedPlan
 from hw.image import NetworkImage
+from hw.pipeline import Pipeline
 from hw.program import Operation, Program, Scan, Send, Sweep
 from hw.readout import result_layout
 from hw.shared import SharedCore
@@ -190,31 +193,42 @@ def split(raw: int, bits: int, count: int) -> list[int]:
 
 
 class SharedRun:
-    """A core with taps on some images, everything that it shows held against the golden model.
+    """A core with taps, or a pipeline of them, on some images: everything that it shows held
+    against the golden model.
 
     seen: of each layer that fires, by name, spikes and potentials (n, T, neurons) of the hardware.
-    trace: the golden model's.
+    trace: the golden model's. operations: of each stage, the operation's number in each cycle.
+    words: of each stage, (operation, spikes, potentials) of each word that was tapped.
     """
 
     def __init__(
-        self, plan: SharedPlan, pixels: np.ndarray, pace: Pace = FLOWING, **run: Any
+        self, plan: SharedPlan | PipelinePlan, pixels: np.ndarray, pace: Pace = FLOWING, **run: Any
     ) -> None:
         self.plan, self.pixels = plan, pixels
-        p = plan.program
-        core = SharedCore(p, taps=True)
+        self.programs = [stage.program for stage in plan.stages]
+        core: Any
+        if isinstance(plan, SharedPlan):
+            core, marks = SharedCore(plan.program, taps=True), [""]
+        else:
+            core = Pipeline(self.programs, taps=True)
+            marks = [str(n) for n in range(len(self.programs))]
         bench = Bench(core, pace, limit=100_000)
         self.source = bench.feed(core.i, plan.pack_words(pixels))
-        self.sink = bench.collect(core.o, len(pixels) * p.classes)
-        seen = bench.watch(
-            Value.cast(core.tap_operation), core.tap_valid, core.tap_spikes, core.tap_potentials
-        )
+        self.sink = bench.collect(core.o, len(pixels) * self.programs[-1].classes)
+        taps = ("tap_operation", "tap_valid", "tap_spikes", "tap_potentials")
+        seen = [
+            bench.watch(*(Value.cast(getattr(core, tap + mark)) for tap in taps)) for mark in marks
+        ]
         bench.run(extra=30, **run)
         self.trace = GoldenModel(plan.image).run(pixels)
-        self.operations = [number for number, *_ in seen]
-        self.words = [(number, *word) for number, valid, *word in seen if valid]
+        self.operations = [[number for number, *_ in stage] for stage in seen]
+        self.words = [
+            [(number, *word) for number, valid, *word in stage if valid] for stage in seen
+        ]
         self.seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._check_results()
-        self._check_words()
+        for n in range(len(self.programs)):
+            self._check_words(n)
 
     @property
     def lively(self) -> bool:
@@ -223,7 +237,7 @@ class SharedRun:
 
     def _check_results(self) -> None:
         """Every logit, every first maximum so far, every end of an image."""
-        p = self.plan.program
+        p = self.programs[-1]
         expected = []
         for row in self.trace.logits.tolist():
             firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
@@ -233,24 +247,27 @@ class SharedRun:
         found = [fields(layout, raw) for raw in self.sink.values]
         assert [(r.logit, r.best, r.last) for r in found] == expected
 
-    def _check_words(self) -> None:
-        """Every spike and every potential, in the order of the program; no spike where there is no
-        neuron."""
-        p, spec = self.plan.program, self.plan.image.spec
+    def _check_words(self, stage: int) -> None:
+        """Every spike and every potential of a stage, in the order of the program; no spike where
+        there is no neuron."""
+        p, spec, words = self.programs[stage], self.plan.image.spec, self.words[stage]
         fires = [
             (n, op) for n, op in enumerate(p.operations) if isinstance(op, Sweep) and op.fires
         ]
         order = [n for n, op in fires for _ in range(op.last_word + 1)]
-        assert [number for number, _, _ in self.words] == order * len(self.pixels)
+        assert [number for number, _, _ in words] == order * len(self.pixels)
         if not fires:
             return
         width, bits = 1 + p.spike_sign, p.potential_bits
-        coded = np.array([split(word, width, p.lanes) for _, word, _ in self.words])
+        coded = np.array([split(word, width, p.lanes) for _, word, _ in words])
         spikes = (coded & 1) * (1 - 2 * (coded >> 1))
-        raw = np.array([split(word, bits, p.lanes) for _, _, word in self.words], dtype=np.int64)
+        raw = np.array([split(word, bits, p.lanes) for _, _, word in words], dtype=np.int64)
         potentials = raw - (raw >> (bits - 1) << bits)
-        where = np.array([number for number, _, _ in self.words])
-        for n, one in enumerate(spec.layers[:-1]):
+        where = np.array([number for number, _, _ in words])
+        for n in self.plan.stages[stage].layers:
+            one = spec.layers[n]
+            if one.neuron is None:
+                continue
             layout = map_layout(spec, one.name, p.lanes)
             mine = np.isin(where, [number for number, op in fires if op.name == one.name])
             shape = (len(self.pixels), spec.steps, one.neurons)
@@ -264,16 +281,21 @@ class SharedRun:
     def check_law(self, lead: int = 0) -> None:
         """Images end when the law says; so does every operation that does not wait. `lead`: cycles
         between reset and the first word."""
-        classes = self.plan.program.classes
+        classes = self.programs[-1].classes
         ends = self.sink.taken[classes - 1 :: classes]
         law = SharedLaw(self.plan, lead)
         assert ends == law.predict(self.pixels, self.trace.spikes).tolist()
-        if lead:
-            return
-        spent = self._spent()
-        operations = self.plan.program.operations
+        for stage in range(0 if lead else len(self.programs)):
+            self._check_operations(stage)
+
+    def _check_operations(self, stage: int) -> None:
+        """Cycles of all operations but the last, and but the first that waits for an image."""
+        spent = [len(list(same)) for _, same in groupby(self.operations[stage])]
+        operations = self.programs[stage].operations
         for n in range(len(self.pixels)):
-            costs = operation_cycles(self.plan, self.pixels[n], [s[n] for s in self.trace.spikes])
+            costs = operation_cycles(
+                self.plan.stages[stage], self.pixels[n], [s[n] for s in self.trace.spikes]
+            )
             own = SharedCore.FETCH_CYCLES + 1  # fetched before, and seen to have ended
             expected = [cycles + own for cycles in costs]
             waiting = _waiting(operations)
@@ -281,16 +303,6 @@ class SharedRun:
             assert found[waiting] >= expected[waiting]
             found[waiting] = expected[waiting]
             assert found == expected
-
-    def _spent(self) -> list[int]:
-        """Cycles of each operation, one image after the other."""
-        spent, before = [], -1
-        for number in self.operations:
-            if number != before:
-                spent.append(0)
-            spent[-1] += 1
-            before = number
-        return spent
 
 
 def _waiting(operations: Sequence[Operation]) -> int:

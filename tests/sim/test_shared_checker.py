@@ -17,7 +17,7 @@ def checked(image: NetworkImage, lanes: int, spoil: Callable[[SharedChecker], No
     plan, pixels = plan_shared(image, lanes), random_pixels(image, 3)[1:]
     run = SharedRun(plan, pixels)
     checker = SharedChecker(plan, tapped=True, lead=0)
-    checker.recording.words[0][:] = [(spikes, kept) for _, spikes, kept in run.words]
+    checker.recording.words[0][:] = [(spikes, kept) for _, spikes, kept in run.words[0]]
     checker.recording.results = list(zip(run.sink.taken, run.sink.values, strict=True))
     checker.recording.start = 0
     spoil(checker)
