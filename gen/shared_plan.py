@@ -80,11 +80,21 @@ def plan_shared(
     Raises
     ------
     PlanError
-        When lanes is not a power of two from 2 to 128, or a layer has neurons that the shared core
-        does not have.
+        When lanes is not a power of two from 2 to 128, a layer has neurons that the shared core
+        does not have, the readout is one of maps, or nothing receives the input.
     """
     if lanes not in LANES:
         raise PlanError(f"Lanes of a shared core must be one of {LANES}, not {lanes!r}")
+    spec = image.spec
+    sources = {edge.source for n in range(len(spec.layers)) for edge in spec.edges(n)}
+    if INPUT not in sources:
+        raise PlanError(f"Network {spec.name} must have an edge from its input")
+    readout = spec.layers[-1]
+    if readout.map_shape[1:] != (1, 1):
+        raise PlanError(
+            f"Readout {readout.name} must be a row of logits on a shared core, not maps of "
+            f"{readout.map_shape[1]}x{readout.map_shape[2]}"
+        )
     for layer in image.spec.layers:
         if layer.neuron is not None and (layer.neuron.limit > 1 or layer.neuron.guarded):
             raise PlanError(

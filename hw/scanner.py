@@ -138,10 +138,10 @@ class Scanner(wiring.Component):
             seen.eq(~some | Mux(identity, self.o.ready, chunk.ready)),
             self.o.valid.eq(Mux(identity, some, encoder.o.valid)),
             encoder.o.ready.eq(self.o.ready & ~identity),
-            one.lane.eq(event.index[: p.lane_bits]),
+            one.lane.eq(Mux(identity, 0, event.index[: p.lane_bits])),
             one.negative.eq(event.negative & ~identity),
-            one.active.eq(active),
-            one.negatives.eq(negative),
+            one.active.eq(Mux(identity, active, 0)),
+            one.negatives.eq(Mux(identity, negative, 0)),
             self.busy.eq(running | stages.any_valid | encoder.busy),
         ]
         if place.size:

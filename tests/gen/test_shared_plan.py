@@ -31,6 +31,7 @@ from tests.hw.sharing import (
     random_pixels,
     walk,
 )
+from tests.hw.vectors import random_image
 from tests.sim.test_edges import edges
 
 # Tables
@@ -459,6 +460,11 @@ def test_schedules() -> None:
     maps = image_of(residual())
     assert plan_network(maps).schedule == "shared"
     assert plan_network(maps, 4).lanes == 4
+    assert plan_network(maps, schedule="pipelined").schedule == "pipelined"
+    chain = random_image(np.random.default_rng(1), (5, 4, 3), steps=2, input_bits=2,
+                         neurons=[NEURON])  # fmt: skip
+    assert plan_network(chain).schedule == "pipelined"
+    assert plan_network(chain, schedule="shared").schedule == "shared"
     with pytest.raises(PlanError) as refused:
         plan_network(maps, schedule="systolic")
     assert str(refused.value) == (
@@ -477,7 +483,6 @@ def test_schedules() -> None:
 # Known faults
 
 
-@pytest.mark.xfail(strict=True, reason="gen/shared_plan.py: logits of maps come in a wrong order")
 def test_a_readout_of_maps_is_refused_or_right() -> None:
     """The readout takes words for groups of classes; maps of more than one position lie
     otherwise. (Their logits would be wrong, silently.)"""
@@ -486,7 +491,6 @@ def test_a_readout_of_maps_is_refused_or_right() -> None:
         plan_shared(image, 4)
 
 
-@pytest.mark.xfail(strict=True, reason="gen/shared_plan.py: _release wants a scan of the image")
 def test_a_network_that_does_not_look_at_its_image() -> None:
     """Only odd people have one; but the refusal should be a sentence."""
     spec = network((2, 1, 1), part(2, dense("input")), part(2, dense("a"))).spec

@@ -237,7 +237,6 @@ def test_what_a_plan_counts_is_what_is_played() -> None:
             assert play.slot.tolist() == [slot for slot, _ in events]
 
 
-@pytest.mark.xfail(strict=True, reason="hw/scanner.py: fields that mean nothing change in an offer")
 @pytest.mark.parametrize("number", [0, 1], ids=["identity", "conv"])
 def test_an_offer_stands_in_all_its_fields(number: int) -> None:
     """Over an identity edge `lane` is what the encoder's idle output shows; over others `active`

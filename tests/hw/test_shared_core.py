@@ -25,6 +25,7 @@ from tests.hw.sharing import (
     random_network,
     random_pixels,
 )
+from tests.hw.vectors import random_image
 
 QUICK = NeuronSpec(theta=9, potential_bits=5)
 
@@ -50,6 +51,7 @@ NEURONS = {
         theta=90, decay="leak", decay_shift=3, fraction_bits=3, reset="soft", step=50,
         negative="off", potential_bits=9,
     ),
+    "forgets-all": NeuronSpec(theta=9, decay="shift", decay_shift=12, potential_bits=6, u0=8),
     "u0": NeuronSpec(theta=20, u0=19, potential_bits=6),
 }  # fmt: skip
 
@@ -238,6 +240,15 @@ def test_residual_network() -> None:
     """All kinds of edges at once, thresholds by channel, a delayed edge to the readout."""
     plan = plan_shared(image_of(replace(residual(), steps=2)), 8)
     run = SharedRun(plan, np.random.default_rng(2).integers(0, 8, (1, 72)).astype(np.uint8))
+    assert run.lively
+    run.check_law()
+
+
+def test_a_chain_of_dense_layers() -> None:
+    """A network without shapes and edges runs on a shared core too."""
+    rng, neurons = np.random.default_rng(1), [NEURONS["leak"], NEURONS["unequal-soft"]]
+    image = random_image(rng, (11, 7, 9, 5), steps=3, input_bits=3, neurons=neurons)
+    run = SharedRun(plan_shared(image, 4), random_pixels(image, 3))
     assert run.lively
     run.check_law()
 

@@ -117,7 +117,6 @@ def test_offers_stand_until_they_are_taken(case: Case, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="hw/scanner.py: fields that mean nothing change in an offer")
 def test_all_of_an_offer_stands_under_identities(tmp_path: Path) -> None:
     run = prove(Case(lambda: Scanner(mixed()), ghosts=one_operation), tmp_path)
     assert "proof did fail" not in run.stdout + run.stderr

@@ -76,7 +76,6 @@ def test_what_is_wrong_is_counted(spoil, mismatches: int, violations: int) -> No
     assert bool(found.first_mismatch) == bool(mismatches)
 
 
-@pytest.mark.xfail(strict=True, reason="sim/shared_checker.py: lanes without a neuron keep a u0")
 def test_an_initial_potential_where_channels_do_not_fill_the_lanes() -> None:
     """Lanes without a channel start at u0 like all others; nobody sees it but the checker."""
     neuron = NeuronSpec(theta=20, u0=5, potential_bits=6)
