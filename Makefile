@@ -82,11 +82,12 @@ results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron 
 	@$(STERNA) study hardware
 
 # The networks in models/, from nothing: these by recipe, the others converted from ReLU networks.
-TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide mnist-conv \
-	fashion-mnist-dense nmnist-conv
+TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide fashion-mnist-dense
+COMPILED := mnist-conv nmnist-conv
 
 models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: an hour
 	@for m in $(TRAINED); do $(STERNA) train $$m && $(STERNA) export $$m || exit 1; done
+	@for m in $(COMPILED); do $(STERNA) train $$m --compiled && $(STERNA) export $$m || exit 1; done
 	@$(STERNA) study conversion --dataset digits --hidden 128 --epochs 30
 	@$(STERNA) study conversion --dataset fashion-mnist --hidden 512
 	@for kind in 'if 8 1' 'termapping 8 1' 'augmapping 2 4'; do set -- $$kind; \

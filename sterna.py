@@ -17,7 +17,7 @@ from typing import Any
 
 from gen.drawing import graph_svg, graph_text
 from gen.memory_map import memory_rows
-from gen.plan import CorePlan
+from gen.plan import CorePlan, PlanError
 from gen.report import (
     bench_table,
     neuron_text,
@@ -85,8 +85,16 @@ def do_info(args: argparse.Namespace) -> Result:
             f"{kind}; {layer.weights.size:,} weights, accumulator {layer.accumulator_bits} bits, "
             f"drive {layer.drive_bits} bits",
         ))  # fmt: skip
-    plan = load_plan(args)
-    if not isinstance(plan, CorePlan):
+    try:
+        plan = plan_network(image, args.lanes, args.banks, args.schedule)
+    except PlanError as error:
+        if args.lanes is not None or args.banks != 1 or args.schedule != "auto":
+            raise
+        plan = None
+        rows.append(("core", f"none: {error}"))
+    if plan is None:
+        pass
+    elif not isinstance(plan, CorePlan):
         facts["memory"] = [stage.memory.to_dict() for stage in plan.stages]
         rows += memory_rows(plan)
     else:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -30,15 +29,11 @@ class PipelinePlan:
         """The words of the input stream for images (n, image_size), in order."""
         return self.stages[0].pack_words(pixels)
 
-    @cached_property
-    def operations(self) -> int:
-        """Operations of all stages."""
-        return sum(len(stage.program.operations) for stage in self.stages)
-
 
 def cuts(spec: NetworkSpec) -> list[int]:
     """Where a network can be cut: the numbers of layers that may begin a stage. All that crosses a
-    cut must be the spikes of the layer right before it."""
+    cut must be the spikes of the layer right before it. (With one step, an edge with a delay never
+    brings any.)"""
     place = {layer.name: n for n, layer in enumerate(spec.layers)} | {INPUT: -1}
     found = []
     for cut in range(1, len(spec.layers)):
@@ -46,7 +41,7 @@ def cuts(spec: NetworkSpec) -> list[int]:
             place[edge.source]
             for n in range(len(spec.layers))
             for edge in spec.edges(n)
-            if (place[edge.source] < cut) != (n < cut)
+            if (place[edge.source] < cut) != (n < cut) and edge.delay < spec.steps
         }
         if crossing == {cut - 1}:
             found.append(cut)
@@ -64,12 +59,12 @@ def plan_pipeline(
         When it cannot be cut there, or for what `plan_shared` refuses.
     """
     spec, possible = image.spec, cuts(image.spec)
-    chosen = possible if starts is None else list(starts)
+    chosen = possible if starts is None else sorted(set(starts))
     if not set(chosen) <= set(possible):
         names = [spec.layers[n].name for n in possible]
         raise PlanError(
             f"Network {spec.name} can be cut before the layers {names}, not before layer numbers "
-            f"{sorted(set(chosen) - set(possible))}"
+            f"{[n for n in chosen if n not in possible]}"
         )
     bounds = [0, *chosen, len(spec.layers)]
     stages = []

@@ -59,6 +59,7 @@ def edge_tables(
             "weight_column": -edge.stride * m,
             "weight_row": -edge.stride * size * m,
             "weight_group": size * size * m,
+            "channels": target.shape[0] // edge.groups,
         }
     elif edge.kind == "dense":
         _, rows, columns = edge.pooled(source.shape)
@@ -69,11 +70,12 @@ def edge_tables(
         per_row = columns * per_column
         per_group = rows * per_row
         numbers = {
-            "weight_column": m, "weight_row": wide * m, "weight_group": high * wide * m
+            "weight_column": m, "weight_row": wide * m, "weight_group": high * wide * m,
+            "channels": target.shape[0],
         }  # fmt: skip
     else:
         starts, per_group, per_row, per_column = list(range(source.groups)), 0, 0, 0
-        numbers = {"identity": 1, "constant": int(kernel[0])}
+        numbers = {"identity": 1, "constant": int(kernel[0]), "channels": 1}
     down = [
         _reach(count, starts[g] * high * wide + low * wide, g * per_group + place * per_row)
         for g in range(source.groups)

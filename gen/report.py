@@ -85,8 +85,8 @@ def layout_text(report: Mapping[str, Any]) -> str:
     how = f"{report['banks']} bank(s)"
     if report.get("schedule") == "shared":
         how = "one shared core"
-    elif report.get("stages", 0) > 1:
-        how = f"{report['stages']} stages"
+    elif report.get("stages"):
+        how = f"{report['stages']} stage(s)"
     return f"{report['lanes']} lanes, {how}"
 
 

@@ -15,6 +15,7 @@ from gen.map_layout import map_layout
 from gen.shared_cycles import Play, scan_cycles, sweep_cycles
 from gen.shared_plan import SharedPlan
 from hw.program import Scan, Sweep
+from hw.readout import Readout
 from hw.shared import SharedCore
 
 __all__ = ["Scale", "expected", "memory_bits"]
@@ -29,14 +30,17 @@ class Scale:
     cycles
         From one image's result to the next.
     updates
-        Words of potentials added to, `lanes` synaptic operations each.
+        Words of potentials added to.
     events
         Coefficients' bits that are played, an edge at a time.
+    sops
+        Synaptic operations: weights added or subtracted, whatever the lanes.
     """
 
     cycles: float
     updates: float
     events: float
+    sops: float
 
 
 def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
@@ -50,29 +54,32 @@ def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
         Of each layer that fires, and of `input`: the probability of a coefficient's bit, per step;
         a number, or an array that (planes, channels, rows, columns) admits.
     """
-    cycles, updates, events = 0.0, 0.0, 0.0
-    known: dict[Scan, tuple[float, float, float]] = {}
-    for op in plan.program.operations:
-        cycles += 1 + SharedCore.FETCH_CYCLES
+    p, total = plan.program, np.zeros(4)
+    known: dict[Scan, Float] = {}
+    for op in p.operations:
+        total[0] += 1 + SharedCore.FETCH_CYCLES
         if isinstance(op, Sweep):
-            cycles += sweep_cycles(op)
+            total[0] += sweep_cycles(op)
         elif isinstance(op, Scan):
             # The same edge at another step costs the same.
             key = replace(op, address=0, potential=0, when=0, release=0)
             if key not in known:
                 known[key] = _scan(plan, op, rates[op.source])
-            for_edge = known[key]
-            cycles, updates, events = (
-                total + more
-                for total, more in zip((cycles, updates, events), for_edge, strict=True)
-            )
+            total += known[key]
+        elif p.classes:
+            # The readout holds a word until its logits have left.
+            held = Readout.LATENCY + min(p.lanes, p.classes) - 1 + Readout.RECOVERY
+            look = SharedCore.LOOK_CYCLES
+            total[0] += look + op.last_word * max(look, held)
         else:
-            cycles += SharedCore.LOOK_CYCLES * (op.last_word + 1)
-    return Scale(cycles=cycles, updates=updates, events=events)
+            total[0] += SharedCore.READ_CYCLES + op.last_word
+    cycles, updates, events, sops = total.tolist()
+    cycles = max(cycles, p.input_words)  # the next image is loaded meanwhile
+    return Scale(cycles=cycles, updates=updates, events=events, sops=sops)
 
 
-def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> tuple[float, float, float]:
-    """(cycles, updates, events) of a scan."""
+def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> Float:
+    """(cycles, updates, events, synaptic operations) of a scan."""
     spec, p = plan.image.spec, plan.program
     layout = map_layout(spec, scan.source, plan.lanes)
     shape = (scan.last_plane + 1, *spec.shape_of(scan.source))
@@ -82,11 +89,13 @@ def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> tuple[float, flo
     column = (word % columns << scan.position_bits) + (lane >> scan.channel_bits)
     down = np.array([reach.count for reach in p.rows])[scan.row_table + word // columns]
     across = np.array([reach.count for reach in p.columns])[scan.column_table + column]
-    reached = down * across * (scan.last_group + 1)
+    positions = down * across
+    sops = float((chance * positions).sum()) * scan.channels
+    reached = positions * (scan.last_group + 1)
     silent = np.prod(1 - chance, axis=2)  # (planes, words)
     if scan.identity:
         fired = float((1 - silent).sum())
-        return float(silent.size) + _overhead(1, True), fired, fired
+        return np.array([float(silent.size) + _overhead(1, True), fired, fired, sops])
     updates, events = float((chance * reached).sum()), float(chance.sum())
     # An event that reaches nothing costs a cycle; so does a plane of a word with nothing, unless
     # the walk is still busy with what came before: a gap of geometric length against its mean.
@@ -94,7 +103,7 @@ def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> tuple[float, flo
     quiet = float(silent.mean())
     walk = busy / max(1.0, silent.size * (1 - quiet))
     waits = float(silent.sum()) * quiet ** max(0.0, walk - 1)
-    return busy + waits + _overhead(1, False), updates, events
+    return np.array([busy + waits + _overhead(1, False), updates, events, sops])
 
 
 def _overhead(updates: int, identity: bool) -> int:

@@ -11,7 +11,7 @@ from gen.map_layout import MapLayout, map_layout
 from gen.memory_map import MemoryMap, Region, allocate
 from gen.plan import PlanError
 from gen.reach import edge_tables
-from hw.image import NetworkImage
+from hw.image import LayerImage, NetworkImage
 from hw.program import Operation, Program, Reach, Scan, Send, Sweep
 from hw.spec import INPUT, NetworkSpec, NeuronSpec, signed_bits
 
@@ -149,10 +149,15 @@ class _Planner:
         starts = np.cumsum([0, *groups]).tolist()
         self.channel_rows = dict(zip(layers, starts, strict=False))
         self.channel_groups = starts[-1]
-        self.bits = max(
-            signed_bits(layer.logit_bound if layer.spec.neuron is None else layer.reset_bound)
-            for layer in self.mine
-        )
+        self.bits = max(self._potential_bits(layer) for layer in self.mine)
+
+    @staticmethod
+    def _potential_bits(layer: LayerImage) -> int:
+        """Holds every potential, and the threshold, which a silent layer's may not reach."""
+        neuron = layer.spec.neuron
+        if neuron is None:
+            return layer.logit_bits
+        return signed_bits(max(layer.reset_bound, neuron.theta, neuron.theta_down))
 
     @staticmethod
     def _decay(neuron: NeuronSpec | None) -> tuple[str, int]:

@@ -72,8 +72,9 @@ class Scan:
         Add `constant`, times each coefficient, to the lane of its own channel.
     release
         The image has been read for the last time.
-    name, source, when
-        For reports: layer, source and the source's step. The hardware does not see them.
+    name, source, when, channels
+        For reports: layer, source, the source's step, and target channels that a coefficient
+        reaches at each position. The hardware does not see them.
     """
 
     from_input: int = 0
@@ -100,6 +101,7 @@ class Scan:
     name: str = ""
     source: str = ""
     when: int = 0
+    channels: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,7 @@ class Send:
 
 
 Operation = Scan | Sweep | Send
-NOTES = ("name", "source", "when")
+NOTES = {"Scan": ("name", "source", "when", "channels"), "Sweep": ("name",), "Send": ("name",)}
 """For people and for programs: what the hardware does not see."""
 
 KINDS: tuple[type[Scan | Sweep | Send], ...] = (Scan, Sweep, Send)
@@ -207,7 +209,7 @@ class Code:
         for kind in KINDS:
             chosen = [op for op in operations if isinstance(op, kind)]
             layout, start = {}, self.KIND_BITS
-            for name in (f.name for f in fields(kind) if f.name not in NOTES):
+            for name in (f.name for f in fields(kind) if f.name not in NOTES[kind.__name__]):
                 values = [getattr(op, name) for op in chosen] or [0]
                 low, high = min(values), max(values)
                 bits = 0
@@ -280,7 +282,7 @@ class Program:
         (rows, lanes), in units of the potential; thetas None where no layer has thresholds by
         channel.
     decays
-        The decays of firing layers, (kind, shift) each; what `Sweep.decay` counts.
+        (kind, shift) each, of all layers (the readout has none: `none`); what `Sweep.decay` counts.
     can_saturate
         Some layer's potentials can.
     potential_bits, potential_words

@@ -37,8 +37,8 @@ class SharedCore(wiring.Component):
         program -> scanner -> walker -> potentials -> readout
                      ^ spikes, pixels        `-> spikes
 
-    An operation begins when nothing of the one before is on its way: `FETCH_CYCLES` cycles after
-    the first such one. The next image is loaded
+    An operation STARTs when nothing of the one before is on its way: `FETCH_CYCLES` + 1 cycles
+    after the first such one. The next image is loaded
     while one is worked on. A synchronous reset, at any time, leaves a core that computes the next
     image right.
 
@@ -54,7 +54,7 @@ class SharedCore(wiring.Component):
     Members
     -------
     i : In(stream of coefficients(lanes, input_bits, input_sign))
-        `input_words` words an image.
+        `input_words` words an image, as `gen.map_layout` lays it out; lanes without a value are 0.
     o : Out(stream of result_layout(classes, logit_bits))
         Or, without classes, of coefficients(lanes, spike_planes, spike_sign): all words of a
         layer's spikes, step after step.

@@ -12,7 +12,7 @@ class Job:
     `fields` are the core's `trace_fields`, empty without `taps`. `stall` is the probability, per
     cycle, that a word is held back, and that a result is not taken (0: streams flow);
     `reset_after` the cycles after which, once, the core is reset and everything begins anew (0:
-    never).
+    never). `watchdog` is the quiet cycles after which a core is called dead.
     """
 
     network: str

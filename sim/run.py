@@ -27,7 +27,6 @@ __all__ = ["simulate"]
 Progress = Callable[[str], None]
 
 
-
 def simulate(
     plan: AnyPlan,
     pixels: npt.NDArray[np.integer],

@@ -118,9 +118,10 @@ class SharedChecker:
                     continue
                 by_image = values.reshape(images, starts[-1], lanes)
                 found = np.stack([by_image[:, starts[k] : starts[k + 1]] for k in place], axis=1)
-                if which == "Potential":  # lanes without a channel begin at u0, and nobody looks
-                    size = plan.image.spec.layers[n].neurons
-                    found = np.where(layout.pack(np.ones((1, size), dtype=bool)), found, 0)
+                if which == "Potential":  # lanes without a channel have one that nobody looks at
+                    found, expected = (
+                        layout.unpack(a.reshape(-1, layout.words, lanes)) for a in (found, expected)
+                    )
                 self.findings.compare(f"{which} of layer {name}", found, expected)
 
     def _count(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gen.plan import PlanError
 from gen.schedule import SCHEDULES, plan_network
 from hw.spec import MAX_LIMIT
 from sw.data import NAMES, RECORDINGS, Dataset, load_dataset
@@ -78,17 +79,21 @@ def do_export(args: argparse.Namespace) -> Result:
     can_write(roms / "rom")
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
     image, report = export(checkpoint, args.data)
-    plan = plan_network(image, args.lanes, args.banks, args.schedule)
-    files = rom_files(plan)
+    files: dict[str, str] = {}
+    told = f"ROM images in {roms / 'rom'}"
+    try:
+        files = rom_files(plan_network(image, args.lanes, args.banks, args.schedule))
+    except PlanError as error:
+        told = f"no ROM images: {error}"
     image.save(out)
     for file, text in files.items():
         write_atomically(roms / file, text.encode())
-    where = str(roms / "rom")
+    where = str(roms / "rom") if files else None
     facts = {
         "image": str(out), "roms": where, "digest": image.digest,
         "meta": dict(image.meta), "decay": dict(report.decay),
     }  # fmt: skip
-    text = f"{report_table(report)}\nwrote {out} and ROM images in {where}"
+    text = f"{report_table(report)}\nwrote {out} and {told}"
     return facts, text, 0
 
 

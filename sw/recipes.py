@@ -221,7 +221,6 @@ _DIGITS = Recipe(
 )
 
 
-
 def _conv(source: str, kernel: int = 3, **more: int) -> EdgeSpec:
     """A convolution that keeps the size of its maps, but for its stride and pooling."""
     padding = kernel // 2
@@ -240,8 +239,7 @@ def _three_layers(top_stride: int) -> tuple[LayerPlan, ...]:
 
 _DEEP = LIFParameters(window=2.0)
 """A surrogate twice as wide as the paper's equation, as in its code: with half of it, neurons that
-fire have no gradient, and networks of several layers learn slowly (MNIST, after 7 epochs: 98.4 %
-against 97.6 % with twice the channels)."""
+fire have no gradient, and networks of several layers learn slowly (docs/results.md)."""
 
 _MNIST_CONV = replace(
     _WIDE,
@@ -272,7 +270,6 @@ _FASHION_CONV = replace(
     max_shift=1,
     spike_penalty=0.1,
 )
-
 
 
 def _block(source: str, name: str, channels: int) -> tuple[LayerPlan, ...]:

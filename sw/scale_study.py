@@ -54,7 +54,7 @@ def _row(plan: SharedPlan, rates: Any, told: str) -> Result:
         "weights": sum(layer.weights.size for layer in plan.image.layers),
         "neurons": sum(layer.neurons for layer in spec.layers[:-1]),
         "cycles": round(scale.cycles), "updates": round(scale.updates),
-        "sops": round(scale.updates * plan.lanes),
+        "sops": round(scale.sops),
         "bits": bits,
     }  # fmt: skip
 

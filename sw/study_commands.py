@@ -8,7 +8,7 @@ from typing import Any
 
 from hw.files import write_json
 from hw.image import NetworkImage
-from sw.data import Dataset, load_dataset
+from sw.data import DataError, Dataset, load_dataset
 from sw.models import MODELS, UsageError, model_path
 from sw.network_commands import can_write, load_splits
 
@@ -108,7 +108,13 @@ def do_cost(args: argparse.Namespace) -> Result:
     costs = []
     for name in names:
         image = NetworkImage.load(model_path(name))
-        test = test_images(image, args)
+        try:
+            test = test_images(image, args)
+        except DataError as error:
+            if args.models:
+                raise
+            args.say(f"{name} is left out: {error}")
+            continue
         args.say(f"{name}: the test images of {test.title}")
         costs.append(cost(image, test))
     facts = {"networks": [c.to_dict() for c in costs]}
@@ -124,6 +130,8 @@ def do_scale(args: argparse.Namespace) -> Result:
     lanes = choices(args.lanes, "Lanes")
     if not set(lanes) <= set(LANES):
         raise UsageError(f"Lanes must be of {LANES}, not {args.lanes!r}")
+    if args.images < 2:
+        raise UsageError(f"Images must be at least 2, not {args.images}")
     if not 0 <= args.rate <= 1:
         raise UsageError(f"Rate must lie from 0 to 1, not {args.rate!r}")
     shipped = []
@@ -132,7 +140,12 @@ def do_scale(args: argparse.Namespace) -> Result:
         neurons = [layer.neuron for layer in image.spec.layers if layer.neuron is not None]
         if not args.models and any(n.limit > 1 or n.guarded for n in neurons):
             continue  # a shared core has no such neurons
-        shipped.append((image, test_images(image, args)))
+        try:
+            shipped.append((image, test_images(image, args)))
+        except DataError as error:
+            if args.models:
+                raise
+            args.say(f"{name} is left out: {error}")
     facts = study(shipped, lanes=lanes, rate=args.rate, images=args.images, out=out,
                   progress=args.say)  # fmt: skip
     return facts, f"{scale_table(facts)}\n\nwrote {out} ({facts['seconds']} s)", 0

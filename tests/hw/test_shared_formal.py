@@ -119,6 +119,7 @@ def test_offers_stand_until_they_are_taken(case: Case, tmp_path: Path) -> None:
 
 def test_all_of_an_offer_stands_under_identities(tmp_path: Path) -> None:
     run = prove(Case(lambda: Scanner(mixed()), ghosts=one_operation), tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
     assert "proof did fail" not in run.stdout + run.stderr
 
 

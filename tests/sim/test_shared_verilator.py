@@ -57,10 +57,11 @@ def test_flowing(schedule, flowing):
         -(-layer.map_shape[0] // 4) * 4 * layer.map_shape[1] * layer.map_shape[2]
         for layer in image.spec.layers[:-1]
     )
-    assert lanes > neurons  # lanes without a channel are compared too
-    # Spikes and potentials of every lane and step; logit and end of each class; the class.
+    assert lanes > neurons  # lanes without a channel must not fire
+    # Spikes of every lane, potentials of every neuron and step; logit and end of each class; the
+    # class.
     assert report["values_compared"] == IMAGES * (
-        2 * image.spec.steps * lanes + 2 * image.spec.classes + 1
+        image.spec.steps * (lanes + neurons) + 2 * image.spec.classes + 1
     )
 
 
