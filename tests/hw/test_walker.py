@@ -20,7 +20,8 @@ PLANS: dict[str, SharedPlan] = {
     for name, image, lanes in (
         ("kernels", network((2, 5, 6), part(6, conv("input", 5, padding=2)),
                             part(9, conv("a", 3, stride=2, padding=1, groups=3)),
-                            part(3, conv("b", 1, stride=2), dense("a", pool=4)), bits=3), 4),
+                            part(3, conv("b", 1, stride=2), dense("a", pool=4)),
+                            part(2, dense("c")), bits=3), 4),
         ("packed", network((3, 4, 6), part(5, conv("input", 3, stride=2, pool=2, padding=2)),
                            part(2, dense("a"))), 16),
         ("maps", network((5, 4, 5), part(5, identity("input", pool=2)),
