@@ -11,16 +11,9 @@ __all__ = ["memory_rams", "require_memory"]
 
 def memory_rams(p: Program, family: str) -> dict[str, int]:
     """Block RAMs of each memory that would be wasteful in logic."""
-    sizes = {
-        "weights": (p.weight_table_width, len(p.weights)),
-        "potentials": (p.lanes * p.potential_bits, p.potential_words),
-        "spikes": (p.lanes * (p.spike_planes + p.spike_sign), p.spike_words),
-        "images": (p.lanes * (p.input_bits + p.input_sign), p.image_words),
-        "program": (p.code.bits, len(p.operations)),
-    }
     return {
-        name: block_rams(family, width, depth, name in ("weights", "program"))
-        for name, (width, depth) in sizes.items()
+        name: block_rams(family, bits, words, name in ("weights", "program"))
+        for name, (words, bits) in p.memories.items()
     }
 
 
@@ -42,7 +35,7 @@ def require_memory(plan: AnyShared, board: Board) -> None:
         key=lambda entry: entry[0],
     )  # fmt: skip
     rows, name, program = largest
-    weights = block_rams(board.family, program.weight_table_width, rows, True)
+    weights = block_rams(board.family, program.memories["weights"][1], rows, True)
     raise PlanError(
         f"Network {plan.image.spec.name} needs {needed:,} block RAMs, and {board.name} has "
         f"{board.brams:,}: the weights of layer {name} alone need {weights:,}, all weights "

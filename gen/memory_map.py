@@ -76,16 +76,9 @@ def memory_rows(plan: Any) -> list[tuple[str, str]]:
 
 
 def _stage_rows(p: Program, memory: MemoryMap) -> list[tuple[str, str]]:
-    sizes = [
-        ("potentials", p.potential_words, p.lanes * p.potential_bits),
-        ("spikes", p.spike_words, p.lanes * (p.spike_planes + p.spike_sign)),
-        ("images", p.image_words, p.lanes * (p.input_bits + p.input_sign)),
-        ("weights", len(p.weights), p.lanes * p.weight_bits),
-        ("program", len(p.operations), p.code.bits),
-    ]
     rows = [
         (f"memory of {name}", f"{words:,} words of {bits} bits, {words * bits / 1024:,.0f} Kibit")
-        for name, words, bits in sizes
+        for name, (words, bits) in p.memories.items()
     ]
     for name, regions in (("potentials", memory.potentials), ("spikes", memory.spikes)):
         rows += [

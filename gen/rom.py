@@ -9,7 +9,7 @@ from gen.plan import CorePlan, PlanError
 from hw.geometry import LayerGeometry
 from hw.rom import pack_rows, unpack_rows
 
-__all__ = ["pack_words", "read_rom_images", "rom_images", "rom_text"]
+__all__ = ["pack_bits", "pack_words", "read_rom_images", "rom_images", "rom_text"]
 
 
 def rom_images(plan: CorePlan) -> dict[str, str]:
@@ -78,6 +78,11 @@ def pack_words(pixels: npt.NDArray[np.integer], geometry: LayerGeometry) -> list
     g = geometry
     padded = np.zeros((len(pixels), g.words * g.word), dtype=np.uint8)
     padded[:, g.slots()] = pixels
-    bits = np.unpackbits(padded[..., None], axis=-1, bitorder="little")[..., : g.planes]
-    packed = np.packbits(bits.reshape(-1, g.word * g.planes), axis=-1, bitorder="little")
-    return [int.from_bytes(word.tobytes(), "little") for word in packed]
+    return pack_bits(padded.reshape(-1, g.word), g.planes)
+
+
+def pack_bits(values: npt.NDArray[np.uint8], planes: int) -> list[int]:
+    """Rows of values, `planes` bits of each, the first in the low bits, as integers."""
+    bits = np.unpackbits(values[..., None], axis=-1, bitorder="little")[..., :planes]
+    packed = np.packbits(bits.reshape(len(values), -1), axis=-1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]

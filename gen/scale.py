@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.map_layout import map_layout
-from gen.shared_cycles import Play, scan_cycles, sweep_cycles
+from gen.shared_cycles import Play, StageTimes, positions, scan_cycles, sweep_cycles
 from gen.shared_plan import SharedPlan
-from hw.program import Scan, Sweep
-from hw.readout import Readout
+from hw.program import Scan, Send, Sweep
 from hw.shared import SharedCore
 
 __all__ = ["Scale", "expected", "memory_bits"]
@@ -57,22 +56,23 @@ def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
     p, total = plan.program, np.zeros(4)
     known: dict[Scan, Float] = {}
     for op in p.operations:
+        if isinstance(op, Send):
+            times = StageTimes(plan)
+            if p.classes:
+                times.send_logits(0)
+            else:
+                times.send_spikes(0, -1)
+            total[0] += times.next
+            continue
         total[0] += 1 + SharedCore.FETCH_CYCLES
         if isinstance(op, Sweep):
             total[0] += sweep_cycles(op)
-        elif isinstance(op, Scan):
+        else:
             # The same edge at another step costs the same.
             key = replace(op, address=0, potential=0, when=0, release=0)
             if key not in known:
                 known[key] = _scan(plan, op, rates[op.source])
             total += known[key]
-        elif p.classes:
-            # The readout holds a word until its logits have left.
-            held = Readout.LATENCY + min(p.lanes, p.classes) - 1 + Readout.RECOVERY
-            look = SharedCore.LOOK_CYCLES
-            total[0] += look + op.last_word * max(look, held)
-        else:
-            total[0] += SharedCore.READ_CYCLES + op.last_word
     cycles, updates, events, sops = total.tolist()
     cycles = max(cycles, p.input_words)  # the next image is loaded meanwhile
     return Scale(cycles=cycles, updates=updates, events=events, sops=sops)
@@ -84,14 +84,9 @@ def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> Float:
     layout = map_layout(spec, scan.source, plan.lanes)
     shape = (scan.last_plane + 1, *spec.shape_of(scan.source))
     chance = layout.pack(np.broadcast_to(rate, shape).reshape(shape[0], -1).astype(np.float64))
-    word, lane = np.indices(chance.shape[1:])
-    columns = scan.last_column + 1
-    column = (word % columns << scan.position_bits) + (lane >> scan.channel_bits)
-    down = np.array([reach.count for reach in p.rows])[scan.row_table + word // columns]
-    across = np.array([reach.count for reach in p.columns])[scan.column_table + column]
-    positions = down * across
-    sops = float((chance * positions).sum()) * scan.channels
-    reached = positions * (scan.last_group + 1)
+    places = positions(p, scan, *np.nonzero(np.ones(chance.shape[1:]))).reshape(chance.shape[1:])
+    sops = float((chance * places).sum()) * scan.channels
+    reached = places * (scan.last_group + 1)
     silent = np.prod(1 - chance, axis=2)  # (planes, words)
     if scan.identity:
         fired = float((1 - silent).sum())
@@ -114,11 +109,4 @@ def _overhead(updates: int, identity: bool) -> int:
 
 def memory_bits(plan: SharedPlan) -> dict[str, int]:
     """Bits of each memory."""
-    p = plan.program
-    return {
-        "weights": len(p.weights) * p.lanes * p.weight_bits,
-        "potentials": p.potential_words * p.lanes * p.potential_bits,
-        "spikes": p.spike_words * p.lanes * (p.spike_planes + p.spike_sign),
-        "images": p.image_words * p.lanes * (p.input_bits + p.input_sign),
-        "program": len(p.operations) * p.code.bits,
-    }
+    return {name: words * bits for name, (words, bits) in plan.program.memories.items()}

@@ -14,7 +14,7 @@ from gen.map_layout import map_layout
 from gen.pipeline import PipelinePlan
 from gen.shared_plan import SharedPlan
 from hw.potentials import Potentials
-from hw.program import Scan, Send, Sweep
+from hw.program import Program, Scan, Send, Sweep
 from hw.readout import Readout
 from hw.scanner import Scanner
 from hw.shared import SharedCore
@@ -22,7 +22,8 @@ from hw.spec import INPUT
 from hw.sweeper import Sweeper
 
 __all__ = [
-    "Play", "SharedLaw", "operation_cycles", "plays", "scan_cycles", "sweep_cycles",
+    "Play", "SharedLaw", "StageTimes", "operation_cycles", "plays", "positions", "scan_cycles",
+    "sweep_cycles",
 ]  # fmt: skip
 
 Int = npt.NDArray[np.int64]
@@ -47,7 +48,6 @@ class Play:
 
 def plays(plan: SharedPlan, scan: Scan, packed: npt.NDArray[np.integer]) -> Play:
     """What a scan comes upon in a map, packed in words: (words, lanes)."""
-    p = plan.program
     planes, magnitude = scan.last_plane + 1, np.abs(packed.astype(np.int16))
     bits = magnitude[:, None, :] >> np.arange(planes)[None, :, None] & 1
     words = len(packed)
@@ -56,13 +56,17 @@ def plays(plan: SharedPlan, scan: Scan, packed: npt.NDArray[np.integer]) -> Play
         lane = np.zeros_like(word)
     else:
         word, plane, lane = np.nonzero(bits)
+    reached = positions(plan.program, scan, word, lane) * (scan.last_group + 1)
+    return Play(words * planes, word * planes + plane, reached)
+
+
+def positions(program: Program, scan: Scan, word: Int, lane: Int) -> Int:
+    """Positions of the target that coefficients reach, by the words and lanes they lie in."""
     columns = scan.last_column + 1
-    row = word // columns
     column = (word % columns << scan.position_bits) + (lane >> scan.channel_bits)
-    down = np.array([r.count for r in p.rows], dtype=np.int64)
-    across = np.array([r.count for r in p.columns], dtype=np.int64)
-    reached = down[scan.row_table + row] * across[scan.column_table + column]
-    return Play(words * planes, word * planes + plane, reached * (scan.last_group + 1))
+    down = np.array([reach.count for reach in program.rows], dtype=np.int64)
+    across = np.array([reach.count for reach in program.columns], dtype=np.int64)
+    return down[scan.row_table + word // columns] * across[scan.column_table + column]
 
 
 def scan_cycles(play: Play, identity: bool) -> int:
@@ -117,7 +121,7 @@ class SharedLaw:
     """
 
     def __init__(self, plan: SharedPlan | PipelinePlan, lead: int = 0) -> None:
-        self._stages = [_StageTimes(stage, lead) for stage in plan.stages]
+        self._stages = [StageTimes(stage, lead) for stage in plan.stages]
 
     def predict(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> Int:
         """Cycle of the last result of each image, (n,); cycle 0 takes the first image's first word.
@@ -144,10 +148,10 @@ class SharedLaw:
         return last.send_logits(start)
 
 
-class _StageTimes:
+class StageTimes:
     """When a stage last did what."""
 
-    def __init__(self, plan: SharedPlan, lead: int) -> None:
+    def __init__(self, plan: SharedPlan, lead: int = 0) -> None:
         self.plan = plan
         self.next = SharedCore.FETCH_CYCLES - lead  # START of the next image's first operation
         self.released = [-1, -1]  # when the two buffers were let go of

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from gen.map_layout import MapLayout, map_layout
+from gen.map_layout import map_layout
 from gen.memory_map import MemoryMap, Region, allocate
 from gen.plan import PlanError
 from gen.reach import edge_tables
+from gen.rom import pack_bits
 from hw.image import LayerImage, NetworkImage
 from hw.program import Operation, Program, Reach, Scan, Send, Sweep
 from hw.spec import INPUT, NetworkSpec, NeuronSpec, signed_bits
@@ -53,21 +53,11 @@ class SharedPlan:
         """Itself alone."""
         return (self,)
 
-    @cached_property
-    def input_layout(self) -> MapLayout:
-        """How an image comes in."""
-        return map_layout(self.image.spec, INPUT, self.lanes)
-
     def pack_words(self, pixels: npt.NDArray[np.integer]) -> list[int]:
         """The words of the input stream for images (n, image_size), in order."""
         images = pixels.astype(np.uint8).reshape(-1, self.image.spec.input_size)
-        packed = self.input_layout.pack(images).astype(np.uint8)
-        bits = self.image.spec.input_bits
-        planes = np.unpackbits(packed[..., None], axis=-1, bitorder="little")[..., :bits]
-        rows = np.packbits(
-            planes.reshape(-1, self.lanes * bits), axis=-1, bitorder="little"
-        )
-        return [int.from_bytes(row.tobytes(), "little") for row in rows]
+        layout = map_layout(self.image.spec, INPUT, self.lanes)
+        return pack_bits(layout.pack(images).reshape(-1, self.lanes), self.image.spec.input_bits)
 
 
 def plan_shared(
@@ -141,7 +131,7 @@ class _Planner:
         self.known: dict[tuple[str, tuple[Reach, ...]], int] = {}
         self.weights: list[Int] = []
         self.weight_rows = 0
-        self.places: dict[int, list[int]] = {}  # of each layer, its weights
+        self.rows_of: dict[str, int] = {}  # of each layer's weights
         self.operations: list[Operation] = []
         self.mine = [image.layers[n] for n in layers]
         self.decays = sorted({self._decay(layer.spec.neuron) for layer in self.mine})
@@ -183,12 +173,8 @@ class _Planner:
         self.operations.append(Send(address=address, last_word=words - 1, name=last.name))
         self._release()
         program = self._program(memory)
-        rows = {
-            self.spec.layers[n].name: sum(len(self.weights[k]) for k in self.places[n])
-            for n in self.layers
-        }
         return SharedPlan(
-            self.image, self.lanes, program, memory, self.layers, rows, self.source
+            self.image, self.lanes, program, memory, self.layers, self.rows_of, self.source
         )
 
     def _memory(self, parts: Sequence[range]) -> MemoryMap:
@@ -227,14 +213,14 @@ class _Planner:
         edge, kernel = layer.edges[k], layer.kernels[k]
         source, target = self.layouts[edge.source], self.layouts[layer.spec.name]
         neuron, tables = layer.spec.neuron, edge_tables(edge, source, target, kernel)
-        weight = self.weight_rows
-        self.places.setdefault(n, []).append(len(self.weights))
+        weight, name = self.weight_rows, layer.spec.name
+        self.rows_of[name] = self.rows_of.get(name, 0) + len(tables.weights)
         self.weights.append(tables.weights)
         self.weight_rows += len(tables.weights)
         outside = edge.source == self.source
         bits = self.spec.input_bits if edge.source == INPUT else 1
         return Scan(
-            name=layer.spec.name,
+            name=name,
             source=edge.source,
             from_input=int(outside),
             last_row=source.groups * source.shape[1] - 1,

@@ -19,13 +19,12 @@ __all__ = [
 # The laws of docs/arithmetic.md as expressions; sim/golden.py has the same names.
 
 
-def decay(u: Value, neuron: NeuronSpec) -> Value:
+def decay(u: Value, kind: str, k: int) -> Value:
     """Law 2. Adding 2^k - 1 to a negative number makes the shift truncate toward zero."""
-    if neuron.decay == "none":
+    if kind == "none":
         return u
-    k = neuron.decay_shift
     part = (u + Mux(u < 0, (1 << k) - 1, 0)) >> k
-    return part if neuron.decay == "shift" else u - part
+    return part if kind == "shift" else u - part
 
 
 def fire(v: Value, neuron: NeuronSpec) -> tuple[Value, Value]:
@@ -151,7 +150,7 @@ class LifSlice(wiring.Component):
         potentials, counts, new_counts = self._stored(m)
         d0 = Const(neuron.u0, signed(neuron.potential_bits))
         if neuron.decay_when == "before":
-            d0 = decay(d0, neuron)
+            d0 = decay(d0, neuron.decay, neuron.decay_shift)
 
         def register(shape, name: str) -> Signal:
             return Signal(shape, name=name, reset_less=True)
@@ -163,7 +162,7 @@ class LifSlice(wiring.Component):
             negative = register(1, f"negative{k}")
             r = Signal(signed(self._r_bits), name=f"r{k}", reset_less=True)
             m.d.sync += [
-                d.eq(Mux(self.first, d0, decay(potentials[k], neuron))),
+                d.eq(Mux(self.first, d0, decay(potentials[k], neuron.decay, neuron.decay_shift))),
                 v.eq(d + Cat(Const(0, neuron.fraction_bits), self.drive[k]).as_signed()),
             ]
             if is_counting(neuron):

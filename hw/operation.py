@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Const, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data
 
 from hw.program import Operation, Program
@@ -95,9 +95,4 @@ class Chain:
     @property
     def any_valid(self) -> Value:
         """Something is on its way."""
-        total = self.valids[0]
-        for valid in self.valids[1:]:
-            total = total | valid
-        return total
-
-
+        return Cat(self.valids).any()

@@ -323,9 +323,15 @@ class Program:
         return Code(self.operations)
 
     @property
-    def weight_table_width(self) -> int:
-        """Bits of a row of weights."""
-        return self.lanes * self.weight_bits
+    def memories(self) -> dict[str, tuple[int, int]]:
+        """(words, bits of a word) of the memories that are worth block RAM."""
+        return {
+            "potentials": (self.potential_words, self.lanes * self.potential_bits),
+            "spikes": (self.spike_words, self.lanes * (self.spike_planes + self.spike_sign)),
+            "images": (self.image_words, self.lanes * (self.input_bits + self.input_sign)),
+            "weights": (len(self.weights), self.lanes * self.weight_bits),
+            "program": (len(self.operations), self.code.bits),
+        }
 
     @cached_property
     def weight_table(self) -> Table:

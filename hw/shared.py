@@ -37,10 +37,9 @@ class SharedCore(wiring.Component):
         program -> scanner -> walker -> potentials -> readout
                      ^ spikes, pixels        `-> spikes
 
-    An operation STARTs when nothing of the one before is on its way: `FETCH_CYCLES` + 1 cycles
-    after the first such one. The next image is loaded
-    while one is worked on. A synchronous reset, at any time, leaves a core that computes the next
-    image right.
+    An operation STARTs `FETCH_CYCLES` + 1 cycles after the first in which nothing of the one before
+    is on its way. The next image is loaded while one is worked on. A synchronous reset, at any
+    time, leaves a core that computes the next image right.
 
     Parameters
     ----------

@@ -4,17 +4,13 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.lif import decay
 from hw.operation import operation
 from hw.program import Program, Sweep, Table
 from hw.rom import WeightRom
 from hw.stream import coefficients, drives
 
 __all__ = ["Sweeper"]
-
-
-def truncated_shift(u: Value, k: int) -> Value:
-    """u / 2^k, toward zero."""
-    return (u + Mux(u < 0, (1 << k) - 1, 0)) >> k
 
 
 class Sweeper(wiring.Component):
@@ -209,7 +205,7 @@ class Sweeper(wiring.Component):
         m.d.comb += self.potentials[k].eq(u)
 
         d, addend = register("d"), register("addend")
-        decayed = Array(self._decay(u, kind, shift) for kind, shift in p.decays)
+        decayed = Array(decay(u, kind, shift) for kind, shift in p.decays)
         m.d.sync += d.eq(Mux(sweep.first, sweep.start, decayed[sweep.decay]))
         if arrives is None:
             m.d.sync += addend.eq(bias)
@@ -220,10 +216,3 @@ class Sweeper(wiring.Component):
             with m.Elif(arrives):
                 m.d.sync += addend.eq(self.memory[k])
         m.d.sync += self.prepared[k].eq(d + addend)
-
-    @staticmethod
-    def _decay(u: Value, kind: str, shift: int) -> Value:
-        if kind == "none":
-            return u
-        part = truncated_shift(u, shift)
-        return part if kind == "shift" else u - part

@@ -200,7 +200,7 @@ def test_decays_of_every_potential(decay: str, reset: str, k: int) -> None:
         """The law of a constant, which is how the hardware has the decay of u0."""
         for u in range(-30, 31):
             constant = Const(u, signed(spec.potential_bits))
-            decayed.append(ctx.get(decay_law(constant, spec)))
+            decayed.append(ctx.get(decay_law(constant, spec.decay, spec.decay_shift)))
 
     simulator = Simulator(Module())
     simulator.add_testbench(evaluate)
