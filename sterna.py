@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.drawing import graph_svg, graph_text
+from gen.hardware import AnyPlan
 from gen.memory_map import memory_rows
 from gen.plan import CorePlan, PlanError
 from gen.report import (
@@ -28,7 +29,6 @@ from gen.report import (
     told_accuracies,
 )
 from gen.schedule import SCHEDULES, plan_network
-from gen.verilog import AnyPlan
 from hw.files import write_atomically
 from hw.image import NetworkImage
 from hw.spec import NetworkSpec, SternaError

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from amaranth.back import verilog
 
 from gen.flash_image import flash_image
+from gen.hardware import AnyPlan, core_of, input_layout, input_shape, rom_files
 from gen.plan import CorePlan
-from gen.rom import pack_words, rom_images
-from gen.verilog import layer_facts
+from gen.rom import pack_words, rom_text
+from gen.verilog import core_facts
 from hw.board import BoardSpec, BoardTop
 from hw.files import write_files, write_json
 from hw.link import VERSION
@@ -26,20 +27,22 @@ DIGEST_FILE = "rom/digest.hex"
 HARDWARE = Path(__file__).parent.parent / "hw"
 
 
-def identity(plan: CorePlan, board: BoardSpec) -> list[int]:
+def identity(plan: AnyPlan, board: BoardSpec) -> list[int]:
     """Words 0 .. 15 of the mailbox (docs/link.md), without the digest: it is put in at power-up."""
-    spec, geometry = plan.image.spec, plan.geometries[0]
-    size = geometry.words * geometry.word * geometry.planes // 8
+    spec, layout = plan.image.spec, input_layout(plan)
+    bits, words = input_shape(plan)
+    channels, _, columns = layout.shape if layout else (0, 0, 0)
+    positions = layout.positions if layout else 0
     return [
         VERSION | board.number << 8,
         *[0] * 8,
         spec.input_size,
-        spec.input_bits | spec.steps << 16,
-        spec.classes,
-        plan.lanes | plan.banks << 16,
+        spec.input_bits | spec.timed_input << 8 | spec.steps << 16,
+        spec.classes | channels << 16,
+        plan.lanes | plan.banks << 16 | positions << 24,
         board.clock_hz,
         board.baud,
-        size,
+        words * bits // 8 | columns << 16,
     ]
 
 
@@ -50,11 +53,11 @@ def digest_rows(digest: str) -> list[int]:
     return words + [0] * (DIGEST_ROWS - len(words))
 
 
-def board_roms(plan: CorePlan) -> dict[str, str]:
+def board_roms(plan: AnyPlan) -> dict[str, str]:
     """Text of every ROM image of a board whose weights come with the bitstream."""
     head = f"// digest of {plan.image.spec.name}; network {plan.image.digest[:16]}\n"
     rows = "".join(f"{row:08x}\n" for row in digest_rows(plan.image.digest))
-    return rom_images(plan) | {DIGEST_FILE: head + rows}
+    return rom_files(plan) | {DIGEST_FILE: head + rows}
 
 
 def placeholders(files: dict[str, str], widths: dict[str, int]) -> dict[str, str]:
@@ -74,25 +77,25 @@ REPEATS = 64
 IMAGES_FILE = "rom/images.hex"
 
 
-def _test_images(plan: CorePlan, images: npt.NDArray[np.uint8]) -> TestImages:
-    geometry = plan.geometries[0]
-    rows = pack_words(images, geometry)
-    return TestImages(rows=rows, words=geometry.words, repeats=REPEATS, file=IMAGES_FILE)
+def _test_images(plan: AnyPlan, images: npt.NDArray[np.uint8]) -> TestImages:
+    if isinstance(plan, CorePlan):
+        rows = pack_words(images, plan.geometries[0])
+    else:
+        rows = plan.pack_words(images)
+    words = input_shape(plan)[1]
+    return TestImages(rows=rows, words=words, repeats=REPEATS, file=IMAGES_FILE)
 
 
-def _image_rom(plan: CorePlan, played: TestImages | None) -> dict[str, str]:
+def _image_rom(plan: AnyPlan, played: TestImages | None) -> dict[str, str]:
     if played is None:
         return {}
-    geometry = plan.geometries[0]
-    digits = -(-geometry.word * geometry.planes // 4)
-    rows = "".join(f"{row:0{digits}x}\n" for row in played.rows)
-    return {IMAGES_FILE: f"// {played.images} test images\n{rows}"}
+    head = f"{played.images} test images"
+    return {IMAGES_FILE: rom_text(head, played.rows, input_shape(plan)[0])}
 
 
 def _rom_widths(plan: CorePlan) -> dict[str, int]:
     """Bits of a row of each ROM."""
-    first = plan.geometries[0]
-    widths = {DIGEST_FILE: 32, IMAGES_FILE: first.word * first.planes}
+    widths = {DIGEST_FILE: 32, IMAGES_FILE: input_shape(plan)[0]}
     for n, (layer, g) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
         for part, lanes in enumerate(g.slices):
             for b in range(g.banks):
@@ -101,7 +104,7 @@ def _rom_widths(plan: CorePlan) -> dict[str, int]:
 
 
 def generate_board(
-    plan: CorePlan,
+    plan: AnyPlan,
     board: BoardSpec,
     name: str,
     folder: Path,
@@ -110,7 +113,8 @@ def generate_board(
     """Write the board's design; return its manifest, which is `board.json` too.
 
     `sterna_board.v` and the Verilog it needs; `rom/*.hex`, the weights, and
-    `placeholder/rom/*.hex`, or `flash.bin` for a board that loads its weights. Equal plans give
+    `placeholder/rom/*.hex`, or `flash.bin` for a board that loads its weights. A shared core has
+    no placeholders: its tables are too short to be found again by their contents. Equal plans give
     equal bytes.
 
     Parameters
@@ -125,7 +129,8 @@ def generate_board(
     """
     played = None if test_images is None else _test_images(plan, test_images)
     top = BoardTop(
-        board, plan.layer_plans(with_files=True), identity=identity(plan, board),
+        board, core_of(plan, events=True), words=input_shape(plan)[1],
+        classes=plan.image.spec.classes, identity=identity(plan, board),
         digest=digest_rows(plan.image.digest), digest_file=DIGEST_FILE, test_images=played,
     )  # fmt: skip
     text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True)
@@ -135,10 +140,12 @@ def generate_board(
     files[sources[1]] = (HARDWARE / sources[1]).read_bytes()
     roms: dict[str, str] = {}
     if plan.loaded:
+        assert isinstance(plan, CorePlan)
         files["flash.bin"] = flash_image(plan)
     else:
         roms = board_roms(plan) | _image_rom(plan, played)
         files |= {file: rows.encode() for file, rows in roms.items()}
+    if isinstance(plan, CorePlan) and not plan.loaded:
         random_roms = placeholders(roms, _rom_widths(plan))
         files |= {f"placeholder/{k}": rows.encode() for k, rows in random_roms.items()}
     facts = {
@@ -148,10 +155,12 @@ def generate_board(
         "top": BOARD_TOP,
         "sources": sources,
         "roms": sorted(roms),
+        "placeholders": isinstance(plan, CorePlan) and not plan.loaded,
         "test_images": played and [played.images, played.repeats],
         "clock_hz": board.clock_hz,
         "baud": board.baud,
         "flash_address": board.flash_address,
+        "schedule": plan.schedule,
         "lanes": plan.lanes,
         "banks": plan.banks,
         "memories": list(plan.memories),
@@ -159,7 +168,7 @@ def generate_board(
         "lean": plan.lean,
         "steps": plan.image.spec.steps,
         "input_bits": plan.image.spec.input_bits,
-        "layers": layer_facts(plan),
+        **core_facts(plan),
         "files": sorted(files),
         "hardware": hashlib.sha256(b"".join(files[name] for name in sources)).hexdigest(),
     }

@@ -66,6 +66,8 @@ class Board:
     clocks
         Clock of the core unless asked otherwise, in Hz, by the number of banks from which on it
         holds: what a full chip reaches after routing (docs/results.md).
+    shared_clock
+        The same of shared cores.
     luts, ffs, brams, sprams
         What the device has.
     flash
@@ -84,6 +86,7 @@ class Board:
     loader: str
     sram: bool = True
     clocks: Mapping[int, int]
+    shared_clock: int
     luts: int
     ffs: int
     brams: int
@@ -154,14 +157,15 @@ BOARDS = {
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
             loader="ulx3s",
             clocks={1: 100_000_000, 2: 87_500_000, 8: 75_000_000},
-            luts=83640, ffs=83640, brams=208, model="mnist-dense",
+            shared_clock=80_000_000, luts=83640, ffs=83640, brams=208, model="mnist-dense",
         ),
         Board(
             name="icebreaker", title="1BitSquared iCEBreaker", number=2, family="ice40",
             platform="amaranth_boards.icebreaker:ICEBreakerPlatform",
             # -s: do not put the flash to sleep after configuration; the top reads on.
             flags=("--up5k", "--package", "sg48"), pack=("-s",),
-            loader="ice40_generic", sram=False, clocks={1: 24_000_000}, luts=5280, ffs=5280,
+            loader="ice40_generic", sram=False, clocks={1: 24_000_000}, shared_clock=18_000_000,
+            luts=5280, ffs=5280,
             brams=30, sprams=4, flash=True,
             model="mnist-dense",
         ),
@@ -170,7 +174,8 @@ BOARDS = {
             platform="amaranth_boards.tang_nano_9k:TangNano9kPlatform",
             flags=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
             pack=("-d", "GW1N-9C"),
-            loader="tangnano9k", clocks={1: 67_500_000}, luts=8640, ffs=6480, brams=26,
+            loader="tangnano9k", clocks={1: 67_500_000}, shared_clock=54_000_000,
+            luts=8640, ffs=6480, brams=26,
             model="digits-dense",
         ),
     )

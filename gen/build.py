@@ -21,6 +21,7 @@ import numpy.typing as npt
 from gen.bitstream import REPORT, SEEDS, build_bitstream, pack
 from gen.board_files import BOARD_TOP, generate_board
 from gen.boards import find_board
+from gen.hardware import layout_facts
 from gen.planner import BoardPlan, plan_board
 from gen.reload import ReloadError, swap_ecp5, swap_ice40
 from hw.files import write_atomically, write_json
@@ -64,7 +65,7 @@ def build_board(
         (folder / name).unlink(missing_ok=True)
     facts = generate_board(plan.core, plan.spec, board.name, folder, test_images)
     work = folder / SYNTHESIS
-    swapped = bool(facts["roms"]) and board.family in SWAPS
+    swapped = facts["placeholders"] and board.family in SWAPS
     for name in facts["sources"]:
         _copy(folder / name, work / name)
     for name in facts["roms"]:
@@ -89,6 +90,11 @@ def reload_board(
     """
     built, report = _read(folder / "board.json"), _read(folder / SYNTHESIS / REPORT)
     board = find_board(built["board"])
+    if "stages" in built:
+        raise ReloadError(
+            f"Weights of {built['network']} cannot be reloaded: a shared core's program goes with "
+            "them; build the bitstream anew"
+        )
     if board.family not in SWAPS and built["roms"]:
         raise ReloadError(
             f"Weights of {board.name} cannot be reloaded: its tools cannot change block RAM; "
@@ -121,7 +127,7 @@ def _finish(
     board, work = plan.board, folder / SYNTHESIS
     ending = Path(report["bitstream"]).suffix
     bitstream = folder / f"{BOARD_TOP}{ending}"
-    if facts["roms"] and board.family in SWAPS:
+    if facts["placeholders"] and board.family in SWAPS:
         progress(f"putting the weights into {len(facts['roms'])} memories")
         routed = ROUTED[board.family]
         pairs = [(folder / "placeholder" / name, folder / name) for name in facts["roms"]]
@@ -141,8 +147,7 @@ def _finish(
     report |= {
         "network": plan.core.image.spec.name,
         "digest": plan.core.image.digest,
-        "lanes": plan.core.lanes,
-        "banks": plan.core.banks,
+        **layout_facts(plan.core),
         "memories": list(plan.core.memories),
         "planned": plan.estimate.to_dict(),
         "used": _used(plan, report),

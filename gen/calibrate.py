@@ -18,17 +18,32 @@ import numpy.typing as npt
 from gen.bitstream import FLOWS, synthesize, utilization, write_constraints
 from gen.board_files import BOARD_TOP, generate_board
 from gen.boards import BOARDS, Board
-from gen.estimate import WEIGHTS, features
+from gen.estimate import WEIGHTS, features, fitted
+from gen.hardware import AnyPlan
 from gen.plan import plan_core
-from gen.planner import board_spec
+from gen.planner import board_spec, default_hz
+from gen.schedule import plan_network
 from gen.tools import ToolError, run
 from hw.files import write_json
 from hw.image import NetworkImage
 
 __all__ = ["calibrate", "fit", "measure"]
 
+MAPS = [
+    {"model": "digits-conv", "schedule": "shared", "lanes": 8},
+    {"model": "digits-conv", "schedule": "shared", "lanes": 16},
+    {"model": "mnist-conv", "schedule": "shared", "lanes": 8},
+    {"model": "mnist-conv", "schedule": "shared", "lanes": 16},
+    {"model": "digits-conv", "schedule": "pipelined", "lanes": 8},
+]
+"""Networks of maps, on every board."""
+
 DESIGNS: dict[str, list[dict[str, Any]]] = {
     "ulx3s_85f": [
+        *MAPS,
+        {"model": "mnist-conv", "schedule": "shared", "lanes": 32},
+        {"model": "nmnist-conv", "schedule": "shared", "lanes": 16},
+        {"model": "mnist-conv", "schedule": "pipelined", "lanes": 16},
         {"model": "digits-dense", "lanes": 8, "banks": 1},
         {"model": "digits-dense", "lanes": 16, "banks": 1},
         {"model": "digits-dense", "lanes": 32, "banks": 4},
@@ -45,6 +60,7 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-if", "lanes": 64, "banks": 1},
     ],
     "icebreaker": [
+        *MAPS,
         {"model": "digits-dense", "lanes": 4, "banks": 1},
         {"model": "digits-dense", "lanes": 8, "banks": 1},
         {"model": "digits-dense", "lanes": 16, "banks": 1},
@@ -57,6 +73,7 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "mnist-dense", "lanes": 16, "banks": 1, "memories": ["spram", "ram"]},
     ],
     "tang_nano_9k": [
+        *MAPS,
         {"model": "digits-dense", "lanes": 4, "banks": 1},
         {"model": "digits-dense", "lanes": 8, "banks": 2},
         {"model": "digits-dense", "lanes": 16, "banks": 1},
@@ -77,10 +94,12 @@ MEASURED = WEIGHTS.with_name("measured.json")
 """[options, look-up tables, block RAMs] of each of `DESIGNS`, as they were found."""
 
 
-def design(board: Board, options: dict[str, Any]) -> Any:
+def design(board: Board, options: dict[str, Any]) -> AnyPlan:
     """The core of one entry of `DESIGNS`."""
     models = Path(__file__).parent.parent / "models"
     image = NetworkImage.load(models / f"{options['model']}.npz")
+    if "schedule" in options:
+        return plan_network(image, options["lanes"], schedule=options["schedule"])
     small = board.family == "ice40"
     return plan_core(
         image, options["lanes"], options["banks"], options.get("memories"),
@@ -88,9 +107,9 @@ def design(board: Board, options: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
-def measure(board: Board, core: Any, folder: Path) -> dict[str, int]:
+def measure(board: Board, core: AnyPlan, folder: Path) -> dict[str, int]:
     """{cell type: number} after packing, as nextpnr counts; the design need not fit."""
-    spec = board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
+    spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
     facts = generate_board(core, spec, board.name, folder)
     flow = FLOWS[board.family]
     synthesize(flow, folder, BOARD_TOP, facts["sources"], lambda line: None)
@@ -102,6 +121,7 @@ def measure(board: Board, core: Any, folder: Path) -> dict[str, int]:
 
 
 RIDGE = {"ecp5": 0.03, "ice40": 0.0, "gowin": 0.0}
+RIDGE |= {f"{family} shared": 0.0 for family in RIDGE}
 """Weight of the weights' own squares beside the errors', each size scaled to its norm. Without it
 sizes that go together get all or nothing, and an ECP5 design left out of the fit is missed by up to
 29 % of its look-up tables instead of 17 %. On the small chips, which a design nearly fills, what
@@ -136,7 +156,8 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     for name in boards:
         board, before = BOARDS[name], measured.get(name, [])
-        found, rows = [], []
+        found: list[Any] = []
+        parts: dict[str, list[tuple[int, dict[str, float]]]] = {}
         for n, options in enumerate(DESIGNS[name]):
             core = design(board, options)
             old = [entry for entry in before if entry[0] == options]
@@ -145,14 +166,15 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
                 old = [[options, used[LUTS[board.family]], used[BLOCKS[board.family]]]]
                 print(name, options, used, file=sys.stderr, flush=True)
             found.append(old[0])
-            spec = board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
-            sizes = features(core, spec)
-            rows.append(list(sizes.values()))
-        counts = np.array([luts for _, luts, _ in found], dtype=float)
-        weights = fit(np.array(rows), counts, RIDGE[board.family])
-        error = np.array(rows) @ weights / counts - 1
-        print(name, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
-        known[board.family] = dict(zip(sizes, np.round(weights, 4).tolist(), strict=True))
+            spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
+            parts.setdefault(fitted(board, core), []).append((old[0][1], features(core, spec)))
+        for key, designs in parts.items():
+            counts = np.array([luts for luts, _ in designs], dtype=float)
+            rows = np.array([list(sizes.values()) for _, sizes in designs])
+            weights = fit(rows, counts, RIDGE[key])
+            error = rows @ weights / counts - 1
+            print(key, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
+            known[key] = dict(zip(designs[0][1], np.round(weights, 4).tolist(), strict=True))
         measured[name] = found
         write_json(WEIGHTS, known)
         write_json(MEASURED, measured)

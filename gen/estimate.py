@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from gen.boards import Board
+from gen.hardware import AnyPlan, input_shape
 from gen.plan import CorePlan
+from gen.shared_files import AnyShared
 from hw.board import BoardSpec
 from hw.lif import divides_by_shift, is_counting
 from hw.loader import DIGEST_ROWS
 from hw.ram import SPRAM_BITS
 from hw.spec import NeuronSpec, signed_bits
 
-__all__ = ["Estimate", "block_rams", "estimate", "features"]
+__all__ = ["FROM_FILES", "Estimate", "block_rams", "estimate", "features", "fitted"]
 
 WEIGHTS = Path(__file__).with_name("weights.json")
 
@@ -54,18 +56,22 @@ class Estimate:
         }
 
 
-def estimate(board: Board, core: CorePlan, spec: BoardSpec, test_images: int = 0) -> Estimate:
+def estimate(board: Board, core: AnyPlan, spec: BoardSpec, test_images: int = 0) -> Estimate:
     """Resources of a core and all around it on a board, with test images in a ROM if any."""
-    weights = _weights()[board.family]
+    weights = _weights()[fitted(board, core)]
     sizes = features(core, spec)
-    memories, first = _memories(core), core.geometries[0]
+    memories = _memories(core) if isinstance(core, CorePlan) else _shared_memories(core)
+    memories.append((32, 20 + core.image.spec.classes, False))  # the mailbox
+    if not core.loaded:
+        memories.append((32, DIGEST_ROWS, True))
     if test_images:
-        memories.append((first.word * first.planes, test_images * first.words, True))
+        bits, words = input_shape(core)
+        memories.append((bits, test_images * words, True))
     return Estimate(
         luts=round(sum(weights[name] * size for name, size in sizes.items())),
         brams=sum(block_rams(board.family, width, depth, force)
                   for width, depth, force in memories),
-        sprams=_sprams(core),
+        sprams=_sprams(core) if isinstance(core, CorePlan) else 0,
         available={"luts": board.luts, "brams": board.brams, "sprams": board.sprams},
     )  # fmt: skip
 
@@ -75,8 +81,28 @@ def _weights() -> dict[str, dict[str, float]]:
     return json.loads(WEIGHTS.read_text())
 
 
-def features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
+def fitted(board: Board, core: AnyPlan) -> str:
+    """Whose weights a core's estimate takes."""
+    return board.family if isinstance(core, CorePlan) else f"{board.family} shared"
+
+
+def features(core: AnyPlan, spec: BoardSpec) -> dict[str, float]:
     """Sizes of what costs look-up tables, in bits, by name."""
+    return _features(core, spec) if isinstance(core, CorePlan) else _shared_features(core)
+
+
+def _shared_features(core: AnyShared) -> dict[str, float]:
+    """Of shared cores: all that the lanes of all stages add to, and the stages themselves."""
+    stages = [stage.program for stage in core.stages]
+    return {
+        "board": 1,
+        "stage": len(stages),
+        "lane": sum(p.lanes * p.potential_bits for p in stages),
+        "decay": sum(p.lanes * p.potential_bits * (len(p.decays) - 1) for p in stages),
+    }
+
+
+def _features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
     total: dict[str, float] = dict.fromkeys(
         ("board", "loader", "layer", "bank", "sum", "double", "drive", "mask", "tree", "parts",
          "neuron", "soft", "counting", "guard", "readout", "flags", "word"), 0.0,
@@ -145,12 +171,23 @@ def _memories(core: CorePlan) -> list[tuple[int, int, bool]]:
             sent = core.geometries[1]  # as its receiver takes them: planes and a sign
             width = word * (sent.planes + sent.signed)
             memories.append((width, 2 << (words - 1).bit_length(), False))
-    classes = core.image.spec.classes
-    memories.append((32, 20 + classes, False))
-    if not core.loaded:
-        memories.append((32, DIGEST_ROWS, True))
     return memories
 
+
+def _shared_memories(core: AnyShared) -> list[tuple[int, int, bool]]:
+    """The same of shared cores."""
+    memories = []
+    for p in (stage.program for stage in core.stages):
+        for name, (words, bits) in p.memories.items():
+            memories.append((bits, words, name in FROM_FILES))
+        for table in (p.bias_table, p.theta_table):
+            if table is not None:
+                memories.append((table.width, len(table.words), True))
+    return memories
+
+
+FROM_FILES = ("weights", "program")
+"""Memories of a shared core that are ROMs in files, and so in block RAM whatever their size."""
 
 SHAPES = {
     "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048)),

@@ -1,7 +1,7 @@
 """Whether a shared core's memories fit a chip's block RAM."""
 
 from gen.boards import Board
-from gen.estimate import block_rams
+from gen.estimate import FROM_FILES, block_rams
 from gen.plan import PlanError
 from gen.shared_files import AnyShared
 from hw.program import Program
@@ -12,7 +12,7 @@ __all__ = ["memory_rams", "require_memory"]
 def memory_rams(p: Program, family: str) -> dict[str, int]:
     """Block RAMs of each memory that would be wasteful in logic."""
     return {
-        name: block_rams(family, bits, words, name in ("weights", "program"))
+        name: block_rams(family, bits, words, name in FROM_FILES)
         for name, (words, bits) in p.memories.items()
     }
 

@@ -24,6 +24,8 @@ class PipelinePlan:
     stages: tuple[SharedPlan, ...]
     banks = 1
     schedule = "pipelined"
+    memories = ("rom",)
+    loaded, lean, fire_lanes = False, False, 0
 
     def pack_words(self, pixels: npt.NDArray[np.integer]) -> list[int]:
         """The words of the input stream for images (n, image_size), in order."""

@@ -10,13 +10,21 @@ from typing import Any
 
 from gen.boards import BOARDS, Board
 from gen.estimate import Estimate, estimate
+from gen.hardware import AnyPlan, layout_facts
 from gen.plan import CorePlan, PlanError, plan_core
 from gen.pll import pll
+from gen.report import layout_text
+from gen.scale import expected
+from gen.schedule import SCHEDULES, plan_network
+from gen.shared_files import AnyShared
 from hw.board import BoardSpec
 from hw.image import NetworkImage
 from hw.ram import SPRAM_BITS, SPRAM_ROWS
+from hw.spec import INPUT
 
-__all__ = ["BAUD", "FLASH_ADDRESS", "BoardPlan", "board_spec", "plan_board"]
+__all__ = [
+    "BAUD", "FLASH_ADDRESS", "BoardPlan", "board_spec", "default_hz", "plan_board",
+]  # fmt: skip
 
 BAUD = 1_000_000
 FLASH_ADDRESS = 0x20000
@@ -29,6 +37,8 @@ with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
 LEAN_FIRE_LANES = 4
 BANKS = (1, 2, 4, 8)
 MOST_LANES = 128
+SHARED = (8, 16, 32, 64, 128)
+"""Lanes of a shared core on a board: the words of an image are whole bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +51,26 @@ class BoardPlan:
     """
 
     board: Board
-    core: CorePlan
+    core: AnyPlan
     spec: BoardSpec
     estimate: Estimate
     cycles: float
+
+    @property
+    def dense(self) -> CorePlan:
+        """The core as a pipeline of dense layers.
+
+        Raises
+        ------
+        PlanError
+            When it is another.
+        """
+        if not isinstance(self.core, CorePlan):
+            raise PlanError(
+                f"Network {self.core.image.spec.name} must be a pipeline of dense layers for this, "
+                f"not {layout_text(layout_facts(self.core))}"
+            )
+        return self.core
 
     @property
     def seconds(self) -> float:
@@ -57,8 +83,7 @@ class BoardPlan:
             "board": self.board.name,
             "network": self.core.image.spec.name,
             "digest": self.core.image.digest,
-            "lanes": self.core.lanes,
-            "banks": self.core.banks,
+            **layout_facts(self.core),
             "fire_lanes": self.core.fire_lanes,
             "lean": self.core.lean,
             "memories": list(self.core.memories),
@@ -95,9 +120,13 @@ def plan_board(
     memories: Sequence[str] | None = None,
     fire_lanes: int | None = None,
     lean: bool | None = None,
+    schedule: str = "auto",
     test_images: int = 0,
 ) -> BoardPlan:
     """The fastest layout that fits; what is given is kept. `test_images` go onto the chip too.
+
+    A chain of dense layers gets a pipeline of layers, unless a shared core is asked for; any other
+    network one shared core, or a pipeline of several (`gen.schedule`).
 
     A clock that is not given is the board's for each layout's banks. One that is given rules out
     layouts of more banks than reach it, unless the banks are given too.
@@ -110,9 +139,15 @@ def plan_board(
     PllError
         For a clock that the board cannot make.
     """
+    if schedule not in SCHEDULES:
+        raise PlanError(f"Schedule must be one of {SCHEDULES}, not {schedule!r}")
     hz = None if megahertz is None else megahertz * 1e6
     chosen = lanes is None and banks is None and megahertz is None
-    choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
+    choices: Iterator[AnyPlan]
+    if schedule == "shared" or not image.spec.is_chain:
+        choices = _shared_choices(image, lanes, banks or 1, schedule)
+    else:
+        choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [_place(board, choice, hz, test_images) for choice in choices]
     if not plans:
         raise PlanError(f"Network {image.spec.name} fits none of the memories {memories}")
@@ -122,8 +157,8 @@ def plan_board(
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
-def _place(board: Board, core: CorePlan, hz: float | None, test_images: int = 0) -> BoardPlan:
-    spec = board_spec(board, board.clock_hz(core.banks) if hz is None else hz, loaded=core.loaded)
+def _place(board: Board, core: AnyPlan, hz: float | None, test_images: int = 0) -> BoardPlan:
+    spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=core.loaded)
     return BoardPlan(
         board=board, core=core, spec=spec, estimate=estimate(board, core, spec, test_images),
         cycles=expected_cycles(core),
@@ -134,8 +169,18 @@ def _over(plan: BoardPlan) -> list[tuple[str, int, int]]:
     return plan.estimate.over(FULL[plan.board.family])
 
 
-def expected_cycles(core: CorePlan) -> float:
-    """Cycles of an image, half of all coefficients being set: the slowest layer's passes."""
+def default_hz(board: Board, core: AnyPlan) -> float:
+    """The clock of a core unless asked otherwise."""
+    return board.clock_hz(core.banks) if isinstance(core, CorePlan) else board.shared_clock
+
+
+def expected_cycles(core: AnyPlan) -> float:
+    """Cycles of an image, half of all coefficients being set: the slowest layer's passes, or the
+    slowest stage's."""
+    if not isinstance(core, CorePlan):
+        names = [INPUT, *(layer.name for layer in core.image.spec.layers)]
+        rates = dict.fromkeys(names, 0.5)
+        return max(expected(stage, rates).cycles for stage in core.stages)
     steps, cycles = core.image.spec.steps, []
     for n, g in enumerate(core.geometries):
         sums = g.groups * (1 if n == 0 else steps)
@@ -178,6 +223,22 @@ def _choices(
                     yield plan_core(image, count, bank_count, loaded, **options)
 
 
+def _shared_choices(
+    image: NetworkImage, lanes: int | None, banks: int, schedule: str
+) -> Iterator[AnyShared]:
+    """One shared core, or as many as the network has stages."""
+    if lanes is not None and lanes not in SHARED:
+        raise PlanError(f"Lanes of a shared core on a board must be one of {SHARED}, not {lanes!r}")
+    wanted = ("shared", "pipelined") if schedule == "auto" else (schedule,)
+    most = max(layer.map_shape[0] for layer in image.spec.layers)
+    for count in [lanes] if lanes else [n for n in SHARED if n < 2 * most]:
+        for kind in wanted:
+            core = plan_network(image, count, banks, kind)
+            assert not isinstance(core, CorePlan)
+            if kind == "shared" or len(core.stages) > 1 or schedule != "auto":
+                yield core
+
+
 def _lane_counts(most: int) -> list[int]:
     """Lane counts that waste no lane in the last group, most first."""
     return sorted({-(-most // groups) for groups in range(1, most + 1)}, reverse=True)
@@ -205,8 +266,8 @@ def _too_large(
     """`chosen`: the layout was the planner's to choose."""
     needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
     sentence = (
-        f"Network {image.spec.name} does not fit {board.name}: with {nearest.core.lanes} lane(s) "
-        f"and {nearest.core.banks} bank(s) it needs {needs}"
+        f"Network {image.spec.name} does not fit {board.name}: with "
+        f"{layout_text(layout_facts(nearest.core))} it needs {needs}"
     )
     if not chosen and _holds(board, image, test_images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
@@ -219,5 +280,7 @@ def _too_large(
 
 
 def _holds(board: Board, image: NetworkImage, test_images: int) -> bool:
-    layouts = _choices(board, image, None, None, None, None, None, None)
+    layouts: Iterator[AnyPlan] = _shared_choices(image, None, 1, "auto")
+    if image.spec.is_chain:
+        layouts = _choices(board, image, None, None, None, None, None, None)
     return any(not _over(_place(board, core, None, test_images)) for core in layouts)

@@ -163,7 +163,7 @@ def plan_table(plan: Mapping[str, Any]) -> str:
     rows: Rows = [
         ("board", plan["board"]),
         ("network", f"{plan['network']}, digest {plan['digest'][:16]}"),
-        ("lanes, banks", f"{plan['lanes']}, {plan['banks']}"),
+        ("layout", layout_text(plan)),
         ("weights", "from flash: " * (plan["flash_address"] is not None)
          + ", ".join(plan["memories"])),
         ("clock", f"{plan['clock_hz'] / 1e6:g} MHz"),
@@ -185,7 +185,7 @@ def board_table(report: Mapping[str, Any]) -> str:
     rows: Rows = [
         ("board", report["board"]),
         ("network", f"{report['network']}, digest {report['digest'][:16]}"),
-        ("lanes, banks", f"{report['lanes']}, {report['banks']}"),
+        ("layout", layout_text(report)),
     ]
     for name, (planned, there) in report["planned"].items():
         if there:

@@ -1,9 +1,9 @@
 """Which hardware a network gets: a pipeline of layers, or one shared core."""
 
+from gen.hardware import AnyPlan
 from gen.pipeline import plan_pipeline
 from gen.plan import DEFAULT_LANES, PlanError, plan_core
 from gen.shared_plan import SHARED_LANES, plan_shared
-from gen.verilog import AnyPlan
 from hw.image import NetworkImage
 
 __all__ = ["SCHEDULES", "plan_network"]

@@ -4,7 +4,7 @@ A time is the number of a cycle. An operation's time is the cycle of its START; 
 from the program, the spikes and the components' latencies. `docs/shared.md` has the law.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from gen.map_layout import map_layout
 from gen.pipeline import PipelinePlan
 from gen.shared_plan import SharedPlan
 from hw.potentials import Potentials
-from hw.program import Program, Scan, Send, Sweep
+from hw.program import Operation, Program, Scan, Send, Sweep
 from hw.readout import Readout
 from hw.scanner import Scanner
 from hw.shared import SharedCore
@@ -22,8 +22,8 @@ from hw.spec import INPUT
 from hw.sweeper import Sweeper
 
 __all__ = [
-    "Play", "SharedLaw", "StageTimes", "operation_cycles", "plays", "positions", "scan_cycles",
-    "sweep_cycles",
+    "Play", "SharedLaw", "StageTimes", "operation_cycles", "operation_plays", "plays", "positions",
+    "scan_cycles", "sweep_cycles", "updates",
 ]  # fmt: skip
 
 Int = npt.NDArray[np.int64]
@@ -199,16 +199,39 @@ def operation_cycles(
 ) -> list[int]:
     """Cycles of each operation but the last, from its START to the first cycle in which nothing of
     it is on its way, for one image: pixels (image_size,), spikes (T, neurons) of each layer."""
-    spec, found = plan.image.spec, []
+    found = []
+    for op, play in operation_plays(plan, pixels, spikes):
+        if isinstance(op, Sweep):
+            found.append(sweep_cycles(op))
+        elif isinstance(op, Scan):
+            assert play is not None
+            found.append(scan_cycles(play, bool(op.identity)))
+    return found
+
+
+def updates(
+    plan: SharedPlan | PipelinePlan, pixels: npt.NDArray[np.integer],
+    spikes: Sequence[npt.NDArray],
+) -> int:  # fmt: skip
+    """Words of potentials that an image adds to: one weight row each."""
+    return sum(
+        int(play.updates.sum())
+        for stage in plan.stages
+        for _, play in operation_plays(stage, pixels, spikes)
+        if play is not None
+    )
+
+
+def operation_plays(
+    plan: SharedPlan, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
+) -> Iterator[tuple[Operation, Play | None]]:
+    """Each operation but the last, and what it comes upon, if it is a scan; see
+    `operation_cycles`."""
+    spec = plan.image.spec
     sources: dict[str, npt.NDArray] = {INPUT: pixels.reshape(-1, spec.input_size)}
     for layer, sent in zip(spec.layers, spikes, strict=False):
         sources[layer.name] = sent
     used = {op.source for op in plan.program.operations if isinstance(op, Scan)}
     packed = {name: map_layout(spec, name, plan.lanes).pack(sources[name]) for name in used}
     for op in plan.program.operations[:-1]:
-        if isinstance(op, Sweep):
-            found.append(sweep_cycles(op))
-        elif isinstance(op, Scan):
-            words = packed[op.source][op.when]
-            found.append(scan_cycles(plays(plan, op, words), bool(op.identity)))
-    return found
+        yield op, plays(plan, op, packed[op.source][op.when]) if isinstance(op, Scan) else None

@@ -21,9 +21,10 @@ def _files(plan: AnyShared) -> list[RomFiles]:
     return [RomFiles(**{part: f"rom/{part}{n}.hex" for part in PARTS}) for n in numbers]
 
 
-def shared_core(plan: AnyShared, *, taps: bool) -> Pipeline:
+def shared_core(plan: AnyShared, *, events: bool, taps: bool) -> Pipeline:
     """The core as a pipeline of one stage or more, its ROMs read from files."""
-    return Pipeline([stage.program for stage in plan.stages], _files(plan), taps=taps)
+    programs = [stage.program for stage in plan.stages]
+    return Pipeline(programs, _files(plan), events=events, taps=taps)
 
 
 def stage_facts(plan: AnyShared) -> list[dict[str, Any]]:

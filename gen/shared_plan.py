@@ -47,6 +47,8 @@ class SharedPlan:
     source: str = INPUT
     banks = 1
     schedule = "shared"
+    memories = ("rom",)
+    loaded, lean, fire_lanes = False, False, 0
 
     @property
     def stages(self) -> tuple["SharedPlan", ...]:

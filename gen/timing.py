@@ -8,9 +8,10 @@ from typing import Any
 from gen.bitstream import FLOWS, synthesize
 from gen.boards import find_board
 from gen.fit import require_memory
+from gen.hardware import AnyPlan, layout_facts
 from gen.plan import CorePlan
 from gen.tools import ToolError, find, run
-from gen.verilog import TOP, AnyPlan, generate, layout_facts
+from gen.verilog import TOP, generate
 from hw.files import write_json
 
 __all__ = ["close_timing"]

@@ -6,38 +6,20 @@ from typing import Any
 
 from amaranth.back import verilog
 
+from gen.hardware import AnyPlan, core_of, input_shape, rom_files
 from gen.plan import CorePlan
-from gen.rom import rom_images
-from gen.shared_files import AnyShared, shared_core, shared_roms, stage_facts
+from gen.shared_files import stage_facts
 from hw.core import Core
 from hw.files import write_files, write_json
 from hw.pipeline import Pipeline
 
-__all__ = [
-    "TOP", "AnyPlan", "generate", "layer_facts", "layout_facts", "manifest", "rom_files",
-    "sterna_rom",
-]  # fmt: skip
+__all__ = ["TOP", "core_facts", "generate", "manifest", "sterna_rom"]
 
 TOP = "sterna_core"
-
-AnyPlan = CorePlan | AnyShared
-"""A core of either schedule."""
-
 
 def sterna_rom() -> str:
     """The Verilog of the ROM that reads its contents from a file."""
     return (Path(__file__).parent.parent / "hw" / "sterna_rom.v").read_text()
-
-
-def layout_facts(plan: AnyPlan) -> dict[str, Any]:
-    """How a core is laid out, for reports (`gen.report.layout_text`)."""
-    stages = 0 if isinstance(plan, CorePlan) else len(plan.stages)
-    return {"schedule": plan.schedule, "lanes": plan.lanes, "banks": plan.banks, "stages": stages}
-
-
-def rom_files(plan: AnyPlan) -> dict[str, str]:
-    """Text of every ROM image by its file name."""
-    return rom_images(plan) if isinstance(plan, CorePlan) else shared_roms(plan)
 
 
 def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
@@ -81,13 +63,16 @@ def manifest(plan: AnyPlan, core: Core | Pipeline, *, taps: bool) -> dict[str, A
         "steps": spec.steps,
         "classes": spec.classes,
     }
+    trace = core.trace_fields if isinstance(core, Core) else []
+    return facts | core_facts(plan) | {"trace": trace}
+
+
+def core_facts(plan: AnyPlan) -> dict[str, Any]:
+    """Words of an image, and what the core is made of: layers, or stages that run them."""
+    words = input_shape(plan)[1]
     if isinstance(plan, CorePlan):
-        assert isinstance(core, Core)
-        first = plan.geometries[0]
-        return facts | {"word": first.word, "words": first.words, "layers": layer_facts(plan),
-                        "trace": core.trace_fields}  # fmt: skip
-    words = plan.stages[0].program.input_words
-    return facts | {"word": plan.lanes, "words": words, "stages": stage_facts(plan), "trace": []}
+        return {"word": plan.geometries[0].word, "words": words, "layers": layer_facts(plan)}
+    return {"word": plan.lanes, "words": words, "stages": stage_facts(plan)}
 
 
 def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, Any]:
@@ -104,11 +89,7 @@ def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, An
     taps
         Add the ports of the simulated variant (see `hw.core.Core`, `hw.pipeline.Pipeline`).
     """
-    core: Core | Pipeline
-    if isinstance(plan, CorePlan):
-        core = Core(plan.layer_plans(with_files=True), taps=taps)
-    else:
-        core = shared_core(plan, taps=taps)
+    core = core_of(plan, taps=taps)
     facts = manifest(plan, core, taps=taps)
     head = f"// {plan.image.spec.name}, network {plan.image.digest}, made by Sterna.\n"
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True)

@@ -19,8 +19,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.core import Core
 from hw.host import HostPort
-from hw.layer import LayerPlan
 from hw.loader import DigestReader, LoadPart, WeightLoader
+from hw.pipeline import Pipeline
 from hw.self_test import SelfTest, TestImages
 from hw.spi_flash import SpiFlashReader
 
@@ -127,8 +127,10 @@ class BoardTop(wiring.Component):
     ----------
     board
         Clock, link, LED, flash.
-    layers
-        Plans of the core.
+    core
+        With the port `events`.
+    words, classes
+        Words of an image; logits of a result.
     identity
         Words 0 .. 15 of the mailbox (docs/link.md); the digest is put in at power-up.
     digest, digest_file
@@ -157,11 +159,12 @@ class BoardTop(wiring.Component):
     flash_cipo: Signal
 
     def __init__(
-        self, board: BoardSpec, layers: Sequence[LayerPlan], *, identity: Sequence[int],
-        digest: Sequence[int] = (), digest_file: str | None = None,
+        self, board: BoardSpec, core: Core | Pipeline, *, words: int, classes: int,
+        identity: Sequence[int], digest: Sequence[int] = (), digest_file: str | None = None,
         test_images: TestImages | None = None,
     ) -> None:  # fmt: skip
-        self._board, self._layers, self._identity = board, list(layers), list(identity)
+        self._board, self._core, self._identity = board, core, list(identity)
+        self._words, self._classes = words, classes
         self._digest, self._digest_file = digest, digest_file
         self._test_images = test_images
         members = {
@@ -182,14 +185,15 @@ class BoardTop(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         self._clock(m)
-        board, first, last = self._board, self._layers[0], self._layers[-1]
-        core = Core(self._layers, events=True)
+        board, core = self._board, self._core
+        word_bits = core.i.payload.shape().size
+        logit_bits = len(core.o.payload.logit)
         m.submodules.host = host = HostPort(
             divisor=round(board.clock_hz / board.baud),
-            word_bits=first.geometry.word * first.geometry.planes,
-            words=first.geometry.words,
-            classes=last.geometry.neurons,
-            logit_bits=last.image.logit_bits,
+            word_bits=word_bits,
+            words=self._words,
+            classes=self._classes,
+            logit_bits=logit_bits,
             identity=self._identity,
             event_lanes=len(core.events),
         )
@@ -200,8 +204,8 @@ class BoardTop(wiring.Component):
             wiring.connect(m, core.o, host.results)
         else:
             m.submodules.self_test = test = SelfTest(
-                self._test_images, word_bits=host.image.payload.shape().width,
-                classes=last.geometry.neurons, logit_bits=last.image.logit_bits,
+                self._test_images, word_bits=word_bits, classes=self._classes,
+                logit_bits=logit_bits,
             )  # fmt: skip
             wiring.connect(m, host.image, test.i)
             wiring.connect(m, core.o, test.results)
@@ -216,6 +220,7 @@ class BoardTop(wiring.Component):
             self.tx.eq(host.tx),
         ]
         if board.flash_address is not None:
+            assert isinstance(core, Core)
             digest = self._load(m, core, host)
         else:
             m.submodules.digest = digest = DigestReader(self._digest, self._digest_file)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import Out
 
 from hw.program import Program
 from hw.shared import RomFiles, SharedCore
@@ -22,6 +23,8 @@ class Pipeline(wiring.Component):
         Of the stages; the last has the readout.
     files
         ROM images of each, for Verilog; None for simulation by Amaranth.
+    events
+        Add the port `events`, for a counter.
     taps
         Simulation only: the ports of `SharedCore` that watch, numbered by stage.
 
@@ -29,18 +32,21 @@ class Pipeline(wiring.Component):
     -------
     i, o
         Of the first stage; of the last.
+    events : Out
+        A bit per stage (`SharedCore`).
     """
 
     i: stream.Interface
     o: stream.Interface
+    events: Signal
 
     def __init__(
         self, programs: Sequence[Program], files: Sequence[RomFiles] | None = None, *,
-        taps: bool = False,
+        events: bool = False, taps: bool = False,
     ) -> None:  # fmt: skip
         paths = [None] * len(programs) if files is None else files
         self._cores = [
-            SharedCore(program, path, taps=taps)
+            SharedCore(program, path, events=events, taps=taps)
             for program, path in zip(programs, paths, strict=True)
         ]
         ports = {
@@ -50,6 +56,9 @@ class Pipeline(wiring.Component):
             if name.startswith("tap_")
         }
         first, last = (self._cores[n].signature.members for n in (0, -1))
+        if events:
+            ports["events"] = Out(len(programs))
+        self._count = events
         super().__init__({"i": first["i"], "o": last["o"], **ports})
 
     def elaborate(self, platform) -> Module:
@@ -62,6 +71,8 @@ class Pipeline(wiring.Component):
                     m.d.comb += port.eq(getattr(core, name))
             if n > 0:
                 self._connect(m, self._cores[n - 1], core)
+        if self._count:
+            m.d.comb += self.events.eq(Cat(core.events for core in self._cores))
         wiring.connect(m, wiring.flipped(self.i), self._cores[0].i)
         wiring.connect(m, self._cores[-1].o, wiring.flipped(self.o))
         return m

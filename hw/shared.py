@@ -47,6 +47,8 @@ class SharedCore(wiring.Component):
         What it does.
     files
         ROM images for Verilog; None for simulation by Amaranth.
+    events
+        Add the port `events`, for a counter.
     taps
         Simulation only: ports to watch every spike and potential.
 
@@ -57,6 +59,8 @@ class SharedCore(wiring.Component):
     o : Out(stream of result_layout(classes, logit_bits))
         Or, without classes, of coefficients(lanes, spike_planes, spike_sign): all words of a
         layer's spikes, step after step.
+    events : Out(1)
+        A word of potentials was added to in the cycle before: a weight row.
     tap_valid, tap_spikes, tap_potentials : Out, with taps
         A word of a layer that fires: spikes, and the potentials that are kept.
     tap_operation : Out, with taps
@@ -76,6 +80,7 @@ class SharedCore(wiring.Component):
 
     i: stream.Interface
     o: stream.Interface
+    events: Signal
     tap_valid: Signal
     tap_spikes: Signal
     tap_potentials: Signal
@@ -83,15 +88,18 @@ class SharedCore(wiring.Component):
     tap_update: Signal
 
     def __init__(
-        self, program: Program, files: RomFiles | None = None, *, taps: bool = False
-    ) -> None:
+        self, program: Program, files: RomFiles | None = None, *, events: bool = False,
+        taps: bool = False,
+    ) -> None:  # fmt: skip
         p, f = program, files
-        self._program, self._files, self._taps = program, files, taps
+        self._program, self._files, self._taps, self._count = program, files, taps, events
         self._potentials = Potentials(p, None if f is None else (f.weights, f.biases, f.thetas))
         members = {
             "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, p.input_sign))),
             "o": Out(stream.Signature(self._sent())),
         }
+        if events:
+            members["events"] = Out(1)
         if taps:
             ports: Mapping = self._potentials.signature.members
             members |= {
@@ -177,6 +185,8 @@ class SharedCore(wiring.Component):
             with m.State("SEND"), m.If(sent):
                 m.d.sync += number.eq(0)
                 m.next = "FETCH"
+        if self._count:
+            m.d.sync += self.events.eq(potentials.valid)
         if self._taps:
             self._tap(m, number)
         return m

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gen.hardware import AnyPlan
 from gen.schedule import plan_network
-from gen.verilog import AnyPlan, generate
+from gen.verilog import generate
 from hw.files import write_json
 from hw.image import NetworkImage
 from sim.golden import GoldenModel

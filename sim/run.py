@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gen.hardware import AnyPlan, layout_facts
 from gen.plan import CorePlan
 from gen.report import layout_text
-from gen.verilog import TOP, AnyPlan, generate, layout_facts
+from gen.verilog import TOP, generate
 from hw.files import write_json
 from sim.bench_job import Job
 from sim.golden import GoldenModel, InputError

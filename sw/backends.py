@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.cycles import CycleLaw, event_counts
+from gen.hardware import AnyPlan, input_shape
 from gen.plan import CorePlan
+from gen.shared_cycles import SharedLaw, updates
 from hw.link import HEADER_BYTES, TIMEOUT_BITS, VERSION, Command, ErrorCode
-from sim.golden import GoldenModel
+from sim.golden import GoldenModel, Trace
 from sim.streams import law_costs
 from sw.protocol import (
     COUNTER_BYTES,
@@ -76,11 +78,11 @@ class GoldenBackend(Backend):
     """The golden model, with the counters that hardware of this plan would have.
 
     The cycles are the cycle law's for a single image on an idle core, from the hand-shake of the
-    image's last word; the events are the weight rows added: every spike, and every set bit of the
-    image, once per group.
+    image's last word; the events are the weight rows added: of a layer of its own, every spike, and
+    every set bit of the image, once per group; of a shared core, every update.
     """
 
-    def __init__(self, plan: CorePlan) -> None:
+    def __init__(self, plan: AnyPlan) -> None:
         self._plan = plan
         self._golden = GoldenModel(plan.image)
         self._last: Counters | None = None
@@ -91,20 +93,13 @@ class GoldenBackend(Backend):
             protocol=VERSION, board="golden", digest=self._plan.image.digest,
             input_size=spec.input_size, input_bits=spec.input_bits, steps=spec.steps,
             classes=spec.classes, lanes=self._plan.lanes, banks=self._plan.banks,
-            clock_hz=0, baud=0, image_bytes=packed_bytes(spec.input_size, spec.input_bits),
-            ready=True,
+            clock_hz=0, baud=0, image_bytes=packed_bytes(spec.image_size, spec.input_bits),
+            ready=True, timed=spec.timed_input,
         )  # fmt: skip
 
     def infer(self, pixels: Pixels) -> Result:
-        batch, plan = pixels[None], self._plan
-        trace = self._golden.run(batch)
-        words_before_last = plan.geometries[0].words - 1
-        done = CycleLaw(plan).predict(law_costs(plan, batch, trace))[0]
-        events = sum(
-            geometry.groups * int(event_counts(vectors, geometry).sum())
-            for geometry, vectors in zip(plan.geometries, (batch, *trace.spikes), strict=True)
-        )
-        self._last = Counters(cycles=int(done) - words_before_last, events=events)
+        trace = self._golden.run(pixels[None])
+        self._last = single_run(self._plan, pixels, trace)
         return Result(
             label=int(trace.classes[0]), logits=trace.logits[0].astype(np.int32),
             counters=self._last,
@@ -120,6 +115,25 @@ class GoldenBackend(Backend):
 
     def close(self) -> None:
         self.reset()
+
+
+LONG_AGO = 10**9
+"""Cycles: a core with that lead has done all that does not wait for an image."""
+
+
+def single_run(plan: AnyPlan, pixels: Pixels, trace: Trace) -> Counters:
+    """What hardware counts of one image (image_size,) on an idle core."""
+    batch, words_before_last = pixels[None], input_shape(plan)[1] - 1
+    if isinstance(plan, CorePlan):
+        done = CycleLaw(plan).predict(law_costs(plan, batch, trace))[0]
+        events = sum(
+            geometry.groups * int(event_counts(vectors, geometry).sum())
+            for geometry, vectors in zip(plan.geometries, (batch, *trace.spikes), strict=True)
+        )
+    else:
+        done = SharedLaw(plan, LONG_AGO).predict(batch, trace.spikes)[0]
+        events = updates(plan, pixels, [part[0] for part in trace.spikes])
+    return Counters(cycles=int(done) - words_before_last, events=events)
 
 
 class Transport(Protocol):
@@ -185,7 +199,7 @@ class LinkBackend(Backend):
         return result
 
     def _run(self, pixels: Pixels, identity: Identity) -> tuple[int, Result]:
-        payload = pack_pixels(pixels, identity.input_bits, identity.image_bytes)
+        payload = pack_pixels(pixels, identity)
         write = encode(self._next(), Command.WRITE, payload)
         tag = frame_tag(write)
         self._exchange(write, 0, bytes)

@@ -12,9 +12,11 @@ import numpy.typing as npt
 from gen.bitstream import REPORT, SEEDS
 from gen.boards import BOARDS, find_board
 from gen.build import build_board, reload_board
+from gen.hardware import AnyPlan
 from gen.plan import CorePlan, plan_core
 from gen.planner import BoardPlan, plan_board
 from gen.report import board_table, percent, plan_table, table
+from gen.schedule import SCHEDULES
 from hw.files import write_json
 from hw.image import NetworkImage
 from hw.spec import SternaError
@@ -32,6 +34,9 @@ EXAMPLES = 16
 LAW_IMAGES = 1000
 """Test images whose cycles make the images per second of a report."""
 
+SHARED_LAW_IMAGES = 100
+"""The same of a shared core, whose law takes some hundredths of a second an image."""
+
 Progress = Callable[[str], None]
 Result = tuple[dict[str, Any], str, int]
 
@@ -45,7 +50,7 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
     """The plan that the options describe; what they leave open is the planner's to choose."""
     return plan_board(
         find_board(args.board), load_image(args), lanes=args.lanes, banks=args.banks,
-        megahertz=args.mhz, test_images=args.test_images,
+        megahertz=args.mhz, schedule=args.schedule, test_images=args.test_images,
     )  # fmt: skip
 
 
@@ -54,17 +59,20 @@ def board_folder(args: argparse.Namespace) -> Path:
     return Path(args.out or BUILD / args.board)
 
 
-def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
+def flowing_cycles(core: AnyPlan, data: str | None) -> float | None:
     """Mean cycles per image with the input flowing, by the cycle law, over test images of the data
     set that the network names; None where that is not at hand."""
-    name = core.image.meta.get("dataset")
+    name, spec = core.image.meta.get("dataset"), core.image.spec
     if not isinstance(name, str):
         return None
     try:
-        images = load_dataset(name, "test", core.image.spec.input_bits, data, download=False).images
+        found = load_dataset(
+            name, "test", spec.input_bits, data, download=False, steps=spec.steps
+        )
     except DataError:
         return None
-    return mean_cycles(core, images[:LAW_IMAGES])
+    count = LAW_IMAGES if isinstance(core, CorePlan) else SHARED_LAW_IMAGES
+    return mean_cycles(core, found.images[:count])
 
 
 def do_plan(args: argparse.Namespace) -> Result:
@@ -210,6 +218,9 @@ def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
         sub.add_argument("model", nargs="?", metavar="MODEL", help="default: the board's own")
         sub.add_argument("--lanes", type=int, metavar="N", help="default: the planner's choice")
         sub.add_argument("--banks", type=int, metavar="N", help="default: the planner's choice")
+        sub.add_argument("--schedule", choices=SCHEDULES, default="auto",
+                         help="a layer after the other on one core, or all at once (default: the "
+                         "planner's choice)")  # fmt: skip
         sub.add_argument("--mhz", type=float, help="clock of the core (default: the board's)")
         sub.add_argument("--test-images", type=int, default=test_images, metavar="N",
                          help="put so many test images on the chip, to be played at full "

@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.cycles import CycleLaw
+from gen.hardware import AnyPlan
 from gen.plan import CorePlan
+from gen.shared_cycles import SharedLaw
 from hw.image import NetworkImage
 from hw.spec import INPUT, SternaError
 from sim.edges import fan_out
@@ -182,8 +184,12 @@ def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
     return Accuracy(hits, len(data)), meter.activity
 
 
-def mean_cycles(core: CorePlan, images: npt.NDArray[np.uint8]) -> float:
+def mean_cycles(core: AnyPlan, images: npt.NDArray[np.uint8]) -> float:
     """Cycles from one image's result to the next, on average over two images or more, which are
     offered without a pause: by the cycle law, which the hardware keeps."""
-    costs = law_costs(core, images, GoldenModel(core.image).run(images))
-    return float(np.diff(CycleLaw(core).predict(costs)).mean())
+    trace = GoldenModel(core.image).run(images)
+    if isinstance(core, CorePlan):
+        done = CycleLaw(core).predict(law_costs(core, images, trace))
+    else:
+        done = SharedLaw(core).predict(images, trace.spikes)
+    return float(np.diff(done).mean())

@@ -117,7 +117,7 @@ class Board:
         return identity
 
     def infer(self, image: npt.ArrayLike) -> Result:
-        """Run one image (input_size,).
+        """Run one image (pixels,), or one recording (steps * pixels,).
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Board:
         array = _as_array(image, "Image")
         if array.ndim != 1:
             raise InputError(
-                f"Image must have shape ({self._identity.input_size},), not {tuple(array.shape)}"
+                f"Image must have shape ({self._identity.pixels},), not {tuple(array.shape)}"
             )
         return backend.infer(_check_pixels(array[None], self._identity)[0])
 
@@ -143,8 +143,8 @@ class Board:
     def classify(
         self, images: npt.ArrayLike, progress: Progress = lambda done, total: None
     ) -> npt.NDArray[np.int64]:
-        """Classes (n,) of images (n, input_size), all checked before the first runs. Raises as
-        `infer` does; `counters` are then the last image's."""
+        """Classes (n,) of images or recordings (n, pixels), all checked before the first runs.
+        Raises as `infer` does; `counters` are then the last image's."""
         backend = self._backend
         pixels = _check_pixels(_as_array(images, "Images"), self._identity)
         classes = np.zeros(len(pixels), dtype=np.int64)
@@ -207,9 +207,9 @@ def _as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
 
 def _check_pixels(array: npt.NDArray[Any], identity: Identity) -> npt.NDArray[np.uint8]:
     """What `GoldenModel.check_pixels` checks, from what the board says of itself."""
-    if array.ndim != 2 or array.shape[1] != identity.input_size:
+    if array.ndim != 2 or array.shape[1] != identity.pixels:
         raise InputError(
-            f"Images must have shape (n, {identity.input_size}), not {tuple(array.shape)}"
+            f"Images must have shape (n, {identity.pixels}), not {tuple(array.shape)}"
         )
     top = 2**identity.input_bits - 1
     if array.size and (int(array.min()) < 0 or int(array.max()) > top):
@@ -220,14 +220,14 @@ def _check_pixels(array: npt.NDArray[Any], identity: Identity) -> npt.NDArray[np
 
 
 def _from_events(events: Iterable[tuple[int, int]], identity: Identity) -> npt.NDArray[np.uint8]:
-    pixels = np.zeros(identity.input_size, dtype=np.uint8)
+    pixels = np.zeros(identity.pixels, dtype=np.uint8)
     top = 2**identity.input_bits - 1
     try:
         for event in events:
             index, magnitude = (_integer(number) for number in event)
-            if not 0 <= index < identity.input_size or not 1 <= magnitude <= top:
+            if not 0 <= index < identity.pixels or not 1 <= magnitude <= top:
                 raise InputError(
-                    f"Event must be a pixel below {identity.input_size} and a magnitude in "
+                    f"Event must be a pixel below {identity.pixels} and a magnitude in "
                     f"1..{top}, not {event!r}"
                 )
             if pixels[index]:

@@ -68,7 +68,7 @@ def do_train(args: argparse.Namespace) -> Result:
 
 
 def do_export(args: argparse.Namespace) -> Result:
-    from gen.verilog import rom_files
+    from gen.hardware import rom_files
     from hw.files import write_atomically
     from sw.checkpoint import Checkpoint
     from sw.export import export, report_table

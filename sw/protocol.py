@@ -5,12 +5,14 @@ Whatever is not exactly as the document has it raises: nothing here guesses.
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from gen.boards import BOARDS
+from gen.map_layout import MapLayout
 from hw.link import (
     ANSWER,
     CRC_BYTES,
@@ -102,7 +104,9 @@ class Identity:
 
     `digest` is the SHA-256 (hex) of the network image; `image_bytes` what a WRITE takes; `ready`
     says that the weights are there, `weights_failed` that they could not be read. `clock_hz`
-    and `baud` are 0 for a back end that has none.
+    and `baud` are 0 for a back end that has none. `layout` is how the pixels of an image lie in the
+    words of a shared core, None where they follow one another. `timed`: what is classified are
+    recordings, an image for every step.
     """
 
     protocol: int
@@ -119,6 +123,13 @@ class Identity:
     image_bytes: int
     ready: bool
     weights_failed: bool = False
+    layout: MapLayout | None = None
+    timed: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Of what is classified: an image, or all images of a recording."""
+        return self.input_size * (self.steps if self.timed else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +225,14 @@ def packed_bytes(pixels: int, bits: int) -> int:
     return -(-pixels * bits // 8)
 
 
-def pack_pixels(pixels: npt.NDArray[np.uint8], bits: int, size: int) -> bytes:
-    """The payload of WRITE for one image (input_size,): `bits` bits per pixel, low bits first, then
-    zeros up to `size` bytes."""
-    planes = np.unpackbits(pixels[:, None], axis=1, bitorder="little")[:, :bits]
-    return np.packbits(planes.reshape(-1), bitorder="little").tobytes().ljust(size, b"\0")
+def pack_pixels(pixels: npt.NDArray[np.uint8], identity: Identity) -> bytes:
+    """The payload of WRITE for one image (pixels,): `input_bits` bits per pixel, low bits first, in
+    the order of the board's words, then zeros up to `image_bytes` bytes."""
+    if identity.layout is not None:
+        pixels = identity.layout.pack(pixels.reshape(-1, identity.input_size)).reshape(-1)
+    planes = np.unpackbits(pixels[:, None], axis=1, bitorder="little")[:, : identity.input_bits]
+    packed = np.packbits(planes.reshape(-1), bitorder="little")
+    return packed.tobytes().ljust(identity.image_bytes, b"\0")
 
 
 def parse_identity(payload: bytes) -> Identity:
@@ -231,21 +245,24 @@ def parse_identity(payload: bytes) -> Identity:
     """
     word = struct.unpack("<16I", payload)
     number = word[0] >> 8 & 0xFF
+    layout, laid_out = _layout(word)
     identity = Identity(
         protocol=word[0] & 0xFF,
         board=BOARD_NAMES.get(number, f"board-{number}"),
         digest=payload[4:36].hex(),
         input_size=word[9],
-        input_bits=word[10] & 0xFFFF,
+        input_bits=word[10] & 0xFF,
         steps=word[10] >> 16,
-        classes=word[11],
+        classes=word[11] & 0xFFFF,
         lanes=word[12] & 0xFFFF,
-        banks=word[12] >> 16,
+        banks=word[12] >> 16 & 0xFF,
         clock_hz=word[13],
         baud=word[14],
-        image_bytes=word[15],
+        image_bytes=word[15] & 0xFFFF,
         ready=bool(word[0] >> 16 & 1),
         weights_failed=bool(word[0] >> 17 & 1),
+        layout=layout,
+        timed=bool(word[10] >> 8 & 1),
     )
     i = identity
     sound = {
@@ -259,12 +276,31 @@ def parse_identity(payload: bytes) -> Identity:
         "banks": i.banks in (1, 2, 4, 8, 16),
         "clock": i.clock_hz > 0,
         "baud rate": i.baud > 0,
-        "bytes of an image": packed_bytes(i.input_size, i.input_bits) <= i.image_bytes <= 0xFFFF,
+        "bytes of an image": packed_bytes(i.pixels, i.input_bits) <= i.image_bytes,
+        "form of an image": laid_out and word[10] >> 9 & 0x7F == 0,
     }
+    if layout is not None:
+        words = layout.words * (i.steps if i.timed else 1)
+        sound["words of an image"] = 8 * i.image_bytes == words * layout.lanes * i.input_bits
     wrong = [what for what, good in sound.items() if not good]
     if wrong:
         raise ProtocolMismatch(f"The board says of itself what cannot be: {', '.join(wrong)}")
     return identity
+
+
+def _layout(word: Sequence[int]) -> tuple[MapLayout | None, bool]:
+    """How a board says that pixels lie in its words, and whether that can be."""
+    channels, columns, positions = word[11] >> 16, word[15] >> 16, word[12] >> 24
+    size, lanes = word[9], word[12] & 0xFFFF
+    if not channels and not columns and not positions:
+        return None, True
+    whole = channels > 0 and columns > 0 and positions > 0
+    if not whole or size % (channels * columns) or lanes % positions:
+        return None, False
+    if positions > 1 and lanes // positions < channels:
+        return None, False
+    shape = (channels, size // (channels * columns), columns)
+    return MapLayout(shape, lanes, positions), True
 
 
 def result_bytes(classes: int) -> int:

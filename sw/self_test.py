@@ -84,7 +84,7 @@ def self_test(
     ImageError
         When it has another network.
     """
-    sums, cycles = expected_run(plan.core, images)
+    sums, cycles = expected_run(plan.dense, images)
     seconds = cycles / plan.spec.clock_hz + SLACK_SECONDS
     if port is None:
         progress(f"building the simulated board, then {cycles:,} cycles")

@@ -120,8 +120,8 @@ class Trials:
         timeout = 2 * TIMEOUT_BITS / line.baud + longest
         backend = LinkBackend(self._noisy, baud=line.baud, timeout=timeout)
         self.board = Board(backend, lambda: line.time)
-        size, bits = self.board.wait_ready().image_bytes, plan.core.image.spec.input_bits
-        self._maker = Maker(seed, [pack_pixels(image, bits, size) for image in images])
+        identity = self.board.wait_ready()
+        self._maker = Maker(seed, [pack_pixels(image, identity) for image in images])
         self._last = self._expected[0]
         self.kinds = {kind: Counter[str]() for kind in KINDS}
         self.errors, self.raised = Counter[str](), Counter[str]()

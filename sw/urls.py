@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from gen.boards import find_board
-from gen.plan import DEFAULT_LANES, plan_core
 from gen.planner import plan_board
+from gen.schedule import plan_network
 from hw.image import NetworkImage
 from sw.backends import Backend, GoldenBackend, LinkBackend
 from sw.models import model_path
@@ -50,8 +50,8 @@ def _open_golden(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> tuple[Backend, Clock]:
     image = NetworkImage.load(model_path(name))
-    lanes, banks = _number(options, "lanes", DEFAULT_LANES), _number(options, "banks", 1)
-    return GoldenBackend(plan_core(image, lanes, banks)), time.monotonic
+    lanes = _number(options, "lanes", 1) if "lanes" in options else None
+    return GoldenBackend(plan_network(image, lanes, _number(options, "banks", 1))), time.monotonic
 
 
 def _open_simulation(

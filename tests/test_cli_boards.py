@@ -18,7 +18,7 @@ def test_plan_says_what_would_be_built(capsys) -> None:
     assert 0 < used < there == 5280
     assert main(["plan", "--board", "ulx3s_85f", "digits-dense", "--lanes", "16"]) == 0
     text = capsys.readouterr().out
-    assert "lanes, banks" in text
+    assert "layout" in text
     assert "block RAMs, estimated" in text
 
 

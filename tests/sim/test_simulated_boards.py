@@ -162,14 +162,14 @@ def test_one_script_for_every_address(asked: tuple[Bench, list[object]]) -> None
 def test_a_board_is_what_was_planned_and_equals_the_golden_model(bench: Bench) -> None:
     plan, spec = bench.plan, bench.plan.core.image.spec
     golden = GoldenBackend(plan.core)
-    first = plan.core.geometries[0]
+    first = plan.dense.geometries[0]
     with host(bench.start()) as board:
         assert dataclasses.asdict(board.wait_ready()) == {
             "protocol": VERSION, "board": plan.board.name, "digest": DIGITS.digest,
             "input_size": 64, "input_bits": spec.input_bits, "steps": spec.steps, "classes": 10,
             "lanes": plan.core.lanes, "banks": plan.core.banks, "clock_hz": plan.spec.clock_hz,
             "baud": 1_000_000, "image_bytes": first.words * first.word * first.planes // 8,
-            "ready": True, "weights_failed": False,
+            "ready": True, "weights_failed": False, "layout": None, "timed": False,
         }  # fmt: skip
         assert refusal(board, Command.RUN) == "NO_INPUT"
         assert refusal(board, Command.COUNTERS) == "NO_RESULT"
@@ -180,7 +180,7 @@ def test_a_board_is_what_was_planned_and_equals_the_golden_model(bench: Bench) -
 
 def test_a_board_is_not_ready_before_its_flash_is_read(icebreaker: Bench) -> None:
     assert icebreaker.plan.core.loaded
-    first = icebreaker.plan.core.geometries[0]
+    first = icebreaker.plan.dense.geometries[0]
     image = bytes(first.words * first.word * first.planes // 8)
     with icebreaker.start() as line:
         line.read(1, 1e-4)  # the power-on reset

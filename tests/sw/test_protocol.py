@@ -3,6 +3,7 @@
 import re
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sw.protocol import (
     DamagedReply,
     DeviceError,
     HostError,
+    Identity,
     ProtocolMismatch,
     UrlError,
     answer_payload,
@@ -33,6 +35,13 @@ LINK = (Path(__file__).parents[2] / "docs" / "link.md").read_text()
 def answer(kind, payload=b"", sequence=5, version=1):
     body = bytes([version, sequence, kind]) + len(payload).to_bytes(2, "little") + payload
     return b"\xa5" + body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def identity_of(pixels, bits, size, **more):
+    return Identity(
+        protocol=1, board="twin", digest="", input_size=pixels, input_bits=bits, steps=4,
+        classes=10, lanes=8, banks=1, clock_hz=1, baud=1, image_bytes=size, ready=True, **more,
+    )  # fmt: skip
 
 
 def take(data, command, length=0, sequence=5):
@@ -70,9 +79,10 @@ def test_a_request_byte_by_byte():
 )
 def test_pixels_are_packed_without_gaps(pixels, bits, packed):
     array, size = np.array(pixels, dtype=np.uint8), packed_bytes(len(pixels), bits)
-    found = pack_pixels(array, bits, size)
+    board = identity_of(len(pixels), bits, size)
+    found = pack_pixels(array, board)
     assert found == bytes.fromhex(packed)
-    assert pack_pixels(array, bits, size + 3) == found + bytes(3)
+    assert pack_pixels(array, replace(board, image_bytes=size + 3)) == found + bytes(3)
     number = sum(pixel << bits * n for n, pixel in enumerate(pixels))
     assert found == number.to_bytes(-(-len(pixels) * bits // 8), "little")
 

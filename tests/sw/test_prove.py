@@ -89,7 +89,7 @@ def test_one_wrong_bit_of_a_weight_is_found(proof, icebox, digits, tmp_path):
     wrong = one_bit_changed(digits, pixels)
     built, plan = proof[1], small_plan(digits)
     before, after = (built / SYNTHESIS / f"{name}_routed.asc" for name in ("loaded", "wrong"))
-    roms = rom_images(small_plan(wrong).core)
+    roms = rom_images(small_plan(wrong).dense)
     swaps = []
     for name in json.loads((built / "board.json").read_text())["roms"]:
         target = tmp_path / name
