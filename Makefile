@@ -16,7 +16,7 @@ SIM_OPTIONS := $(CORE) $(if $(IMAGES),--images $(IMAGES)) $(if $(filter-out 0,$(
 BOARD ?= icebreaker
 GIVEN = $(foreach v,$(1),$(if $(filter command% environment,$(origin $(v))),$($(v))))
 BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call GIVEN,LANES)) \
-	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(MHZ),--mhz $(MHZ))
+	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(MHZ),--mhz $(MHZ))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
 .PHONY: help sim golden info generate train export bench timing results results-training results-conversion \

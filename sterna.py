@@ -73,7 +73,7 @@ def do_info(args: argparse.Namespace) -> Result:
         ("network", spec.name),
         ("digest", image.digest),
         ("input", f"{spec.input_size} pixels of {spec.input_bits} bits, "
-                  f"{'others at each' if spec.timed_input else 'constant for T'} steps"),
+                  + ("others at every step" if spec.timed_input else "constant for T steps")),
         ("time steps T", spec.steps),
     ]
     for layer in image.layers:

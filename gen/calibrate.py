@@ -73,7 +73,7 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "mnist-dense", "lanes": 16, "banks": 1, "memories": ["spram", "ram"]},
     ],
     "tang_nano_9k": [
-        *MAPS,
+        *MAPS[:4],
         {"model": "digits-dense", "lanes": 4, "banks": 1},
         {"model": "digits-dense", "lanes": 8, "banks": 2},
         {"model": "digits-dense", "lanes": 16, "banks": 1},

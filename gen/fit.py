@@ -6,7 +6,7 @@ from gen.plan import PlanError
 from gen.shared_files import AnyShared
 from hw.program import Program
 
-__all__ = ["memory_rams", "require_memory"]
+__all__ = ["memory_rams", "memory_shares", "require_memory"]
 
 
 def memory_rams(p: Program, family: str) -> dict[str, int]:
@@ -29,16 +29,23 @@ def require_memory(plan: AnyShared, board: Board) -> None:
     needed = sum(sum(rams.values()) for rams in totals)
     if needed <= board.brams:
         return
-    largest = max(
+    raise PlanError(
+        f"Network {plan.image.spec.name} needs {needed:,} block RAMs, and {board.name} has "
+        f"{board.brams:,}: {memory_shares(plan, board)}"
+    )
+
+
+def memory_shares(plan: AnyShared, board: Board) -> str:
+    """What needs the block RAM, the largest layer by name."""
+    totals = [memory_rams(stage.program, board.family) for stage in plan.stages]
+    rows, name, program = max(
         ((rows, name, stage.program)
          for stage in plan.stages for name, rows in stage.weight_rows.items()),
         key=lambda entry: entry[0],
     )  # fmt: skip
-    rows, name, program = largest
     weights = block_rams(board.family, program.memories["weights"][1], rows, True)
-    raise PlanError(
-        f"Network {plan.image.spec.name} needs {needed:,} block RAMs, and {board.name} has "
-        f"{board.brams:,}: the weights of layer {name} alone need {weights:,}, all weights "
+    return (
+        f"the weights of layer {name} alone need {weights:,}, all weights "
         f"{sum(rams['weights'] for rams in totals):,}, potentials "
         f"{sum(rams['potentials'] for rams in totals):,}"
     )

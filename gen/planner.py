@@ -10,6 +10,7 @@ from typing import Any
 
 from gen.boards import BOARDS, Board
 from gen.estimate import Estimate, estimate
+from gen.fit import memory_shares
 from gen.hardware import AnyPlan, layout_facts
 from gen.plan import CorePlan, PlanError, plan_core
 from gen.pll import pll
@@ -269,6 +270,8 @@ def _too_large(
         f"Network {image.spec.name} does not fit {board.name}: with "
         f"{layout_text(layout_facts(nearest.core))} it needs {needs}"
     )
+    if not isinstance(nearest.core, CorePlan) and nearest.estimate.brams > board.brams:
+        sentence += f" ({memory_shares(nearest.core, board)})"
     if not chosen and _holds(board, image, test_images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
     if test_images and _holds(board, image, 0):

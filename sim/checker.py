@@ -13,7 +13,14 @@ from hw.geometry import LayerGeometry
 from hw.image import NetworkImage
 from hw.stream import Kind
 from sim.golden import Trace
-from sim.streams import decode_spikes, expected_events, law_costs, spike_bits, split_fields
+from sim.streams import (
+    decode_spikes,
+    expected_events,
+    law_costs,
+    signed,
+    spike_bits,
+    split_fields,
+)
 
 __all__ = ["Checker", "Findings", "Recording", "check_results"]
 
@@ -73,6 +80,13 @@ class Findings:
                 detail = f"hardware has {len(seen)}, golden model {len(expected)}"
             self.first_mismatch = f"{what} {detail}"
 
+    def check_law(self, predicted: Int) -> None:
+        """Count the images whose class did not come in the cycle that the law says, of the last
+        ones."""
+        self.predicted += predicted.tolist()
+        seen = np.array(self.completion[-len(predicted) :]) - self.start
+        self.cycle_law_violations += int((seen != predicted).sum())
+
     def surplus(self, what: str, count: int) -> None:
         """Count what the hardware sent and nobody expected."""
         self.mismatches += count
@@ -92,7 +106,7 @@ def check_results(
     mine = results[:count]
     logit, best, last = split_fields([payload for _, payload in mine], widths)
     chosen = best[classes - 1 :: classes]
-    findings.compare("Logit", _signed(logit, logit_bits), trace.logits.reshape(-1))
+    findings.compare("Logit", signed(logit, logit_bits), trace.logits.reshape(-1))
     ends = np.tile(np.arange(classes) == classes - 1, len(labels))
     findings.compare("End of results", last, ends)
     findings.compare("Class", chosen, trace.classes)
@@ -202,9 +216,9 @@ class Checker:
             order = np.arange(count).reshape(-1, geometry.groups, trace.spikes[0].shape[1])
             seen = [seen[k] for k in order.swapaxes(1, 2).reshape(-1).tolist()]
         coded = _lanes([s for s, _ in seen], geometry, spike_bits(neuron))[:, :neurons]
-        self.findings.compare(f"Spike of layer {n}", decode_spikes(coded, neuron), spikes)
+        self.findings.compare(f"Spike of layer {n}", decode_spikes(coded, neuron.magnitude_bits), spikes)
         bits = neuron.potential_bits
-        stored = _signed(_lanes([u for _, u in seen], geometry, bits), bits)[:, :neurons]
+        stored = signed(_lanes([u for _, u in seen], geometry, bits), bits)[:, :neurons]
         self.findings.compare(f"Potential of layer {n}", stored, potentials)
 
     def _check_results(self, labels: Int, trace: Trace) -> None:
@@ -213,10 +227,8 @@ class Checker:
 
     def _check_law(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
         if self._law is not None:
-            predicted = self._law.predict(law_costs(self._plan, pixels, trace))
-            self.findings.predicted += predicted.tolist()
-            seen = np.array(self.findings.completion[-len(pixels) :]) - self.findings.start
-            self.findings.cycle_law_violations += int((seen != predicted).sum())
+            costs = law_costs(self._plan, pixels, trace)
+            self.findings.check_law(self._law.predict(costs))
 
 
 def _events(payload: Int) -> Int:
@@ -232,7 +244,3 @@ def _lanes(words: Sequence[int], geometry: LayerGeometry, bits: int) -> Int:
     whole = len(words) // geometry.groups
     vectors = values[: whole * geometry.groups].reshape(whole, geometry.groups * geometry.lanes)
     return vectors[:, : geometry.neurons]
-
-
-def _signed(values: Int, bits: int) -> Int:
-    return values - ((values >> (bits - 1)) << bits)

@@ -1,7 +1,6 @@
 """Holds what a shared core did against the golden model: every word of spikes and potentials,
 logit, class, cycle."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,11 +10,10 @@ from gen.map_layout import map_layout
 from gen.shared_cycles import SharedLaw
 from gen.shared_files import AnyShared
 from hw.program import Sweep
-from hw.spec import INPUT
+from sim.activity import ActivityMeter
 from sim.checker import Findings, check_results
-from sim.edges import fan_out
 from sim.golden import Trace
-from sim.streams import split_fields
+from sim.streams import decode_spikes, signed, split_fields
 
 __all__ = ["SharedChecker", "SharedRecording"]
 
@@ -57,7 +55,7 @@ class SharedChecker:
         self._law = None if lead is None else SharedLaw(plan, lead)
         self.recording = SharedRecording([[] for _ in plan.stages])
         self.findings = Findings(law_checked=lead is not None)
-        self._reach = list(_reach(plan))
+        self._meter = ActivityMeter(plan.image)
 
     def check(self, pixels: npt.NDArray[np.uint8], labels: Int, trace: Trace) -> None:
         """Compare the next `len(pixels)` images, whose results have all been recorded; what was
@@ -71,11 +69,9 @@ class SharedChecker:
         )
         self.recording.results = self.recording.results[done:]
         if self._law is not None:
-            predicted = self._law.predict(pixels, trace.spikes)
-            self.findings.predicted += predicted.tolist()
-            seen = np.array(self.findings.completion[-len(pixels) :]) - self.findings.start
-            self.findings.cycle_law_violations += int((seen != predicted).sum())
-        self._count(pixels, trace)
+            self.findings.check_law(self._law.predict(pixels, trace.spikes))
+        self._meter.add(pixels, trace)
+        self.findings.events, self.findings.sops = self._meter.events, self._meter.sops
         self.findings.images += len(pixels)
         self.findings.correct_golden += int((trace.classes == labels).sum())
 
@@ -95,11 +91,10 @@ class SharedChecker:
         total = images * sum(counts)
         seen = self.recording.words[stage][:total]
         del self.recording.words[stage][:total]
-        coded = split_fields([w for w, _ in seen], [1 + p.spike_sign] * lanes)
-        spikes = np.stack([c & 1 for c in coded], axis=-1)
-        spikes *= 1 - 2 * np.stack([c >> 1 for c in coded], axis=-1)
+        coded = split_fields([w for w, _ in seen], [p.spike_planes + p.spike_sign] * lanes)
+        spikes = decode_spikes(np.stack(coded, axis=-1), p.spike_planes)
         raw = np.stack(split_fields([w for _, w in seen], [bits] * lanes), axis=-1)
-        potentials = raw - ((raw >> bits - 1) << bits)
+        potentials = signed(raw, bits)
         starts = np.cumsum([0, *counts])
         for which, values, wanted in (
             ("Spike", spikes, trace.spikes), ("Potential", potentials, trace.potentials)
@@ -123,27 +118,3 @@ class SharedChecker:
                         layout.unpack(a.reshape(-1, layout.words, lanes)) for a in (found, expected)
                     )
                 self.findings.compare(f"{which} of layer {name}", found, expected)
-
-    def _count(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
-        sent = dict(
-            zip([layer.name for layer in self._plan.image.spec.layers], trace.spikes, strict=False)
-        )
-        for source, reach, delay in self._reach:
-            if source == INPUT:
-                images = pixels.reshape(-1, self._plan.image.spec.input_size)
-                per_pixel = np.bitwise_count(images).astype(np.int64).sum(axis=0)
-            else:
-                steps = sent[source].shape[1] - delay
-                per_pixel = np.abs(sent[source][:, :steps].astype(np.int64)).sum(axis=(0, 1))
-            self.findings.events += int(per_pixel.sum())  # as each edge plays them
-            self.findings.sops += int(per_pixel @ reach)
-
-
-def _reach(plan: AnyShared) -> Iterator[tuple[str, Int, int]]:
-    """(source, neurons that each of its values reaches, delay) of every edge."""
-    spec = plan.image.spec
-    for n, layer in enumerate(spec.layers):
-        for edge in spec.edges(n):
-            shape: Sequence[int] = spec.shape_of(edge.source)
-            places = fan_out(edge, spec.shape_of(edge.source), layer.map_shape)
-            yield edge.source, np.broadcast_to(places, tuple(shape)).reshape(-1), edge.delay

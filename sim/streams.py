@@ -16,7 +16,10 @@ from hw.spec import NeuronSpec
 from hw.stream import Kind
 from sim.golden import Trace
 
-__all__ = ["Events", "decode_spikes", "expected_events", "law_costs", "spike_bits", "split_fields"]
+__all__ = [
+    "Events", "decode_spikes", "expected_events", "law_costs", "signed", "spike_bits",
+    "split_fields",
+]  # fmt: skip
 
 Int = npt.NDArray[np.int64]
 
@@ -73,10 +76,14 @@ def expected_events(
     return Events(kind, negative.astype(np.int64), row)
 
 
-def decode_spikes(coded: Int, neuron: NeuronSpec) -> Int:
-    """Coefficients of what a lane sent (`hw.stream.spikes`): the magnitude in the low bits, then
-    the sign, if the neuron has one."""
-    bits = neuron.magnitude_bits
+def signed(values: Int, bits: int) -> Int:
+    """Two's complement."""
+    return values - (values >> bits - 1 << bits)
+
+
+def decode_spikes(coded: Int, bits: int) -> Int:
+    """Coefficients of what a lane sent (`hw.stream.coefficients`): `bits` of a magnitude, then the
+    sign, if there is one."""
     return (coded & (1 << bits) - 1) * (1 - 2 * (coded >> bits))
 
 

@@ -13,11 +13,12 @@ from torch import nn
 
 from gen.report import table
 from hw.image import NetworkImage
+from sim.activity import Activity, ActivityMeter
 from sim.golden import GoldenModel
 from sw.affine import AffineLayer, ConvertError, activations, load_module, read_relu
 from sw.convert import Conversion, calibrate, convert
 from sw.data import Dataset
-from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
+from sw.evaluate import Accuracy, check_fits
 from sw.tune import tune
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]

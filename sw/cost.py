@@ -11,9 +11,10 @@ from typing import Any
 
 from gen.report import markdown
 from hw.image import NetworkImage
+from sim.activity import Activity
 from sim.edges import fan_out
 from sw.data import Dataset
-from sw.evaluate import Accuracy, Activity, evaluate
+from sw.evaluate import Accuracy, evaluate
 
 __all__ = ["PICOJOULES", "Cost", "cost", "cost_table"]
 

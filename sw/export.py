@@ -17,10 +17,11 @@ import torch
 from gen.report import table
 from hw.image import NetworkImage
 from hw.spec import SternaError
+from sim.activity import Activity, ActivityMeter
 from sim.golden import GoldenModel, Trace
 from sw.checkpoint import Checkpoint
 from sw.data import Dataset, load_dataset
-from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
+from sw.evaluate import Accuracy, check_fits
 from sw.integer import IntegerNetwork
 from sw.real_decay import decay_report
 from sw.train import accuracy_of

@@ -246,10 +246,13 @@ _MNIST_CONV = replace(
     name="mnist-conv",
     hidden=(),
     maps=_three_layers(top_stride=1),
-    float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
-    integer_phase=Phase(epochs=10, rate=1e-2),
+    neuron=_DEEP,
+    first_phase=Phase(epochs=30, rate=5e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=12, rate=2e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=8, rate=5e-3),
+    validation=2000,
     max_shift=2,
-    spike_penalty=0.1,
+    spike_penalty=0.05,
 )
 
 _FASHION_CONV = replace(

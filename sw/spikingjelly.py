@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from gen.report import neuron_text, table
 from hw.image import NetworkImage
 from hw.spec import SternaError
+from sim.activity import Activity, ActivityMeter
 from sim.golden import GoldenModel
 from sw.affine import AffineLayer, ConvertError, leaves, load_module, read_layers
 from sw.data import Dataset
-from sw.evaluate import Accuracy, Activity, ActivityMeter, check_fits
+from sw.evaluate import Accuracy, check_fits
 from sw.fold import FoldedLayer, FoldedNetwork
 from sw.neuron import LIFParameters, NeuronError
 from sw.quantize import quantize

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from sim.activity import Activity
 from sim.golden import GoldenModel
 from sterna import main
 from sw.cost import PICOJOULES, Cost, cost, cost_table
-from sw.evaluate import Accuracy, Activity
+from sw.evaluate import Accuracy
 from sw.fold import fold
 from sw.quantize import quantize
 

@@ -8,17 +8,11 @@ import pytest
 import torch
 
 from hw.image import NetworkImage
+from sim.activity import Activity
 from sim.golden import GoldenModel
 from sw.checkpoint import Checkpoint
 from sw.data import DataError, Dataset, load_dataset
-from sw.evaluate import (
-    Accuracy,
-    Activity,
-    EvaluateError,
-    accuracy,
-    check_fits,
-    evaluate,
-)
+from sw.evaluate import Accuracy, EvaluateError, accuracy, check_fits, evaluate
 from sw.export import ExportError, compare, export, report_table
 from sw.fold import fold
 from sw.integer import IntegerNetwork

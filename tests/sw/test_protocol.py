@@ -189,3 +189,50 @@ def test_every_error_is_one_of_sterna():
             assert issubclass(item, HostError)
             assert issubclass(item, SternaError)
     assert issubclass(UrlError, ValueError)
+
+
+def laid_out(channels, columns, positions, lanes=16, size=75, bits=3, image_bytes=0, timed=0):
+    return identity_words(
+        w9=size, w10=bits | timed << 8 | 4 << 16, w11=10 | channels << 16,
+        w12=lanes | 1 << 16 | positions << 24, w15=image_bytes | columns << 16,
+    )  # fmt: skip
+
+
+def test_pixels_in_the_words_of_a_shared_core():
+    """Three channels of 5x5 pixels, four positions of four lanes to a word: 10 words of 6 bytes."""
+    board = parse_identity(laid_out(3, 5, 4, image_bytes=60))
+    assert (board.pixels, board.timed) == (75, False)
+    pixels = np.random.default_rng(1).integers(0, 8, 75).astype(np.uint8)
+    number = int.from_bytes(pack_pixels(pixels, board), "little")
+    for c, y, x in np.ndindex(3, 5, 5):
+        place = ((y * 2 + x // 4) * 16 + x % 4 * 4 + c) * 3
+        assert number >> place & 7 == pixels[(c * 5 + y) * 5 + x]
+        number &= ~(7 << place)
+    assert number == 0  # lanes without a value
+
+
+def test_recordings_are_images_one_after_the_other():
+    board = parse_identity(laid_out(3, 5, 4, image_bytes=240, timed=1))
+    assert (board.pixels, board.timed, board.steps) == (300, True, 4)
+    pixels = np.random.default_rng(2).integers(0, 8, 300).astype(np.uint8)
+    one = replace(board, timed=False, image_bytes=60)
+    parts = [pack_pixels(pixels[75 * n : 75 * n + 75], one) for n in range(4)]
+    assert pack_pixels(pixels, board) == b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (laid_out(0, 5, 4, image_bytes=60), "form of an image"),
+        (laid_out(3, 5, 0, image_bytes=60), "form of an image"),
+        (laid_out(3, 4, 4, image_bytes=60), "form of an image"),
+        (laid_out(3, 5, 5, image_bytes=60), "form of an image"),
+        (laid_out(3, 5, 8, image_bytes=60), "form of an image"),
+        (laid_out(3, 5, 4, image_bytes=61), "words of an image"),
+        (laid_out(3, 5, 4, image_bytes=60, timed=1), "words of an image"),
+        (laid_out(3, 5, 4, image_bytes=60, timed=2), "form of an image"),
+    ],
+)
+def test_a_form_of_images_that_cannot_be(words, what):
+    with pytest.raises(ProtocolMismatch, match=f"says of itself what cannot be: .*{what}"):
+        parse_identity(words)

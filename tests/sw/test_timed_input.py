@@ -11,9 +11,10 @@ import torch
 
 from hw.image import NetworkImage
 from hw.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, SpecError
+from sim.activity import ActivityMeter
 from sim.golden import GoldenModel, InputError
 from sw.data import Dataset
-from sw.evaluate import ActivityMeter, EvaluateError, check_fits, evaluate
+from sw.evaluate import EvaluateError, check_fits, evaluate
 from sw.export import compare, export
 from sw.fold import fold
 from sw.integer import IntegerNetwork

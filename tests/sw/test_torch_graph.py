@@ -8,11 +8,11 @@ import torch
 
 from hw.image import NetworkImage
 from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
+from sim.activity import ActivityMeter
 from sim.edges import receive
 from sim.golden import GoldenModel
 from sw.cost import macs
 from sw.data import Dataset
-from sw.evaluate import ActivityMeter
 from sw.export import compare
 from sw.fold import FoldedLayer, FoldedNetwork
 from sw.graph import _Run, propagate
