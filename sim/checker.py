@@ -216,7 +216,8 @@ class Checker:
             order = np.arange(count).reshape(-1, geometry.groups, trace.spikes[0].shape[1])
             seen = [seen[k] for k in order.swapaxes(1, 2).reshape(-1).tolist()]
         coded = _lanes([s for s, _ in seen], geometry, spike_bits(neuron))[:, :neurons]
-        self.findings.compare(f"Spike of layer {n}", decode_spikes(coded, neuron.magnitude_bits), spikes)
+        sent = decode_spikes(coded, neuron.magnitude_bits)
+        self.findings.compare(f"Spike of layer {n}", sent, spikes)
         bits = neuron.potential_bits
         stored = signed(_lanes([u for _, u in seen], geometry, bits), bits)[:, :neurons]
         self.findings.compare(f"Potential of layer {n}", stored, potentials)

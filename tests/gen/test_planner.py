@@ -9,9 +9,9 @@ import pytest
 
 from gen.boards import BOARDS, find_board
 from gen.calibrate import DESIGNS, RIDGE, design, fit
-from gen.estimate import WEIGHTS, block_rams, estimate
-from gen.plan import PlanError
-from gen.planner import FULL, board_spec, plan_board
+from gen.estimate import WEIGHTS, block_rams, estimate, features, fitted
+from gen.plan import CorePlan, PlanError
+from gen.planner import FULL, board_spec, default_hz, plan_board
 from gen.pll import PllError
 from hw.image import NetworkImage
 from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
@@ -66,6 +66,38 @@ def test_shipped_layouts() -> None:
     assert icebreaker.spec.flash_address == 0x20000
 
 
+def test_maps_get_shared_cores() -> None:
+    """One core or a pipeline of them, whichever fits and is faster; what is given is kept."""
+    board = find_board("ulx3s_85f")
+    chosen = plan_board(board, load("mnist-conv"))
+    one = plan_board(board, load("mnist-conv"), schedule="shared")
+    few = plan_board(board, load("mnist-conv"), schedule="shared", lanes=8)
+    assert chosen.spec.clock_hz == one.spec.clock_hz == board.shared_clock
+    assert not isinstance(chosen.core, CorePlan)
+    assert (one.core.schedule, few.core.lanes, few.core.banks) == ("shared", 8, 1)
+    assert chosen.seconds <= one.seconds < few.seconds
+    dense = plan_board(board, load("digits-dense"), schedule="shared", lanes=16)
+    assert dense.core.schedule == "shared"
+    small = plan_board(find_board("tang_nano_9k"), load("digits-conv"))
+    assert small.core.lanes == 8
+    with pytest.raises(PlanError, match="pipeline of dense layers for this, not 8 lanes, one"):
+        small.dense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lanes": 64, "schedule": "shared"}, r"alone need \d+, all weights \d+, potentials \d+\)"),
+        ({"lanes": 12}, r"Lanes of a shared core on a board must be one of \(8, .*, not 12"),
+        ({"banks": 2}, "A shared core has 1 bank"),
+        ({"schedule": "fast"}, "Schedule must be one of .*, not 'fast'"),
+    ],
+)
+def test_shared_cores_that_cannot_be(options: dict, sentence: str) -> None:
+    with pytest.raises(PlanError, match=sentence):
+        plan_board(find_board("tang_nano_9k"), load("mnist-conv"), **options)
+
+
 def test_what_is_given_is_kept() -> None:
     plan = plan_board(find_board("ulx3s_85f"), load("digits-dense"), lanes=8, banks=2, megahertz=50)
     assert (plan.core.lanes, plan.core.banks, plan.spec.clock_hz) == (8, 2, 50_000_000)
@@ -105,37 +137,43 @@ MEASURED = json.loads(WEIGHTS.with_name("measured.json").read_text())
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_estimates_are_near_what_synthesis_made(name: str) -> None:
-    """Within 15 % of the look-up tables, exact on block RAM, on the designs of `make calibrate`."""
+    """Within 15 % of the look-up tables, exact on block RAM, on the designs of `make calibrate`; a
+    shared core's ROMs have columns that never change, which Yosys leaves out."""
     board = BOARDS[name]
     assert [options for options, *_ in MEASURED[name]] == DESIGNS[name]
     for options, luts, brams in MEASURED[name]:
         core = design(board, options)
         guess = estimate(
-            board, core, board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
+            board, core, board_spec(board, default_hz(board, core), loaded=core.loaded)
         )
         assert abs(guess.luts / luts - 1) < 0.15, options
-        assert guess.brams == brams, options
+        if isinstance(core, CorePlan):
+            assert guess.brams == brams, options
+        else:
+            assert 0.98 * brams <= guess.brams <= 1.25 * brams, options
 
 
 def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
     """Leave one out: each design is estimated from weights fitted to the others."""
-    from gen.estimate import features
-
     for name, designs in DESIGNS.items():
         board = BOARDS[name]
-        rows, luts = [], np.array([used for _, used, _ in MEASURED[name]], dtype=float)
-        for options in designs:
+        parts: dict[str, list[tuple[list[float], float]]] = {}
+        for options, (_, used, _) in zip(designs, MEASURED[name], strict=True):
             core = design(board, options)
-            spec = board_spec(board, board.clock_hz(core.banks), loaded=core.loaded)
-            rows.append(list(features(core, spec).values()))
-        sizes = np.array(rows)
-        errors = []
-        for n in range(len(designs)):
-            others = np.arange(len(designs)) != n
-            weights = fit(sizes[others], luts[others], RIDGE[board.family], rounds=1000)
-            errors.append(sizes[n] @ weights / luts[n] - 1)
-        assert np.median(np.abs(errors)) < 0.1, (name, errors)
-        assert np.max(np.abs(errors)) < 0.2, (name, errors)
+            spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
+            sizes = list(features(core, spec).values())
+            parts.setdefault(fitted(board, core), []).append((sizes, used))
+        for key, entries in parts.items():
+            rows = np.array([sizes for sizes, _ in entries])
+            luts = np.array([used for _, used in entries], dtype=float)
+            errors = []
+            for n in range(len(entries)):
+                others = np.arange(len(entries)) != n
+                weights = fit(rows[others], luts[others], RIDGE[key], rounds=1000)
+                errors.append(rows[n] @ weights / luts[n] - 1)
+            print(key, np.round(errors, 3))
+            assert np.median(np.abs(errors)) < 0.1, (key, errors)
+            assert np.max(np.abs(errors)) < 0.2, (key, errors)
 
 
 @pytest.mark.parametrize(

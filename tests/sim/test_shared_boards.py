@@ -54,7 +54,7 @@ def test_a_board_equals_the_golden_model(name: str, schedule: str, tmp_path: Pat
             assert board.counters() == golden.counters()
         events = [(n, int(v)) for n, v in enumerate(pixels[3]) if v]
         assert board.run(events).logits.tolist() == golden.infer(pixels[3]).logits.tolist()
-        with pytest.raises(InputError, match=rf"shape \({spec.image_size},\)"):
+        with pytest.raises(InputError, match=rf"shape \(n, {spec.image_size}\)"):
             board.infer(pixels[0][:-1])
         board.reset()
         assert board.classify(pixels[:2]).tolist() == [golden.infer(p).label for p in pixels[:2]]
