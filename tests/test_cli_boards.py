@@ -43,6 +43,15 @@ def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
         (["ask", "serial:/dev/nowhere"], "nowhere"),
         (["ask", "golden:mnist-dense", "digits-dense"], "has the network 85348af0"),
         (["ip", "digits-dense", "--lanes", "0"], "Lanes must be an integer from 1 to 1024"),
+        (["ip", "digits-conv"], "must be a chain of dense layers for this core"),
+        (["plan", "--board", "icebreaker", "digits-conv"],
+         "does not fit icebreaker: with 8 lanes, one shared core it needs 37 block RAMs of 30 (the "
+         "weights of layer readout alone need 4, all weights 12, potentials 7); the smallest "
+         "listed board that holds it is tang_nano_9k"),
+        (["plan", "--board", "ulx3s_85f", "mnist-conv", "--lanes", "12"],
+         "Lanes of a shared core on a board must be one of (8, 16, 32, 64, 128), not 12"),
+        (["self-test", "--board", "ulx3s_85f", "digits-conv"],
+         "must be a pipeline of dense layers for this, not"),
     ],
 )
 def test_faults_are_one_sentence(arguments, words, capsys, tmp_path: Path, monkeypatch) -> None:
@@ -62,6 +71,24 @@ def test_ask_the_golden_model(capsys) -> None:
     answer = json.loads(capsys.readouterr().out)
     assert answer["images"] == 12
     assert answer["mismatches"] == 0
+
+
+def test_ask_a_golden_model_of_maps(capsys) -> None:
+    """As the board would answer that `sterna plan` describes."""
+    assert main(["ask", "golden:digits-conv", "digits-conv", "--images", "5"]) == 0
+    text = capsys.readouterr().out
+    assert "golden, 16 lanes, 1 bank(s)" in text
+    assert "5 of 5" in text
+
+
+def test_plan_of_maps(capsys) -> None:
+    arguments = ["plan", "--board", "ulx3s_85f", "digits-conv", "--json"]
+    assert main([*arguments, "--schedule", "shared"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["schedule"], plan["stages"], plan["banks"]) == ("shared", 1, 1)
+    assert main([*arguments, "--schedule", "pipelined", "--lanes", "8"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["schedule"], plan["stages"], plan["lanes"]) == ("pipelined", 4, 8)
 
 
 def test_ip_package(tmp_path: Path, capsys) -> None:
