@@ -84,7 +84,7 @@ class Neurons:
     Attributes
     ----------
     u, count
-        Stored potentials; the signed sum of each neuron's spikes so far.
+        Stored potentials; of guarded neurons, the signed sum of each one's spikes so far.
     """
 
     def __init__(
@@ -102,7 +102,8 @@ class Neurons:
         v = (self.u if kept else decay(self.u, neuron)) + (current << neuron.fraction_bits)
         c = fire(v, neuron, self.count, self.thetas)
         self.u, self._first = saturate(reset(v, c, neuron), neuron), False
-        self.count = self.count + c
+        if neuron.guarded:
+            self.count = self.count + c
         return c
 
 

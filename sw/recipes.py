@@ -260,18 +260,17 @@ _FASHION_CONV = replace(
     name="fashion-mnist-conv",
     hidden=(),
     maps=(
-        LayerPlan("stem", 16, (_conv("input"),)),
-        LayerPlan("middle", 32, (_conv("stem", pool=2),)),
-        LayerPlan("top", 64, (_conv("middle", pool=2),)),
+        LayerPlan("stem", 32, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 64, (_conv("stem", stride=2),)),
+        LayerPlan("top", 64, (_conv("middle"), EdgeSpec(source="middle", kind="identity"))),
         LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
     ),
     neuron=_DEEP,
-    first_phase=Phase(epochs=12, rate=4e-3, weight_decay=2e-2),
-    float_phase=Phase(epochs=6, rate=2e-3, weight_decay=2e-2),
-    integer_phase=Phase(epochs=3, rate=1e-2),
+    first_phase=Phase(epochs=24, rate=4e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=5, rate=1.5e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=3, rate=5e-3),
     dropout=0.1,
-    max_shift=1,
-    spike_penalty=0.1,
+    spike_penalty=0.02,
 )
 
 
@@ -316,12 +315,12 @@ _CIFAR = Recipe(
     ),
     pixel_bits=5,
     neuron=_DEEP,
-    first_phase=Phase(epochs=40, rate=5e-3, weight_decay=2e-2),
-    float_phase=Phase(epochs=6, rate=1e-3, weight_decay=2e-2),
-    integer_phase=Phase(epochs=4, rate=3e-3),
+    first_phase=Phase(epochs=17, rate=4e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=2, rate=1e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=2, rate=5e-3),
     batch=128,
     validation=2000,
-    max_shift=4,
+    max_shift=2,
     mirror=True,
 )
 
