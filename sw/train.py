@@ -191,6 +191,8 @@ def run_phase(
 ) -> dict[str, float | int]:
     """Train for one phase; returns the figures of its last epoch."""
     kind = "integer" if isinstance(network, IntegerNetwork) else "float"
+    if not isinstance(network, IntegerNetwork) and network.steps < recipe.steps:
+        kind = "one-step"
     network.dropout = recipe.dropout
     optimizer = _optimizer(network, phase, compiled)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, phase.epochs * len(batches))

@@ -104,7 +104,7 @@ def test_a_first_phase_has_one_step_and_leaves_the_steps_as_they_were(
     lines: list[str] = []
     checkpoint = train(TINY, seed=1, progress=lines.append)
     assert phases == [("MapNetwork", 1, 2), ("MapNetwork", 3, 1), ("IntegerNetwork", 3, 1)]
-    starts = ["float epoch 1/2", "float epoch 2/2", "float epoch 1/1", "integer epoch 1/1"]
+    starts = ["one-step epoch 1/2", "one-step epoch 2/2", "float epoch 1/1", "integer epoch 1/1"]
     assert all(line.startswith(f"tiny {s}") for line, s in zip(lines, starts, strict=False))
     assert len(lines) == 5
     assert checkpoint.spec.steps == 3
