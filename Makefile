@@ -83,9 +83,9 @@ results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron 
 
 # The networks in models/, from nothing: these by recipe, the others converted from ReLU networks.
 TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide fashion-mnist-dense
-COMPILED := mnist-conv nmnist-conv
+COMPILED := mnist-conv fashion-mnist-conv nmnist-conv cifar10-resnet
 
-models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: an hour
+models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: some hours
 	@for m in $(TRAINED); do $(STERNA) train $$m && $(STERNA) export $$m || exit 1; done
 	@for m in $(COMPILED); do $(STERNA) train $$m --compiled && $(STERNA) export $$m || exit 1; done
 	@$(STERNA) study conversion --dataset digits --hidden 128 --epochs 30
