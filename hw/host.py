@@ -159,10 +159,7 @@ class HostPort(wiring.Component):
             raise SpecError(f"Image word must have whole bytes, not {word_bits!r} bits")
         size = words * word_bits // 8
         if len(identity) != IDENTITY_WORDS or identity[-1] & LENGTH_MAX != size:
-            raise SpecError(
-                f"Identity must be 16 words, the low half of the last {size}, not "
-                f"{list(identity)!r}"
-            )
+            raise SpecError(f"Identity must be 16 words, the last {size}, not {list(identity)!r}")
         self._divisor, self._timeout_bits = divisor, timeout_bits
         self._word_bits, self._words, self._size = word_bits, words, size
         self._classes, self._logit_bits = classes, logit_bits
