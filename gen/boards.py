@@ -157,7 +157,7 @@ BOARDS = {
             flags=("--85k", "--package", "CABGA381", "--speed", "6"), pack=("--compress",),
             loader="ulx3s",
             clocks={1: 100_000_000, 2: 87_500_000, 8: 75_000_000},
-            shared_clock=80_000_000, luts=83640, ffs=83640, brams=208, model="mnist-dense",
+            shared_clock=45_000_000, luts=83640, ffs=83640, brams=208, model="mnist-dense",
         ),
         Board(
             name="icebreaker", title="1BitSquared iCEBreaker", number=2, family="ice40",
@@ -174,7 +174,7 @@ BOARDS = {
             platform="amaranth_boards.tang_nano_9k:TangNano9kPlatform",
             flags=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
             pack=("-d", "GW1N-9C"),
-            loader="tangnano9k", clocks={1: 67_500_000}, shared_clock=54_000_000,
+            loader="tangnano9k", clocks={1: 67_500_000}, shared_clock=27_000_000,
             luts=8640, ffs=6480, brams=26,
             model="digits-dense",
         ),
