@@ -85,19 +85,14 @@ def do_info(args: argparse.Namespace) -> Result:
             f"{kind}; {layer.weights.size:,} weights, accumulator {layer.accumulator_bits} bits, "
             f"drive {layer.drive_bits} bits",
         ))  # fmt: skip
+    plan = None
     try:
         plan = plan_network(image, args.lanes, args.banks, args.schedule)
     except PlanError as error:
         if args.lanes is not None or args.banks != 1 or args.schedule != "auto":
             raise
-        plan = None
         rows.append(("core", f"none: {error}"))
-    if plan is None:
-        pass
-    elif not isinstance(plan, CorePlan):
-        facts["memory"] = [stage.memory.to_dict() for stage in plan.stages]
-        rows += memory_rows(plan)
-    else:
+    if isinstance(plan, CorePlan):
         for entry, geometry in zip(facts["layers"], plan.geometries, strict=True):
             words = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
             bits = next(la.weight_bits for la in spec.layers if la.name == entry["name"])
@@ -107,6 +102,9 @@ def do_info(args: argparse.Namespace) -> Result:
                 f"{geometry.groups} group(s) of {geometry.lanes} lanes, ROM "
                 f"{words * bits / 1024:.0f} Kibit",
             ))  # fmt: skip
+    elif plan is not None:
+        facts["memory"] = [stage.memory.to_dict() for stage in plan.stages]
+        rows += memory_rows(plan)
     rows += told_accuracies(image.meta.get("test"))
     return facts, table(rows), 0
 

@@ -139,15 +139,15 @@ def generate_board(
     sources = [f"{BOARD_TOP}.v", "sterna_spram.v" if plan.loaded else "sterna_rom.v"]
     files[sources[1]] = (HARDWARE / sources[1]).read_bytes()
     roms: dict[str, str] = {}
-    if plan.loaded:
-        assert isinstance(plan, CorePlan)
+    random_roms: dict[str, str] = {}
+    if isinstance(plan, CorePlan) and plan.loaded:
         files["flash.bin"] = flash_image(plan)
     else:
         roms = board_roms(plan) | _image_rom(plan, played)
-        files |= {file: rows.encode() for file, rows in roms.items()}
-    if isinstance(plan, CorePlan) and not plan.loaded:
-        random_roms = placeholders(roms, _rom_widths(plan))
-        files |= {f"placeholder/{k}": rows.encode() for k, rows in random_roms.items()}
+        if isinstance(plan, CorePlan):
+            random_roms = placeholders(roms, _rom_widths(plan))
+    files |= {file: rows.encode() for file, rows in roms.items()}
+    files |= {f"placeholder/{file}": rows.encode() for file, rows in random_roms.items()}
     facts = {
         "board": name,
         "network": plan.image.spec.name,
@@ -155,7 +155,7 @@ def generate_board(
         "top": BOARD_TOP,
         "sources": sources,
         "roms": sorted(roms),
-        "placeholders": isinstance(plan, CorePlan) and not plan.loaded,
+        "placeholders": bool(random_roms),
         "test_images": played and [played.images, played.repeats],
         "clock_hz": board.clock_hz,
         "baud": board.baud,

@@ -67,7 +67,7 @@ def flowing_cycles(core: AnyPlan, data: str | None) -> float | None:
         return None
     try:
         found = load_dataset(
-            name, "test", spec.input_bits, data, download=False, steps=spec.steps
+            name, "test", spec.input_bits, data, download=False, steps=spec.recorded_steps
         )
     except DataError:
         return None

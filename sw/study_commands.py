@@ -2,7 +2,7 @@
 and `hardware`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +100,33 @@ def test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
     )
 
 
+def chosen_models(args: argparse.Namespace) -> Iterator[tuple[str, NetworkImage]]:
+    """The networks that were named, or all that ship."""
+    for name in args.models or sorted(path.stem for path in MODELS.glob("*.npz")):
+        yield name, NetworkImage.load(model_path(name))
+
+
+def images_or_none(
+    name: str, image: NetworkImage, args: argparse.Namespace
+) -> Dataset | None:
+    """`test_images`; None, and a word of it, where those of a network nobody named are not there."""
+    try:
+        return test_images(image, args)
+    except DataError as error:
+        if args.models:
+            raise
+        args.say(f"{name} is left out: {error}")
+        return None
+
+
 def do_cost(args: argparse.Namespace) -> Result:
     from sw.cost import cost, cost_table
 
-    names = args.models or sorted(path.stem for path in MODELS.glob("*.npz"))
     out = can_write(Path(args.out or BUILD / "cost.json"))
     costs = []
-    for name in names:
-        image = NetworkImage.load(model_path(name))
-        try:
-            test = test_images(image, args)
-        except DataError as error:
-            if args.models:
-                raise
-            args.say(f"{name} is left out: {error}")
+    for name, image in chosen_models(args):
+        test = images_or_none(name, image, args)
+        if test is None:
             continue
         args.say(f"{name}: the test images of {test.title}")
         costs.append(cost(image, test))
@@ -135,17 +148,13 @@ def do_scale(args: argparse.Namespace) -> Result:
     if not 0 <= args.rate <= 1:
         raise UsageError(f"Rate must lie from 0 to 1, not {args.rate!r}")
     shipped = []
-    for name in args.models or sorted(path.stem for path in MODELS.glob("*.npz")):
-        image = NetworkImage.load(model_path(name))
+    for name, image in chosen_models(args):
         neurons = [layer.neuron for layer in image.spec.layers if layer.neuron is not None]
         if not args.models and any(n.limit > 1 or n.guarded for n in neurons):
             continue  # a shared core has no such neurons
-        try:
-            shipped.append((image, test_images(image, args)))
-        except DataError as error:
-            if args.models:
-                raise
-            args.say(f"{name} is left out: {error}")
+        test = images_or_none(name, image, args)
+        if test is not None:
+            shipped.append((image, test))
     facts = study(shipped, lanes=lanes, rate=args.rate, images=args.images, out=out,
                   progress=args.say)  # fmt: skip
     return facts, f"{scale_table(facts)}\n\nwrote {out} ({facts['seconds']} s)", 0

@@ -171,7 +171,6 @@ def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
                 others = np.arange(len(entries)) != n
                 weights = fit(rows[others], luts[others], RIDGE[key], rounds=1000)
                 errors.append(rows[n] @ weights / luts[n] - 1)
-            print(key, np.round(errors, 3))
             assert np.median(np.abs(errors)) < 0.1, (key, errors)
             assert np.max(np.abs(errors)) < 0.2, (key, errors)
 

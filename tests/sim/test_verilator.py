@@ -88,7 +88,7 @@ def test_digits_on_few_lanes_and_four_banks(digits, tmp_path):
 
 
 @settings(
-    max_examples=3, deadline=None, derandomize=True, database=None,
+    max_examples=4, deadline=None, derandomize=True, database=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip

@@ -203,7 +203,7 @@ FLOORS = {
 }  # fmt: skip
 """By data set; to four bits of weights they were all trained."""
 
-LARGE = 5e5
+LARGE = 2e6
 """Synaptic operations an image from which on 1,000 images must do here: `make golden` takes all."""
 
 
