@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hw.spec import INPUT, EdgeSpec, Shape
-from sw.graph import Activity, Node, bound, by_neuron, propagate
+from sw.graph import Activity, Node, as_maps, bound, by_neuron, propagate
 from sw.maps import MapNetwork
 from sw.model import DenseNetwork
 from sw.neuron import LIFParameters, TernaryLIF
@@ -77,7 +77,8 @@ class FoldedNetwork:
     timed: bool = False
 
     def __call__(self, pixels: Tensor) -> Activity:
-        return propagate(pixels.to(torch.float64), self.nodes(), self.steps, timed=self.timed)
+        maps = as_maps(pixels.double(), self.shape_of(INPUT), self.steps, self.timed)
+        return propagate(maps, self.nodes(), self.steps, timed=self.timed)
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +106,7 @@ class FoldedNetwork:
         nodes = []
         for n, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             edges = tuple(
-                (edge, bound(edge, self.shape_of(edge.source), kernel))
+                (edge, bound(edge, self.shape_of(edge.source), layer.map_shape, kernel))
                 for edge, kernel in zip(self.edges(n), layer.kernels, strict=True)
             )
             neuron = None

@@ -1,7 +1,8 @@
 """A network of layers and edges in torch: one order of events for float, folded and integer ones.
 
-Values travel as flat rows, (n, size) where they are the same at every step and (T, n, size) where
-they are not; an edge's function gives them the shape of its maps by itself.
+Values travel as maps, (n, channels, rows, columns) where they are the same at every step and with
+T in front where they are not; in a chain they may travel as rows, (n, size). How maps lie in memory
+is left to the convolutions, which are faster with the channels last.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,37 +15,64 @@ from torch.nn import functional
 from hw.spec import INPUT, EdgeSpec, Shape
 from sw.neuron import State, TernaryLIF
 
-__all__ = ["Activity", "Drive", "Node", "bound", "by_neuron", "chain", "edge_drive", "propagate"]
+__all__ = [
+    "Activity", "Drive", "Node", "as_maps", "bound", "by_neuron", "chain", "edge_drive",
+    "propagate",
+]  # fmt: skip
 
 MARGIN = (0.5, 1.5)
 """Drives, in thresholds, that a penalty on the excitation acts on."""
 
 Drive = Callable[[Tensor], Tensor]
-"""Maps what an edge brings, (..., inputs), to a drive (..., neurons)."""
+"""Makes a drive, as maps, of what an edge brings; both with n, or T and n, in front."""
 
 
 class Activity(NamedTuple):
     """What a network did with n images.
 
-    spikes, potentials
-        One tensor (T, n, neurons) per firing layer: unit spikes -L .. L and stored potentials.
+    spike_maps, potential_maps
+        One tensor (T, n, *maps) per firing layer: unit spikes -L .. L and stored potentials.
+    drives, thetas
+        One each per firing layer: drives (T, n, *maps), without T where constant; and the
+        threshold in the drive's unit.
     logits
         (n, classes): the readout's drive added up over the T steps.
-    excitation
-        Scalar: mean |drive| / theta, averaged over the firing layers. Each |drive| / theta counts
-        as at least 0.5 and at most 1.5, so that its gradient moves only drives near the threshold:
-        lowering it silences the marginal spikes and leaves the decided ones. (The spike rate has
-        no gradient of its own: a neuron that fires is outside its surrogate window.)
     """
 
-    spikes: tuple[Tensor, ...]
-    potentials: tuple[Tensor, ...]
+    spike_maps: tuple[Tensor, ...]
+    potential_maps: tuple[Tensor, ...]
+    drives: tuple[Tensor, ...]
+    thetas: tuple[float | Tensor, ...]
     logits: Tensor
-    excitation: Tensor
+
+    @property
+    def spikes(self) -> tuple[Tensor, ...]:
+        """One tensor (T, n, neurons) per firing layer."""
+        return tuple(c.flatten(2) for c in self.spike_maps)
+
+    @property
+    def potentials(self) -> tuple[Tensor, ...]:
+        """As `spikes`."""
+        return tuple(u.flatten(2) for u in self.potential_maps)
+
+    @property
+    def excitation(self) -> Tensor:
+        """Scalar: mean |drive| / theta, averaged over the firing layers.
+
+        Each |drive| / theta counts as at least 0.5 and at most 1.5, so that its gradient moves only
+        drives near the threshold: lowering it silences the marginal spikes and leaves the decided
+        ones. (The spike rate has no gradient of its own: a neuron that fires is outside its
+        surrogate window.)
+        """
+        means = [
+            (drive.abs() / theta).clamp(*MARGIN).mean()
+            for drive, theta in zip(self.drives, self.thetas, strict=True)
+        ]
+        return torch.stack(means).mean() if means else self.logits.new_zeros(())
 
 
 class Node(NamedTuple):
-    """A layer: what its edges do, its neurons (None for the readout), and a bias (neurons,) for
+    """A layer: what its edges do, its neurons (None for the readout), and a bias, as its maps, for
     what the edges do not add themselves."""
 
     name: str
@@ -73,36 +101,41 @@ def chain(drives: Sequence[Drive], neurons: Sequence[TernaryLIF]) -> list[Node]:
     return nodes
 
 
-def edge_drive(edge: EdgeSpec, source: Shape) -> Callable[[Tensor, Tensor], Tensor]:
-    """What an edge makes of values (..., source) and its weights (`EdgeSpec.weight_shape`): a drive
-    (..., neurons)."""
+def edge_drive(edge: EdgeSpec, source: Shape, target: Shape) -> Callable[[Tensor, Tensor], Tensor]:
+    """What an edge makes of maps (..., *source) and its weights (`EdgeSpec.weight_shape`): a drive
+    (..., *maps)."""
 
     def drive(x: Tensor, kernel: Tensor) -> Tensor:
         maps = x.reshape(-1, *source)
         if edge.pool > 1:
             maps = functional.avg_pool2d(maps, edge.pool, divisor_override=1)
         if edge.kind == "dense":
-            made = functional.linear(maps.flatten(1), kernel)
+            made = functional.linear(maps.flatten(1), kernel).reshape(-1, *target)
         elif edge.kind == "identity":
             made = maps * kernel
         else:
             made = functional.conv2d(
                 maps, kernel, stride=edge.stride, padding=edge.padding, groups=edge.groups
             )
-        return made.reshape(*x.shape[:-1], -1)
+        return made.unflatten(0, x.shape[:-3])
 
     return drive
 
 
 def by_neuron(channels: Tensor, shape: Shape) -> Tensor:
-    """(channels,) as (neurons,) of maps of this shape."""
-    return channels.repeat_interleave(shape[1] * shape[2])
+    """(channels,) as maps of this shape."""
+    return channels.reshape(-1, 1, 1).expand(shape)
 
 
-def bound(edge: EdgeSpec, source: Shape, kernel: Tensor) -> Drive:
+def bound(edge: EdgeSpec, source: Shape, target: Shape, kernel: Tensor) -> Drive:
     """`edge_drive` with its weights."""
-    drive = edge_drive(edge, source)
+    drive = edge_drive(edge, source, target)
     return lambda x: drive(x, kernel)
+
+
+def as_maps(pixels: Tensor, shape: Shape, steps: int, timed: bool) -> Tensor:
+    """Rows of pixels, (n, size) or recordings (n, steps * size), as `propagate` takes maps."""
+    return pixels.unflatten(1, (steps, *shape) if timed else shape)
 
 
 def propagate(
@@ -118,18 +151,16 @@ def propagate(
     Parameters
     ----------
     pixels
-        (n, size), in whatever unit the first drive expects.
+        (n, *maps) or (n, size), as the first drive expects them, in its unit.
     nodes
         In the order of the network, the readout last.
     dropout
         Share of the neurons that are not heard, the same ones at all steps; of the others each is
         heard as much more.
     timed
-        Each row of pixels is a recording: one image per step, (n, steps * size).
+        Pixels are recordings: one image per step, (n, steps, *maps).
     """
-    if timed:
-        pixels = pixels.unflatten(1, (steps, -1)).transpose(0, 1)
-    run = _Run(pixels, steps, dropout)
+    run = _Run(pixels.transpose(0, 1) if timed else pixels, steps, dropout, timed)
     known = {INPUT}
     for node in nodes:
         if any(edge.source not in known for edge, _ in node.edges):
@@ -141,13 +172,12 @@ def propagate(
 class _Run:
     """One call of `propagate`."""
 
-    def __init__(self, pixels: Tensor, steps: int, dropout: float) -> None:
-        self.pixels, self.steps, self.dropout = pixels, steps, dropout
-        self.excitation = torch.zeros((), dtype=pixels.dtype)
+    def __init__(self, pixels: Tensor, steps: int, dropout: float, timed: bool) -> None:
+        self.pixels, self.steps, self.dropout, self.timed = pixels, steps, dropout, timed
         self.masks: dict[str, Tensor] = {}
 
     def heard(self, node: Node, c: Tensor, shape: torch.Size) -> Tensor:
-        """What receivers get of unit spikes; `shape` is (n, neurons)."""
+        """What receivers get of unit spikes; `shape` is (n, *maps)."""
         assert node.neuron is not None
         sent = node.neuron.amplified(c)
         if not self.dropout:
@@ -157,16 +187,10 @@ class _Run:
             self.masks[node.name] = functional.dropout(ones, self.dropout)
         return sent * self.masks[node.name]
 
-    def excite(self, neuron: TernaryLIF, drive: Tensor, share: float) -> None:
-        p, unit = neuron.constants, 2.0**neuron.constants.fraction_bits
-        thetas = p.theta if neuron.thetas is None else neuron.thetas
-        relative = drive.abs() * unit / thetas
-        self.excitation = self.excitation + share * relative.clamp(*MARGIN).mean()
-
     def layer_by_layer(self, nodes: Sequence[Node]) -> Activity:
         """Each layer over all its steps before the next."""
         sent = {INPUT: self.pixels}
-        spikes, potentials = [], []
+        spikes, potentials, drives = [], [], []
 
         def received(edge: EdgeSpec) -> Tensor:
             x = sent[edge.source]
@@ -175,26 +199,28 @@ class _Run:
         for node in nodes[:-1]:
             assert node.neuron is not None
             drive = node.drive(received)
-            self.excite(node.neuron, drive, 1 / (len(nodes) - 1))
-            constant = drive.ndim == 2
-            c, u = node.neuron.over_time(drive, self.steps if constant else None)
+            c, u = node.neuron.over_time(drive, self.steps if self._constant(drive) else None)
             sent[node.name] = self.heard(node, c, c.shape[1:])
             spikes.append(c)
             potentials.append(u)
+            drives.append(drive)
         drive = nodes[-1].drive(received)
-        constant = drive.ndim == 2
-        logits = drive * self.steps if constant else drive.sum(dim=0)
-        return Activity(tuple(spikes), tuple(potentials), logits, self.excitation)
+        logits = drive * self.steps if self._constant(drive) else drive.sum(dim=0)
+        return _activity(nodes, spikes, potentials, drives, logits)
+
+    def _constant(self, drive: Tensor) -> bool:
+        """Whether a drive is the same at every step: it has come from an image alone."""
+        return not self.timed and drive.ndim == self.pixels.ndim
 
     def step_by_step(self, nodes: Sequence[Node]) -> Activity:
         """All layers at one step before the next."""
         firing = nodes[:-1]
         states: dict[str, State | None] = {node.name: None for node in firing}
-        history: dict[str, list[tuple[Tensor, Tensor]]] = {node.name: [] for node in firing}
+        history: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {node.name: [] for node in firing}
         before: dict[str, Tensor] = {}
         logits = torch.zeros(())
         for step in range(self.steps):
-            now = {INPUT: self.pixels if self.pixels.ndim == 2 else self.pixels[step]}
+            now = {INPUT: self.pixels[step] if self.timed else self.pixels}
 
             def received(edge: EdgeSpec, now=now, before=before) -> Tensor:
                 return (before if edge.delay else now)[edge.source]
@@ -202,19 +228,17 @@ class _Run:
             for node in firing:
                 assert node.neuron is not None
                 drive = self._drive(node, received, not before)
-                self.excite(node.neuron, drive, 1 / (len(firing) * self.steps))
                 c, state = node.neuron.step(drive, states[node.name])
                 states[node.name] = state
-                history[node.name].append((c, state.u))
+                history[node.name].append((c, state.u, drive))
                 now[node.name] = self.heard(node, c, c.shape)
             logits = logits + self._drive(nodes[-1], received, not before)
             before = now
-        return Activity(
-            tuple(torch.stack([c for c, _ in history[node.name]]) for node in firing),
-            tuple(torch.stack([u for _, u in history[node.name]]) for node in firing),
-            logits,
-            self.excitation,
-        )
+        told = [
+            [torch.stack(part) for part in zip(*history[node.name], strict=True)] for node in firing
+        ]
+        spikes, potentials, drives = ([layer[part] for layer in told] for part in range(3))
+        return _activity(nodes, spikes, potentials, drives, logits)
 
     def _drive(self, node: Node, received: Callable[[EdgeSpec], Tensor], first: bool) -> Tensor:
         """At the first step, nothing comes over an edge with a delay."""
@@ -224,4 +248,19 @@ class _Run:
         if fresh:
             return node._replace(edges=fresh).drive(received)
         assert node.bias is not None
-        return node.bias.expand(self.pixels.shape[-2], -1)
+        n = self.pixels.shape[int(self.timed)]
+        return node.bias.expand(n, *node.bias.shape)
+
+
+def _activity(
+    nodes: Sequence[Node], spikes: Sequence[Tensor], potentials: Sequence[Tensor],
+    drives: Sequence[Tensor], logits: Tensor,
+) -> Activity:  # fmt: skip
+    neurons = [node.neuron for node in nodes if node.neuron is not None]
+    thetas = tuple(
+        (n.constants.theta if n.thetas is None else n.thetas) / 2.0**n.constants.fraction_bits
+        for n in neurons
+    )
+    return Activity(
+        tuple(spikes), tuple(potentials), tuple(drives), thetas, logits.flatten(1)
+    )

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from hw.image import NetworkImage
-from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, SternaError
+from hw.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, SternaError
 from sw.fold import FoldedLayer
-from sw.graph import Activity, Node, bound, by_neuron, propagate
+from sw.graph import Activity, Node, as_maps, bound, by_neuron, propagate
 from sw.neuron import TernaryLIF
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
@@ -111,11 +111,11 @@ class IntegerLayer(nn.Module):
     def node(self, spec: NetworkSpec, neuron: TernaryLIF | None) -> Node:
         """The layer as `propagate` takes it, with its present integers."""
         weights, bias = self.integers()
+        shape = self.spec.map_shape
         edges = tuple(
-            (edge, bound(edge, spec.shape_of(edge.source), weight))
+            (edge, bound(edge, spec.shape_of(edge.source), shape, weight))
             for edge, weight in zip(self.edges, weights, strict=True)
         )
-        shape = self.spec.map_shape
         if neuron is not None and self.thetas is not None:
             neuron.thetas = by_neuron(self.thetas, shape)
         return Node(self.spec.name, edges, neuron, by_neuron(bias, shape))
@@ -152,10 +152,9 @@ class IntegerNetwork(nn.Module):
             layer.node(self.spec, neuron)
             for layer, neuron in zip(self.integer_layers, neurons, strict=True)
         ]
-        dropout = self.training * self.dropout
-        return propagate(
-            pixels.to(self.dtype), nodes, self.spec.steps, dropout, self.spec.timed_input
-        )
+        spec, dropout = self.spec, self.training * self.dropout
+        maps = as_maps(pixels.to(self.dtype), spec.shape_of(INPUT), spec.steps, spec.timed_input)
+        return propagate(maps, nodes, spec.steps, dropout, spec.timed_input)
 
     @property
     def dtype(self) -> torch.dtype:

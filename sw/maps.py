@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.spec import INPUT, EdgeSpec, Shape, SpecError
-from sw.graph import Activity, Drive, Node, by_neuron, propagate
+from sw.graph import Activity, Drive, Node, as_maps, by_neuron, propagate
 from sw.neuron import LIFParameters, TernaryLIF
 
 __all__ = ["LayerPlan", "MapEdge", "MapLayer", "MapNetwork", "plan_shapes"]
@@ -77,7 +77,7 @@ class MapEdge(nn.Module):
         self.target = target
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drive (..., neurons) of values (..., size)."""
+        """Drive (..., *maps) of maps."""
         maps = x.reshape(-1, *self.source)
         if self.edge.pool > 1:
             maps = functional.avg_pool2d(maps, self.edge.pool)
@@ -85,9 +85,11 @@ class MapEdge(nn.Module):
             maps = maps.flatten(1)
         if self.weights is not None:
             maps = self.weights(maps)
+        if self.edge.kind == "dense":
+            maps = maps.reshape(-1, *self.target)
         if self.norm is not None:
-            maps = self.norm(maps.reshape(-1, *self.target))
-        return maps.reshape(*x.shape[:-1], -1)
+            maps = self.norm(maps)
+        return maps.unflatten(0, x.shape[:-3])
 
 
 class MapLayer(nn.Module):
@@ -173,6 +175,7 @@ class MapNetwork(nn.Module):
     def forward(self, pixels: Tensor) -> Activity:
         """Run pixels (n, size), any dtype, for all steps."""
         scaled = pixels.to(next(self.parameters()).dtype) / self.pixel_max
+        scaled = as_maps(scaled, self.input_shape, self.steps, self.timed)
         nodes = [layer.node() for layer in self.map_layers]
         return propagate(scaled, nodes, self.steps, self.training * self.dropout, self.timed)
 

@@ -95,4 +95,5 @@ def spike_rate(spikes: Sequence[Tensor]) -> Tensor:
     """Mean |c| over layers, neurons, steps and images: events per neuron and step, 0 to 1."""
     if not spikes:
         return torch.zeros(())
-    return sum((c.abs().sum() for c in spikes), torch.zeros(())) / sum(c.numel() for c in spikes)
+    events = [torch.linalg.vector_norm(c, 1) for c in spikes]
+    return torch.stack(events).sum() / sum(c.numel() for c in spikes)

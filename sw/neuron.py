@@ -60,6 +60,9 @@ class LIFParameters:
     window
         Half the width of the surrogate's rectangle, in thresholds; training alone sees it. 1 is
         the paper's equation. (Its released code fires at half of what it divides by: 2.)
+    soft
+        A neuron sends the surrogate itself, v / (window * theta) within -L .. L, not its spikes:
+        training may begin so. With a window of 2 and L = 1 its spikes are this number, rounded.
     """
 
     theta: float = 1.0
@@ -75,6 +78,7 @@ class LIFParameters:
     u0: float = 0.0
     u_max: int | None = None
     window: float = 1.0
+    soft: bool = False
 
     def __post_init__(self) -> None:
         for what, value, choices in (
@@ -94,6 +98,8 @@ class LIFParameters:
             raise NeuronError(
                 f"Coefficient limit must be an integer from 1 to {MAX_LIMIT}, not {self.limit!r}"
             )
+        if self.soft and (self.negative == "guarded" or self.u_max is not None):
+            raise NeuronError("Soft neurons must be real-valued and without a guard")
 
     @property
     def theta_down(self) -> float:
@@ -172,6 +178,9 @@ class _Truncate(torch.autograd.Function):
 
 
 def _fire(v: Tensor, p: LIFParameters, state: "State") -> Tensor:
+    if p.soft:
+        low = 0 if p.negative == "off" else -p.limit
+        return (v / (p.window * p.theta)).clamp(low, p.limit)
     return _Fire.apply(v, p, state.count, state.thetas)  # type: ignore[no-any-return]
 
 
@@ -251,7 +260,8 @@ class TernaryLIF(nn.Module):
         Whether the amplitude is trained. An integer neuron has amplitude 1, never trained: by then
         it is folded into the receiving weights.
     thetas
-        (neurons,): a threshold for each neuron, for both sides, in place of the layer's.
+        A threshold for each neuron, for both sides, in place of the layer's; shaped as its drive
+        is, without n.
     """
 
     amplitude: Tensor
@@ -288,7 +298,7 @@ class TernaryLIF(nn.Module):
         return State(u, torch.zeros_like(x) if guarded else None, self.thetas)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """One step: drive (n, neurons) and state to unit spikes and state; without a state, the
+        """One step: drive (n, ...) and state to unit spikes and state; without a state, the
         first step."""
         before = self.initial(x) if state is None else state
         return self.law(x, before, self.constants, state is None)
@@ -303,13 +313,13 @@ class TernaryLIF(nn.Module):
         return self.amplitude * c if self.scales else c
 
     def over_time(self, x: Tensor, steps: int | None = None) -> tuple[Tensor, Tensor]:
-        """All steps: unit spikes c and potentials, both (T, n, neurons).
+        """All steps: unit spikes c and potentials, both (T, n, ...).
 
         Parameters
         ----------
         x
-            Drives (T, n, neurons); or with `steps` given one drive (n, neurons), the same at every
-            step (direct coding).
+            Drives (T, n, ...), of neurons or of their maps; or with `steps` given one drive
+            (n, ...), the same at every step (direct coding).
         """
         state = self.initial(x if steps is not None else x[0])
         spikes, potentials = [], []
@@ -318,4 +328,9 @@ class TernaryLIF(nn.Module):
             c, state = self.law(drive, state, self.constants, first and step == 0)
             spikes.append(c)
             potentials.append(state.u)
-        return torch.stack(spikes), torch.stack(potentials)
+        return _joined(spikes), _joined(potentials)
+
+
+def _joined(steps: list[Tensor]) -> Tensor:
+    """`torch.stack`, but each step's maps keep their order in memory; one step is not copied."""
+    return torch.cat(steps).unflatten(0, (len(steps), -1)) if len(steps) > 1 else steps[0][None]

@@ -69,8 +69,9 @@ class Recipe:
         Quantise with `exact_decay` (`sw.quantize`).
     train_amplitude
         Train one spike amplitude per hidden layer (*Ternary Spike*, eqs 13-14).
-    first_phase
-        Training with batch-norm in one time step, which costs a T-th; none for None.
+    soft_phase, first_phase
+        Training with batch-norm in one time step, which costs a T-th; none for None. In the soft
+        phase neurons send the surrogate of their spikes (`LIFParameters.soft`).
     float_phase, integer_phase
         Training with batch-norm, then quantisation-aware after folding.
     batch
@@ -100,6 +101,7 @@ class Recipe:
     neuron: LIFParameters = field(default_factory=LIFParameters)
     exact_decay: bool = False
     train_amplitude: bool = True
+    soft_phase: Phase | None = None
     first_phase: Phase | None = None
     float_phase: Phase
     integer_phase: Phase
@@ -123,9 +125,9 @@ class Recipe:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
-        if self.timed and (not self.maps or self.first_phase is not None):
+        if self.timed and (not self.maps or self.first_phase or self.soft_phase):
             raise RecipeError(
-                f"Recipe {self.name} must have maps and no first phase: {self.dataset} holds "
+                f"Recipe {self.name} must have maps and no phase of one step: {self.dataset} holds "
                 "recordings"
             )
 
@@ -151,7 +153,7 @@ class Recipe:
         )  # fmt: skip
         phases = {
             name: data.get(name) and Phase(**data[name])
-            for name in ("first_phase", "float_phase", "integer_phase")
+            for name in ("soft_phase", "first_phase", "float_phase", "integer_phase")
         }
         neuron, hidden = LIFParameters(**data["neuron"]), tuple(data["hidden"])
         return cls(**{**data, **phases, "maps": maps, "neuron": neuron, "hidden": hidden})
@@ -261,16 +263,20 @@ _FASHION_CONV = replace(
     hidden=(),
     maps=(
         LayerPlan("stem", 32, (_conv("input", 5, stride=2),)),
-        LayerPlan("middle", 64, (_conv("stem", stride=2),)),
-        LayerPlan("top", 64, (_conv("middle"), EdgeSpec(source="middle", kind="identity"))),
+        LayerPlan("middle", 64, (_conv("stem"),)),
+        LayerPlan("down", 64, (_conv("middle", stride=2),)),
+        LayerPlan("top", 64, (_conv("down"), EdgeSpec(source="down", kind="identity"))),
         LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
     ),
     neuron=_DEEP,
-    first_phase=Phase(epochs=24, rate=4e-3, weight_decay=2e-2),
-    float_phase=Phase(epochs=5, rate=1.5e-3, weight_decay=2e-2),
+    soft_phase=Phase(epochs=14, rate=4e-3, weight_decay=4e-2),
+    first_phase=Phase(epochs=18, rate=3e-3, weight_decay=4e-2),
+    float_phase=Phase(epochs=4, rate=1.5e-3, weight_decay=4e-2),
     integer_phase=Phase(epochs=3, rate=5e-3),
+    max_shift=1,
     dropout=0.1,
     spike_penalty=0.02,
+    smoothing=0.05,
 )
 
 
@@ -315,7 +321,8 @@ _CIFAR = Recipe(
     ),
     pixel_bits=5,
     neuron=_DEEP,
-    first_phase=Phase(epochs=17, rate=4e-3, weight_decay=2e-2),
+    soft_phase=Phase(epochs=15, rate=4e-3, weight_decay=2e-2),
+    first_phase=Phase(epochs=14, rate=3e-3, weight_decay=2e-2),
     float_phase=Phase(epochs=2, rate=1e-3, weight_decay=2e-2),
     integer_phase=Phase(epochs=2, rate=5e-3),
     batch=128,

@@ -109,7 +109,7 @@ def chosen_models(args: argparse.Namespace) -> Iterator[tuple[str, NetworkImage]
 def images_or_none(
     name: str, image: NetworkImage, args: argparse.Namespace
 ) -> Dataset | None:
-    """`test_images`; None, and a word of it, where those of a network nobody named are not there."""
+    """`test_images`; None, and a word of it, where a network that was not named lacks them."""
     try:
         return test_images(image, args)
     except DataError as error:

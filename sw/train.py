@@ -24,7 +24,7 @@ from sw.graph import Activity
 from sw.integer import IntegerNetwork
 from sw.maps import MapNetwork
 from sw.model import DenseNetwork, spike_rate, time_mean_loss
-from sw.neuron import compile_neurons
+from sw.neuron import TernaryLIF, compile_neurons
 from sw.quantize import quantize
 from sw.recipes import Phase, Recipe
 
@@ -79,7 +79,7 @@ def train(
     seed
         0 to 2^32 - 1.
     float_epochs, integer_epochs
-        In place of the recipe's; the former of a first phase too.
+        In place of the recipe's; the former of the phases of one step too.
     compiled
         Neurons through torch.compile (`sw.neuron.compiled_law`) and AdamW in one kernel: faster,
         with other last bits, so another network of the same seed.
@@ -97,9 +97,12 @@ def train(
     """
     float_phase = _phase(recipe.float_phase, float_epochs)
     integer_phase = _phase(recipe.integer_phase, integer_epochs)
-    first_phase = recipe.first_phase and _phase(recipe.first_phase, float_epochs)
     recipe_run = replace(
-        recipe, first_phase=first_phase, float_phase=float_phase, integer_phase=integer_phase
+        recipe,
+        soft_phase=recipe.soft_phase and _phase(recipe.soft_phase, float_epochs),
+        first_phase=recipe.first_phase and _phase(recipe.first_phase, float_epochs),
+        float_phase=float_phase,
+        integer_phase=integer_phase,
     )
     started = time.monotonic()
     (checkpoint,) = train_widths(
@@ -146,10 +149,10 @@ def train_widths(
         learned = float_network(recipe)
         if compiled:
             compile_neurons(learned)
-        if recipe.first_phase is not None:
-            learned.steps = 1
-            run_phase(learned, recipe, recipe.first_phase, batches, compiled, progress)
-            learned.steps = recipe.steps
+        for phase, soft in ((recipe.soft_phase, True), (recipe.first_phase, False)):
+            if phase is not None:
+                with _one_step(learned, soft):
+                    run_phase(learned, recipe, phase, batches, compiled, progress)
         float_figures = run_phase(learned, recipe, recipe.float_phase, batches, compiled, progress)
         order = batches.generator.get_state()
     for bits in weight_bits:
@@ -177,6 +180,22 @@ def train_widths(
         )
 
 
+@contextmanager
+def _one_step(network: DenseNetwork | MapNetwork, soft: bool) -> Iterator[None]:
+    """The network in one time step, its neurons soft or not (`LIFParameters`)."""
+    neurons = [module for module in network.modules() if isinstance(module, TernaryLIF)]
+    steps, constants = network.steps, [neuron.constants for neuron in neurons]
+    network.steps = 1
+    for neuron in neurons:
+        neuron.constants = replace(neuron.constants, soft=soft)
+    try:
+        yield
+    finally:
+        network.steps = steps
+        for neuron, before in zip(neurons, constants, strict=True):
+            neuron.constants = before
+
+
 def _phase(phase: Phase, epochs: int | None) -> Phase:
     return phase if epochs is None else replace(phase, epochs=epochs)
 
@@ -192,8 +211,10 @@ def run_phase(
     """Train for one phase; returns the figures of its last epoch."""
     kind = "integer" if isinstance(network, IntegerNetwork) else "float"
     if not isinstance(network, IntegerNetwork) and network.steps < recipe.steps:
-        kind = "one-step"
+        soft = any(isinstance(m, TernaryLIF) and m.constants.soft for m in network.modules())
+        kind = "soft" if soft else "one-step"
     network.dropout = recipe.dropout
+    network.to(memory_format=torch.channels_last)  # in which convolutions are faster
     optimizer = _optimizer(network, phase, compiled)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, phase.epochs * len(batches))
     figures: dict[str, float | int] = {}
@@ -238,7 +259,7 @@ def _epoch(
     for pixels, labels in batches:
         activity = network(pixels)
         logits = activity.logits * network.logit_scale
-        steps = len(activity.spikes[0]) if activity.spikes else recipe.steps
+        steps = len(activity.spike_maps[0]) if activity.spike_maps else recipe.steps
         loss = time_mean_loss(logits, labels, steps, recipe.smoothing)
         total = loss
         if recipe.spike_penalty:
@@ -248,7 +269,7 @@ def _epoch(
         optimizer.step()
         schedule.step()
         losses += loss.detach()
-        rates += spike_rate(activity.spikes).detach()
+        rates += spike_rate(activity.spike_maps).detach()
     if not bool(torch.isfinite(losses)):
         raise TrainError(f"Training of {recipe.name} diverged: its loss is no longer finite")
     return float(losses) / len(batches), float(rates) / len(batches)

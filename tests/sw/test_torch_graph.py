@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hw.image import NetworkImage
-from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
+from hw.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 from sim.activity import ActivityMeter
 from sim.edges import receive
 from sim.golden import GoldenModel
@@ -15,7 +15,7 @@ from sw.cost import macs
 from sw.data import Dataset
 from sw.export import compare
 from sw.fold import FoldedLayer, FoldedNetwork
-from sw.graph import _Run, propagate
+from sw.graph import _Run, as_maps, propagate
 from sw.integer import IntegerNetwork
 from sw.neuron import LIFParameters
 from sw.quantize import QuantizeError, quantize
@@ -73,9 +73,9 @@ def test_both_orders_are_the_same_network() -> None:
     spec = replace(spec, layers=tuple(layers))
     weights, biases, thetas = arrays(spec, 5)
     folded = real_network(NetworkImage(spec, weights, biases, thetas=thetas))
-    pixels = torch.from_numpy(data().images).double()
+    pixels = as_maps(torch.from_numpy(data().images).double(), spec.shape_of(INPUT), 3, False)
     by_layer = propagate(pixels, folded.nodes(), 3)
-    by_step = _Run(pixels, 3, 0.0).step_by_step(folded.nodes())
+    by_step = _Run(pixels, 3, 0.0, False).step_by_step(folded.nodes())
     for a, b in zip(by_layer[:2], by_step[:2], strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     assert torch.equal(by_layer.logits, by_step.logits)
