@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_atomically", "write_files", "write_json"]
+__all__ = ["cache_folder", "write_atomically", "write_files", "write_json"]
+
+
+def cache_folder(name: str) -> Path:
+    """What is kept between runs under this name: $XDG_CACHE_HOME/sterna/name or ~/.cache/..."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "sterna" / name
 
 
 def write_atomically(path: Path, data: bytes) -> None:

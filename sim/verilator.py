@@ -1,13 +1,17 @@
 """Builds emitted Verilog with Verilator and runs cocotb benches on it."""
 
+import hashlib
 import os
+import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 
-from hw.files import write_atomically
+from hw.files import cache_folder, write_atomically
 from hw.spec import SternaError
 
 __all__ = ["SimulationError", "build", "run_bench", "toolchain"]
@@ -78,7 +82,8 @@ def build(
     folder.
 
     Only the top's `ports` (names, or patterns) stay visible to the bench: whatever else is
-    visible, Verilator cannot optimise.
+    visible, Verilator cannot optimise. Verilator's own runtime, which is half of what a small core
+    has to compile, is kept in the user's cache.
 
     Raises
     ------
@@ -101,18 +106,19 @@ def build(
     runner = get_runner("verilator")
     built = False
     try:
-        runner.build(
-            sources=[
-                VerilatorControlFile(folder / name) if name.endswith(".vlt") else folder / name
-                for name in [*sources, control.name]
-            ],
-            hdl_toplevel=top,
-            build_dir=build_folder,
-            build_args=arguments,
-            timescale=("1ns", "1ps"),
-            waves=waves,
-            log_file=log,
-        )
+        with _runtime(build_folder, arguments):
+            runner.build(
+                sources=[
+                    VerilatorControlFile(folder / name) if name.endswith(".vlt") else folder / name
+                    for name in [*sources, control.name]
+                ],
+                hdl_toplevel=top,
+                build_dir=build_folder,
+                build_args=arguments,
+                timescale=("1ns", "1ps"),
+                waves=waves,
+                log_file=log,
+            )
         built = True
     except (RuntimeError, SystemExit):
         raise SimulationError(f"Verilator could not build {top}: see {log}") from None
@@ -120,6 +126,30 @@ def build(
         if not built:
             shutil.rmtree(build_folder, ignore_errors=True)
     return build_folder
+
+
+@contextmanager
+def _runtime(build_folder: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """Has make link Verilator's runtime as it is kept, one object for each Verilator, compiler and
+    set of options; or keeps what make builds. A cache that cannot be written is none."""
+    compiler = subprocess.run(["g++", "--version"], capture_output=True, check=True).stdout
+    made_by = (version("verilator"), platform.machine(), compiler, BUILD_VARIABLES, arguments)
+    name = hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]
+    kept = cache_folder("verilator") / f"{name}.o"
+    if kept.is_file() and not any(c.isspace() for c in str(kept)):
+        before = os.environ["MAKEFLAGS"]
+        os.environ["MAKEFLAGS"] = f"{before} VK_GLOBAL_OBJS= LOADLIBES={kept}"
+        try:
+            yield
+        finally:
+            os.environ["MAKEFLAGS"] = before
+        return
+    yield
+    joined = build_folder / "runtime.o"
+    objects = sorted(build_folder.glob("verilated*.o"))
+    with suppress(OSError, subprocess.CalledProcessError):
+        subprocess.run(["g++", "-r", "-nostdlib", "-o", joined, *objects], check=True)
+        write_atomically(kept, joined.read_bytes())
 
 
 def run_bench(

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hw.files import write_atomically
-from sw.download import SHA256, cache_folder, fetch
+from hw.files import cache_folder, write_atomically
+from sw.download import SHA256, fetch
 from sw.idx import DataError
 
 __all__ = ["read_cifar10"]

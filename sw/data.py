@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hw.files import cache_folder
 from sw.cifar import read_cifar10
-from sw.download import cache_folder, fetch
+from sw.download import fetch
 from sw.idx import DataError, read_idx
 from sw.nmnist import SIDE, read_nmnist
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from hw.files import write_atomically
 
-__all__ = ["MIRRORS", "SHA256", "Progress", "cache_folder", "fetch"]
+__all__ = ["MIRRORS", "SHA256", "Progress", "fetch"]
 
 Progress = Callable[[str], None]
 
@@ -52,12 +51,6 @@ SHA256 = {
     "cifar10": ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),
 }
 """Of each data set's files, in the order of FILES: the archives as first published."""
-
-
-def cache_folder(name: str) -> Path:
-    """Where data set `name` is kept between runs: $XDG_CACHE_HOME/sterna/name or ~/.cache/..."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "sterna" / name
 
 
 def _to_stderr(line: str) -> None:

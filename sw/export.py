@@ -24,7 +24,7 @@ from sw.data import Dataset, load_dataset
 from sw.evaluate import Accuracy, check_fits
 from sw.integer import IntegerNetwork
 from sw.real_decay import decay_report
-from sw.train import accuracy_of
+from sw.train import Progress, accuracy_of
 
 __all__ = ["ExportError", "ExportReport", "compare", "export", "report_table"]
 
@@ -68,7 +68,9 @@ class ExportReport:
 
 
 def export(
-    checkpoint: Checkpoint, folder: str | os.PathLike[str] | None = None
+    checkpoint: Checkpoint,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress = lambda line: None,
 ) -> tuple[NetworkImage, ExportReport]:
     """Make the network image of a checkpoint and prove it on the test split.
 
@@ -78,6 +80,8 @@ def export(
         A trained network.
     folder
         Where the data lie (`load_dataset`).
+    progress
+        Receives a line now and then.
 
     Raises
     ------
@@ -95,10 +99,12 @@ def export(
     network = checkpoint.integer_network()
     bare = network.to_image()
     check_fits(bare, data)
-    hits, compared, activity = compare(network, bare, data)
+    hits, compared, activity = compare(network, bare, data, progress)
+    progress("running the float network")
     float_hits, n = accuracy_of(
         checkpoint.float_network(), torch.from_numpy(data.images), torch.from_numpy(data.labels)
     )
+    progress("holding the decay against real-valued decay")
     report = ExportReport(
         name=bare.spec.name,
         digest=bare.digest,
@@ -116,8 +122,9 @@ def export(
 
 
 def compare(
-    network: IntegerNetwork, image: NetworkImage, data: Dataset
-) -> tuple[int, int, Activity]:
+    network: IntegerNetwork, image: NetworkImage, data: Dataset,
+    progress: Progress = lambda line: None,
+) -> tuple[int, int, Activity]:  # fmt: skip
     """Hold the integer network against the golden model on every image of a data set.
 
     Returns
@@ -137,6 +144,7 @@ def compare(
         compared += _compare_batch(network, image, pixels, trace, start)
         hits += int((trace.classes == labels).sum())
         meter.add(pixels, trace)
+        progress(f"compared {start + len(pixels)} of {len(data)} images with the golden model")
     return hits, compared, meter.activity
 
 
@@ -149,12 +157,14 @@ def _compare_batch(
     first: int,
 ) -> int:
     activity = network(torch.from_numpy(pixels))
+    names = [layer.spec.name for layer in image.layers[:-1]]
     pairs: list[tuple[str, str, torch.Tensor, npt.NDArray[Any]]] = []
-    for n, layer in enumerate(image.layers[:-1]):
-        name = layer.spec.name
-        spikes, potentials = activity.spikes[n], activity.potentials[n]
-        pairs.append(("Spikes", name, spikes.transpose(0, 1), trace.spikes[n]))
-        pairs.append(("Potentials", name, potentials.transpose(0, 1), trace.potentials[n]))
+    for what, ours_by_layer, theirs_by_layer in (
+        ("Spikes", activity.spikes, trace.spikes),
+        ("Potentials", activity.potentials, trace.potentials),
+    ):
+        for name, ours, theirs in zip(names, ours_by_layer, theirs_by_layer, strict=True):
+            pairs.append((what, name, ours.transpose(0, 1), theirs))
     pairs.append(("Logits", "readout", activity.logits, trace.logits))
     for what, layer, ours, theirs in pairs:
         _require_equal(f"{what} of layer {layer}", ours.numpy(), theirs, first)

@@ -78,7 +78,7 @@ def do_export(args: argparse.Namespace) -> Result:
     roms = Path(args.roms or BUILD / name)
     can_write(roms / "rom")
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
-    image, report = export(checkpoint, args.data)
+    image, report = export(checkpoint, args.data, args.say)
     files: dict[str, str] = {}
     told = f"ROM images in {roms / 'rom'}"
     try:

@@ -269,13 +269,12 @@ _FASHION_CONV = replace(
         LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
     ),
     neuron=_DEEP,
-    soft_phase=Phase(epochs=14, rate=4e-3, weight_decay=4e-2),
-    first_phase=Phase(epochs=18, rate=3e-3, weight_decay=4e-2),
-    float_phase=Phase(epochs=4, rate=1.5e-3, weight_decay=4e-2),
-    integer_phase=Phase(epochs=3, rate=5e-3),
+    soft_phase=Phase(epochs=10, rate=4e-3, weight_decay=5e-2),
+    first_phase=Phase(epochs=16, rate=3e-3, weight_decay=5e-2),
+    float_phase=Phase(epochs=3, rate=1.5e-3, weight_decay=5e-2),
+    integer_phase=Phase(epochs=2, rate=5e-3),
     max_shift=1,
-    dropout=0.1,
-    spike_penalty=0.02,
+    dropout=0.0,
     smoothing=0.05,
 )
 

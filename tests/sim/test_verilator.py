@@ -19,7 +19,7 @@ from sim.bench_job import Job
 from sim.checker import Checker
 from sim.golden import GoldenModel, InputError
 from sim.run import prepare_shard, simulate
-from sim.verilator import SimulationError, build, run_bench, toolchain
+from sim.verilator import SimulationError, _runtime, build, run_bench, toolchain
 from sterna import model_path
 from sw.data import DataError, load_dataset
 from tests.networks import networks, pixels_for
@@ -161,15 +161,34 @@ def test_bad_images_are_refused_before_anything_is_built(digits, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_verilog_that_does_not_compile_is_one_sentence(tmp_path):
+def test_verilog_that_does_not_compile_is_one_sentence(tmp_path, monkeypatch):
+    """And the runtime of Verilator is compiled once, by the first build that succeeds."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "bad.v").write_text("module bad(input clk; endmodule\n")
     with toolchain():
         with pytest.raises(SimulationError, match="Verilator could not build bad: see "):
             build(tmp_path, "bad", ["bad.v"])
         assert not (tmp_path / "build").exists()
+        assert not (tmp_path / "cache").exists()
         # ... and what is mended builds in the same folder.
         (tmp_path / "bad.v").write_text("module bad(input clk); endmodule\n")
-        assert (build(tmp_path, "bad", ["bad.v"]) / "bad").exists()
+        built = build(tmp_path, "bad", ["bad.v"])
+        assert (built / "bad").exists()
+        assert (built / "verilated.o").exists()
+        (kept,) = (tmp_path / "cache/sterna/verilator").iterdir()
+        (tmp_path / "other").mkdir()
+        shutil.copy(tmp_path / "bad.v", tmp_path / "other")
+        built = build(tmp_path / "other", "bad", ["bad.v"])
+        assert (built / "bad").exists()
+        assert not (built / "verilated.o").exists()
+        assert "VK_GLOBAL_OBJS" not in os.environ["MAKEFLAGS"]
+        # A cache that cannot be written is no cache.
+        kept.unlink()
+        kept.parent.rmdir()
+        kept.parent.write_text("in the way")
+        with _runtime(tmp_path / "build", []):
+            pass
+        assert (tmp_path / "build/runtime.o").exists()
 
 
 def test_paths_with_spaces_and_missing_tools_are_one_sentence(tmp_path, monkeypatch):

@@ -28,7 +28,10 @@ def tiny_network(lived_network) -> IntegerNetwork:
 
 
 def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
-    image, report = export(digits_checkpoint)
+    lines: list[str] = []
+    image, report = export(digits_checkpoint, progress=lines.append)
+    assert lines[0] == "compared 364 of 364 images with the golden model"
+    assert len(lines) == 3
     test = load_dataset("digits", "test", 4)
     trace = GoldenModel(image).run(test.images)
     assert report.digest == image.digest

@@ -66,14 +66,15 @@ def test_a_recipe_makes_a_network_that_can_be_quantised(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"first_phase": PHASE}, {"maps": (), "hidden": (16,)}, {"maps": ()}]
+    "fields",
+    [{"first_phase": PHASE}, {"soft_phase": PHASE}, {"maps": (), "hidden": (16,)}, {"maps": ()}],
 )
-def test_recordings_have_no_first_phase_and_need_maps(fields) -> None:
+def test_recordings_have_no_phase_of_one_step_and_need_maps(fields) -> None:
     """In one time step there is one image, not T of them; dense networks are not timed."""
     with pytest.raises(RecipeError) as error:
         replace(find_recipe("nmnist-conv"), **fields)
     assert str(error.value) == (
-        "Recipe nmnist-conv must have maps and no first phase: nmnist-small holds recordings"
+        "Recipe nmnist-conv must have maps and no phase of one step: nmnist-small holds recordings"
     )
 
 
@@ -116,6 +117,20 @@ def test_a_first_phase_has_one_step_and_leaves_the_steps_as_they_were(
     image, report = export(loaded)
     assert image.spec.steps == 3
     assert report.integer_accuracy.share > 0.5
+
+
+def test_a_soft_phase_comes_before_all_others(phases: Sequence[tuple[str, int, int]]) -> None:
+    """Afterwards neurons send spikes again, and time has all its steps."""
+    lines: list[str] = []
+    recipe = replace(TINY, soft_phase=Phase(epochs=3, rate=1e-2))
+    checkpoint = train(recipe, seed=1, progress=lines.append)
+    assert [(steps, epochs) for _, steps, epochs in phases] == [(1, 3), (1, 2), (3, 1), (3, 1)]
+    assert [line.split()[1] for line in lines[:4]] == ["soft", "soft", "soft", "one-step"]
+    network = checkpoint.float_network()
+    with torch.no_grad():
+        spikes = network(torch.full((5, 64), 9.0)).spikes
+    assert all(set(c.unique().tolist()) <= {-1, 0, 1} for c in spikes)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 def test_a_dense_network_may_have_one_too(phases: Sequence[tuple[str, int, int]]) -> None:

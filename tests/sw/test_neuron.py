@@ -1,5 +1,7 @@
 """The neuron: its law, its gradients, and its integer form against the golden model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,31 @@ def test_amplitude_scales_the_spike_and_not_the_reset() -> None:
     spikes, (u, *_) = neuron(torch.tensor([[1.5, -1.5]]))
     assert spikes[0].tolist() == pytest.approx([0.3, -0.3])
     assert u.tolist() == [[0.5, -0.5]]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("negative", ["free", "off"])
+def test_a_soft_neuron_sends_the_surrogate_of_its_spikes(negative: str, limit: int) -> None:
+    """Its gradient is the one that spikes are given; rounded, it is the spikes (for L = 1)."""
+    p = LIFParameters(theta=0.8, window=2.0, negative=negative, limit=limit)
+    x = torch.linspace(-6, 6, 1001, requires_grad=True)  # no threshold is among them
+    found = []
+    for constants in (p, replace(p, soft=True)):
+        c, _ = lif_step(x, State(torch.zeros_like(x)), constants)
+        (gradient,) = torch.autograd.grad(c.sum(), x)
+        found.append((c.detach(), gradient))
+    (spikes, given), (sent, true) = found
+    assert torch.equal(given, true)
+    assert float(sent.min()) == (0 if negative == "off" else -limit)
+    assert float(sent.max()) == limit
+    if limit == 1:
+        assert torch.equal(sent.round(), spikes)
+
+
+def test_only_real_neurons_without_a_guard_may_be_soft() -> None:
+    for fields in ({"negative": "guarded"}, {"u_max": 7}):
+        with pytest.raises(NeuronError, match="Soft neurons must be real-valued and without"):
+            LIFParameters(soft=True, **fields)
 
 
 def test_state_carries_over_and_starts_at_u0() -> None:

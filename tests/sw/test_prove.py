@@ -23,6 +23,7 @@ from sw.backends import GoldenBackend
 from sw.board_check import _count, check_board
 from sw.models import model_path
 from sw.prove import Design, ProofError, proof_images, prove
+from tests.builds import check_refusals, check_reload, check_report
 
 BOARD = find_board("icebreaker")
 IMAGES = 3
@@ -72,6 +73,14 @@ def test_the_netlist_equals_the_golden_model(proof):
     assert report["mismatches"] == step["mismatches"] == 0
     assert step["first"] is None
     assert set(report["tools"]) >= {"yosys", "nextpnr-ice40", "verilator"}
+
+
+def test_the_bitstream_is_as_planned_and_takes_other_weights(proof, digits):
+    plan, folder = small_plan(digits), proof[1]
+    report = json.loads((folder / "report.json").read_text())
+    check_report(plan, folder, report, SMALL.megahertz)
+    check_reload(plan, folder, report)
+    check_refusals(folder)
 
 
 def test_the_bitstream_equals_the_golden_model(proof, icebox, digits, tmp_path):

@@ -58,6 +58,13 @@ def test_truncation_loses_what_exactness_keeps(lived_network, tiny_data, neuron)
     assert report["exact"] == [0, compared, 0]
 
 
+def test_of_a_large_network_fewer_images_are_compared(lived_network, tiny_data, monkeypatch):
+    image = image_of(lived_network, DECAYING[0])
+    per_image = image.spec.steps * (64 + image.spec.classes)
+    monkeypatch.setattr("sw.real_decay.SPIKES", 7.5 * per_image)
+    assert decay_report(image, tiny_data)["truncating"][1] == 7 * image.spec.steps * 64
+
+
 def test_a_constant_drive_loses_nothing_to_truncation(lived_network, tiny_data) -> None:
     """Nested floors are a floor: with the same drive at every step, potentials have its sign, and a
     whole threshold is reached by the truncated one exactly when by the real one."""

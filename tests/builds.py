@@ -1,0 +1,76 @@
+"""What must hold of a finished bitstream of the digits network, of whatever board."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen.build import reload_board
+from gen.planner import BoardPlan
+from gen.reload import ReloadError, read_rows
+from hw.image import NetworkImage
+from sw.models import model_path
+
+
+def digits() -> NetworkImage:
+    return NetworkImage.load(model_path("digits-dense"))
+
+
+def with_weights(image: NetworkImage, weights, biases) -> NetworkImage:
+    return NetworkImage(image.spec, tuple(weights), tuple(biases))
+
+
+def check_report(plan: BoardPlan, folder: Path, report: dict, megahertz: int) -> None:
+    """The report holds what was planned and what came of it."""
+    bitstream = Path(report["bitstream"])
+    assert bitstream.parent == folder
+    assert bitstream.stat().st_size == report["bitstream_bytes"] > 10_000
+    assert report["digest"] == digits().digest
+    assert report["fmax_mhz"] >= report["asked_mhz"] == megahertz
+    assert json.loads((folder / "report.json").read_text()) == report
+    used, estimate = report["used"], plan.estimate
+    assert used["brams"] == estimate.brams
+    assert abs(estimate.luts / used["luts"] - 1) < 0.15
+    assert 0 < used["luts"] < plan.board.luts
+
+
+def check_reload(plan: BoardPlan, folder: Path, report: dict) -> None:
+    """Other weights are put in, and back: there and back again is the very same bitstream."""
+    image = digits()
+    other = with_weights(image, [-w for w in image.weights], [-b for b in image.biases])
+    if plan.board.family == "gowin":
+        with pytest.raises(ReloadError, match="its tools cannot change block RAM"):
+            reload_board(other, folder)
+        return
+    before = Path(report["bitstream"]).read_bytes()
+    changed = reload_board(other, folder)
+    assert changed["digest"] == other.digest
+    assert changed["bitstream_sha256"] != report["bitstream_sha256"]
+    digest = b"".join(row.to_bytes(4, "little") for row in read_rows(folder / "rom/digest.hex")[:8])
+    assert digest.hex() == other.digest
+    again = reload_board(image, folder)
+    assert again["bitstream_sha256"] == report["bitstream_sha256"]
+    assert Path(again["bitstream"]).read_bytes() == before
+
+
+def check_refusals(folder: Path) -> None:
+    """A reload refuses what does not fit, and leaves all files as they are."""
+    image = digits()
+    spec = image.spec
+    hidden = spec.layers[0]
+    assert hidden.neuron is not None
+    neuron = replace(hidden.neuron, theta=hidden.neuron.theta + 1)
+    firing = replace(spec, layers=(replace(hidden, neuron=neuron), *spec.layers[1:]))
+    longer = replace(spec, steps=spec.steps + 1)
+    loud = [np.sign(image.weights[0]) * hidden.w_max, image.weights[1]]
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    for other, words in [
+        (NetworkImage(longer, image.weights, image.biases), "Network must have 4 steps to fit"),
+        (NetworkImage(firing, image.weights, image.biases), "Layer hidden1 must have neuron {"),
+        (with_weights(image, loud, image.biases), "has an accumulator bound of"),
+    ]:
+        with pytest.raises(ReloadError, match=words):
+            reload_board(other, folder)
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
