@@ -10,9 +10,9 @@ import numpy.typing as npt
 from amaranth.back import verilog
 
 from gen.flash_image import flash_image
-from gen.hardware import AnyPlan, core_of, input_layout, input_shape, rom_files
+from gen.hardware import AnyPlan, core_of, input_layout, input_shape, input_words, rom_files
 from gen.plan import CorePlan
-from gen.rom import pack_words, rom_text
+from gen.rom import rom_text
 from gen.verilog import core_facts
 from hw.board import BoardSpec, BoardTop
 from hw.files import write_files, write_json
@@ -78,11 +78,7 @@ IMAGES_FILE = "rom/images.hex"
 
 
 def _test_images(plan: AnyPlan, images: npt.NDArray[np.uint8]) -> TestImages:
-    if isinstance(plan, CorePlan):
-        rows = pack_words(images, plan.geometries[0])
-    else:
-        rows = plan.pack_words(images)
-    words = input_shape(plan)[1]
+    rows, (_, words) = input_words(plan, images), input_shape(plan)
     return TestImages(rows=rows, words=words, repeats=REPEATS, file=IMAGES_FILE)
 
 

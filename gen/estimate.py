@@ -20,10 +20,11 @@ from gen.shared_files import AnyShared
 from hw.board import BoardSpec
 from hw.lif import divides_by_shift, is_counting
 from hw.loader import DIGEST_ROWS
+from hw.program import Program
 from hw.ram import SPRAM_BITS
 from hw.spec import NeuronSpec, signed_bits
 
-__all__ = ["FROM_FILES", "Estimate", "block_rams", "estimate", "features", "fitted"]
+__all__ = ["Estimate", "block_rams", "estimate", "features", "fitted", "shared_rams"]
 
 WEIGHTS = Path(__file__).with_name("weights.json")
 
@@ -60,20 +61,23 @@ def estimate(board: Board, core: AnyPlan, spec: BoardSpec, test_images: int = 0)
     """Resources of a core and all around it on a board, with test images in a ROM if any."""
     weights = _weights()[fitted(board, core)]
     sizes = features(core, spec)
-    memories = _memories(core) if isinstance(core, CorePlan) else _shared_memories(core)
-    memories.append((32, 20 + core.image.spec.classes, False))  # the mailbox
+    memories = [(32, 20 + core.image.spec.classes, False)]  # the mailbox
     if not core.loaded:
         memories.append((32, DIGEST_ROWS, True))
     if test_images:
         bits, words = input_shape(core)
         memories.append((bits, test_images * words, True))
+    brams = 0
+    if isinstance(core, CorePlan):
+        memories += _memories(core)
+    else:
+        brams = sum(sum(shared_rams(stage.program, board.family).values()) for stage in core.stages)
     return Estimate(
         luts=round(sum(weights[name] * size for name, size in sizes.items())),
-        brams=sum(block_rams(board.family, width, depth, force)
-                  for width, depth, force in memories),
+        brams=brams + sum(block_rams(board.family, *memory) for memory in memories),
         sprams=_sprams(core) if isinstance(core, CorePlan) else 0,
         available={"luts": board.luts, "brams": board.brams, "sprams": board.sprams},
-    )  # fmt: skip
+    )
 
 
 @cache
@@ -174,21 +178,6 @@ def _memories(core: CorePlan) -> list[tuple[int, int, bool]]:
     return memories
 
 
-def _shared_memories(core: AnyShared) -> list[tuple[int, int, bool]]:
-    """The same of shared cores."""
-    memories = []
-    for p in (stage.program for stage in core.stages):
-        for name, (words, bits) in p.memories.items():
-            memories.append((bits, words, name in FROM_FILES))
-        for table in (p.bias_table, p.theta_table):
-            if table is not None:
-                memories.append((table.width, len(table.words), True))
-    return memories
-
-
-FROM_FILES = ("weights", "program")
-"""Memories of a shared core that are ROMs in files, and so in block RAM whatever their size."""
-
 SHAPES = {
     "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048)),
     "ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
@@ -213,6 +202,18 @@ def block_rams(family: str, width: int, depth: int, force: bool) -> int:
         return blocks if saved >= LUT_RAMS[family] * blocks else 0
     return blocks if width * depth >= LEAST_BITS * blocks else 0
 
+
+def shared_rams(p: Program, family: str) -> dict[str, int]:
+    """Block RAMs of each memory of a shared core. What is a ROM in a file is in block RAM whatever
+    its size."""
+    rams = {
+        name: block_rams(family, bits, words, name in ("weights", "program"))
+        for name, (words, bits) in p.memories.items()
+    }
+    for name, table in (("biases", p.bias_table), ("thresholds", p.theta_table)):
+        if table is not None:
+            rams[name] = block_rams(family, table.width, len(table.words), True)
+    return rams
 
 def _sprams(core: CorePlan) -> int:
     return sum(

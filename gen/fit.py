@@ -1,20 +1,11 @@
 """Whether a shared core's memories fit a chip's block RAM."""
 
 from gen.boards import Board
-from gen.estimate import FROM_FILES, block_rams
+from gen.estimate import block_rams, shared_rams
 from gen.plan import PlanError
 from gen.shared_files import AnyShared
-from hw.program import Program
 
-__all__ = ["memory_rams", "memory_shares", "require_memory"]
-
-
-def memory_rams(p: Program, family: str) -> dict[str, int]:
-    """Block RAMs of each memory that would be wasteful in logic."""
-    return {
-        name: block_rams(family, bits, words, name in FROM_FILES)
-        for name, (words, bits) in p.memories.items()
-    }
+__all__ = ["memory_shares", "require_memory"]
 
 
 def require_memory(plan: AnyShared, board: Board) -> None:
@@ -25,7 +16,7 @@ def require_memory(plan: AnyShared, board: Board) -> None:
     PlanError
         With what is needed and there, and the layer that needs the most.
     """
-    totals = [memory_rams(stage.program, board.family) for stage in plan.stages]
+    totals = [shared_rams(stage.program, board.family) for stage in plan.stages]
     needed = sum(sum(rams.values()) for rams in totals)
     if needed <= board.brams:
         return
@@ -37,7 +28,7 @@ def require_memory(plan: AnyShared, board: Board) -> None:
 
 def memory_shares(plan: AnyShared, board: Board) -> str:
     """What needs the block RAM, the largest layer by name."""
-    totals = [memory_rams(stage.program, board.family) for stage in plan.stages]
+    totals = [shared_rams(stage.program, board.family) for stage in plan.stages]
     rows, name, program = max(
         ((rows, name, stage.program)
          for stage in plan.stages for name, rows in stage.weight_rows.items()),

@@ -2,16 +2,20 @@
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gen.map_layout import MapLayout, map_layout
 from gen.plan import CorePlan
-from gen.rom import rom_images
+from gen.rom import pack_words, rom_images
 from gen.shared_files import AnyShared, shared_core, shared_roms
 from hw.core import Core
 from hw.pipeline import Pipeline
 from hw.spec import INPUT
 
 __all__ = [
-    "AnyPlan", "core_of", "input_layout", "input_shape", "layout_facts", "rom_files",
+    "AnyPlan", "core_of", "input_layout", "input_shape", "input_words", "layout_facts",
+    "rom_files",
 ]  # fmt: skip
 
 AnyPlan = CorePlan | AnyShared
@@ -36,6 +40,13 @@ def input_shape(plan: AnyPlan) -> tuple[int, int]:
         first = plan.geometries[0]
         return first.word * first.planes, first.words
     return plan.lanes * plan.image.spec.input_bits, plan.stages[0].program.input_words
+
+
+def input_words(plan: AnyPlan, pixels: npt.NDArray[np.integer]) -> list[int]:
+    """The words of the input stream for images (n, image size), in order."""
+    if isinstance(plan, CorePlan):
+        return pack_words(pixels, plan.geometries[0])
+    return plan.pack_words(pixels)
 
 
 def input_layout(plan: AnyPlan) -> MapLayout | None:

@@ -15,8 +15,8 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 
+from gen.hardware import input_words
 from gen.plan import plan_core
-from gen.rom import pack_words
 from hw.image import NetworkImage
 from sim.bench_job import Job
 from sim.checker import Checker
@@ -41,7 +41,7 @@ class Bench:
         self.plan = plan_core(NetworkImage.load(self.job.network), self.job.lanes, self.job.banks)
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
-        self.words = pack_words(self.pixels, self.plan.geometries[0])
+        self.words = input_words(self.plan, self.pixels)
         self.golden = GoldenModel(self.plan.image)
         self.random = Random(self.job.seed)
         self.cycle = 0

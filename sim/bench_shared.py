@@ -18,6 +18,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import Event, FallingEdge, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
+from gen.hardware import input_words
 from gen.plan import CorePlan
 from gen.schedule import plan_network
 from hw.image import NetworkImage
@@ -49,7 +50,7 @@ class Bench:
         self.plan = plan
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
-        self.words = self.plan.pack_words(self.pixels)
+        self.words = input_words(self.plan, self.pixels)
         self.golden = GoldenModel(self.plan.image)
         self.random = Random(self.job.seed)
         self.tasks: list = []

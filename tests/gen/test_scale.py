@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gen.boards import find_board
-from gen.fit import memory_rams, require_memory
+from gen.estimate import shared_rams
+from gen.fit import require_memory
 from gen.pipeline import cuts, plan_pipeline
 from gen.plan import PlanError
 from gen.scale import expected, memory_bits
@@ -83,7 +84,7 @@ def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     assert sum(memory_bits(plan).values()) > 208 * 18 * 1024
     small = plan_shared(image_of(residual()), 4)
     require_memory(small, board)
-    assert 0 < sum(memory_rams(small.program, "ecp5").values()) < 20
+    assert 0 < sum(shared_rams(small.program, "ecp5").values()) < 20
 
 
 def test_cuts_leave_blocks_whole() -> None:
