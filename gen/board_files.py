@@ -11,12 +11,12 @@ from amaranth.back import verilog
 
 from gen.flash_image import flash_image
 from gen.hardware import AnyPlan, core_of, input_layout, input_shape, input_words, rom_files
-from gen.plan import CorePlan
+from gen.plan import CorePlan, PlanError
 from gen.rom import rom_text
 from gen.verilog import core_facts
 from hw.board import BoardSpec, BoardTop
 from hw.files import write_files, write_json
-from hw.link import VERSION
+from hw.link import LENGTH_MAX, VERSION
 from hw.loader import DIGEST_ROWS
 from hw.self_test import TestImages
 
@@ -33,6 +33,11 @@ def identity(plan: AnyPlan, board: BoardSpec) -> list[int]:
     bits, words = input_shape(plan)
     channels, _, columns = layout.shape if layout else (0, 0, 0)
     positions = layout.positions if layout else 0
+    if words * bits // 8 > LENGTH_MAX:
+        raise PlanError(
+            f"Images of {spec.name} must be of at most {LENGTH_MAX:,} bytes to be sent to a "
+            f"board, not {words * bits // 8:,}"
+        )
     return [
         VERSION | board.number << 8,
         *[0] * 8,

@@ -1,19 +1,53 @@
 """Files that are there whole or not at all."""
 
+import io
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
-__all__ = ["cache_folder", "write_atomically", "write_files", "write_json"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "ArchiveError", "cache_folder", "read_arrays", "write_atomically", "write_files", "write_json",
+]  # fmt: skip
+
+
+class ArchiveError(Exception):
+    """Bytes that are no archive of arrays."""
 
 
 def cache_folder(name: str) -> Path:
     """What is kept between runs under this name: $XDG_CACHE_HOME/sterna/name or ~/.cache/..."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "sterna" / name
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a `.npz` file; runs no code from it.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    ArchiveError
+        When it is no such file, or damaged.
+    """
+    data = io.BytesIO(path.read_bytes())  # of a damaged file, NumPy would leave the handle open
+    try:
+        with np.load(data, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError,
+            AttributeError, NotImplementedError, TypeError, RuntimeError, IndexError,
+            MemoryError, SyntaxError, TokenError) as error:  # fmt: skip
+        # numpy and zipfile raise any of these for bytes that are not an archive.
+        raise ArchiveError(str(error)) from None
 
 
 def write_atomically(path: Path, data: bytes) -> None:

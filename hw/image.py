@@ -11,19 +11,16 @@ import itertools
 import json
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hw.files import write_atomically
+from hw.files import ArchiveError, read_arrays, write_atomically
 from hw.spec import (
     INPUT,
     MAX_WIDTH,
@@ -363,19 +360,12 @@ class NetworkImage:
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise ImageError(f"Network image {path} must be smaller than 1 GiB")
-            # From memory: of a damaged file, NumPy would leave the handle open.
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            arrays = read_arrays(path)
         except FileNotFoundError:
             raise ImageError(f"Network image {path} does not exist") from None
         except (IsADirectoryError, PermissionError):
             raise ImageError(f"Network image {path} is not a readable file") from None
-        except ImageError:
-            raise
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError,
-                AttributeError, NotImplementedError, TypeError, RuntimeError, IndexError,
-                MemoryError, SyntaxError, TokenError):  # fmt: skip
-            # numpy and zipfile raise any of these for bytes that are not an archive.
+        except (OSError, ArchiveError):
             raise ImageError(f"Network image {path} is truncated or not a network image") from None
         return cls._from_arrays(path, arrays)
 

@@ -112,10 +112,14 @@ def _decode(path: Path, data: bytes, split: str) -> Arrays:
     except (tarfile.TarError, lzma.LZMAError, EOFError, UnidentifiedImageError, ValueError,
             IndexError, OSError, Image.DecompressionBombError):  # fmt: skip
         raise DataError(f"Archive {path} is truncated or not CIFAR-10 as JPEG files") from None
-    if len(found) != COUNTS[split] or {image.shape for *_, image in found} != {(32, 32, 3)}:
+    if len(found) != COUNTS[split]:
         raise DataError(
-            f"Archive {path} must hold {COUNTS[split]} {split} images of 32x32, not {len(found)}"
+            f"Archive {path} must hold {COUNTS[split]} {split} images, not {len(found)}"
         )
+    other = next((image.shape for *_, image in found if image.shape != (32, 32, 3)), None)
+    if other:
+        size = f"{other[0]}x{other[1]}"
+        raise DataError(f"Images in archive {path} must be of 32x32 pixels, not {size}")
     found.sort(key=lambda entry: entry[:2])
     images = np.stack([image for *_, image in found]).transpose(0, 3, 1, 2)
     labels = np.array([label for _, label, _ in found], dtype=np.int64)

@@ -4,16 +4,15 @@
 events of a step become counts by (polarity, row, column): a map of two channels.
 """
 
-import io
 import itertools
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hw.files import ArchiveError, read_arrays
 from sw.idx import DataError
 
 __all__ = ["EVENT", "SIDE", "bin_events", "read_nmnist"]
@@ -74,12 +73,9 @@ def read_nmnist(
     if path is None:
         raise DataError(f"Data set nmnist-small is not on this machine: put {FILE} into {where}")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            parts = {name: _recordings(archive, name) for name in ("train", "test")}
-    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, NotImplementedError,
-            RuntimeError, MemoryError, SyntaxError, TokenError, zipfile.BadZipFile,
-            zlib.error):  # fmt: skip
-        # numpy and zipfile raise any of these for bytes that are not such an archive.
+        arrays = read_arrays(path)
+        parts = {name: _recordings(arrays, name) for name in ("train", "test")}
+    except (ArchiveError, OSError, ValueError, KeyError, TypeError, IndexError, MemoryError):
         raise DataError(f"File {path} is truncated or not a set of recordings") from None
     (train, train_labels), (test, test_labels) = parts["train"], parts["test"]
     if split == "train":
@@ -91,7 +87,9 @@ def read_nmnist(
     return counts, labels
 
 
-def _recordings(archive, name: str) -> tuple[list[Events], npt.NDArray[np.int64]]:
+def _recordings(
+    archive: Mapping[str, npt.NDArray[Any]], name: str
+) -> tuple[list[Events], npt.NDArray[np.int64]]:
     """The recordings of a split, one structured array each."""
     columns = {"t": "t_us", "x": "x", "y": "y", "p": "p"}
     events = np.zeros(len(archive[f"{name}_x"]), dtype=EVENT)
@@ -99,8 +97,8 @@ def _recordings(archive, name: str) -> tuple[list[Events], npt.NDArray[np.int64]
         events[field] = archive[f"{name}_{column}"]
     offsets = archive[f"{name}_offset"]
     labels = archive[f"{name}_label"].astype(np.int64)
-    if len(offsets) != len(labels) + 1 or offsets[-1] != len(events) or len(labels) <= HELD_OUT * (
-        name == "train"
-    ):
+    if len(labels) <= HELD_OUT * (name == "train") or len(offsets) != len(labels) + 1:
+        raise ValueError
+    if offsets[0] != 0 or offsets[-1] != len(events) or np.any(np.diff(offsets) < 0):
         raise ValueError
     return [events[a:b] for a, b in itertools.pairwise(offsets)], labels

@@ -214,7 +214,8 @@ def run_phase(
         soft = any(isinstance(m, TernaryLIF) and m.constants.soft for m in network.modules())
         kind = "soft" if soft else "one-step"
     network.dropout = recipe.dropout
-    network.to(memory_format=torch.channels_last)  # in which convolutions are faster
+    # Convolutions are faster so. (torch does not declare that a module's `to` takes this.)
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = _optimizer(network, phase, compiled)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, phase.epochs * len(batches))
     figures: dict[str, float | int] = {}

@@ -22,7 +22,7 @@ def with_weights(image: NetworkImage, weights, biases) -> NetworkImage:
     return NetworkImage(image.spec, tuple(weights), tuple(biases))
 
 
-def check_report(plan: BoardPlan, folder: Path, report: dict, megahertz: int) -> None:
+def check_report(plan: BoardPlan, folder: Path, report: dict, megahertz: float) -> None:
     """The report holds what was planned and what came of it."""
     bitstream = Path(report["bitstream"])
     assert bitstream.parent == folder

@@ -218,12 +218,16 @@ def one_larger() -> list[tuple[str, bytes]]:
     return [*without_one(), ("train/frog/0002.jpg", jpeg(np.zeros((32, 40, 3), np.uint8)))]
 
 
-@pytest.mark.parametrize(("files", "found"), [(without_one, 19), (one_larger, 20)])
-def test_an_archive_that_is_not_whole(files, found: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (without_one, "Archive {} must hold 20 train images, not 19"),
+        (one_larger, "Images in archive {} must be of 32x32 pixels, not 32x40"),
+    ],
+)
+def test_an_archive_that_is_not_whole(files, told: str, tmp_path: Path) -> None:
     folder = pack(tmp_path / "cifar10", files())
-    assert refusal(folder) == (
-        f"Archive {folder / RECODED} must hold 20 train images of 32x32, not {found}"
-    )
+    assert refusal(folder) == told.format(folder / RECODED)
     assert len(load_dataset("cifar10", "test", 8, folder)) == 10
 
 

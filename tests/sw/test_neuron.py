@@ -77,9 +77,9 @@ def test_a_soft_neuron_sends_the_surrogate_of_its_spikes(negative: str, limit: i
 
 
 def test_only_real_neurons_without_a_guard_may_be_soft() -> None:
-    for fields in ({"negative": "guarded"}, {"u_max": 7}):
+    for p in (LIFParameters(negative="guarded"), LIFParameters(u_max=7)):
         with pytest.raises(NeuronError, match="Soft neurons must be real-valued and without"):
-            LIFParameters(soft=True, **fields)
+            replace(p, soft=True)
 
 
 def test_state_carries_over_and_starts_at_u0() -> None:

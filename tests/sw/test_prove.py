@@ -78,6 +78,7 @@ def test_the_netlist_equals_the_golden_model(proof):
 def test_the_bitstream_is_as_planned_and_takes_other_weights(proof, digits):
     plan, folder = small_plan(digits), proof[1]
     report = json.loads((folder / "report.json").read_text())
+    assert SMALL.megahertz is not None
     check_report(plan, folder, report, SMALL.megahertz)
     check_reload(plan, folder, report)
     check_refusals(folder)
