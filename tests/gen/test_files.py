@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gen.board_files import identity
+from gen.boards import find_board
 from gen.plan import PlanError, plan_core
+from gen.planner import plan_board
 from gen.rom import read_rom_images, rom_images
+from gen.shared_plan import plan_shared
 from gen.verilog import generate
 from hw.image import NetworkImage
+from hw.spec import EdgeSpec, NetworkSpec
 from sterna import model_path
+from tests.graphs import image_of, layer, residual
 from tests.networks import networks
 
 
@@ -22,9 +28,9 @@ def test_image_to_rom_and_back(image, lanes, banks):
     plan = plan_core(image, lanes, banks)
     files = rom_images(plan)
     back = read_rom_images(plan, files)
-    for (weights, biases), layer in zip(back, image.layers, strict=True):
-        np.testing.assert_array_equal(weights, layer.weights)
-        np.testing.assert_array_equal(biases, layer.bias)
+    for (weights, biases), integers in zip(back, image.layers, strict=True):
+        np.testing.assert_array_equal(weights, integers.weights)
+        np.testing.assert_array_equal(biases, integers.bias)
     assert rom_images(plan_core(image, lanes, banks)) == files
 
 
@@ -67,3 +73,18 @@ def test_generated_files(tmp_path):
     assert ports is not None
     assert "tap_" not in ports[1]
     assert not re.search(r"[\w\]] \* [\w\[]", re.sub(r"/\*.*?\*/|\(\*.*?\*\)", "", text))
+
+
+def test_images_too_long_for_the_link_are_one_sentence():
+    spec = NetworkSpec(
+        name="wide", input_size=3 * 224 * 224, input_bits=8, steps=1, input_shape=(3, 224, 224),
+        layers=(
+            layer("down", (2, 1, 1), [EdgeSpec(source="input", kind="conv", kernel=7, pool=32)],
+                  3 * 224 * 224),
+            layer("readout", (3, 1, 1), [EdgeSpec(source="down")], 2, neuron=None),
+        ),
+    )  # fmt: skip
+    board = plan_board(find_board("ulx3s_85f"), image_of(residual())).spec
+    words = r"Images of wide must be of at most 65,535 bytes to be sent to a board, not \d{3},\d{3}"
+    with pytest.raises(PlanError, match=words):
+        identity(plan_shared(image_of(spec), 8), board)
