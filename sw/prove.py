@@ -130,7 +130,8 @@ def proof_images(image: NetworkImage, count: int) -> tuple[Pixels, str]:
     is not at hand, handwritten digits that are always there, enlarged."""
     name, spec = image.meta.get("dataset"), image.spec
     try:
-        return load_dataset(str(name), "test", spec.input_bits, steps=spec.recorded_steps).images[:count], f"{name}, test"
+        data = load_dataset(str(name), "test", spec.input_bits, steps=spec.recorded_steps)
+        return data.images[:count], f"{name}, test"
     except DataError:
         if spec.input_size != SIDE**2:
             raise
