@@ -167,8 +167,8 @@ def test_export_says_which_archive(recoded: Path, tmp_path: Path) -> None:
         LayerPlan("readout", 10, (EdgeSpec(source="stem", pool=5),)),
     )
     recipe = replace(
-        find_recipe("cifar10-resnet"), name="tiny", maps=maps, soft_phase=None, first_phase=None, float_phase=phase,
-        integer_phase=phase, batch=6, validation=2, steps=2,
+        find_recipe("cifar10-resnet"), name="tiny", maps=maps, soft_phase=None, first_phase=None,
+        float_phase=phase, integer_phase=phase, batch=6, validation=2, steps=2,
     )  # fmt: skip
     image, report = export(train(recipe, recoded, progress=lambda line: None), recoded)
     assert report.integer_accuracy.n == 10
