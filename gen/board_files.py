@@ -28,7 +28,13 @@ HARDWARE = Path(__file__).parent.parent / "hw"
 
 
 def identity(plan: AnyPlan, board: BoardSpec) -> list[int]:
-    """Words 0 .. 15 of the mailbox (docs/link.md), without the digest: it is put in at power-up."""
+    """Words 0 .. 15 of the mailbox (docs/link.md), without the digest: it is put in at power-up.
+
+    Raises
+    ------
+    PlanError
+        When an image is longer than a frame of the link.
+    """
     spec, layout = plan.image.spec, input_layout(plan)
     bits, words = input_shape(plan)
     channels, _, columns = layout.shape if layout else (0, 0, 0)
@@ -127,6 +133,11 @@ def generate_board(
     test_images
         Images (n, input_size) that are put on the chip, to be played at full speed
         (`hw.self_test`).
+
+    Raises
+    ------
+    PlanError
+        When an image is longer than a frame of the link.
     """
     played = None if test_images is None else _test_images(plan, test_images)
     top = BoardTop(

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and where they are kept between runs."""
 
 import io
 import json
@@ -34,15 +34,17 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     Raises
     ------
-    OSError
-        When the file cannot be read.
+    FileNotFoundError, PermissionError, IsADirectoryError
+        When there is no such file, or it may not be read.
     ArchiveError
         When it is no such file, or damaged.
     """
-    data = io.BytesIO(path.read_bytes())  # of a damaged file, NumPy would leave the handle open
     try:
-        with np.load(data, allow_pickle=False) as archive:
+        # From memory: of a damaged file, NumPy would leave the handle open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError,
             AttributeError, NotImplementedError, TypeError, RuntimeError, IndexError,
             MemoryError, SyntaxError, TokenError) as error:  # fmt: skip

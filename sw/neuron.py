@@ -98,8 +98,12 @@ class LIFParameters:
             raise NeuronError(
                 f"Coefficient limit must be an integer from 1 to {MAX_LIMIT}, not {self.limit!r}"
             )
-        if self.soft and (self.negative == "guarded" or self.u_max is not None):
-            raise NeuronError("Soft neurons must be real-valued and without a guard")
+        if self.soft and (
+            self.negative == "guarded" or self.u_max is not None or self.theta_down != self.theta
+        ):
+            raise NeuronError(
+                "Soft neurons must be real-valued, without a guard, and have one threshold"
+            )
 
     @property
     def theta_down(self) -> float:

@@ -99,6 +99,6 @@ def _recordings(
     labels = archive[f"{name}_label"].astype(np.int64)
     if len(labels) <= HELD_OUT * (name == "train") or len(offsets) != len(labels) + 1:
         raise ValueError
-    if offsets[0] != 0 or offsets[-1] != len(events) or np.any(np.diff(offsets) < 0):
+    if offsets[0] != 0 or offsets[-1] != len(events) or np.any(offsets[1:] < offsets[:-1]):
         raise ValueError
     return [events[a:b] for a, b in itertools.pairwise(offsets)], labels

@@ -22,7 +22,7 @@ __all__ = ["decay_report", "real_network", "unlike_real", "with_decay"]
 
 BATCH = 500
 
-SPIKES = 5e8
+SPIKES = 6e8
 """About as many are compared: of a large network, those of fewer images."""
 
 
@@ -118,12 +118,12 @@ def unlike_real(image: NetworkImage, data: Dataset) -> tuple[int, int, int]:
 
 
 def decay_report(image: NetworkImage, data: Dataset) -> dict[str, list[int]]:
-    """`unlike_real` of the network with truncation and with exact decay, by name; without what the
-    contract's 32 bits do not admit (many steps), and empty where nothing decays. Of a large network
-    the first images only (`SPIKES`)."""
+    """`unlike_real` of the network with truncation and with exact decay, by name, each with the
+    number of images; without what the contract's 32 bits do not admit (many steps), and empty where
+    nothing decays. Of a large network the first images only (`SPIKES`)."""
     if all(n is None or n.decay == "none" for n in (layer.neuron for layer in image.spec.layers)):
         return {}
-    per_image = image.spec.steps * sum(layer.neurons for layer in image.spec.layers)
+    per_image = image.spec.steps * sum(layer.neurons for layer in image.spec.layers[:-1])
     n = max(1, int(SPIKES // per_image))
     some, report = replace(data, images=data.images[:n], labels=data.labels[:n]), {}
     for name, exact in (("truncating", False), ("exact", True)):
@@ -131,5 +131,5 @@ def decay_report(image: NetworkImage, data: Dataset) -> dict[str, list[int]]:
             other = with_decay(image, exact=exact)
         except (SpecError, ImageError):
             continue
-        report[name] = list(unlike_real(other, some))
+        report[name] = [*unlike_real(other, some), len(some)]
     return report

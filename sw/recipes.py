@@ -123,6 +123,10 @@ class Recipe:
         ):
             if not isinstance(value, int) or value < low:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
+        if self.neuron.soft:
+            raise RecipeError(f"Neurons of {self.name} must be soft in its soft phase only")
+        if self.soft_phase is not None:
+            replace(self.neuron, soft=True)  # raises where they cannot be
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
         if self.timed and (not self.maps or self.first_phase or self.soft_phase):

@@ -34,7 +34,7 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
-EVALUATION_BATCH = 2048
+EVALUATION_BATCH = 1024
 
 
 class TrainError(SternaError):

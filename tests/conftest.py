@@ -3,6 +3,8 @@ built already (`--dist worksteal` would split the file that is last)."""
 
 import pytest
 
+pytest.register_assert_rewrite("tests.builds")
+
 LONGEST = ("test_prove.py", "test_build.py")
 
 

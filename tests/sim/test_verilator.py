@@ -181,14 +181,23 @@ def test_verilog_that_does_not_compile_is_one_sentence(tmp_path, monkeypatch):
         built = build(tmp_path / "other", "bad", ["bad.v"])
         assert (built / "bad").exists()
         assert not (built / "verilated.o").exists()
+        # What is damaged is no use to a build, and gone after it.
+        kept.write_bytes(b"no object")
+        (tmp_path / "other/bad.v").write_text("module bad(input clk, input rst); endmodule\n")
+        with pytest.raises(SimulationError, match="Verilator could not build bad"):
+            build(tmp_path / "other", "bad", ["bad.v"])
+        assert not kept.exists()
+        kept.touch()
         assert "VK_GLOBAL_OBJS" not in os.environ["MAKEFLAGS"]
         # A cache that cannot be written is no cache.
         kept.unlink()
         kept.parent.rmdir()
         kept.parent.write_text("in the way")
+        (tmp_path / "build/runtime.o").unlink()
         with _runtime(tmp_path / "build", []):
             pass
         assert (tmp_path / "build/runtime.o").exists()
+        assert kept.parent.read_text() == "in the way"
 
 
 def test_paths_with_spaces_and_missing_tools_are_one_sentence(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
     assert report.activity.input_events == bits
     assert report.activity.events == pytest.approx(bits + rate * 4 * 128)
     assert report.activity.sops == pytest.approx(bits * 128 + rate * 4 * 128 * 10)
-    assert report.decay["exact"] == [0, trace.spikes[0].size, 0]
+    assert report.decay["exact"] == [0, trace.spikes[0].size, 0, 364]
 
 
 def test_meta_says_where_the_image_comes_from(
@@ -70,7 +70,7 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
     report = replace(
         report, digest="d1", float_accuracy=Accuracy(3, 4), integer_accuracy=Accuracy(1, 3),
         activity=Activity(80.62, (0.25,), 208.6, 11599.0), compared=99,
-        decay={"truncating": [31, 10000, 1], "exact": [0, 10000, 0]},
+        decay={"truncating": [31, 10000, 1, 50], "exact": [0, 10000, 0, 50]},
     )  # fmt: skip
     assert report_table(report).splitlines() == [
         "network                     digits-dense (seed 5)",
@@ -82,9 +82,9 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
         "spikes per neuron and step  0.250",
         "events per image            208.6, 80.6 of the pixels",
         "synaptic operations         11,599 per image",
-        "truncating decay            31 of 10000 spikes (0.310 %), 1 classes differ from "
+        "truncating decay            31 of 10000 spikes (0.310 %), 1 of 50 classes differ from "
         "real-valued potentials",
-        "exact decay                 0 of 10000 spikes (0.000 %), 0 classes differ from "
+        "exact decay                 0 of 10000 spikes (0.000 %), 0 of 50 classes differ from "
         "real-valued potentials",
     ]
 

@@ -76,10 +76,13 @@ def test_a_soft_neuron_sends_the_surrogate_of_its_spikes(negative: str, limit: i
         assert torch.equal(sent.round(), spikes)
 
 
-def test_only_real_neurons_without_a_guard_may_be_soft() -> None:
-    for p in (LIFParameters(negative="guarded"), LIFParameters(u_max=7)):
-        with pytest.raises(NeuronError, match="Soft neurons must be real-valued and without"):
-            replace(p, soft=True)
+@pytest.mark.parametrize(
+    "p",
+    [LIFParameters(negative="guarded"), LIFParameters(u_max=7), LIFParameters(theta_negative=2.0)],
+)
+def test_only_real_neurons_of_one_threshold_may_be_soft(p: LIFParameters) -> None:
+    with pytest.raises(NeuronError, match="Soft neurons must be real-valued, without a guard, and"):
+        replace(p, soft=True)
 
 
 def test_state_carries_over_and_starts_at_u0() -> None:

@@ -52,17 +52,19 @@ def test_exact_decay_is_the_real_neuron(lived_network, tiny_data, neuron) -> Non
 def test_truncation_loses_what_exactness_keeps(lived_network, tiny_data, neuron) -> None:
     image = image_of(lived_network, neuron)
     report = decay_report(image, tiny_data)
-    spikes, compared, _ = report["truncating"]
+    spikes, compared, _, images = report["truncating"]
     assert compared == tiny_data.images.shape[0] * image.spec.steps * 64
     assert 0 < spikes < 0.1 * compared
-    assert report["exact"] == [0, compared, 0]
+    assert report["exact"] == [0, compared, 0, len(tiny_data)]
+    assert images == len(tiny_data)
 
 
 def test_of_a_large_network_fewer_images_are_compared(lived_network, tiny_data, monkeypatch):
     image = image_of(lived_network, DECAYING[0])
-    per_image = image.spec.steps * (64 + image.spec.classes)
+    per_image = image.spec.steps * 64
     monkeypatch.setattr("sw.real_decay.SPIKES", 7.5 * per_image)
-    assert decay_report(image, tiny_data)["truncating"][1] == 7 * image.spec.steps * 64
+    _, compared, _, images = decay_report(image, tiny_data)["truncating"]
+    assert (compared, images) == (7 * per_image, 7)
 
 
 def test_a_constant_drive_loses_nothing_to_truncation(lived_network, tiny_data) -> None:
