@@ -126,11 +126,22 @@ class Trace:
     classes: Int
 
 
+VALUES = 4_000_000
+"""Larger arrays are fetched from the system, and given back to it, at every use."""
+
+
 class GoldenModel:
     """Runs a network image on images, exactly as the contract says."""
 
     def __init__(self, image: NetworkImage) -> None:
         self.image = image
+
+    @property
+    def batch(self) -> int:
+        """Images to run at a time: so many that no array of all steps has more than `VALUES`."""
+        spec = self.image.spec
+        most = max(spec.input_size, *(layer.neurons for layer in spec.layers))
+        return max(1, min(1000, VALUES // (spec.steps * most)))
 
     def check_pixels(self, pixels: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Return pixels as uint8 (n, image_size).
@@ -253,9 +264,9 @@ class GoldenModel:
         shape = (0, self.image.spec.steps, self.image.spec.classes)
         return np.concatenate([np.zeros(shape, dtype=np.int64), *logits]), spikes
 
-    def classify(self, pixels: npt.ArrayLike, batch: int = 1024) -> Int:
+    def classify(self, pixels: npt.ArrayLike, batch: int | None = None) -> Int:
         """Classes (n,) of images (n, image_size), keeping nothing else."""
-        checked = self.check_pixels(pixels)
+        checked, batch = self.check_pixels(pixels), batch or self.batch
         classes = [np.zeros(0, dtype=np.int64)]
         for start in range(0, len(checked), batch):
             steps = self._steps(checked[start : start + batch])

@@ -14,18 +14,16 @@ from torch import nn
 from gen.report import table
 from hw.image import NetworkImage
 from sim.activity import Activity, ActivityMeter
-from sim.golden import GoldenModel
 from sw.affine import AffineLayer, ConvertError, activations, load_module, read_relu
 from sw.convert import Conversion, calibrate, convert
 from sw.data import Dataset
-from sw.evaluate import Accuracy, check_fits
+from sw.evaluate import Accuracy, check_fits, golden_runs
 from sw.tune import tune
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
 
 CALIBRATION_IMAGES = 2000
 TRIAL_IMAGES = 100
-BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +126,12 @@ def compare(
     layers: list[AffineLayer], image: NetworkImage, peaks: list[float], divisor: int, test: Dataset
 ) -> ConversionReport:
     """The ReLU network and the image's golden model on a test set."""
-    golden, meter = GoldenModel(image), ActivityMeter(image)
+    meter = ActivityMeter(image)
     relu, spiking, agree = 0, 0, 0
     errors = np.zeros(len(peaks))
-    for start in range(0, len(test), BATCH):
-        pixels, labels = test.images[start : start + BATCH], test.labels[start : start + BATCH]
+    for _, pixels, labels, trace in golden_runs(image, test):
         values = activations(layers, torch.from_numpy(pixels), image.spec.pixel_max)
-        trace, answers = golden.run(pixels), values[-1].argmax(dim=1).numpy()
+        answers = values[-1].argmax(dim=1).numpy()
         relu += int((answers == labels).sum())
         spiking += int((trace.classes == labels).sum())
         agree += int((trace.classes == answers).sum())

@@ -1,5 +1,6 @@
 """Accuracy and activity of a network image, by the golden model. No torch here."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,13 @@ from gen.shared_cycles import SharedLaw
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.activity import Activity, ActivityMeter
-from sim.golden import GoldenModel
+from sim.golden import GoldenModel, Trace
 from sim.streams import law_costs
 from sw.data import Dataset
 
-__all__ = ["Accuracy", "EvaluateError", "accuracy", "check_fits", "evaluate", "mean_cycles"]
-
-BATCH = 500
+__all__ = [
+    "Accuracy", "EvaluateError", "accuracy", "check_fits", "evaluate", "golden_runs", "mean_cycles",
+]  # fmt: skip
 
 
 class EvaluateError(SternaError, ValueError):
@@ -83,6 +84,17 @@ def accuracy(image: NetworkImage, data: Dataset) -> Accuracy:
     return Accuracy(int((answers == data.labels).sum()), len(data))
 
 
+def golden_runs(
+    image: NetworkImage, data: Dataset
+) -> Iterator[tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.int64], Trace]]:
+    """The golden model on a data set, some images at a time: the number of the first one, pixels
+    (n, size), labels (n,), and what the model did."""
+    golden = GoldenModel(image)
+    for start in range(0, len(data), golden.batch):
+        part = slice(start, start + golden.batch)
+        yield start, data.images[part], data.labels[part], golden.run(data.images[part])
+
+
 def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
     """Accuracy and activity of the golden model on a data set.
 
@@ -92,10 +104,8 @@ def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
         When the data set does not fit the network.
     """
     check_fits(image, data)
-    golden, meter, hits = GoldenModel(image), ActivityMeter(image), 0
-    for start in range(0, len(data), BATCH):
-        pixels, labels = data.images[start : start + BATCH], data.labels[start : start + BATCH]
-        trace = golden.run(pixels)
+    meter, hits = ActivityMeter(image), 0
+    for _, pixels, labels, trace in golden_runs(image, data):
         hits += int((trace.classes == labels).sum())
         meter.add(pixels, trace)
     return Accuracy(hits, len(data)), meter.activity

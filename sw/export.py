@@ -18,17 +18,19 @@ from gen.report import table
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.activity import Activity, ActivityMeter
-from sim.golden import GoldenModel, Trace
+from sim.golden import Trace
 from sw.checkpoint import Checkpoint
 from sw.data import Dataset, load_dataset
-from sw.evaluate import Accuracy, check_fits
+from sw.evaluate import Accuracy, check_fits, golden_runs
 from sw.integer import IntegerNetwork
 from sw.real_decay import decay_report
 from sw.train import Progress, accuracy_of
 
 __all__ = ["ExportError", "ExportReport", "compare", "export", "report_table"]
 
-BATCH = 1000
+
+TELL = 1000
+"""Images between two lines of progress."""
 
 
 class ExportError(SternaError):
@@ -137,14 +139,15 @@ def compare(
     ExportError
         At the first difference, naming it.
     """
-    golden, meter, hits, compared = GoldenModel(image), ActivityMeter(image), 0, 0
-    for start in range(0, len(data), BATCH):
-        pixels, labels = data.images[start : start + BATCH], data.labels[start : start + BATCH]
-        trace = golden.run(pixels)
+    meter, hits, compared, told = ActivityMeter(image), 0, 0, 0
+    for start, pixels, labels, trace in golden_runs(image, data):
         compared += _compare_batch(network, image, pixels, trace, start)
         hits += int((trace.classes == labels).sum())
         meter.add(pixels, trace)
-        progress(f"compared {start + len(pixels)} of {len(data)} images with the golden model")
+        done = start + len(pixels)
+        if done == len(data) or done - told >= TELL:
+            progress(f"compared {done} of {len(data)} images with the golden model")
+            told = done
     return hits, compared, meter.activity
 
 

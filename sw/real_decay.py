@@ -12,15 +12,13 @@ import torch
 
 from hw.image import ImageError, NetworkImage
 from hw.spec import INPUT, NeuronSpec, SpecError, signed_bits
-from sim.golden import GoldenModel
 from sw.data import Dataset
+from sw.evaluate import golden_runs
 from sw.fold import FoldedLayer, FoldedNetwork
 from sw.neuron import LIFParameters
 from sw.quantize import fraction_bits
 
 __all__ = ["decay_report", "real_network", "unlike_real", "with_decay"]
-
-BATCH = 500
 
 SPIKES = 6e8
 """About as many are compared: of a large network, those of fewer images."""
@@ -106,10 +104,9 @@ def real_network(image: NetworkImage) -> FoldedNetwork:
 def unlike_real(image: NetworkImage, data: Dataset) -> tuple[int, int, int]:
     """(spikes that differ, spikes compared, images whose class differs) of the golden model, held
     against real-valued potentials. A spike is one neuron at one step, fired or not."""
-    golden, real, spikes, compared, classes = GoldenModel(image), real_network(image), 0, 0, 0
-    for start in range(0, len(data), BATCH):
-        pixels = data.images[start : start + BATCH]
-        trace, activity = golden.run(pixels), real(torch.from_numpy(pixels))
+    real, spikes, compared, classes = real_network(image), 0, 0, 0
+    for _, pixels, _, trace in golden_runs(image, data):
+        activity = real(torch.from_numpy(pixels))
         for ours, theirs in zip(trace.spikes, activity.spikes, strict=True):
             spikes += int((ours != theirs.transpose(0, 1).numpy()).sum())
             compared += ours.size

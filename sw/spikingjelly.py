@@ -23,10 +23,9 @@ from gen.report import neuron_text, table
 from hw.image import NetworkImage
 from hw.spec import SternaError
 from sim.activity import Activity, ActivityMeter
-from sim.golden import GoldenModel
 from sw.affine import AffineLayer, ConvertError, leaves, load_module, read_layers
 from sw.data import Dataset
-from sw.evaluate import Accuracy, check_fits
+from sw.evaluate import Accuracy, check_fits, golden_runs
 from sw.fold import FoldedLayer, FoldedNetwork
 from sw.neuron import LIFParameters, NeuronError
 from sw.quantize import quantize
@@ -36,7 +35,6 @@ __all__ = [
     "report_table",
 ]  # fmt: skip
 
-BATCH = 500
 TRIAL_IMAGES = 200
 """Images on which a module and what was read of it must agree."""
 
@@ -330,12 +328,11 @@ def _compare(
     network: nn.Module, folded: FoldedNetwork, image: NetworkImage, data: Dataset,
     shape: Sequence[int],
 ) -> ImportReport:  # fmt: skip
-    golden, meter, spec = GoldenModel(image), ActivityMeter(image), image.spec
+    meter, spec = ActivityMeter(image), image.spec
     original, integer, agree = 0, 0, 0
     unlike = [[0, 0] for _ in spec.layers[:-1]]
-    for start in range(0, len(data), BATCH):
-        pixels, labels = data.images[start : start + BATCH], data.labels[start : start + BATCH]
-        trace, activity = golden.run(pixels), folded(torch.from_numpy(pixels))
+    for _, pixels, labels, trace in golden_runs(image, data):
+        activity = folded(torch.from_numpy(pixels))
         meter.add(pixels, trace)
         answers = _run(network, pixels, shape, spec.pixel_max, spec.steps).argmax(dim=1).numpy()
         original += int((answers == labels).sum())
