@@ -126,7 +126,7 @@ class Trace:
     classes: Int
 
 
-VALUES = 4_000_000
+VALUES = 1_000_000
 """Larger arrays are fetched from the system, and given back to it, at every use."""
 
 
