@@ -202,7 +202,7 @@ def test_data_that_do_not_fit(tiny_network, tiny_data, change, complaint: str) -
 
 
 FLOORS = {
-    "digits": 0.96, "mnist": 0.98, "fashion-mnist": 0.89, "nmnist-small": 0.94, "cifar10": 0.7,
+    "digits": 0.96, "mnist": 0.98, "fashion-mnist": 0.89, "nmnist-small": 0.94, "cifar10": 0.77,
 }  # fmt: skip
 """By data set; to four bits of weights they were trained, one of them to eight."""
 

@@ -266,7 +266,8 @@ def test_unknown_recipe() -> None:
         ),
         (
             {"dataset": "nmnist-small"},
-            "Recipe digits-dense must have maps and no first phase: nmnist-small holds recordings",
+            "Recipe digits-dense must have maps and no phase of one step: nmnist-small holds "
+            "recordings",
         ),
     ],
 )
