@@ -215,6 +215,7 @@ def shared_rams(p: Program, family: str) -> dict[str, int]:
             rams[name] = block_rams(family, table.width, len(table.words), True)
     return rams
 
+
 def _sprams(core: CorePlan) -> int:
     return sum(
         g.banks * sum(-(-len(part) * layer.spec.weight_bits // SPRAM_BITS) for part in g.slices)

@@ -231,7 +231,7 @@ class GoldenModel:
         )
 
     def over_time(
-        self, pixels: npt.ArrayLike, batch: int = 500,
+        self, pixels: npt.ArrayLike, batch: int | None = None,
         observe: Callable[[slice, int, list[Int]], None] | None = None,
     ) -> tuple[Int, list[Int]]:  # fmt: skip
         """How an answer forms: the logits that a run of t steps would give, for every t.
@@ -248,7 +248,7 @@ class GoldenModel:
             Logits (n, T, classes) up to each step; per firing layer, (T,): events in each step over
             all images and neurons, that is set bits of |c|.
         """
-        checked = self.check_pixels(pixels)
+        checked, batch = self.check_pixels(pixels), batch or self.batch
         layers = len(self.image.layers) - 1
         spikes = [np.zeros(self.image.spec.steps, dtype=np.int64) for _ in range(layers)]
         logits = []

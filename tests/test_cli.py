@@ -80,7 +80,10 @@ def test_train_and_export(capsys, tmp_path):
     ("arguments", "sentence"),
     [
         (["info", "none.npz"], "Network image none.npz does not exist"),
-        (["sim", "cifar"], "Model must be one of ['cifar10-resnet', 'digits-"),
+        (
+            ["sim", "cifar"],
+            "Model must be one of ['cifar10-resnet', 'digits-augmapping', 'digits-binary', ",
+        ),
         (["info", "pyproject.toml"], "Network image pyproject.toml is truncated or not a network"),
         (["sim", "--lanes", "0"], "Lanes must be an integer from 1 to 1024, not 0"),
         (["generate", "--banks", "5"], "Banks must be 1, 2, 4, 8 or 16, not 5"),
