@@ -129,7 +129,7 @@ banks: $(VENV)/stamp-fpga ## ULX3S with 1, 2, 4 and 8 banks: a long run
 		--out build/ulx3s_85f-$$n || exit 1; done
 
 calibrate: $(VENV)/stamp-fpga ## fit the planner's estimates to synthesised designs: a long run
-	@$(VENV)/bin/python -m gen.calibrate
+	@$(VENV)/bin/python -m gen.board.calibrate
 
 test: $(VENV)/stamp-test ## all tests
 	@$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST)

@@ -1,6 +1,6 @@
 """The command line: `sterna info | generate | sim | golden | bench | timing`; to make networks,
-`train | export | convert | import` (sw/network_commands.py); `study` (sw/study_commands.py); for
-boards `plan | bitstream | flash | reload | ask | ip | prove-bitstream` (sw/board_commands.py).
+`train | export | convert | import` (sw/cli/network.py); `study` (sw/cli/study.py); for
+boards `plan | bitstream | flash | reload | ask | ip | prove-bitstream` (sw/cli/board.py).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
 user's input into one sentence and exit code 1. Progress goes to stderr.
@@ -15,11 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gen.drawing import graph_svg, graph_text
-from gen.hardware import AnyPlan
-from gen.memory_map import memory_rows
-from gen.plan import CorePlan, PlanError
-from gen.report import (
+from gen.core.describe import (
     bench_table,
     neuron_text,
     percent,
@@ -28,14 +24,18 @@ from gen.report import (
     timing_table,
     told_accuracies,
 )
-from gen.schedule import SCHEDULES, plan_network
-from hw.files import write_atomically
-from hw.image import NetworkImage
-from hw.spec import NetworkSpec, SternaError
-from sw.board_commands import add_board_commands
-from sw.models import DEFAULT_MODEL, load_test_images, model_path
-from sw.network_commands import add_network_commands
-from sw.study_commands import add_study_commands
+from gen.core.drawing import graph_svg, graph_text
+from gen.core.hardware import AnyPlan
+from gen.core.memory_map import memory_rows
+from gen.core.plan import CorePlan, PlanError
+from gen.core.schedule import SCHEDULES, plan_network
+from hw.contract.files import write_atomically
+from hw.contract.network import NetworkImage
+from hw.contract.spec import NetworkSpec, SternaError
+from sw.cli.board import add_board_commands
+from sw.cli.network import add_network_commands
+from sw.cli.study import add_study_commands
+from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path
 
 __all__ = ["main", "model_path"]
 
@@ -60,31 +60,42 @@ def do_info(args: argparse.Namespace) -> Result:
     image = NetworkImage.load(model_path(args.model))
     spec = image.spec
     facts: dict[str, Any] = {
-        "spec": spec.to_dict(), "digest": image.digest, "meta": dict(image.meta),
+        "spec": spec.to_dict(),
+        "digest": image.digest,
+        "meta": dict(image.meta),
         "layers": [
-            {"name": layer.spec.name, "weights": layer.weights.size,
-             "accumulator_bits": layer.accumulator_bits, "drive_bits": layer.drive_bits}
+            {
+                "name": layer.spec.name,
+                "weights": layer.weights.size,
+                "accumulator_bits": layer.accumulator_bits,
+                "drive_bits": layer.drive_bits,
+            }
             for layer in image.layers
         ],
-    }  # fmt: skip
+    }
     if args.graph:
         return facts, draw_graph(spec, Path(args.out or BUILD / f"{spec.name}.svg")), 0
     rows: list[tuple[str, object]] = [
         ("network", spec.name),
         ("digest", image.digest),
-        ("input", f"{spec.input_size} pixels of {spec.input_bits} bits, "
-                  + ("others at every step" if spec.timed_input else "constant for T steps")),
+        (
+            "input",
+            f"{spec.input_size} pixels of {spec.input_bits} bits, "
+            + ("others at every step" if spec.timed_input else "constant for T steps"),
+        ),
         ("time steps T", spec.steps),
     ]
     for layer in image.layers:
         n = layer.spec.neuron
         kind = "readout" if n is None else neuron_text(n)
-        rows.append((
-            f"layer {layer.spec.name}",
-            f"{layer.spec.inputs} x {layer.spec.neurons}, {layer.spec.weight_bits}-bit weights, "
-            f"{kind}; {layer.weights.size:,} weights, accumulator {layer.accumulator_bits} bits, "
-            f"drive {layer.drive_bits} bits",
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"layer {layer.spec.name}",
+                f"{layer.spec.inputs} x {layer.spec.neurons}, {layer.spec.weight_bits}-bit "
+                f"weights, {kind}; {layer.weights.size:,} weights, "
+                f"accumulator {layer.accumulator_bits} bits, drive {layer.drive_bits} bits",
+            )
+        )
     plan = None
     try:
         plan = plan_network(image, args.lanes, args.banks, args.schedule)
@@ -97,11 +108,13 @@ def do_info(args: argparse.Namespace) -> Result:
             words = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
             bits = next(la.weight_bits for la in spec.layers if la.name == entry["name"])
             entry["rom_bits"] = words * bits
-            rows.append((
-                f"core, {entry['name']}",
-                f"{geometry.groups} group(s) of {geometry.lanes} lanes, ROM "
-                f"{words * bits / 1024:.0f} Kibit",
-            ))  # fmt: skip
+            rows.append(
+                (
+                    f"core, {entry['name']}",
+                    f"{geometry.groups} group(s) of {geometry.lanes} lanes, ROM "
+                    f"{words * bits / 1024:.0f} Kibit",
+                )
+            )
     elif plan is not None:
         facts["memory"] = [stage.memory.to_dict() for stage in plan.stages]
         rows += memory_rows(plan)
@@ -116,7 +129,7 @@ def draw_graph(spec: NetworkSpec, file: Path) -> str:
 
 
 def do_generate(args: argparse.Namespace) -> Result:
-    from gen.verilog import generate
+    from gen.core.verilog import generate
 
     plan = load_plan(args)
     out = Path(args.out or BUILD / plan.image.spec.name)
@@ -125,7 +138,7 @@ def do_generate(args: argparse.Namespace) -> Result:
 
 
 def do_sim(args: argparse.Namespace) -> Result:
-    from sim.run import simulate
+    from sim.bench.run import simulate
 
     plan = load_plan(args)
     if args.images is None:
@@ -133,15 +146,21 @@ def do_sim(args: argparse.Namespace) -> Result:
     data = load_test_images(plan.image, args)
     out = Path(args.out or BUILD / "sim")
     report = simulate(
-        plan, data.images, data.labels, out, waves=args.waves, stall=args.stall,
-        processes=args.processes, progress=say,
-    )  # fmt: skip
+        plan,
+        data.images,
+        data.labels,
+        out,
+        waves=args.waves,
+        stall=args.stall,
+        processes=args.processes,
+        progress=say,
+    )
     failed = bool(report["mismatches"] or report["cycle_law_violations"])
     return report, sim_table(report, f"{data.title}, {data.split}", out), int(failed)
 
 
 def do_golden(args: argparse.Namespace) -> Result:
-    from sim.golden import GoldenModel
+    from sim.golden.model import GoldenModel
 
     image = NetworkImage.load(model_path(args.model))
     data = load_test_images(image, args)
@@ -149,15 +168,21 @@ def do_golden(args: argparse.Namespace) -> Result:
     classes = GoldenModel(image).classify(data.images)
     seconds = time.perf_counter() - started
     hits = int((classes == data.labels).sum())
-    facts = {"network": image.spec.name, "digest": image.digest, "dataset": data.title,
-             "images": len(data), "hits": hits, "accuracy": hits / len(data),
-             "images_per_second": round(len(data) / seconds)}  # fmt: skip
+    facts = {
+        "network": image.spec.name,
+        "digest": image.digest,
+        "dataset": data.title,
+        "images": len(data),
+        "hits": hits,
+        "accuracy": hits / len(data),
+        "images_per_second": round(len(data) / seconds),
+    }
     rate = f"{len(data) / seconds:,.0f} images/s"
     return facts, f"{image.spec.name}: {percent(hits, len(data))} of {data.title}, {rate}", 0
 
 
 def do_bench(args: argparse.Namespace) -> Result:
-    from sim.benchmark import benchmark
+    from sim.bench.benchmark import benchmark
 
     plan = load_plan(args)
     data = load_test_images(plan.image, args)
@@ -166,7 +191,7 @@ def do_bench(args: argparse.Namespace) -> Result:
 
 
 def do_timing(args: argparse.Namespace) -> Result:
-    from gen.timing import close_timing
+    from gen.board.timing import close_timing
 
     plan = load_plan(args)
     folder = Path(args.out or BUILD / "timing")
@@ -185,25 +210,50 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(
-        name: str, handler: Callable[[argparse.Namespace], Result], text: str, *, data: bool,
+        name: str,
+        handler: Callable[[argparse.Namespace], Result],
+        text: str,
+        *,
+        data: bool,
         core: bool,
-    ) -> argparse.ArgumentParser:  # fmt: skip
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(handler=handler)
-        sub.add_argument("model", nargs="?", default=DEFAULT_MODEL, metavar="MODEL",
-                         help=f"network, by name or path (default {DEFAULT_MODEL})")  # fmt: skip
+        sub.add_argument(
+            "model",
+            nargs="?",
+            default=DEFAULT_MODEL,
+            metavar="MODEL",
+            help=f"network, by name or path (default {DEFAULT_MODEL})",
+        )
         sub.add_argument("--json", action="store_true", help="print the answer as JSON")
         if data:
-            sub.add_argument("--data", metavar="FOLDER", help="where the data set lies "
-                             "(default: $STERNA_DATA, the cache, a download)")  # fmt: skip
+            sub.add_argument(
+                "--data",
+                metavar="FOLDER",
+                help="where the data set lies (default: $STERNA_DATA, the cache, a download)",
+            )
         if core:
-            sub.add_argument("--lanes", type=int, metavar="N",
-                             help="neurons per cycle (default 128, of a shared core 16)")
-            sub.add_argument("--banks", type=int, default=1, metavar="N",
-                             help="events per cycle: 1, 2, 4, 8 or 16 (default 1)")  # fmt: skip
-            sub.add_argument("--schedule", choices=SCHEDULES, default="auto",
-                             help="hardware for each layer, or one core for all in turn (default: "
-                             "a pipeline for chains of dense layers)")  # fmt: skip
+            sub.add_argument(
+                "--lanes",
+                type=int,
+                metavar="N",
+                help="neurons per cycle (default 128, of a shared core 16)",
+            )
+            sub.add_argument(
+                "--banks",
+                type=int,
+                default=1,
+                metavar="N",
+                help="events per cycle: 1, 2, 4, 8 or 16 (default 1)",
+            )
+            sub.add_argument(
+                "--schedule",
+                choices=SCHEDULES,
+                default="auto",
+                help="hardware for each layer, or one core for all in turn (default: "
+                "a pipeline for chains of dense layers)",
+            )
         return sub
 
     def images(sub: argparse.ArgumentParser, default: str | None, text: str) -> None:
@@ -217,25 +267,37 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("generate", do_generate, "write Verilog and ROM images", data=False, core=True)
     sub.add_argument("--out", metavar="FOLDER", help="default build/NETWORK")
 
-    sub = command("sim", do_sim, "run images through the Verilog (Verilator) and the golden "
-                  "model, and compare every value", data=True, core=True)  # fmt: skip
+    sub = command(
+        "sim",
+        do_sim,
+        "run images through the Verilog (Verilator) and the golden model, and compare every value",
+        data=True,
+        core=True,
+    )
     images(sub, None, "how many, or 'all' (default 1000, as many as there are)")
     sub.add_argument("--waves", action="store_true", help="leave an FST (default: 4 images)")
-    sub.add_argument("--stall", type=float, default=0.0, metavar="P",
-                     help="stall the streams with this probability per cycle")  # fmt: skip
+    sub.add_argument(
+        "--stall",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="stall the streams with this probability per cycle",
+    )
     sub.add_argument("--processes", type=int, help="simulations side by side (default: cores)")
     sub.add_argument("--out", metavar="FOLDER", help="default build/sim")
 
-    sub = command("golden", do_golden, "classify images with the golden model", data=True,
-                  core=False)  # fmt: skip
+    sub = command(
+        "golden", do_golden, "classify images with the golden model", data=True, core=False
+    )
     images(sub, "all", "how many, or 'all' (default)")
 
     sub = command("bench", do_bench, "measure the tools' speed", data=True, core=True)
     images(sub, "1000", "how many through the simulation (default 1000)")
     sub.add_argument("--out", metavar="FOLDER", help="default build/bench")
 
-    sub = command("timing", do_timing, "synthesise, place and route for an ECP5-85k", data=False,
-                  core=True)  # fmt: skip
+    sub = command(
+        "timing", do_timing, "synthesise, place and route for an ECP5-85k", data=False, core=True
+    )
     sub.add_argument("--mhz", type=float, default=100.0, help="clock to meet (default 100)")
     sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
     sub.add_argument("--out", metavar="FOLDER", help="default build/timing")
@@ -257,8 +319,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "sklearn", "cocotb", "cocotb_tools", "matplotlib"):
             raise
-        print(f"sterna: {args.command} needs the package {error.name}: install it, or use the "
-              "Makefile, which does", file=sys.stderr)  # fmt: skip
+        print(
+            f"sterna: {args.command} needs the package {error.name}: install it, or use the "
+            "Makefile, which does",
+            file=sys.stderr,
+        )
         return 1
     except OSError as error:
         reason = error.strerror or str(error)

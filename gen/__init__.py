@@ -1,1 +1,5 @@
-"""Planning, ROM images and Verilog: from a network image to files a toolchain reads."""
+"""From a network to files that a toolchain reads.
+
+core | family < board < explore, ip: a core is planned and written, then placed on a chip of a
+family.
+"""

@@ -1,1 +1,5 @@
-"""The contract (spec, image) and the hardware components, in the order data flows."""
+"""The contract, and the hardware in Amaranth.
+
+contract | memory < stream < neuron < layer, link < program < core < top: a room uses those before
+it.
+"""

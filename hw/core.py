@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.layer import DenseLayer, LayerPlan
-from hw.stream import Kind, load_layout, transfer
+from hw.layer.stage import DenseLayer, LayerPlan
+from hw.stream.payloads import Kind, load_layout, transfer
 
 __all__ = ["Core", "TraceField"]
 

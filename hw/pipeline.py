@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
-from hw.program import Program
-from hw.shared import RomFiles, SharedCore
+from hw.program.program import Program
+from hw.program.stage import RomFiles, SharedCore
 
 __all__ = ["Pipeline"]
 
@@ -41,9 +41,13 @@ class Pipeline(wiring.Component):
     events: Signal
 
     def __init__(
-        self, programs: Sequence[Program], files: Sequence[RomFiles] | None = None, *,
-        events: bool = False, taps: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        programs: Sequence[Program],
+        files: Sequence[RomFiles] | None = None,
+        *,
+        events: bool = False,
+        taps: bool = False,
+    ) -> None:
         paths = [None] * len(programs) if files is None else files
         self._cores = [
             SharedCore(program, path, events=events, taps=taps)
@@ -80,10 +84,7 @@ class Pipeline(wiring.Component):
     @staticmethod
     def _connect(m: Module, sender: SharedCore, receiver: SharedCore) -> None:
         """A sender whose other layers have signs may send a layer that has none."""
-        m.d.comb += [
-            receiver.i.valid.eq(sender.o.valid),
-            sender.o.ready.eq(receiver.i.ready),
-        ]
+        m.d.comb += [receiver.i.valid.eq(sender.o.valid), sender.o.ready.eq(receiver.i.ready)]
         for source, target in zip(sender.o.payload, receiver.i.payload, strict=True):
             for name in target.shape().members:
                 m.d.comb += target[name].eq(source[name])

@@ -1,1 +1,4 @@
-"""Learning: data, ternary-spike training, quantisation, export."""
+"""Learning, conversion, the host's side, verification, studies, the command line.
+
+data < learn | host < importers | verify < study < cli: a room uses those before it.
+"""

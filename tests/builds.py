@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen.build import reload_board
-from gen.planner import BoardPlan
-from gen.reload import ReloadError, read_rows
-from hw.image import NetworkImage
-from sw.models import model_path
+from gen.board.build import reload_board
+from gen.board.planner import BoardPlan
+from gen.board.reload import ReloadError, read_rows
+from hw.contract.network import NetworkImage
+from sw.data.shipped import model_path
 
 
 def digits() -> NetworkImage:

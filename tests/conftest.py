@@ -5,7 +5,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.builds")
 
-LONGEST = ("test_prove.py", "test_build.py")
+LONGEST = ("test_bitstream_verification.py", "test_build.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hw.image import NetworkImage
-from hw.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.network import NetworkImage
+from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 
 NEURON = NeuronSpec(theta=20, potential_bits=6)
 
@@ -12,32 +12,63 @@ def layer(
     name: str, shape, edges, inputs: int, neuron: NeuronSpec | None = NEURON, **more
 ) -> LayerSpec:
     return LayerSpec(
-        name=name, inputs=inputs, neurons=int(np.prod(shape)), weight_bits=4, neuron=neuron,
-        shape=shape, edges=tuple(edges), **more,
-    )  # fmt: skip
+        name=name,
+        inputs=inputs,
+        neurons=int(np.prod(shape)),
+        weight_bits=4,
+        neuron=neuron,
+        shape=shape,
+        edges=tuple(edges),
+        **more,
+    )
 
 
 def residual() -> NetworkSpec:
     """A stem, a block with an identity shortcut, pooling, recurrence, and a dense readout."""
     return NetworkSpec(
-        name="residual", input_size=2 * 6 * 6, input_bits=3, steps=3, input_shape=(2, 6, 6),
+        name="residual",
+        input_size=2 * 6 * 6,
+        input_bits=3,
+        steps=3,
+        input_shape=(2, 6, 6),
         layers=(
-            layer("stem", (4, 6, 6), [EdgeSpec(source="input", kind="conv", kernel=3, padding=1)],
-                  72),
-            layer("inner", (4, 6, 6),
-                  [EdgeSpec(source="stem", kind="conv", kernel=3, padding=1, groups=2),
-                   EdgeSpec(source="inner", kind="conv", delay=1)], 288, channel_thresholds=True),
-            layer("block", (4, 6, 6),
-                  [EdgeSpec(source="inner", kind="conv", kernel=3, padding=1),
-                   EdgeSpec(source="stem", kind="identity")], 288),
-            layer("down", (6, 2, 2),
-                  [EdgeSpec(source="block", kind="conv", kernel=3, stride=2, padding=1, pool=2)],
-                  144),
-            layer("readout", (3, 1, 1),
-                  [EdgeSpec(source="down", pool=2), EdgeSpec(source="inner", pool=3, delay=1)],
-                  168, neuron=None),
+            layer(
+                "stem", (4, 6, 6), [EdgeSpec(source="input", kind="conv", kernel=3, padding=1)], 72
+            ),
+            layer(
+                "inner",
+                (4, 6, 6),
+                [
+                    EdgeSpec(source="stem", kind="conv", kernel=3, padding=1, groups=2),
+                    EdgeSpec(source="inner", kind="conv", delay=1),
+                ],
+                288,
+                channel_thresholds=True,
+            ),
+            layer(
+                "block",
+                (4, 6, 6),
+                [
+                    EdgeSpec(source="inner", kind="conv", kernel=3, padding=1),
+                    EdgeSpec(source="stem", kind="identity"),
+                ],
+                288,
+            ),
+            layer(
+                "down",
+                (6, 2, 2),
+                [EdgeSpec(source="block", kind="conv", kernel=3, stride=2, padding=1, pool=2)],
+                144,
+            ),
+            layer(
+                "readout",
+                (3, 1, 1),
+                [EdgeSpec(source="down", pool=2), EdgeSpec(source="inner", pool=3, delay=1)],
+                168,
+                neuron=None,
+            ),
         ),
-    )  # fmt: skip
+    )
 
 
 def arrays(spec: NetworkSpec, seed: int = 1):

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import strategies as st
 
-from hw.image import NetworkImage
-from hw.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from hw.contract.network import NetworkImage
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
 
 
 @st.composite

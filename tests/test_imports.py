@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = ["hw", "gen", "sim", "sw"]
-GROUND = {"hw/spec.py", "hw/image.py", "hw/geometry.py"}
+GROUND = {"hw/contract/spec.py", "hw/contract/network.py", "hw/layer/geometry.py"}
 
 
 def imported(path: Path) -> set[str]:
@@ -39,17 +39,25 @@ def test_arrows_point_down(path):
         assert not roots & {"amaranth", "torch"}
     if not name.startswith("sw/"):
         assert "torch" not in roots
-    if name == "sim/golden.py":
+    if name == "sim/golden/model.py":
         assert {m for m in modules if m.count(".") == 1 and m.startswith("hw")} <= {
-            "hw.image", "hw.spec",
-        }  # fmt: skip
+            "hw.contract.network",
+            "hw.contract.spec",
+        }
 
 
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import hw.spec, hw.image, hw.geometry, sim.golden", ("amaranth", "torch")),
-        ("import sterna, sw.data, sw.evaluate, gen.cycles, sim.run", ("torch",)),
+        (
+            "import hw.contract.spec, hw.contract.network, hw.layer.geometry, sim.golden.model",
+            ("amaranth", "torch"),
+        ),
+        (
+            "import sterna, sw.data.dataset, sw.data.evaluate, gen.core.layer_cycles, "
+            "sim.bench.run",
+            ("torch",),
+        ),
     ],
 )
 def test_what_an_import_pulls_in(statement, absent):

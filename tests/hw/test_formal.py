@@ -27,23 +27,23 @@ from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value, unsign
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from gen.plan import plan_core
-from hw.accumulator import Accumulator
+from gen.core.plan import plan_core
+from hw.contract.network import LayerImage
+from hw.contract.spec import LayerSpec, NeuronSpec
 from hw.core import Core
-from hw.encoder import ChunkEncoder
-from hw.finder import WordFinder
-from hw.geometry import LayerGeometry
-from hw.hold import DriveHold
-from hw.image import LayerImage
-from hw.layer import LayerPlan
-from hw.lif import LifArray
-from hw.queue import SpikeQueue
-from hw.readout import Readout
-from hw.serializer import Serializer
-from hw.skid import SkidBuffer
-from hw.spec import LayerSpec, NeuronSpec
-from hw.stream import Kind, coefficients, transfer
-from hw.transposer import Transposer
+from hw.layer.accumulator import Accumulator
+from hw.layer.encoder import ChunkEncoder
+from hw.layer.finder import WordFinder
+from hw.layer.geometry import LayerGeometry
+from hw.layer.hold import DriveHold
+from hw.layer.lif import LifArray
+from hw.layer.queue import SpikeQueue
+from hw.layer.stage import LayerPlan
+from hw.neuron.readout import Readout
+from hw.stream.payloads import Kind, coefficients, transfer
+from hw.stream.serializer import Serializer
+from hw.stream.skid import SkidBuffer
+from hw.stream.transposer import Transposer
 from tests.hw.vectors import random_image
 
 # Their stubs demand a message, which RTLIL does not need.
@@ -175,9 +175,14 @@ def a_drive_behind(m: Module, dut: LifArray) -> dict[str, Signal]:
 
 def lif(g: LayerGeometry, reset: str, group_major: bool = False, **fields: Any) -> LifArray:
     neuron = NeuronSpec(
-        theta=2, decay="leak", decay_shift=1, reset=reset, step=(reset == "soft" and 3) or 0,
-        potential_bits=3, **fields,
-    )  # fmt: skip
+        theta=2,
+        decay="leak",
+        decay_shift=1,
+        reset=reset,
+        step=(reset == "soft" and 3) or 0,
+        potential_bits=3,
+        **fields,
+    )
     return LifArray(
         neuron, g, steps=2, drive_bits=3, membrane_bound=neuron.u_max + 3, group_major=group_major
     )
@@ -185,9 +190,14 @@ def lif(g: LayerGeometry, reset: str, group_major: bool = False, **fields: Any) 
 
 def readout(lanes: int, group_major: bool = False) -> Readout:
     return Readout(
-        lanes=lanes, groups=-(-3 // lanes), steps=2, classes=3, drive_bits=2, logit_bits=3,
+        lanes=lanes,
+        groups=-(-3 // lanes),
+        steps=2,
+        classes=3,
+        drive_bits=2,
+        logit_bits=3,
         group_major=group_major,
-    )  # fmt: skip
+    )
 
 
 def transposer(groups: int, steps: int, words: int) -> Transposer:

@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from hw.geometry import LayerGeometry
-from hw.image import NetworkImage
-from hw.spec import LayerSpec, NetworkSpec, NeuronSpec
-from hw.stream import Kind, coefficients, event
+from hw.contract.network import NetworkImage
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.layer.geometry import LayerGeometry
+from hw.stream.payloads import Kind, coefficients, event
 from tests.hw.driving import bits, fields
 
 __all__ = [

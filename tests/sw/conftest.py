@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from sw.checkpoint import Checkpoint
-from sw.data import Dataset
-from sw.model import DenseNetwork
-from sw.neuron import LIFParameters
-from sw.recipes import find_recipe
-from sw.train import train
+from sw.data.dataset import Dataset
+from sw.learn.checkpoint import Checkpoint
+from sw.learn.model import DenseNetwork
+from sw.learn.neuron import LIFParameters
+from sw.learn.recipes import find_recipe
+from sw.learn.train import train
 
 IdxWriter = Callable[..., Path]
 
@@ -33,7 +33,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     cache = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.delenv("STERNA_DATA", raising=False)
-    monkeypatch.setattr("sw.download.MIRRORS", {"mnist": (), "fashion-mnist": (), "cifar10": ()})
+    monkeypatch.setattr(
+        "sw.data.download.MIRRORS", {"mnist": (), "fashion-mnist": (), "cifar10": ()}
+    )
     return cache / "sterna"
 
 

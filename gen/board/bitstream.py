@@ -1,0 +1,389 @@
+"""From Verilog to a bitstream: synthesis, placement, routing, packing; the same for each board."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gen.board.boards import Board, constraints
+from gen.board.tools import ToolError, find, run
+from hw.contract.files import write_json
+from hw.contract.spec import SternaError
+
+__all__ = [
+    "FLOWS",
+    "REPORT",
+    "SEEDS",
+    "TimingError",
+    "build_bitstream",
+    "pack",
+    "synthesize",
+    "utilization",
+    "write_constraints",
+]
+
+Progress = Callable[[str], None]
+
+REPORT = "report.json"
+
+SEEDS = 4
+"""Seeds to try for a clock: from one to the next, a full design's moves by some percent."""
+
+SPARE_SEEDS = 7
+"""Seeds to try in place of those with which the placer finds no place."""
+
+
+class PlacementError(ToolError):
+    """The placer found no place for a cell; with another seed it may."""
+
+
+class TimingError(SternaError, RuntimeError):
+    """The routed design is slower than its clock; `best_mhz` is what it reaches."""
+
+    def __init__(self, sentence: str, best_mhz: float) -> None:
+        super().__init__(sentence)
+        self.best_mhz = best_mhz
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """How a family is built.
+
+    Parameters
+    ----------
+    synthesis
+        Yosys commands; `{top}` is the top module.
+    router, router_flags
+        nextpnr of the family, and arguments that every design gets.
+    routed, routed_flag
+        File of the routed design, and the argument that makes nextpnr write it.
+    constraints_flag
+        Argument before the file of constraints; with `=`, a prefix of its name.
+    packer, pack_flags
+        Program that makes the bitstream; `{routed}` and `{bitstream}` are the files.
+    bitstream
+        Ending of the bitstream's name.
+    """
+
+    synthesis: str
+    router: str
+    router_flags: tuple[str, ...] = ()
+    routed: str
+    routed_flag: str
+    constraints_flag: tuple[str, ...]
+    packer: str
+    pack_flags: tuple[str, ...]
+    bitstream: str
+
+
+FAIL_SOON = ("--placer-heap-cell-placement-timeout", "100")
+"""Rather than search for minutes: on a full chip, another seed is what helps."""
+
+FLOWS = {
+    # `abc` in place of `abc9`: Yosys 0.70's abc9 stops on the core with an internal assertion.
+    "ecp5": Flow(
+        synthesis="""
+synth_ecp5 -no-rw-check -top {top} -run begin:map_luts
+techmap -map +/lattice/latches_map.v
+abc -lut 4:7 -dress
+clean
+synth_ecp5 -no-rw-check -top {top} -run map_cells:
+""",
+        router="nextpnr-ecp5",
+        router_flags=("--router", "router2"),
+        routed="routed.config",
+        routed_flag="--textcfg",
+        constraints_flag=("--lpf",),
+        packer="ecppack",
+        pack_flags=("--input", "{routed}", "--bit", "{bitstream}"),
+        bitstream="bit",
+    ),
+    "ice40": Flow(
+        synthesis="synth_ice40 -no-rw-check -device u -top {top}\n",
+        router="nextpnr-ice40",
+        router_flags=FAIL_SOON,
+        routed="routed.asc",
+        routed_flag="--asc",
+        constraints_flag=("--pcf",),
+        packer="icepack",
+        pack_flags=("{routed}", "{bitstream}"),
+        bitstream="bin",
+    ),
+    "gowin": Flow(
+        synthesis="synth_gowin -no-rw-check -top {top}\n",
+        router="nextpnr-himbaechel-gowin",
+        router_flags=FAIL_SOON,
+        routed="routed.json",
+        routed_flag="--write",
+        constraints_flag=("--vopt", "cst="),
+        packer="gowin_pack",
+        pack_flags=("-o", "{bitstream}", "{routed}"),
+        bitstream="fs",
+    ),
+}
+
+
+def build_bitstream(
+    board: Board,
+    folder: Path,
+    top: str,
+    sources: Sequence[str],
+    *,
+    megahertz: float,
+    seed: int = 1,
+    seeds: int = SEEDS,
+    progress: Progress = lambda line: None,
+) -> dict[str, Any]:
+    """Build a bitstream and `report.json` in `folder`; both are there only when all went well.
+
+    `netlist.json` (after synthesis), the routed design, and a log of each tool are left beside.
+
+    Parameters
+    ----------
+    board
+        For which; its pins go to the ports of their names.
+    folder
+        Where everything lies; `$readmemh` finds its files from here.
+    top, sources
+        Top module, and the Verilog files relative to `folder`.
+    megahertz
+        The clock that the design must reach.
+    seed, seeds
+        Seed of the placer, and how many from it on are tried until one meets the clock.
+
+    Returns
+    -------
+    dict
+        The report: `bitstream`, `sha256` and `bytes`; `fmax_mhz`, `asked_mhz`, `met`, `clocks`
+        ({name: [reached, wanted]}, MHz), `seed` and `fmax_by_seed`; `resources` as {kind: [used,
+        available]}; `cells` after synthesis; `tools`; `seconds` by phase.
+
+    Raises
+    ------
+    TimingError
+        When a clock is missed with every seed.
+    ToolError
+        When an argument is out of range, a tool is missing, or one refuses the design.
+    """
+    if not 0 < megahertz <= 1000:
+        raise ToolError(f"Clock must lie above 0 and at most at 1000 MHz, not {megahertz!r}")
+    if seed < 1 or seeds < 1:
+        raise ToolError(f"Seed and number of seeds must be positive, not {seed!r} and {seeds!r}")
+    flow = FLOWS[board.family]
+    for name in (REPORT, f"{top}.{flow.bitstream}"):
+        (folder / name).unlink(missing_ok=True)  # of an earlier build
+    tools = {name: find(name) for name in ("yosys", flow.router, flow.packer)}
+    seconds = {}
+
+    start = time.monotonic()
+    cells = synthesize(flow, folder, top, sources, progress)
+    seconds["synthesis"] = round(time.monotonic() - start, 1)
+
+    start = time.monotonic()
+    tried = range(seed, seed + seeds)
+    facts, best, fmax = _route_best(board, flow, folder, megahertz, tried, progress)
+    seconds["routing"] = round(time.monotonic() - start, 1)
+    _require_speed(board, facts, megahertz, fmax, best)
+
+    start = time.monotonic()
+    bitstream = pack(board, folder, flow.routed, f"{top}.{flow.bitstream}", progress)
+    seconds["packing"] = round(time.monotonic() - start, 1)
+    data = bitstream.read_bytes()
+    report = {
+        "board": board.name,
+        "top": top,
+        "bitstream": bitstream.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "asked_mhz": megahertz,
+        "fmax_mhz": fmax[str(best)],
+        "met": True,
+        "clocks": {
+            name: [round(clock["achieved"], 2), round(clock["constraint"], 2)]
+            for name, clock in facts["fmax"].items()
+        },
+        "seed": best,
+        "fmax_by_seed": fmax,
+        "resources": {
+            kind: [count["used"], count["available"]]
+            for kind, count in sorted(facts["utilization"].items())
+            if count["used"]
+        },
+        "cells": cells,
+        "tools": {name: str(tool) for name, tool in tools.items()},
+        "seconds": seconds,
+    }
+    write_json(folder / REPORT, report)
+    return report
+
+
+def synthesize(
+    flow: Flow, folder: Path, top: str, sources: Sequence[str], progress: Progress
+) -> dict[str, int]:
+    """Write `netlist.json`; return how many cells of each type it has."""
+    progress("synthesis (Yosys)")
+    script = f"read_verilog {' '.join(sources)}\n{flow.synthesis.format(top=top)}\n"
+    script += "write_json netlist.json\ntee -q -o cells.json stat -json\n"
+    (folder / "synth.ys").write_text(script)
+    run("yosys", ["-q", "synth.ys"], folder, "yosys.log")
+    stat = json.loads((folder / "cells.json").read_text())
+    cells = stat.get("design", {}).get("num_cells_by_type", {})  # of an empty design, neither
+    return {kind: count for kind, count in sorted(cells.items()) if not kind.startswith("$")}
+
+
+def write_constraints(board: Board, folder: Path) -> list[str]:
+    """Write the file with the board's pins; return nextpnr's arguments that name it."""
+    name, text = constraints(board)
+    (folder / name).write_text(text)
+    *flag, last = FLOWS[board.family].constraints_flag
+    return [*flag, last + name] if last.endswith("=") else [*flag, last, name]
+
+
+def utilization(log: Path) -> dict[str, tuple[int, int]]:
+    """{kind: (used, available)}, from the table in a log of nextpnr; nothing without one."""
+    text = log.read_text() if log.is_file() else ""
+    table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", text, re.M)
+    return {kind: (int(used), int(there)) for kind, used, there in table}
+
+
+def _route_best(
+    board: Board, flow: Flow, folder: Path, megahertz: float, seeds: range, progress: Progress
+) -> tuple[dict[str, Any], int, dict[str, float]]:
+    """Route with one seed after the other until all clocks are met, and leave the best in
+    `flow.routed`; its facts, its seed, and the clock in MHz by seed."""
+    limits = write_constraints(board, folder)
+    facts: dict[int, dict[str, Any]] = {}
+    margin: dict[int, float] = {}
+    waiting, spare = list(seeds), SPARE_SEEDS
+    while waiting:
+        seed = waiting.pop(0)
+        progress(f"placement and routing (nextpnr), seed {seed}")
+        try:
+            facts[seed] = _route(board, flow, folder, limits, megahertz, seed, progress)
+        except PlacementError:
+            if spare:
+                progress("  found no place for every cell: trying another seed")
+                waiting.append(max([seed, *waiting]) + 1)
+                spare -= 1
+            elif not waiting and not facts:
+                raise
+            continue
+        margin[seed] = min(_margins(facts[seed], megahertz), default=1.0)
+        if margin[seed] >= max(margin.values()):
+            os.replace(folder / f"new_{flow.routed}", folder / flow.routed)
+        if margin[seed] >= 1:
+            break
+    (folder / f"new_{flow.routed}").unlink(missing_ok=True)
+    best = max(margin, key=lambda seed: margin[seed])
+    return facts[best], best, {str(s): round(_fmax(f), 2) for s, f in facts.items()}
+
+
+def _route(
+    board: Board,
+    flow: Flow,
+    folder: Path,
+    limits: Sequence[str],
+    megahertz: float,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    def watch(line: str) -> None:
+        told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
+        if told:
+            progress(f"  {told[1]}")
+
+    arguments = [
+        *board.flags,
+        *flow.router_flags,
+        *limits,
+        "--json",
+        "netlist.json",
+        flow.routed_flag,
+        f"new_{flow.routed}",
+        "--freq",
+        f"{megahertz:g}",
+        "--seed",
+        str(seed),
+        "--timing-allow-fail",
+        "--report",
+        "nextpnr.json",
+    ]
+    try:
+        run(flow.router, arguments, folder, "nextpnr.log", watch)
+    except ToolError:
+        _refuse_overflow(board, folder / "nextpnr.log")
+        if "Unable to find legal placement" in (folder / "nextpnr.log").read_text():
+            raise PlacementError(
+                f"Design fits {board.name} by numbers, but nextpnr finds no place for every cell "
+                f"(seed {seed}): use fewer lanes"
+            ) from None
+        raise
+    return json.loads((folder / "nextpnr.json").read_text())
+
+
+def _refuse_overflow(board: Board, log: Path) -> None:
+    """nextpnr's own words for a design that is too large say nothing to those who do not know
+    it; its table of what is used does."""
+    table = utilization(log).items()
+    over = [f"{used} of {there} {kind}" for kind, (used, there) in table if used > there]
+    if over:
+        raise ToolError(f"Design does not fit {board.name}: it needs {', '.join(over)} (see {log})")
+
+
+def _fmax(facts: dict[str, Any]) -> float:
+    """MHz that the fastest wanted clock reaches: the core's, an oscillator's being slower."""
+    clocks = facts["fmax"].values()
+    return max(((c["constraint"], c["achieved"]) for c in clocks), default=(0.0, 0.0))[1]
+
+
+def _margins(facts: dict[str, Any], megahertz: float) -> list[float]:
+    """Reached over wanted, per clock, and for the fastest wanted one against `megahertz`."""
+    margins = [clock["achieved"] / clock["constraint"] for clock in facts["fmax"].values()]
+    return [*margins, _fmax(facts) / megahertz] if margins else []
+
+
+def _require_speed(
+    board: Board, facts: dict[str, Any], megahertz: float, fmax: dict[str, float], best: int
+) -> None:
+    if min(_margins(facts, megahertz), default=1.0) >= 1:
+        return
+    slow = [c for c in facts["fmax"].values() if c["achieved"] < c["constraint"]]
+    core = _fmax(facts)
+    if core >= megahertz and slow:
+        reached = ", ".join(f"{c['achieved']:.2f} of {c['constraint']:.2f} MHz" for c in slow)
+        raise TimingError(f"Another clock of {board.name} does not close: {reached}", core)
+    tried = f"seed {best}" if len(fmax) == 1 else f"seed {best}, the best of {len(fmax)}"
+    reached = math.floor(core * 100) / 100
+    raise TimingError(
+        f"Clock of {board.name} does not close at {megahertz:g} MHz: the best that does is "
+        f"{reached:.2f} MHz ({tried})",
+        reached,
+    )
+
+
+def pack(
+    board: Board, folder: Path, routed: str, bitstream: str, progress: Progress = lambda line: None
+) -> Path:
+    """Make a bitstream of a routed design, both names in `folder`; it appears whole or not at all.
+
+    Also for a routed design whose ROMs `gen.board.reload` changed.
+    """
+    flow = FLOWS[board.family]
+    progress(f"packing ({flow.packer})")
+    part = f"part_{bitstream}"
+    names = {"routed": routed, "bitstream": part}
+    flags = [flag.format(**names) for flag in flow.pack_flags]
+    try:
+        run(flow.packer, [*board.pack, *flags], folder, "pack.log")
+        if not (folder / part).is_file():
+            raise ToolError(f"{flow.packer} wrote no bitstream (see {folder / 'pack.log'})")
+        os.replace(folder / part, folder / bitstream)
+    finally:
+        (folder / part).unlink(missing_ok=True)
+    return folder / bitstream

@@ -1,0 +1,249 @@
+"""A network on a board, from plan to flashable file: what `make bitstream` and `sterna reload` do.
+
+A board whose weights come with the bitstream is synthesised with random placeholders; the real
+weights are put in afterwards (gen/board/reload.py), so that new weights of the same shape need
+neither
+synthesis nor routing. Boards that load their weights have them in a flash image of their own, and
+Gowin's tools know no swap: there the real weights are synthesised.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.board.bitstream import REPORT, SEEDS, build_bitstream, pack
+from gen.board.boards import find_board
+from gen.board.files import BOARD_TOP, generate_board
+from gen.board.planner import BoardPlan, plan_board
+from gen.board.reload import ReloadError, swap_ecp5, swap_ice40
+from gen.core.hardware import layout_facts
+from hw.contract.files import write_atomically, write_json
+from hw.contract.network import NetworkImage
+
+__all__ = ["build_board", "reload_board"]
+
+Progress = Callable[[str], None]
+
+SWAPS = {"ecp5": swap_ecp5, "ice40": swap_ice40}
+ROUTED = {"ecp5": "routed.config", "ice40": "routed.asc"}
+SYNTHESIS = "synthesis"
+"""Folder of the design with placeholders, and of what the tools make of it."""
+
+
+def build_board(
+    plan: BoardPlan,
+    folder: Path,
+    *,
+    seed: int = 1,
+    seeds: int = SEEDS,
+    test_images: npt.NDArray[np.uint8] | None = None,
+    progress: Progress = lambda line: None,
+) -> dict[str, Any]:
+    """Build the bitstream of a planned board in `folder`; `report.json` and the bitstream are
+    there only when all went well. `test_images` are put on the chip (`hw.top.self_test`).
+
+    Returns
+    -------
+    dict
+        The report of `gen.board.bitstream.build_bitstream`, with what was planned, the network's
+        digest, and the contents swapped and compared.
+
+    Raises
+    ------
+    TimingError, ToolError, ReloadError
+        See `gen.board.bitstream`, `gen.board.reload`.
+    """
+    board = plan.board
+    for name in (REPORT, *folder.glob(f"{BOARD_TOP}.bi[tn]"), *folder.glob(f"{BOARD_TOP}.fs")):
+        (folder / name).unlink(missing_ok=True)
+    facts = generate_board(plan.core, plan.spec, board.name, folder, test_images)
+    work = folder / SYNTHESIS
+    swapped = facts["placeholders"] and board.family in SWAPS
+    for name in facts["sources"]:
+        _copy(folder / name, work / name)
+    for name in facts["roms"]:
+        _copy(folder / ("placeholder" if swapped else "") / name, work / name)
+    report = build_bitstream(
+        board,
+        work,
+        BOARD_TOP,
+        facts["sources"],
+        megahertz=plan.spec.clock_hz / 1e6,
+        seed=seed,
+        seeds=seeds,
+        progress=progress,
+    )
+    return _finish(plan, facts, folder, report, progress)
+
+
+def reload_board(
+    image: NetworkImage, folder: Path, progress: Progress = lambda line: None
+) -> dict[str, Any]:
+    """Put the weights of `image` into the bitstream that lies in `folder`, without synthesis.
+
+    Raises
+    ------
+    ReloadError
+        When there is no bitstream, it is for a network of another shape or neuron, its hardware is
+        too narrow for these weights, or its files are not those of its report.
+    """
+    built, report = _read(folder / "board.json"), _read(folder / SYNTHESIS / REPORT)
+    board = find_board(built["board"])
+    if "stages" in built:
+        raise ReloadError(
+            f"Weights of {built['network']} cannot be reloaded: a shared core's program goes with "
+            "them; build the bitstream anew"
+        )
+    if board.family not in SWAPS and built["roms"]:
+        raise ReloadError(
+            f"Weights of {board.name} cannot be reloaded: its tools cannot change block RAM; "
+            "build the bitstream anew"
+        )
+    _require_shape(image, built)
+    plan = plan_board(
+        board,
+        _as_wide(image, built),
+        lanes=built["lanes"],
+        banks=built["banks"],
+        megahertz=built["clock_hz"] / 1e6,
+        memories=tuple(built["memories"]),
+        fire_lanes=built["fire_lanes"],
+        lean=built["lean"],
+    )
+    with_new = folder.with_name(folder.name + ".reload")
+    shutil.rmtree(with_new, ignore_errors=True)
+    try:
+        facts = generate_board(plan.core, plan.spec, board.name, with_new)
+        _require_same(built, facts)
+        for name in (f for f in facts["files"] if (with_new / f).is_file()):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(with_new / name, folder / name)
+        os.replace(with_new / "board.json", folder / "board.json")
+    finally:
+        shutil.rmtree(with_new, ignore_errors=True)
+    return _finish(plan, facts, folder, report, progress)
+
+
+def _finish(
+    plan: BoardPlan, facts: dict[str, Any], folder: Path, report: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
+    """Real contents into the routed design, if it has placeholders; then bitstream and report."""
+    board, work = plan.board, folder / SYNTHESIS
+    ending = Path(report["bitstream"]).suffix
+    bitstream = folder / f"{BOARD_TOP}{ending}"
+    if facts["placeholders"] and board.family in SWAPS:
+        progress(f"putting the weights into {len(facts['roms'])} memories")
+        routed = ROUTED[board.family]
+        pairs = [(folder / "placeholder" / name, folder / name) for name in facts["roms"]]
+        report["swap"] = SWAPS[board.family](work / routed, work / f"loaded_{routed}", pairs)
+        pack(board, work, f"loaded_{routed}", f"loaded{ending}", progress)
+        os.replace(work / f"loaded{ending}", bitstream)
+    else:
+        _copy(work / report["bitstream"], bitstream)
+    files = {"bitstream": bitstream}
+    if plan.core.loaded:
+        files["flash_image"] = folder / "flash.bin"
+    for name, path in files.items():
+        data = path.read_bytes()
+        report[name] = str(path)
+        report[f"{name}_sha256"] = hashlib.sha256(data).hexdigest()
+        report[f"{name}_bytes"] = len(data)
+    report |= {
+        "network": plan.core.image.spec.name,
+        "digest": plan.core.image.digest,
+        **layout_facts(plan.core),
+        "memories": list(plan.core.memories),
+        "planned": plan.estimate.to_dict(),
+        "used": _used(plan, report),
+        "flash_address": plan.spec.flash_address,
+    }
+    report.pop("sha256", None)
+    report.pop("bytes", None)
+    write_json(folder / REPORT, report)
+    return report
+
+
+COUNTED = {
+    "ecp5": {"luts": "TRELLIS_COMB", "brams": "DP16KD", "ffs": "TRELLIS_FF"},
+    "ice40": {"luts": "ICESTORM_LC", "brams": "ICESTORM_RAM", "sprams": "ICESTORM_SPRAM"},
+    "gowin": {"luts": "LUT4", "brams": "BSRAM", "ffs": "DFF"},
+}
+"""What nextpnr calls them; a logic cell of an iCE40 has a look-up table and a flip-flop."""
+
+
+def _used(plan: BoardPlan, report: dict[str, Any]) -> dict[str, Any]:
+    """Resources used, by the names of `gen.board.estimate`; flip-flops as [used, available]."""
+    names = COUNTED[plan.board.family]
+    used = {
+        kind: report["resources"].get(names.get(kind), [0])[0]
+        for kind in ("luts", "brams", "sprams")
+    }
+    flip_flops = sum(n for cell, n in report["cells"].items() if cell.startswith("SB_DFF"))
+    if "ffs" in names:
+        flip_flops = report["resources"].get(names["ffs"], [0])[0]
+    return {**used, "ffs": [flip_flops, plan.board.ffs]}
+
+
+def _copy(source: Path, target: Path) -> None:
+    write_atomically(target, source.read_bytes())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise ReloadError(
+            f"Folder {path.parent} must hold a finished bitstream: {path.name} cannot be read"
+        ) from None
+
+
+def _as_wide(image: NetworkImage, built: dict[str, Any]) -> NetworkImage:
+    """The image with layers as wide as the hardware: narrower sums fit into wider registers.
+
+    Raises `ReloadError` for sums that do not fit.
+    """
+    floors = []
+    for layer, facts in zip(image.layers, built["layers"], strict=False):
+        for what in ("accumulator_bound", "drive_bound"):
+            if getattr(layer, what) > facts[what]:
+                raise ReloadError(
+                    f"Layer {layer.spec.name} has an {what.replace('_', ' ')} of "
+                    f"{getattr(layer, what)}, and the bitstream holds {facts[what]}"
+                )
+        floors.append((facts["accumulator_bound"], facts["drive_bound"]))
+    return replace(image, floors=tuple(floors))
+
+
+def _require_shape(image: NetworkImage, built: dict[str, Any]) -> None:
+    """The network must be of the built one's shape: layers, neurons, time steps, pixels."""
+    spec = image.spec
+    wanted = {"steps": spec.steps, "input_bits": spec.input_bits, "layers": len(spec.layers)}
+    there = {**built, "layers": len(built["layers"])}
+    for what, value in wanted.items():
+        if value != there[what]:
+            raise ReloadError(
+                f"Network must have {there[what]} {what.replace('_', ' ')} to fit the bitstream, "
+                f"not {value}"
+            )
+    for layer, before in zip(spec.layers, built["layers"], strict=True):
+        now = {**asdict(layer)}
+        for what in ("name", "inputs", "neurons", "weight_bits", "neuron"):
+            if before[what] != now[what]:
+                raise ReloadError(
+                    f"Layer {layer.name} must have {what.replace('_', ' ')} {before[what]} to fit "
+                    f"the bitstream, not {now[what]}"
+                )
+
+
+def _require_same(built: dict[str, Any], facts: dict[str, Any]) -> None:
+    """What is generated for the new weights must be the very Verilog that was built."""
+    if built["hardware"] != facts["hardware"]:
+        raise ReloadError("Bitstream is of another version of Sterna: build it anew")

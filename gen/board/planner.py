@@ -1,0 +1,302 @@
+"""Planner: lanes, banks and weight memories with which a network fits a board and runs fastest.
+
+No tool is run: resources are estimated from the layout (gen/board/estimate.py), speed from the
+events
+that a layer is expected to take.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gen.board.boards import BOARDS, Board
+from gen.board.estimate import Estimate, estimate
+from gen.board.fit import memory_shares
+from gen.core.describe import layout_text
+from gen.core.expectation import expected
+from gen.core.hardware import AnyPlan, layout_facts
+from gen.core.plan import CorePlan, PlanError, plan_core
+from gen.core.program_files import AnyShared
+from gen.core.schedule import SCHEDULES, plan_network
+from gen.family.pll import pll
+from hw.contract.network import NetworkImage
+from hw.contract.spec import INPUT
+from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
+from hw.top.board import BoardSpec
+
+__all__ = ["BAUD", "FLASH_ADDRESS", "BoardPlan", "board_spec", "default_hz", "plan_board"]
+
+BAUD = 1_000_000
+FLASH_ADDRESS = 0x20000
+"""Of the flash image: behind the bitstream, 104,090 bytes on the iCEBreaker, at a 64 KiB block."""
+
+FULL = {"ecp5": 0.80, "ice40": 0.92, "gowin": 0.55}
+"""Share of the look-up tables that a design may use; beyond, nextpnr finds no place for it, or only
+with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
+
+LEAN_FIRE_LANES = 4
+BANKS = (1, 2, 4, 8)
+MOST_LANES = 128
+SHARED = (8, 16, 32, 64, 128)
+"""Lanes of a shared core on a board: the words of an image are whole bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardPlan:
+    """A network laid out for a board.
+
+    `spec` is what the top needs of the board, `estimate` what the design will use, `cycles` the
+    expected cycles of an image, for comparing plans of one clock with each other, and `seconds`
+    for comparing any.
+    """
+
+    board: Board
+    core: AnyPlan
+    spec: BoardSpec
+    estimate: Estimate
+    cycles: float
+
+    @property
+    def dense(self) -> CorePlan:
+        """The core as a pipeline of dense layers.
+
+        Raises
+        ------
+        PlanError
+            When it is another.
+        """
+        if not isinstance(self.core, CorePlan):
+            raise PlanError(
+                f"Network {self.core.image.spec.name} must be a pipeline of dense layers for this, "
+                f"not {layout_text(layout_facts(self.core))}"
+            )
+        return self.core
+
+    @property
+    def seconds(self) -> float:
+        """Expected time of an image."""
+        return self.cycles / self.spec.clock_hz
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "board": self.board.name,
+            "network": self.core.image.spec.name,
+            "digest": self.core.image.digest,
+            **layout_facts(self.core),
+            "fire_lanes": self.core.fire_lanes,
+            "lean": self.core.lean,
+            "memories": list(self.core.memories),
+            "clock_hz": self.spec.clock_hz,
+            "flash_address": self.spec.flash_address,
+            "estimate": self.estimate.to_dict(),
+            "expected_cycles": round(self.cycles, 1),
+            "expected_images_per_second": round(1 / self.seconds),
+        }
+
+
+def board_spec(board: Board, hz: float, *, loaded: bool) -> BoardSpec:
+    """The top's view of a board at a clock.
+
+    Raises
+    ------
+    PllError
+        When the board cannot make that clock.
+    """
+    settings = pll(board, hz)
+    return BoardSpec(
+        number=board.number,
+        clock_hz=round(settings.hz),
+        baud=BAUD,
+        pll=settings.instance,
+        led_active_low=board.led_active_low,
+        flash_address=FLASH_ADDRESS if loaded else None,
+    )
+
+
+def plan_board(
+    board: Board,
+    image: NetworkImage,
+    *,
+    lanes: int | None = None,
+    banks: int | None = None,
+    megahertz: float | None = None,
+    memories: Sequence[str] | None = None,
+    fire_lanes: int | None = None,
+    lean: bool | None = None,
+    schedule: str = "auto",
+    test_images: int = 0,
+) -> BoardPlan:
+    """The fastest layout that fits; what is given is kept. `test_images` go onto the chip too.
+
+    A chain of dense layers gets a pipeline of layers, unless a shared core is asked for; any other
+    network one shared core, or a pipeline of several (`gen.core.schedule`).
+
+    A clock that is not given is the board's for each layout's banks. One that is given rules out
+    layouts of more banks than reach it, unless the banks are given too.
+
+    Raises
+    ------
+    PlanError
+        When nothing fits: the sentence has what is over, by how much, and the smallest listed
+        board that would hold the network.
+    PllError
+        For a clock that the board cannot make.
+    """
+    if schedule not in SCHEDULES:
+        raise PlanError(f"Schedule must be one of {SCHEDULES}, not {schedule!r}")
+    hz = None if megahertz is None else megahertz * 1e6
+    chosen = lanes is None and banks is None and megahertz is None
+    choices: Iterator[AnyPlan]
+    if schedule == "shared" or not image.spec.is_chain:
+        choices = _shared_choices(image, lanes, banks or 1, schedule)
+    else:
+        choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
+    plans = [_place(board, choice, hz, test_images) for choice in choices]
+    if not plans:
+        raise PlanError(f"Network {image.spec.name} fits none of the memories {memories}")
+    fitting = [plan for plan in plans if not _over(plan)]
+    if not fitting:
+        raise PlanError(_too_large(board, image, min(plans, key=_excess), chosen, test_images))
+    return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
+
+
+def _place(board: Board, core: AnyPlan, hz: float | None, test_images: int = 0) -> BoardPlan:
+    spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=core.loaded)
+    return BoardPlan(
+        board=board,
+        core=core,
+        spec=spec,
+        estimate=estimate(board, core, spec, test_images),
+        cycles=expected_cycles(core),
+    )
+
+
+def _over(plan: BoardPlan) -> list[tuple[str, int, int]]:
+    return plan.estimate.over(FULL[plan.board.family])
+
+
+def default_hz(board: Board, core: AnyPlan) -> float:
+    """The clock of a core unless asked otherwise."""
+    return board.clock_hz(core.banks) if isinstance(core, CorePlan) else board.shared_clock
+
+
+def expected_cycles(core: AnyPlan) -> float:
+    """Cycles of an image, half of all coefficients being set: the slowest layer's passes, or the
+    slowest stage's."""
+    if not isinstance(core, CorePlan):
+        names = [INPUT, *(layer.name for layer in core.image.spec.layers)]
+        rates = dict.fromkeys(names, 0.5)
+        return max(expected(stage, rates).cycles for stage in core.stages)
+    steps, cycles = core.image.spec.steps, []
+    for n, g in enumerate(core.geometries):
+        sums = g.groups * (1 if n == 0 else steps)
+        events = g.planes * (g.inputs / g.banks / 2 + 1)
+        cycles.append(sums * (events + g.bias_rows * (g.groups > 1)))
+    return max(cycles)
+
+
+def _choices(
+    board: Board,
+    image: NetworkImage,
+    hz: float | None,
+    lanes: int | None,
+    banks: int | None,
+    memories: Sequence[str] | None,
+    fire_lanes: int | None,
+    lean: bool | None,
+) -> Iterator[CorePlan]:
+    """Every layout worth a look; a network whose weights overflow block RAM is loaded from flash,
+    if the board has one and memories for it."""
+    most = max(layer.neurons for layer in image.spec.layers)
+    counts = [lanes] if lanes else _lane_counts(min(most, MOST_LANES))
+    small = board.family == "ice40"
+    quick = [n for n in BANKS if hz is None or n == 1 or hz <= board.clock_hz(n)]
+    for bank_count in [banks] if banks else quick:
+        for count in counts:
+            options = {
+                "fire_lanes": (LEAN_FIRE_LANES if small else 0)
+                if fire_lanes is None
+                else fire_lanes,
+                "lean": small if lean is None else lean,
+            }
+            if options["fire_lanes"] and options["fire_lanes"] < bank_count:
+                options["fire_lanes"] = bank_count
+            try:
+                core = plan_core(image, count, bank_count, memories, **options)
+            except PlanError:
+                if lanes is not None or memories is None:
+                    raise
+                continue  # too many rows for the memories that were asked for
+            if lanes is None and max(g.lanes for g in core.geometries) < count:
+                continue  # the same as with fewer lanes
+            yield core
+            if memories is None and board.flash:
+                loaded = _loaded(core)
+                if loaded is not None:
+                    yield plan_core(image, count, bank_count, loaded, **options)
+
+
+def _shared_choices(
+    image: NetworkImage, lanes: int | None, banks: int, schedule: str
+) -> Iterator[AnyShared]:
+    """One shared core, or as many as the network has stages."""
+    if lanes is not None and lanes not in SHARED:
+        raise PlanError(f"Lanes of a shared core on a board must be one of {SHARED}, not {lanes!r}")
+    wanted = ("shared", "pipelined") if schedule == "auto" else (schedule,)
+    most = max(layer.map_shape[0] for layer in image.spec.layers)
+    for count in [lanes] if lanes else [n for n in SHARED if n < 2 * most]:
+        for kind in wanted:
+            core = plan_network(image, count, banks, kind)
+            assert not isinstance(core, CorePlan)
+            if kind == "shared" or len(core.stages) > 1 or schedule != "auto":
+                yield core
+
+
+def _lane_counts(most: int) -> list[int]:
+    """Lane counts that waste no lane in the last group, most first."""
+    return sorted({-(-most // groups) for groups in range(1, most + 1)}, reverse=True)
+
+
+def _loaded(core: CorePlan) -> tuple[str, ...] | None:
+    """Weight memories of a loaded core: the largest layer in single-port RAM, if it fits."""
+    sizes = [g.banks * g.depth * g.lanes for g in core.geometries]
+    largest = sizes.index(max(sizes))
+    g = core.geometries[largest]
+    bits = core.image.layers[largest].spec.weight_bits
+    blocks = g.banks * sum(-(-len(part) * bits // SPRAM_BITS) for part in g.slices)
+    if g.depth > SPRAM_ROWS or blocks > 4:
+        return None
+    return tuple("spram" if n == largest else "ram" for n in range(len(sizes)))
+
+
+def _excess(plan: BoardPlan) -> float:
+    return max((used / max(there, 1) for _, used, there in _over(plan)), default=0.0)
+
+
+def _too_large(
+    board: Board, image: NetworkImage, nearest: BoardPlan, chosen: bool, test_images: int
+) -> str:
+    """`chosen`: the layout was the planner's to choose."""
+    needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
+    sentence = (
+        f"Network {image.spec.name} does not fit {board.name}: with "
+        f"{layout_text(layout_facts(nearest.core))} it needs {needs}"
+    )
+    if not isinstance(nearest.core, CorePlan) and nearest.estimate.brams > board.brams:
+        sentence += f" ({memory_shares(nearest.core, board)})"
+    if not chosen and _holds(board, image, test_images):
+        return f"{sentence}; with lanes and banks of the planner's choice it fits"
+    if test_images and _holds(board, image, 0):
+        return f"{sentence}; with fewer test images it fits"
+    for other in sorted(BOARDS.values(), key=lambda b: b.luts):
+        if _holds(other, image, test_images):
+            return f"{sentence}; the smallest listed board that holds it is {other.name}"
+    return f"{sentence}; no listed board holds it"
+
+
+def _holds(board: Board, image: NetworkImage, test_images: int) -> bool:
+    layouts: Iterator[AnyPlan] = _shared_choices(image, None, 1, "auto")
+    if image.spec.is_chain:
+        layouts = _choices(board, image, None, None, None, None, None, None)
+    return any(not _over(_place(board, core, None, test_images)) for core in layouts)

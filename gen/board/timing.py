@@ -1,0 +1,102 @@
+"""Synthesis, placement and routing for an ECP5-85k: does the core meet a real chip's clock?"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gen.board.bitstream import FLOWS, synthesize
+from gen.board.boards import find_board
+from gen.board.fit import require_memory
+from gen.board.tools import ToolError, find, run
+from gen.core.hardware import AnyPlan, layout_facts
+from gen.core.plan import CorePlan
+from gen.core.verilog import TOP, generate
+from hw.contract.files import write_json
+
+__all__ = ["close_timing"]
+
+RESOURCES = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
+
+
+def close_timing(
+    plan: AnyPlan,
+    folder: Path,
+    *,
+    megahertz: float = 100.0,
+    seed: int = 1,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Route the core on an LFE5U-85F, speed grade 6, package CABGA381.
+
+    Ports become unconstrained pins; figures are of the logic between registers.
+
+    Parameters
+    ----------
+    megahertz
+        The clock to aim at. Missing it is told in the report, not an error.
+    seed
+        Of the placer; figures move by some percent with it.
+
+    Returns
+    -------
+    dict
+        `fmax` in MHz, `resources` as {kind: [used, available]}, `met`, and what was asked for.
+
+    Raises
+    ------
+    PlanError
+        When the memories of a shared core are too many for the chip.
+    ToolError
+        When the clock does not lie in 0..1000 MHz, the seed is not positive, a tool is missing,
+        or the design does not fit.
+    """
+    if not 0 < megahertz <= 1000:
+        raise ToolError(f"Clock must lie above 0 and at most at 1000 MHz, not {megahertz!r}")
+    if seed < 1:
+        raise ToolError(f"Seed of the placer must be a positive number, not {seed!r}")
+    board = find_board("ulx3s_85f")
+    if not isinstance(plan, CorePlan):
+        require_memory(plan, board)
+    generate(plan, folder)
+    synthesize(FLOWS["ecp5"], folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress)
+    progress("placement and routing (nextpnr)")
+    run(
+        "nextpnr-ecp5",
+        [
+            *board.flags,
+            *FLOWS["ecp5"].router_flags,
+            "--json",
+            "netlist.json",
+            "--freq",
+            f"{megahertz:g}",
+            "--seed",
+            str(seed),
+            "--lpf-allow-unconstrained",
+            "--timing-allow-fail",
+            "--report",
+            "nextpnr.json",
+        ],
+        folder,
+        "nextpnr.log",
+    )
+    facts = json.loads((folder / "nextpnr.json").read_text())
+    fmax = min(clock["achieved"] for clock in facts["fmax"].values())
+    report = {
+        "network": plan.image.spec.name,
+        "digest": plan.image.digest,
+        **layout_facts(plan),
+        "device": "LFE5U-85F, speed grade 6",
+        "asked_mhz": megahertz,
+        "fmax_mhz": round(fmax, 2),
+        "met": fmax >= megahertz,
+        "seed": seed,
+        "yosys": str(find("yosys")),
+        "nextpnr": str(find("nextpnr-ecp5")),
+        "resources": {
+            kind: [facts["utilization"][kind]["used"], facts["utilization"][kind]["available"]]
+            for kind in RESOURCES
+        },
+    }
+    write_json(folder / "report.json", report)
+    return report

@@ -1,0 +1,240 @@
+"""Reports for people: the plain data of a command as lines of `what  value`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hw.contract.spec import NeuronSpec
+
+__all__ = [
+    "bench_table",
+    "board_table",
+    "layout_text",
+    "markdown",
+    "neuron_text",
+    "percent",
+    "plan_table",
+    "sim_table",
+    "table",
+    "timing_table",
+    "told_accuracies",
+]
+
+Rows = list[tuple[str, object]]
+
+
+def table(rows: Sequence[tuple[str, object]]) -> str:
+    """Lines of `what  value`."""
+    width = max(len(what) for what, _ in rows)
+    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as docs/results.md has it."""
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def percent(hits: int, n: int) -> str:
+    """A counted share, with what was counted."""
+    return f"{100 * hits / n:.2f} % ({hits} of {n})"
+
+
+def share(value: float | None) -> str:
+    """A share that may not have been measured."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def told_accuracies(test: object) -> Rows:
+    """Rows for the accuracies in a network image's `meta`, which is free: what has another form
+    than ours says nothing to us."""
+    rows: Rows = []
+    for kind, figures in test.items() if isinstance(test, dict) else ():
+        hits, n = (
+            (figures.get(key) for key in ("hits", "n")) if isinstance(figures, dict) else (0, 0)
+        )
+        if isinstance(hits, int) and isinstance(n, int) and 0 <= hits <= n > 0:
+            rows.append((f"{kind} network", f"{percent(hits, n)} of test images"))
+    return rows
+
+
+def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
+    """The report of `sim.bench.run.simulate`; `images` names the data set, `out` is the folder."""
+    n, cycles = report["images"], report["cycles_per_image"]
+    seconds = report["seconds_by_phase"]
+    law = "not checked (streams were stalled)"
+    if report["cycle_law_checked"]:
+        law = f"{report['cycle_law_violations']} violations"
+    rows: Rows = [
+        ("network", f"{report['network']}, {layout_text(report)}"),
+        ("images", f"{n} of {images}"),
+        ("accuracy, hardware", percent(report["correct_rtl"], n)),
+        ("accuracy, golden model", percent(report["correct_golden"], n)),
+        ("values compared", f"{report['values_compared']:,}"),
+        ("mismatches", report["mismatches"]),
+        ("cycle law", law),
+        ("cycles per image", f"min {cycles['min']}, mean {cycles['mean']}, max {cycles['max']}"),
+        ("latency of the first", f"{report['latency_first_image']} cycles"),
+        ("events per image", report["events_per_image"]),
+        ("synaptic operations", f"{report['sops_per_image']:,.0f} per image"),
+        *utilisation_rows(report),
+        (
+            "wall time",
+            f"{report['seconds']} s (generate {seconds['generate']}, build "
+            f"{seconds['build']}, simulate {seconds['simulate']})",
+        ),
+        ("report", out / "report.json"),
+    ]
+    if report["first_mismatch"]:
+        rows.append(("first mismatch", report["first_mismatch"]))
+    if (out / "waves.fst").exists():
+        rows.append(("waveform", out / "waves.fst"))
+    return table(rows)
+
+
+def layout_text(report: Mapping[str, Any]) -> str:
+    """How a core is laid out."""
+    how = f"{report['banks']} bank(s)"
+    if report.get("schedule") == "shared":
+        how = "one shared core"
+    elif report.get("stages"):
+        how = f"{report['stages']} stage(s)"
+    return f"{report['lanes']} lanes, {how}"
+
+
+def utilisation_rows(report: Mapping[str, Any]) -> Rows:
+    """What is told of a pipeline alone."""
+    if "lane_utilisation" not in report:
+        return []
+    return [
+        (
+            "lane utilisation",
+            f"{share(report['lane_utilisation'])} (cycle law: "
+            f"{share(report['lane_utilisation_law'])}; layer "
+            f"{report['bottleneck']}, the busiest)",
+        )
+    ]
+
+
+def timing_table(report: Mapping[str, Any]) -> str:
+    """The report of `gen.board.timing.close_timing`."""
+    verdict = "met" if report["met"] else "MISSED"
+    rows: Rows = [
+        ("network", f"{report['network']}, {layout_text(report)}"),
+        ("device", report["device"]),
+        (
+            "fmax after routing",
+            f"{report['fmax_mhz']} MHz ({report['asked_mhz']:g} asked: "
+            f"{verdict}; seed {report['seed']})",
+        ),
+    ]
+    for kind, (used, available) in report["resources"].items():
+        rows.append((kind, f"{used} of {available} ({100 * used / available:.0f} %)"))
+    return table(rows)
+
+
+def bench_table(facts: Mapping[str, Any]) -> str:
+    """The figures of `sim.bench.benchmark.benchmark`."""
+    rows: Rows = [
+        ("machine", facts["machine"]),
+        ("network", f"{facts['network']}, {facts['lanes']} lanes, {facts['banks']} bank(s)"),
+        ("golden model", f"{facts['golden_images_per_second']:,} images/s (one core)"),
+        (
+            "RTL, Verilator",
+            f"{facts['rtl_images_per_second']} images/s, "
+            f"{facts['rtl_cycles_per_second']:,} cycles/s "
+            f"({facts['rtl_processes']} processes, {facts['rtl_mismatches']} "
+            f"mismatches in {facts['rtl_images']} images)",
+        ),
+        ("golden / RTL", f"{facts['golden_over_rtl']} times"),
+        ("image to Verilog", f"{facts['generate_seconds']} s"),
+        ("Verilator build", f"{facts['build_seconds']} s"),
+    ]
+    return table(rows)
+
+
+def neuron_text(neuron: NeuronSpec) -> str:
+    """A row of the neuron table in words."""
+    kind = "binary" if not neuron.signed else "ternary" if neuron.limit == 1 else "augmented"
+    words = [f"{kind}, theta {neuron.theta}"]
+    if neuron.theta_negative is not None:
+        words.append(f"theta- {neuron.theta_negative}")
+    if neuron.limit > 1:
+        words.append(f"|c| <= {neuron.limit}")
+    if neuron.guarded:
+        words.append("guarded")
+    words.append(f"{neuron.reset} reset")
+    if neuron.decay != "none":
+        words.append(f"decay {neuron.decay} {neuron.decay_shift}")
+    if neuron.u0:
+        words.append(f"u0 {neuron.u0}")
+    return ", ".join(words)
+
+
+def _of(pair: Sequence[int]) -> str:
+    used, there = pair
+    return f"{used:,} of {there:,} ({100 * used / there:.0f} %)" if there else f"{used:,}"
+
+
+RESOURCE_NAMES = {"luts": "look-up tables", "brams": "block RAMs", "sprams": "single-port RAMs"}
+
+
+def plan_table(plan: Mapping[str, Any]) -> str:
+    """A board's plan, `gen.board.planner.BoardPlan.to_dict`."""
+    rows: Rows = [
+        ("board", plan["board"]),
+        ("network", f"{plan['network']}, digest {plan['digest'][:16]}"),
+        ("layout", layout_text(plan)),
+        (
+            "weights",
+            "from flash: " * (plan["flash_address"] is not None) + ", ".join(plan["memories"]),
+        ),
+        ("clock", f"{plan['clock_hz'] / 1e6:g} MHz"),
+    ]
+    rows += [
+        (f"{RESOURCE_NAMES[name]}, estimated", _of(pair))
+        for name, pair in plan["estimate"].items()
+        if pair[1]
+    ]
+    speed = (
+        f"about {plan['expected_cycles']:,.0f} cycles an image, "
+        f"{plan['expected_images_per_second']:,} images/s, half of all inputs set"
+    )
+    return table([*rows, ("expected", speed)])
+
+
+def board_table(report: Mapping[str, Any]) -> str:
+    """A board's report: planned against actual, clock, speed, files."""
+    rows: Rows = [
+        ("board", report["board"]),
+        ("network", f"{report['network']}, digest {report['digest'][:16]}"),
+        ("layout", layout_text(report)),
+    ]
+    for name, (planned, there) in report["planned"].items():
+        if there:
+            used = report["used"][name]
+            told = f"{_of((used, there))}; planned {planned:,}"
+            if used:
+                told += f" ({100 * (planned - used) / used:+.0f} %)"
+            rows.append((RESOURCE_NAMES[name], told))
+    rows += [
+        ("flip-flops", _of(report["used"]["ffs"])),
+        (
+            "clock",
+            f"{report['asked_mhz']:g} MHz asked, {report['fmax_mhz']:.2f} MHz after routing "
+            f"(seed {report['seed']})",
+        ),
+    ]
+    if "images_per_second" in report:
+        speed = (
+            f"{report['images_per_second']:,} images/s at the clock asked: "
+            f"{report['cycles_per_image']:,} cycles an image by the cycle law"
+        )
+        rows.append(("speed", speed))
+    rows.append(("bitstream", report["bitstream"]))
+    rows.append(("  SHA-256", report["bitstream_sha256"]))
+    if "flash_image" in report:
+        rows.append(("flash image", f"{report['flash_image']} at 0x{report['flash_address']:x}"))
+        rows.append(("  SHA-256", report["flash_image_sha256"]))
+    rows.append(("wall time, s", ", ".join(f"{k} {v}" for k, v in report["seconds"].items())))
+    return table(rows)

@@ -1,0 +1,113 @@
+"""Cycles, memory and synaptic operations of a network on a shared core, from spike rates alone.
+
+The expectation of the cycle law (`gen.core.program_cycles`), every coefficient of a map taken to
+be there
+with its own probability and by itself: for networks too large to simulate. Held against the law
+itself on every shipped network (tests/gen/core/test_expectation.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.core.program_cycles import Play, StageTimes, positions, scan_cycles, sweep_cycles
+from gen.core.program_stage import SharedPlan
+from hw.contract.layout import map_layout
+from hw.program.program import Scan, Send, Sweep
+from hw.program.stage import SharedCore
+
+__all__ = ["Scale", "expected", "memory_bits"]
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What an image costs.
+
+    cycles
+        From one image's result to the next.
+    updates
+        Words of potentials added to.
+    events
+        Coefficients' bits that are played, an edge at a time.
+    sops
+        Synaptic operations: weights added or subtracted, whatever the lanes.
+    """
+
+    cycles: float
+    updates: float
+    events: float
+    sops: float
+
+
+def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
+    """The cost of an image on average.
+
+    Parameters
+    ----------
+    plan
+        The core.
+    rates
+        Of each layer that fires, and of `input`: the probability of a coefficient's bit, per step;
+        a number, or an array that (planes, channels, rows, columns) admits.
+    """
+    p, total = plan.program, np.zeros(4)
+    known: dict[Scan, Float] = {}
+    for op in p.operations:
+        if isinstance(op, Send):
+            times = StageTimes(plan)
+            if p.classes:
+                times.send_logits(0)
+            else:
+                times.send_spikes(0, -1)
+            total[0] += times.next
+            continue
+        total[0] += 1 + SharedCore.FETCH_CYCLES
+        if isinstance(op, Sweep):
+            total[0] += sweep_cycles(op)
+        else:
+            # The same edge at another step costs the same.
+            key = replace(op, address=0, potential=0, when=0, release=0)
+            if key not in known:
+                known[key] = _scan(plan, op, rates[op.source])
+            total += known[key]
+    cycles, updates, events, sops = total.tolist()
+    cycles = max(cycles, p.input_words)  # the next image is loaded meanwhile
+    return Scale(cycles=cycles, updates=updates, events=events, sops=sops)
+
+
+def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> Float:
+    """(cycles, updates, events, synaptic operations) of a scan."""
+    spec, p = plan.image.spec, plan.program
+    layout = map_layout(spec, scan.source, plan.lanes)
+    shape = (scan.last_plane + 1, *spec.shape_of(scan.source))
+    chance = layout.pack(np.broadcast_to(rate, shape).reshape(shape[0], -1).astype(np.float64))
+    places = positions(p, scan, *np.nonzero(np.ones(chance.shape[1:]))).reshape(chance.shape[1:])
+    sops = float((chance * places).sum()) * scan.channels
+    reached = places * (scan.last_group + 1)
+    silent = np.prod(1 - chance, axis=2)  # (planes, words)
+    if scan.identity:
+        fired = float((1 - silent).sum())
+        return np.array([float(silent.size) + _overhead(1, True), fired, fired, sops])
+    updates, events = float((chance * reached).sum()), float(chance.sum())
+    # An event that reaches nothing costs a cycle; so does a plane of a word with nothing, unless
+    # the walk is still busy with what came before: a gap of geometric length against its mean.
+    busy = float((chance * np.maximum(reached, 1)).sum())
+    quiet = float(silent.mean())
+    walk = busy / max(1.0, silent.size * (1 - quiet))
+    waits = float(silent.sum()) * quiet ** max(0.0, walk - 1)
+    return np.array([busy + waits + _overhead(1, False), updates, events, sops])
+
+
+def _overhead(updates: int, identity: bool) -> int:
+    """Cycles of a scan beside those of its updates."""
+    one = Play(1, np.zeros(1, dtype=np.int64), np.full(1, updates, dtype=np.int64))
+    return scan_cycles(one, identity) - updates
+
+
+def memory_bits(plan: SharedPlan) -> dict[str, int]:
+    """Bits of each memory."""
+    return {name: words * bits for name, (words, bits) in plan.program.memories.items()}

@@ -1,0 +1,1 @@
+"""Chip families: how each is synthesised, routed, clocked and filled. One file per family."""

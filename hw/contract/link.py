@@ -1,0 +1,69 @@
+"""The host link's numbers (`docs/link.md`), for the gateware and for the host alike."""
+
+from enum import IntEnum
+
+__all__ = [
+    "ANSWER",
+    "CLASS",
+    "CRC_BYTES",
+    "CYCLES",
+    "EVENTS",
+    "HEADER_BYTES",
+    "IDENTITY_WORDS",
+    "LENGTH_MAX",
+    "LOGITS",
+    "REFUSAL",
+    "SYNC",
+    "TAG",
+    "TIMEOUT_BITS",
+    "VERSION",
+    "WORD_BYTES",
+    "Command",
+    "ErrorCode",
+]
+
+SYNC = 0xA5
+VERSION = 1
+
+ANSWER = 0x80
+"""What the kind of an answer has more than that of its command."""
+
+REFUSAL = 0xFF
+"""The kind of an error answer."""
+
+HEADER_BYTES = 6
+CRC_BYTES = 4
+LENGTH_MAX = 2**16 - 1
+"""Bytes of a payload."""
+
+TIMEOUT_BITS = 4096
+"""Bit times without a byte after which a board gives up a frame."""
+
+WORD_BYTES = 4
+IDENTITY_WORDS = 16
+TAG, CLASS, CYCLES, EVENTS, LOGITS = range(16, 21)
+"""Words of the mailbox after those of the identity; logit n is in word LOGITS + n."""
+
+
+class Command(IntEnum):
+    """What a host may ask for."""
+
+    IDENTIFY = 1
+    WRITE = 2
+    RUN = 3
+    READ = 4
+    COUNTERS = 5
+    RESET = 6
+
+
+class ErrorCode(IntEnum):
+    """What a board says in an error answer. Up to TRUNCATED the request was lost on its way."""
+
+    CRC = 1
+    LENGTH = 2
+    COMMAND = 3
+    VERSION = 4
+    TRUNCATED = 5
+    NO_INPUT = 6
+    NO_RESULT = 7
+    NOT_READY = 8

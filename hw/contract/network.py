@@ -1,0 +1,418 @@
+"""The network image: one file with the specification and the integers. See docs/image.md.
+
+It is the only thing that crosses from learning to hardware. A file is an ordinary `.npz` archive
+(`numpy.load` opens it) whose `header.json` carries the format version, the specification and a
+SHA-256 digest over specification and integers.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.files import ArchiveError, read_arrays, write_atomically
+from hw.contract.spec import (
+    INPUT,
+    MAX_WIDTH,
+    EdgeSpec,
+    LayerSpec,
+    NetworkSpec,
+    SpecError,
+    SternaError,
+    signed_bits,
+)
+
+__all__ = ["FORMAT_VERSION", "ImageError", "LayerImage", "NetworkImage"]
+
+FORMAT_VERSION = 4
+MAGIC = "sterna-network"
+MAX_FILE_BYTES = 1 << 30
+
+IntArray = npt.NDArray[np.integer[Any]]
+
+
+class ImageError(SternaError, ValueError):
+    """A network image that cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerImage:
+    """A layer with its integers; every hardware width is derived from them here.
+
+    Parameters
+    ----------
+    spec
+        The layer's specification.
+    weights
+        int8 array (neurons, inputs), |w| <= spec.w_max. Of a layer with edges: int16 (n,), the
+        weights of all edges one after the other; see `kernels`.
+    bias
+        int32 array (neurons,), added at every time step; (channels,) of a layer with edges.
+    edges, kernel_shapes, coefficient_maxima
+        Of each edge: its specification, the shape of its weights, the largest |coefficient| it
+        brings.
+    steps
+        Time steps per image.
+    thetas
+        int32 array (channels,) where each channel has its own threshold.
+    floor
+        Bounds (accumulator, drive) that the hardware must hold at least, for weights that come
+        later.
+    """
+
+    spec: LayerSpec
+    weights: npt.NDArray[np.int8] | npt.NDArray[np.int16]
+    bias: npt.NDArray[np.int32]
+    edges: tuple[EdgeSpec, ...]
+    kernel_shapes: tuple[tuple[int, ...], ...]
+    coefficient_maxima: tuple[int, ...]
+    steps: int
+    floor: tuple[int, int] = (0, 0)
+    thetas: npt.NDArray[np.int32] | None = None
+
+    @classmethod
+    def dense(
+        cls,
+        spec: LayerSpec,
+        weights: npt.NDArray[np.integer],
+        bias: npt.NDArray[np.integer],
+        coefficient_max: int,
+        steps: int,
+    ) -> "LayerImage":
+        """A layer by itself, with one dense edge."""
+        return cls(
+            spec=spec,
+            weights=weights.astype(np.int8),
+            bias=bias.astype(np.int32),
+            edges=(EdgeSpec(source=INPUT),),
+            kernel_shapes=(weights.shape,),
+            coefficient_maxima=(coefficient_max,),
+            steps=steps,
+        )
+
+    @cached_property
+    def kernels(self) -> tuple[npt.NDArray[np.integer], ...]:
+        """The weights of each edge, in its shape (`EdgeSpec.weight_shape`)."""
+        return tuple(_split(self.weights.reshape(-1), self.kernel_shapes))
+
+    @property
+    def coefficient_max(self) -> int:
+        """Largest |coefficient| the layer receives."""
+        return max(self.coefficient_maxima)
+
+    @cached_property
+    def _channel_bounds(self) -> npt.NDArray[np.int64]:
+        """Largest |sum| of each row of weights, as many as there are biases: an edge's weights in
+        magnitude, times what each can be multiplied by."""
+        total = np.zeros(len(self.bias), dtype=np.int64)
+        for edge, kernel, most in zip(
+            self.edges, self.kernels, self.coefficient_maxima, strict=True
+        ):
+            rows = np.abs(kernel.astype(np.int64)).reshape(len(kernel), -1).sum(axis=1)
+            if len(rows) > len(total):  # dense weights of maps: the largest of a channel's neurons
+                rows = rows.reshape(len(total), -1).max(axis=1)
+            total += rows * most * edge.pool**2
+        return total
+
+    @cached_property
+    def accumulator_bound(self) -> int:
+        """max over neurons of sum |w| * coefficient_max, or the floor: bounds partial sums too."""
+        return max(int(self._channel_bounds.max()), self.floor[0])
+
+    @cached_property
+    def drive_bound(self) -> int:
+        """max over neurons of sum |w| * coefficient_max + |bias|, or the floor."""
+        sums = self._channel_bounds + np.abs(self.bias.astype(np.int64))
+        return max(int(sums.max()), self.floor[1])
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Width of the running sum of weights, at least one weight wide."""
+        return max(signed_bits(self.accumulator_bound), self.spec.weight_bits)
+
+    @property
+    def drive_bits(self) -> int:
+        """Width of the drive I (sum plus bias)."""
+        return signed_bits(self.drive_bound)
+
+    @property
+    def bias_rows(self) -> int:
+        """Weight rows that hold a bias as wide as the drive, a weight's width in each."""
+        return -(-self.drive_bits // self.spec.weight_bits)
+
+    @property
+    def membrane_bound(self) -> int:
+        """Largest |v| before firing: |decay(u)| <= u_max, plus the drive in potential units."""
+        neuron = self.spec.neuron
+        assert neuron is not None
+        return neuron.u_max + (self.drive_bound << neuron.fraction_bits)
+
+    @property
+    def reset_bound(self) -> int:
+        """Largest |r| after the reset, before it is saturated."""
+        neuron = self.spec.neuron
+        assert neuron is not None
+        return max(self.membrane_bound, neuron.limit * neuron.step)
+
+    @property
+    def logit_bound(self) -> int:
+        """Largest |logit|: the drive of every step added up."""
+        return self.drive_bound * self.steps
+
+    @property
+    def logit_bits(self) -> int:
+        """Width of a logit."""
+        return signed_bits(self.logit_bound)
+
+    def check_widths(self) -> None:
+        """Refuse a layer whose exact sums need more bits than the contract admits."""
+        bound = self.logit_bound if self.spec.neuron is None else self.reset_bound
+        if signed_bits(bound) > MAX_WIDTH:
+            raise ImageError(
+                f"Layer {self.spec.name} must keep its sums within {MAX_WIDTH} bits, "
+                f"not {signed_bits(bound)}"
+            )
+
+
+def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> IntArray:
+    values = np.asarray(array)
+    if values.dtype.kind not in "iu":
+        raise ImageError(f"{what} must be integers, not {values.dtype}")
+    if values.shape != shape:
+        raise ImageError(f"{what} must have shape {shape}, not {values.shape}")
+    if values.size and (int(values.max()) > bound or int(values.min()) < -bound):
+        worst = max(int(values.max()), -int(values.min()))
+        raise ImageError(f"{what} must lie within +-{bound}, not reach {worst}")
+    return values
+
+
+def _split(flat: IntArray, shapes: Sequence[tuple[int, ...]]) -> list[IntArray]:
+    """Arrays that lie one after the other, each in its shape."""
+    ends = itertools.accumulate(math.prod(shape) for shape in shapes)
+    return [
+        flat[end - math.prod(shape) : end].reshape(shape)
+        for end, shape in zip(ends, shapes, strict=True)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkImage:
+    """A checked network: specification, integers, and free-form `meta` (not part of the digest).
+
+    `weights` has one array per layer (`LayerImage.weights`); for a layer with edges, an array per
+    edge may be given. `thetas` has the thresholds of layers with `channel_thresholds`, else None.
+
+    `floors` widen the hardware (`LayerImage.floor`, per layer); they are not part of a file or of
+    the digest.
+
+    Raises
+    ------
+    ImageError
+        When the arrays do not fit the specification.
+    """
+
+    spec: NetworkSpec
+    weights: tuple[Any, ...]
+    biases: tuple[npt.NDArray[Any], ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    floors: tuple[tuple[int, int], ...] = ()
+    thetas: tuple[npt.NDArray[Any] | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.spec.layers)
+        for what, arrays in (("weight", self.weights), ("bias", self.biases)):
+            if len(arrays) != count:
+                raise ImageError(f"Image must have {count} {what} arrays, not {len(arrays)}")
+        checked_weights, checked_biases = [], []
+        for layer, w, b in zip(self.spec.layers, self.weights, self.biases, strict=True):
+            if layer.edges:
+                w = self._checked_kernels(len(checked_weights), w)
+            else:
+                shape = (layer.neurons, layer.inputs)
+                w = _integers(f"Weights of layer {layer.name}", w, shape, layer.w_max)
+            channels = (layer.map_shape[0],)
+            b = _integers(f"Bias of layer {layer.name}", b, channels, 2 ** (MAX_WIDTH - 2))
+            kind = np.int16 if layer.edges else np.int8
+            checked_weights.append(np.ascontiguousarray(w, dtype=kind))
+            checked_biases.append(np.ascontiguousarray(b, dtype=np.int32))
+        object.__setattr__(self, "thetas", self._checked_thetas())
+        object.__setattr__(self, "weights", tuple(checked_weights))
+        object.__setattr__(self, "biases", tuple(checked_biases))
+        for layer in self.layers:
+            layer.check_widths()
+
+    def _checked_kernels(self, n: int, weights: object) -> IntArray:
+        """The weights of a layer with edges: one array, or one per edge in its shape."""
+        layer, shapes = self.spec.layers[n], self.spec.weight_shapes(n)
+        total = sum(math.prod(shape) for shape in shapes)
+        if isinstance(weights, (tuple, list)):
+            if len(weights) != len(shapes):
+                raise ImageError(
+                    f"Layer {layer.name} must have weights for {len(shapes)} edges, not "
+                    f"{len(weights)}"
+                )
+            parts = list(weights)
+        else:
+            flat = _integers(f"Weights of layer {layer.name}", weights, (total,), 1 << 15)
+            parts = _split(flat, shapes)
+        for k, (edge, shape) in enumerate(zip(layer.edges, shapes, strict=True)):
+            what = f"Weights of layer {layer.name}, edge from {edge.source}"
+            parts[k] = _integers(what, parts[k], shape, layer.largest(edge))
+        return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+
+    def _checked_thetas(self) -> tuple[npt.NDArray[np.int32] | None, ...]:
+        """Thresholds by channel, None for layers that have one for all."""
+        given = self.thetas or (None,) * len(self.spec.layers)
+        if len(given) != len(self.spec.layers):
+            raise ImageError(
+                f"Image must have {len(self.spec.layers)} threshold arrays (or None), not "
+                f"{len(given)}"
+            )
+        checked: list[npt.NDArray[np.int32] | None] = []
+        for layer, thetas in zip(self.spec.layers, given, strict=True):
+            if layer.channel_thresholds != (thetas is not None):
+                raise ImageError(
+                    f"Layer {layer.name} must have "
+                    + (
+                        "a threshold for each channel"
+                        if layer.channel_thresholds
+                        else "one threshold for all channels"
+                    )
+                )
+            if thetas is None:
+                checked.append(None)
+                continue
+            assert layer.neuron is not None
+            what, channels = f"Thresholds of layer {layer.name}", (layer.map_shape[0],)
+            values = _integers(what, thetas, channels, layer.neuron.theta)
+            if int(values.min()) < 1 or int(values.max()) != layer.neuron.theta:
+                raise ImageError(
+                    f"{what} must be positive, the largest of them {layer.neuron.theta}, not "
+                    f"{int(values.min())}..{int(values.max())}"
+                )
+            checked.append(np.ascontiguousarray(values, dtype=np.int32))
+        return tuple(checked)
+
+    @cached_property
+    def layers(self) -> tuple[LayerImage, ...]:
+        """The layers with their derived widths."""
+        floors = self.floors or ((0, 0),) * len(self.spec.layers)
+        return tuple(
+            LayerImage(
+                spec=layer,
+                weights=self.weights[n],
+                bias=self.biases[n],
+                edges=self.spec.edges(n),
+                kernel_shapes=tuple(self.spec.weight_shapes(n)),
+                coefficient_maxima=tuple(
+                    self.spec.source_max(edge.source) for edge in self.spec.edges(n)
+                ),
+                steps=self.spec.steps,
+                floor=floors[n],
+                thetas=self.thetas[n],
+            )
+            for n, layer in enumerate(self.spec.layers)
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over specification and integers, independent of how they are stored."""
+        sha = hashlib.sha256()
+        sha.update(json.dumps(self.spec.to_dict(), sort_keys=True).encode())
+        for w, b, thetas in zip(self.weights, self.biases, self.thetas, strict=True):
+            sha.update(w.astype("<i1" if w.dtype == np.int8 else "<i2").tobytes())
+            sha.update(b.astype("<i4").tobytes())
+            if thetas is not None:
+                sha.update(thetas.astype("<i4").tobytes())
+        return sha.hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the image atomically: the file is there whole or not at all."""
+        path = Path(path)
+        header = {
+            "format": MAGIC,
+            "version": FORMAT_VERSION,
+            "digest": self.digest,
+            "spec": self.spec.to_dict(),
+            "meta": dict(self.meta),
+        }
+        text = json.dumps(header, indent=1, sort_keys=True).encode()
+        arrays: dict[str, Any] = {"header.json": np.frombuffer(text, dtype=np.uint8)}
+        for n, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            arrays[f"weights{n}"] = w
+            arrays[f"bias{n}"] = b
+        for n, thetas in enumerate(self.thetas):
+            if thetas is not None:
+                arrays[f"thetas{n}"] = thetas
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        write_atomically(path, buffer.getvalue())
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "NetworkImage":
+        """Read and check an image.
+
+        Raises
+        ------
+        ImageError
+            One sentence for a file that is missing, truncated, corrupted, of a newer version or
+            inconsistent with its own digest.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise ImageError(f"Network image {path} must be smaller than 1 GiB")
+            arrays = read_arrays(path)
+        except FileNotFoundError:
+            raise ImageError(f"Network image {path} does not exist") from None
+        except (IsADirectoryError, PermissionError):
+            raise ImageError(f"Network image {path} is not a readable file") from None
+        except (OSError, ArchiveError):
+            raise ImageError(f"Network image {path} is truncated or not a network image") from None
+        return cls._from_arrays(path, arrays)
+
+    @classmethod
+    def _from_arrays(cls, path: Path, arrays: Mapping[str, Any]) -> "NetworkImage":
+        try:
+            header = json.loads(arrays["header.json"].tobytes())
+            magic, version = header["format"], header["version"]
+            digest, spec_data, meta = header["digest"], header["spec"], header["meta"]
+            if magic != MAGIC or type(version) is not int or version < 1:
+                raise ValueError
+            if not isinstance(meta, dict):
+                raise ValueError
+        except (KeyError, ValueError, TypeError, RecursionError):
+            raise ImageError(f"Network image {path} has no valid header") from None
+        if version > FORMAT_VERSION:
+            raise ImageError(
+                f"Network image {path} has format version {version}, and this Sterna reads up to "
+                f"{FORMAT_VERSION}: use a newer Sterna"
+            )
+        try:
+            spec = NetworkSpec.from_dict(spec_data)
+            count = len(spec.layers)
+            weights = tuple(arrays[f"weights{n}"] for n in range(count))
+            biases = tuple(arrays[f"bias{n}"] for n in range(count))
+            thetas = tuple(
+                arrays[f"thetas{n}"] if layer.channel_thresholds else None
+                for n, layer in enumerate(spec.layers)
+            )
+            image = cls(spec, weights, biases, meta, thetas=thetas)
+        except KeyError as error:
+            raise ImageError(f"Network image {path} lacks the array {error}") from None
+        except (SpecError, ImageError) as error:
+            raise ImageError(f"Network image {path} is inconsistent: {error}") from None
+        if image.digest != digest:
+            raise ImageError(f"Network image {path} is corrupted: its digest does not match")
+        return image

@@ -1,0 +1,209 @@
+"""The numeric contract of a neuron, as a frozen dataclass; the faults that a user's input can have.
+
+Every law named here is stated in words, equation and worked example in `docs/arithmetic.md`.
+This module imports neither Amaranth nor torch: the hardware, the golden model and the trainer
+all read the same fields.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+__all__ = [
+    "NeuronSpec",
+    "SpecError",
+    "SternaError",
+    "only_known",
+    "require",
+    "require_int",
+    "signed_bits",
+]
+
+DECAYS = ("none", "shift", "leak")
+DECAY_TIMES = ("before", "after")
+RESETS = ("hard", "soft")
+NEGATIVES = ("free", "off", "guarded")
+
+MAX_LIMIT = 15
+"""Largest spike coefficient: four bit planes."""
+
+NEWER_FIELDS = {"theta_negative", "negative", "limit", "decay_when", "fraction_bits"}
+"""Of `NeuronSpec`, since version 2 of the network image."""
+
+MAX_WIDTH = 32
+"""Widest signed integer (potential, drive, logit) that the contract admits, in bits."""
+
+
+class SternaError(Exception):
+    """A fault in what the user gave; its text is one sentence that can be shown as it is."""
+
+
+class SpecError(SternaError, ValueError):
+    """A specification that no network can have."""
+
+
+def signed_bits(bound: int) -> int:
+    """Bits of the narrowest two's-complement integer that holds -bound .. +bound."""
+    return int(bound).bit_length() + 1
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raise a SpecError with this sentence unless the condition holds."""
+    if not condition:
+        raise SpecError(sentence)
+
+
+def require_int(what: str, value: object, low: int, high: int) -> None:
+    """Raise a SpecError unless the value is an integer from low to high."""
+    require(
+        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
+        f"{what} must be an integer from {low} to {high}, not {value!r}",
+    )
+
+
+def only_known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a dataclass from JSON data; a SpecError if there are others."""
+    require(isinstance(data, Mapping), f"{cls.__name__} must be an object, not {data!r}")
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(data) - known)
+    require(not unknown, f"{cls.__name__} has no field {unknown[0]!r}" if unknown else "")
+    return dict(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronSpec:
+    """One integrate-and-fire neuron, shared by all neurons of a layer: a row of the neuron table.
+
+    Per time step: `v = decay(u) + I * 2^f`; `c = min(L, v div theta)` on the positive side,
+    `-min(L, -v div theta_negative)` on the negative one; then `u = 0 if c else v` (hard reset) or
+    `u = v - c * step` (soft), saturated to `potential_bits`. With L = 1 this is the ternary neuron
+    of *Ternary Spike* (arXiv 2312.06372, eqs 7-8), with L > 1 and a guard that of *AugMapping*
+    (arXiv 2005.03231).
+
+    Parameters
+    ----------
+    theta, theta_negative
+        Firing thresholds of the positive and the negative side, inclusive. Potential units (weight
+        LSBs, times 2^f). None: both are equal, or there is no negative side; see `theta_down`.
+    negative
+        The negative side. `free`: fires. `off`: never fires (binary spikes). `guarded`: fires as
+        long as the neuron's signed count N of all its spikes of this image stays at 0 or above,
+        `c >= -N`: so a rate is never negative, as behind a ReLU.
+    limit
+        L, the largest |c|: 1 for ternary spikes, up to 15 for augmented ones.
+    decay, decay_shift
+        `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. Divisions truncate toward
+        zero; k = `decay_shift` and is 0 exactly when `decay` is `none`.
+    decay_when
+        `before` integration or `after` the reset (SPIDE). One differs from the other in the first
+        step only: `after` does not decay `u0`.
+    fraction_bits
+        f: the potential has f bits below the drive's. With f = k (T - 1), decay `shift` k, hard
+        reset and u0 = 0, no division truncates anything.
+    reset
+        `hard` or `soft`.
+    step
+        What a spike of coefficient 1 subtracts under soft reset. Unused (0) under hard reset.
+    u0
+        Potential before the first time step; below the threshold on either side.
+    potential_bits
+        Width of the stored potential; it saturates at +-(2^(bits-1) - 1).
+
+    Raises
+    ------
+    SpecError
+        With one sentence, for every combination that is not a neuron.
+    """
+
+    theta: int
+    theta_negative: int | None = None
+    negative: str = "free"
+    limit: int = 1
+    decay: str = "none"
+    decay_shift: int = 0
+    decay_when: str = "before"
+    fraction_bits: int = 0
+    reset: str = "hard"
+    step: int = 0
+    u0: int = 0
+    potential_bits: int
+
+    def __post_init__(self) -> None:
+        require_int("Threshold", self.theta, 1, 2 ** (MAX_WIDTH - 2))
+        require(
+            self.negative in NEGATIVES,
+            f"Negative side must be one of {NEGATIVES}, not {self.negative!r}",
+        )
+        if self.negative == "off":
+            require(
+                self.theta_negative is None,
+                "Negative threshold must not be given when that side is off, not as "
+                f"{self.theta_negative!r}",
+            )
+        elif self.theta_negative is not None:
+            require_int("Negative threshold", self.theta_negative, 1, 2 ** (MAX_WIDTH - 2))
+            if self.theta_negative == self.theta:  # one way to write one neuron
+                object.__setattr__(self, "theta_negative", None)
+        require_int("Coefficient limit", self.limit, 1, MAX_LIMIT)
+        require(self.decay in DECAYS, f"Decay must be one of {DECAYS}, not {self.decay!r}")
+        if self.decay == "none":
+            require(
+                self.decay_shift == 0 and isinstance(self.decay_shift, int),
+                f"Decay shift must be 0 without decay, not {self.decay_shift!r}",
+            )
+        else:
+            require_int("Decay shift", self.decay_shift, 1, MAX_WIDTH)
+        require(
+            self.decay_when in DECAY_TIMES,
+            f"Time of the decay must be one of {DECAY_TIMES}, not {self.decay_when!r}",
+        )
+        require_int("Fraction bits", self.fraction_bits, 0, MAX_WIDTH - 2)
+        require(self.reset in RESETS, f"Reset must be one of {RESETS}, not {self.reset!r}")
+        if self.reset == "soft":
+            require_int("Reset step", self.step, 1, 2 ** (MAX_WIDTH - 2))
+        else:
+            require(self.step == 0, f"Reset step must be 0 under hard reset, not {self.step!r}")
+        require_int("Initial potential", self.u0, 1 - self.theta_down, self.theta - 1)
+        least = signed_bits(max(self.theta, self.theta_down) - 1)
+        require_int("Potential width", self.potential_bits, max(least, 2), MAX_WIDTH)
+
+    @property
+    def theta_down(self) -> int:
+        """The negative side's threshold."""
+        return self.theta if self.theta_negative is None else self.theta_negative
+
+    @property
+    def u_max(self) -> int:
+        """Largest stored potential; the smallest is its negative (symmetric saturation)."""
+        return 2 ** (self.potential_bits - 1) - 1
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the neurons count their spikes."""
+        return self.negative == "guarded"
+
+    @property
+    def signed(self) -> bool:
+        """Whether there are negative spikes."""
+        return self.negative != "off"
+
+    @property
+    def magnitude_bits(self) -> int:
+        """Width of |c|."""
+        return self.limit.bit_length()
+
+    @property
+    def can_saturate(self) -> bool:
+        """Under hard reset with both sides free, |u| stays below the thresholds."""
+        return self.reset == "soft" or self.negative != "free"
+
+    def count_bits(self, steps: int) -> int:
+        """Width of the guard's count N, 0 .. limit * steps."""
+        return (self.limit * steps).bit_length()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data. Fields that version 1 of the image did not have are left out where they
+        have their default: a network means the same, and has the same digest, in every version."""
+        values = asdict(self)
+        defaults = {f.name: f.default for f in fields(self) if f.name in NEWER_FIELDS}
+        return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}

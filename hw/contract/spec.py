@@ -1,0 +1,504 @@
+"""The numeric contract of a network: layers, the edges between them, and what they may be.
+
+`hw/contract/neuron.py` has the neuron. Like it, this module imports neither Amaranth nor torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hw.contract.neuron import (
+    DECAY_TIMES,
+    DECAYS,
+    MAX_LIMIT,
+    MAX_WIDTH,
+    NEGATIVES,
+    RESETS,
+    NeuronSpec,
+    SpecError,
+    SternaError,
+    only_known,
+    require,
+    require_int,
+    signed_bits,
+)
+
+__all__ = [
+    "CONSTANT_BITS",
+    "DECAYS",
+    "DECAY_TIMES",
+    "INPUT",
+    "MAX_LIMIT",
+    "MAX_WIDTH",
+    "NEGATIVES",
+    "RESETS",
+    "EdgeSpec",
+    "LayerSpec",
+    "NetworkSpec",
+    "NeuronSpec",
+    "Shape",
+    "SpecError",
+    "SternaError",
+    "signed_bits",
+]
+
+INPUT = "input"
+"""The source of an edge that brings the image's pixels."""
+
+KINDS = ("dense", "conv", "identity")
+KERNELS = (1, 3, 5, 7)
+STRIDES = (1, 2)
+CONSTANT_BITS = 16
+"""Width of the constant of an identity edge."""
+
+MAX_SIZE = 1 << 20
+"""Most neurons of a layer that has edges."""
+
+Shape = tuple[int, int, int]
+"""Channels, rows, columns."""
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeSpec:
+    """What a layer receives from one sender.
+
+    Parameters
+    ----------
+    source
+        Name of the sending layer, or `input`.
+    kind
+        `dense`: a weight for every pair. `conv`: a square kernel, as torch's Conv2d without bias
+        (a cross-correlation). `identity`: every value, times one signed constant, to the neuron at
+        its own place (a residual network's shortcut).
+    pool
+        First the sums over squares of pool x pool, side by side; rows and columns that are left
+        over are dropped. (An average's divisor belongs into the weights.)
+    kernel, stride, padding, groups
+        Of a `conv`: kernel 1, 3, 5 or 7; stride 1 or 2; zeros around the maps, at most kernel - 1;
+        groups of channels that do not see each other.
+    delay
+        0: spikes of this time step. 1: of the step before (recurrent and feedback edges).
+    """
+
+    source: str
+    kind: str = "dense"
+    pool: int = 1
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        where = f"edge from {self.source}"
+        require(
+            isinstance(self.source, str) and self.source.isidentifier(),
+            f"Source of an edge must be an identifier, not {self.source!r}",
+        )
+        require(self.kind in KINDS, f"Kind of {where} must be one of {KINDS}, not {self.kind!r}")
+        require_int(f"Pooling of {where}", self.pool, 1, 256)
+        require_int(f"Delay of {where}", self.delay, 0, 1)
+        require(self.source != INPUT or self.delay == 0, "Edge from input must have no delay")
+        if self.kind == "conv":
+            for what, value, choices in (
+                ("Kernel", self.kernel, KERNELS),
+                ("Stride", self.stride, STRIDES),
+            ):
+                require(
+                    type(value) is int and value in choices,
+                    f"{what} of {where} must be one of {choices}, not {value!r}",
+                )
+            require_int(f"Padding of {where}", self.padding, 0, self.kernel - 1)
+            require_int(f"Groups of {where}", self.groups, 1, 65536)
+        else:
+            require(
+                (self.kernel, self.stride, self.padding, self.groups) == (1, 1, 0, 1),
+                f"Kernel, stride, padding and groups are of a convolution: {where} is "
+                f"{self.kind!r}",
+            )
+
+    def pooled(self, source: Shape) -> Shape:
+        """Shape of what arrives after pooling."""
+        return source[0], source[1] // self.pool, source[2] // self.pool
+
+    def weight_shape(self, source: Shape, target: Shape, layer: str) -> tuple[int, ...]:
+        """Shape of the weights: (neurons, inputs), (channels, channels of a group, kernel, kernel)
+        or (1,).
+
+        Raises
+        ------
+        SpecError
+            When maps of shape `source` cannot become maps of shape `target`.
+        """
+        channels, rows, columns = self.pooled(source)
+        where = f"Layer {layer}, edge from {self.source}:"
+        require(
+            rows > 0 and columns > 0,
+            f"{where} maps of {_text(source)} are smaller than pooling by {self.pool}",
+        )
+        neurons = target[0] * target[1] * target[2]
+        if self.kind == "dense":
+            return neurons, channels * rows * columns
+        if self.kind == "identity":
+            require(
+                target == (channels, rows, columns),
+                f"{where} an identity makes maps of {_text((channels, rows, columns))}, not "
+                f"{_text(target)}",
+            )
+            return (1,)
+        require(
+            channels % self.groups == 0 and target[0] % self.groups == 0,
+            f"{where} {self.groups} groups must divide {channels} and {target[0]} channels",
+        )
+        made = tuple(
+            (side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (rows, columns)
+        )
+        require(
+            min(rows, columns) + 2 * self.padding >= self.kernel,
+            f"{where} a kernel of {self.kernel} does not fit maps of {rows}x{columns} with "
+            f"{self.padding} zeros around them",
+        )
+        require(
+            made == target[1:],
+            f"{where} this convolution makes maps of {made[0]}x{made[1]}, not "
+            f"{target[1]}x{target[2]}",
+        )
+        return target[0], channels // self.groups, self.kernel, self.kernel
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data, without fields at their defaults."""
+        plain = EdgeSpec(source=self.source)
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name == "source" or value != getattr(plain, name)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSpec:
+    """Neurons (or logits) and what they receive.
+
+    Parameters
+    ----------
+    name
+        An identifier, and not `input`.
+    inputs
+        Values received, over all edges, before pooling.
+    neurons
+        How many: channels x rows x columns of `shape`.
+    weight_bits
+        Width of the weights, 2 to 8, of all edges. (An identity's constant may have 16.)
+    neuron
+        None for the readout, which accumulates its drive over all steps and never fires.
+    shape
+        Channels, rows, columns. None: a plain row of neurons, (neurons, 1, 1).
+    edges
+        What is received. Empty: one dense edge from the layer before, or from the input.
+    channel_thresholds
+        Each channel has a threshold of its own (`NetworkImage.thetas`), none above `neuron.theta`.
+    """
+
+    name: str
+    inputs: int
+    neurons: int
+    weight_bits: int
+    neuron: NeuronSpec | None = None
+    shape: Shape | None = None
+    edges: tuple[EdgeSpec, ...] = ()
+    channel_thresholds: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.name, str) and self.name.isidentifier() and self.name != INPUT,
+            f"Layer name must be an identifier, not {self.name!r}",
+        )
+        most = MAX_SIZE if self.edges else 65536
+        require_int(f"Inputs of layer {self.name}", self.inputs, 1, most)
+        require_int(f"Neurons of layer {self.name}", self.neurons, 1, most)
+        require_int(f"Weight width of layer {self.name}", self.weight_bits, 2, 8)
+        require(
+            self.neuron is None or isinstance(self.neuron, NeuronSpec),
+            f"Neuron of layer {self.name} must be a NeuronSpec or None, not {self.neuron!r}",
+        )
+        require(
+            isinstance(self.edges, tuple) and all(isinstance(e, EdgeSpec) for e in self.edges),
+            f"Edges of layer {self.name} must be a tuple of EdgeSpec, not {self.edges!r}",
+        )
+        if self.shape is not None:
+            self._check_shape(self.shape)
+        if self.channel_thresholds:
+            n = self.neuron
+            require(
+                n is not None,
+                f"Thresholds of layer {self.name} must not be by channel: it is a readout",
+            )
+            # Every channel has units of its own: a common step or u0 would mean nothing.
+            require(
+                n is not None and n.reset == "hard" and n.u0 == 0 and n.theta_negative is None,
+                f"Thresholds of layer {self.name} must not be by channel: that goes with hard "
+                "reset, an initial potential of 0 and equal thresholds on both sides",
+            )
+
+    def _check_shape(self, shape: Shape) -> None:
+        require(
+            bool(self.edges) and isinstance(shape, tuple) and len(shape) == 3,
+            f"Shape of layer {self.name} must be (channels, rows, columns), of a layer with edges, "
+            f"not {shape!r}",
+        )
+        for side in shape:
+            require_int(f"Sides of layer {self.name}", side, 1, 65536)
+        require(
+            shape[0] * shape[1] * shape[2] == self.neurons,
+            f"Layer {self.name} must have {_text(shape)} neurons, not {self.neurons}",
+        )
+
+    @property
+    def w_max(self) -> int:
+        """Largest weight; the grid is symmetric, so a spike of either sign costs the same."""
+        return 2 ** (self.weight_bits - 1) - 1
+
+    def largest(self, edge: EdgeSpec) -> int:
+        """Largest weight of one of its edges."""
+        return 2 ** (CONSTANT_BITS - 1) - 1 if edge.kind == "identity" else self.w_max
+
+    @property
+    def map_shape(self) -> Shape:
+        """Channels, rows, columns."""
+        return self.shape or (self.neurons, 1, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data. What dense chains do not have is left out: they have the digests they
+        had before there were edges."""
+        values: dict[str, Any] = {
+            "name": self.name,
+            "inputs": self.inputs,
+            "neurons": self.neurons,
+            "weight_bits": self.weight_bits,
+            "neuron": self.neuron and self.neuron.to_dict(),
+        }
+        if self.edges:
+            values["edges"] = [edge.to_dict() for edge in self.edges]
+        if self.shape is not None:
+            values["shape"] = list(self.shape)
+        if self.channel_thresholds:
+            values["channel_thresholds"] = True
+        return values
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "LayerSpec":
+        """Inverse of `to_dict`; raises SpecError, or TypeError for what is missing."""
+        entry = only_known(cls, data)
+        if entry.get("neuron") is not None:
+            entry["neuron"] = NeuronSpec(**only_known(NeuronSpec, entry["neuron"]))
+        if entry.get("shape") is not None:
+            entry["shape"] = tuple(entry["shape"])
+        edges = (EdgeSpec(**only_known(EdgeSpec, edge)) for edge in entry.get("edges", ()))
+        return cls(**{**entry, "edges": tuple(edges)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """A graph of layers run for `steps` time steps on one directly coded image, or on a recording.
+
+    Parameters
+    ----------
+    name
+        Identifier of the network; names generated files.
+    input_size, input_bits
+        The image: `input_size` unsigned pixels of `input_bits` bits. The drive that comes from the
+        input is computed once from the pixels' bit planes and added at every step (direct coding).
+    steps
+        Time steps T per image.
+    layers
+        At least one; all but the last fire, the last is the readout. In the order in which they
+        are computed: an edge without delay comes from an earlier layer.
+    input_shape
+        Channels, rows, columns of the image. None: a plain row of pixels.
+    timed_input
+        The input is a recording: `steps` images one after the other, each seen at its own step
+        alone (the binned events of an event camera).
+    """
+
+    name: str
+    input_size: int
+    input_bits: int
+    steps: int
+    layers: tuple[LayerSpec, ...]
+    input_shape: Shape | None = None
+    timed_input: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.timed_input, bool),
+            f"Timed input must be true or false, not {self.timed_input!r}",
+        )
+        require(
+            isinstance(self.name, str) and self.name.replace("-", "_").isidentifier(),
+            f"Network name must be an identifier (hyphens allowed), not {self.name!r}",
+        )
+        require_int("Input size", self.input_size, 1, MAX_SIZE if self.input_shape else 65536)
+        require_int("Input width", self.input_bits, 1, 8)
+        require_int("Time steps", self.steps, 1, 1024)
+        if self.input_shape is not None:
+            self._check_input_shape(self.input_shape)
+        require(
+            isinstance(self.layers, tuple) and len(self.layers) > 0,
+            "Network must have at least one layer",
+        )
+        names = [layer.name for layer in self.layers]
+        require(len(set(names)) == len(names), f"Layer names must be distinct, not {names}")
+        readout = self.layers[len(self.layers) - 1]
+        for layer in self.layers[: len(self.layers) - 1]:
+            require(
+                layer.neuron is not None,
+                f"Layer {layer.name} must have a neuron: only the last layer is a readout",
+            )
+        require(
+            readout.neuron is None,
+            f"Layer {readout.name} must be a readout (no neuron): it is the last",
+        )
+        for n in range(len(self.layers)):
+            self._check_edges(n)
+
+    def _check_input_shape(self, shape: Shape) -> None:
+        require(
+            isinstance(shape, tuple) and len(shape) == 3,
+            f"Input shape must be (channels, rows, columns), not {shape!r}",
+        )
+        for side in shape:
+            require_int("Sides of the input", side, 1, 65536)
+        require(
+            shape[0] * shape[1] * shape[2] == self.input_size,
+            f"Input must have {_text(shape)} pixels, not {self.input_size}",
+        )
+
+    def _check_edges(self, n: int) -> None:
+        """Sources, order, shapes and number of inputs of a layer."""
+        layer, known = self.layers[n], {other.name: k for k, other in enumerate(self.layers)}
+        for edge in self.edges(n):
+            require(
+                edge.source == INPUT or edge.source in known,
+                f"Layer {layer.name} has an edge from {edge.source}, which is no layer",
+            )
+            place = -1 if edge.source == INPUT else known[edge.source]
+            require(
+                edge.delay == 1 or place < n,
+                f"Layer {layer.name} has an edge from {edge.source} that closes a cycle within a "
+                "time step: it needs a delay of 1",
+            )
+            require(
+                place < len(self.layers) - 1,
+                f"Layer {layer.name} has an edge from {edge.source}, which is the readout and "
+                "never fires",
+            )
+        size = sum(self.source_size(edge.source) for edge in self.edges(n))
+        require(
+            layer.inputs == size,
+            f"Layer {layer.name} must have {size} inputs to fit what precedes it, not "
+            f"{layer.inputs}",
+        )
+        self.weight_shapes(n)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every layer is dense and receives from the one before alone: what the pipelined
+        core takes."""
+        return not (self.timed_input or self.input_shape) and not any(
+            layer.edges or layer.channel_thresholds for layer in self.layers
+        )
+
+    @property
+    def recorded_steps(self) -> int:
+        """Images in a recording: T, or one where the input is an image."""
+        return self.steps if self.timed_input else 1
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of an image, or of a recording's images together."""
+        return self.input_size * self.recorded_steps
+
+    def edges(self, layer: int) -> tuple[EdgeSpec, ...]:
+        """What layer number `layer` receives; a layer without edges, one from the layer before."""
+        before = INPUT if layer == 0 else self.layers[layer - 1].name
+        return self.layers[layer].edges or (EdgeSpec(source=before),)
+
+    def shape_of(self, source: str) -> Shape:
+        """Channels, rows, columns of a layer, or of the input."""
+        if source == INPUT:
+            return self.input_shape or (self.input_size, 1, 1)
+        return self._layer(source).map_shape
+
+    def source_size(self, source: str) -> int:
+        """Values that a source sends at each step."""
+        return self.input_size if source == INPUT else self._layer(source).neurons
+
+    def _layer(self, name: str) -> LayerSpec:
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def weight_shapes(self, layer: int) -> list[tuple[int, ...]]:
+        """Shape of the weights of each edge of a layer."""
+        target = self.layers[layer]
+        return [
+            edge.weight_shape(self.shape_of(edge.source), target.map_shape, target.name)
+            for edge in self.edges(layer)
+        ]
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.layers[-1].neurons
+
+    @property
+    def pixel_max(self) -> int:
+        """Largest input pixel."""
+        return 2**self.input_bits - 1
+
+    def source_max(self, source: str) -> int:
+        """Largest |coefficient| that a source sends."""
+        if source == INPUT:
+            return self.pixel_max
+        neuron = self._layer(source).neuron
+        assert neuron is not None
+        return neuron.limit
+
+    def coefficient_max(self, layer: int) -> int:
+        """Largest |coefficient| that layer number `layer` receives over any edge."""
+        return max(self.source_max(edge.source) for edge in self.edges(layer))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; `from_dict` is its inverse."""
+        values: dict[str, Any] = {
+            "name": self.name,
+            "input_size": self.input_size,
+            "input_bits": self.input_bits,
+            "steps": self.steps,
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+        if self.input_shape is not None:
+            values["input_shape"] = list(self.input_shape)
+        if self.timed_input:
+            values["timed_input"] = True
+        return values
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "NetworkSpec":
+        """Rebuild and check a specification.
+
+        Raises
+        ------
+        SpecError
+            For unknown or missing fields and for every value the constructors refuse.
+        """
+        try:
+            network = only_known(cls, data)
+            layers = tuple(LayerSpec.from_dict(entry) for entry in network.get("layers", ()))
+            if network.get("input_shape") is not None:
+                network["input_shape"] = tuple(network["input_shape"])
+            return cls(**{**network, "layers": layers})
+        except TypeError as error:
+            raise SpecError(f"Network specification is incomplete: {error}") from None

@@ -1,0 +1,403 @@
+"""LIF array: `lanes` neurons at a time, from drive to spike."""
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.spec import NeuronSpec, signed_bits
+from hw.layer.geometry import LayerGeometry
+from hw.stream.payloads import drives, spikes, transfer
+
+__all__ = [
+    "LifArray",
+    "LifSlice",
+    "decay",
+    "divide",
+    "divides_by_shift",
+    "fire",
+    "is_counting",
+    "reset",
+    "saturate",
+]
+
+# The laws of docs/arithmetic.md as expressions; sim/golden/model.py has the same names.
+
+
+def decay(u: Value, kind: str, k: int) -> Value:
+    """Law 2. Adding 2^k - 1 to a negative number makes the shift truncate toward zero."""
+    if kind == "none":
+        return u
+    part = (u + Mux(u < 0, (1 << k) - 1, 0)) >> k
+    return part if kind == "shift" else u - part
+
+
+def fire(v: Value, neuron: NeuronSpec) -> tuple[Value, Value]:
+    """Law 3 for L = 1 without a guard, as (spike, negative): no magnitude is needed."""
+    up = v >= neuron.theta
+    if not neuron.signed:
+        return up, Const(0, 1)
+    below = v <= -neuron.theta_down
+    return below | up, below
+
+
+def divides_by_shift(neuron: NeuronSpec) -> bool:
+    """Whether both thresholds are powers of two."""
+    return all(theta & (theta - 1) == 0 for theta in (neuron.theta, neuron.theta_down))
+
+
+def divide(magnitude: Value, negative: Value, neuron: NeuronSpec) -> Value:
+    """Law 3: min(L, |v| div threshold), for L > 1 or a guard. A power of two is a shift; for any
+    other threshold, L comparisons are counted."""
+    sides = (neuron.theta, neuron.theta_down)
+    if divides_by_shift(neuron):
+        up, down = (magnitude >> (theta.bit_length() - 1) for theta in sides)
+        quotient = Mux(negative, down, up) if sides[0] != sides[1] else up
+        count = Mux(quotient > neuron.limit, neuron.limit, quotient)
+    else:
+        reached = [
+            magnitude >= Mux(negative, Const(n * sides[1]), Const(n * sides[0]))
+            for n in range(1, neuron.limit + 1)
+        ]
+        # Reached in order, so the number of them is the place of the last.
+        count = Const(0, neuron.magnitude_bits)
+        for n, one in enumerate(reached, 1):
+            count = Mux(one, n, count)
+    return count if neuron.signed else Mux(negative, 0, count)
+
+
+def reset(v: Value, spike: Value, negative: Value, neuron: NeuronSpec) -> Value:
+    """Law 4; `spike` is |c|. What is subtracted is looked up, not multiplied."""
+    if neuron.reset == "hard":
+        return Mux(spike != 0, 0, v)
+    multiples = [sign * n * neuron.step for sign in (1, -1) for n in range(1 << len(spike))]
+    widest = signed_bits(max(multiples))
+    return v - Array(Const(n, signed(widest)) for n in multiples)[Cat(spike, negative)]
+
+
+def saturate(u: Value, neuron: NeuronSpec) -> Value:
+    """Law 5. Where |u| < theta, which the width holds, there is nothing to do."""
+    if not neuron.can_saturate:
+        return u
+    top = neuron.u_max
+    return Mux(u > top, Const(top), Mux(u < -top, Const(-top), u))
+
+
+def is_counting(neuron: NeuronSpec) -> bool:
+    """Whether coefficients must be counted out (L > 1 or a guard), in two cycles more."""
+    return neuron.limit > 1 or neuron.guarded
+
+
+class LifSlice(wiring.Component):
+    """The neurons of one slice of lanes: registers in a row, without enables but for the store.
+
+        stored u -> d = decay(u) -> v = d + I -> c = fire(v) -> r = reset(v, c) -> u = saturate(r)
+                                       `-> |v| -> divide -> min(.., N) --^ c
+
+    The lower way is that of neurons with L > 1 or a guard; N is stored beside u under a guard.
+    As long as drive, group and store do not move, each register settles a cycle after the one
+    before it; `LifArray` knows when.
+
+    Parameters
+    ----------
+    neuron
+        The neuron all lanes share.
+    lanes, groups, steps
+        Neurons side by side; how many of them in turn; time steps per image.
+    drive_bits, membrane_bound
+        Width of a drive; largest |v|.
+
+    Members
+    -------
+    drive : In(drives(lanes, drive_bits))
+    group, first : In
+        Whose potentials to use, and whether they count (not in an image's first step).
+    store, store_group : In
+        Store the new potentials as this group's.
+    spikes : Out(spikes(neuron, lanes))
+    potentials : Out
+        What `store` stores.
+    """
+
+    drive: data.View
+    group: Signal
+    first: Signal
+    store: Signal
+    store_group: Signal
+    spikes: data.View
+    potentials: data.View
+
+    def __init__(
+        self,
+        neuron: NeuronSpec,
+        *,
+        lanes: int,
+        groups: int,
+        steps: int,
+        drive_bits: int,
+        membrane_bound: int,
+    ) -> None:
+        self._neuron, self._lanes, self._groups = neuron, lanes, groups
+        self._v_bits = signed_bits(membrane_bound)
+        self._r_bits = signed_bits(max(membrane_bound, neuron.limit * neuron.step))
+        if not neuron.can_saturate:
+            self._r_bits = neuron.potential_bits
+        self._count_bits = neuron.count_bits(steps) if neuron.guarded else 0
+        super().__init__(
+            {
+                "drive": In(drives(lanes, drive_bits)),
+                "group": In(range(groups)),
+                "first": In(1),
+                "store": In(1),
+                "store_group": In(range(groups)),
+                "spikes": Out(spikes(neuron, lanes)),
+                "potentials": Out(data.ArrayLayout(signed(neuron.potential_bits), lanes)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        neuron = self._neuron
+        potentials, counts, new_counts = self._stored(m)
+        d0 = Const(neuron.u0, signed(neuron.potential_bits))
+        if neuron.decay_when == "before":
+            d0 = decay(d0, neuron.decay, neuron.decay_shift)
+
+        def register(shape, name: str) -> Signal:
+            return Signal(shape, name=name, reset_less=True)
+
+        for k in range(self._lanes):
+            d = register(signed(neuron.potential_bits), f"d{k}")
+            v = register(signed(self._v_bits), f"v{k}")
+            spike = register(neuron.magnitude_bits, f"spike{k}")
+            negative = register(1, f"negative{k}")
+            r = Signal(signed(self._r_bits), name=f"r{k}", reset_less=True)
+            m.d.sync += [
+                d.eq(Mux(self.first, d0, decay(potentials[k], neuron.decay, neuron.decay_shift))),
+                v.eq(d + Cat(Const(0, neuron.fraction_bits), self.drive[k]).as_signed()),
+            ]
+            if is_counting(neuron):
+                magnitude = register(self._v_bits - 1, f"magnitude{k}")
+                below = register(1, f"below{k}")
+                quotient = register(neuron.magnitude_bits, f"quotient{k}")
+                # `below` stands while the quotient is made of it and the spike of the quotient.
+                m.d.sync += [
+                    magnitude.eq(Mux(v < 0, -v, v)),
+                    below.eq(v < 0),
+                    quotient.eq(divide(magnitude, below, neuron)),
+                    spike.eq(quotient),
+                    negative.eq(below & (quotient != 0)),  # no spike has no sign
+                ]
+                if neuron.guarded:
+                    count = register(self._count_bits, f"count{k}")
+                    m.d.sync += count.eq(Mux(self.first, 0, counts[k]))
+                    with m.If(below & (quotient > count)):
+                        m.d.sync += [spike.eq(count), negative.eq(count != 0)]
+                    m.d.comb += new_counts[k].eq(Mux(negative, count - spike, count + spike))
+            else:
+                m.d.sync += Cat(spike, negative).eq(Cat(fire(v, neuron)))
+            # A hard reset is a mask, no arithmetic: it needs no register of its own.
+            domain = m.d.comb if neuron.reset == "hard" else m.d.sync
+            domain += r.eq(reset(v, spike, negative, neuron))
+            m.d.comb += [
+                self.spikes[k].magnitude.eq(spike),
+                self.potentials[k].eq(saturate(r, neuron)),
+            ]
+            if neuron.signed:
+                m.d.comb += self.spikes[k].negative.eq(negative)
+        return m
+
+    def _stored(self, m: Module) -> tuple[Any, Any, Any]:
+        """Potentials and counts of `group`, and the new counts: a register, or a memory with a
+        register's timing. Without a guard there are no counts."""
+        layout: dict[str, Any] = {"potentials": self.potentials.shape()}
+        if self._neuron.guarded:
+            layout["counts"] = data.ArrayLayout(unsigned(self._count_bits), self._lanes)
+        shape = data.StructLayout(layout)
+        new = Signal(shape)
+        m.d.comb += new.potentials.eq(self.potentials)
+        if self._groups == 1:
+            stored = Signal(shape, reset_less=True)
+            with m.If(self.store):
+                m.d.sync += stored.eq(new)
+        else:
+            m.submodules.store = store = Memory(shape=shape, depth=self._groups, init=[])
+            write, read = store.write_port(), store.read_port()
+            m.d.comb += [
+                write.addr.eq(self.store_group),
+                write.data.eq(new),
+                write.en.eq(self.store),
+                read.addr.eq(self.group),
+            ]
+            stored = read.data
+        if not self._neuron.guarded:
+            return stored.potentials, None, None
+        return stored.potentials, stored.counts, new.counts
+
+
+class LifArray(wiring.Component):
+    """Sweeps the groups of a layer, one word of drives at a time, through the neuron's laws.
+
+    The drive stays where it is offered until the new potentials are stored, so the slices need no
+    copy of it. The order to store passes from slice to slice, a cycle each.
+
+        IDLE     v = d + I          waits for a drive
+        FIRE     c = fire(v)        three cycles where coefficients are counted (`divide`)
+        RESET    r = reset(v, c)
+        SEND                        offers the spikes
+        STORE    u = saturate(r)    one slice a cycle; takes the drive in the last
+        SETTLE   d = decay(u)
+
+    The state of an image needs no clearing: its first step ignores what is stored.
+
+    Cycle law, S slices: spikes are offered `latency(neuron)` cycles after a drive is offered; the
+    drive is taken S cycles after the spikes were, and the next one is looked at `recovery` cycles
+    after they were.
+
+    Parameters
+    ----------
+    neuron
+        The neuron all lanes share.
+    geometry
+        Lanes, groups, slices.
+    steps
+        Time steps per image.
+    group_major
+        A group passes all its time steps before the next one: its potentials need no memory.
+    drive_bits, membrane_bound
+        Width of a drive; largest |v|.
+
+    Members
+    -------
+    i : In(stream of drives(lanes, drive_bits))
+    o : Out(stream of spikes(neuron, lanes))
+
+    Attributes
+    ----------
+    tap_fire, tap_potentials
+        Not ports: in the cycle where spikes leave (`tap_fire`), the potentials that will be
+        stored. A parent that does not look at them has no logic for them.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(
+        self,
+        neuron: NeuronSpec,
+        geometry: LayerGeometry,
+        *,
+        steps: int,
+        drive_bits: int,
+        membrane_bound: int,
+        group_major: bool = False,
+    ) -> None:
+        self._geometry, self._steps = geometry, steps
+        self._fire_cycles = self.latency(neuron) - 2
+        # To the neurons, a group that passes all its steps is an image of its own.
+        self._groups = 1 if group_major else geometry.groups
+        self._slices = [
+            LifSlice(
+                neuron,
+                lanes=len(lanes),
+                groups=self._groups,
+                steps=steps,
+                drive_bits=drive_bits,
+                membrane_bound=membrane_bound,
+            )
+            for lanes in geometry.slices
+        ]
+        self.tap_fire = Signal()
+        self.tap_potentials = Signal(
+            data.ArrayLayout(signed(neuron.potential_bits), geometry.lanes)
+        )
+        super().__init__(
+            {
+                "i": In(stream.Signature(drives(geometry.lanes, drive_bits))),
+                "o": Out(stream.Signature(spikes(neuron, geometry.lanes))),
+            }
+        )
+
+    @staticmethod
+    def latency(neuron: NeuronSpec) -> int:
+        """Cycles from a drive's being offered, and looked at, to its spikes' being offered."""
+        return 5 if is_counting(neuron) else 3
+
+    @staticmethod
+    def store_cycles(geometry: LayerGeometry) -> int:
+        """Cycles from the spikes' leaving to the drive's being taken: a slice a cycle."""
+        return len(geometry.slices)
+
+    @staticmethod
+    def recovery(geometry: LayerGeometry) -> int:
+        """Cycles from the spikes' leaving to IDLE: every slice stores, the last one settles."""
+        return LifArray.store_cycles(geometry) + 2
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        sent = transfer(self.o)
+        m.d.comb += self.tap_fire.eq(sent)
+        self._connect_slices(m, sent)
+
+        countdown = Signal(range(max(len(self._slices), self._fire_cycles)))
+        with m.FSM(init="SETTLE"):  # after a reset, d = decay(u0) takes a cycle too
+            with m.State("IDLE"):
+                m.d.sync += countdown.eq(self._fire_cycles - 1)
+                with m.If(self.i.valid):
+                    m.next = "FIRE"
+            with m.State("FIRE"):
+                m.d.sync += countdown.eq(countdown - 1)
+                with m.If(countdown == 0):
+                    m.next = "RESET"
+            with m.State("RESET"):
+                m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += self.o.valid.eq(1)
+                m.d.sync += countdown.eq(len(self._slices) - 1)
+                with m.If(self.o.ready):
+                    m.next = "STORE"
+            with m.State("STORE"):
+                m.d.sync += countdown.eq(countdown - 1)
+                with m.If(countdown == 0):
+                    m.d.comb += self.i.ready.eq(1)
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):
+                m.next = "IDLE"
+        return m
+
+    def _connect_slices(self, m: Module, sent: Value) -> None:
+        """Whose turn it is, and the order to store, handed from slice to slice."""
+        groups, steps = self._groups, self._steps
+        order = data.StructLayout(
+            {"group": range(groups), "step": range(steps), "store": 1, "store_group": range(groups)}
+        )
+        current = Signal(order)
+        m.d.sync += [current.store.eq(sent), current.store_group.eq(current.group)]
+        with m.If(sent):
+            m.d.sync += current.group.eq(current.group + 1)
+            with m.If(current.group == groups - 1):
+                m.d.sync += [current.group.eq(0), current.step.eq(current.step + 1)]
+                with m.If(current.step == steps - 1):
+                    m.d.sync += current.step.eq(0)
+        for n, (part, lanes) in enumerate(zip(self._slices, self._geometry.slices, strict=True)):
+            if n > 0:
+                relayed = Signal(order, name=f"order{n}")
+                m.d.sync += relayed.eq(current)
+                current = relayed
+            m.submodules[f"slice{n}"] = part
+            first = Signal(name=f"first{n}")
+            m.d.comb += [
+                first.eq(current.step == 0),
+                part.first.eq(first),
+                part.group.eq(current.group),
+                part.store.eq(current.store),
+                part.store_group.eq(current.store_group),
+            ]
+            for k, lane in enumerate(lanes):
+                m.d.comb += [
+                    part.drive[k].eq(self.i.payload[lane]),
+                    self.o.payload[lane].eq(part.spikes[k]),
+                    self.tap_potentials[lane].eq(part.potentials[k]),
+                ]

@@ -1,0 +1,204 @@
+"""A dense layer: queues, accumulator core, and neurons or readout."""
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Module
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.network import LayerImage
+from hw.layer.accumulator import Accumulator
+from hw.layer.geometry import LayerGeometry
+from hw.layer.hold import DriveHold
+from hw.layer.lif import LifArray
+from hw.layer.queue import SpikeQueue
+from hw.layer.rows import pack_rows
+from hw.layer.slice import SliceContents
+from hw.neuron.readout import Readout
+from hw.stream.payloads import coefficients, drives, event, load_layout, spikes
+from hw.stream.serializer import Serializer
+from hw.stream.transposer import Transposer
+
+__all__ = ["DenseLayer", "LayerPlan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPlan:
+    """What a `DenseLayer` is built from.
+
+    Parameters
+    ----------
+    image, geometry
+        The integers and their layout.
+    constant_input
+        The input is an image, sent once for all time steps.
+    out_word
+        Coefficients per output word (the receiver's `geometry.word`); 0 for a readout.
+    memory
+        `rom`, or `ram` or `spram`: weights that are loaded at power-up.
+    files
+        Per bank and slice, the `$readmemh` file of the emitted Verilog; None to simulate by
+        Amaranth.
+    """
+
+    image: LayerImage
+    geometry: LayerGeometry
+    constant_input: bool
+    out_word: int
+    memory: str = "rom"
+    files: tuple[tuple[str, ...], ...] | None = None
+
+    def slices(self) -> list[SliceContents]:
+        """ROM rows and biases, laid out for each slice of lanes."""
+        g, layer = self.geometry, self.image
+        banks = pack_rows(layer.weights, layer.bias, g, layer.spec.weight_bits)
+        return [
+            SliceContents(
+                lanes=len(lanes),
+                memory=self.memory,
+                weight_bits=layer.spec.weight_bits,
+                accumulator_bits=layer.accumulator_bits,
+                drive_bits=layer.drive_bits,
+                rows=[bank[n] for bank in banks],
+                files=[bank[n] for bank in self.files] if self.files else None,
+            )
+            for n, lanes in enumerate(g.slices)
+        ]
+
+
+class DenseLayer(wiring.Component):
+    """Coefficient words in; spike words (or results) out.
+
+        i -> queue per bank -> Accumulator -> [Serializer] -> [DriveHold] -> neurons -> o
+        neurons:  LifArray -> Serializer -> [Transposer], or Readout
+
+    A layer whose input is an image goes group by group: all time steps of a group's drives, then
+    the next group. So its drives and potentials need no memory, and its spikes are put into the
+    order of time at the end.
+
+    Its cycle law is the composition of its parts': `gen.core.layer_cycles` computes it.
+
+    Members
+    -------
+    i : In(stream of coefficients(geometry.word, planes, signed))
+    o : Out(stream of spikes(neuron, out_word)), or of results for a readout
+    load : In(load_layout(parts))
+        For memories that are loaded; absent otherwise.
+
+    Attributes
+    ----------
+    events
+        The accumulator's input ports, to watch.
+    lif
+        The LifArray, or None.
+    parts
+        (bits, rows) of each weight memory that is loaded.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    load: data.View
+
+    def __init__(self, plan: LayerPlan) -> None:
+        self._plan = plan
+        g, layer = plan.geometry, plan.image
+        neuron, steps = layer.spec.neuron, layer.steps
+        self._queues = [
+            SpikeQueue(
+                words=g.words,
+                chunk=g.chunk,
+                planes=g.planes,
+                signed=g.signed,
+                replays=g.groups,
+                repeat=g.repeat,
+                lean=g.lean,
+            )
+            for _ in range(g.banks)
+        ]
+        self._accumulator = Accumulator(g, plan.slices())
+        self.events = self._accumulator.i
+        self.event_layout = event(g.rows)
+        self.lif = None
+        if neuron is not None:
+            self.lif = LifArray(
+                neuron,
+                g.firing,
+                steps=steps,
+                drive_bits=layer.drive_bits,
+                membrane_bound=layer.membrane_bound,
+                group_major=plan.constant_input,
+            )
+            self._serializer = Serializer(spikes(neuron, g.firing.lanes), plan.out_word)
+            out = self._serializer.o.signature
+        else:
+            self._readout = Readout(
+                lanes=g.firing.lanes,
+                groups=g.firing.groups,
+                steps=steps,
+                classes=g.neurons,
+                drive_bits=layer.drive_bits,
+                logit_bits=layer.logit_bits,
+                group_major=plan.constant_input,
+                block_ram=g.fire_lanes > 0,
+            )
+            out = self._readout.o.signature
+        members = {
+            "i": In(stream.Signature(coefficients(g.word, g.planes, g.signed))),
+            "o": Out(out),
+        }
+        self.parts = self._accumulator.parts
+        if self.parts:
+            members["load"] = In(load_layout(self.parts))
+        super().__init__(members)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        g = self._plan.geometry
+
+        # All banks' queues are loaded and released together: they are ready together.
+        ready = Cat(queue.i.ready for queue in self._queues).all()
+        m.d.comb += self.i.ready.eq(ready)
+        m.submodules.accumulator = accumulator = self._accumulator
+        for b, queue in enumerate(self._queues):
+            m.submodules[f"queue{b}"] = queue
+            m.d.comb += queue.i.valid.eq(self.i.valid & ready)
+            for n in range(g.chunk):
+                m.d.comb += queue.i.payload[n].eq(self.i.payload[n * g.banks + b])
+            wiring.connect(m, queue.o, accumulator.i[b])
+
+        if self.parts:
+            m.d.comb += accumulator.load.eq(self.load)
+
+        source, lanes = accumulator.o, g.firing.lanes
+        if lanes < g.lanes:
+            shape = drives(g.lanes, self._plan.image.drive_bits)
+            m.submodules.parts = parts = Serializer(shape, lanes)
+            wiring.connect(m, source, parts.i)
+            source = parts.o
+        if self._plan.constant_input:
+            m.submodules.hold = hold = DriveHold(
+                lanes=lanes, bits=self._plan.image.drive_bits, steps=self._plan.image.steps
+            )
+            wiring.connect(m, source, hold.i)
+            source = hold.o
+        if self.lif is not None:
+            m.submodules.lif = lif = self.lif
+            m.submodules.serializer = serializer = self._serializer
+            wiring.connect(m, source, lif.i)
+            wiring.connect(m, lif.o, serializer.i)
+            words = serializer.o
+            if self._plan.constant_input and g.firing.groups > 1:
+                m.submodules.transposer = transposer = Transposer(
+                    self.o.payload.shape(),
+                    groups=g.firing.groups,
+                    steps=self._plan.image.steps,
+                    words=serializer.beats,
+                )
+                wiring.connect(m, words, transposer.i)
+                words = transposer.o
+            wiring.connect(m, words, wiring.flipped(self.o))
+        else:
+            m.submodules.readout = readout = self._readout
+            wiring.connect(m, source, readout.i)
+            wiring.connect(m, readout.o, wiring.flipped(self.o))
+        return m

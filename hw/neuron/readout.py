@@ -1,0 +1,151 @@
+"""Readout: adds the drives of all steps, then sends the logits and the class."""
+
+from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.stream.payloads import drives
+
+__all__ = ["Readout", "result_layout"]
+
+
+def result_layout(classes: int, logit_bits: int) -> data.StructLayout:
+    """One logit; `best` is the first maximum among the logits so far, and so, with `last`, the
+    class of the image."""
+    return data.StructLayout(
+        {
+            "logit": signed(logit_bits),
+            "best": unsigned(max(1, (classes - 1).bit_length())),
+            "last": unsigned(1),
+        }
+    )
+
+
+class Readout(wiring.Component):
+    """The layer that does not fire (law 6): logit = sum over steps of the drive.
+
+    Cycle law: drive words are taken `INTERVAL` cycles apart. A word of the last step sends its
+    logits, one per cycle, from `LATENCY` cycles after it was taken; the next word is then taken
+    `RECOVERY` cycles after the last of them.
+
+    Parameters
+    ----------
+    lanes, groups, steps, classes
+        Logits per word, words per step, steps per image, logits per image.
+    block_ram
+        Keep the sums of several groups in block RAM, however few: for chips that have no other.
+    group_major
+        A group's words of all steps come one after the other, then the next group's.
+    drive_bits, logit_bits
+        Widths.
+
+    Members
+    -------
+    i : In(stream of drives(lanes, drive_bits))
+    o : Out(stream of result_layout(classes, logit_bits))
+        Logits 0 .. classes-1 of each image.
+    """
+
+    LATENCY = 2
+    INTERVAL = 2
+    RECOVERY = 1
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(
+        self,
+        *,
+        lanes: int,
+        groups: int,
+        steps: int,
+        classes: int,
+        drive_bits: int,
+        logit_bits: int,
+        group_major: bool = False,
+        block_ram: bool = False,
+    ) -> None:
+        self._attributes = {"ram_style": "block"} if block_ram else {}
+        self._group_major = group_major
+        self._lanes, self._groups, self._steps = lanes, groups, steps
+        self._classes, self._logit_bits = classes, logit_bits
+        super().__init__(
+            {
+                "i": In(stream.Signature(drives(lanes, drive_bits))),
+                "o": Out(stream.Signature(result_layout(classes, logit_bits))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        totals = Signal(drives(self._lanes, self._logit_bits))
+        group, step = Signal(range(self._groups)), Signal(range(self._steps))
+        last_group, last_step = group == self._groups - 1, step == self._steps - 1
+        advance, before = Signal(), totals
+        if self._groups > 1 and not self._group_major:
+            shape = totals.shape()
+            m.submodules.store = store = Memory(
+                shape=shape, depth=self._groups, init=[], attrs=self._attributes
+            )
+            write, read = store.write_port(), store.read_port()
+            m.d.comb += [
+                write.addr.eq(group),
+                write.data.eq(totals),
+                write.en.eq(advance),
+                # Read ahead, so that the sum so far is there when the group's turn comes.
+                read.addr.eq(Mux(advance, Mux(last_group, 0, group + 1), group)),
+            ]
+            before = read.data
+
+        # The logits leave through one register, `logit`, so that the lane multiplexer and the
+        # comparison with the best so far are in different cycles.
+        beat, beats = Signal(range(self._lanes)), Signal(range(self._lanes))
+        last_lanes = self._classes - (self._groups - 1) * self._lanes
+        index = Signal(range(self._classes))
+        best, best_index = Signal(signed(self._logit_bits)), Signal.like(index)
+        logit, better = Signal(signed(self._logit_bits)), Signal()
+        result = self.o.payload
+        m.d.comb += [
+            beats.eq(Mux(last_group, last_lanes - 1, self._lanes - 1)),
+            better.eq((index == 0) | (logit > best)),
+            result.logit.eq(logit),
+            result.best.eq(Mux(better, index, best_index)),
+            result.last.eq(index == self._classes - 1),
+        ]
+
+        with m.FSM():
+            with m.State("ADD"):
+                m.d.comb += self.i.ready.eq(1)
+                for k in range(self._lanes):
+                    with m.If(self.i.valid):
+                        m.d.sync += totals[k].eq(Mux(step == 0, 0, before[k]) + self.i.payload[k])
+                with m.If(self.i.valid):
+                    m.next = "STORE"
+            with m.State("STORE"):
+                m.d.sync += [logit.eq(totals[0]), beat.eq(0)]
+                with m.If(last_step):
+                    m.next = "SEND"
+                with m.Else():
+                    m.d.comb += advance.eq(1)
+                    m.next = "ADD"
+            with m.State("SEND"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.d.sync += [
+                        logit.eq(Array(totals[k] for k in range(self._lanes))[beat + 1]),
+                        beat.eq(beat + 1),
+                        index.eq(Mux(result.last, 0, index + 1)),
+                    ]
+                    with m.If(better):
+                        m.d.sync += [best.eq(logit), best_index.eq(index)]
+                    with m.If(beat == beats):
+                        m.d.comb += advance.eq(1)
+                        m.next = "ADD"
+        with m.If(advance):
+            next_group, next_step = Mux(last_group, 0, group + 1), Mux(last_step, 0, step + 1)
+            with m.If(Const(not self._group_major) | last_step):
+                m.d.sync += group.eq(next_group)
+            with m.If(Const(self._group_major) | last_group):
+                m.d.sync += step.eq(next_step)
+        return m

@@ -1,0 +1,187 @@
+"""Potentials: a memory of words of `lanes`, and one addition to a word per cycle."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.layer.slice import add_with_carry
+from hw.memory.rom import WeightRom
+from hw.program.operation import operation, update
+from hw.program.program import Program, Scan
+from hw.program.sweeper import Sweeper
+from hw.stream.payloads import drives
+
+__all__ = ["Potentials"]
+
+
+class Potentials(wiring.Component):
+    """Adds a row of weights to a word of potentials, read, changed and written back.
+
+        cycle  0  update: addresses of weights and potentials, shift, sign
+               2  weights                            address of the potentials
+               3  shifted weights
+               4  terms, with their signs            potentials
+               5  sums, written
+
+    An update that finds in the memory what one of the three before it has not yet written takes
+    that sum in its place: two updates of one word may follow each other in adjoining cycles.
+
+    The sweeper (`hw.program.sweeper`) has the memory when no update is on its way.
+
+    Latency `LATENCY` from an update to the end of the cycle that writes it.
+
+    Parameters
+    ----------
+    program
+        Weights and sizes.
+    files
+        Of the ROMs of weights, biases and thresholds, for Verilog.
+
+    Members
+    -------
+    word : In
+        The operation; stable while `busy`.
+    valid : In(1)
+    i : In(update(program))
+        Adds in each cycle with `valid`.
+    sweep : In(1)
+        Begin a sweep.
+    look, look_address : In
+        Read a word for `seen`, where nothing is `busy`.
+    seen : Out
+        Two cycles after `look`.
+    busy : Out(1)
+        Updates or a sweep are on their way.
+    fired, spikes, spike_address, potentials : Out
+        Of the sweeper.
+    """
+
+    LATENCY = 6
+
+    word: Signal
+    valid: Signal
+    i: data.View
+    sweep: Signal
+    look: Signal
+    look_address: Signal
+    seen: data.View
+    busy: Signal
+    fired: Signal
+    spikes: data.View
+    spike_address: Signal
+    potentials: data.View
+
+    def __init__(self, program: Program, files: tuple[str, str, str] | None = None) -> None:
+        self._program, self._files = program, files
+        self._sweeper = Sweeper(program, None if files is None else files[1:])
+        values = drives(program.lanes, program.potential_bits)
+        ports = self._sweeper.signature.members
+        super().__init__(
+            {
+                "word": In(program.code.bits),
+                "valid": In(1),
+                "i": In(update(program)),
+                "sweep": In(1),
+                "look": In(1),
+                "look_address": In(ports["read"].shape),
+                "seen": Out(values),
+                "busy": Out(1),
+                **{
+                    name: ports[name] for name in ("fired", "spikes", "spike_address", "potentials")
+                },
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p = self._program
+        m.submodules.sweeper = sweeper = self._sweeper
+        values = self.seen.shape()
+        m.submodules.memory = memory = Memory(shape=values, depth=p.potential_words, init=[])
+        read, write = memory.read_port(), memory.write_port()
+
+        # The update in each of its cycles.
+        flow: list[tuple[Value, data.View]] = [(self.valid, self.i)]
+        for n in range(1, 6):
+            valid = Signal(name=f"valid{n}")
+            at = Signal(update(p), name=f"update{n}", reset_less=True)
+            m.d.sync += [valid.eq(flow[-1][0]), at.eq(flow[-1][1])]
+            flow.append((valid, at))
+        address = flow[2][1].potential
+        m.d.comb += [
+            read.addr.eq(
+                Mux(sweeper.busy, sweeper.read, Mux(self.look, self.look_address, address))
+            ),
+            self.busy.eq(Cat(valid for valid, _ in flow).any() | sweeper.busy),
+        ]
+
+        # Which of the updates ahead has this one's word: seen a cycle before it matters.
+        def same(older: int, newer: int) -> Value:
+            (a_valid, a), (_, b) = flow[older], flow[newer]
+            return a_valid & (a.potential == b.potential)
+
+        hits = [Signal(name=f"hit{n}") for n in (1, 2, 3)]
+        m.d.sync += [
+            hits[0].eq(same(4, 3)),  # its sum is made while this one's potentials arrive
+            hits[1].eq(same(4, 2)),  # is made, when they leave the memory
+            hits[2].eq(same(5, 2)),  # is being written, when they leave it
+        ]
+
+        terms = self._terms(m, flow)
+        sums = Signal(values, reset_less=True)
+        written = Signal(values, reset_less=True)
+        old = Signal(values, reset_less=True)
+        m.d.sync += written.eq(sums)
+        for k in range(p.lanes):
+            m.d.sync += [
+                old[k].eq(Mux(hits[1], sums[k], Mux(hits[2], written[k], read.data[k]))),
+                sums[k].eq(add_with_carry(Mux(hits[0], sums[k], old[k]), terms[k][0], terms[k][1])),
+            ]
+        m.d.comb += [
+            write.en.eq(Mux(sweeper.busy, sweeper.write, flow[5][0])),
+            write.addr.eq(Mux(sweeper.busy, sweeper.write_address, flow[5][1].potential)),
+            write.data.eq(Mux(sweeper.busy, sweeper.prepared, sums)),
+            self.seen.eq(old),
+            sweeper.word.eq(self.word),
+            sweeper.start.eq(self.sweep),
+            sweeper.v.eq(old),
+            sweeper.memory.eq(read.data),
+            self.fired.eq(sweeper.fired),
+            self.spikes.eq(sweeper.spikes),
+            self.spike_address.eq(sweeper.spike_address),
+            self.potentials.eq(sweeper.potentials),
+        ]
+        return m
+
+    def _terms(self, m: Module, flow: list) -> list[tuple[Value, Value]]:
+        """What is added to each lane in cycle 4, and its carry: minus x is the complement of x,
+        plus one."""
+        p = self._program
+        scan = operation(p, self.word, Scan)
+        table = p.weight_table
+        m.submodules.weights = rom = WeightRom(
+            width=table.width, rows=table.words, file=self._files and self._files[0]
+        )
+        m.d.comb += rom.addr.eq(self.i.weight)
+        at_2, at_3 = flow[2][1], flow[3][1]
+        terms = []
+        for k in range(p.lanes):
+            weight: Value = rom.data.word_select(k, p.weight_bits).as_signed()
+            negative: Value = at_3.negative
+            active: Value = Const(1)
+            if p.has_identities:
+                weight = Mux(scan.identity, scan.constant, weight)
+                negative = Mux(scan.identity, at_3.negatives[k], negative)
+                active = ~scan.identity | at_3.active[k]
+            width = signed(len(weight) + p.most_shift)
+            shifted = Signal(width, name=f"shifted{k}", reset_less=True)
+            term = Signal(width, name=f"term{k}", reset_less=True)
+            carry = Signal(name=f"carry{k}", reset_less=True)
+            m.d.sync += [
+                shifted.eq(weight << at_2.shift),
+                term.eq(Cat((bit ^ negative) & active for bit in shifted)),
+                carry.eq(negative & active),
+            ]
+            terms.append((term, carry))
+        return terms

@@ -1,0 +1,393 @@
+"""The program of a shared core: what one set of hardware does, one operation after the other.
+
+There are three operations. A *scan* plays the spikes of one map over one edge into the potentials
+it reaches. A *sweep* lets a layer fire and prepares it for the next step. A *send* hands the
+readout's sums on. Whatever distinguishes one edge or layer from another is numbers in here; this
+module imports no Amaranth.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.spec import signed_bits
+
+__all__ = ["Code", "Field", "Operation", "Program", "Reach", "Scan", "Send", "Sweep", "Table"]
+
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What one coordinate of a spike reaches along its axis: where updates start, and how many.
+
+    Kernel, stride, padding, pooling and borders are all in here, so the hardware needs none of
+    them, and a position outside of the map costs no cycle.
+
+    Parameters
+    ----------
+    count
+        Positions reached; 0: none.
+    potential, weight
+        Offsets of the first of them.
+    """
+
+    count: int
+    potential: int = 0
+    weight: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """Play a map's coefficients over an edge.
+
+    The map lies in words of `lanes` coefficients, group by group of channels, row by row. Words of
+    an image may hold several positions side by side: lane `n` is then channel `n % 2^channel_bits`
+    of position `n >> channel_bits`.
+
+    Parameters
+    ----------
+    from_input
+        Of the image, not of a layer's spikes.
+    address
+        First word.
+    last_row, last_column, last_plane
+        One less than the rows of all groups of channels, words in a row, bit planes.
+    channel_bits, position_bits
+        See above, and log2 of the positions in a word; their sum is log2 of the lanes.
+    row_table, column_table
+        Where the reaches (`Program.rows`, `Program.columns`) of row 0 and column 0 lie.
+    potential, weight
+        What offsets are added to.
+    last_group
+        One less than the groups of target channels.
+    potential_row, potential_group, weight_column, weight_row, weight_group
+        From one update to the next: one column, row, group on.
+    shift
+        Fraction bits of the target.
+    identity
+        Add `constant`, times each coefficient, to the lane of its own channel.
+    release
+        The image has been read for the last time.
+    name, source, when, channels
+        For reports: layer, source, the source's step, and target channels that a coefficient
+        reaches at each position. The hardware does not see them.
+    """
+
+    from_input: int = 0
+    address: int = 0
+    last_row: int = 0
+    last_column: int = 0
+    last_plane: int = 0
+    channel_bits: int = 0
+    position_bits: int = 0
+    row_table: int = 0
+    column_table: int = 0
+    potential: int = 0
+    weight: int = 0
+    last_group: int = 0
+    potential_row: int = 0
+    potential_group: int = 0
+    weight_column: int = 0
+    weight_row: int = 0
+    weight_group: int = 0
+    shift: int = 0
+    identity: int = 0
+    constant: int = 0
+    release: int = 0
+    name: str = ""
+    source: str = ""
+    when: int = 0
+    channels: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Pass over a layer's potentials, a word per cycle.
+
+    Each potential v becomes c = fire(v) and u = saturate(reset(v, c)), then the next step's
+    v = decay(u) + addend.
+
+    Parameters
+    ----------
+    potential, last_word
+        First word, and one less than the words.
+    last_position
+        One less than the words of a group of channels, which share biases and thresholds.
+    channels
+        Row of the first group's biases and thresholds.
+    first
+        There is no v yet: the next one is `start` + addend.
+    fires
+        Spikes are stored from word `spikes` on. A readout does not fire.
+    has_drive, drive
+        The addend is not the bias, but what lies from word `drive` on, in two cycles per word.
+    up, down
+        Thresholds in units of the potential, of layers that have the same for all channels.
+    signed
+        There is a negative side.
+    by_channel
+        Thresholds are those of the channels.
+    hard, step
+        Reset to 0, or by `step`.
+    top
+        Saturate at +-top.
+    decay
+        Index into `Program.decays`.
+    start
+        Decayed initial potential.
+    """
+
+    potential: int = 0
+    last_word: int = 0
+    last_position: int = 0
+    channels: int = 0
+    first: int = 0
+    fires: int = 0
+    spikes: int = 0
+    has_drive: int = 0
+    drive: int = 0
+    up: int = 0
+    down: int = 0
+    signed: int = 0
+    by_channel: int = 0
+    hard: int = 0
+    step: int = 0
+    top: int = 0
+    decay: int = 0
+    start: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send:
+    """Hand on what was made, `last_word` + 1 words from `address` on: the readout's sums out of the
+    memory of potentials, or, of a core that is a stage of a pipeline, spikes."""
+
+    address: int = 0
+    last_word: int = 0
+    name: str = ""
+
+
+Operation = Scan | Sweep | Send
+NOTES = {"Scan": ("name", "source", "when", "channels"), "Sweep": ("name",), "Send": ("name",)}
+"""For people and for programs: what the hardware does not see."""
+
+KINDS: tuple[type[Scan | Sweep | Send], ...] = (Scan, Sweep, Send)
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where a number lies in an operation's word: `bits` from `start` on. A number that never
+    changes has no bits, and `value` is what it is."""
+
+    start: int
+    bits: int
+    is_signed: bool
+    value: int
+
+
+class Code:
+    """How operations are written as words; numbers that never change take no room, and no logic.
+
+    Attributes
+    ----------
+    bits
+        Width of a word.
+    words
+        The operations, in order.
+    """
+
+    KIND_BITS = 2
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._fields: dict[str, dict[str, Field]] = {}
+        self.bits = self.KIND_BITS
+        for kind in KINDS:
+            chosen = [op for op in operations if isinstance(op, kind)]
+            layout, start = {}, self.KIND_BITS
+            for name in (f.name for f in fields(kind) if f.name not in NOTES[kind.__name__]):
+                values = [getattr(op, name) for op in chosen] or [0]
+                low, high = min(values), max(values)
+                bits = 0
+                if low != high:
+                    bits = signed_bits(max(-low, high)) if low < 0 else high.bit_length()
+                layout[name] = Field(start, bits, low < 0, high)
+                start += bits
+            self._fields[kind.__name__] = layout
+            self.bits = max(self.bits, start)
+        self.words = [self._word(op) for op in operations]
+
+    def fields(self, kind: type[Operation]) -> dict[str, Field]:
+        """The numbers of a kind of operation, by name."""
+        return self._fields[kind.__name__]
+
+    @staticmethod
+    def number(kind: type[Operation]) -> int:
+        """How a kind of operation is written."""
+        return KINDS.index(kind)
+
+    def _word(self, op: Operation) -> int:
+        word = self.number(type(op))
+        for name, place in self.fields(type(op)).items():
+            word |= (getattr(op, name) & (1 << place.bits) - 1) << place.start
+        return word
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a signed number of `bits` per lane, as the words of a ROM."""
+
+    bits: int
+    lanes: int
+    words: list[int]
+
+    @classmethod
+    def of(cls, rows: Int, bits: int = 0) -> "Table":
+        """Of an array (rows, lanes), as narrow as it may be."""
+        bits = bits or signed_bits(max(int(np.abs(rows).max()), 1))
+        mask = (1 << bits) - 1
+        words = [
+            sum((value & mask) << (k * bits) for k, value in enumerate(row))
+            for row in rows.tolist()
+        ]
+        return cls(bits, rows.shape[1], words)
+
+    @property
+    def width(self) -> int:
+        """Bits of a word."""
+        return self.bits * self.lanes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """All that a shared core is made of.
+
+    Parameters
+    ----------
+    lanes
+        Channels per cycle, a power of two.
+    operations
+        What is done for an image, in order; the last is a `Send`.
+    rows, columns
+        Reach tables of the two axes.
+    weights
+        (rows, lanes): what a spike adds to the lanes of a word.
+    weight_bits
+        Their width.
+    biases, thetas
+        (rows, lanes), in units of the potential; thetas None where no layer has thresholds by
+        channel.
+    decays
+        (kind, shift) each, of all layers (the readout has none: `none`); what `Sweep.decay` counts.
+    can_saturate
+        Some layer's potentials can.
+    potential_bits, potential_words
+        The memory of potentials, `lanes` in a word.
+    spike_planes, spike_sign, spike_words
+        The memory of spikes: bits of a magnitude, whether there is a sign.
+    input_bits, input_sign, input_words
+        Bits of a pixel's magnitude, and whether it has a sign; words of an image, or of all images
+        of a recording. To a stage of a pipeline, what the stage before sends is a recording.
+    classes, logit_bits
+        Of the readout; no classes: what is sent are spikes.
+    """
+
+    lanes: int
+    operations: tuple[Operation, ...]
+    rows: tuple[Reach, ...]
+    columns: tuple[Reach, ...]
+    weights: Int
+    weight_bits: int
+    biases: Int
+    thetas: Int | None
+    decays: tuple[tuple[str, int], ...]
+    can_saturate: bool
+    potential_bits: int
+    potential_words: int
+    spike_planes: int
+    spike_sign: bool
+    spike_words: int
+    input_bits: int
+    input_sign: bool
+    input_words: int
+    classes: int
+    logit_bits: int
+
+    @cached_property
+    def code(self) -> Code:
+        """The operations as words."""
+        return Code(self.operations)
+
+    @property
+    def memories(self) -> dict[str, tuple[int, int]]:
+        """(words, bits of a word) of the memories that are worth block RAM."""
+        return {
+            "potentials": (self.potential_words, self.lanes * self.potential_bits),
+            "spikes": (self.spike_words, self.lanes * (self.spike_planes + self.spike_sign)),
+            "images": (self.image_words, self.lanes * (self.input_bits + self.input_sign)),
+            "weights": (len(self.weights), self.lanes * self.weight_bits),
+            "program": (len(self.operations), self.code.bits),
+        }
+
+    @cached_property
+    def weight_table(self) -> Table:
+        """The weights as a ROM holds them."""
+        return Table.of(self.weights, self.weight_bits)
+
+    @cached_property
+    def bias_table(self) -> Table:
+        """The biases as a ROM holds them."""
+        return Table.of(self.biases)
+
+    @cached_property
+    def theta_table(self) -> Table | None:
+        """The thresholds as a ROM holds them."""
+        return None if self.thetas is None else Table.of(self.thetas)
+
+    @property
+    def image_words(self) -> int:
+        """Words of the memory of images: two of them, each at a power of two."""
+        return 2 << (self.input_words - 1).bit_length()
+
+    @property
+    def lane_bits(self) -> int:
+        """log2 of the lanes."""
+        return (self.lanes - 1).bit_length()
+
+    @property
+    def planes(self) -> int:
+        """Most bit planes that a map has."""
+        return 1 + max(op.last_plane for op in self.operations if isinstance(op, Scan))
+
+    @property
+    def row_bits(self) -> int:
+        """Width of a map's row number."""
+        return max(op.last_row for op in self.operations if isinstance(op, Scan)).bit_length()
+
+    @property
+    def column_bits(self) -> int:
+        """Width of a column's number, of positions, not words."""
+        return max(
+            ((op.last_column + 1 << op.position_bits) - 1).bit_length()
+            for op in self.operations
+            if isinstance(op, Scan)
+        )
+
+    @property
+    def word_column_bits(self) -> int:
+        """Width of the number of a word in its row."""
+        return max(op.last_column for op in self.operations if isinstance(op, Scan)).bit_length()
+
+    @property
+    def has_identities(self) -> bool:
+        """Whether any edge is an identity."""
+        return any(op.identity for op in self.operations if isinstance(op, Scan))
+
+    @property
+    def most_shift(self) -> int:
+        """Largest shift of a weight: its plane, and the target's fraction bits."""
+        return max(op.last_plane + op.shift for op in self.operations if isinstance(op, Scan))

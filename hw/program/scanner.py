@@ -1,0 +1,162 @@
+"""Scanner: plays the spikes of a map, word by word, as events that know where they come from."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.layer.encoder import ChunkEncoder
+from hw.program.operation import Chain, operation, spike_event
+from hw.program.program import Program, Scan
+from hw.stream.payloads import Kind, coefficients
+
+__all__ = ["Scanner"]
+
+
+class Scanner(wiring.Component):
+    """Reads a map's words in order, each plane of a word in turn, and sends an event per set bit,
+    lowest lane first; over an identity edge, one event per word and plane with any bit set.
+
+        address -> memory -> plane of the word -> ChunkEncoder -> events
+                                             `--- identity ------'
+
+    Words with nothing in a plane are passed over, a cycle each, while events go on.
+
+    Cycle law: the first plane is looked at `LATENCY` cycles after `start`. One with nothing passes
+    at once; one with events when the encoder takes it, `max(looked at, the encoder's last event of
+    the one before sent)`; its first event is offered `ChunkEncoder.LATENCY` cycles later, the
+    others follow. Over an identity edge it is offered at once, and passes when it is taken. The
+    next plane is looked at a cycle after one has passed.
+
+    Parameters
+    ----------
+    program
+        Sizes.
+
+    Members
+    -------
+    word : In
+        The operation, a `Scan`; stable from `start` until not `busy`.
+    start : In(1)
+        Begin.
+    busy : Out(1)
+        Not all events have left; from the cycle after `start`.
+    address, read : Out
+        Of the memories; what is read is on `spikes` or `pixels` in the next cycle, and stays until
+        there is `read` again.
+    spikes, pixels : In
+        A word of layer's spikes; of an image.
+    o : Out(stream of spike_event(program))
+    """
+
+    LATENCY = 3
+
+    word: Signal
+    start: Signal
+    busy: Signal
+    address: Signal
+    read: Signal
+    spikes: data.View
+    pixels: data.View
+    o: stream.Interface
+
+    def __init__(self, program: Program) -> None:
+        self._program = p = program
+        self._address_bits = max(p.spike_words - 1, p.input_words - 1, 1).bit_length()
+        super().__init__(
+            {
+                "word": In(p.code.bits),
+                "start": In(1),
+                "busy": Out(1),
+                "address": Out(self._address_bits),
+                "read": Out(1),
+                "spikes": In(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
+                "pixels": In(coefficients(p.lanes, p.input_bits, p.input_sign)),
+                "o": Out(stream.Signature(spike_event(p))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p = self._program
+        scan = operation(p, self.word, Scan)
+        place = data.StructLayout(
+            {
+                "row": unsigned(p.row_bits),
+                "column": unsigned(p.word_column_bits),
+                "plane": unsigned((p.planes - 1).bit_length()),
+            }
+        )
+        running, here = Signal(), Signal(place)
+        seen = Signal()  # the word's bits can go on, or there are none
+        stages = Chain(m, "word", 2, running, seen)
+        advance = stages.moves[0]
+
+        # Address: planes innermost, then the words of a row, then rows.
+        last_plane, last_column = here.plane == scan.last_plane, here.column == scan.last_column
+        with m.If(self.start):
+            m.d.sync += [running.eq(1), self.address.eq(scan.address), here.eq(0)]
+        with m.Elif(advance & running):
+            m.d.sync += here.plane.eq(Mux(last_plane, 0, here.plane + 1))
+            with m.If(last_plane):
+                m.d.sync += [
+                    self.address.eq(self.address + 1),
+                    here.column.eq(Mux(last_column, 0, here.column + 1)),
+                ]
+                with m.If(last_column):
+                    m.d.sync += [here.row.eq(here.row + 1), running.eq(here.row != scan.last_row)]
+        m.d.comb += self.read.eq(advance)
+
+        # The word, then the bits of its plane.
+        fetched, shown = Signal(place, reset_less=True), Signal(place, reset_less=True)
+        active, negative = Signal(p.lanes, reset_less=True), Signal(p.lanes, reset_less=True)
+        with m.If(advance):
+            m.d.sync += fetched.eq(here)
+        bits, signs = self._bits(scan.from_input, fetched.plane)
+        with m.If(stages.moves[1]):
+            m.d.sync += [shown.eq(fetched), active.eq(bits), negative.eq(signs)]
+        some = Signal()
+        m.d.comb += some.eq(stages.valids[1] & active.any())
+
+        m.submodules.encoder = encoder = ChunkEncoder(1 << place.size, p.lanes)
+        chunk, event = encoder.i, encoder.o.payload
+        m.d.comb += [
+            chunk.payload.active.eq(active),
+            chunk.payload.negative.eq(negative),
+            chunk.payload.word.eq(shown),
+            chunk.payload.end.eq(Kind.SPIKE),
+        ]
+        at: Any = place(event.index[p.lane_bits :]) if place.size else None
+        one = self.o.payload
+        identity = scan.identity if p.has_identities else Const(0)
+        m.d.comb += [
+            chunk.valid.eq(some & ~identity),
+            seen.eq(~some | Mux(identity, self.o.ready, chunk.ready)),
+            self.o.valid.eq(Mux(identity, some, encoder.o.valid)),
+            encoder.o.ready.eq(self.o.ready & ~identity),
+            one.lane.eq(Mux(identity, 0, event.index[: p.lane_bits])),
+            one.negative.eq(event.negative & ~identity),
+            one.active.eq(Mux(identity, active, 0)),
+            one.negatives.eq(Mux(identity, negative, 0)),
+            self.busy.eq(running | stages.any_valid | encoder.busy),
+        ]
+        if place.size:
+            for name in ("row", "column", "plane"):
+                m.d.comb += one[name].eq(Mux(identity, shown[name], at[name]))
+        return m
+
+    def _bits(self, from_input: Value, plane: Value) -> tuple[Value, Value]:
+        """The set bits of a plane, and their signs."""
+        spikes, pixels = self.spikes, self.pixels
+        lanes = range(self._program.lanes)
+        fired = Cat(spikes[k].magnitude.bit_select(plane, 1) for k in lanes)
+        lit = Cat(pixels[k].magnitude.bit_select(plane, 1) for k in lanes)
+        sides: list[Value] = [
+            Cat(source[k].negative for k in lanes) if has_sign else Const(0, len(lanes))
+            for source, has_sign in (
+                (spikes, self._program.spike_sign),
+                (pixels, self._program.input_sign),
+            )
+        ]
+        return Mux(from_input, lit, fired), Mux(from_input, sides[1], sides[0])

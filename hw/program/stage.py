@@ -1,0 +1,314 @@
+"""The shared core: one set of hardware that runs all layers of a network in turn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.memory.rom import WeightRom
+from hw.neuron.readout import Readout, result_layout
+from hw.program.operation import operation
+from hw.program.potentials import Potentials
+from hw.program.program import Code, Program, Scan, Send, Sweep
+from hw.program.scanner import Scanner
+from hw.program.walker import Walker
+from hw.stream.payloads import coefficients, transfer
+
+__all__ = ["RomFiles", "SharedCore"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RomFiles:
+    """Paths of ROM images, as the Verilog names them."""
+
+    program: str
+    weights: str
+    biases: str
+    thetas: str
+
+
+class SharedCore(wiring.Component):
+    """Pixel words in, logits and class out, as `hw.core.Core`; but layer after layer.
+
+        program -> scanner -> walker -> potentials -> readout
+                     ^ spikes, pixels        `-> spikes
+
+    An operation STARTs `FETCH_CYCLES` + 1 cycles after the first in which nothing of the one before
+    is on its way. The next image is loaded while one is worked on. A synchronous reset, at any
+    time, leaves a core that computes the next image right.
+
+    Parameters
+    ----------
+    program
+        What it does.
+    files
+        ROM images for Verilog; None for simulation by Amaranth.
+    events
+        Add the port `events`, for a counter.
+    taps
+        Simulation only: ports to watch every spike and potential.
+
+    Members
+    -------
+    i : In(stream of coefficients(lanes, input_bits, input_sign))
+        `input_words` words an image, as `hw.contract.layout` lays it out; lanes without a value
+        are 0.
+    o : Out(stream of result_layout(classes, logit_bits))
+        Or, without classes, of coefficients(lanes, spike_planes, spike_sign): all words of a
+        layer's spikes, step after step.
+    events : Out(1)
+        A word of potentials was added to in the cycle before: a weight row.
+    tap_valid, tap_spikes, tap_potentials : Out, with taps
+        A word of a layer that fires: spikes, and the potentials that are kept.
+    tap_operation : Out, with taps
+        The number of the operation that goes on.
+    tap_update : Out(1), with taps
+        A word of potentials is added to.
+    """
+
+    FETCH_CYCLES = 2
+    """From an operation's end, or reset, to the next one's START, both excluded."""
+
+    READ_CYCLES = 2
+    """From the START of a SEND of spikes to the offer of the first word; the others follow."""
+
+    LOOK_CYCLES = 3
+    """From a SEND's START, or its last word, to the offer of a word to the readout."""
+
+    i: stream.Interface
+    o: stream.Interface
+    events: Signal
+    tap_valid: Signal
+    tap_spikes: Signal
+    tap_potentials: Signal
+    tap_operation: Signal
+    tap_update: Signal
+
+    def __init__(
+        self,
+        program: Program,
+        files: RomFiles | None = None,
+        *,
+        events: bool = False,
+        taps: bool = False,
+    ) -> None:
+        p, f = program, files
+        self._program, self._files, self._taps, self._count = program, files, taps, events
+        self._potentials = Potentials(p, None if f is None else (f.weights, f.biases, f.thetas))
+        members = {
+            "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, p.input_sign))),
+            "o": Out(stream.Signature(self._sent())),
+        }
+        if events:
+            members["events"] = Out(1)
+        if taps:
+            ports: Mapping = self._potentials.signature.members
+            members |= {
+                "tap_valid": Out(1),
+                "tap_spikes": Out(ports["spikes"].shape.size),
+                "tap_potentials": Out(ports["potentials"].shape.size),
+                "tap_operation": Out(range(len(p.operations))),
+                "tap_update": Out(1),
+            }
+        super().__init__(members)
+
+    def _sent(self) -> data.Layout:
+        p = self._program
+        if p.classes:
+            return result_layout(p.classes, p.logit_bits)
+        return coefficients(p.lanes, p.spike_planes, p.spike_sign)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p = self._program
+        m.submodules.scanner = scanner = Scanner(p)
+        m.submodules.walker = walker = Walker(p)
+        m.submodules.potentials = potentials = self._potentials
+        m.submodules.program = program = WeightRom(
+            width=p.code.bits, rows=p.code.words, file=self._files and self._files.program
+        )
+        wiring.connect(m, scanner.o, walker.i)
+        word = program.data
+        m.d.comb += [
+            scanner.word.eq(word),
+            walker.word.eq(word),
+            potentials.word.eq(word),
+            potentials.valid.eq(walker.valid),
+            potentials.i.eq(walker.o),
+        ]
+
+        # Spikes: written by sweeps, read by scans.
+        m.submodules.spikes = spikes = Memory(
+            shape=coefficients(p.lanes, p.spike_planes, p.spike_sign), depth=p.spike_words, init=[]
+        )
+        store, load = spikes.write_port(), spikes.read_port()
+        m.d.comb += [
+            store.en.eq(potentials.fired),
+            store.addr.eq(potentials.spike_address),
+            store.data.eq(potentials.spikes),
+            scanner.spikes.eq(load.data),
+        ]
+        ready, released = self._images(m, scanner)
+        idle = Signal()
+        m.d.comb += idle.eq(~(scanner.busy | walker.busy | potentials.busy))
+
+        number = Signal(range(len(p.operations)))
+        kind, scan = word[: Code.KIND_BITS], operation(p, word, Scan)
+        m.d.comb += program.addr.eq(number)
+        send = operation(p, word, Send)
+        if p.classes:
+            m.d.comb += [load.en.eq(scanner.read), load.addr.eq(scanner.address)]
+            begin, sent = self._readout(m, send)
+        else:
+            begin, sent = self._spikes(m, send, load, scanner)
+        fetched = Signal()
+        with m.FSM():
+            with m.State("FETCH"):  # the program's word is there two cycles after its number
+                m.d.sync += fetched.eq(~fetched)
+                with m.If(fetched):
+                    m.next = "START"
+            with m.State("START"):
+                with m.If(kind == Code.number(Scan)):
+                    # Whatever is read of an image waits for it.
+                    m.d.comb += scanner.start.eq(ready | ~scan.from_input)
+                    with m.If(scanner.start):
+                        m.next = "RUN"
+                with m.Elif(kind == Code.number(Sweep)):
+                    m.d.comb += potentials.sweep.eq(1)
+                    m.next = "RUN"
+                with m.Else():
+                    m.d.comb += begin.eq(1)
+                    m.next = "SEND"
+            with m.State("RUN"), m.If(idle):
+                m.d.comb += released.eq((kind == Code.number(Scan)) & scan.release)
+                m.d.sync += number.eq(number + 1)
+                m.next = "FETCH"
+            with m.State("SEND"), m.If(sent):
+                m.d.sync += number.eq(0)
+                m.next = "FETCH"
+        if self._count:
+            m.d.sync += self.events.eq(potentials.valid)
+        if self._taps:
+            self._tap(m, number)
+        return m
+
+    def _images(self, m: Module, scanner: Scanner) -> tuple[Signal, Signal]:
+        """Two images: one is read while the other is loaded. Returns whether there is one to read,
+        and the signal that lets go of it."""
+        p = self._program
+        bits = (p.input_words - 1).bit_length()
+        m.submodules.images = images = Memory(
+            shape=self.i.payload.shape(), depth=p.image_words, init=[]
+        )
+        write, read = images.write_port(), images.read_port()
+        full = [Signal(name=f"full{n}") for n in range(2)]
+        target, current = Signal(), Signal()
+        count = Signal(range(p.input_words))
+        ready, released = Signal(), Signal()
+        taken, last = transfer(self.i), count == p.input_words - 1
+        m.d.comb += [
+            self.i.ready.eq(~Array(full)[target]),
+            write.en.eq(taken),
+            write.addr.eq(Cat(count, Const(0, bits - len(count)), target)),
+            write.data.eq(self.i.payload),
+            read.en.eq(scanner.read),
+            read.addr.eq(Cat(scanner.address[:bits], current)),
+            scanner.pixels.eq(read.data),
+            ready.eq(Array(full)[current]),
+        ]
+        with m.If(taken):
+            m.d.sync += [count.eq(Mux(last, 0, count + 1)), target.eq(target ^ last)]
+        m.d.sync += current.eq(current ^ released)
+        for n in range(2):
+            with m.If(taken & last & (target == n)):
+                m.d.sync += full[n].eq(1)
+            with m.Elif(released & (current == n)):
+                m.d.sync += full[n].eq(0)
+        return ready, released
+
+    def _readout(self, m: Module, send) -> tuple[Signal, Signal]:
+        """The first maximum and the logits. Returns the signal that begins, and whether the last
+        word is being taken."""
+        p, potentials = self._program, self._potentials
+        groups = -(-p.classes // p.lanes)
+        lanes = min(p.lanes, p.classes)
+        m.submodules.readout = readout = Readout(
+            lanes=lanes,
+            groups=groups,
+            steps=1,
+            classes=p.classes,
+            drive_bits=p.potential_bits,
+            logit_bits=p.logit_bits,
+        )
+        wiring.connect(m, readout.o, wiring.flipped(self.o))
+        begin, done = Signal(), Signal()
+        index = Signal(max(1, (groups - 1).bit_length()))
+        m.d.comb += [
+            potentials.look_address.eq(send.address + index),
+            Cat(readout.i.payload).eq(Cat(potentials.seen[k] for k in range(lanes))),
+        ]
+        with m.FSM(name="sending"):
+            with m.State("IDLE"):
+                m.d.sync += index.eq(0)
+                with m.If(begin):
+                    m.next = "LOOK"
+            with m.State("LOOK"):
+                m.d.comb += potentials.look.eq(1)
+                m.next = "SEE"
+            with m.State("SEE"):
+                m.d.comb += potentials.look.eq(1)
+                m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += [potentials.look.eq(1), readout.i.valid.eq(1)]
+                with m.If(readout.i.ready):
+                    m.d.sync += index.eq(index + 1)
+                    m.next = "LOOK"
+                    with m.If(index == groups - 1):
+                        m.d.comb += done.eq(1)
+                        m.next = "IDLE"
+        return begin, done
+
+    def _spikes(self, m: Module, send, load: Any, scanner: Scanner) -> tuple[Signal, Signal]:
+        """Spikes of all steps, a word per cycle; returns as `_readout` does."""
+        begin, done, running = Signal(), Signal(), Signal()
+        index = Signal(max(1, len(send.last_word)))
+        offered, ended, advance = Signal(), Signal(), Signal()
+        m.d.comb += [
+            advance.eq(~offered | self.o.ready),
+            load.en.eq(Mux(running, advance, scanner.read)),
+            load.addr.eq(Mux(running, send.address + index, scanner.address)),
+            self.o.valid.eq(offered),
+            self.o.payload.eq(load.data),
+            done.eq(offered & self.o.ready & ended),
+        ]
+        with m.If(begin):
+            m.d.sync += [running.eq(1), index.eq(0), ended.eq(0)]
+        with m.Elif(running & advance):
+            m.d.sync += [
+                offered.eq(~ended),
+                index.eq(index + 1),
+                ended.eq(ended | (index == send.last_word)),
+            ]
+            with m.If(ended):
+                m.d.sync += running.eq(0)
+        return begin, done
+
+    def _tap(self, m: Module, number: Signal) -> None:
+        """Spikes leave the sweeper two cycles before the potentials that are kept."""
+        potentials = self._potentials
+        spikes, valid = potentials.spikes, potentials.fired
+        for n in range(2):
+            later, there = Signal.like(spikes, name=f"spikes{n}"), Signal(name=f"fired{n}")
+            m.d.sync += [later.eq(spikes), there.eq(valid)]
+            spikes, valid = later, there
+        m.d.comb += [
+            self.tap_valid.eq(valid),
+            self.tap_spikes.eq(spikes),
+            self.tap_potentials.eq(potentials.potentials),
+            self.tap_operation.eq(number),
+            self.tap_update.eq(potentials.valid),
+        ]

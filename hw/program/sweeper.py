@@ -1,0 +1,218 @@
+"""Sweeper: lets a layer's potentials fire, word after word, one per cycle."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.layer.lif import decay
+from hw.memory.rom import WeightRom
+from hw.program.operation import operation
+from hw.program.program import Program, Sweep, Table
+from hw.stream.payloads import coefficients, drives
+
+__all__ = ["Sweeper"]
+
+
+class Sweeper(wiring.Component):
+    """The laws of docs/arithmetic.md in registers that follow each other without a stall:
+
+        cycle  0  number of the word
+               1  address of v
+               3  v                       thresholds beside it
+               4  c = fire(v)             spikes leave
+               5  r = reset(v, c)
+               6  u = saturate(r)
+               7  d = decay(u)            addend beside it: bias, or drive of the input
+               8  v = d + addend          leaves to be written
+
+    Cycle law: a sweep's words follow each other in every cycle, in every other one with a drive;
+    the first is numbered in the cycle after `start`, and written `LATENCY` cycles later.
+
+    Parameters
+    ----------
+    program
+        Sizes, biases, thresholds.
+    files
+        Of the ROMs of biases and thresholds, for Verilog.
+
+    Members
+    -------
+    word : In
+        The operation, a `Sweep`; stable while `busy`.
+    start : In(1)
+    busy : Out(1)
+        From the cycle after `start` until the last word has been written.
+    read : Out
+        Address of the next v, or of the drive.
+    v : In
+        Potentials, two cycles after their address.
+    memory : In
+        The same a cycle earlier, as the memory has them.
+    prepared : Out
+        The next step's v, and `write` and `write_address` with it.
+    fired : Out(1)
+        `spikes`, and where they go, `spike_address`, are those of a word that fires.
+    potentials : Out
+        The u that is kept, two cycles after its word's spikes.
+    """
+
+    LATENCY = 8
+
+    word: Signal
+    start: Signal
+    busy: Signal
+    read: Signal
+    v: data.View
+    memory: data.View
+    prepared: data.View
+    write: Signal
+    write_address: Signal
+    fired: Signal
+    spikes: data.View
+    spike_address: Signal
+    potentials: data.View
+
+    def __init__(self, program: Program, files: tuple[str, str] | None = None) -> None:
+        self._program, self._files = program, files
+        p = program
+        values = drives(p.lanes, p.potential_bits)
+        self._address = unsigned(max(1, (p.potential_words - 1).bit_length()))
+        super().__init__(
+            {
+                "word": In(p.code.bits),
+                "start": In(1),
+                "busy": Out(1),
+                "read": Out(self._address),
+                "v": In(values),
+                "memory": In(values),
+                "prepared": Out(values),
+                "write": Out(1),
+                "write_address": Out(self._address),
+                "fired": Out(1),
+                "spikes": Out(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
+                "spike_address": Out(max(1, (p.spike_words - 1).bit_length())),
+                "potentials": Out(values),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p = self._program
+        sweep = operation(p, self.word, Sweep)
+        has_drives = not isinstance(sweep.has_drive, Const) or sweep.has_drive.value
+
+        # A word in every cycle; in every other one if a drive is read between.
+        running, pause = Signal(), Signal()
+        place = data.StructLayout(
+            {
+                "valid": 1,
+                "index": unsigned(max(1, len(sweep.last_word))),
+                "channels": unsigned(max(1, (len(p.biases) - 1).bit_length())),
+            }
+        )
+        places = [Signal(place, name=f"place{n}") for n in range(self.LATENCY + 1)]
+        position = Signal(max(1, len(sweep.last_position)))
+        here = Signal(place, name="here")
+        m.d.comb += [places[0].eq(here), places[0].valid.eq(running & ~pause)]
+        with m.If(self.start):
+            m.d.sync += [
+                Cat(running, pause, position).eq(1),
+                here.index.eq(0),
+                here.channels.eq(sweep.channels),
+            ]
+        with m.Elif(running):
+            m.d.sync += pause.eq(sweep.has_drive & ~pause)
+            with m.If(places[0].valid):
+                m.d.sync += [
+                    here.index.eq(here.index + 1),
+                    position.eq(position + 1),
+                    running.eq(here.index != sweep.last_word),
+                ]
+                with m.If(position == sweep.last_position):
+                    m.d.sync += [position.eq(0), here.channels.eq(here.channels + 1)]
+        for n in range(self.LATENCY):
+            m.d.sync += places[n + 1].eq(places[n])
+        address = sweep.potential + here.index
+        if has_drives:
+            # 3 cycles after its potential: there when the sum is made.
+            drive = sweep.drive + places[3].index
+            address = Mux(sweep.has_drive & places[3].valid, drive, address)
+        m.d.sync += [
+            self.read.eq(address),
+            self.write_address.eq(sweep.potential + places[7].index),
+            self.spike_address.eq(sweep.spikes + places[3].index),
+        ]
+        m.d.comb += [
+            self.busy.eq(Cat(running, *(at.valid for at in places)).any()),
+            self.write.eq(places[8].valid),
+            self.fired.eq(places[4].valid & sweep.fires & ~sweep.first),
+        ]
+
+        # Bias and threshold rows: two cycles after their address.
+        biases = self._rom(m, "biases", p.bias_table, places[4].channels)
+        thetas: list[Value | None] = [None] * p.lanes
+        if p.theta_table is not None:
+            thetas = [*self._rom(m, "thetas", p.theta_table, places[0].channels)]
+        for k in range(p.lanes):
+            arrives = places[5].valid if has_drives else None
+            self._lane(m, sweep, k, biases[k], thetas[k], arrives)
+        return m
+
+    def _rom(self, m: Module, name: str, table: Table, address: Value) -> list[Value]:
+        """A ROM's numbers, one per lane."""
+        file = None if self._files is None else self._files[name == "thetas"]
+        rom = WeightRom(width=table.width, rows=table.words, file=file)
+        m.submodules[name] = rom
+        m.d.comb += rom.addr.eq(address)
+        return [rom.data.word_select(k, table.bits).as_signed() for k in range(table.lanes)]
+
+    def _lane(
+        self, m: Module, sweep, k: int, bias: Value, theta: Value | None, arrives: Value | None
+    ) -> None:
+        p = self._program
+        bits = signed(p.potential_bits)
+
+        def register(name: str, shape=bits) -> Signal:
+            return Signal(shape, name=f"{name}{k}", reset_less=True)
+
+        v = self.v[k]
+        up, down = sweep.up, -sweep.down
+        if theta is not None:
+            up, down = Mux(sweep.by_channel, theta, up), Mux(sweep.by_channel, -theta, down)
+        top, bottom = register("up"), register("down")
+        m.d.sync += [top.eq(up), bottom.eq(down)]
+        spike, negative = register("spike", unsigned(1)), register("negative", unsigned(1))
+        held = register("v")
+        above, below = v >= top, sweep.signed & (v <= bottom)
+        m.d.sync += [
+            spike.eq((above | below) & sweep.fires),
+            negative.eq(below & sweep.fires),
+            held.eq(v),
+        ]
+        m.d.comb += self.spikes[k].magnitude.eq(spike)
+        if p.spike_sign:
+            m.d.comb += self.spikes[k].negative.eq(negative)
+
+        # A number that is 0 in all sweeps is a constant, and its logic goes.
+        r = register("r")
+        lowered = held - Mux(negative, -sweep.step, sweep.step)
+        m.d.sync += r.eq(Mux(spike, Mux(sweep.hard, 0, lowered), held))
+        u = register("u")
+        kept: Value = r
+        if p.can_saturate:
+            kept = Mux(r > sweep.top, sweep.top, Mux(r < -sweep.top, -sweep.top, r))
+        m.d.sync += u.eq(kept)
+        m.d.comb += self.potentials[k].eq(u)
+
+        d, addend = register("d"), register("addend")
+        decayed = Array(decay(u, kind, shift) for kind, shift in p.decays)
+        m.d.sync += d.eq(Mux(sweep.first, sweep.start, decayed[sweep.decay]))
+        if arrives is None:
+            m.d.sync += addend.eq(bias)
+        else:
+            # A drive is there 4 cycles after its word's address was, and stays for two.
+            with m.If(~sweep.has_drive):
+                m.d.sync += addend.eq(bias)
+            with m.Elif(arrives):
+                m.d.sync += addend.eq(self.memory[k])
+        m.d.sync += self.prepared[k].eq(d + addend)

@@ -1,0 +1,223 @@
+"""Walker: from a spike's place to every potential it reaches, one update per cycle."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.program.operation import Chain, operation, reach_layout, spike_event, update
+from hw.program.program import Program, Reach, Scan
+
+__all__ = ["Walker"]
+
+
+class Walker(wiring.Component):
+    """Looks up what the event's row and column reach, and walks through it: columns innermost,
+    then rows, then groups of target channels.
+
+        event -> tables of both axes -> first addresses -> walk -> updates
+
+    The tables know kernel, stride, padding and pooling; what lies outside of the target costs no
+    update, and an event that reaches nothing no cycle of the walk.
+
+    Cycle law (events offered at once): an event's first update comes `LATENCY` cycles after the
+    event is taken, or follows the last update of the event before; then one per cycle.
+
+    Parameters
+    ----------
+    program
+        Tables and sizes.
+
+    Members
+    -------
+    word : In
+        The operation, a `Scan`; stable while `busy`.
+    i : In(stream of spike_event(program))
+    busy : Out(1)
+        An event is on its way.
+    valid : Out(1)
+    o : Out(update(program))
+        An update in each cycle with `valid`.
+    """
+
+    LATENCY = 5
+
+    word: Signal
+    i: stream.Interface
+    busy: Signal
+    valid: Signal
+    o: data.View
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        super().__init__(
+            {
+                "word": In(program.code.bits),
+                "i": In(stream.Signature(spike_event(program))),
+                "busy": Out(1),
+                "valid": Out(1),
+                "o": Out(update(program)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p = self._program
+        scan = operation(p, self.word, Scan)
+        last = Signal()  # the walk is over, or has not begun
+        stages = Chain(m, "stage", 4, self.i.valid, last)
+        looked, read, summed, based = stages.moves
+        m.d.comb += [self.i.ready.eq(looked), self.busy.eq(self.valid | stages.any_valid)]
+
+        # Where the event is, in positions and channels.
+        event = self.i.payload
+        most = p.lane_bits
+        lane_column, channel = Signal(most), Signal(most)
+        m.d.comb += [
+            lane_column.eq(event.lane >> scan.channel_bits),
+            channel.eq(event.lane & ((1 << scan.channel_bits) - 1)),
+        ]
+        column = Signal(p.column_bits)
+        m.d.comb += column.eq(event.column << scan.position_bits | lane_column)
+
+        # 1. The tables' memories; 2. their registers.
+        row_table = self._table(m, "rows", p.rows, scan.row_table + event.row, looked)
+        column_table = self._table(m, "columns", p.columns, scan.column_table + column, looked)
+        passed = data.StructLayout(
+            {
+                "shift": update(p)["shift"].shape,
+                "channel": unsigned(most),
+                "negative": unsigned(1),
+                "active": update(p)["active"].shape,
+                "negatives": update(p)["negatives"].shape,
+            }
+        )
+
+        def register(shape: Any, name: str) -> Any:
+            return Signal(shape, name=name, reset_less=True)
+
+        events = [register(passed, f"event{n}") for n in range(4)]
+        with m.If(looked):
+            m.d.sync += [
+                events[0].shift.eq(event.plane + scan.shift),
+                events[0].channel.eq(channel),
+                events[0].negative.eq(event.negative),
+                events[0].active.eq(event.active),
+                events[0].negatives.eq(event.negatives),
+            ]
+        for n, move in enumerate((read, summed, based), 1):
+            with m.If(move):
+                m.d.sync += events[n].eq(events[n - 1])
+        layout = reach_layout(p)
+        row, col = register(layout, "row"), register(layout, "column_reach")
+        with m.If(read):
+            m.d.sync += [row.eq(row_table), col.eq(column_table)]
+
+        # 3. Offsets added; 4. bases added.
+        wide = update(p)
+        more = [register(layout["more"].shape, f"more{n}") for n in range(4)]
+        potential = [register(wide["potential"].shape, f"potential{n}") for n in range(2)]
+        weight = [register(wide["weight"].shape, f"weight{n}") for n in range(2)]
+        with m.If(summed):
+            m.d.sync += [
+                potential[0].eq(row.potential + col.potential),
+                weight[0].eq(row.weight + col.weight),
+                more[0].eq(row.more),
+                more[1].eq(col.more),
+                stages.valids[2].eq(stages.valids[1] & row.some & col.some),
+            ]
+        with m.If(based):
+            m.d.sync += [
+                potential[1].eq(potential[0] + scan.potential),
+                weight[1].eq(weight[0] + scan.weight + events[2].channel),
+                more[2].eq(more[0]),
+                more[3].eq(more[1]),
+            ]
+        self._walk(m, scan, last, stages.valids[3], events[3], potential[1], weight[1], more[2:])
+        return m
+
+    def _table(self, m: Module, name: str, reaches: tuple[Reach, ...], address: Value, en: Value):
+        layout = reach_layout(self._program)
+        rows: list[Any] = [
+            {
+                "some": r.count > 0,
+                "more": max(r.count - 1, 0),
+                "potential": r.potential,
+                "weight": r.weight,
+            }
+            for r in reaches
+        ]
+        memory = Memory(shape=layout, depth=len(rows), init=rows)
+        m.submodules[name] = memory
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(address), port.en.eq(en)]
+        return port.data
+
+    def _walk(
+        self,
+        m: Module,
+        scan,
+        last: Value,
+        begin: Value,
+        event,
+        potential: Value,
+        weight: Value,
+        more: list[Signal],
+    ) -> None:
+        """Three counters, and where the current row and group began."""
+        out = self.o
+        more_rows, more_columns = more
+        rows, columns = (Signal.like(more_rows, name=name) for name in ("rows", "columns"))
+        rows_kept, columns_kept = (
+            Signal.like(more_rows, name=name, reset_less=True) for name in ("rows0", "columns0")
+        )
+        groups = Signal(max(1, len(scan.last_group)))
+        starts = {
+            what: (
+                Signal.like(out.potential, name=f"{what}_potential", reset_less=True),
+                Signal.like(out.weight, name=f"{what}_weight", reset_less=True),
+            )
+            for what in ("row", "group")
+        }
+        by_row = starts["row"][0] + scan.potential_row, starts["row"][1] + scan.weight_row
+        by_group = starts["group"][0] + scan.potential_group, starts["group"][1] + scan.weight_group
+
+        m.d.comb += last.eq(~self.valid | ((columns == 0) & (rows == 0) & (groups == 0)))
+        with m.If(last):
+            m.d.sync += [
+                self.valid.eq(begin),
+                out.shift.eq(event.shift),
+                out.negative.eq(event.negative),
+                out.active.eq(event.active),
+                out.negatives.eq(event.negatives),
+                Cat(out.potential, starts["row"][0], starts["group"][0]).eq(potential.replicate(3)),
+                Cat(out.weight, starts["row"][1], starts["group"][1]).eq(weight.replicate(3)),
+                Cat(rows, rows_kept).eq(more_rows.replicate(2)),
+                Cat(columns, columns_kept).eq(more_columns.replicate(2)),
+                groups.eq(scan.last_group),
+            ]
+        with m.Elif(columns != 0):
+            m.d.sync += [
+                out.potential.eq(out.potential + 1),
+                out.weight.eq(out.weight + scan.weight_column),
+                columns.eq(columns - 1),
+            ]
+        with m.Else():
+            on = rows != 0
+            m.d.sync += columns.eq(columns_kept)
+            for n, (place, kept) in enumerate(
+                zip((out.potential, out.weight), starts["row"], strict=True)
+            ):
+                following = Mux(on, by_row[n], by_group[n])
+                m.d.sync += [place.eq(following), kept.eq(following)]
+            with m.If(on):
+                m.d.sync += rows.eq(rows - 1)
+            with m.Else():
+                m.d.sync += [
+                    rows.eq(rows_kept),
+                    groups.eq(groups - 1),
+                    starts["group"][0].eq(by_group[0]),
+                    starts["group"][1].eq(by_group[1]),
+                ]

@@ -1,0 +1,231 @@
+"""Runs images through golden model and Verilog, in one or more processes, and reports."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.core.describe import layout_text
+from gen.core.hardware import AnyPlan, layout_facts
+from gen.core.plan import CorePlan
+from gen.core.verilog import TOP, generate
+from hw.contract.files import write_json
+from sim.bench.job import Job
+from sim.bench.verilator import build, run_bench, toolchain
+from sim.bench.waves import vcd_to_fst
+from sim.golden.model import GoldenModel, InputError
+
+__all__ = ["simulate"]
+
+Progress = Callable[[str], None]
+
+
+def simulate(
+    plan: AnyPlan,
+    pixels: npt.NDArray[np.integer],
+    labels: npt.NDArray[np.integer],
+    folder: Path,
+    *,
+    waves: bool = False,
+    taps: bool = True,
+    stall: float = 0.0,
+    reset_after: int = 0,
+    processes: int | None = None,
+    progress: Progress = lambda line: None,
+) -> dict[str, Any]:
+    """Simulate a core on images (n, input_size) and compare every value with the golden model.
+
+    Leaves Verilog, ROM images, logs and `report.json` in `folder`.
+
+    Parameters
+    ----------
+    waves
+        Leave an FST of everything (slow; few images).
+    taps
+        Without, the core that ships is simulated: it shows logits, classes and cycles only.
+    stall
+        Probability per cycle of holding back a word, and of not taking a result. At 0, streams
+        flow and the cycle law is checked.
+    reset_after
+        Reset once, after so many cycles, and begin anew.
+    processes
+        Simulations side by side; by default one per core for 64 images or more. One with waves.
+
+    Returns
+    -------
+    dict
+        The report (see docs/simulation.md).
+
+    Raises
+    ------
+    InputError
+        For images that do not fit the network, a stall that is no probability below 1, or fewer
+        processes than one.
+    SimulationError
+        When the simulation cannot be built or breaks off.
+    """
+    started = time.monotonic()
+    checked = GoldenModel(plan.image).check_pixels(pixels)
+    if len(checked) == 0 or len(checked) != len(labels):
+        raise InputError("Images must be at least one, and as many as labels")
+    if not 0 <= stall < 1:
+        raise InputError(f"Stall must be a probability from 0 to below 1, not {stall!r}")
+    if processes is not None and processes < 1:
+        raise InputError(f"Processes must be a positive number, not {processes!r}")
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    report_file = folder / "report.json"
+    report_file.unlink(missing_ok=True)
+    for old in (folder / "waves.fst", *folder.glob("shard*")):
+        shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+    facts = generate(plan, folder, taps=taps)
+    network = plan.image.save(folder / "network.npz")
+    layout = layout_text(layout_facts(plan))
+    progress(f"building {TOP} ({layout}) with Verilator")
+    built = time.monotonic()
+    if waves:
+        processes = 1  # one waveform
+    elif processes is None:
+        processes = len(os.sched_getaffinity(0)) if len(checked) >= 64 else 1
+    job = Job(
+        network=str(network),
+        lanes=plan.lanes,
+        banks=plan.banks,
+        schedule=plan.schedule,
+        fields=facts["trace"],
+        taps=taps,
+        stall=stall,
+        reset_after=reset_after,
+    )
+    shards = np.array_split(np.arange(len(checked)), min(processes, len(checked)))
+    bench = "sim.bench.core" if isinstance(plan, CorePlan) else "sim.bench.program"
+    folders = [
+        prepare_shard(folder / f"shard{n}", job, checked[part], labels[part])
+        for n, part in enumerate(shards)
+    ]
+    with toolchain():
+        build_folder = build(folder, TOP, [f"{TOP}.v", "sterna_rom.v"], waves=waves)
+        ran = time.monotonic()
+        with ThreadPoolExecutor(len(shards)) as pool:
+            futures = [
+                pool.submit(
+                    run_bench,
+                    build_folder,
+                    TOP,
+                    bench,
+                    shard,
+                    variables={"STERNA_BENCH": str(shard)},
+                    waves=waves,
+                )
+                for shard in folders
+            ]
+            _watch(futures, folders, len(checked), progress)
+    finished = time.monotonic()
+    if waves:
+        progress("converting the waveform to FST")
+        vcd_to_fst(folder / "dump.vcd", folder / "waves.fst")
+
+    findings = [json.loads((shard / "findings.json").read_text()) for shard in folders]
+    report = _report(plan, findings)
+    report["seconds"] = round(finished - started, 2)
+    report["seconds_by_phase"] = {
+        "generate": round(built - started, 2),
+        "build": round(ran - built, 2),
+        "simulate": round(finished - ran, 2),
+    }
+    report["processes"] = len(shards)
+    write_json(report_file, report)
+    return report
+
+
+def prepare_shard(
+    folder: Path, job: Job, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]
+) -> Path:
+    """Lay out the folder from which one bench process works; return it."""
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text(json.dumps(asdict(job)))
+    np.save(folder / "pixels.npy", pixels)
+    np.save(folder / "labels.npy", np.asarray(labels, dtype=np.int64))
+    return folder
+
+
+def _watch(futures: list[Future], folders: list[Path], images: int, progress: Progress) -> None:
+    """Tell how many images are through while the benches run; raise what they raise."""
+    told = 0
+    while any(not future.done() for future in futures):
+        time.sleep(0.5)
+        files = [folder / "progress" for folder in folders]
+        done = sum(int(file.read_text() or 0) for file in files if file.exists())
+        if done > told:
+            progress(f"simulated {done} of {images} images")
+            told = done
+    for future in futures:
+        future.result()
+
+
+def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up the shards' findings."""
+
+    def total(key: str) -> int:
+        return sum(f[key] for f in findings)
+
+    images = total("images")
+    intervals = np.concatenate([np.diff(f["completion"]) for f in findings])
+    first = [f["completion"][0] - f["start"] for f in findings]
+    if len(intervals) == 0:  # a single image has no interval: its latency stands for it
+        intervals = np.array(first)
+    report = {
+        "network": plan.image.spec.name,
+        "digest": plan.image.digest,
+        **layout_facts(plan),
+        "images": images,
+        "values_compared": total("compared"),
+        "mismatches": total("mismatches"),
+        "first_mismatch": next((f["first_mismatch"] for f in findings if f["first_mismatch"]), ""),
+        "correct_rtl": total("correct_rtl"),
+        "correct_golden": total("correct_golden"),
+        "accuracy_rtl": total("correct_rtl") / images,
+        "accuracy_golden": total("correct_golden") / images,
+        "cycles_per_image": {
+            "min": int(intervals.min()),
+            "mean": round(float(intervals.mean()), 2),
+            "max": int(intervals.max()),
+        },
+        "latency_first_image": max(first),
+        "cycles": total("cycles"),
+        "cycle_law_checked": all(f["law_checked"] for f in findings),
+        "cycle_law_violations": total("cycle_law_violations"),
+        "events_per_image": round(total("events") / images, 2),
+        "sops_per_image": round(total("sops") / images, 2),
+    }
+    return report | _utilisation(plan, findings) if isinstance(plan, CorePlan) else report
+
+
+def _utilisation(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    """The busiest layer's share of bank-cycles with a row addition, between first and last
+    result: as seen, and by the cycle law."""
+    flowing, predicted = (
+        sum(f[times][-1] - f[times][0] for f in findings if f[times])
+        for times in ("completion", "predicted")
+    )
+    additions = [
+        sum(f["steady_additions"][n] for f in findings) for n in range(len(plan.geometries))
+    ]
+    busiest = int(np.argmax(additions))
+
+    def share(cycles: int) -> float | None:
+        return round(additions[busiest] / (cycles * plan.banks), 4) if cycles else None
+
+    return {
+        "bottleneck": plan.image.spec.layers[busiest].name,
+        "lane_utilisation": share(flowing),
+        "lane_utilisation_law": share(predicted),
+    }

@@ -1,0 +1,94 @@
+"""What a network image does for an image: events and synaptic operations, from the golden model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.network import NetworkImage
+from hw.contract.spec import INPUT
+from sim.golden.edges import fan_out
+from sim.golden.model import Trace
+
+__all__ = ["Activity", "ActivityMeter"]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a network image does for an image, on average.
+
+    Parameters
+    ----------
+    input_events
+        Set bits of the pixels: each one row of weights added.
+    spike_rates
+        Per firing layer: mean |c| per neuron and step (of ternary and binary spikes: the share that
+        fires).
+    events
+        Events that layers receive, pixels included: bit planes of coefficients, as the hardware
+        plays them; over every edge.
+    sops
+        Synaptic operations: weights added or subtracted. Pixels are added once, not at every step.
+    """
+
+    input_events: float
+    spike_rates: tuple[float, ...]
+    events: float
+    sops: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "input_events": round(self.input_events, 2),
+            "spike_rates": [round(rate, 4) for rate in self.spike_rates],
+            "events": round(self.events, 1),
+            "sops": round(self.sops, 1),
+        }
+
+
+class ActivityMeter:
+    """Adds up what a network image does, batch by batch; `events` and `sops` are the sums so far
+    of what `Activity` has the mean of."""
+
+    def __init__(self, image: NetworkImage) -> None:
+        self._spec = spec = image.spec
+        self._fan_out = [
+            [fan_out(edge, spec.shape_of(edge.source), layer.map_shape) for edge in spec.edges(n)]
+            for n, layer in enumerate(spec.layers)
+        ]
+        self.events = self.sops = self._pixels = self._images = 0
+        self._spikes = np.zeros(len(spec.layers) - 1, dtype=np.int64)
+        self._chances = [spec.steps * layer.neurons for layer in spec.layers[:-1]]
+
+    def add(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
+        """Count a batch, by its pixels and what the golden model made of them."""
+        self._images += len(pixels)
+        self._pixels += int(np.bitwise_count(pixels).sum())
+        fired = [int(np.abs(c.astype(np.int64)).sum()) for c in trace.spikes]
+        self._spikes += np.array(fired, dtype=np.int64)
+        sent = {INPUT: pixels.reshape(len(pixels), -1, self._spec.input_size)}
+        for layer, c in zip(self._spec.layers, trace.spikes, strict=False):
+            sent[layer.name] = np.abs(c).view(np.uint8)
+        for n in range(len(self._spec.layers)):
+            for edge, reached in zip(self._spec.edges(n), self._fan_out[n], strict=True):
+                values = sent[edge.source]
+                if edge.delay:
+                    values = values[:, :-1]  # the last step's spikes never arrive
+                # Summed over images, steps and channels: set bits by place.
+                shape = self._spec.shape_of(edge.source)
+                bits = np.bitwise_count(values).sum(axis=(0, 1), dtype=np.int64)
+                bits = bits.reshape(shape).sum(axis=0)
+                self.events += int(bits.sum())
+                self.sops += int((bits * reached).sum())
+
+    @property
+    def activity(self) -> Activity:
+        """The mean so far."""
+        n = max(1, self._images)
+        return Activity(
+            self._pixels / n,
+            tuple(float(s) / n / c for s, c in zip(self._spikes, self._chances, strict=True)),
+            self.events / n,
+            self.sops / n,
+        )

@@ -1,0 +1,288 @@
+"""The golden model: the contract of docs/arithmetic.md in NumPy, batched, exact.
+
+Each law is one small function of arrays; `GoldenModel` chains them. Nothing here knows how the
+hardware works: it is what the hardware is held against.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.network import LayerImage, NetworkImage
+from hw.contract.spec import INPUT, NeuronSpec, SternaError
+from sim.golden.edges import Field, exact_float, receive
+
+__all__ = [
+    "GoldenModel",
+    "InputError",
+    "Neurons",
+    "Trace",
+    "decay",
+    "drive",
+    "fire",
+    "reset",
+    "saturate",
+]
+
+Int = npt.NDArray[np.int64]
+
+
+class InputError(SternaError, ValueError):
+    """Images that the network cannot take."""
+
+
+def drive(coefficients: npt.NDArray[np.integer], layer: LayerImage) -> Int:
+    """Law 1 of a layer with one dense edge: `I[n,i] = sum_j c[n,j] * W[i,j] + b[i]`, exact.
+
+    (`sim.golden.edges` has all kinds of edges, and why the float product is exact.)
+    """
+    kernel = layer.kernels[0].astype(exact_float(layer))
+    return receive(coefficients, layer.edges[0], kernel).astype(np.int64) + layer.bias
+
+
+def decay(u: Int, neuron: NeuronSpec) -> Int:
+    """Law 2: keep u, u / 2^k or u - u / 2^k, the division truncating toward zero."""
+    if neuron.decay == "none":
+        return u
+    part = np.sign(u) * (np.abs(u) >> neuron.decay_shift)
+    return part if neuron.decay == "shift" else u - part
+
+
+def fire(v: Int, neuron: NeuronSpec, count: Int | int = 0, thetas: Int | None = None) -> Int:
+    """Law 3: |c| = min(L, |v| div threshold of its side); on a guarded negative side at most the
+    neuron's `count` N of spikes so far. `thetas`, which v's shape must admit, are thresholds for
+    both sides in place of the neuron's."""
+    sides = (neuron.theta, neuron.theta_down) if thetas is None else (thetas, thetas)
+    up = _quotient(v, sides[0], neuron.limit)
+    if neuron.negative == "off":
+        return up
+    down = _quotient(-v, sides[1], neuron.limit)
+    return up - (np.minimum(down, count) if neuron.guarded else down)
+
+
+def _quotient(v: Int, theta: Int | int, limit: int) -> Int:
+    """min(limit, v div theta), 0 for negative v. Comparing is ten times as fast as dividing."""
+    if limit == 1:
+        return (v >= theta).astype(v.dtype)
+    return np.minimum(np.maximum(v, 0) // theta, limit)
+
+
+def reset(v: Int, c: Int, neuron: NeuronSpec) -> Int:
+    """Law 4: hard, 0 where a spike fired; soft, v - c*step."""
+    return np.where(c != 0, 0, v) if neuron.reset == "hard" else v - c * neuron.step
+
+
+def saturate(u: Int, neuron: NeuronSpec) -> Int:
+    """Law 5: clamp to +-u_max, the one place where a potential may lose information."""
+    return np.clip(u, -neuron.u_max, neuron.u_max)
+
+
+class Neurons:
+    """An array of equal neurons, from step to step.
+
+    Parameters
+    ----------
+    neuron, shape
+        What each of them is; how many there are.
+    thetas
+        Thresholds of their own, in a shape that `shape` admits.
+
+    Attributes
+    ----------
+    u, count
+        Stored potentials; of guarded neurons, the signed sum of each one's spikes so far.
+    """
+
+    def __init__(
+        self, neuron: NeuronSpec, shape: tuple[int, ...], thetas: Int | None = None
+    ) -> None:
+        self.neuron, self.thetas = neuron, thetas
+        self.u: Int = np.full(shape, neuron.u0, dtype=np.int64)
+        self.count: Int = np.zeros(shape, dtype=np.int64)
+        self._first = True
+
+    def step(self, current: Int) -> Int:
+        """One time step: drives to coefficients."""
+        neuron = self.neuron
+        kept = self._first and neuron.decay_when == "after"
+        v = (self.u if kept else decay(self.u, neuron)) + (current << neuron.fraction_bits)
+        c = fire(v, neuron, self.count, self.thetas)
+        self.u, self._first = saturate(reset(v, c, neuron), neuron), False
+        if neuron.guarded:
+            self.count = self.count + c
+        return c
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that the hardware is compared with, for n images.
+
+    spikes, potentials
+        One array (n, T, neurons) per firing layer: the coefficients c, -L .. L, and the stored u
+        at the end of each step.
+    logits
+        (n, classes).
+    classes
+        (n,), the first maximum of each row of logits.
+    """
+
+    spikes: tuple[npt.NDArray[np.int8], ...]
+    potentials: tuple[npt.NDArray[np.int32], ...]
+    logits: Int
+    classes: Int
+
+
+VALUES = 1_000_000
+"""Larger arrays are fetched from the system, and given back to it, at every use."""
+
+
+class GoldenModel:
+    """Runs a network image on images, exactly as the contract says."""
+
+    def __init__(self, image: NetworkImage) -> None:
+        self.image = image
+
+    @property
+    def batch(self) -> int:
+        """Images to run at a time: so many that no array of all steps has more than `VALUES`."""
+        spec = self.image.spec
+        most = max(spec.input_size, *(layer.neurons for layer in spec.layers))
+        return max(1, min(1000, VALUES // (spec.steps * most)))
+
+    def check_pixels(self, pixels: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Return pixels as uint8 (n, image_size).
+
+        Raises
+        ------
+        InputError
+            When shape, type or range do not fit the network.
+        """
+        spec = self.image.spec
+        array = np.asarray(pixels)
+        if array.ndim != 2 or array.shape[1] != spec.image_size:
+            raise InputError(
+                f"Images must have shape (n, {spec.image_size}), not {tuple(array.shape)}"
+            )
+        if array.dtype.kind not in "iu":
+            raise InputError(f"Pixels must be integers, not {array.dtype}")
+        if array.size and (int(array.min()) < 0 or int(array.max()) > spec.pixel_max):
+            raise InputError(
+                f"Pixels must lie in 0..{spec.pixel_max}, not reach "
+                f"{int(array.min())}..{int(array.max())}"
+            )
+        return array.astype(np.uint8)
+
+    def _steps(self, pixels: npt.NDArray[np.uint8]) -> Iterator[tuple[list[Int], list[Int], Int]]:
+        """Yield, per time step, the spikes and potentials of each firing layer, (n, neurons) each,
+        and the readout's drive."""
+        spec, n = self.image.spec, len(pixels)
+        names = [layer.name for layer in spec.layers]
+        fields = [Field(spec, layer) for layer in self.image.layers]
+        images = pixels.reshape(n, spec.recorded_steps, *spec.shape_of(INPUT)).swapaxes(0, 1)
+        # Direct coding: what comes from the input is the same at every step.
+        constant = [
+            field.bias
+            if spec.timed_input
+            else field.drive({INPUT: images[0]}, lambda e: e.source == INPUT) + field.bias
+            for field in fields
+        ]
+        neurons = [
+            Neurons(layer.spec.neuron, (n, *layer.spec.map_shape), field.thetas)
+            for layer, field in zip(self.image.layers, fields, strict=True)
+            if layer.spec.neuron is not None
+        ]
+        before: dict[str, npt.NDArray[np.integer]] = {
+            name: np.zeros_like(array.u) for name, array in zip(names, neurons, strict=False)
+        }
+        for step in range(spec.steps):
+            now: dict[str, npt.NDArray[np.integer]] = {}
+            spikes: dict[str, Int] = {}
+            if spec.timed_input:
+                now[INPUT] = images[step]
+            for name, field, array, fixed in zip(names, fields, neurons, constant, strict=False):
+                spikes[name] = array.step(fixed + self._received(field, now, before))
+                now[name] = spikes[name]
+            readout = constant[-1] + self._received(fields[-1], now, before)
+            before = now
+            sizes = [layer.neurons for layer in spec.layers]
+            yield (
+                [
+                    spikes[name].reshape(n, size)
+                    for name, size in zip(names[:-1], sizes, strict=False)
+                ],
+                [a.u.reshape(n, size) for a, size in zip(neurons, sizes, strict=False)],
+                readout.reshape(n, sizes[-1]),
+            )
+
+    @staticmethod
+    def _received(
+        field: "Field",
+        now: Mapping[str, npt.NDArray[np.integer]],
+        before: Mapping[str, npt.NDArray[np.integer]],
+    ) -> Int | int:
+        """What a layer receives that is new: of this step, and of the one before."""
+        fresh = field.drive(now, lambda e: e.source in now and e.delay == 0)
+        return fresh + field.drive(before, lambda e: e.delay == 1)
+
+    def run(self, pixels: npt.ArrayLike) -> Trace:
+        """Run images (n, image_size) and keep everything."""
+        checked = self.check_pixels(pixels)
+        spikes, potentials, logits = [], [], np.zeros((len(checked), self.image.spec.classes), int)
+        for c, u, readout in self._steps(checked):
+            spikes.append(c)
+            potentials.append(u)
+            logits += readout
+        firing = range(len(self.image.layers) - 1)
+        return Trace(
+            tuple(np.stack([c[n] for c in spikes], 1).astype(np.int8) for n in firing),
+            tuple(np.stack([u[n] for u in potentials], 1).astype(np.int32) for n in firing),
+            logits,
+            logits.argmax(axis=1) if len(checked) else np.zeros(0, dtype=np.int64),
+        )
+
+    def over_time(
+        self,
+        pixels: npt.ArrayLike,
+        batch: int | None = None,
+        observe: Callable[[slice, int, list[Int]], None] | None = None,
+    ) -> tuple[Int, list[Int]]:
+        """How an answer forms: the logits that a run of t steps would give, for every t.
+
+        Parameters
+        ----------
+        observe
+            Called with the images that are run, the step (from 0) and the spikes of each firing
+            layer, (images, neurons).
+
+        Returns
+        -------
+        tuple
+            Logits (n, T, classes) up to each step; per firing layer, (T,): events in each step over
+            all images and neurons, that is set bits of |c|.
+        """
+        checked, batch = self.check_pixels(pixels), batch or self.batch
+        layers = len(self.image.layers) - 1
+        spikes = [np.zeros(self.image.spec.steps, dtype=np.int64) for _ in range(layers)]
+        logits = []
+        for start in range(0, len(checked), batch):
+            drives, part = [], slice(start, min(start + batch, len(checked)))
+            for t, (fired, _, readout) in enumerate(self._steps(checked[part])):
+                drives.append(readout)
+                if observe:
+                    observe(part, t, fired)
+                for n, c in enumerate(fired):
+                    spikes[n][t] += int(np.bitwise_count(c).sum())  # of |c|
+            logits.append(np.cumsum(np.stack(drives, axis=1), axis=1))
+        shape = (0, self.image.spec.steps, self.image.spec.classes)
+        return np.concatenate([np.zeros(shape, dtype=np.int64), *logits]), spikes
+
+    def classify(self, pixels: npt.ArrayLike, batch: int | None = None) -> Int:
+        """Classes (n,) of images (n, image_size), keeping nothing else."""
+        checked, batch = self.check_pixels(pixels), batch or self.batch
+        classes = [np.zeros(0, dtype=np.int64)]
+        for start in range(0, len(checked), batch):
+            steps = self._steps(checked[start : start + batch])
+            classes.append(sum(readout for _, _, readout in steps).argmax(axis=1))  # type: ignore[union-attr]
+        return np.concatenate(classes)

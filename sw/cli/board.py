@@ -1,0 +1,329 @@
+"""Commands about boards: `plan`, `bitstream`, `flash`, `ask` and the others."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.board.bitstream import REPORT, SEEDS
+from gen.board.boards import BOARDS, find_board
+from gen.board.build import build_board, reload_board
+from gen.board.planner import BoardPlan, plan_board
+from gen.core.describe import board_table, percent, plan_table, table
+from gen.core.hardware import AnyPlan
+from gen.core.plan import CorePlan, plan_core
+from gen.core.schedule import SCHEDULES
+from hw.contract.files import write_json
+from hw.contract.network import NetworkImage
+from hw.contract.spec import SternaError
+from sim.golden.model import GoldenModel
+from sw.data.dataset import DataError, load_dataset
+from sw.data.evaluate import mean_cycles
+from sw.data.shipped import load_test_images, model_path
+
+__all__ = ["add_board_commands"]
+
+BUILD = Path("build")
+EXAMPLES = 16
+"""Images in the test bench of an IP package."""
+
+LAW_IMAGES = 1000
+"""Test images whose cycles make the images per second of a report."""
+
+SHARED_LAW_IMAGES = 100
+"""The same of a shared core, whose law takes some hundredths of a second an image."""
+
+Progress = Callable[[str], None]
+Result = tuple[dict[str, Any], str, int]
+
+
+def load_image(args: argparse.Namespace) -> NetworkImage:
+    """The network that was asked for, or the board's own."""
+    return NetworkImage.load(model_path(args.model or find_board(args.board).model))
+
+
+def board_plan(args: argparse.Namespace) -> BoardPlan:
+    """The plan that the options describe; what they leave open is the planner's to choose."""
+    return plan_board(
+        find_board(args.board),
+        load_image(args),
+        lanes=args.lanes,
+        banks=args.banks,
+        megahertz=args.mhz,
+        schedule=args.schedule,
+        test_images=args.test_images,
+    )
+
+
+def board_folder(args: argparse.Namespace) -> Path:
+    """Where a board's design and bitstream lie."""
+    return Path(args.out or BUILD / args.board)
+
+
+def flowing_cycles(core: AnyPlan, data: str | None) -> float | None:
+    """Mean cycles per image with the input flowing, by the cycle law, over test images of the data
+    set that the network names; None where that is not at hand."""
+    name, spec = core.image.meta.get("dataset"), core.image.spec
+    if not isinstance(name, str):
+        return None
+    try:
+        found = load_dataset(
+            name, "test", spec.input_bits, data, download=False, steps=spec.recorded_steps
+        )
+    except DataError:
+        return None
+    count = LAW_IMAGES if isinstance(core, CorePlan) else SHARED_LAW_IMAGES
+    return mean_cycles(core, found.images[:count])
+
+
+def do_plan(args: argparse.Namespace) -> Result:
+    plan = board_plan(args)
+    return plan.to_dict(), plan_table(plan.to_dict()), 0
+
+
+def do_bitstream(args: argparse.Namespace) -> Result:
+    plan = board_plan(args)
+    args.say(plan_table(plan.to_dict()))
+    folder = board_folder(args)
+    played = test_images(plan, args) if args.test_images else None
+    report = build_board(
+        plan, folder, seed=args.seed, seeds=args.seeds, test_images=played, progress=args.say
+    )
+    cycles = flowing_cycles(plan.core, args.data)
+    if cycles is not None:
+        report["cycles_per_image"] = round(cycles, 1)
+        report["images_per_second"] = round(plan.spec.clock_hz / cycles)
+        write_json(folder / REPORT, report)  # with what only the command knows
+    return report, board_table(report), 0
+
+
+def test_images(plan: BoardPlan, args: argparse.Namespace) -> npt.NDArray[np.uint8]:
+    """The images that are put on the chip: (n, input_size)."""
+    wanted = argparse.Namespace(dataset=None, data=args.data, images=str(args.test_images))
+    return load_test_images(plan.core.image, wanted).images
+
+
+def do_reload(args: argparse.Namespace) -> Result:
+    image = load_image(args)
+    report = reload_board(image, board_folder(args), progress=args.say)
+    return report, board_table(report), 0
+
+
+def do_flash(args: argparse.Namespace) -> Result:
+    from gen.board.flash import flash
+
+    board, folder = find_board(args.board), board_folder(args)
+    try:
+        report = json.loads((folder / REPORT).read_text())
+        bitstream = Path(report["bitstream"])
+    except (OSError, ValueError, KeyError):
+        raise SternaError(
+            f"Folder {folder} must hold a finished bitstream: run make bitstream first"
+        ) from None
+    data = report.get("flash_image")
+    flash(
+        board,
+        bitstream,
+        permanent=args.keep,
+        data=data and Path(data),
+        address=report["flash_address"] or 0,
+        progress=args.say,
+    )
+    facts = {"board": board.name, "bitstream": str(bitstream), "network": report["network"]}
+    return facts, f"{report['network']} is on the {board.title}", 0
+
+
+def do_ip(args: argparse.Namespace) -> Result:
+    from gen.ip.package import package_ip
+
+    plan = plan_core(NetworkImage.load(model_path(args.model)), args.lanes, args.banks)
+    spec = plan.image.spec
+    out = Path(args.out or BUILD / "ip" / spec.name)
+    shape = (EXAMPLES, spec.input_size)
+    pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
+    facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.image).run(pixels).logits))
+    text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
+    return facts | {"folder": str(out)}, text, 0
+
+
+def do_prove(args: argparse.Namespace) -> Result:
+    from sw.verify.bitstream import prove
+
+    out = Path(args.out or BUILD / "prove")
+    report = prove(args.board, out, images=args.count, progress=args.say)
+    rows = [
+        (
+            step["what"],
+            f"{step['images']} images, {step['compared']} values, {step['mismatches']} mismatches",
+        )
+        for step in report["steps"]
+    ]
+    return report, table(rows), int(any(step["mismatches"] for step in report["steps"]))
+
+
+def do_self_test(args: argparse.Namespace) -> Result:
+    from sw.verify.self_test import self_test
+
+    plan = board_plan(args)
+    images = test_images(plan, args)
+    core = plan.core
+    name = f"{args.board}-{core.image.spec.name}-{core.lanes}x{core.banks}-self-test"
+    facts = self_test(plan, images, BUILD / "boards" / name, port=args.port, progress=args.say)
+    verdict = "equal to golden model and cycle law" if facts["equal"] else "DIFFERENT"
+    rows = [
+        (
+            "board",
+            f"{facts['board']}, {facts['lanes']} lanes, {facts['banks']} bank(s), "
+            f"{facts['clock_hz'] / 1e6:g} MHz{'' if args.port else ', simulated'}",
+        ),
+        ("network", f"{facts['network']}, digest {facts['digest'][:16]}"),
+        ("images", f"{facts['images']:,} ({facts['distinct_images']} different ones)"),
+        ("sums, cycles", verdict),
+        (
+            "cycles",
+            f"{facts['cycles']:,}, of the law {facts['expected_cycles']:,}; "
+            f"{facts['cycles_per_image']} an image",
+        ),
+        ("speed", f"{facts['images_per_second']:,} images/s at that clock"),
+    ]
+    return facts, table(rows), int(not facts["equal"])
+
+
+def do_ask(args: argparse.Namespace) -> Result:
+    from sw.host.board import open_board
+
+    with open_board(args.url, retries=args.retries) as board:
+        identity = board.wait_ready()
+        image = NetworkImage.load(model_path(args.model))
+        if identity.digest != image.digest:
+            raise SternaError(
+                f"Board {args.url} has the network {identity.digest[:16]}, not {image.digest[:16]} "
+                f"of {args.model}"
+            )
+        data = load_test_images(image, args)
+        classes = board.classify(data.images, progress=lambda n, of: args.say(f"{n} of {of}"))
+        counters = board.counters()
+    golden = GoldenModel(image).classify(data.images)
+    hits, wrong = int((classes == data.labels).sum()), int((classes != golden).sum())
+    rows = [
+        (
+            "board",
+            f"{identity.board}, {identity.lanes} lanes, {identity.banks} bank(s), "
+            f"{identity.clock_hz / 1e6:g} MHz",
+        ),
+        ("network", f"{image.spec.name}, digest {identity.digest[:16]}"),
+        ("accuracy", percent(hits, len(data))),
+        ("other class than the golden model", wrong),
+        ("last image", f"{counters.cycles} cycles, {counters.events} events"),
+    ]
+    facts = {"url": args.url, "images": len(data), "hits": hits, "mismatches": wrong}
+    return facts, table(rows), int(wrong > 0)
+
+
+def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
+    """Add the parsers; `images` adds the options of commands that run test images."""
+
+    def command(name: str, handler: Callable[..., Result], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(handler=handler)
+        sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+        return sub
+
+    def board(sub: argparse.ArgumentParser, default: str | None = None) -> None:
+        sub.add_argument(
+            "--board",
+            required=default is None,
+            default=default,
+            metavar="BOARD",
+            help=f"one of {', '.join(BOARDS)}",
+        )
+
+    def layout(sub: argparse.ArgumentParser, test_images: int = 0) -> None:
+        sub.add_argument("model", nargs="?", metavar="MODEL", help="default: the board's own")
+        sub.add_argument("--lanes", type=int, metavar="N", help="default: the planner's choice")
+        sub.add_argument("--banks", type=int, metavar="N", help="default: the planner's choice")
+        sub.add_argument(
+            "--schedule",
+            choices=SCHEDULES,
+            default="auto",
+            help="a layer after the other on one core, or all at once (default: the "
+            "planner's choice)",
+        )
+        sub.add_argument("--mhz", type=float, help="clock of the core (default: the board's)")
+        sub.add_argument(
+            "--test-images",
+            type=int,
+            default=test_images,
+            metavar="N",
+            help="put so many test images on the chip, to be played at full "
+            f"speed (default {test_images})",
+        )
+
+    sub = command("plan", do_plan, "say how a network would be laid out for a board")
+    board(sub)
+    layout(sub)
+
+    sub = command("bitstream", do_bitstream, "build a board's bitstream")
+    board(sub)
+    layout(sub)
+    sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
+    sub.add_argument(
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        help=f"how many to try, until one meets the clock (default {SEEDS})",
+    )
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/BOARD")
+
+    sub = command(
+        "self-test",
+        do_self_test,
+        "let a board play images that are on the chip: full speed, every logit counted",
+    )
+    board(sub)
+    layout(sub, test_images=64)
+    sub.add_argument(
+        "--port",
+        metavar="PORT",
+        help="of a real board, built with the same options (default: simulate it)",
+    )
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+
+    sub = command("reload", do_reload, "put another network of the same shape into a bitstream")
+    board(sub)
+    sub.add_argument("model", metavar="MODEL", help="network, by name or path")
+    sub.add_argument("--out", metavar="FOLDER", help="of the bitstream (default build/BOARD)")
+
+    sub = command("flash", do_flash, "program a board through openFPGALoader")
+    board(sub)
+    sub.add_argument("--keep", action="store_true", help="into its flash, to stay after power-off")
+    sub.add_argument("--out", metavar="FOLDER", help="of the bitstream (default build/BOARD)")
+
+    sub = command("ip", do_ip, "package the core for other designs: AXI4-Stream, FuseSoC")
+    sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
+    sub.add_argument("--lanes", type=int, default=128, metavar="N")
+    sub.add_argument("--banks", type=int, default=1, metavar="N")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/ip/NETWORK")
+
+    sub = command(
+        "prove-bitstream",
+        do_prove,
+        "simulate netlist and unpacked bitstream against the golden model",
+    )
+    board(sub, "icebreaker")
+    sub.add_argument("--images", dest="count", type=int, default=20, metavar="N")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/prove")
+
+    sub = command(
+        "ask", do_ask, "classify test images on a board, a simulated board or the golden model"
+    )
+    sub.add_argument("url", metavar="URL", help="serial:/dev/ttyUSB0, sim:BOARD, golden:MODEL")
+    sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    sub.add_argument("--retries", type=int, default=0, help="of a damaged exchange (default 0)")
+    images(sub, "20", "how many, or 'all' (default 20)")

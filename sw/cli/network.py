@@ -1,0 +1,285 @@
+"""Commands that make network images: `train`, `export`, `convert` and `import`."""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gen.core.plan import PlanError
+from gen.core.schedule import SCHEDULES, plan_network
+from hw.contract.spec import MAX_LIMIT
+from sw.data.dataset import NAMES, RECORDINGS, Dataset, load_dataset
+from sw.data.shipped import DEFAULT_MODEL, UsageError
+
+__all__ = ["add_network_commands", "can_write", "load_splits"]
+
+BUILD = Path("build")
+
+Result = tuple[dict[str, Any], str, int]
+
+
+def can_write(path: Path) -> Path:
+    """Fail now, not after long work, if a file cannot be made there; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        return path
+
+
+def load_splits(args: argparse.Namespace) -> tuple[Dataset, Dataset]:
+    """Training and test images of --dataset, --pixel-bits wide, from --data."""
+    if args.dataset in RECORDINGS:
+        raise UsageError(f"Data set {args.dataset} holds recordings, which only recipes train on")
+    train, test = (
+        load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
+    )
+    return train, test
+
+
+def recipe_name(name: str) -> str:
+    """`mnist-dense` from itself or from `models/mnist-dense.npz`."""
+    return Path(name).stem if name.endswith(".npz") else name
+
+
+def image_file(args: argparse.Namespace) -> tuple[str, Path]:
+    """Name and file of the image that NETWORK.pt becomes."""
+    name = args.name or Path(args.network).stem
+    if not name.replace("-", "_").isidentifier():
+        raise UsageError(f"Name must be an identifier (hyphens allowed), not {name!r}: give --name")
+    return name, can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
+
+
+def do_train(args: argparse.Namespace) -> Result:
+    from sw.learn.recipes import find_recipe
+    from sw.learn.train import train
+
+    recipe = find_recipe(recipe_name(args.model))
+    out = can_write(Path(args.out or BUILD / "train" / f"{recipe.name}.pt"))
+    checkpoint = train(
+        recipe,
+        args.data,
+        seed=args.seed,
+        float_epochs=args.epochs,
+        integer_epochs=args.epochs,
+        compiled=args.compiled,
+        progress=args.say,
+    )
+    checkpoint.save(out)
+    facts = {
+        "recipe": recipe.name,
+        "seed": args.seed,
+        "checkpoint": str(out),
+        "trained": dict(checkpoint.trained),
+    }
+    return facts, f"wrote {out}; next: sterna export {recipe.name}", 0
+
+
+def do_export(args: argparse.Namespace) -> Result:
+    from gen.core.hardware import rom_files
+    from hw.contract.files import write_atomically
+    from sw.learn.checkpoint import Checkpoint
+    from sw.learn.export import export, report_table
+
+    name = recipe_name(args.model)
+    out = can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
+    roms = Path(args.roms or BUILD / name)
+    can_write(roms / "rom")
+    checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
+    image, report = export(checkpoint, args.data, args.say)
+    files: dict[str, str] = {}
+    told = f"ROM images in {roms / 'rom'}"
+    try:
+        files = rom_files(plan_network(image, args.lanes, args.banks, args.schedule))
+    except PlanError as error:
+        told = f"no ROM images: {error}"
+    image.save(out)
+    for file, text in files.items():
+        write_atomically(roms / file, text.encode())
+    where = str(roms / "rom") if files else None
+    facts = {
+        "image": str(out),
+        "roms": where,
+        "digest": image.digest,
+        "meta": dict(image.meta),
+        "decay": dict(report.decay),
+    }
+    text = f"{report_table(report)}\nwrote {out} and {told}"
+    return facts, text, 0
+
+
+def do_convert(args: argparse.Namespace) -> Result:
+    from sw.importers.conversion import Conversion
+    from sw.importers.convert_report import convert_and_compare, load_network, report_table
+
+    name, out = image_file(args)
+    most = MAX_LIMIT if args.mode == "augmapping" else 1
+    limit = most if args.limit is None else args.limit
+    conversion = Conversion(
+        mode=args.mode,
+        steps=args.steps,
+        limit=limit,
+        divisor=args.divisor,
+        percentile=args.percentile,
+        half=args.start == "half",
+        weight_bits=args.weight_bits,
+    )
+    if args.tune < 0:
+        raise UsageError(f"Epochs of --tune must be a number of at least 0, not {args.tune}")
+    network = load_network(Path(args.network))
+    image, report = convert_and_compare(
+        network, *load_splits(args), conversion, name=name, epochs=args.tune, progress=args.say
+    )
+    image.save(out)
+    facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
+    text = f"{report_table(image, conversion, report)}\nwrote {out}; next: sterna sim {out}"
+    return facts, text, 0
+
+
+def do_import(args: argparse.Namespace) -> Result:
+    from sw.importers.spikingjelly import import_network, load_network, report_table
+
+    name, out = image_file(args)
+    network = load_network(Path(args.network))
+    test = load_dataset(args.dataset, "test", args.pixel_bits, args.data)
+    image, report = import_network(
+        network,
+        test,
+        name=name,
+        steps=args.steps,
+        weight_bits=args.weight_bits,
+        exact_decay=args.exact_decay,
+    )
+    image.save(out)
+    facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
+    return facts, f"{report_table(image, report)}\nwrote {out}; next: sterna sim {out}", 0
+
+
+def add_network_commands(commands: Any) -> None:
+    """Add the parsers."""
+
+    def command(name: str, handler: Callable[..., Result], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(handler=handler)
+        sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+        sub.add_argument(
+            "--data",
+            metavar="FOLDER",
+            help="where the data set lies (default: $STERNA_DATA, the cache, a download)",
+        )
+        return sub
+
+    def recipe(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "model",
+            nargs="?",
+            default=DEFAULT_MODEL,
+            metavar="MODEL",
+            help=f"recipe (default {DEFAULT_MODEL})",
+        )
+
+    def network(sub: argparse.ArgumentParser, made_of: str, use: str) -> None:
+        sub.add_argument(
+            "network",
+            metavar="NETWORK.pt",
+            help=f"torch.nn.Sequential of {made_of}, written with torch.save(network, path)",
+        )
+        sub.add_argument("--dataset", required=True, help=f"{', '.join(NAMES)}: {use}")
+        sub.add_argument("--steps", type=int, default=4, metavar="T", help="time steps (default 4)")
+        sub.add_argument(
+            "--weight-bits", type=int, default=8, metavar="N", help="2 to 8 (default 8)"
+        )
+        sub.add_argument(
+            "--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)"
+        )
+        sub.add_argument("--name", help="of the network (default: that of the file)")
+        sub.add_argument("--out", metavar="FILE", help="image (default build/models/NAME.npz)")
+
+    sub = command("train", do_train, "train a network by its recipe")
+    recipe(sub)
+    sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    sub.add_argument("--epochs", type=int, help="per phase, in place of the recipe's")
+    sub.add_argument(
+        "--compiled",
+        action="store_true",
+        help="neurons through torch.compile: faster, needs a C++ compiler",
+    )
+    sub.add_argument("--out", metavar="FILE", help="checkpoint (default build/train/MODEL.pt)")
+
+    sub = command(
+        "export",
+        do_export,
+        "prove a trained network equal to the golden model and write its image and ROM images",
+    )
+    recipe(sub)
+    sub.add_argument("--checkpoint", metavar="FILE", help="default build/train/MODEL.pt")
+    sub.add_argument("--out", metavar="FILE", help="image (default build/models/MODEL.npz)")
+    sub.add_argument("--roms", metavar="FOLDER", help="for the ROM images (default build/MODEL)")
+    sub.add_argument(
+        "--lanes",
+        type=int,
+        metavar="N",
+        help="neurons per cycle (default 128, of a shared core 16)",
+    )
+    sub.add_argument(
+        "--banks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="events per cycle: 1, 2, 4, 8 or 16 (default 1)",
+    )
+    sub.add_argument(
+        "--schedule", choices=SCHEDULES, default="auto", help="as of `sterna generate`"
+    )
+
+    sub = command(
+        "convert",
+        do_convert,
+        "make a spiking network of a trained ReLU network by threshold balancing",
+    )
+    network(sub, "plain modules", "calibrates (training images) and compares (test images)")
+    sub.add_argument(
+        "--mode",
+        default="augmapping",
+        metavar="MODE",
+        help="if, termapping or augmapping (default)",
+    )
+    sub.add_argument(
+        "--limit",
+        type=int,
+        metavar="L",
+        help="largest spike coefficient of augmapping, 1 to 15 (default 15)",
+    )
+    sub.add_argument(
+        "--divisor",
+        type=int,
+        default=4,
+        metavar="D",
+        help="a power of two: how many spikes a step stand for the largest activation (default 4)",
+    )
+    sub.add_argument(
+        "--percentile",
+        type=float,
+        default=99.9,
+        metavar="P",
+        help="of the activations that becomes the largest (default 99.9)",
+    )
+    sub.add_argument(
+        "--start",
+        choices=("half", "zero"),
+        default="half",
+        help="initial potential: half a threshold (default) or zero",
+    )
+
+    sub.add_argument(
+        "--tune",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train N epochs more, on the integers: for weights of few bits (default 0)",
+    )
+
+    sub = command("import", do_import, "make a network image of a network trained in SpikingJelly")
+    network(sub, "SpikingJelly modules", "compares (test images)")
+    sub.add_argument(
+        "--exact-decay", action="store_true", help="keep enough bits that no decay is truncated"
+    )

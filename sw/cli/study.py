@@ -1,0 +1,260 @@
+"""Commands that make the tables of docs/results.md: `study training`, `conversion`, `cost`, `scale`
+and `hardware`."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hw.contract.files import write_json
+from hw.contract.network import NetworkImage
+from sw.cli.network import can_write, load_splits
+from sw.data.dataset import DataError, Dataset, load_dataset
+from sw.data.shipped import MODELS, UsageError, model_path
+
+__all__ = ["add_study_commands"]
+
+BUILD = Path("build") / "study"
+
+Result = tuple[dict[str, Any], str, int]
+
+
+def numbers(text: str, what: str) -> tuple[int, ...]:
+    """Positive numbers joined by commas."""
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"{what} must be positive numbers joined by commas, not {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def choices(text: str, what: str) -> tuple[int, ...]:
+    """Of a grid: each number once."""
+    return tuple(dict.fromkeys(numbers(text, what)))
+
+
+def require_plots() -> None:
+    """Fail before long work if there will be no picture of it."""
+    import matplotlib  # noqa: F401
+
+
+def do_training(args: argparse.Namespace) -> Result:
+    from sw.study.training import Grid, accuracy_table, activity_table, plot, study
+
+    require_plots()
+    grid = Grid(
+        datasets=tuple(dict.fromkeys(args.dataset.split(","))),
+        hidden=choices(args.hidden, "Hidden neurons"),
+        steps=choices(args.steps, "Time steps"),
+        seeds=choices(args.seeds, "Seeds"),
+        weight_bits=choices(args.weight_bits, "Weight widths"),
+        float_epochs=args.float_epochs,
+        integer_epochs=args.integer_epochs,
+    )
+    out = Path(args.out or BUILD / "training")
+    can_write(out / "runs.json")
+    runs = study(grid, out, args.data, processes=args.processes, progress=args.say)
+    middle = sorted(grid.weight_bits)[len(grid.weight_bits) // 2]
+    plot(runs, out, middle)
+    spent = sum(
+        {
+            (r["dataset"], r["hidden"], r["steps"], r["variant"], r["seed"]): r["seconds"]
+            for r in runs
+        }.values()
+    )
+    text = (
+        f"Test accuracy in %, mean and standard deviation over {len(grid.seeds)} seed(s):\n\n"
+        f"{accuracy_table(runs)}\n\nSpikes per neuron and step, events and synaptic operations per "
+        f"image, {middle}-bit weights:\n\n{activity_table(runs, middle)}\n\n"
+        f"{spent:,.0f} s of training on one core each; wrote {out}: runs.json, accuracy.png"
+    )
+    return {"runs": runs}, text, 0
+
+
+def do_conversion(args: argparse.Namespace) -> Result:
+    from sw.study.conversion import agreement_table, study, study_table
+
+    require_plots()
+    hidden = numbers(args.hidden, "Hidden neurons")
+    if args.epochs < 1:
+        raise UsageError(f"Epochs must be a positive number, not {args.epochs}")
+    if not 0 <= args.seed < 2**63:
+        raise UsageError(f"Seed must be a number from 0 to 2^63 - 1, not {args.seed}")
+    out = Path(args.out or BUILD / f"{args.dataset}-{'-'.join(map(str, hidden))}")
+    can_write(out / "study.json")
+    facts = study(
+        *load_splits(args), hidden, out, seed=args.seed, epochs=args.epochs, progress=args.say
+    )
+    text = (
+        f"ReLU network: {facts['relu']:.2f} % of {facts['images']:,} test images; accuracy in % "
+        f"(events per image):\n\n{study_table(facts)}\n\n"
+        f"Same class as the ReLU network, % (mean |rate - activation|, by layer):\n\n"
+        f"{agreement_table(facts)}\n\n"
+        f"wrote {out}: study.json, accuracy.png, events.png, relu.pt ({facts['seconds']} s)"
+    )
+    return facts, text, 0
+
+
+def test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
+    """The test images that a network's `meta` names."""
+    dataset = image.meta.get("dataset")
+    if not isinstance(dataset, str):
+        raise UsageError(f"Network image {image.spec.name} names no data set")
+    return load_dataset(
+        dataset, "test", image.spec.input_bits, args.data, steps=image.spec.recorded_steps
+    )
+
+
+def chosen_models(args: argparse.Namespace) -> Iterator[tuple[str, NetworkImage]]:
+    """The networks that were named, or all that ship."""
+    for name in args.models or sorted(path.stem for path in MODELS.glob("*.npz")):
+        yield name, NetworkImage.load(model_path(name))
+
+
+def images_or_none(name: str, image: NetworkImage, args: argparse.Namespace) -> Dataset | None:
+    """`test_images`; None, and a word of it, where a network that was not named lacks them."""
+    try:
+        return test_images(image, args)
+    except DataError as error:
+        if args.models:
+            raise
+        args.say(f"{name} is left out: {error}")
+        return None
+
+
+def do_cost(args: argparse.Namespace) -> Result:
+    from sw.study.cost import cost, cost_table
+
+    out = can_write(Path(args.out or BUILD / "cost.json"))
+    costs = []
+    for name, image in chosen_models(args):
+        test = images_or_none(name, image, args)
+        if test is None:
+            continue
+        args.say(f"{name}: the test images of {test.title}")
+        costs.append(cost(image, test))
+    facts = {"networks": [c.to_dict() for c in costs]}
+    write_json(out, facts)
+    return facts, f"{cost_table(costs)}\n\nwrote {out}", 0
+
+
+def do_scale(args: argparse.Namespace) -> Result:
+    from gen.core.program_stage import LANES
+    from sw.study.scale import scale_table, study
+
+    out = can_write(Path(args.out or BUILD / "scale.json"))
+    lanes = choices(args.lanes, "Lanes")
+    if not set(lanes) <= set(LANES):
+        raise UsageError(f"Lanes must be of {LANES}, not {args.lanes!r}")
+    if args.images < 2:
+        raise UsageError(f"Images must be at least 2, not {args.images}")
+    if not 0 <= args.rate <= 1:
+        raise UsageError(f"Rate must lie from 0 to 1, not {args.rate!r}")
+    shipped = []
+    for name, image in chosen_models(args):
+        neurons = [layer.neuron for layer in image.spec.layers if layer.neuron is not None]
+        if not args.models and any(n.limit > 1 or n.guarded for n in neurons):
+            continue  # a shared core has no such neurons
+        test = images_or_none(name, image, args)
+        if test is not None:
+            shipped.append((image, test))
+    facts = study(
+        shipped, lanes=lanes, rate=args.rate, images=args.images, out=out, progress=args.say
+    )
+    return facts, f"{scale_table(facts)}\n\nwrote {out} ({facts['seconds']} s)", 0
+
+
+def do_hardware(args: argparse.Namespace) -> Result:
+    from sw.study.hardware import hardware_table, study
+
+    out = Path(args.out or BUILD / "hardware")
+    can_write(out / "study.json")
+    facts = study(out, lanes=args.lanes, megahertz=args.mhz, seed=args.seed, progress=args.say)
+    return facts, f"{hardware_table(facts)}\n\nwrote {out}: study.json ({facts['seconds']} s)", 0
+
+
+def add_study_commands(commands: Any) -> None:
+    """Add the parsers."""
+    studies = commands.add_parser(
+        "study", help="the measurements of docs/results.md", description="Measure and tabulate."
+    ).add_subparsers(dest="study", required=True, metavar="STUDY")
+
+    def study(name: str, handler: Callable[..., Result], text: str) -> argparse.ArgumentParser:
+        sub = studies.add_parser(name, help=text, description=text)
+        sub.set_defaults(handler=handler)
+        sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+        sub.add_argument("--data", metavar="FOLDER", help="where the data sets lie")
+        sub.add_argument("--out", metavar="PATH", help=f"default in {BUILD}/")
+        return sub
+
+    sub = study(
+        "training",
+        do_training,
+        "binary, ternary and trainable ternary spikes side by "
+        "side; goes on where it was broken off",
+    )
+    for option, default, text in (
+        ("--dataset", "mnist,fashion-mnist", "data sets"),
+        ("--hidden", "128,512", "hidden neurons, a network for each"),
+        ("--steps", "1,2,4,8", "T"),
+        ("--seeds", "1,2,3", "of everything random"),
+        ("--weight-bits", "8,4,2", "widths of the weights"),
+    ):
+        sub.add_argument(
+            option, default=default, metavar="N,N,..", help=f"{text} (default {default})"
+        )
+    sub.add_argument("--float-epochs", type=int, default=8, metavar="N", help="default 8")
+    sub.add_argument("--integer-epochs", type=int, default=3, metavar="N", help="default 3")
+    sub.add_argument(
+        "--processes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="networks trained side by side (default: one per core)",
+    )
+
+    sub = study(
+        "conversion",
+        do_conversion,
+        "one ReLU network as IF, TerMapping and AugMapping: accuracy and events against T",
+    )
+    sub.add_argument("--dataset", default="fashion-mnist", help="default fashion-mnist")
+    sub.add_argument("--hidden", default="512", metavar="N,N,..", help="neurons (default 512)")
+    sub.add_argument("--epochs", type=int, default=12, help="of training (default 12)")
+    sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")
+
+    sub = study(
+        "cost",
+        do_cost,
+        "synaptic operations and estimated energy per image, against the "
+        "multiply-accumulates of a ReLU network",
+    )
+    sub.add_argument("models", nargs="*", metavar="MODEL", help="default: all that ship")
+
+    sub = study(
+        "scale",
+        do_scale,
+        "cycles, memory and synaptic operations on a shared core: the "
+        "model against the cycle law, and for the papers' large networks",
+    )
+    sub.add_argument("models", nargs="*", metavar="MODEL", help="default: all that ship")
+    sub.add_argument("--lanes", default="16,64", metavar="N,N,..", help="default 16,64")
+    sub.add_argument(
+        "--rate",
+        type=float,
+        default=0.15,
+        metavar="P",
+        help="of the large networks: spikes per neuron and step (default 0.15)",
+    )
+    sub.add_argument(
+        "--images",
+        type=int,
+        default=60,
+        metavar="N",
+        help="test images of the shipped networks (default 60)",
+    )
+
+    sub = study("hardware", do_hardware, "every kind of neuron routed for an ECP5-85k")
+    sub.add_argument("--lanes", type=int, default=16, metavar="N", help="default 16")
+    sub.add_argument("--mhz", type=float, default=100.0, help="clock to aim at (default 100)")
+    sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")

@@ -1,0 +1,84 @@
+"""Batches: shuffled, mirrored, moved by whole pixels, drawn from one seeded generator."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sw.data.dataset import SHAPES, Dataset
+
+__all__ = ["Batches", "mirror_images", "shift_images"]
+
+
+def mirror_images(pixels: Tensor, chosen: Tensor, side: int) -> Tensor:
+    """Mirror those square images (n, planes * side^2), left to right, that are `chosen` (n,)."""
+    mirrored = pixels.view(len(pixels), -1, side, side).flip(3).reshape(pixels.shape)
+    return torch.where(chosen[:, None], mirrored, pixels)
+
+
+def shift_images(pixels: Tensor, shifts: Tensor, side: int) -> Tensor:
+    """Move square images (n, planes * side^2) by `shifts` (n, 2) pixels down and right; zeros move
+    in. All planes of an image, channels or steps, move alike."""
+    n = len(pixels)
+    margin = int(shifts.abs().max()) if n else 0
+    padded = torch.nn.functional.pad(pixels.view(n, -1, side, side), [margin] * 4)
+    axis = torch.arange(side) + margin
+    rows = (axis[None, :] - shifts[:, :1])[:, None, :, None]
+    columns = (axis[None, :] - shifts[:, 1:])[:, None, None, :]
+    image = torch.arange(n)[:, None, None, None]
+    plane = torch.arange(padded.shape[1])[None, :, None, None]
+    return padded[image, plane, rows, columns].reshape(pixels.shape)
+
+
+class Batches:
+    """The training images, the validation images, and the order in which they come.
+
+    Parameters
+    ----------
+    data
+        The training split. `validation` of its images, drawn with the seed, are set aside.
+    batch, max_shift, mirror
+        Images per batch; largest move of an image in pixels each way; whether half of the images,
+        others in each epoch, are mirrored.
+    seed
+        Of the one generator behind the split, the order and the moves.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        *,
+        batch: int,
+        validation: int,
+        max_shift: int,
+        seed: int,
+        mirror: bool = False,
+    ) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.side = SHAPES[data.name][2]
+        self.batch, self.max_shift, self.mirror = batch, max_shift, mirror
+        order = torch.randperm(len(data), generator=self.generator)
+        pixels, labels = torch.from_numpy(data.images)[order], torch.from_numpy(data.labels)[order]
+        self.validation = pixels[:validation], labels[:validation]
+        self.pixels, self.labels = pixels[validation:], labels[validation:]
+
+    def __len__(self) -> int:
+        """Batches per epoch; a last batch that is not full is left out (it differs per epoch)."""
+        return len(self.labels) // self.batch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.labels), generator=self.generator)
+        for n in range(len(self)):
+            chosen = order[n * self.batch : (n + 1) * self.batch]
+            yield self._moved(self.pixels[chosen]), self.labels[chosen]
+
+    def _moved(self, pixels: Tensor) -> Tensor:
+        if self.mirror:
+            coins = torch.randint(0, 2, (len(pixels),), generator=self.generator, dtype=torch.bool)
+            pixels = mirror_images(pixels, coins, self.side)
+        if not self.max_shift:
+            return pixels
+        reach = (-self.max_shift, self.max_shift + 1)
+        return shift_images(
+            pixels, torch.randint(*reach, (len(pixels), 2), generator=self.generator), self.side
+        )

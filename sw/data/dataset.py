@@ -1,0 +1,215 @@
+"""Data sets as quantised pixels. No torch here: `make sim` reads its test images through this.
+
+`digits` needs no download: scikit-learn carries it. `mnist` and `fashion-mnist` are idx files
+(`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`), `nmnist-small` holds recordings
+of an event
+camera (`sw/data/nmnist.py`). They are looked for in the given folder, in $STERNA_DATA, in the
+user's
+cache, and then, where they are published, fetched (`sw/data/download.py`).
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.files import cache_folder
+from sw.data.cifar import read_cifar10
+from sw.data.download import fetch
+from sw.data.idx import DataError, read_idx
+from sw.data.nmnist import SIDE, read_nmnist
+
+__all__ = ["NAMES", "RECORDINGS", "SHAPES", "SPLITS", "DataError", "Dataset", "load_dataset"]
+
+SHAPES = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "nmnist-small": (2, SIDE, SIDE),
+}
+"""Channels, rows, columns of each data set's images."""
+
+RECORDINGS = ("nmnist-small",)
+"""Data sets whose entries are recordings: as many images as a network takes steps."""
+
+NAMES = tuple(SHAPES)
+SPLITS = ("train", "test")
+
+DIGITS_BITS = 4
+DIGITS_TEST_EVERY = 5
+
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """A split of a data set, ready for a network.
+
+    Parameters
+    ----------
+    name, split
+        As asked for.
+    bits
+        Pixel width; pixels lie in 0 .. 2^bits - 1.
+    images
+        uint8 (n, size): channels, rows, columns; of recordings, one image after the other.
+    labels
+        int64 (n,).
+    note
+        What must be said beside an accuracy on it.
+    """
+
+    name: str
+    split: str
+    bits: int
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name, and what must be said beside it."""
+        return f"{self.name} ({self.note})" if self.note else self.name
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_dataset(
+    name: str,
+    split: str,
+    bits: int,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    steps: int = 1,
+) -> Dataset:
+    """Load one split of a data set, its pixels quantised to `bits` bits.
+
+    Parameters
+    ----------
+    name
+        One of `NAMES`.
+    split
+        `train` or `test`; of digits, see `_digits` for the fixed held-out split.
+    bits
+        1 to 8. Bytes are reduced by `p >> (8 - bits)`.
+    folder
+        Where the files lie, idx files gzipped or not: they themselves or a folder `name` with them.
+        Without it $STERNA_DATA, the user's cache and the public mirrors are tried in this order.
+    download
+        Whether the mirrors are tried.
+    steps
+        Time steps that recordings are binned into.
+
+    Raises
+    ------
+    DataError
+        One sentence, for a wrong argument, a file that is not what it should be, or data that are
+        nowhere to be had.
+    """
+    for what, value, choices in (("Data set", name, NAMES), ("Split", split, SPLITS)):
+        if value not in choices:
+            raise DataError(f"{what} must be one of {choices}, not {value!r}")
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
+        raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
+    note = ""
+    if name == "digits":
+        images, labels = _digits(split, bits)
+    elif name in RECORDINGS:
+        images, labels = read_nmnist(split, steps, bits, *_folders(name, folder))
+    elif name == "cifar10":
+        may_fetch = download and folder is None
+        (images, labels), note = read_cifar10(split, *_folders(name, folder), may_fetch)
+        images = images >> np.uint8(8 - bits)
+    else:
+        images, labels = _idx(name, split, folder, download)
+        images = images >> np.uint8(8 - bits)
+    return Dataset(name=name, split=split, bits=bits, images=images, labels=labels, note=note)
+
+
+def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The 1797 digits of 8x8 pixels in 0..16 that scikit-learn carries.
+
+    The held-out split is a rule, not a draw, so it can never move: of each class, in the file's
+    order, the first and every fifth image after it are for testing (364), the others for training
+    (1433). Seventeen grey values want a fifth bit; white is clipped to 15 instead.
+    """
+    try:
+        from sklearn.datasets import load_digits  # heavy, so only when asked for
+    except ImportError:
+        raise DataError("Data set digits needs scikit-learn: pip install scikit-learn") from None
+    bunch = load_digits()
+    pixels, labels = np.asarray(bunch.data), np.asarray(bunch.target, dtype=np.int64)  # type: ignore[union-attr]
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in range(10):
+        of_class = np.flatnonzero(labels == label)
+        rank[of_class] = np.arange(len(of_class))
+    chosen = (rank % DIGITS_TEST_EVERY == 0) == (split == "test")
+    levels = np.floor(pixels[chosen] * 2.0 ** (bits - DIGITS_BITS))
+    return np.minimum(levels, 2**bits - 1).astype(np.uint8), labels[chosen]
+
+
+def _idx(
+    name: str, split: str, folder: str | os.PathLike[str] | None, download: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    paths = [_locate(name, file, folder, download) for file in IDX_FILES[split]]
+    images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
+    if images.shape[1:] != (28, 28):
+        raise DataError(f"Images in {paths[0]} must be 28x28, not {images.shape[1:]}")
+    if len(images) != len(labels) or not len(images):
+        raise DataError(
+            f"Data set {name} must have one label per image, not {len(images)} images in "
+            f"{paths[0]} and {len(labels)} labels in {paths[1]}"
+        )
+    if labels.max() > 9:
+        raise DataError(f"Labels in {paths[1]} must lie in 0..9, not reach {labels.max()}")
+    return images.reshape(len(images), -1), labels.astype(np.int64)
+
+
+def _locate(name: str, file: str, folder: str | os.PathLike[str] | None, download: bool) -> Path:
+    """Path of one idx file, fetched into the cache when it is nowhere else."""
+    for place in _places(name, folder):
+        for candidate in (place / f"{file}.gz", place / file):
+            if candidate.is_file():
+                return candidate
+    if folder is not None:
+        raise DataError(
+            f"Folder {Path(folder)} must hold {file}.gz or {file}, itself or in a folder {name}"
+        )
+    cache = cache_folder(name)
+    if not (download and fetch(name, f"{file}.gz", cache)):
+        raise DataError(
+            f"Data set {name} is not on this machine and could not be fetched: put {file}.gz "
+            f"into {cache}, or name the folder that holds it"
+        )
+    return cache / f"{file}.gz"
+
+
+def _folders(name: str, folder: str | os.PathLike[str] | None) -> tuple[list[Path], str]:
+    """Where to look, and how to name the places."""
+    where = f"folder {Path(folder)}" if folder is not None else str(cache_folder(name))
+    return list(_places(name, folder)), where
+
+
+def _places(name: str, folder: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Folders in which the files may lie, the one named after the data set first.
+
+    A folder that was given is the only one looked in: quietly using other data than the user
+    pointed at would be worse than a refusal. So would reading one data set as another, which have
+    the same file names: a folder named after another data set is passed over.
+    """
+    shared = os.environ.get("STERNA_DATA") if folder is None else folder
+    if shared:
+        yield Path(shared) / name
+        if Path(shared).name not in NAMES or Path(shared).name == name:
+            yield Path(shared)
+    if folder is None:
+        yield cache_folder(name)

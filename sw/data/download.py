@@ -1,0 +1,85 @@
+"""Fetching a published data set: mirrors, checksum, in its place whole or not at all."""
+
+import hashlib
+import http.client
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from hw.contract.files import write_atomically
+
+__all__ = ["MIRRORS", "SHA256", "Progress", "fetch"]
+
+Progress = Callable[[str], None]
+
+TIMEOUT_SECONDS = 10
+MAX_BYTES = 256 << 20
+"""A mirror that sends much more than the largest published file is not the mirror."""
+
+IDX = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+FILES = {"mnist": IDX, "fashion-mnist": IDX, "cifar10": ("cifar-10-python.tar.gz",)}
+MIRRORS = {
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    "fashion-mnist": (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/",),
+}
+SHA256 = {
+    "mnist": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
+    "fashion-mnist": (
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+    "cifar10": ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),
+}
+"""Of each data set's files, in the order of FILES: the archives as first published."""
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def fetch(name: str, file: str, folder: Path, progress: Progress = _to_stderr) -> bool:
+    """Put one file of data set `name` into `folder`; True when it is there.
+
+    The mirrors are tried in order, each given up after 10 silent seconds; bytes that are not the
+    published ones are thrown away. `folder` is made when missing and written atomically, so a
+    killed download leaves nothing behind.
+    """
+    sha256 = SHA256[name][FILES[name].index(file)]
+    for mirror in MIRRORS[name]:
+        progress(f"Fetching {mirror}{file}")
+        try:
+            with urllib.request.urlopen(mirror + file, timeout=TIMEOUT_SECONDS) as answer:
+                data = answer.read(MAX_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            progress(f"  no answer: {error}")
+            continue
+        if hashlib.sha256(data).hexdigest() != sha256:
+            progress("  not the published file: its SHA-256 differs")
+            continue
+        try:
+            write_atomically(folder / file, data)
+        except OSError as error:
+            progress(f"  not kept: {error}")
+            return False
+        return True
+    return False

@@ -1,0 +1,128 @@
+"""Accuracy and activity of a network image, by the golden model. No torch here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.core.hardware import AnyPlan
+from gen.core.layer_cycles import CycleLaw
+from gen.core.plan import CorePlan
+from gen.core.program_cycles import SharedLaw
+from hw.contract.network import NetworkImage
+from hw.contract.spec import SternaError
+from sim.bench.streams import law_costs
+from sim.golden.activity import Activity, ActivityMeter
+from sim.golden.model import GoldenModel, Trace
+from sw.data.dataset import Dataset
+
+__all__ = [
+    "Accuracy",
+    "EvaluateError",
+    "accuracy",
+    "check_fits",
+    "evaluate",
+    "golden_runs",
+    "mean_cycles",
+]
+
+
+class EvaluateError(SternaError, ValueError):
+    """A data set that does not fit the network."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Correct answers among n: a share without its n says little."""
+
+    hits: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """hits / n, 0 to 1."""
+        return self.hits / self.n if self.n else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.hits}/{self.n} ({100 * self.share:.2f} %)"
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain JSON data for an image's `meta`."""
+        return {"hits": self.hits, "n": self.n}
+
+
+def check_fits(image: NetworkImage, data: Dataset) -> None:
+    """Refuse a data set whose images the network cannot take.
+
+    Raises
+    ------
+    EvaluateError
+        When size or width of the pixels differ, or a label has no logit.
+    """
+    spec = image.spec
+    for what, needed, given in (
+        ("pixels per image", spec.image_size, data.images.shape[1]),
+        ("bits per pixel", spec.input_bits, data.bits),
+    ):
+        if needed != given:
+            raise EvaluateError(
+                f"Data set {data.name} must have {needed} {what} for network {spec.name}, "
+                f"not {given}"
+            )
+    if len(data) and int(data.labels.max()) >= spec.classes:
+        raise EvaluateError(
+            f"Labels of {data.name} must lie below {spec.classes} for network {spec.name}, "
+            f"not reach {int(data.labels.max())}"
+        )
+
+
+def accuracy(image: NetworkImage, data: Dataset) -> Accuracy:
+    """Correct answers of the golden model on a data set.
+
+    Raises
+    ------
+    EvaluateError
+        When the data set does not fit the network.
+    """
+    check_fits(image, data)
+    answers = GoldenModel(image).classify(data.images)
+    return Accuracy(int((answers == data.labels).sum()), len(data))
+
+
+def golden_runs(
+    image: NetworkImage, data: Dataset
+) -> Iterator[tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.int64], Trace]]:
+    """The golden model on a data set, some images at a time: the number of the first one, pixels
+    (n, size), labels (n,), and what the model did."""
+    golden = GoldenModel(image)
+    for start in range(0, len(data), golden.batch):
+        part = slice(start, start + golden.batch)
+        yield start, data.images[part], data.labels[part], golden.run(data.images[part])
+
+
+def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
+    """Accuracy and activity of the golden model on a data set.
+
+    Raises
+    ------
+    EvaluateError
+        When the data set does not fit the network.
+    """
+    check_fits(image, data)
+    meter, hits = ActivityMeter(image), 0
+    for _, pixels, labels, trace in golden_runs(image, data):
+        hits += int((trace.classes == labels).sum())
+        meter.add(pixels, trace)
+    return Accuracy(hits, len(data)), meter.activity
+
+
+def mean_cycles(core: AnyPlan, images: npt.NDArray[np.uint8]) -> float:
+    """Cycles from one image's result to the next, on average over two images or more, which are
+    offered without a pause: by the cycle law, which the hardware keeps."""
+    trace = GoldenModel(core.image).run(images)
+    if isinstance(core, CorePlan):
+        done = CycleLaw(core).predict(law_costs(core, images, trace))
+    else:
+        done = SharedLaw(core).predict(images, trace.spikes)
+    return float(np.diff(done).mean())

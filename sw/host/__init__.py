@@ -1,0 +1,1 @@
+"""The host library: a board, its simulation or the golden model behind one class."""

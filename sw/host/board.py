@@ -1,0 +1,256 @@
+"""One class for every board, and for the golden model: `open_board(url)`.
+
+    with open_board("golden:mnist-dense") as board:
+        classes = board.classify(images)
+
+Nothing here returns a wrong answer: whatever is odd raises an error of `sw.host.protocol`, and what
+does not fit the network raises `sim.golden.model.InputError`.
+"""
+
+import operator
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.golden.model import InputError
+from sw.host.address import Clock, open_backend
+from sw.host.backend import Backend
+from sw.host.protocol import (
+    ConnectionFailed,
+    Counters,
+    DamagedReply,
+    DeviceError,
+    HostError,
+    Identity,
+    LinkTimeout,
+    ProtocolMismatch,
+    Result,
+    UrlError,
+)
+
+__all__ = [
+    "Board",
+    "ConnectionFailed",
+    "Counters",
+    "DamagedReply",
+    "DeviceError",
+    "HostError",
+    "Identity",
+    "LinkTimeout",
+    "ProtocolMismatch",
+    "Result",
+    "UrlError",
+    "WeightsMissing",
+    "open_board",
+]
+
+READY_TIMEOUT = 1.0
+"""Seconds: the largest flash image that a board reads takes a quarter of one."""
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images in all."""
+
+
+class WeightsMissing(HostError):
+    """The board has no weights, and so runs no image."""
+
+
+class Board:
+    """A network that answers: hardware, its simulation, or the golden model. A context manager.
+
+    Parameters
+    ----------
+    backend
+        Asked at once what it is; closed by `close`.
+    clock
+        The seconds that `wait_ready` counts.
+    """
+
+    def __init__(self, backend: Backend, clock: Clock = time.monotonic) -> None:
+        self._open: Backend | None = backend
+        self._clock = clock
+        self._identity = backend.identify()
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _backend(self) -> Backend:
+        if self._open is None:
+            raise ConnectionFailed("The board is closed")
+        return self._open
+
+    def close(self) -> None:
+        """Let go of the board. Again is harmless; everything else raises from now on."""
+        backend, self._open = self._open, None
+        if backend is not None:
+            backend.close()
+
+    def identify(self) -> Identity:
+        """What the board is, asked anew."""
+        self._identity = self._backend.identify()
+        return self._identity
+
+    def wait_ready(self, timeout: float | None = None) -> Identity:
+        """What the board is, when its weights are there: at once, or when it has read its flash.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait in seconds (of a simulation, simulated ones), by default 1; 0: ask once.
+
+        Raises
+        ------
+        WeightsMissing
+            When the board could not read its weights, or they are not there in time.
+        """
+        timeout = READY_TIMEOUT if timeout is None else timeout
+        end = self._clock() + timeout
+        while not (identity := self.identify()).ready:
+            if identity.weights_failed:
+                raise WeightsMissing(
+                    "The board could not read its weights: its flash must hold the image that "
+                    "belongs to its bitstream"
+                )
+            if self._clock() >= end:
+                raise WeightsMissing(f"The weights of the board were not there in {timeout:g} s")
+        return identity
+
+    def infer(self, image: npt.ArrayLike) -> Result:
+        """Run one image (pixels,), or one recording (steps * pixels,).
+
+        Raises
+        ------
+        InputError
+            When the image does not fit the network.
+        HostError
+            When the board cannot be used or answers anything but a sound result.
+        """
+        backend = self._backend
+        array = _as_array(image, "Image")
+        if array.ndim != 1:
+            raise InputError(
+                f"Image must have shape ({self._identity.pixels},), not {tuple(array.shape)}"
+            )
+        return backend.infer(_check_pixels(array[None], self._identity)[0])
+
+    def run(self, events: Iterable[tuple[int, int]]) -> Result:
+        """Run one image given as address events: (pixel, magnitude) pairs in any order, each pixel
+        at most once; pixels without an event are 0. Raises as `infer` does."""
+        backend = self._backend
+        return backend.infer(_from_events(events, self._identity))
+
+    def classify(
+        self, images: npt.ArrayLike, progress: Progress = lambda done, total: None
+    ) -> npt.NDArray[np.int64]:
+        """Classes (n,) of images or recordings (n, pixels), all checked before the first runs.
+        Raises as `infer` does; `counters` are then the last image's."""
+        backend = self._backend
+        pixels = _check_pixels(_as_array(images, "Images"), self._identity)
+        classes = np.zeros(len(pixels), dtype=np.int64)
+        for n, image in enumerate(pixels):
+            classes[n] = backend.infer(image).label
+            progress(n + 1, len(pixels))
+        return classes
+
+    def counters(self) -> Counters:
+        """Of the last run; DeviceError NO_RESULT when there is none since opening, reset or a
+        run that failed."""
+        return self._backend.counters()
+
+    def reset(self) -> None:
+        """Forget image and result."""
+        self._backend.reset()
+
+
+def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> Board:
+    """Open a board by its address.
+
+    Parameters
+    ----------
+    url
+        `golden:MODEL[?lanes=N&banks=N]`, `sim:BOARD[?model=MODEL]` or
+        `serial:PORT[?baud=N]`. A MODEL is a shipped network or the path of an image.
+    timeout
+        Longest wait for an answer, in seconds besides the time on the wire: by default 2, and for
+        a simulation 0.05 *simulated* seconds.
+    retries
+        How often an exchange that was lost on its way (LinkTimeout, DamagedReply, DeviceError of
+        the transport) is repeated from its beginning; 0: such a fault raises at once.
+
+    Raises
+    ------
+    UrlError
+        When the address, its options, the time-out or the retries make no sense.
+    ConnectionFailed, LinkTimeout, DamagedReply, ProtocolMismatch
+        When there is no such board, or none that answers soundly.
+    SternaError
+        When the model or the simulation cannot be used.
+    """
+    backend, clock = open_backend(url, timeout, retries)
+    try:
+        return Board(backend, clock)
+    except BaseException:
+        backend.close()
+        raise
+
+
+def _as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        raise InputError(f"{what} must be an array of integers") from None
+    if array.dtype.kind not in "iu":
+        raise InputError(f"Pixels must be integers, not {array.dtype}")
+    return array
+
+
+def _check_pixels(array: npt.NDArray[Any], identity: Identity) -> npt.NDArray[np.uint8]:
+    """What `GoldenModel.check_pixels` checks, from what the board says of itself."""
+    if array.ndim != 2 or array.shape[1] != identity.pixels:
+        raise InputError(f"Images must have shape (n, {identity.pixels}), not {tuple(array.shape)}")
+    top = 2**identity.input_bits - 1
+    if array.size and (int(array.min()) < 0 or int(array.max()) > top):
+        raise InputError(
+            f"Pixels must lie in 0..{top}, not reach {int(array.min())}..{int(array.max())}"
+        )
+    return array.astype(np.uint8)
+
+
+def _from_events(events: Iterable[tuple[int, int]], identity: Identity) -> npt.NDArray[np.uint8]:
+    pixels = np.zeros(identity.pixels, dtype=np.uint8)
+    top = 2**identity.input_bits - 1
+    try:
+        for event in events:
+            index, magnitude = (_integer(number) for number in event)
+            if not 0 <= index < identity.pixels or not 1 <= magnitude <= top:
+                raise InputError(
+                    f"Event must be a pixel below {identity.pixels} and a magnitude in "
+                    f"1..{top}, not {event!r}"
+                )
+            if pixels[index]:
+                raise InputError(f"Events must name a pixel once: {index} comes twice")
+            pixels[index] = magnitude
+    except InputError:
+        raise
+    except (TypeError, ValueError):
+        raise InputError("Events must be pairs (pixel, magnitude) of integers") from None
+    return pixels
+
+
+def _integer(number: Any) -> int:
+    if isinstance(number, bool | np.bool_):
+        raise TypeError
+    return operator.index(number)

@@ -1,0 +1,84 @@
+"""Training of a converted network on its integers, which regains what rounding has cost."""
+
+from dataclasses import replace
+
+import torch
+
+from hw.contract.network import NetworkImage
+from sw.data.augment import Batches
+from sw.data.dataset import Dataset
+from sw.importers.modules import AffineLayer, activations
+from sw.learn.integer import IntegerNetwork
+from sw.learn.neuron import compile_neurons
+from sw.learn.recipes import Phase, Recipe
+from sw.learn.train import Progress, reproducible, run_phase
+
+__all__ = ["tune"]
+
+BATCH, RATE, DROPOUT = 256, 5e-3, 0.2
+SAMPLE = 2000
+"""Images that tell what a unit of the integer logits is worth."""
+
+
+def tune(
+    image: NetworkImage,
+    layers: list[AffineLayer],
+    data: Dataset,
+    *,
+    epochs: int,
+    seed: int = 1,
+    compiled: bool = False,
+    progress: Progress = lambda line: None,
+) -> NetworkImage:
+    """Quantisation-aware training of a converted network: neurons, thresholds and widths stay.
+
+    Parameters
+    ----------
+    image, layers
+        What was converted, and the ReLU network it came from (`sw.importers.modules.read_relu`).
+    data
+        Training images; a tenth of them is set aside for the accuracy that is shown.
+    epochs, seed
+        Passes over the others; of everything random.
+    compiled
+        Neurons through torch.compile.
+
+    Raises
+    ------
+    RecipeError
+        For a number of epochs that is not positive.
+    TrainError
+        When the loss is no longer finite.
+    """
+    spec = image.spec
+    phase = Phase(epochs=epochs, rate=RATE)
+    batch = min(BATCH, max(2, len(data) // 20))
+    recipe = Recipe(
+        name=spec.name,
+        dataset=data.name,
+        hidden=tuple(layer.neurons for layer in spec.layers[:-1]),
+        steps=spec.steps,
+        float_phase=phase,
+        integer_phase=phase,
+        batch=batch,
+        validation=max(1, len(data) // 10),
+        dropout=DROPOUT,
+    )
+    network = IntegerNetwork(spec)
+    network.load_image(image)
+    network.integer_layers[-1].scale.fill_(_logit_scale(network, layers, data))
+    with reproducible(seed):
+        batches = Batches(data, batch=batch, validation=recipe.validation, max_shift=0, seed=seed)
+        if compiled:
+            compile_neurons(network)
+        run_phase(network, recipe, phase, batches, compiled, progress)
+    return replace(network.to_image(), meta=image.meta)
+
+
+@torch.no_grad()
+def _logit_scale(network: IntegerNetwork, layers: list[AffineLayer], data: Dataset) -> float:
+    """What one unit of an integer logit is worth in the ReLU network, all steps together."""
+    pixels = torch.from_numpy(data.images[:SAMPLE])
+    ours = network(pixels).logits.double() / network.spec.steps
+    theirs = activations(layers, pixels, network.spec.pixel_max)[-1]
+    return float((ours * theirs).sum() / ours.square().sum())

@@ -1,0 +1,389 @@
+"""Networks written in SpikingJelly, read from their modules: weights, thresholds, time constants.
+
+SpikingJelly (Apache-2.0) is not needed to use Sterna, nor installed with it. What was read is
+run beside the module itself before it is believed: a `forward` that does more than run its modules
+one after the other is found out.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from gen.core.describe import neuron_text, table
+from hw.contract.network import NetworkImage
+from hw.contract.spec import SternaError
+from sim.golden.activity import Activity, ActivityMeter
+from sw.data.dataset import Dataset
+from sw.data.evaluate import Accuracy, check_fits, golden_runs
+from sw.importers.modules import AffineLayer, ConvertError, leaves, load_module, read_layers
+from sw.learn.fold import FoldedLayer, FoldedNetwork
+from sw.learn.neuron import LIFParameters, NeuronError
+from sw.learn.quantize import quantize
+
+__all__ = [
+    "ImportReport",
+    "import_network",
+    "lif_parameters",
+    "load_network",
+    "read_network",
+    "report_table",
+]
+
+TRIAL_IMAGES = 200
+"""Images on which a module and what was read of it must agree."""
+
+NODES = ("IFNode", "LIFNode", "TernaryIFNode", "TernaryLIFNode")
+
+
+@cache
+def _library() -> Any:
+    """`spikingjelly.activation_based`."""
+    if find_spec("spikingjelly") is None:
+        raise SternaError("Networks of SpikingJelly need the package spikingjelly: install it")
+    from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
+
+    return SimpleNamespace(
+        base=base, functional=functional, layer=layer, neuron=neuron, surrogate=surrogate
+    )
+
+
+def load_network(path: Path) -> nn.Module:
+    """A module saved with `torch.save(network, path)`. No code of the file is run: it may hold
+    modules of torch.nn and of SpikingJelly only. (For classes of your own, `import_network`.)
+
+    Raises
+    ------
+    ConvertError
+        When it cannot be read, or holds something else.
+    """
+    library = _library()
+    known = [
+        thing
+        for module in (library.layer, library.neuron, library.surrogate)
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, nn.Module)
+    ]
+    return load_module(path, known, "of torch.nn and SpikingJelly modules")
+
+
+def _is_node(module: nn.Module) -> bool:
+    return isinstance(module, _library().base.MemoryModule) and hasattr(module, "v_threshold")
+
+
+def lif_parameters(node: nn.Module, place: str = "node") -> tuple[LIFParameters, float]:
+    """What a node of SpikingJelly is in the contract's terms, and what its input is worth
+    (1/tau under `decay_input`, else 1).
+
+    IFNode, LIFNode, TernaryIFNode, TernaryLIFNode. A potential keeps 1 - 1/tau of itself per step,
+    which must be 2^-k or 1 - 2^-k: tau of 4/3 (*Ternary Spike*), 2, 4, 8, ...
+
+    Raises
+    ------
+    ConvertError
+        One sentence for a node that no neuron of the contract is.
+    """
+    try:
+        return _lif_parameters(node, place)
+    except ConvertError:
+        raise
+    except (AttributeError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
+        # A node from a file may hold anything, or lack what its class has.
+        raise ConvertError(f"{place} is damaged") from None
+
+
+def _lif_parameters(node: nn.Module, place: str) -> tuple[LIFParameters, float]:
+    kind, settings = type(node).__name__, cast(Any, node)
+    if kind not in NODES or not type(node).__module__.startswith("spikingjelly."):
+        raise ConvertError(f"{place} is not one of {', '.join(NODES)}")
+    if not settings.surrogate_function.spiking:
+        raise ConvertError(f"{place} must fire, not give its surrogate (spiking=False)")
+    if settings.v_reset not in (None, 0.0):
+        raise ConvertError(
+            f"{place} must reset to 0 or by its threshold, not to {settings.v_reset:g}"
+        )
+    soft = settings.v_reset is None
+    gain, decay, shift = 1.0, "none", 0
+    if "LIF" in kind:
+        decay, shift = _decay(settings.tau, place)
+        gain = 1 / settings.tau if settings.decay_input else 1.0
+    try:
+        parameters = LIFParameters(
+            theta=settings.v_threshold,
+            negative="free" if kind.startswith("Ternary") else "off",
+            decay=decay,
+            decay_shift=shift,
+            reset="soft" if soft else "hard",
+            step=settings.v_threshold if soft else 0.0,
+        )
+    except NeuronError as error:
+        raise ConvertError(f"{place} cannot be converted: {error}") from None
+    return parameters, gain
+
+
+def _decay(tau: float, place: str) -> tuple[str, int]:
+    kept = 1 - 1 / tau
+    for shift in range(1, 16):
+        for decay, share in (("shift", 2.0**-shift), ("leak", 1 - 2.0**-shift)):
+            if abs(kept - share) < 1e-9:
+                return decay, shift
+    raise ConvertError(
+        f"{place} keeps {kept:.4g} of a potential per step (tau = {tau:g}), which must be 2^-k or "
+        "1 - 2^-k: tau of 4/3, 2, 4, 8, ..."
+    )
+
+
+def read_network(
+    network: nn.Module, shape: Sequence[int], *, steps: int, pixel_max: int
+) -> FoldedNetwork:
+    """A SpikingJelly network with unit spikes and whole pixels, nothing rounded.
+
+    A network that ends in spiking neurons gets a readout that counts their spikes.
+
+    Parameters
+    ----------
+    network
+        Modules that run one after the other, nested however deep: Linear, BatchNorm1d, AvgPool2d,
+        Flatten and the nodes of `lif_parameters`; Dropout and Identity do nothing.
+    shape
+        Of an input without its batch: (784,), or (1, 28, 28).
+    steps
+        T: the same image is given at every step.
+    pixel_max
+        Largest pixel; the network takes pixels / pixel_max.
+
+    Raises
+    ------
+    ConvertError
+        One sentence that names what cannot be read.
+    """
+    passed_over = (nn.Dropout, nn.Identity, _library().layer.Dropout)
+    layers = read_layers(leaves(network, _is_container), shape, _is_node, passed_over)
+    folded, unit = [], 1 / pixel_max
+    for layer in layers:
+        parameters, gain = None, 1.0
+        if layer.activation is not None:
+            parameters, gain = lif_parameters(layer.activation, _place(layer))
+        weight, bias = layer.weight * (unit * gain), layer.bias * gain
+        folded.append(FoldedLayer.dense(weight, bias, parameters))
+        unit = 1.0
+    if layers[-1].activation is not None:
+        n = len(layers[-1].bias)
+        count, none = torch.eye(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        folded.append(FoldedLayer.dense(count, none, None))
+    return FoldedNetwork(tuple(folded), steps)
+
+
+def _place(layer: AffineLayer) -> str:
+    return f"{type(layer.activation).__name__} after {layer.place}"
+
+
+def _is_container(module: nn.Module) -> bool:
+    """Whether a module is what its children do, in the order in which they were made."""
+    known = (nn.Linear, nn.BatchNorm1d, nn.Flatten, nn.AvgPool2d, nn.Dropout)
+    has_children = any(child is not None for child in module._modules.values())
+    return has_children and not _is_node(module) and not isinstance(module, known)
+
+
+@torch.no_grad()
+def run_module(network: nn.Module, x: Tensor, steps: int) -> Tensor:
+    """The outputs of all steps added up, (n, classes), of a network that is given x (n, ...) at
+    every step; of one that adds up or averages by itself in its own `forward`, what it returns."""
+    library = _library()
+    library.functional.reset_net(network)
+    multi = any(getattr(m, "step_mode", "s") == "m" for m in network.modules() if _is_node(m))
+    if multi:
+        out = network(x.expand(steps, *x.shape))
+        out = out.sum(dim=0) if out.ndim == 3 else out
+    else:
+        out = sum((network(x) for _ in range(steps)), torch.zeros(()))
+    library.functional.reset_net(network)
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What an import gives on a test set.
+
+    Parameters
+    ----------
+    original, integer
+        Correct answers of the module itself and of the image's golden model.
+    agreement
+        Images on which both give the same class.
+    unlike_float
+        Per firing layer: (spikes that differ from the float network's, spikes compared).
+    activity
+        Events, spike rates and synaptic operations per image.
+    """
+
+    original: Accuracy
+    integer: Accuracy
+    agreement: Accuracy
+    unlike_float: tuple[tuple[int, int], ...]
+    activity: Activity
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "original": self.original.to_dict(),
+            "integer": self.integer.to_dict(),
+            "agreement": self.agreement.to_dict(),
+            "unlike_float": [list(pair) for pair in self.unlike_float],
+            "activity": self.activity.to_dict(),
+        }
+
+
+def import_network(
+    network: nn.Module,
+    data: Dataset,
+    *,
+    name: str,
+    steps: int,
+    weight_bits: int = 8,
+    exact_decay: bool = False,
+    shape: Sequence[int] | None = None,
+) -> tuple[NetworkImage, ImportReport]:
+    """Network image of a SpikingJelly network, compared with it on a data set.
+
+    Parameters
+    ----------
+    network
+        See `read_network`; it is not changed.
+    data
+        Images to compare on.
+    name, steps, weight_bits, exact_decay
+        Of the image (`sw.learn.quantize.quantize`).
+    shape
+        Of an input; the default is (1, side, side), which suits networks with and without Flatten
+        if the first module flattens, and (pixels,) otherwise.
+
+    Raises
+    ------
+    ConvertError
+        When something cannot be read, or the module computes something else than what was read.
+    QuantizeError, SpecError
+        When it has no integer form.
+    EvaluateError
+        When the data set does not fit.
+    """
+    if not 1 <= steps <= 1024:
+        raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {steps!r}")
+    original = copy.deepcopy(network).double().eval()
+    inputs = data.images.shape[1]
+    side = round(inputs**0.5)
+    if shape is None:
+        flattens = any(isinstance(m, nn.Flatten) for m in network.modules())
+        shape = (1, side, side) if flattens and side * side == inputs else (inputs,)
+    pixel_max = 2**data.bits - 1
+    folded = read_network(original, shape, steps=steps, pixel_max=pixel_max)
+    _require_same(original, folded, data.images[:TRIAL_IMAGES], shape, pixel_max)
+    network_ = quantize(
+        folded, name=name, weight_bits=weight_bits, pixel_bits=data.bits, exact_decay=exact_decay
+    )
+    image = network_.to_image({"dataset": data.name, "source": "SpikingJelly"})
+    check_fits(image, data)
+    return image, _compare(original, folded, image, data, shape)
+
+
+def _run(
+    network: nn.Module,
+    pixels: npt.NDArray[np.uint8],
+    shape: Sequence[int],
+    pixel_max: int,
+    steps: int,
+) -> Tensor:
+    x = torch.from_numpy(pixels).double().reshape(len(pixels), *shape) / pixel_max
+    try:
+        return run_module(network, x, steps)
+    except Exception as error:  # a stranger's forward may raise anything
+        told = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConvertError(f"Network cannot run images of shape {tuple(shape)}: {told}") from None
+
+
+def _require_same(
+    network: nn.Module,
+    folded: FoldedNetwork,
+    pixels: npt.NDArray[np.uint8],
+    shape: Sequence[int],
+    pixel_max: int,
+) -> None:
+    theirs = _run(network, pixels, shape, pixel_max, folded.steps)
+    ours = folded(torch.from_numpy(pixels)).logits
+    if theirs.shape == ours.shape:
+        # Folding rounds elsewhere, so a drive that meets its threshold to the last bit may fire on
+        # one side only: all but one in a hundred images must agree.
+        near = [
+            torch.isclose(ours, theirs * unit, rtol=1e-6, atol=1e-6).all(dim=1)
+            for unit in (1, folded.steps)  # a forward may average over time by itself
+        ]
+        if any(float(same.double().mean()) >= 0.99 for same in near):
+            return
+    raise ConvertError(
+        "Network must run its modules one after the other, in the order in which they were made, "
+        "on the same image at every step: its own forward gives something else"
+    )
+
+
+@torch.no_grad()
+def _compare(
+    network: nn.Module,
+    folded: FoldedNetwork,
+    image: NetworkImage,
+    data: Dataset,
+    shape: Sequence[int],
+) -> ImportReport:
+    meter, spec = ActivityMeter(image), image.spec
+    original, integer, agree = 0, 0, 0
+    unlike = [[0, 0] for _ in spec.layers[:-1]]
+    for _, pixels, labels, trace in golden_runs(image, data):
+        activity = folded(torch.from_numpy(pixels))
+        meter.add(pixels, trace)
+        answers = _run(network, pixels, shape, spec.pixel_max, spec.steps).argmax(dim=1).numpy()
+        original += int((answers == labels).sum())
+        integer += int((trace.classes == labels).sum())
+        agree += int((answers == trace.classes).sum())
+        for pair, ours, theirs in zip(unlike, trace.spikes, activity.spikes, strict=True):
+            pair[0] += int((ours != theirs.transpose(0, 1).numpy()).sum())
+            pair[1] += ours.size
+    n = len(data)
+    return ImportReport(
+        original=Accuracy(original, n),
+        integer=Accuracy(integer, n),
+        agreement=Accuracy(agree, n),
+        unlike_float=tuple((a, b) for a, b in unlike),
+        activity=meter.activity,
+    )
+
+
+def report_table(image: NetworkImage, report: ImportReport) -> str:
+    """For people."""
+    spec = image.spec
+    sizes = [spec.input_size, *(layer.neurons for layer in spec.layers)]
+    rows: list[tuple[str, object]] = [
+        (
+            "network",
+            f"{spec.name}, {'-'.join(map(str, sizes))}, T = {spec.steps}, digest "
+            f"{image.digest[:16]}",
+        ),
+        *((layer.name, neuron_text(layer.neuron)) for layer in spec.layers if layer.neuron),
+        ("SpikingJelly's network", report.original),
+        ("integer network", report.integer),
+        ("same class", report.agreement),
+    ]
+    for layer, (unlike, n) in zip(spec.layers, report.unlike_float, strict=False):
+        told = f"{unlike} of {n} ({100 * unlike / n:.3f} %)"
+        rows.append((f"spikes unlike float, {layer.name}", told))
+    activity = report.activity
+    rows.append(("events per image", f"{activity.events:,.1f}"))
+    rows.append(("synaptic operations", f"{activity.sops:,.0f} per image"))
+    return table(rows)

@@ -1,0 +1,183 @@
+"""Folding: batch-norm, amplitude and pixel scale disappear into weights and biases.
+
+Everything real-valued is folded before anything is rounded. The other order is another network:
+rounding W and then scaling it by gamma / sqrt(var + eps) and the amplitude leaves the grid, and
+rounding again adds a second error (tests/sw/learn/test_fold.py measures it).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hw.contract.spec import INPUT, EdgeSpec, Shape
+from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
+from sw.learn.maps import MapNetwork
+from sw.learn.model import DenseNetwork
+from sw.learn.neuron import LIFParameters, TernaryLIF
+
+__all__ = ["FoldedLayer", "FoldedNetwork", "fold"]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedLayer:
+    """A layer whose neurons are all that is left of it.
+
+    Parameters
+    ----------
+    kernels
+        Weights of each edge (`EdgeSpec.weight_shape`), float64.
+    bias
+        (channels,), float64.
+    neuron
+        None for the readout.
+    thetas
+        (channels,): thresholds by channel, for both sides, in place of the neuron's.
+    name, shape, edges
+        As in `hw.contract.spec.LayerSpec`. Without edges: one dense edge from the layer before,
+        and a name
+        by the place.
+    """
+
+    kernels: tuple[Tensor, ...]
+    bias: Tensor
+    neuron: LIFParameters | None
+    name: str = ""
+    shape: Shape | None = None
+    edges: tuple[EdgeSpec, ...] = ()
+    thetas: Tensor | None = None
+
+    @classmethod
+    def dense(cls, weight: Tensor, bias: Tensor, neuron: LIFParameters | None) -> "FoldedLayer":
+        """Weights (neurons, inputs) and bias (neurons,) of a layer in a chain."""
+        return cls((weight,), bias, neuron)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights of a layer with one edge."""
+        (weight,) = self.kernels
+        return weight
+
+    @property
+    def map_shape(self) -> Shape:
+        """Channels, rows, columns."""
+        return self.shape or (len(self.bias), 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedNetwork:
+    """The float network with unit spikes, whole pixels and nothing between the layers.
+
+    Calling it on pixels (n, size) gives the Activity of the network it was folded from (in
+    evaluation mode), up to float64 rounding.
+    """
+
+    layers: tuple[FoldedLayer, ...]
+    steps: int
+    input_shape: Shape | None = None
+    timed: bool = False
+
+    def __call__(self, pixels: Tensor) -> Activity:
+        maps = as_maps(pixels.double(), self.shape_of(INPUT), self.steps, self.timed)
+        return propagate(maps, self.nodes(), self.steps, timed=self.timed)
+
+    @property
+    def names(self) -> list[str]:
+        """The layers' names."""
+        return [
+            layer.name or ("readout" if layer.neuron is None else f"hidden{n + 1}")
+            for n, layer in enumerate(self.layers)
+        ]
+
+    def edges(self, n: int) -> tuple[EdgeSpec, ...]:
+        """What layer number n receives."""
+        source = self.names[n - 1] if n else INPUT
+        return self.layers[n].edges or (EdgeSpec(source=source),)
+
+    def shape_of(self, source: str) -> Shape:
+        """Channels, rows, columns of a layer, or of the input."""
+        if source != INPUT:
+            return self.layers[self.names.index(source)].map_shape
+        if self.input_shape is not None:
+            return self.input_shape
+        return self.layers[0].weight.shape[1], 1, 1
+
+    def nodes(self) -> list[Node]:
+        """The layers as `propagate` takes them."""
+        nodes = []
+        for n, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
+            edges = tuple(
+                (edge, bound(edge, self.shape_of(edge.source), layer.map_shape, kernel))
+                for edge, kernel in zip(self.edges(n), layer.kernels, strict=True)
+            )
+            neuron = None
+            if layer.neuron is not None:
+                thetas = layer.thetas
+                if thetas is not None:
+                    thetas = by_neuron(thetas, layer.map_shape)
+                neuron = TernaryLIF(layer.neuron, train_amplitude=False, thetas=thetas)
+            nodes.append(Node(name, edges, neuron, by_neuron(layer.bias, layer.map_shape)))
+        return nodes
+
+
+@torch.no_grad()
+def fold(network: DenseNetwork | MapNetwork) -> FoldedNetwork:
+    """Fold a trained network (*Ternary Spike*, eqs 15-17: K~ = a K).
+
+    `W' = a_prev * gamma / sqrt(var + eps) * W` and `b' = beta - gamma * mu / sqrt(var + eps)`,
+    where a_prev is the sending layer's amplitude, or 1 / pixel_max for the input; an average over
+    p x p is divided by p^2 in the weights too. What an identity brings is a_prev itself.
+    """
+    return _fold_maps(network) if isinstance(network, MapNetwork) else _fold_dense(network)
+
+
+def _fold_maps(network: MapNetwork) -> FoldedNetwork:
+    worth = {INPUT: torch.tensor(1 / network.pixel_max, dtype=torch.float64)}
+    for layer in network.map_layers:
+        if layer.neuron is not None:
+            worth[layer.plan.name] = layer.neuron.amplitude.double()
+    layers = []
+    for layer in network.map_layers:
+        kernels, bias = [], torch.zeros(layer.shape[0], dtype=torch.float64)
+        if layer.bias is not None:
+            bias = bias + layer.bias.double()
+        for part in layer.map_edges:
+            scale = worth[part.edge.source] / part.edge.pool**2
+            if part.weights is None:
+                kernels.append(scale.reshape(1))
+                continue
+            weight = part.weights.weight.double() * scale
+            if part.norm is not None:
+                gain, offset = _affine(part.norm)
+                rows = gain.repeat_interleave(len(weight) // len(gain))
+                weight = weight * rows.reshape(-1, *(1,) * (weight.ndim - 1))
+                bias = bias + offset
+            kernels.append(weight)
+        neuron = None if layer.neuron is None else layer.neuron.constants
+        layers.append(
+            FoldedLayer(
+                tuple(kernels), bias, neuron, layer.plan.name, layer.shape, layer.plan.edges
+            )
+        )
+    return FoldedNetwork(tuple(layers), network.steps, network.input_shape, network.timed)
+
+
+def _fold_dense(network: DenseNetwork) -> FoldedNetwork:
+    layers, scale = [], torch.tensor(1 / network.pixel_max, dtype=torch.float64)
+    for layer in network.hidden_layers:
+        gain, bias = _affine(layer.norm)
+        weight = gain[:, None] * layer.linear.weight.double() * scale
+        layers.append(FoldedLayer.dense(weight, bias, layer.neuron.constants))
+        scale = layer.neuron.amplitude.double()
+    readout = network.readout
+    weight = readout.weight.double() * scale
+    layers.append(FoldedLayer.dense(weight, readout.bias.double(), None))
+    return FoldedNetwork(tuple(layers), network.steps)
+
+
+def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Gain and offset that batch-norm is at inference."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return gain, norm.bias.double() - gain * norm.running_mean.double()

@@ -1,0 +1,231 @@
+"""The integer network in torch, which can still be trained.
+
+`IntegerNetwork` computes the contract's integers in float32 tensors and passes gradients straight
+through every rounding: quantisation-aware training sees exactly the network that is exported.
+Float32 is exact here: all values are integers and, checked by `to_image`, no sum reaches 2^24,
+below which every integer is a float32 and addition in whatever order rounds nothing. In a network
+cast to float64 (`quantize` does, where decay is exact) the bound is 2^53.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hw.contract.network import NetworkImage
+from hw.contract.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, SternaError
+from sw.learn.fold import FoldedLayer
+from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
+from sw.learn.neuron import TernaryLIF
+
+__all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
+
+EXACT_BITS = {torch.float32: 24, torch.float64: 53}
+"""Every integer of so many bits is a number of that type."""
+
+
+class QuantizeError(SternaError, ValueError):
+    """A network that has no integer form."""
+
+
+def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
+    """Value of `rounded`, gradient of x. (x + (rounded - x) would not be exact.)"""
+    return _Rounded.apply(x, rounded)  # type: ignore[no-any-return]
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rounded: Tensor) -> Tensor:
+        return rounded.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
+        return grad[0], None
+
+
+class IntegerLayer(nn.Module):
+    """Real-valued masters in units of one weight step, and the integers they round to.
+
+    Parameters
+    ----------
+    spec
+        The layer's contract.
+    coefficient_max
+        Largest |coefficient| it receives. The bias master is kept in units of it, as if it were
+        the weight of a pixel that is always white: one learning rate then suits both.
+    """
+
+    scale: Tensor
+    thetas: Tensor | None
+
+    def __init__(
+        self,
+        spec: LayerSpec,
+        coefficient_max: int,
+        edges: Sequence[EdgeSpec],
+        weight_shapes: Sequence[tuple[int, ...]],
+    ) -> None:
+        super().__init__()
+        self.spec, self.coefficient_max, self.edges = spec, coefficient_max, tuple(edges)
+        self.kernels = nn.ParameterList(torch.zeros(shape) for shape in weight_shapes)
+        self.bias = nn.Parameter(torch.zeros(spec.map_shape[0]))
+        channels, thetas = spec.map_shape[0], None
+        if spec.channel_thresholds:
+            assert spec.neuron is not None
+            thetas = torch.full((channels,), float(spec.neuron.theta))
+        size = (channels,) if spec.channel_thresholds else ()
+        self.register_buffer("scale", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("thetas", thetas)
+
+    @torch.no_grad()
+    def fill(self, folded: FoldedLayer, scale: Tensor, thetas: Tensor | None = None) -> None:
+        """Take the weights and biases of a folded layer, `scale` being one weight step: of all, (),
+        or of each channel, (channels,), and then there are integer `thetas` (channels,) too."""
+        self.scale.copy_(scale)
+        for edge, master, kernel in zip(self.edges, self.kernels, folded.kernels, strict=True):
+            most, step = self.spec.largest(edge), scale
+            if scale.ndim:  # a row of weights per channel, or per neuron of it
+                step = scale.repeat_interleave(len(kernel) // len(scale))
+                step = step.reshape(-1, *(1,) * (kernel.ndim - 1))
+            master.copy_(torch.clamp(kernel / step, -most, most))
+        if thetas is not None:
+            assert self.thetas is not None
+            self.thetas.copy_(thetas)
+        self.bias.copy_(folded.bias / scale / self.coefficient_max)
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The masters of a layer with one edge."""
+        (weight,) = self.kernels
+        return weight
+
+    def integers(self) -> tuple[list[Tensor], Tensor]:
+        """Integer-valued weights of each edge and biases; gradients reach the masters."""
+        weights = []
+        for edge, master in zip(self.edges, self.kernels, strict=True):
+            most = self.spec.largest(edge)
+            rounded = torch.clamp(torch.round(master), -most, most)
+            weights.append(_straight_through(master, rounded))
+        bias = self.bias * self.coefficient_max
+        return weights, _straight_through(bias, torch.round(bias))
+
+    def node(self, spec: NetworkSpec, neuron: TernaryLIF | None) -> Node:
+        """The layer as `propagate` takes it, with its present integers."""
+        weights, bias = self.integers()
+        shape = self.spec.map_shape
+        edges = tuple(
+            (edge, bound(edge, spec.shape_of(edge.source), shape, weight))
+            for edge, weight in zip(self.edges, weights, strict=True)
+        )
+        if neuron is not None and self.thetas is not None:
+            neuron.thetas = by_neuron(self.thetas, shape)
+        return Node(self.spec.name, edges, neuron, by_neuron(bias, shape))
+
+
+class IntegerNetwork(nn.Module):
+    """The network of the contract in torch: integer-valued forward, straight-through backward.
+
+    Parameters
+    ----------
+    spec
+        The contract. Weights and biases start at zero: fill them with `quantize` or
+        `load_state_dict`.
+    """
+
+    dropout = 0.0
+    """Of `propagate`, while training."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.layers = nn.ModuleList(
+            IntegerLayer(layer, spec.coefficient_max(n), spec.edges(n), spec.weight_shapes(n))
+            for n, layer in enumerate(spec.layers)
+        )
+        self.neurons = nn.ModuleList(
+            TernaryLIF.from_spec(layer.neuron) for layer in spec.layers if layer.neuron is not None
+        )
+
+    def forward(self, pixels: Tensor) -> Activity:
+        """Run pixels (n, size), whole numbers 0 .. pixel_max of any dtype, for all steps."""
+        neurons = [*cast(list[TernaryLIF], list(self.neurons)), None]
+        nodes = [
+            layer.node(self.spec, neuron)
+            for layer, neuron in zip(self.integer_layers, neurons, strict=True)
+        ]
+        spec, dropout = self.spec, self.training * self.dropout
+        maps = as_maps(pixels.to(self.dtype), spec.shape_of(INPUT), spec.steps, spec.timed_input)
+        return propagate(maps, nodes, spec.steps, dropout, spec.timed_input)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the integers are kept in."""
+        return self.integer_layers[0].bias.dtype
+
+    @property
+    def integer_layers(self) -> list[IntegerLayer]:
+        """The layers in order, typed."""
+        return cast(list[IntegerLayer], list(self.layers))
+
+    @property
+    def logit_scale(self) -> float:
+        """What one unit of an integer logit is worth in the float network."""
+        return float(self.integer_layers[-1].scale)
+
+    @torch.no_grad()
+    def load_image(self, image: NetworkImage) -> None:
+        """Take the integers of a network image of this network's specification."""
+        assert image.spec == self.spec
+        for layer, integers in zip(self.integer_layers, image.layers, strict=True):
+            for master, kernel in zip(layer.kernels, integers.kernels, strict=True):
+                master.copy_(torch.from_numpy(kernel.astype(np.float64)))
+            bias = torch.from_numpy(integers.bias.astype(np.float64))
+            layer.bias.copy_(bias / layer.coefficient_max)
+            if integers.thetas is not None:
+                assert layer.thetas is not None
+                layer.thetas.copy_(torch.from_numpy(integers.thetas))
+
+    @torch.no_grad()
+    def to_image(self, meta: Mapping[str, Any] | None = None) -> NetworkImage:
+        """The network image of the present integers.
+
+        Raises
+        ------
+        QuantizeError
+            When weights are not finite or all zero, or a sum may reach 2^24 (float64: 2^53).
+        """
+        weights, biases = [], []
+        for layer in self.integer_layers:
+            (kernels, b), name = layer.integers(), layer.spec.name
+            w = torch.cat([kernel.flatten() for kernel in kernels])
+            require_finite(name, w, b)
+            if not w.any():
+                raise QuantizeError(f"Weights of layer {name} must not all be zero once rounded")
+            whole = [kernel.numpy().astype(np.int16) for kernel in kernels]
+            weights.append(whole if layer.spec.edges else whole[0])
+            biases.append(b.numpy().astype(np.int32))
+        thetas = tuple(
+            None if layer.thetas is None else layer.thetas.numpy().astype(np.int32)
+            for layer in self.integer_layers
+        )
+        image = NetworkImage(self.spec, tuple(weights), tuple(biases), meta or {}, thetas=thetas)
+        _require_exact(image, self.dtype)
+        return image
+
+
+def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:
+    for what, values in (("Weights", weight), ("Biases", bias)):
+        if not bool(torch.isfinite(values).all()):
+            raise QuantizeError(f"{what} of layer {name} must be finite, not NaN or infinite")
+
+
+def _require_exact(image: NetworkImage, dtype: torch.dtype) -> None:
+    for layer in image.layers:
+        bound = layer.logit_bound if layer.spec.neuron is None else layer.membrane_bound
+        if bound >= 1 << EXACT_BITS[dtype]:
+            raise QuantizeError(
+                f"Sums of layer {layer.spec.name} must stay below 2^{EXACT_BITS[dtype]} to be "
+                f"exact in {str(dtype).removeprefix('torch.')}, not reach {bound}"
+            )

@@ -1,0 +1,235 @@
+"""From a folded network to the integers of the contract: scales, thresholds, widths."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hw.contract.spec import INPUT, MAX_WIDTH, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from sw.learn.fold import FoldedLayer, FoldedNetwork
+from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
+from sw.learn.neuron import LIFParameters
+
+__all__ = ["QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", "quantize"]
+
+SCALE_CANDIDATES = 200
+
+FINEST = 64
+"""How much finer than its layer's a channel's grid may be."""
+
+
+def best_scale(weight: Tensor, w_max: int) -> float:
+    """The step size whose symmetric grid -w_max .. w_max has the least squared error.
+
+    Searched from max|W| / w_max (nothing is clipped) down to a tenth of it: bell-shaped weights are
+    better off with a finer grid and a few clipped outliers.
+    """
+    peak = float(weight.abs().max())
+    fractions = torch.linspace(0.1, 1.0, SCALE_CANDIDATES, dtype=torch.float64)
+    flat = weight.double().flatten()
+    errors = []
+    for scale in fractions * (peak / w_max):
+        error = flat - scale * torch.clamp(torch.round(flat / scale), -w_max, w_max)
+        errors.append(float((error**2).sum()))
+    return float(fractions[int(np.argmin(errors))] * (peak / w_max))
+
+
+def _neuron_spec(
+    name: str, p: LIFParameters, scale: float, fraction_bits: int, potential_bits: int | None
+) -> NeuronSpec:
+    """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
+    if p.fraction_bits:
+        raise QuantizeError(
+            f"Fraction bits of layer {name} must not be given: exact_decay chooses them"
+        )
+    if p.theta / scale < 0.5:
+        raise QuantizeError(
+            f"Threshold of layer {name} must be at least half a weight step, "
+            f"not {p.theta / scale:.3g} of one"
+        )
+
+    def whole(value: float) -> int:
+        """Weight steps without a fraction, as drives are: only decay makes fractions."""
+        return round(value / scale) << fraction_bits
+
+    one = 1 << fraction_bits
+    theta, down = (max(one, whole(side)) for side in (p.theta, p.theta_down))
+    soft = p.reset == "soft"
+    neuron = NeuronSpec(
+        theta=theta,
+        theta_negative=None if p.negative == "off" else down,
+        negative=p.negative,
+        limit=p.limit,
+        decay=p.decay,
+        decay_shift=p.decay_shift,
+        decay_when=p.decay_when,
+        fraction_bits=fraction_bits,
+        reset=p.reset,
+        step=max(one, whole(p.step)) if soft else 0,
+        u0=max(one - down, min(theta - one, whole(p.u0))),
+        potential_bits=MAX_WIDTH if potential_bits is None else potential_bits,
+    )
+    if potential_bits is not None:
+        return neuron
+    # Under hard reset with both sides free |u| < theta: nothing saturates. Otherwise a residue is
+    # left, or a negative potential; two more bits hold four thresholds of it.
+    least = max(2, signed_bits(max(theta, down) - 1))
+    return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
+
+
+def _may_scale_channels(layer: FoldedLayer) -> bool:
+    """Whether thresholds by channel are possible (`hw.contract.spec.LayerSpec`), and no constant
+    is the same
+    for all channels."""
+    p = layer.neuron
+    return (
+        p is not None
+        and p.reset == "hard"
+        and p.u0 == 0
+        and (p.negative == "off" or p.theta_down == p.theta)
+        and all(edge.kind != "identity" for edge in layer.edges)
+    )
+
+
+def _thetas(name: str, p: LIFParameters, scale: Tensor, fraction_bits: int) -> Tensor:
+    """Integer thresholds of each channel, for both sides."""
+    if p.theta / float(scale.max()) < 0.5:
+        raise QuantizeError(
+            f"Threshold of layer {name} must be at least half a weight step of every channel"
+        )
+    whole = torch.clamp(torch.round(p.theta / scale), min=1)
+    return whole * 2**fraction_bits
+
+
+def check_weight_bits(weight_bits: int) -> None:
+    """Refuse a width that weights cannot have.
+
+    Raises
+    ------
+    QuantizeError
+        Unless it is 2 to 8.
+    """
+    if not isinstance(weight_bits, int) or not 2 <= weight_bits <= 8:
+        raise QuantizeError(f"Weight width must be an integer from 2 to 8, not {weight_bits!r}")
+
+
+def fraction_bits(decay_shift: int, from_rest: bool, steps: int) -> int:
+    """Bits below the drive's unit at which every decay is a whole number: k per step; from rest,
+    where there is nothing to decay at first, all but the first."""
+    return decay_shift * (steps - from_rest)
+
+
+def _fraction_bits(p: LIFParameters, steps: int) -> int:
+    if p.decay == "none":
+        return 0
+    return fraction_bits(p.decay_shift, p.u0 == 0 or p.decay_when == "after", steps)
+
+
+def _scale(name: str, folded: FoldedLayer, weight_bits: int, by_channel: bool) -> Tensor:
+    """One weight step: of the layer, (), or of each channel, (channels,)."""
+    every = torch.cat([kernel.flatten() for kernel in folded.kernels])
+    require_finite(name, every, folded.bias)
+    # An identity's constant is no weight of the grid: it may be larger than all of them.
+    kinds = [edge.kind for edge in folded.edges] or ["dense"]
+    weights = [
+        k.flatten() for k, kind in zip(folded.kernels, kinds, strict=True) if kind != "identity"
+    ]
+    weight = torch.cat(weights or [every])
+    if not bool(weight.any()):
+        raise QuantizeError(f"Weights of layer {name} must not all be zero")
+    w_max = 2 ** (weight_bits - 1) - 1
+    whole = best_scale(weight, w_max)
+    if not by_channel:
+        return torch.tensor(whole, dtype=torch.float64)
+    channels = len(folded.bias)
+    rows = torch.cat([k.reshape(channels, -1) for k in folded.kernels], dim=1)
+    # A channel of hardly any weight does not get a grid so fine that nothing else has bits enough.
+    return torch.tensor(
+        [max(best_scale(row, w_max), whole / FINEST) if row.any() else whole for row in rows],
+        dtype=torch.float64,
+    )
+
+
+def quantize(
+    folded: FoldedNetwork,
+    *,
+    name: str,
+    weight_bits: int,
+    pixel_bits: int,
+    potential_bits: int | None = None,
+    exact_decay: bool = False,
+    by_channel: bool = False,
+) -> IntegerNetwork:
+    """Round a folded network to the contract's integers, one scale per layer.
+
+    Parameters
+    ----------
+    name
+        Of the network.
+    weight_bits
+        2 to 8, of every layer. The grid is symmetric, +-(2^(bits-1) - 1).
+    pixel_bits
+        Width of the pixels the network was trained on.
+    potential_bits
+        Width of stored potentials; the default loses nothing under hard reset and keeps four
+        thresholds under soft reset.
+    exact_decay
+        Keep so many bits below a weight step that no decay ever truncates: k per step after the
+        first, 2(T-1) for a decay of 1/4. Potentials grow by as many bits; sums are kept in float64.
+
+    by_channel
+        A scale for each channel of a firing layer, and with it a threshold, where the contract has
+        that (hard reset, equal sides, from 0) and no identity edge brings all channels the same.
+
+    Raises
+    ------
+    QuantizeError
+        One sentence: weights or biases that are NaN or infinite, weights that are all zero, a
+        threshold below half a weight step, a weight width out of range.
+    SpecError
+        For other widths that the contract refuses.
+    """
+    check_weight_bits(weight_bits)
+    layers, scales = [], []
+    for n, (title, layer) in enumerate(zip(folded.names, folded.layers, strict=True)):
+        own = by_channel and _may_scale_channels(layer)
+        scale = _scale(title, layer, weight_bits, own)
+        neuron, thetas = None, None
+        if layer.neuron is not None:
+            bits = _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0
+            # The finest step has the largest threshold, and that is the neuron's.
+            neuron = _neuron_spec(title, layer.neuron, float(scale.min()), bits, potential_bits)
+            if own:
+                thetas = _thetas(title, layer.neuron, scale, bits)
+        scales.append((scale, thetas))
+        layers.append(
+            LayerSpec(
+                name=title,
+                inputs=sum(math.prod(folded.shape_of(edge.source)) for edge in folded.edges(n)),
+                neurons=math.prod(layer.map_shape),
+                weight_bits=weight_bits,
+                neuron=neuron,
+                shape=layer.shape,
+                edges=layer.edges,
+                channel_thresholds=own,
+            )
+        )
+    spec = NetworkSpec(
+        name=name,
+        input_size=math.prod(folded.shape_of(INPUT)),
+        input_bits=pixel_bits,
+        steps=folded.steps,
+        layers=tuple(layers),
+        input_shape=folded.input_shape,
+        timed_input=folded.timed,
+    )
+    network = IntegerNetwork(spec)
+    if exact_decay:
+        network.double()
+    for integer, layer, (scale, thetas) in zip(
+        network.integer_layers, folded.layers, scales, strict=True
+    ):
+        integer.fill(layer, scale, thetas)
+    return network

@@ -1,0 +1,139 @@
+"""How much truncation toward zero changes: spikes of a network image against real-valued decay.
+
+The same integer weights, biases and thresholds are run with potentials that keep every fraction:
+in float64, in which they are exact as long as k(T-1) more bits than the sums have fit into 53. With
+enough fraction bits nothing is truncated, and the image's spikes are these very spikes.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hw.contract.network import ImageError, NetworkImage
+from hw.contract.spec import INPUT, NeuronSpec, SpecError, signed_bits
+from sw.data.dataset import Dataset
+from sw.data.evaluate import golden_runs
+from sw.learn.fold import FoldedLayer, FoldedNetwork
+from sw.learn.neuron import LIFParameters
+from sw.learn.quantize import fraction_bits
+
+__all__ = ["decay_report", "real_network", "unlike_real", "with_decay"]
+
+SPIKES = 6e8
+"""About as many are compared: of a large network, those of fewer images."""
+
+
+def with_decay(image: NetworkImage, *, exact: bool) -> NetworkImage:
+    """The same network with a decay that is exact, or that truncates toward zero.
+
+    Raises
+    ------
+    SpecError
+        When exact potentials or sums are wider than the contract admits.
+    """
+    layers, thetas = [], list(image.thetas)
+    for n, layer in enumerate(image.spec.layers):
+        neuron = layer.neuron
+        if neuron is not None and neuron.decay != "none":
+            layer = replace(layer, neuron=_other(neuron, image.spec.steps, exact))
+            assert layer.neuron is not None
+            if (old := image.thetas[n]) is not None:
+                change = layer.neuron.fraction_bits - neuron.fraction_bits
+                thetas[n] = old << change if change >= 0 else old >> -change
+        layers.append(layer)
+    spec = replace(image.spec, layers=tuple(layers))
+    return replace(image, spec=spec, thetas=tuple(thetas))
+
+
+def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
+    bits = fraction_bits(n.decay_shift, n.decay_when == "after" or n.u0 == 0, steps) if exact else 0
+    change = bits - n.fraction_bits
+
+    def scaled(value: int) -> int:
+        if change < 0 and value % (1 << -change):
+            raise SpecError(
+                f"Thresholds and potentials must be multiples of 2^{-change} to lose "
+                "their fraction bits"
+            )
+        return value << change if change >= 0 else value >> -change
+
+    least = max(2, signed_bits(max(scaled(n.theta), scaled(n.theta_down)) - 1))
+    return replace(
+        n,
+        fraction_bits=bits,
+        theta=scaled(n.theta),
+        theta_negative=n.theta_negative and scaled(n.theta_negative),
+        step=scaled(n.step),
+        u0=scaled(n.u0),
+        potential_bits=max(n.potential_bits + change, least),
+    )
+
+
+def real_network(image: NetworkImage) -> FoldedNetwork:
+    """The image's integers with real-valued potentials, in units of a weight step."""
+    layers = []
+    for layer in image.layers:
+        n, parameters = layer.spec.neuron, None
+        if n is not None:
+            unit = 2.0**n.fraction_bits
+            parameters = replace(
+                LIFParameters.from_spec(n),
+                theta=n.theta / unit,
+                theta_negative=n.theta_negative and n.theta_negative / unit,
+                step=n.step / unit,
+                u0=n.u0 / unit,
+                fraction_bits=0,
+                u_max=None,
+            )
+        bias, *kernels = (
+            torch.from_numpy(array.astype(np.float64)) for array in (layer.bias, *layer.kernels)
+        )
+        thetas = None
+        if layer.thetas is not None and n is not None:
+            thetas = torch.from_numpy(layer.thetas / 2.0**n.fraction_bits)
+        layers.append(
+            FoldedLayer(
+                tuple(kernels),
+                bias,
+                parameters,
+                layer.spec.name,
+                layer.spec.shape,
+                layer.spec.edges,
+                thetas,
+            )
+        )
+    spec = image.spec
+    return FoldedNetwork(tuple(layers), spec.steps, spec.shape_of(INPUT), spec.timed_input)
+
+
+@torch.no_grad()
+def unlike_real(image: NetworkImage, data: Dataset) -> tuple[int, int, int]:
+    """(spikes that differ, spikes compared, images whose class differs) of the golden model, held
+    against real-valued potentials. A spike is one neuron at one step, fired or not."""
+    real, spikes, compared, classes = real_network(image), 0, 0, 0
+    for _, pixels, _, trace in golden_runs(image, data):
+        activity = real(torch.from_numpy(pixels))
+        for ours, theirs in zip(trace.spikes, activity.spikes, strict=True):
+            spikes += int((ours != theirs.transpose(0, 1).numpy()).sum())
+            compared += ours.size
+        classes += int((trace.classes != activity.logits.argmax(dim=1).numpy()).sum())
+    return spikes, compared, classes
+
+
+def decay_report(image: NetworkImage, data: Dataset) -> dict[str, list[int]]:
+    """`unlike_real` of the network with truncation and with exact decay, by name, each with the
+    number of images; without what the contract's 32 bits do not admit (many steps), and empty where
+    nothing decays. Of a large network the first images only (`SPIKES`)."""
+    if all(n is None or n.decay == "none" for n in (layer.neuron for layer in image.spec.layers)):
+        return {}
+    per_image = image.spec.steps * sum(layer.neurons for layer in image.spec.layers[:-1])
+    n = max(1, int(SPIKES // per_image))
+    some, report = replace(data, images=data.images[:n], labels=data.labels[:n]), {}
+    for name, exact in (("truncating", False), ("exact", True)):
+        try:
+            other = with_decay(image, exact=exact)
+        except (SpecError, ImageError):
+            continue
+        report[name] = [*unlike_real(other, some), len(some)]
+    return report

@@ -1,0 +1,394 @@
+"""Recipes: all that decides a trained network, but for the seed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from hw.contract.spec import EdgeSpec, SternaError
+from sw.data.dataset import NAMES, RECORDINGS, SHAPES
+from sw.learn.maps import LayerPlan
+from sw.learn.neuron import LIFParameters
+
+__all__ = ["RECIPES", "VARIANTS", "Phase", "Recipe", "RecipeError", "find_recipe", "variant"]
+
+VARIANTS = ("binary", "ternary", "trainable")
+"""Spikes 0, 1; spikes -1, 0, 1; these with a trained amplitude (*Ternary Spike*, sections 4.1 and
+4.2)."""
+
+
+class RecipeError(SternaError, ValueError):
+    """A recipe that does not exist or cannot be followed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase of training: AdamW with a cosine learning rate that ends at 0.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training images.
+    rate
+        Learning rate at the start. In the integer phase weights are counted in grid steps, so a
+        rate of 0.01 moves a weight by at most about a hundredth of a step per batch.
+    weight_decay
+        AdamW's; not applied to batch-norm, biases and amplitudes.
+    """
+
+    epochs: int
+    rate: float
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.epochs, int) or self.epochs < 1:
+            raise RecipeError(f"Epochs must be a positive integer, not {self.epochs!r}")
+        if not 0 < self.rate < float("inf"):
+            raise RecipeError(f"Learning rate must be positive, not {self.rate!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A network and how it is trained.
+
+    Parameters
+    ----------
+    name
+        Name of the recipe and of the network it makes.
+    dataset
+        Data set, one of `sw.data.dataset.NAMES`. Recordings are binned into `steps`.
+    hidden
+        Neurons of each hidden layer of a dense network.
+    maps
+        All layers of a network of maps (`sw.learn.maps`), in place of `hidden`.
+    classes, steps, weight_bits, pixel_bits
+        The rest of the network: readout size, T, and the widths in bits.
+    neuron
+        The float neuron.
+    exact_decay
+        Quantise with `exact_decay` (`sw.learn.quantize`).
+    train_amplitude
+        Train one spike amplitude per hidden layer (*Ternary Spike*, eqs 13-14).
+    soft_phase, first_phase
+        Training with batch-norm in one time step, which costs a T-th; none for None. In the soft
+        phase neurons send the surrogate of their spikes (`LIFParameters.soft`).
+    float_phase, integer_phase
+        Training with batch-norm, then quantisation-aware after folding.
+    batch
+        Images per update.
+    validation
+        Training images set aside, never trained on, for the accuracy shown per epoch.
+    max_shift
+        Augmentation: each image is moved by up to this many pixels each way.
+    dropout
+        Share of the hidden neurons that are not heard while training (`sw.learn.graph.propagate`).
+    mirror
+        Augmentation: half of the images are mirrored, left to right.
+    spike_penalty
+        Loss per unit of `Activity.excitation`: spikes are clock cycles in the hardware.
+    smoothing
+        Label smoothing.
+    """
+
+    name: str
+    dataset: str
+    hidden: tuple[int, ...] = ()
+    maps: tuple[LayerPlan, ...] = ()
+    classes: int = 10
+    steps: int = 4
+    weight_bits: int = 4
+    pixel_bits: int = 4
+    neuron: LIFParameters = field(default_factory=LIFParameters)
+    exact_decay: bool = False
+    train_amplitude: bool = True
+    soft_phase: Phase | None = None
+    first_phase: Phase | None = None
+    float_phase: Phase
+    integer_phase: Phase
+    batch: int
+    validation: int
+    max_shift: int = 0
+    dropout: float = 0.0
+    mirror: bool = False
+    spike_penalty: float = 0.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.dataset not in NAMES:
+            raise RecipeError(f"Data set must be one of {NAMES}, not {self.dataset!r}")
+        for what, value, low in (
+            ("Batch", self.batch, 2),  # batch-norm has no variance of one image
+            ("Validation images", self.validation, 1),
+            ("Shift", self.max_shift, 0),
+        ):
+            if not isinstance(value, int) or value < low:
+                raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
+        if self.neuron.soft:
+            raise RecipeError(f"Neurons of {self.name} must be soft in its soft phase only")
+        if self.soft_phase is not None:
+            replace(self.neuron, soft=True)  # raises where they cannot be
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
+        if self.timed and (not self.maps or self.first_phase or self.soft_phase):
+            raise RecipeError(
+                f"Recipe {self.name} must have maps and no phase of one step: {self.dataset} holds "
+                "recordings"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
+        """A recipe from plain data.
+
+        Raises
+        ------
+        RecipeError, NeuronError, SpecError
+            For values that no recipe has.
+        TypeError
+            For fields that are missing or unknown.
+        """
+        maps = tuple(
+            LayerPlan(
+                plan["name"], plan["channels"], tuple(EdgeSpec(**edge) for edge in plan["edges"])
+            )
+            for plan in data["maps"]
+        )
+        phases = {
+            name: data.get(name) and Phase(**data[name])
+            for name in ("soft_phase", "first_phase", "float_phase", "integer_phase")
+        }
+        neuron, hidden = LIFParameters(**data["neuron"]), tuple(data["hidden"])
+        return cls(**{**data, **phases, "maps": maps, "neuron": neuron, "hidden": hidden})
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Input size, hidden neurons, classes."""
+        return (math.prod(SHAPES[self.dataset]), *self.hidden, self.classes)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the input is a recording."""
+        return self.dataset in RECORDINGS
+
+    @property
+    def pixel_max(self) -> int:
+        """Largest pixel."""
+        return 2**self.pixel_bits - 1
+
+
+def variant(recipe: Recipe, name: str) -> Recipe:
+    """The same recipe with spikes of another kind, one of `VARIANTS`.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such kind.
+    """
+    if name not in VARIANTS:
+        raise RecipeError(f"Variant must be one of {VARIANTS}, not {name!r}")
+    neuron = replace(recipe.neuron, negative="off" if name == "binary" else "free")
+    return replace(recipe, neuron=neuron, train_amplitude=name == "trainable")
+
+
+_WIDE = Recipe(
+    name="mnist-wide",
+    dataset="mnist",
+    hidden=(512,),
+    float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=10, rate=1e-2),
+    batch=256,
+    validation=5000,
+    max_shift=1,
+)
+
+_FASHION = replace(
+    _WIDE,
+    name="fashion-mnist-dense",
+    dataset="fashion-mnist",
+    float_phase=replace(_WIDE.float_phase, epochs=40),
+    validation=2000,
+    max_shift=0,
+    mirror=True,
+    dropout=0.3,
+)
+
+_DIGITS = Recipe(
+    name="digits-dense",
+    dataset="digits",
+    hidden=(128,),
+    float_phase=Phase(epochs=60, rate=1e-2, weight_decay=1e-2),
+    integer_phase=Phase(epochs=60, rate=1e-2),
+    batch=64,
+    validation=143,
+    spike_penalty=0.3,
+    smoothing=0.05,
+)
+
+
+def _conv(source: str, kernel: int = 3, **more: int) -> EdgeSpec:
+    """A convolution that keeps the size of its maps, but for its stride and pooling."""
+    padding = kernel // 2
+    return EdgeSpec(source=source, kind="conv", kernel=kernel, padding=padding, **more)
+
+
+def _three_layers(top_stride: int) -> tuple[LayerPlan, ...]:
+    """Convolutions that shrink their maps by strides, then a dense readout."""
+    return (
+        LayerPlan("stem", 16, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 32, (_conv("stem", stride=2),)),
+        LayerPlan("top", 32, (_conv("middle", stride=top_stride),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
+    )
+
+
+_DEEP = LIFParameters(window=2.0)
+"""A surrogate twice as wide as the paper's equation, as in its code: with half of it, neurons that
+fire have no gradient, and networks of several layers learn slowly (docs/results.md)."""
+
+_MNIST_CONV = replace(
+    _WIDE,
+    name="mnist-conv",
+    hidden=(),
+    maps=_three_layers(top_stride=1),
+    neuron=_DEEP,
+    first_phase=Phase(epochs=30, rate=5e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=12, rate=2e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=8, rate=5e-3),
+    validation=2000,
+    max_shift=2,
+    spike_penalty=0.05,
+)
+
+_FASHION_CONV = replace(
+    _FASHION,
+    name="fashion-mnist-conv",
+    hidden=(),
+    maps=(
+        LayerPlan("stem", 32, (_conv("input", 5, stride=2),)),
+        LayerPlan("middle", 64, (_conv("stem"),)),
+        LayerPlan("down", 64, (_conv("middle", stride=2),)),
+        LayerPlan("top", 64, (_conv("down"), EdgeSpec(source="down", kind="identity"))),
+        LayerPlan("readout", 10, (EdgeSpec(source="top"),)),
+    ),
+    neuron=_DEEP,
+    soft_phase=Phase(epochs=10, rate=4e-3, weight_decay=5e-2),
+    first_phase=Phase(epochs=16, rate=3e-3, weight_decay=5e-2),
+    float_phase=Phase(epochs=6, rate=2e-3, weight_decay=5e-2),
+    integer_phase=Phase(epochs=1, rate=3e-3),
+    weight_bits=8,
+    max_shift=1,
+    dropout=0.0,
+    smoothing=0.05,
+)
+
+
+def _block(source: str, name: str, channels: int) -> tuple[LayerPlan, ...]:
+    """Half the size, then two convolutions with a shortcut around them."""
+    return (
+        LayerPlan(f"{name}_down", channels, (_conv(source, stride=2),)),
+        LayerPlan(f"{name}_inner", channels, (_conv(f"{name}_down"),)),
+        LayerPlan(
+            name,
+            channels,
+            (_conv(f"{name}_inner"), EdgeSpec(source=f"{name}_down", kind="identity")),
+        ),
+    )
+
+
+_DIGITS_CONV = replace(
+    _DIGITS,
+    name="digits-conv",
+    hidden=(),
+    maps=(
+        LayerPlan("stem", 16, (_conv("input"),)),
+        *_block("stem", "block", 16),
+        LayerPlan("readout", 10, (EdgeSpec(source="block"),)),
+    ),
+    neuron=_DEEP,
+    float_phase=Phase(epochs=60, rate=5e-3, weight_decay=5e-2),
+    integer_phase=Phase(epochs=60, rate=1e-2),
+    dropout=0.1,
+    spike_penalty=0.1,
+)
+
+_CIFAR = Recipe(
+    name="cifar10-resnet",
+    dataset="cifar10",
+    maps=(
+        LayerPlan("stem", 16, (_conv("input"),)),
+        *_block("stem", "half", 32),
+        *_block("half", "quarter", 64),
+        LayerPlan("eighth_down", 128, (_conv("quarter", stride=2),)),
+        LayerPlan("eighth", 128, (_conv("eighth_down"),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="eighth", pool=4),)),
+    ),
+    pixel_bits=5,
+    neuron=_DEEP,
+    soft_phase=Phase(epochs=15, rate=4e-3, weight_decay=2e-2),
+    first_phase=Phase(epochs=14, rate=3e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=2, rate=1e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=2, rate=5e-3),
+    batch=128,
+    validation=2000,
+    max_shift=2,
+    mirror=True,
+)
+
+_NMNIST = Recipe(
+    name="nmnist-conv",
+    dataset="nmnist-small",
+    maps=_three_layers(top_stride=2),
+    steps=6,
+    pixel_bits=2,
+    neuron=_DEEP,
+    float_phase=Phase(epochs=100, rate=5e-3, weight_decay=5e-2),
+    integer_phase=Phase(epochs=40, rate=1e-2),
+    batch=32,
+    validation=100,
+    max_shift=3,
+    dropout=0.1,
+    spike_penalty=0.1,
+    smoothing=0.05,
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _DIGITS,
+        replace(variant(_DIGITS, "binary"), name="digits-binary"),
+        replace(variant(_DIGITS, "ternary"), name="digits-ternary"),
+        replace(_DIGITS, name="digits-deep", hidden=(64, 64, 64)),
+        replace(
+            _WIDE,
+            name="mnist-dense",
+            hidden=(128,),
+            float_phase=replace(_WIDE.float_phase, epochs=50),
+            integer_phase=replace(_WIDE.integer_phase, epochs=60),
+            spike_penalty=0.1,
+        ),
+        _WIDE,
+        _FASHION,
+        _DIGITS_CONV,
+        _MNIST_CONV,
+        _FASHION_CONV,
+        _NMNIST,
+        _CIFAR,
+    )
+}
+"""The networks that are trained here, by name; all of them ship."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises
+    ------
+    RecipeError
+        When there is none.
+    """
+    if name not in RECIPES:
+        raise RecipeError(f"Recipe must be one of {tuple(RECIPES)}, not {name!r}")
+    return RECIPES[name]

@@ -1,0 +1,149 @@
+"""`sterna study hardware`: what each kind of neuron costs on a chip.
+
+One topology, trained or converted for every kind on the digits that need no download, the same
+lanes, the same width of weights; each core routed for an ECP5-85k.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gen.board.timing import close_timing
+from gen.core.describe import markdown
+from gen.core.plan import DEFAULT_LANES, CorePlan, plan_core
+from hw.contract.files import write_json
+from hw.contract.network import NetworkImage
+from sw.data.dataset import Dataset, load_dataset
+from sw.data.evaluate import accuracy, mean_cycles
+from sw.importers.conversion import Conversion, convert
+from sw.importers.modules import read_relu
+from sw.importers.relu import train_relu
+from sw.learn.real_decay import with_decay
+from sw.learn.recipes import VARIANTS, find_recipe, variant
+from sw.learn.train import train
+
+__all__ = ["hardware_table", "study"]
+
+RELU_EPOCHS = 30
+WEIGHT_BITS = 4
+CONVERSIONS = (
+    ("IF", Conversion(mode="if", steps=8, weight_bits=WEIGHT_BITS)),
+    ("TerMapping", Conversion(mode="termapping", steps=8, weight_bits=WEIGHT_BITS)),
+    ("AugMapping, L = 3", Conversion(limit=3, divisor=2, steps=4, weight_bits=WEIGHT_BITS)),
+    ("AugMapping, L = 15", Conversion(limit=15, divisor=8, steps=1, weight_bits=WEIGHT_BITS)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A row of the table: a kind of neuron, a network that uses it, and its core."""
+
+    title: str
+    core: CorePlan
+
+
+def kinds(
+    lanes: int, data: Dataset, test: Dataset, progress: Callable[[str], None]
+) -> Iterator[Kind]:
+    """Train and convert 64-128-10 for every kind."""
+    recipe = find_recipe("digits-dense")
+
+    def row(title: str, image: NetworkImage, repeat: bool = False) -> Kind:
+        return Kind(title=title, core=plan_core(image, lanes, repeat=repeat))
+
+    for name in VARIANTS:
+        progress(f"training: {name}")
+        checkpoint = train(variant(recipe, name), progress=lambda line: None)
+        image = checkpoint.integer_network().to_image()
+        yield row(f"{name}, hard reset, decay 1/4", image)
+    yield row("the same, decay exact", with_decay(image, exact=True))
+    network = train_relu(data, recipe.hidden, seed=1, epochs=RELU_EPOCHS)
+    layers = read_relu(network, (data.images.shape[1],))
+    for title, conversion in CONVERSIONS:
+        image = convert(layers, data.images, data.bits, conversion)
+        yield row(f"{title}, T = {conversion.steps}", image)
+    yield row("the same, spikes repeated", image, repeat=True)
+
+
+def study(
+    folder: Path,
+    *,
+    lanes: int = 16,
+    megahertz: float = 100.0,
+    seed: int = 1,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Route every kind; `study.json` in `folder` after each.
+
+    Returns
+    -------
+    dict
+        `rows`: per kind its title, accuracy on the held-out digits (golden model), cycles per image
+        by the cycle law (and those of a core of 128 lanes, in which the first layer, the same for
+        all kinds, does not hold up the others), fmax in MHz, and what of the chip it uses.
+
+    Raises
+    ------
+    ToolError
+        When a tool is missing or a core does not fit.
+    """
+    started = time.monotonic()
+    data, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    facts: dict[str, Any] = {"lanes": lanes, "asked_mhz": megahertz, "seed": seed, "rows": []}
+    for kind in kinds(lanes, data, test, progress):
+        progress(f"{kind.title}: synthesis, placement, routing")
+        name = "".join(c if c.isalnum() else "-" for c in kind.title)
+        report = close_timing(kind.core, folder / name, megahertz=megahertz, seed=seed)
+        found = accuracy(kind.core.image, test)
+        facts["rows"].append(
+            {
+                "title": kind.title,
+                "hits": found.hits,
+                "n": found.n,
+                "cycles": round(mean_cycles(kind.core, test.images), 1),
+                "wide_cycles": round(mean_cycles(widened(kind.core), test.images), 1),
+                "fmax_mhz": report["fmax_mhz"],
+                "resources": report["resources"],
+            }
+        )
+        facts["seconds"] = round(time.monotonic() - started)
+        write_json(folder / "study.json", facts)
+    return facts
+
+
+def widened(core: CorePlan) -> CorePlan:
+    """The same core with a lane for every neuron."""
+    return plan_core(core.image, DEFAULT_LANES, repeat=core.repeat)
+
+
+def hardware_table(facts: dict[str, Any]) -> str:
+    """Markdown: a row per kind of neuron."""
+    head = (
+        "neurons",
+        "accuracy",
+        "LUT",
+        "FF",
+        "BRAM",
+        "fmax, MHz",
+        "cycles an image",
+        "... with 128 lanes",
+    )
+    return markdown(
+        head,
+        (
+            (
+                row["title"],
+                f"{100 * row['hits'] / row['n']:.2f} %",
+                *(
+                    f"{row['resources'][kind][0]:,}"
+                    for kind in ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD")
+                ),
+                f"{row['fmax_mhz']:.1f}",
+                f"{row['cycles']:.1f}",
+                f"{row['wide_cycles']:.1f}",
+            )
+            for row in facts["rows"]
+        ),
+    )

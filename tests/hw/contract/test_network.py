@@ -1,0 +1,174 @@
+"""hw.contract.network: the file comes back as it went, or not at all."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.contract.network import FORMAT_VERSION, ImageError, NetworkImage
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+
+
+def make_image(seed=0, inputs=5, neurons=4, classes=3):
+    rng = np.random.default_rng(seed)
+    layers = (
+        LayerSpec(
+            name="hidden",
+            inputs=inputs,
+            neurons=neurons,
+            weight_bits=4,
+            neuron=NeuronSpec(theta=9, decay="leak", decay_shift=2, potential_bits=6),
+        ),
+        LayerSpec(name="readout", inputs=neurons, neurons=classes, weight_bits=3),
+    )
+    spec = NetworkSpec(name="net", input_size=inputs, input_bits=3, steps=2, layers=layers)
+    weights = (rng.integers(-7, 8, (neurons, inputs)), rng.integers(-3, 4, (classes, neurons)))
+    biases = (rng.integers(-20, 20, neurons), rng.integers(-20, 20, classes))
+    return NetworkImage(spec, weights, biases, {"dataset": "none"})
+
+
+def test_file_round_trip(tmp_path):
+    image = make_image()
+    again = NetworkImage.load(image.save(tmp_path / "net.npz"))
+    assert again.spec == image.spec
+    assert again.digest == image.digest
+    assert again.meta == {"dataset": "none"}
+    arrays = image.weights + image.biases
+    for mine, theirs in zip(arrays, again.weights + again.biases, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.dtype == theirs.dtype
+
+
+def test_equal_images_give_equal_bytes(tmp_path):
+    a = make_image().save(tmp_path / "a.npz").read_bytes()
+    assert a == make_image().save(tmp_path / "b.npz").read_bytes()
+
+
+def test_digest_tells_any_integer_apart():
+    image = make_image()
+    for n in range(2):
+        for arrays in ("weights", "biases"):
+            changed = [a.copy() for a in getattr(image, arrays)]
+            changed[n].flat[-1] += 1 if changed[n].flat[-1] < 3 else -1
+            fields = {"weights": image.weights, "biases": image.biases, arrays: tuple(changed)}
+            assert NetworkImage(image.spec, **fields).digest != image.digest
+
+
+def test_widths_come_from_the_integers():
+    hidden, readout = make_image().layers
+    rows = np.abs(hidden.weights.astype(int)).sum(axis=1)
+    assert hidden.accumulator_bound == rows.max() * 7
+    assert hidden.drive_bound == (rows * 7 + np.abs(hidden.bias)).max()
+    assert hidden.membrane_bound == hidden.drive_bound + 31
+    assert readout.logit_bound == 2 * readout.drive_bound
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    image = make_image()
+    w, b = image.weights, image.biases
+    for weights, biases, sentence in [
+        ((w[0],), b, "Image must have 2 weight arrays, not 1"),
+        ((w[0].T, w[1]), b, "Weights of layer hidden must have shape (4, 5), not (5, 4)"),
+        ((w[0] * 1.0, w[1]), b, "Weights of layer hidden must be integers, not float64"),
+        ((w[0] * 0 - 8, w[1]), b, "Weights of layer hidden must lie within +-7, not reach 8"),
+        (w, (b[0], b[1][:1]), "Bias of layer readout must have shape (3,), not (1,)"),
+        (w, (b[0].astype(np.int64) + 2**40, b[1]), "Bias of layer hidden must lie within"),
+        (w, (b[0], b[1] * 0 + 2**30), "Layer readout must keep its sums within 32 bits, not 33"),
+    ]:
+        with pytest.raises(ImageError) as refused:
+            NetworkImage(image.spec, weights, biases)
+        assert str(refused.value).startswith(sentence)
+
+
+def refusal(path) -> str:
+    with pytest.raises(ImageError) as refused:
+        NetworkImage.load(path)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def rewrite(path, out, change):
+    """The archive with its header changed."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays["header.json"].tobytes())
+    change(header, arrays)
+    arrays["header.json"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    with out.open("wb") as file:
+        np.savez(file, **arrays)
+    return out
+
+
+def test_bad_files_are_refused_in_a_sentence(tmp_path):
+    good = make_image().save(tmp_path / "good.npz")
+    assert refusal(tmp_path / "none.npz").endswith("does not exist")
+    assert refusal(tmp_path).endswith("is not a readable file")
+    text = tmp_path / "text.npz"
+    text.write_text("weights")
+    assert refusal(text).endswith("is truncated or not a network image")
+    other = tmp_path / "other.npz"
+    np.savez(other, a=np.arange(3))
+    assert refusal(other).endswith("has no valid header")
+
+    out = tmp_path / "changed.npz"
+    rewrite(good, out, lambda header, _: header.update(version=FORMAT_VERSION + 1))
+    assert f"has format version {FORMAT_VERSION + 1}, and this Sterna reads up to" in refusal(out)
+    rewrite(good, out, lambda header, _: header["spec"].update(steps=3))
+    assert refusal(out).endswith("is corrupted: its digest does not match")
+    rewrite(good, out, lambda header, _: header["spec"].update(steps=0))
+    assert "is inconsistent: Time steps must be an integer" in refusal(out)
+    rewrite(good, out, lambda _, arrays: arrays.pop("bias1"))
+    assert refusal(out).endswith("lacks the array 'bias1'")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_damage_goes_unnoticed(tmp_path_factory, data):
+    """Cut anywhere, or with any byte changed, a file is refused or is the same network."""
+    image = make_image()
+    path = tmp_path_factory.mktemp("damage") / "net.npz"
+    whole = image.save(path).read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    if data.draw(st.booleans()):
+        damaged = whole[:at]
+    else:
+        damaged = bytearray(whole)
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(damaged))
+    try:
+        assert NetworkImage.load(path).digest == image.digest
+    except ImageError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
+    path = make_image().save(tmp_path / "net.npz")
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("hw.contract.network.os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        make_image(seed=1).save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_header_is_readable_with_plain_tools(tmp_path):
+    path = make_image().save(tmp_path / "net.npz")
+    with zipfile.ZipFile(path) as archive:
+        assert "header.json.npy" in archive.namelist()
+
+
+def test_an_image_of_version_1_loads_with_its_digest():
+    """models/digits-dense.npz is one."""
+    path = Path(__file__).parents[3] / "models" / "digits-dense.npz"
+    with np.load(path) as archive:
+        header = json.loads(archive["header.json"].tobytes())
+    assert header["version"] == 1
+    assert NetworkImage.load(path).digest == header["digest"]

@@ -1,0 +1,158 @@
+"""hw.contract.spec: every network that cannot be is refused, with its sentence."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError, signed_bits
+
+NEURON: dict[str, Any] = {"theta": 10, "potential_bits": 6}
+
+
+def network(**changes):
+    hidden = LayerSpec(
+        name="hidden", inputs=4, neurons=3, weight_bits=4, neuron=NeuronSpec(**NEURON)
+    )
+    readout = LayerSpec(name="readout", inputs=3, neurons=2, weight_bits=4)
+    fields: dict[str, Any] = {"name": "net", "input_size": 4, "input_bits": 3, "steps": 2}
+    fields["layers"] = (hidden, readout)
+    return NetworkSpec(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"theta": 0}, "Threshold must be an integer from 1 to 1073741824, not 0"),
+        ({"theta": 1.5}, "Threshold must be an integer from 1 to 1073741824, not 1.5"),
+        ({"theta": True}, "Threshold must be an integer from 1 to 1073741824, not True"),
+        ({"decay": "half"}, "Decay must be one of ('none', 'shift', 'leak'), not 'half'"),
+        ({"decay": "shift"}, "Decay shift must be an integer from 1 to 32, not 0"),
+        ({"decay_shift": 2}, "Decay shift must be 0 without decay, not 2"),
+        ({"reset": "warm"}, "Reset must be one of ('hard', 'soft'), not 'warm'"),
+        ({"reset": "soft"}, "Reset step must be an integer from 1 to 1073741824, not 0"),
+        ({"step": 3}, "Reset step must be 0 under hard reset, not 3"),
+        ({"u0": 10}, "Initial potential must be an integer from -9 to 9, not 10"),
+        ({"negative": "on"}, "Negative side must be one of ('free', 'off', 'guarded'), not 'on'"),
+        (
+            {"negative": "off", "theta_negative": 3},
+            "Negative threshold must not be given when that side is off, not as 3",
+        ),
+        (
+            {"theta_negative": 0},
+            "Negative threshold must be an integer from 1 to 1073741824, not 0",
+        ),
+        ({"limit": 16}, "Coefficient limit must be an integer from 1 to 15, not 16"),
+        ({"limit": 0}, "Coefficient limit must be an integer from 1 to 15, not 0"),
+        ({"decay_when": "now"}, "Time of the decay must be one of ('before', 'after'), not 'now'"),
+        ({"fraction_bits": -1}, "Fraction bits must be an integer from 0 to 30, not -1"),
+        (
+            {"theta_negative": 4, "u0": -4},
+            "Initial potential must be an integer from -3 to 9, not -4",
+        ),
+        (
+            {"theta_negative": 40, "potential_bits": 6},
+            "Potential width must be an integer from 7 to 32, not 6",
+        ),
+        ({"potential_bits": 4}, "Potential width must be an integer from 5 to 32, not 4"),
+    ],
+)
+def test_neuron_refusals(changes, sentence):
+    with pytest.raises(SpecError) as refused:
+        NeuronSpec(**{**NEURON, **changes})
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"name": "1"}, "Layer name must be an identifier, not '1'"),
+        ({"inputs": 0}, "Inputs of layer a must be an integer from 1 to 65536, not 0"),
+        ({"neurons": -1}, "Neurons of layer a must be an integer from 1 to 65536, not -1"),
+        ({"weight_bits": 1}, "Weight width of layer a must be an integer from 2 to 8, not 1"),
+        ({"weight_bits": 9}, "Weight width of layer a must be an integer from 2 to 8, not 9"),
+        ({"neuron": 3}, "Neuron of layer a must be a NeuronSpec or None, not 3"),
+    ],
+)
+def test_layer_refusals(changes, sentence):
+    with pytest.raises(SpecError) as refused:
+        LayerSpec(**{"name": "a", "inputs": 1, "neurons": 1, "weight_bits": 2, **changes})
+    assert str(refused.value) == sentence
+
+
+def test_network_refusals():
+    hidden, readout = network().layers
+    for changes, sentence in [
+        ({"name": "a b"}, "Network name must be an identifier (hyphens allowed), not 'a b'"),
+        ({"input_bits": 9}, "Input width must be an integer from 1 to 8, not 9"),
+        ({"steps": 0}, "Time steps must be an integer from 1 to 1024, not 0"),
+        ({"layers": ()}, "Network must have at least one layer"),
+        ({"input_size": 5}, "Layer hidden must have 5 inputs to fit what precedes it, not 4"),
+        ({"layers": (hidden,)}, "Layer hidden must be a readout (no neuron): it is the last"),
+        (
+            {"layers": (LayerSpec(name="x", inputs=4, neurons=3, weight_bits=2), readout)},
+            "Layer x must have a neuron: only the last layer is a readout",
+        ),
+        (
+            {"layers": (hidden, LayerSpec(name="hidden", inputs=3, neurons=2, weight_bits=4))},
+            "Layer names must be distinct, not ['hidden', 'hidden']",
+        ),
+    ]:
+        with pytest.raises(SpecError) as refused:
+            network(**changes)
+        assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"negative": "off"},
+        {"theta_negative": 8, "limit": 3, "negative": "guarded"},
+        {"reset": "soft", "step": 10, "decay_when": "after", "fraction_bits": 2},
+    ],
+)
+def test_round_trip_through_json(changes):
+    hidden = LayerSpec(
+        name="hidden", inputs=4, neurons=3, weight_bits=4, neuron=NeuronSpec(**NEURON, **changes)
+    )
+    spec = network(layers=(hidden, network().layers[1]))
+    assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_a_plain_neuron_is_written_as_in_version_1():
+    """Its digest is that of the images which exist."""
+    assert set(network().to_dict()["layers"][0]["neuron"]) == {
+        "theta",
+        "decay",
+        "decay_shift",
+        "reset",
+        "step",
+        "u0",
+        "potential_bits",
+    }
+
+
+def test_unknown_and_missing_fields_are_refused():
+    data = network().to_dict()
+    with pytest.raises(SpecError, match="NetworkSpec has no field 'colour'"):
+        NetworkSpec.from_dict({**data, "colour": 1})
+    del data["steps"]
+    with pytest.raises(SpecError, match=r"Network specification is incomplete: .*'steps'"):
+        NetworkSpec.from_dict(data)
+
+
+@pytest.mark.parametrize(("bound", "bits"), [(0, 1), (1, 2), (7, 4), (8, 5), (127, 8), (128, 9)])
+def test_signed_bits(bound, bits):
+    assert signed_bits(bound) == bits
+    assert -(2 ** (bits - 1)) <= -bound
+    assert bound <= 2 ** (bits - 1) - 1
+
+
+def test_the_negative_threshold_goes_with_the_other() -> None:
+    neuron = NeuronSpec(**NEURON)
+    assert NeuronSpec(**NEURON, theta_negative=10) == neuron
+    assert replace(neuron, theta=12).theta_down == 12
+    assert replace(neuron, negative="off").theta_down == 10
+    assert NeuronSpec(**NEURON, theta_negative=7).theta_down == 7

@@ -1,0 +1,288 @@
+"""DenseLayer and Core against the golden model: spikes, potentials, logits, classes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from amaranth.hdl import Value
+
+from gen.core.layer_cycles import CycleLaw, event_counts, play_cycles
+from gen.core.plan import CorePlan, plan_core
+from hw.contract.network import NetworkImage
+from hw.contract.spec import NeuronSpec, signed_bits
+from hw.core import Core
+from hw.layer.queue import SpikeQueue
+from hw.layer.stage import DenseLayer
+from hw.neuron.readout import result_layout
+from sim.golden.model import GoldenModel, Trace
+from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, Sink, fields
+from tests.hw.vectors import pack_vector, random_image, random_vectors
+
+
+def image_words(plan: CorePlan, pixels: np.ndarray) -> list[int]:
+    return words_of(plan, 0, pixels)
+
+
+def words_of(plan: CorePlan, layer: int, vectors: np.ndarray) -> list[int]:
+    """The raw input words of a layer for vectors (n, inputs), padding included."""
+    g = plan.geometries[layer]
+    words = []
+    for vector in vectors:
+        slots = np.zeros(g.words * g.word, dtype=np.int64)
+        slots[g.slots()] = vector
+        words += pack_vector(slots.tolist(), g.word, g.planes, g.signed)
+    return words
+
+
+def random_pixels(image: NetworkImage, count: int, seed: int) -> np.ndarray:
+    """Images of every density, among them an empty and a full one."""
+    spec = image.spec
+    rng = np.random.default_rng(seed)
+    return random_vectors(rng, count, spec.input_size, spec.input_bits, False).astype(np.uint8)
+
+
+def check_results(plan: CorePlan, sink: Sink, trace: Trace) -> None:
+    """Every logit, every first maximum so far, every end of an image."""
+    last = plan.image.layers[-1]
+    layout = result_layout(last.spec.neurons, signed_bits(last.logit_bound))
+    got = [fields(layout, raw) for raw in sink.values]
+    expected = []
+    for row, best in zip(trace.logits.tolist(), trace.classes.tolist(), strict=True):
+        firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
+        expected += [(*r, 0) for r in zip(row[:-1], firsts[:-1], strict=True)] + [
+            (row[-1], best, 1)
+        ]
+    assert [(r.logit, r.best, r.last) for r in got] == expected
+
+
+class CoreRun:
+    """One core, with taps, on some images."""
+
+    def __init__(self, plan: CorePlan, pixels: np.ndarray, pace: Pace, **run) -> None:
+        self.plan = plan
+        core = Core(plan.layer_plans(with_files=False), taps=True)
+        bench = Bench(core, pace)
+        bench.feed(core.i, image_words(plan, pixels))
+        self.sink = bench.collect(core.o, len(pixels) * plan.image.spec.classes)
+        self._fields = core.trace_fields
+        firing = range(len(plan.geometries) - 1)
+        taps = [
+            bench.watch(
+                Value.cast(core.tap_trace),
+                Value.cast(getattr(core, f"tap_spikes{n}")),
+                Value.cast(getattr(core, f"tap_potentials{n}")),
+            )
+            for n in firing
+        ]
+        bench.run(extra=40, **run)
+        self.trace = GoldenModel(plan.image).run(pixels)
+        check_results(plan, self.sink, self.trace)
+        for n in firing:
+            self._check_tap(n, taps[n])
+
+    def _check_tap(self, n: int, tap: list[tuple[int, ...]]) -> None:
+        """Spikes and potentials of firing layer n, group by group."""
+        position = 0
+        for name, width in self._fields:
+            if name == f"lif{n}":
+                break
+            position += width
+        neurons, spec = self.plan.geometries[n].neurons, self.plan.image.spec
+        g = self.plan.geometries[n].firing
+        neuron = spec.layers[n].neuron
+        assert neuron is not None
+        fired = [seen for seen in tap if seen[0] >> position & 1]
+        if n == 0:  # group by group
+            order = np.arange(len(fired)).reshape(-1, g.groups, spec.steps).swapaxes(1, 2)
+            fired = [fired[k] for k in order.reshape(-1)]
+        shape = (-1, spec.steps, g.groups * g.lanes)
+        size = neuron.limit.bit_length()
+        spikes = np.array([unpack(s, size + neuron.signed, g.lanes) for _, s, _ in fired])
+        spikes = spikes.reshape(shape)  # magnitude, then sign
+        spikes = (spikes & (1 << size) - 1) * (1 - 2 * (spikes >> size))
+        width = neuron.potential_bits
+        potentials = np.array([unpack(u, width, g.lanes) for _, _, u in fired]).reshape(shape)
+        potentials = (potentials ^ 1 << width - 1) - (1 << width - 1)
+        assert np.array_equal(spikes[..., :neurons], self.trace.spikes[n])
+        assert np.array_equal(potentials[..., :neurons], self.trace.potentials[n])
+        assert not spikes[..., neurons:].any()
+
+
+def unpack(raw: int, bits: int, count: int) -> list[int]:
+    return [raw >> bits * k & (1 << bits) - 1 for k in range(count)]
+
+
+CORES = {  # sizes, steps, input_bits, lanes, banks
+    "smallest": ((1, 1), 1, 1, 1, 1),
+    "readout-only": ((9, 5), 3, 4, 2, 2),
+    "one-neuron-layers": ((5, 1, 1, 3), 3, 2, 4, 1),
+    "one-step": ((12, 7, 4), 1, 3, 4, 1),
+    "uneven-groups": ((20, 7, 5), 3, 3, 3, 1),
+    "full-bytes": ((11, 6, 3), 2, 8, 6, 2),
+    "three-layers-slices": ((18, 19, 17, 6), 3, 1, 40, 4),
+    "slices-and-groups": ((9, 40, 4), 2, 2, 20, 2),
+    "eight-banks": ((33, 12, 9, 4), 3, 2, 5, 8),
+}
+
+
+def core_plan(name: str, seed: int = 1) -> CorePlan:
+    sizes, steps, input_bits, lanes, banks = CORES[name]
+    rng = np.random.default_rng(seed)
+    return plan_core(random_image(rng, sizes, steps=steps, input_bits=input_bits), lanes, banks)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+@pytest.mark.parametrize("name", CORES)
+def test_core_is_golden(name: str, pace: Pace) -> None:
+    """Flowing, it also keeps the composed cycle law."""
+    plan = core_plan(name)
+    pixels = random_pixels(plan.image, 6, seed=3)
+    run = CoreRun(plan, pixels, pace)
+    if pace == FLOWING:
+        check_cycle_law(run, pixels)
+
+
+@pytest.mark.parametrize("pace", [JITTERY[0], JITTERY[1], JITTERY[3]], ids=str)
+def test_core_does_not_mind_the_pace(pace: Pace) -> None:
+    plan = core_plan("uneven-groups")
+    CoreRun(plan, random_pixels(plan.image, 4, seed=3), pace)
+
+
+@pytest.mark.parametrize(
+    ("name", "reset_at"),
+    [("uneven-groups", n) for n in (1, 16, 37, 58, 90, 131)]
+    + [("three-layers-slices", n) for n in (17, 43, 58, 71)],
+)
+def test_reset_at_any_time_leaves_a_core_that_works(name: str, reset_at: int) -> None:
+    """Cut off in the middle of images; whatever was under way is gone, what follows is right."""
+    plan = core_plan(name)
+    CoreRun(plan, random_pixels(plan.image, 4, seed=4), FLOWING, reset_at=reset_at)
+
+
+def always_firing(theta: int, bias: int, reset: str) -> CorePlan:
+    neuron = NeuronSpec(
+        theta=theta, reset=reset, step=theta if reset == "soft" else 0, potential_bits=8
+    )
+    rng = np.random.default_rng(5)
+    image = random_image(rng, (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2)
+    biases = (np.full(20, bias), np.full(6, bias), image.biases[2])
+    return plan_core(NetworkImage(image.spec, image.weights, biases), 20, 2)
+
+
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_core_with_all_neurons_firing_at_every_step(reset: str) -> None:
+    bias = 500 if reset == "hard" else -500
+    plan = always_firing(1, bias, reset)
+    run = CoreRun(plan, random_pixels(plan.image, 3, seed=6), FLOWING)
+    assert all((spikes == np.sign(bias)).all() for spikes in run.trace.spikes)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+def test_core_without_any_spike(pace: Pace) -> None:
+    neuron = NeuronSpec(theta=10_000, potential_bits=15)
+    image = random_image(
+        np.random.default_rng(7), (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2
+    )
+    run = CoreRun(plan_core(image, 8, 2), random_pixels(image, 4, seed=8), pace)
+    assert not any(spikes.any() for spikes in run.trace.spikes)
+
+
+def test_core_of_empty_images_only() -> None:
+    plan = core_plan("uneven-groups")
+    CoreRun(plan, np.zeros((4, plan.image.spec.input_size), dtype=np.uint8), FLOWING)
+
+
+# DenseLayer
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+@pytest.mark.parametrize("name", ["one-neuron-layers", "uneven-groups", "full-bytes"])
+def test_layers_alone_are_golden(name: str, pace: Pace) -> None:
+    """Each layer is fed with the golden spikes of the one before it."""
+    plan = core_plan(name)
+    pixels = random_pixels(plan.image, 3, seed=9)
+    trace = GoldenModel(plan.image).run(pixels)
+    plans = plan.layer_plans(with_files=False)
+    for n, layer_plan in enumerate(plans):
+        layer = DenseLayer(layer_plan)
+        bench = Bench(layer, pace)
+        given = pixels if n == 0 else trace.spikes[n - 1].reshape(-1, plan.geometries[n].inputs)
+        bench.feed(layer.i, words_of(plan, n, given))
+        if n == len(plans) - 1:
+            sink = bench.collect(layer.o, trace.logits.size)
+            bench.run(extra=20)
+            check_results(plan, sink, trace)
+        else:
+            spikes = trace.spikes[n].reshape(-1, plan.geometries[n].neurons)
+            expected = words_of(plan, n + 1, spikes)
+            sink = bench.collect(layer.o, len(expected))
+            bench.run(extra=20)
+            assert sink.values == expected
+
+
+# The composed cycle law
+
+
+def check_cycle_law(run: CoreRun, pixels: np.ndarray) -> None:
+    """Each class leaves in the very cycle that the law predicts."""
+    plan, classes = run.plan, run.plan.image.spec.classes
+    inputs = [pixels, *run.trace.spikes]
+    costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
+    predicted = CycleLaw(plan).predict(costs).tolist()
+    assert run.sink.taken[classes - 1 :: classes] == predicted
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_core_cycle_law_of_random_networks(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    sizes = tuple(rng.integers(1, 41, rng.integers(2, 5)).tolist())
+    image = random_image(
+        rng, sizes, steps=int(rng.integers(1, 5)), input_bits=int(rng.integers(1, 6))
+    )
+    plan = plan_core(image, int(rng.integers(1, 41)), int(2 ** rng.integers(0, 4)))
+    pixels = random_pixels(image, 5, seed=seed)
+    check_cycle_law(CoreRun(plan, pixels, FLOWING), pixels)
+
+
+@pytest.mark.parametrize("settle", [0, 15])
+@pytest.mark.parametrize(("sizes", "lanes"), [((1, 3), 3), ((1, 3), 1), ((2, 4, 3), 2)])
+def test_core_with_biases_wider_than_all_else(sizes, lanes: int, settle: int) -> None:
+    """After a reset they take longer to fetch than an image takes to its first event: right in any
+    case, and in the predicted cycle if they were there before the image was."""
+    rng = np.random.default_rng(11)
+    image = random_image(rng, sizes, steps=2, input_bits=1, bias=2**29 - 9)
+    layers = tuple(replace(layer, weight_bits=2) for layer in image.spec.layers)
+    spec = replace(image.spec, layers=layers)
+    narrow = NetworkImage(spec, tuple(np.sign(w) for w in image.weights), image.biases)
+    plan = plan_core(narrow, lanes, 1)
+    assert max(g.bias_rows for g in plan.geometries) > SpikeQueue.fill_cycles() + 1
+    pixels = np.ones((4, sizes[0]), dtype=np.uint8)
+    run = CoreRun(plan, pixels, FLOWING, settle=settle)
+    if settle:
+        check_cycle_law(run, pixels)
+
+
+AUGMENTED = NeuronSpec(
+    theta=16, step=16, limit=7, negative="guarded", reset="soft", u0=8, potential_bits=9
+)
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+@pytest.mark.parametrize(("lanes", "banks"), [(20, 1), (5, 2), (6, 8)])
+def test_augmented_spikes_in_planes_and_as_repeated_events(lanes, banks, pace) -> None:
+    """Both give the golden model's values; repeated, as many events as the coefficients' sum."""
+    rng = np.random.default_rng(lanes)
+    image = random_image(rng, (20, 17, 9, 4), steps=4, input_bits=3, neurons=[AUGMENTED] * 2)
+    pixels = random_pixels(image, 5, seed=2)
+    trace = GoldenModel(image).run(pixels)
+    assert np.abs(trace.spikes[0]).max() > 2
+    for repeat in (False, True):
+        plan = plan_core(image, lanes, banks, repeat=repeat)
+        run = CoreRun(plan, pixels, pace)
+        if pace is FLOWING:
+            check_cycle_law(run, pixels)
+        g = plan.geometries[1]
+        events = int(event_counts(trace.spikes[0], g).sum())
+        coefficients = np.abs(trace.spikes[0].astype(int))
+        bits = sum(int((coefficients >> p & 1).sum()) for p in range(3))
+        assert events == (int(coefficients.sum()) if repeat else bits)

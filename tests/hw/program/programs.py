@@ -1,0 +1,330 @@
+"""Small networks of maps in a line each, what their events reach, and runs of a shared core."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Value
+
+from gen.core.pipeline import PipelinePlan
+from gen.core.program_cycles import SharedLaw, operation_cycles
+from gen.core.program_stage import SharedPlan
+from hw.contract.layout import map_layout
+from hw.contract.network import NetworkImage
+from hw.contract.spec import INPUT, EdgeSpec, NetworkSpec, NeuronSpec, Shape
+from hw.neuron.readout import result_layout
+from hw.pipeline import Pipeline
+from hw.program.program import Operation, Program, Scan, Send, Sweep
+from hw.program.stage import SharedCore
+from sim.golden.model import GoldenModel
+from tests.graphs import NEURON, arrays, layer
+from tests.hw.driving import FLOWING, Bench, Pace, fields
+from tests.hw.vectors import random_vectors
+
+__all__ = [
+    "Part",
+    "SharedRun",
+    "conv",
+    "dense",
+    "identity",
+    "network",
+    "part",
+    "random_network",
+    "random_pixels",
+    "split",
+    "walk",
+]
+
+
+def dense(source: str, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, **more)
+
+
+def conv(source: str, kernel: int, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, kind="conv", kernel=kernel, **more)
+
+
+def identity(source: str, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, kind="identity", **more)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer to be: its channels, or its shape; what it receives; its neurons."""
+
+    size: int | Shape
+    edges: tuple[EdgeSpec, ...]
+    neuron: NeuronSpec = NEURON
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def part(size: int | Shape, *edges: EdgeSpec, neuron: NeuronSpec = NEURON, **more: Any) -> Part:
+    return Part(size, edges, neuron, more)
+
+
+def network(
+    shape: Shape, *parts: Part, steps: int = 2, bits: int = 2, timed: bool = False, seed: int = 1
+) -> NetworkImage:
+    """Layers a, b, c ... with random integers, the last of them the readout. Where a layer has
+    channels only, its first edge says how large its maps are. Constants of identities are not
+    small."""
+    names = [chr(ord("a") + n) for n in range(len(parts))]
+    shapes: dict[str, Shape] = {INPUT: shape}
+    for name, made in zip(names, parts, strict=True):
+        if isinstance(made.size, tuple):
+            shapes[name] = made.size
+    for name, made in zip(names, parts, strict=True):
+        if name not in shapes:
+            shapes[name] = _shape(made, shapes)
+    layers = []
+    for n, (name, made) in enumerate(zip(names, parts, strict=True)):
+        inputs = sum(int(np.prod(shapes[edge.source])) for edge in made.edges)
+        neuron = made.neuron if n < len(parts) - 1 else None
+        layers.append(layer(name, shapes[name], made.edges, inputs, neuron, **made.more))
+    spec = NetworkSpec(
+        name="small",
+        input_size=int(np.prod(shape)),
+        input_bits=bits,
+        steps=steps,
+        layers=tuple(layers),
+        input_shape=shape,
+        timed_input=timed,
+    )
+    weights, biases, thetas = arrays(spec, seed)
+    rng = np.random.default_rng(seed)
+    for made, kernels in zip(layers, weights, strict=True):
+        for k, edge in enumerate(made.edges):
+            if edge.kind == "identity":
+                kernels[k] = rng.integers(6, 16, 1) * rng.choice([-1, 1])
+    return NetworkImage(spec, weights, biases, thetas=thetas)
+
+
+def _shape(made: Part, shapes: dict[str, Shape]) -> Shape:
+    edge, channels = made.edges[0], made.size
+    assert isinstance(channels, int)
+    _, rows, columns = edge.pooled(shapes[edge.source])
+    if edge.kind == "dense":
+        return channels, 1, 1
+    if edge.kind == "identity":
+        return channels, rows, columns
+    high, wide = (
+        (side + 2 * edge.padding - edge.kernel) // edge.stride + 1 for side in (rows, columns)
+    )
+    return channels, high, wide
+
+
+def random_network(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> NetworkImage:
+    """A graph of one to three layers of neurons and a readout: edges of all kinds, also from the
+    step before, from anywhere to anywhere."""
+    count, names = int(rng.integers(1, 4)), [INPUT]
+    shapes: dict[str, Shape] = {INPUT: _sides(rng, 6)}
+    edges: list[list[EdgeSpec]] = []
+    for n in range(count):
+        source = names[-1] if rng.random() < 0.8 else INPUT
+        names.append(chr(ord("a") + n))
+        edge, shapes[names[-1]] = _random_edge(rng, source, shapes[source])
+        edges.append([edge])
+    for n, name in enumerate(names[1:]):
+        for k, source in enumerate(names[1:]):
+            if rng.random() < 0.3:
+                delay = int(k >= n or rng.random() < 0.3)
+                kinds = [dense(source, delay=delay)]
+                if shapes[source] == shapes[name]:
+                    kinds.append(identity(source, delay=delay))
+                if shapes[source][1:] == shapes[name][1:]:
+                    kinds.append(conv(source, 3, padding=1, delay=delay))
+                edges[n].append(kinds[-1])
+    parts = [
+        part(shapes[name], *edges[n], neuron=neurons[int(rng.integers(len(neurons)))])
+        for n, name in enumerate(names[1:])
+    ]
+    out = [dense(names[-1])] + [dense(INPUT)] * int(rng.integers(0, 2))
+    return network(
+        shapes[INPUT],
+        *parts,
+        part(int(rng.integers(1, 8)), *out),
+        steps=int(rng.integers(1, 4)),
+        bits=int(rng.integers(1, 4)),
+        timed=bool(rng.random() < 0.3),
+        seed=int(rng.integers(1000)),
+    )
+
+
+def _sides(rng: np.random.Generator, most: int) -> Shape:
+    channels, rows, columns = rng.integers(1, most, 3).tolist()
+    return channels, rows, columns
+
+
+def _random_edge(rng: np.random.Generator, source: str, shape: Shape) -> tuple[EdgeSpec, Shape]:
+    """An edge from maps of this shape, and a shape that it can make."""
+    pool = int(rng.integers(1, min(3, *shape[1:]) + 1))
+    kind = str(rng.choice(["conv", "conv", "conv", "identity", "dense"]))
+    if kind != "conv":
+        edge = EdgeSpec(source=source, kind=kind, pool=pool)
+        return edge, edge.pooled(shape) if kind == "identity" else _sides(rng, 4)
+    kernel = int(rng.choice([1, 3, 5, 7]))
+    least = max(0, -(-(kernel - min(shape[1:]) // pool) // 2))
+    groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
+    edge = conv(
+        source,
+        kernel,
+        pool=pool,
+        groups=groups,
+        stride=int(rng.integers(1, 3)),
+        padding=int(rng.integers(least, max(least + 1, kernel))),
+    )
+    made = part(groups * int(rng.integers(1, 4)), edge)
+    return edge, _shape(made, {source: shape})
+
+
+def random_pixels(image: NetworkImage, count: int, seed: int = 3) -> np.ndarray:
+    """Images of every density, or recordings: the first is empty, the second is full."""
+    spec, rng = image.spec, np.random.default_rng(seed)
+    return random_vectors(rng, count, spec.image_size, spec.input_bits, False).astype(np.uint8)
+
+
+def walk(
+    program: Program, scan: Scan, row: int, column: int, lane: int
+) -> Iterator[tuple[int, int]]:
+    """(word of potentials, row of weights) of each update that a spike becomes, in order: what the
+    tables and the scan's numbers mean. `column` counts words."""
+    down = program.rows[scan.row_table + row]
+    position = (column << scan.position_bits) + (lane >> scan.channel_bits)
+    across = program.columns[scan.column_table + position]
+    channel = lane % (1 << scan.channel_bits)
+    for group in range(scan.last_group + 1):
+        for y in range(down.count):
+            for x in range(across.count):
+                potential = scan.potential + down.potential + across.potential
+                weight = scan.weight + down.weight + across.weight + channel
+                yield (
+                    potential + group * scan.potential_group + y * scan.potential_row + x,
+                    weight
+                    + group * scan.weight_group
+                    + y * scan.weight_row
+                    + x * scan.weight_column,
+                )
+
+
+def split(raw: int, bits: int, count: int) -> list[int]:
+    """A word's unsigned fields of equal width."""
+    return [raw >> bits * k & (1 << bits) - 1 for k in range(count)]
+
+
+class SharedRun:
+    """A core with taps, or a pipeline of them, on some images: everything that it shows held
+    against the golden model.
+
+    seen: of each layer that fires, by name, spikes and potentials (n, T, neurons) of the hardware.
+    trace: the golden model's. operations: of each stage, the operation's number in each cycle.
+    words: of each stage, (operation, spikes, potentials) of each word that was tapped.
+    """
+
+    def __init__(
+        self, plan: SharedPlan | PipelinePlan, pixels: np.ndarray, pace: Pace = FLOWING, **run: Any
+    ) -> None:
+        self.plan, self.pixels = plan, pixels
+        self.programs = [stage.program for stage in plan.stages]
+        core: Any
+        if isinstance(plan, SharedPlan):
+            core, marks = SharedCore(plan.program, taps=True), [""]
+        else:
+            core = Pipeline(self.programs, taps=True)
+            marks = [str(n) for n in range(len(self.programs))]
+        bench = Bench(core, pace, limit=100_000)
+        self.source = bench.feed(core.i, plan.pack_words(pixels))
+        self.sink = bench.collect(core.o, len(pixels) * self.programs[-1].classes)
+        taps = ("tap_operation", "tap_valid", "tap_spikes", "tap_potentials")
+        seen = [
+            bench.watch(*(Value.cast(getattr(core, tap + mark)) for tap in taps)) for mark in marks
+        ]
+        bench.run(extra=30, **run)
+        self.trace = GoldenModel(plan.image).run(pixels)
+        self.operations = [[number for number, *_ in stage] for stage in seen]
+        self.words = [
+            [(number, *word) for number, valid, *word in stage if valid] for stage in seen
+        ]
+        self.seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._check_results()
+        for n in range(len(self.programs)):
+            self._check_words(n)
+
+    @property
+    def lively(self) -> bool:
+        """Every layer fires, and not always."""
+        return all(0 < np.mean(spikes != 0) < 1 for spikes in self.trace.spikes)
+
+    def _check_results(self) -> None:
+        """Every logit, every first maximum so far, every end of an image."""
+        p = self.programs[-1]
+        expected = []
+        for row in self.trace.logits.tolist():
+            firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
+            lasts = [0] * (len(row) - 1) + [1]
+            expected += zip(row, firsts, lasts, strict=True)
+        layout = result_layout(p.classes, p.logit_bits)
+        found = [fields(layout, raw) for raw in self.sink.values]
+        assert [(r.logit, r.best, r.last) for r in found] == expected
+
+    def _check_words(self, stage: int) -> None:
+        """Every spike and every potential of a stage, in the order of the program; no spike where
+        there is no neuron."""
+        p, spec, words = self.programs[stage], self.plan.image.spec, self.words[stage]
+        fires = [(n, op) for n, op in enumerate(p.operations) if isinstance(op, Sweep) and op.fires]
+        order = [n for n, op in fires for _ in range(op.last_word + 1)]
+        assert [number for number, _, _ in words] == order * len(self.pixels)
+        if not fires:
+            return
+        width, bits = 1 + p.spike_sign, p.potential_bits
+        coded = np.array([split(word, width, p.lanes) for _, word, _ in words])
+        spikes = (coded & 1) * (1 - 2 * (coded >> 1))
+        raw = np.array([split(word, bits, p.lanes) for _, _, word in words], dtype=np.int64)
+        potentials = raw - (raw >> (bits - 1) << bits)
+        where = np.array([number for number, _, _ in words])
+        for n in self.plan.stages[stage].layers:
+            one = spec.layers[n]
+            if one.neuron is None:
+                continue
+            layout = map_layout(spec, one.name, p.lanes)
+            mine = np.isin(where, [number for number, op in fires if op.name == one.name])
+            shape = (len(self.pixels), spec.steps, one.neurons)
+            sent = spikes[mine].reshape(-1, layout.words, p.lanes)
+            kept = layout.unpack(potentials[mine].reshape(sent.shape)).reshape(shape)
+            self.seen[one.name] = layout.unpack(sent).reshape(shape), kept
+            expected = self.trace.spikes[n].reshape(len(sent), -1)
+            assert np.array_equal(sent, layout.pack(expected))
+            assert np.array_equal(kept, self.trace.potentials[n])
+
+    def check_law(self, lead: int = 0) -> None:
+        """Images end when the law says; so does every operation that does not wait. `lead`: cycles
+        between reset and the first word."""
+        classes = self.programs[-1].classes
+        ends = self.sink.taken[classes - 1 :: classes]
+        law = SharedLaw(self.plan, lead)
+        assert ends == law.predict(self.pixels, self.trace.spikes).tolist()
+        for stage in range(0 if lead else len(self.programs)):
+            self._check_operations(stage)
+
+    def _check_operations(self, stage: int) -> None:
+        """Cycles of all operations but the last, and but the first that waits for an image."""
+        spent = [len(list(same)) for _, same in groupby(self.operations[stage])]
+        operations = self.programs[stage].operations
+        for n in range(len(self.pixels)):
+            costs = operation_cycles(
+                self.plan.stages[stage], self.pixels[n], [s[n] for s in self.trace.spikes]
+            )
+            own = SharedCore.FETCH_CYCLES + 1  # fetched before, and seen to have ended
+            expected = [cycles + own for cycles in costs]
+            waiting = _waiting(operations)
+            found = spent[n * len(operations) : (n + 1) * len(operations) - 1]
+            assert found[waiting] >= expected[waiting]
+            found[waiting] = expected[waiting]
+            assert found == expected
+
+
+def _waiting(operations: Sequence[Operation]) -> int:
+    """The first scan of an image."""
+    assert isinstance(operations[-1], Send)
+    return next(n for n, op in enumerate(operations) if isinstance(op, Scan) and op.from_input)

@@ -1,0 +1,187 @@
+"""Ring 2 for the shared core: its streams' contracts by temporal induction, as `test_formal` has
+them.
+
+Proven for runs of any length, resets included, whatever the memories hold, and for every operation:
+
+* Scanner: what an event says stands until it is taken. (Fields of an event that mean nothing may
+  change under identity edges; see the last test of `test_scanner`.)
+* Walker, whose output no one can hold back: an event is refused no longer than the longest walk
+  takes; `i.ready` depends on the walk alone, not on what is offered.
+* SharedCore: a result stands until it is taken; `i` may do what streams may. That the core is alive
+  is shown for the smallest one alone: Yosys would have to run a larger one for hundreds of cycles.
+
+That the right events and updates come, no proof says, but `test_scanner` and `test_walker`.
+"""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amaranth.back import rtlil  # type: ignore[attr-defined]
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+
+from gen.core.program_stage import plan_shared
+from hw.contract.network import NetworkImage
+from hw.contract.spec import NeuronSpec
+from hw.program.operation import operation
+from hw.program.program import Program, Scan
+from hw.program.scanner import Scanner
+from hw.program.stage import SharedCore
+from hw.program.walker import Walker
+from tests.hw.program.programs import conv, dense, identity, network, part
+from tests.hw.test_formal import Case, assume, check, ports_of, prove, yosys
+
+TINY = NeuronSpec(theta=2, potential_bits=3)
+
+
+def program(image: NetworkImage, lanes: int = 2) -> Program:
+    return plan_shared(image, lanes).program
+
+
+def smallest() -> Program:
+    """One pixel, one class."""
+    return program(network((1, 1, 1), part(1, dense("input")), bits=1, steps=1, timed=True))
+
+
+def plain() -> Program:
+    """Planes, rows, columns, groups; no identity."""
+    return program(
+        network((3, 2, 2), part(3, conv("input", 3, padding=1), neuron=TINY), part(2, dense("a")))
+    )
+
+
+def mixed() -> Program:
+    """Identities of the image and of spikes, feedback, other edges."""
+    return program(
+        network(
+            (3, 1, 2),
+            part(3, identity("input"), dense("b", delay=1), neuron=TINY),
+            part(3, conv("a", 1), identity("a"), neuron=TINY),
+            part(3, dense("b")),
+        )
+    )
+
+
+class Meaning(wiring.Component):
+    """A scanner whose events are 0 where they mean nothing."""
+
+    o: stream.Interface
+    word: Signal
+    start: Signal
+    busy: Signal
+
+    def __init__(self, p: Program) -> None:
+        self._program, self._inner = p, Scanner(p)
+        super().__init__(self._inner.signature)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.inner = inner = self._inner
+        one, means = inner.o.payload, self.o.payload
+        scan = operation(self._program, inner.word, Scan)
+        for name in ("word", "start", "spikes", "pixels"):
+            m.d.comb += Value.cast(getattr(inner, name)).eq(Value.cast(getattr(self, name)))
+        m.d.comb += [
+            self.busy.eq(inner.busy),
+            self.o.valid.eq(inner.o.valid),
+            inner.o.ready.eq(self.o.ready),
+            Value.cast(means).eq(Value.cast(one)),
+            means.lane.eq(Mux(scan.identity, 0, one.lane)),
+            means.active.eq(Mux(scan.identity, one.active, 0)),
+            means.negatives.eq(Mux(scan.identity, one.negatives, 0)),
+        ]
+        return m
+
+
+def one_operation(m: Module, dut: Any) -> dict[str, Signal]:
+    """The operation stays while it is carried out; the next begins when it is over."""
+    before, held = Signal.like(dut.word, name="word_before"), Signal()
+    m.d.sync += [before.eq(dut.word), held.eq(dut.start | dut.busy)]
+    m.d.comb += [assume(~held | (dut.word == before)), assume(~(dut.start & dut.busy))]
+    return {}
+
+
+CASES = {
+    "scanner": Case(lambda: Scanner(plain()), ghosts=one_operation),
+    "scanner-smallest": Case(lambda: Scanner(smallest()), ghosts=one_operation),
+    "scanner-identities": Case(lambda: Meaning(mixed()), ghosts=one_operation),
+    "core-smallest": Case(lambda: SharedCore(smallest())),
+    "core": Case(lambda: SharedCore(plain()), alive=0),
+    "core-feedback": Case(lambda: SharedCore(mixed()), alive=0),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_offers_stand_until_they_are_taken(case: Case, tmp_path: Path) -> None:
+    run = prove(case, tmp_path)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr
+
+
+def test_all_of_an_offer_stands_under_identities(tmp_path: Path) -> None:
+    run = prove(Case(lambda: Scanner(mixed()), ghosts=one_operation), tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    assert "proof did fail" not in run.stdout + run.stderr
+
+
+def test_the_operation_must_stay(tmp_path: Path) -> None:
+    """Without what the scanner is promised, the proof fails: it does look at the word."""
+    run = prove(Case(lambda: Meaning(mixed())), tmp_path)
+    assert "proof did fail" in run.stdout + run.stderr
+
+
+# Walker
+
+
+def refused(longest: int, depth: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """No event is refused for more than `longest` cycles; and how `i.ready` is made."""
+    m = Module()
+    m.submodules.dut = dut = Walker(plain())
+    before, held = Signal.like(dut.word, name="word_before"), Signal()
+    refusals = Signal(range(longest + 2))
+    m.d.sync += [before.eq(dut.word), held.eq(dut.busy)]
+    m.d.comb += assume(~held | (dut.word == before))
+    with m.If(dut.i.ready):
+        m.d.sync += refusals.eq(0)
+    with m.Elif(refusals <= longest):
+        m.d.sync += refusals.eq(refusals + 1)
+    m.d.comb += check(refusals <= longest)
+    (folder / "harness.il").write_text(rtlil.convert(m, ports=ports_of(dut), name="harness"))
+    return yosys(
+        "read_rtlil harness.il; hierarchy -top harness; proc; flatten; opt_clean; "
+        "memory_map; opt -full; chformal -lower; opt_clean; "
+        "select -assert-any w:i__ready; select -assert-any w:i__valid; "
+        "select -assert-none w:i__ready %cie* w:i__valid w:i__payload %u %i; "
+        f"sat -verify -set-assumes -tempinduct -prove-asserts -seq 1 -maxsteps {depth}",
+        folder,
+    )
+
+
+def test_no_event_waits_longer_than_a_walk(tmp_path: Path) -> None:
+    """Two rows, two columns, two groups of the target: eight words; the last of them makes room."""
+    run = refused(7, 12, tmp_path)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr
+
+
+def test_some_event_waits_as_long(tmp_path: Path) -> None:
+    run = refused(6, 30, tmp_path)
+    assert "proof did fail" in run.stdout + run.stderr
+
+
+# What a shared core is made of
+
+
+@pytest.mark.parametrize("taps", [False, True])
+@pytest.mark.parametrize("made", [smallest, plain, mixed])
+def test_no_multiplier_and_taps_only_on_request(made: Callable[[], Program], taps: bool) -> None:
+    core = SharedCore(made(), taps=taps)
+    text = rtlil.convert(core, ports=ports_of(core), name="core")
+    cells = set(re.findall(r"cell (\$\w+)", text))
+    assert {"$add", "$memrd_v2"} <= cells
+    assert not cells & {"$mul", "$div", "$mod", "$pow", "$divfloor", "$modfloor", "$macc"}
+    ports = set(re.findall(r"wire .*(?:input|output) \d+\s+\\(\S+)", text))
+    assert {"clk", "rst", "i__valid", "o__payload"} <= ports
+    assert any("tap" in port for port in ports) == taps

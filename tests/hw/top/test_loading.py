@@ -1,0 +1,197 @@
+"""Weights that are loaded at power-up: SPI flash, loader, RAMs, and a core that uses them."""
+
+import random
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+
+from gen.board.flash_image import flash_image
+from gen.core.plan import plan_core
+from hw.core import Core
+from hw.top.loader import LoadPart, WeightLoader
+from hw.top.spi_flash import SpiFlashReader
+from sim.golden.model import GoldenModel
+from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
+from tests.hw.layer.test_layer_cores import check_results, image_words, random_pixels
+from tests.hw.vectors import random_image
+
+PARTS = [LoadPart(width=12, depth=5), LoadPart(width=8, depth=1), LoadPart(width=33, depth=3)]
+
+
+def random_rows(seed: int) -> list[list[int]]:
+    rng = random.Random(seed)
+    return [[rng.getrandbits(part.width) for _ in range(part.depth)] for part in PARTS]
+
+
+def image_of(rows: list[list[int]], digest: bytes) -> bytes:
+    body = b"STRN" + digest
+    for part, contents in zip(PARTS, rows, strict=True):
+        body += b"".join(row.to_bytes(part.row_bytes, "big") for row in contents)
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def load(data: bytes, pace: Pace):
+    """Written rows (part, address, data), digest words, (ready, fault)."""
+    loader = WeightLoader(PARTS)
+    bench = Bench(loader, pace)
+    bench.feed(loader.i, list(data))
+    port = loader.load  # type: ignore[attr-defined]
+    rows = bench.watch(port.en, port.part, port.address, port.data)
+    words = bench.watch(loader.digest_en, loader.digest_addr, loader.digest_data)
+    verdict = bench.watch(loader.ready, loader.fault)
+    bench.run(extra=5)
+    written = [
+        (part, address, data & (1 << PARTS[part].width) - 1)  # what is above means nothing
+        for en, part, address, data in rows
+        if en
+    ]
+    return written, [seen[1:] for seen in words if seen[0]], verdict[-1]
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
+def test_loader_writes_every_row(pace: Pace) -> None:
+    rows, digest = random_rows(1), random.Random(2).randbytes(32)
+    written, words, verdict = load(image_of(rows, digest), pace)
+    expected = [
+        (n, address, row) for n, contents in enumerate(rows) for address, row in enumerate(contents)
+    ]
+    assert written == expected
+    assert words == [(n, int.from_bytes(digest[4 * n : 4 * n + 4], "little")) for n in range(8)]
+    assert verdict == (1, 0)
+
+
+def test_loader_refuses_every_damaged_byte() -> None:
+    data = image_of(random_rows(3), bytes(32))
+    rng = random.Random(4)
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << rng.randrange(8)
+        assert load(bytes(damaged), FLOWING)[2] == (0, 1), position
+
+
+def test_loader_refuses_another_magic_with_a_right_crc() -> None:
+    body = b"STRM" + image_of(random_rows(5), bytes(32))[4:-4]
+    data = body + zlib.crc32(body).to_bytes(4, "little")
+    assert load(data, FLOWING)[2] == (0, 1)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.7])
+def test_flash_reader_reads_from_its_address_on(stall: float) -> None:
+    rng = random.Random(7)
+    address, contents = 0x0A0B0C, bytes(rng.getrandbits(8) for _ in range(40))
+    reader = SpiFlashReader(address=address, pause=30)
+    got: list[int] = []
+    commands: list[tuple[list[int], int]] = []  # bits received while selected, and when it ended
+
+    async def host(ctx) -> None:
+        ready = 1
+        for _ in range(60_000):
+            ctx.set(reader.o.ready, ready)
+            trigger = ctx.tick().sample(reader.o.valid, reader.o.ready, reader.o.payload)
+            _, _, valid, taken, value = await trigger
+            if valid and taken:
+                got.append(value)
+                if len(got) == len(contents):
+                    return
+            ready = int(rng.random() >= stall)
+        pytest.fail("the reader never ended")
+
+    async def flash(ctx) -> None:
+        bits: list[int] = []
+        before, selected, cycle = 0, False, 0
+        awake_at = None
+        async for _, _, cs_n, clk, copi in ctx.tick().sample(reader.cs_n, reader.clk, reader.copi):
+            cycle += 1
+            if cs_n and selected:
+                commands.append((bits, cycle))
+                awake_at = cycle
+            if cs_n:
+                assert not clk or before  # the clock never rises without the chip selected
+                selected, bits = False, []
+            else:
+                selected = True
+                if clk and not before:
+                    bits.append(copi)
+                if before and not clk and len(bits) >= 32:
+                    assert awake_at is not None
+                    assert bits[:8] == [0, 0, 0, 0, 0, 0, 1, 1]
+                    assert int("".join(map(str, bits[8:32])), 2) == address
+                    n = len(bits) - 32
+                    ctx.set(reader.cipo, contents[n // 8 % 40] >> (7 - n % 8) & 1)
+            before = clk
+
+    m = Module()
+    m.submodules.reader = reader
+    m.d.sync += Signal().eq(0)
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(host)
+    simulator.add_testbench(flash, background=True)
+    simulator.run()
+    assert bytes(got) == contents
+    (wake, ended), *others = commands
+    assert wake == [1, 0, 1, 0, 1, 0, 1, 1]
+    assert not others
+    assert ended
+
+
+@pytest.mark.parametrize("lanes", [4, 18])
+@pytest.mark.parametrize("banks", [1, 2])
+def test_core_with_loaded_weights_is_golden(lanes: int, banks: int) -> None:
+    """Loads through the loader while the core is held in reset, then classifies."""
+    image = random_image(np.random.default_rng(lanes), (9, 18, 5), steps=2, input_bits=2)
+    plan = plan_core(image, lanes, banks, ["ram", "ram"])
+    core = Core(plan.layer_plans(with_files=False))
+    loader = WeightLoader([LoadPart(width=w, depth=d) for w, d in core.parts])
+    data = flash_image(plan)
+    pixels = random_pixels(image, 4, seed=1)
+
+    class Both(wiring.Component):
+        flash: Any
+        i: Any
+        o: Any
+        ready: Signal
+
+        def __init__(self) -> None:
+            super().__init__(
+                {
+                    "flash": core_side(loader.i),
+                    "i": core_side(core.i),
+                    "o": wiring.Out(core.o.signature),
+                    "ready": wiring.Out(1),
+                }
+            )
+
+        def elaborate(self, platform) -> Module:
+            from amaranth.hdl import ResetInserter
+
+            m = Module()
+            m.submodules.loader = loader
+            m.submodules.core = ResetInserter(~loader.ready)(core)
+            wiring.connect(m, wiring.flipped(self.flash), loader.i)
+            wiring.connect(m, core.o, wiring.flipped(self.o))
+            m.d.comb += [
+                core.load.eq(loader.load),
+                self.ready.eq(loader.ready),
+                core.i.valid.eq(self.i.valid & loader.ready),
+                core.i.payload.eq(self.i.payload),
+                self.i.ready.eq(core.i.ready & loader.ready),
+            ]
+            return m
+
+    both = Both()
+    bench = Bench(both)
+    bench.feed(both.flash, list(data))
+    bench.feed(both.i, image_words(plan, pixels))  # type: ignore[attr-defined]
+    sink = bench.collect(both.o, len(pixels) * 5)  # type: ignore[attr-defined]
+    bench.run(extra=5)
+    check_results(plan, sink, GoldenModel(image).run(pixels))
+
+
+def core_side(port):
+    return wiring.In(port.signature.flip())

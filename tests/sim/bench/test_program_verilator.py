@@ -1,0 +1,111 @@
+"""Ring 3: shared cores and pipelines of them, as Verilog under Verilator, against the golden model.
+
+One network has every kind of edge: convolution with groups, a stride and pooling, an identity, a
+recurrent edge, thresholds by channel, more than one segment. Each layout is compiled once.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import sim.bench.run
+from gen.core.pipeline import plan_pipeline
+from gen.core.program_stage import plan_shared
+from sim.bench.run import simulate
+from sim.golden.model import GoldenModel
+from tests.graphs import image_of, residual
+
+IMAGES = 6
+PLANS = {"shared": plan_shared, "pipelined": plan_pipeline}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {name: tmp_path_factory.mktemp(name) for name in PLANS}
+
+
+def pixels_for(image, count: int = IMAGES):
+    random = np.random.default_rng(3)
+    shape = (count, image.spec.image_size)
+    return random.integers(0, image.spec.pixel_max + 1, shape).astype(np.uint8)
+
+
+def run(plan, folder, **more):
+    pixels = pixels_for(plan.image)
+    labels = GoldenModel(plan.image).classify(pixels)
+    report = simulate(plan, pixels, labels, folder, **more)
+    assert report["mismatches"] == 0, report["first_mismatch"]
+    assert report["cycle_law_violations"] == 0
+    assert report["correct_rtl"] == IMAGES
+    return report
+
+
+@pytest.fixture(scope="module")
+def flowing(folders):
+    """Reports of both schedules."""
+    return {name: run(make(image_of(residual()), 4), folders[name]) for name, make in PLANS.items()}
+
+
+@pytest.mark.parametrize("schedule", PLANS)
+def test_flowing(schedule, flowing):
+    """Every spike, every potential, every logit, and the cycle of every class."""
+    image, report = image_of(residual()), flowing[schedule]
+    assert report["cycle_law_checked"]
+    neurons = sum(layer.neurons for layer in image.spec.layers[:-1])
+    lanes = sum(
+        -(-layer.map_shape[0] // 4) * 4 * layer.map_shape[1] * layer.map_shape[2]
+        for layer in image.spec.layers[:-1]
+    )
+    assert lanes > neurons  # lanes without a channel must not fire
+    # Spikes of every lane, potentials of every neuron and step; logit and end of each class; the
+    # class.
+    assert report["values_compared"] == IMAGES * (
+        image.spec.steps * (lanes + neurons) + 2 * image.spec.classes + 1
+    )
+
+
+@pytest.mark.parametrize("schedule", PLANS)
+def test_stalled(schedule, folders):
+    report = run(PLANS[schedule](image_of(residual()), 4), folders[schedule], stall=0.5)
+    assert not report["cycle_law_checked"]
+
+
+@pytest.mark.parametrize("cycles", [40, 7777])
+def test_reset_in_the_middle(cycles, folders):
+    run(plan_shared(image_of(residual()), 4), folders["shared"], reset_after=cycles)
+
+
+def test_both_schedules_do_the_same(flowing):
+    """The same spikes, whoever makes them: events and operations are the network's, not the
+    hardware's; a pipeline only takes less time."""
+    one, many = flowing["shared"], flowing["pipelined"]
+    for key in ("events_per_image", "sops_per_image", "values_compared", "correct_rtl"):
+        assert one[key] == many[key]
+    assert many["cycles_per_image"]["mean"] < one["cycles_per_image"]["mean"]
+
+
+def test_a_recording_on_the_core_that_ships(tmp_path):
+    """Without taps: logits, classes and cycles of a network that sees an image per step."""
+    image = image_of(replace(residual(), timed_input=True))
+    report = run(plan_shared(image, 8), tmp_path, taps=False)
+    assert report["cycle_law_checked"]
+    assert report["values_compared"] == IMAGES * (2 * image.spec.classes + 1)
+
+
+def test_another_network_does_not_pass(folders, monkeypatch):
+    """A core with one weight changed is found out."""
+    image = image_of(residual())
+    weights = [w.copy() for w in image.weights]
+    weights[0][0] = -weights[0][0] or 1
+    other = replace(image, weights=tuple(weights))
+    pixels = pixels_for(image)
+    whole = sim.bench.run.generate
+    monkeypatch.setattr(
+        sim.bench.run,
+        "generate",
+        lambda plan, *rest, **more: whole(plan_shared(other, 4), *rest, **more),
+    )
+    report = simulate(plan_shared(image, 4), pixels, np.zeros(IMAGES, int), folders["shared"])
+    assert report["mismatches"] > 0
+    assert "layer stem" in report["first_mismatch"]

@@ -1,0 +1,123 @@
+"""sim.golden.model: each law at its edges, its symmetry, and the whole against a slow reading."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.contract.network import NetworkImage
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from sim.golden.model import GoldenModel, InputError, decay, drive, fire, saturate
+from sw.data.shipped import model_path
+from tests.networks import networks, pixels_for
+
+
+def by_the_book(image: NetworkImage, pixels: list[int]):
+    """The contract with Python integers and loops, one image: spikes, potentials, logits."""
+
+    def divide(u: int, k: int) -> int:
+        return -(-u >> k) if u < 0 else u >> k
+
+    layers = image.layers
+    state = [[layer.spec.neuron.u0] * layer.spec.neurons for layer in layers if layer.spec.neuron]
+    counts = [[0] * len(layer) for layer in state]
+    spikes, potentials = [[] for _ in state], [[] for _ in state]
+    logits = [0] * image.spec.classes
+    for step in range(image.spec.steps):
+        inputs = pixels
+        for n, layer in enumerate(layers):
+            currents = [
+                sum(int(w) * c for w, c in zip(row, inputs, strict=True)) + int(b)
+                for row, b in zip(layer.weights, layer.bias, strict=True)
+            ]
+            p = layer.spec.neuron
+            if p is None:
+                logits = [a + b for a, b in zip(logits, currents, strict=True)]
+                continue
+            fired = []
+            for i, current in enumerate(currents):
+                u = state[n][i]
+                part = divide(u, p.decay_shift)
+                d = {"none": u, "shift": part, "leak": u - part}[p.decay]
+                if step == 0 and p.decay_when == "after":
+                    d = u
+                v = d + current * 2**p.fraction_bits
+                if v >= 0:
+                    c = min(p.limit, v // p.theta)
+                elif p.negative == "off":
+                    c = 0
+                else:
+                    c = min(p.limit, -v // (p.theta_negative or p.theta))
+                    if p.negative == "guarded":
+                        c = min(c, counts[n][i])
+                    c = -c
+                counts[n][i] += c
+                r = (0 if c else v) if p.reset == "hard" else v - c * p.step
+                top = 2 ** (p.potential_bits - 1) - 1
+                state[n][i] = max(-top, min(top, r))
+                fired.append(c)
+            spikes[n].append(fired)
+            potentials[n].append(list(state[n]))
+            inputs = fired
+    return spikes, potentials, logits
+
+
+@settings(max_examples=60, deadline=None)
+@given(image=networks(), data=st.data())
+def test_equals_the_contract_read_slowly(image, data):
+    pixels = pixels_for(data, image, count=2)
+    trace = GoldenModel(image).run(pixels)
+    for n, one in enumerate(pixels.tolist()):
+        spikes, potentials, logits = by_the_book(image, one)
+        for layer in range(len(spikes)):
+            assert trace.spikes[layer][n].tolist() == spikes[layer]
+            assert trace.potentials[layer][n].tolist() == potentials[layer]
+        assert trace.logits[n].tolist() == logits
+        assert trace.classes[n] == logits.index(max(logits))
+    assert GoldenModel(image).classify(pixels, batch=1).tolist() == trace.classes.tolist()
+
+
+@pytest.mark.parametrize("kind", ["none", "shift", "leak"])
+def test_laws_are_odd(kind):
+    """All signs turned in, all signs turned out: what truncation toward zero is for."""
+    neuron = NeuronSpec(
+        theta=7, decay=kind, decay_shift=0 if kind == "none" else 2, potential_bits=8
+    )
+    u = np.arange(-200, 201)
+    assert (decay(-u, neuron) == -decay(u, neuron)).all()
+    assert (fire(-u, neuron) == -fire(u, neuron)).all()
+    assert (saturate(-u, neuron) == -saturate(u, neuron)).all()
+
+
+def test_drive_is_exact_beyond_float32():
+    layer = LayerSpec(name="r", inputs=65536, neurons=1, weight_bits=8)
+    spec = NetworkSpec(name="wide", input_size=65536, input_bits=8, steps=1, layers=(layer,))
+    weights = np.full((1, 65536), 127)
+    weights[0, 0] = 126
+    image = NetworkImage(spec, (weights,), (np.array([1]),))
+    assert image.layers[0].accumulator_bound > 2**24
+    pixels = np.full((1, 65536), 255, dtype=np.uint8)
+    assert drive(pixels, image.layers[0])[0, 0] == 65535 * 127 * 255 + 126 * 255 + 1
+
+
+def test_images_that_do_not_fit_are_refused():
+    layer = LayerSpec(name="r", inputs=3, neurons=1, weight_bits=2)
+    spec = NetworkSpec(name="n", input_size=3, input_bits=2, steps=1, layers=(layer,))
+    model = GoldenModel(NetworkImage(spec, (np.ones((1, 3), int),), (np.zeros(1, int),)))
+    for pixels, sentence in [
+        (np.zeros(3, int), r"Images must have shape \(n, 3\), not \(3,\)"),
+        (np.zeros((2, 4), int), r"Images must have shape \(n, 3\), not \(2, 4\)"),
+        (np.zeros((2, 3)), "Pixels must be integers, not float64"),
+        (np.full((2, 3), 4), r"Pixels must lie in 0..3, not reach 4..4"),
+        (np.full((2, 3), -1), r"Pixels must lie in 0..3, not reach -1..-1"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            model.run(pixels)
+    assert model.classify(np.zeros((0, 3), int)).tolist() == []
+
+
+def test_a_run_of_no_images() -> None:
+    trace = GoldenModel(NetworkImage.load(model_path("digits-dense"))).run(np.zeros((0, 64), int))
+    assert trace.logits.shape == (0, 10)
+    assert trace.spikes[0].shape == trace.potentials[0].shape == (0, 4, 128)
+    assert trace.classes.shape == (0,)

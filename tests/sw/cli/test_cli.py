@@ -1,0 +1,165 @@
+"""The command line: what it answers, and that every fault is one sentence and exit code 1."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sterna
+from hw.contract.network import NetworkImage
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = sterna.main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_info(capsys):
+    code, out, _ = run(capsys, "info", "mnist-dense")
+    assert code == 0
+    assert "784 x 128, 4-bit weights, ternary" in out
+    code, out, _ = run(capsys, "info", "models/digits-dense.npz", "--json")
+    facts = json.loads(out)
+    assert facts["spec"]["input_size"] == 64
+    assert facts["digest"] == NetworkImage.load(ROOT / "models" / "digits-dense.npz").digest
+
+
+def test_golden(capsys):
+    code, out, _ = run(capsys, "golden", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["images"] == 364
+    assert facts["accuracy"] == facts["hits"] / 364 >= 0.96
+    code, out, _ = run(capsys, "golden", "--images", "10", "--json")
+    assert json.loads(out)["images"] == 10
+
+
+def test_generate(capsys, tmp_path):
+    out = str(tmp_path / "v")
+    code, text, _ = run(capsys, "generate", "digits-dense", "--lanes", "16", "--out", out)
+    assert code == 0
+    assert "sterna_core.v" in text
+    assert json.loads((tmp_path / "v" / "core.json").read_text())["lanes"] == 16
+
+
+def test_sim_answers_in_json_and_tells_progress_elsewhere(capsys, tmp_path):
+    code, out, err = run(
+        capsys, "sim", "--images", "3", "--lanes", "8", "--waves", "--json", "--out", str(tmp_path)
+    )
+    assert code == 0
+    assert json.loads(out)["mismatches"] == 0
+    assert "building" in err
+    assert (tmp_path / "waves.fst").stat().st_size > 1000
+
+
+def test_train_and_export(capsys, tmp_path):
+    checkpoint, image = str(tmp_path / "net.pt"), tmp_path / "net.npz"
+    code, _, err = run(
+        capsys, "train", "digits-dense", "--epochs", "2", "--seed", "3", "--out", checkpoint
+    )
+    assert code == 0
+    assert "epoch" in err
+    code, out, _ = run(
+        capsys,
+        "export",
+        "digits-dense",
+        "--checkpoint",
+        checkpoint,
+        "--out",
+        str(image),
+        "--roms",
+        str(tmp_path / "roms"),
+    )
+    assert code == 0
+    assert "all equal" in out
+    assert NetworkImage.load(image).meta["seed"] == 3
+    assert len(list((tmp_path / "roms" / "rom").glob("*.hex"))) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["info", "none.npz"], "Network image none.npz does not exist"),
+        (
+            ["sim", "cifar"],
+            "Model must be one of ['cifar10-resnet', 'digits-augmapping', 'digits-binary', ",
+        ),
+        (["info", "pyproject.toml"], "Network image pyproject.toml is truncated or not a network"),
+        (["sim", "--lanes", "0"], "Lanes must be an integer from 1 to 1024, not 0"),
+        (["generate", "--banks", "5"], "Banks must be 1, 2, 4, 8 or 16, not 5"),
+        (["sim", "--images", "0"], "Images must be a positive number or 'all', not '0'"),
+        (["golden", "--images", "some"], "Images must be a positive number or 'all', not 'some'"),
+        (["golden", "--dataset", "mnist", "--data", "docs"], "Folder docs must hold t10k-images"),
+        (["train", "cifar"], "Recipe must be one of ('digits-dense', 'digits-binary', "),
+        (["train", "--epochs", "0"], "Epochs must be"),
+        (["export", "--checkpoint", "none.pt"], "Checkpoint none.pt does not exist"),
+    ],
+)
+def test_faults_are_one_sentence(capsys, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(ROOT)
+    code, out, err = run(capsys, *arguments)
+    assert code == 1
+    assert out == ""
+    assert err.startswith(f"sterna: {sentence}")
+    assert err.count("\n") == 1
+
+
+def test_a_data_set_that_does_not_fit_is_refused(capsys, tmp_path):
+    images = np.zeros((2, 28, 28), np.uint8)
+    head = (2051).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in images.shape)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(head + images.tobytes())
+    labels = (2049).to_bytes(4, "big") + (2).to_bytes(4, "big") + bytes(2)
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(labels)
+    code, _, err = run(capsys, "golden", "--dataset", "mnist", "--data", str(tmp_path))
+    assert code == 1
+    assert "must have 64 pixels per image for network digits-dense, not 784" in err
+
+
+def test_help_teaches():
+    done = subprocess.run(
+        [sys.executable, "-m", "sterna", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for command in ("train", "export", "info", "generate", "sim", "golden", "bench", "timing"):
+        assert command in done.stdout
+    assert "train -> export -> info -> generate -> sim" in done.stdout
+
+
+def test_make_lists_its_targets():
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("sim", "test", "check", "train", "export", "bench", "timing"):
+        assert f"\n{target} " in f"\n{done.stdout}"
+
+
+def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
+    """`meta` is free: what has another form than ours says nothing to us."""
+    image = NetworkImage.load(ROOT / "models" / "digits-dense.npz")
+    for test in ("abc", {"float": {"hits": 1, "n": 0}}, {"float": 3}, [1]):
+        other = NetworkImage(image.spec, image.weights, image.biases, {"test": test})
+        code, out, _ = run(capsys, "info", str(other.save(tmp_path / "net.npz")))
+        assert code == 0
+        assert "of test images" not in out
+
+
+def test_a_reader_that_leaves_is_no_fault():
+    done = subprocess.run(
+        f"{sys.executable} -m sterna info --json | true",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""

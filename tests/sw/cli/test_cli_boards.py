@@ -1,0 +1,106 @@
+"""The board commands: what they say, and one sentence for every fault."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sterna import main, model_path
+
+
+def test_plan_says_what_would_be_built(capsys) -> None:
+    assert main(["plan", "--board", "icebreaker", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["network"] == "mnist-dense"
+    assert plan["memories"] == ["spram", "ram"]
+    assert plan["clock_hz"] == 24_000_000
+    used, there = plan["estimate"]["luts"]
+    assert 0 < used < there == 5280
+    assert main(["plan", "--board", "ulx3s_85f", "digits-dense", "--lanes", "16"]) == 0
+    text = capsys.readouterr().out
+    assert "layout" in text
+    assert "block RAMs, estimated" in text
+
+
+def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "--board", "tang_nano_9k"]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "--board", "basys3"], "Board must be one of ulx3s_85f, icebreaker, tang_nano_9k"),
+        (["plan", "--board", "tang_nano_9k", "mnist-dense"], "does not fit tang_nano_9k"),
+        (["plan", "--board", "icebreaker", "--mhz", "14"], "Clock of icebreaker cannot be 14 MHz"),
+        (["plan", "--board", "ulx3s_85f", "--banks", "3"], "Banks must be 1, 2, 4, 8 or 16"),
+        (["plan", "--board", "ulx3s_85f", "none"], "Model must be one of"),
+        (["reload", "--board", "icebreaker", "digits-dense"], "must hold a finished bitstream"),
+        (["flash", "--board", "icebreaker"], "must hold a finished bitstream"),
+        (["ask", "icebreaker"], "Board must be golden:MODEL, sim:BOARD or serial:PORT"),
+        (["ask", "sim:basys3"], "Board must be one of"),
+        (["ask", "serial:/dev/nowhere"], "nowhere"),
+        (["ask", "golden:mnist-dense", "digits-dense"], "has the network 85348af0"),
+        (["ip", "digits-dense", "--lanes", "0"], "Lanes must be an integer from 1 to 1024"),
+        (["ip", "digits-conv"], "must be a chain of dense layers for this core"),
+        (
+            ["plan", "--board", "icebreaker", "digits-conv"],
+            "does not fit icebreaker: with 8 lanes, one shared core it needs 37 block RAMs of 30 "
+            "(the weights of layer readout alone need 4, all weights 12, potentials 7); the "
+            "smallest listed board that holds it is tang_nano_9k",
+        ),
+        (
+            ["plan", "--board", "ulx3s_85f", "mnist-conv", "--lanes", "12"],
+            "Lanes of a shared core on a board must be one of (8, 16, 32, 64, 128), not 12",
+        ),
+        (
+            ["self-test", "--board", "ulx3s_85f", "digits-conv"],
+            "must be a pipeline of dense layers for this, not",
+        ),
+    ],
+)
+def test_faults_are_one_sentence(arguments, words, capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    lines = [line for line in seen.err.splitlines() if line.startswith("sterna: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in seen.err
+
+
+def test_ask_the_golden_model(capsys) -> None:
+    """The same command as for a board."""
+    assert main(["ask", "golden:digits-dense", "--images", "12", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["images"] == 12
+    assert answer["mismatches"] == 0
+
+
+def test_ask_a_golden_model_of_maps(capsys) -> None:
+    """As the board would answer that `sterna plan` describes."""
+    assert main(["ask", "golden:digits-conv", "digits-conv", "--images", "5"]) == 0
+    text = capsys.readouterr().out
+    assert "golden, 16 lanes, 1 bank(s)" in text
+    assert "5 of 5" in text
+
+
+def test_plan_of_maps(capsys) -> None:
+    arguments = ["plan", "--board", "ulx3s_85f", "digits-conv", "--json"]
+    assert main([*arguments, "--schedule", "shared"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["schedule"], plan["stages"], plan["banks"]) == ("shared", 1, 1)
+    assert main([*arguments, "--schedule", "pipelined", "--lanes", "8"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["schedule"], plan["stages"], plan["lanes"]) == ("pipelined", 4, 8)
+
+
+def test_ip_package(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "ip"
+    arguments = ["ip", str(model_path("digits-dense")), "--lanes", "8", "--out", str(out)]
+    assert main(arguments) == 0
+    assert {"sterna_axis.v", "sterna_rom.v", "sterna.core", "README.md"} <= {
+        path.name for path in out.iterdir()
+    }

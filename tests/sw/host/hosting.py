@@ -1,0 +1,63 @@
+"""A small network, a twin of a board around it, and a link to the twin: fixtures and helpers."""
+
+import numpy as np
+import pytest
+
+from gen.core.plan import plan_core
+from hw.contract.network import NetworkImage
+from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from sw.host.backend import GoldenBackend, LinkBackend
+from sw.host.board import Board
+from tests.sw.host.device_twin import DeviceTwin, TwinLine
+
+TIMEOUT = 0.5
+
+
+def small_network():
+    """13 pixels of 3 bits, 7 hidden neurons, 4 classes."""
+    rng = np.random.default_rng(4)
+    neuron = NeuronSpec(theta=6, decay="leak", decay_shift=2, potential_bits=6)
+    layers = (
+        LayerSpec(name="hidden", inputs=13, neurons=7, weight_bits=4, neuron=neuron),
+        LayerSpec(name="readout", inputs=7, neurons=4, weight_bits=4),
+    )
+    spec = NetworkSpec(name="small", input_size=13, input_bits=3, steps=3, layers=layers)
+    weights = tuple(rng.integers(-7, 8, (n.neurons, n.inputs)) for n in layers)
+    biases = tuple(rng.integers(-9, 9, n.neurons) for n in layers)
+    return NetworkImage(spec, weights, biases)
+
+
+PLAN = plan_core(small_network(), 4, 2)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(8).integers(0, 8, (12, 13))
+
+
+@pytest.fixture
+def twin():
+    return DeviceTwin(PLAN)
+
+
+@pytest.fixture
+def line(twin):
+    return TwinLine(twin)
+
+
+def link(line, retries=0):
+    return LinkBackend(line, baud=1_000_000, timeout=TIMEOUT, retries=retries)
+
+
+@pytest.fixture
+def board(line):
+    with Board(link(line)) as board:
+        yield board
+
+
+def facts(result):
+    return result.label, result.logits.tolist(), result.counters
+
+
+def golden(image):
+    return facts(GoldenBackend(PLAN).infer(np.asarray(image, dtype=np.uint8)))

@@ -1,0 +1,254 @@
+"""SpikingJelly's networks: what is read computes what they compute, what cannot be is named."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as torch_functional
+
+from hw.contract.network import NetworkImage
+from sim.golden.model import GoldenModel
+from sterna import main
+from sw.data.dataset import Dataset, load_dataset
+from sw.importers.modules import ConvertError
+from sw.importers.spikingjelly import (
+    import_network,
+    lif_parameters,
+    load_network,
+    read_network,
+    run_module,
+)
+
+pytest.importorskip("spikingjelly", reason="the package spikingjelly is not installed")
+
+from spikingjelly.activation_based import functional, layer, neuron, surrogate
+
+PAPER = {"tau": 4 / 3, "decay_input": False}
+NODES = [
+    neuron.IFNode(),
+    neuron.IFNode(v_threshold=0.7, v_reset=None),
+    neuron.LIFNode(tau=2.0),
+    neuron.LIFNode(tau=8.0, decay_input=False, v_reset=None),
+    neuron.TernaryIFNode(v_threshold=0.6),
+    neuron.TernaryIFNode(v_reset=None),
+    neuron.TernaryLIFNode(**PAPER),
+    neuron.TernaryLIFNode(tau=4.0, v_threshold=0.3, v_reset=None),
+]
+
+
+def norm(size: int) -> nn.Module:
+    made = layer.BatchNorm1d(size)
+    generator = torch.Generator().manual_seed(size)
+    for tensor, low, high in (
+        (made.weight.data, 0.5, 2.0),
+        (made.bias.data, -0.4, 0.4),
+        (made.running_mean, -0.3, 0.3),
+        (made.running_var, 0.1, 0.5),
+    ):
+        assert tensor is not None
+        tensor.uniform_(low, high, generator=generator)
+    return made
+
+
+def network_of(node: nn.Module, step_mode: str = "m") -> Any:
+    """64-24-16-10 with the same node in both hidden layers."""
+    torch.manual_seed(3)
+    network: Any = nn.Sequential(
+        layer.Flatten(),
+        layer.Linear(64, 24, bias=False),
+        norm(24),
+        copy.deepcopy(node),
+        layer.Dropout(0.3),
+        nn.Sequential(layer.Linear(24, 16), copy.deepcopy(node)),
+        layer.Linear(16, 10),
+    ).double()
+    with torch.no_grad():
+        network[5][0].weight.mul_(5)  # or hardly a neuron would fire
+    functional.set_step_mode(network, step_mode)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset("digits", "test", 4)
+
+
+def images(data: Dataset) -> torch.Tensor:
+    return torch.from_numpy(data.images).double().reshape(-1, 1, 8, 8) / 15
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: type(node).__name__)
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_what_is_read_computes_the_same(digits: Dataset, node: nn.Module, step_mode: str) -> None:
+    """Potentials too: those that the nodes hold after the last step."""
+    network = network_of(node, step_mode)
+    folded = read_network(network, (1, 8, 8), steps=5, pixel_max=15)
+    activity = folded(torch.from_numpy(digits.images))
+    assert torch.allclose(activity.logits, run_module(network, images(digits), 5), atol=1e-9)
+    assert 0.01 < float(activity.spikes[1].abs().mean()) < 0.99
+
+    if step_mode == "m":
+        network(images(digits).expand(5, -1, -1, -1, -1))
+    else:
+        for _ in range(5):
+            network(images(digits))
+    for held, ours in zip((network[3].v, network[5][1].v), activity.potentials, strict=True):
+        assert torch.allclose(held, ours[-1], atol=1e-9)
+
+
+def test_a_network_that_ends_in_neurons_counts_their_spikes(digits: Dataset) -> None:
+    torch.manual_seed(5)
+    linear = nn.Linear(64, 10)
+    network = nn.Sequential(nn.Flatten(), linear, neuron.LIFNode(tau=2.0)).double()
+    with torch.no_grad():
+        linear.weight.mul_(5)
+    counts = run_module(network, images(digits), 6)
+    folded = read_network(network, (1, 8, 8), steps=6, pixel_max=15)
+    assert torch.equal(folded(torch.from_numpy(digits.images)).logits, counts)
+    assert counts.max() > 1
+
+
+class Own(nn.Module):
+    """A user's class: the modules are its attributes, the mean over time is its own."""
+
+    def __init__(self, wrong: bool = False) -> None:
+        super().__init__()
+        self.flatten = layer.Flatten()
+        self.first = layer.SeqToANNContainer(nn.Linear(64, 32), norm(32))
+        self.fire = neuron.TernaryLIFNode(**PAPER, surrogate_function=surrogate.ATan())
+        self.readout = layer.Linear(32, 10)
+        self.wrong = wrong
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(self.flatten(x))
+        spikes = self.fire(-x if self.wrong else x)
+        return self.readout(spikes).mean(dim=0)
+
+
+def test_a_trained_class_of_ones_own_to_an_image(digits: Dataset) -> None:
+    torch.manual_seed(1)
+    network, train = Own(), load_dataset("digits", "train", 4)
+    x, y = images(train).float(), torch.from_numpy(train.labels)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    for _ in range(12):
+        for part in torch.randperm(len(x)).split(128):
+            optimizer.zero_grad()
+            logits = network(x[part].expand(4, -1, -1, -1, -1))
+            torch_functional.cross_entropy(logits, y[part]).backward()
+            optimizer.step()
+            functional.reset_net(network)
+    before = [p.clone() for p in network.parameters()]
+    image, report = import_network(network, digits, name="own", steps=4)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    assert report.original.share > 0.9
+    assert report.integer.share > report.original.share - 0.02
+    assert report.agreement.share > 0.97
+    classes = GoldenModel(image).classify(digits.images)
+    assert report.integer.hits == int((classes == digits.labels).sum())
+    spikes, n = report.unlike_float[0]
+    assert n == 364 * 4 * 32
+    assert spikes < 0.03 * n
+    exact, _ = import_network(network, digits, name="own", steps=4, exact_decay=True)
+    assert exact.spec.layers[0].neuron.fraction_bits == 6  # type: ignore[union-attr]
+
+
+def test_a_forward_of_its_own_is_found_out(digits: Dataset) -> None:
+    with pytest.raises(ConvertError, match="its own forward gives something else"):
+        import_network(Own(wrong=True), digits, name="own", steps=4)
+
+
+def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Dataset, capsys) -> None:
+    network = network_of(neuron.TernaryLIFNode(**PAPER)).float()
+    torch.save(network, tmp_path / "jelly.pt")
+    out = tmp_path / "jelly.npz"
+    arguments = ["import", str(tmp_path / "jelly.pt"), "--dataset", "digits", "--out", str(out)]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    image = NetworkImage.load(out)
+    assert image.digest[:16] in told
+    assert "spikes unlike float, hidden2" in told
+    assert [layer.neurons for layer in image.spec.layers] == [24, 16, 10]
+    loaded = load_network(tmp_path / "jelly.pt").double()
+    theirs = run_module(loaded, images(digits), 4).argmax(dim=1).numpy()
+    assert np.mean(GoldenModel(image).classify(digits.images) == theirs) > 0.9
+
+
+def poisoned(path: Path) -> Any:
+    torch.save({"weights": torch.zeros(3)}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("node", "complaint"),
+    [
+        (neuron.LIFNode(tau=3.0), "keeps 0.6667 of a potential per step"),
+        (neuron.LIFNode(v_reset=0.5), "must reset to 0 or by its threshold, not to 0.5"),
+        (neuron.ParametricLIFNode(), "is not one of IFNode, LIFNode, TernaryIFNode"),
+        (neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)), "must fire"),
+        (neuron.IFNode(v_threshold=-1.0), "Threshold must be positive"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_nodes_that_no_neuron_is(node: nn.Module, complaint: str) -> None:
+    with pytest.raises(ConvertError, match=complaint):
+        lif_parameters(node)
+
+
+def test_pooling_in_either_mode(digits: Dataset) -> None:
+    for step_mode in ("s", "m"):
+        torch.manual_seed(2)
+        network = nn.Sequential(
+            layer.AvgPool2d(2),
+            layer.Flatten(),
+            layer.Linear(16, 10),
+            neuron.IFNode(),
+            layer.Linear(10, 10),
+        ).double()
+        functional.set_step_mode(network, step_mode)
+        folded = read_network(network, (1, 8, 8), steps=3, pixel_max=15)
+        logits = folded(torch.from_numpy(digits.images)).logits
+        assert torch.allclose(logits, run_module(network, images(digits), 3), atol=1e-9)
+
+
+def test_damaged_nodes(digits: Dataset) -> None:
+    node = neuron.LIFNode()
+    node.tau = 0.0
+    with pytest.raises(ConvertError, match="node is damaged"):
+        lif_parameters(node)
+    broken = nn.Linear(64, 10)
+    del broken.in_features
+    with pytest.raises(ConvertError, match=r"0 \(Linear\) is damaged"):
+        read_network(nn.Sequential(broken), (64,), steps=2, pixel_max=15)
+    with pytest.raises(ConvertError, match="Time steps must be an integer from 1 to 1024, not 0"):
+        import_network(network_of(neuron.IFNode()), digits, name="x", steps=0)
+
+
+def test_what_cannot_be_read_is_named(digits: Dataset, tmp_path: Path) -> None:
+    network = nn.Sequential(
+        layer.Flatten(),
+        layer.Linear(64, 10),
+        neuron.QIFNode(),
+        layer.MaxPool2d(2),
+        layer.Linear(10, 10),
+    )
+    with pytest.raises(ConvertError) as error:
+        import_network(network, digits, name="x", steps=2)
+    assert "3 (MaxPool2d) is not supported" in str(error.value)
+    with pytest.raises(ConvertError, match=r"must be a torch\.nn\.Sequential of torch.nn and"):
+        load_network(tmp_path)
+    with pytest.raises(ConvertError, match="must be a module, not a dict"):
+        load_network(poisoned(tmp_path / "other.pt"))
+    with pytest.raises(ConvertError, match=r"cannot run images of shape \(64,\)"):
+        import_network(
+            nn.Sequential(
+                nn.Linear(64, 5), nn.BatchNorm1d(5), neuron.IFNode(step_mode="m"), nn.Linear(5, 5)
+            ),
+            digits,
+            name="x",
+            steps=2,
+        )

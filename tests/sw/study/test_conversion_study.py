@@ -1,0 +1,70 @@
+"""The study of conversions: its numbers are those of single runs, its files are there."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sim.golden.model import GoldenModel
+from sw.cli.study import choices, numbers
+from sw.data.dataset import load_dataset
+from sw.importers.conversion import Conversion, convert
+from sw.importers.convert_report import convert_and_compare, load_network
+from sw.importers.modules import read_relu
+from sw.importers.relu import train_relu
+from sw.study.conversion import STEPS, agreement_table, study, study_table, within
+
+
+def test_the_study_of_digits(tmp_path) -> None:
+    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    facts = study(train, test, (48, 32), tmp_path, seed=2, epochs=20)
+    assert json.loads((tmp_path / "study.json").read_text()) == facts
+    for name in ("accuracy.png", "events.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert facts["relu"] > 94
+    # A run of T steps by itself gives what the long run gave after T steps.
+    network = train_relu(train, (48, 32), seed=2, epochs=20)
+    conversion = Conversion(limit=15, divisor=8, steps=4)
+    image = convert(read_relu(network, (64,)), train.images[:2000], 4, conversion)
+    trace = GoldenModel(image).run(test.images)
+    found, n = facts["variants"]["AugMapping, D = 8"], STEPS.index(4)
+    assert found["accuracy"][n] == round(100 * float((trace.classes == test.labels).mean()), 2)
+    events = sum(int(np.bitwise_count(spikes).sum()) for spikes in trace.spikes)
+    assert found["events"][n] == round(events / len(test), 1)
+    _, report = convert_and_compare(network, train, test, conversion, name="single")
+    assert found["agreement"][n] == round(100 * report.agreement.share, 2)
+    assert found["rate_errors"][n] == pytest.approx(report.rate_errors, abs=1e-5)
+    row = f"| {found['agreement'][n]:.2f} ({', '.join(f'{e:.3f}' for e in report.rate_errors)}) |"
+    assert row in agreement_table(facts).splitlines()[-1]
+    saved = read_relu(load_network(tmp_path / "relu.pt"), (64,))
+    assert all(
+        torch.equal(a.weight, b.weight)
+        for a, b in zip(saved, read_relu(network, (64,)), strict=True)
+    )
+    first = within(facts, "AugMapping, D = 8")
+    assert first is not None
+    assert first <= 8
+    assert f"from T = {first} |" in study_table(facts)
+
+
+def test_hidden_layers_may_be_equal() -> None:
+    """Choices of a grid are each made once; layers of a network are a list."""
+    assert numbers("16,16,8", "x") == (16, 16, 8)
+    assert choices("16,16,8", "x") == (16, 8)
+
+
+def test_within_is_of_points_not_of_bits() -> None:
+    """89.9 - 89.6 is more than 0.3 in floating point."""
+    facts = {"relu": 89.90, "variants": {"x": {"accuracy": [80.0] + [89.60] * 6}}}
+    assert within(facts, "x") == 2
+
+
+def test_logits_over_time_end_where_a_run_ends() -> None:
+    test = load_dataset("digits", "test", 4)
+    train = load_dataset("digits", "train", 4)
+    network = train_relu(train, (20,), seed=1, epochs=1)
+    image = convert(read_relu(network, (64,)), train.images, 4, Conversion(steps=5, limit=3))
+    golden = GoldenModel(image)
+    logits, _ = golden.over_time(test.images, batch=100)
+    assert np.array_equal(logits[:, -1], golden.run(test.images).logits)

@@ -1,0 +1,48 @@
+"""What is counted for an image, and what it is said to cost."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sim.golden.activity import Activity
+from sim.golden.model import GoldenModel
+from sterna import main
+from sw.data.evaluate import Accuracy
+from sw.learn.fold import fold
+from sw.learn.quantize import quantize
+from sw.study.cost import PICOJOULES, Cost, cost, cost_table
+
+
+def test_a_cost_counts_what_the_golden_model_does(lived_network, tiny_data) -> None:
+    image = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4).to_image()
+    found, trace = cost(image, tiny_data), GoldenModel(image).run(tiny_data.images)
+    sops = np.unpackbits(tiny_data.images).sum() * 9
+    for spikes, layer in zip(trace.spikes, image.spec.layers[1:], strict=True):
+        sops += np.count_nonzero(spikes) * layer.neurons
+    assert found.activity.sops == pytest.approx(sops / 50)
+    assert found.macs == 12 * 9 + 9 * 7 + 7 * 4
+    assert found.neuron_steps == 4 * (9 + 7)
+
+
+def test_energy_by_hand() -> None:
+    activity = Activity(input_events=100.0, spike_rates=(0.5,), events=150.0, sops=10_000.0)
+    found = Cost(
+        name="by-hand", accuracy=Accuracy(9, 10), activity=activity, macs=50_000, neuron_steps=400
+    )
+    assert found.float_energy == pytest.approx((11_200 * 0.9e-3, 50_000 * 4.6e-3))
+    assert found.integer_energy == pytest.approx((11_200 * 0.1e-3, 50_000 * 0.3e-3))
+    assert cost_table([found]).splitlines()[2] == (
+        "| by-hand | 90.00 % | 150 | 10,000 | 50,000 | 0.20 | 10.1 / 230.0 | 1.12 / 15.00 |"
+    )
+    assert PICOJOULES["float32 multiply"] > PICOJOULES["int8 multiply"]
+
+
+def test_the_command(tmp_path, capsys) -> None:
+    out = tmp_path / "cost.json"
+    assert main(["study", "cost", "digits-dense", "--out", str(out)]) == 0
+    assert "| digits-dense | 98.35 % | 209 | 11,599 | 9,472 | 1.22 |" in capsys.readouterr().out
+    (facts,) = json.loads(out.read_text())["networks"]
+    assert facts["accuracy"] == {"hits": 358, "n": 364}
+    assert main(["study", "cost", "no-such", "--out", str(out)]) == 1
+    assert capsys.readouterr().err.startswith("sterna: Model must be one of")
