@@ -30,7 +30,7 @@ from gen.core.memory_map import memory_rows
 from gen.core.plan import CorePlan, PlanError
 from gen.core.schedule import SCHEDULES, plan_network
 from hw.contract.files import write_atomically
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec, SternaError
 from sw.cli.board import add_board_commands
 from sw.cli.network import add_network_commands
@@ -52,17 +52,17 @@ def say(line: str) -> None:
 
 def load_plan(args: argparse.Namespace) -> AnyPlan:
     """The core that --lanes, --banks and --schedule describe."""
-    image = NetworkImage.load(model_path(args.model))
-    return plan_network(image, args.lanes, args.banks, args.schedule)
+    network = Network.load(model_path(args.model))
+    return plan_network(network, args.lanes, args.banks, args.schedule)
 
 
 def do_info(args: argparse.Namespace) -> Result:
-    image = NetworkImage.load(model_path(args.model))
-    spec = image.spec
+    network = Network.load(model_path(args.model))
+    spec = network.spec
     facts: dict[str, Any] = {
         "spec": spec.to_dict(),
-        "digest": image.digest,
-        "meta": dict(image.meta),
+        "digest": network.digest,
+        "meta": dict(network.meta),
         "layers": [
             {
                 "name": layer.spec.name,
@@ -70,14 +70,14 @@ def do_info(args: argparse.Namespace) -> Result:
                 "accumulator_bits": layer.accumulator_bits,
                 "drive_bits": layer.drive_bits,
             }
-            for layer in image.layers
+            for layer in network.layers
         ],
     }
     if args.graph:
         return facts, draw_graph(spec, Path(args.out or BUILD / f"{spec.name}.svg")), 0
     rows: list[tuple[str, object]] = [
         ("network", spec.name),
-        ("digest", image.digest),
+        ("digest", network.digest),
         (
             "input",
             f"{spec.input_size} pixels of {spec.input_bits} bits, "
@@ -85,7 +85,7 @@ def do_info(args: argparse.Namespace) -> Result:
         ),
         ("time steps T", spec.steps),
     ]
-    for layer in image.layers:
+    for layer in network.layers:
         n = layer.spec.neuron
         kind = "readout" if n is None else neuron_text(n)
         rows.append(
@@ -98,7 +98,7 @@ def do_info(args: argparse.Namespace) -> Result:
         )
     plan = None
     try:
-        plan = plan_network(image, args.lanes, args.banks, args.schedule)
+        plan = plan_network(network, args.lanes, args.banks, args.schedule)
     except PlanError as error:
         if args.lanes is not None or args.banks != 1 or args.schedule != "auto":
             raise
@@ -118,7 +118,7 @@ def do_info(args: argparse.Namespace) -> Result:
     elif plan is not None:
         facts["memory"] = [stage.memory.to_dict() for stage in plan.stages]
         rows += memory_rows(plan)
-    rows += told_accuracies(image.meta.get("test"))
+    rows += told_accuracies(network.meta.get("test"))
     return facts, table(rows), 0
 
 
@@ -132,7 +132,7 @@ def do_generate(args: argparse.Namespace) -> Result:
     from gen.core.verilog import generate
 
     plan = load_plan(args)
-    out = Path(args.out or BUILD / plan.image.spec.name)
+    out = Path(args.out or BUILD / plan.network.spec.name)
     facts = generate(plan, out)
     return facts | {"folder": str(out)}, f"wrote {out}/{facts['top']}.v, sterna_rom.v, rom/", 0
 
@@ -143,7 +143,7 @@ def do_sim(args: argparse.Namespace) -> Result:
     plan = load_plan(args)
     if args.images is None:
         args.images = "4" if args.waves else "1000"
-    data = load_test_images(plan.image, args)
+    data = load_test_images(plan.network, args)
     out = Path(args.out or BUILD / "sim")
     report = simulate(
         plan,
@@ -162,15 +162,15 @@ def do_sim(args: argparse.Namespace) -> Result:
 def do_golden(args: argparse.Namespace) -> Result:
     from sim.golden.model import GoldenModel
 
-    image = NetworkImage.load(model_path(args.model))
-    data = load_test_images(image, args)
+    network = Network.load(model_path(args.model))
+    data = load_test_images(network, args)
     started = time.perf_counter()
-    classes = GoldenModel(image).classify(data.images)
+    classes = GoldenModel(network).classify(data.images)
     seconds = time.perf_counter() - started
     hits = int((classes == data.labels).sum())
     facts = {
-        "network": image.spec.name,
-        "digest": image.digest,
+        "network": network.spec.name,
+        "digest": network.digest,
         "dataset": data.title,
         "images": len(data),
         "hits": hits,
@@ -178,14 +178,14 @@ def do_golden(args: argparse.Namespace) -> Result:
         "images_per_second": round(len(data) / seconds),
     }
     rate = f"{len(data) / seconds:,.0f} images/s"
-    return facts, f"{image.spec.name}: {percent(hits, len(data))} of {data.title}, {rate}", 0
+    return facts, f"{network.spec.name}: {percent(hits, len(data))} of {data.title}, {rate}", 0
 
 
 def do_bench(args: argparse.Namespace) -> Result:
     from sim.bench.benchmark import benchmark
 
     plan = load_plan(args)
-    data = load_test_images(plan.image, args)
+    data = load_test_images(plan.network, args)
     report = benchmark(plan, data.images, data.labels, Path(args.out or BUILD / "bench"), say)
     return report, bench_table(report), 0
 
@@ -260,7 +260,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--images", default=default, metavar="N", help=text)
         sub.add_argument("--dataset", help="data set, if not the one the network was trained on")
 
-    sub = command("info", do_info, "say what a network image holds", data=False, core=True)
+    sub = command("info", do_info, "say what a network holds", data=False, core=True)
     sub.add_argument("--graph", action="store_true", help="layers and edges, as text and as SVG")
     sub.add_argument("--out", metavar="FILE", help="picture (default build/NETWORK.svg)")
 

@@ -10,16 +10,16 @@ import pytest
 from gen.board.build import reload_board
 from gen.board.planner import BoardPlan
 from gen.board.reload import ReloadError, read_rows
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sw.data.shipped import model_path
 
 
-def digits() -> NetworkImage:
-    return NetworkImage.load(model_path("digits-dense"))
+def digits() -> Network:
+    return Network.load(model_path("digits-dense"))
 
 
-def with_weights(image: NetworkImage, weights, biases) -> NetworkImage:
-    return NetworkImage(image.spec, tuple(weights), tuple(biases))
+def with_weights(network: Network, weights, biases) -> Network:
+    return Network(network.spec, tuple(weights), tuple(biases))
 
 
 def check_report(plan: BoardPlan, folder: Path, report: dict, megahertz: float) -> None:
@@ -38,8 +38,8 @@ def check_report(plan: BoardPlan, folder: Path, report: dict, megahertz: float) 
 
 def check_reload(plan: BoardPlan, folder: Path, report: dict) -> None:
     """Other weights are put in, and back: there and back again is the very same bitstream."""
-    image = digits()
-    other = with_weights(image, [-w for w in image.weights], [-b for b in image.biases])
+    network = digits()
+    other = with_weights(network, [-w for w in network.weights], [-b for b in network.biases])
     if plan.board.family == "gowin":
         with pytest.raises(ReloadError, match="its tools cannot change block RAM"):
             reload_board(other, folder)
@@ -50,26 +50,26 @@ def check_reload(plan: BoardPlan, folder: Path, report: dict) -> None:
     assert changed["bitstream_sha256"] != report["bitstream_sha256"]
     digest = b"".join(row.to_bytes(4, "little") for row in read_rows(folder / "rom/digest.hex")[:8])
     assert digest.hex() == other.digest
-    again = reload_board(image, folder)
+    again = reload_board(network, folder)
     assert again["bitstream_sha256"] == report["bitstream_sha256"]
     assert Path(again["bitstream"]).read_bytes() == before
 
 
 def check_refusals(folder: Path) -> None:
     """A reload refuses what does not fit, and leaves all files as they are."""
-    image = digits()
-    spec = image.spec
+    network = digits()
+    spec = network.spec
     hidden = spec.layers[0]
     assert hidden.neuron is not None
     neuron = replace(hidden.neuron, theta=hidden.neuron.theta + 1)
     firing = replace(spec, layers=(replace(hidden, neuron=neuron), *spec.layers[1:]))
     longer = replace(spec, steps=spec.steps + 1)
-    loud = [np.sign(image.weights[0]) * hidden.w_max, image.weights[1]]
+    loud = [np.sign(network.weights[0]) * hidden.w_max, network.weights[1]]
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     for other, words in [
-        (NetworkImage(longer, image.weights, image.biases), "Network must have 4 steps to fit"),
-        (NetworkImage(firing, image.weights, image.biases), "Layer hidden1 must have neuron {"),
-        (with_weights(image, loud, image.biases), "has an accumulator bound of"),
+        (Network(longer, network.weights, network.biases), "Network must have 4 steps to fit"),
+        (Network(firing, network.weights, network.biases), "Layer hidden1 must have neuron {"),
+        (with_weights(network, loud, network.biases), "has an accumulator bound of"),
     ]:
         with pytest.raises(ReloadError, match=words):
             reload_board(other, folder)

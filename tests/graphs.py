@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 
 NEURON = NeuronSpec(theta=20, potential_bits=6)
@@ -84,6 +84,6 @@ def arrays(spec: NetworkSpec, seed: int = 1):
     return tuple(weights), tuple(biases), tuple(thetas)
 
 
-def image_of(spec: NetworkSpec, seed: int = 1) -> NetworkImage:
+def image_of(spec: NetworkSpec, seed: int = 1) -> Network:
     weights, biases, thetas = arrays(spec, seed)
-    return NetworkImage(spec, weights, biases, thetas=thetas)
+    return Network(spec, weights, biases, thetas=thetas)

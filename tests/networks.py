@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import strategies as st
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
 
 
@@ -37,7 +37,7 @@ def neurons(draw) -> NeuronSpec:
 
 
 @st.composite
-def networks(draw, max_size: int = 12) -> NetworkImage:
+def networks(draw, max_size: int = 12) -> Network:
     """A chain of one to three layers with random integers."""
     sizes = draw(st.lists(st.integers(1, max_size), min_size=2, max_size=4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -60,12 +60,12 @@ def networks(draw, max_size: int = 12) -> NetworkImage:
         steps=draw(st.integers(1, 4)),
         layers=tuple(layers),
     )
-    return NetworkImage(spec, tuple(weights), tuple(biases))
+    return Network(spec, tuple(weights), tuple(biases))
 
 
-def pixels_for(data, image: NetworkImage, count: int) -> np.ndarray:
+def pixels_for(data, network: Network, count: int) -> np.ndarray:
     """Images (count, input_size) for a network, from empty to full."""
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    shape = (count, image.spec.input_size)
+    shape = (count, network.spec.input_size)
     filled = rng.random(shape) < data.draw(st.sampled_from([0.0, 0.3, 1.0]))
-    return (rng.integers(0, image.spec.pixel_max + 1, shape) * filled).astype(np.uint8)
+    return (rng.integers(0, network.spec.pixel_max + 1, shape) * filled).astype(np.uint8)

@@ -26,7 +26,7 @@ from gen.board.planner import BoardPlan, plan_board
 from gen.board.reload import ReloadError, swap_ecp5, swap_ice40
 from gen.core.hardware import layout_facts
 from hw.contract.files import write_atomically, write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 
 __all__ = ["build_board", "reload_board"]
 
@@ -85,7 +85,7 @@ def build_board(
 
 
 def reload_board(
-    image: NetworkImage, folder: Path, progress: Progress = lambda line: None
+    network: Network, folder: Path, progress: Progress = lambda line: None
 ) -> dict[str, Any]:
     """Put the weights of `image` into the bitstream that lies in `folder`, without synthesis.
 
@@ -107,10 +107,10 @@ def reload_board(
             f"Weights of {board.name} cannot be reloaded: its tools cannot change block RAM; "
             "build the bitstream anew"
         )
-    _require_shape(image, built)
+    _require_shape(network, built)
     plan = plan_board(
         board,
-        _as_wide(image, built),
+        _as_wide(network, built),
         lanes=built["lanes"],
         banks=built["banks"],
         megahertz=built["clock_hz"] / 1e6,
@@ -157,8 +157,8 @@ def _finish(
         report[f"{name}_sha256"] = hashlib.sha256(data).hexdigest()
         report[f"{name}_bytes"] = len(data)
     report |= {
-        "network": plan.core.image.spec.name,
-        "digest": plan.core.image.digest,
+        "network": plan.core.network.spec.name,
+        "digest": plan.core.network.digest,
         **layout_facts(plan.core),
         "memories": list(plan.core.memories),
         "planned": plan.estimate.to_dict(),
@@ -205,13 +205,13 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _as_wide(image: NetworkImage, built: dict[str, Any]) -> NetworkImage:
+def _as_wide(network: Network, built: dict[str, Any]) -> Network:
     """The image with layers as wide as the hardware: narrower sums fit into wider registers.
 
     Raises `ReloadError` for sums that do not fit.
     """
     floors = []
-    for layer, facts in zip(image.layers, built["layers"], strict=False):
+    for layer, facts in zip(network.layers, built["layers"], strict=False):
         for what in ("accumulator_bound", "drive_bound"):
             if getattr(layer, what) > facts[what]:
                 raise ReloadError(
@@ -219,12 +219,12 @@ def _as_wide(image: NetworkImage, built: dict[str, Any]) -> NetworkImage:
                     f"{getattr(layer, what)}, and the bitstream holds {facts[what]}"
                 )
         floors.append((facts["accumulator_bound"], facts["drive_bound"]))
-    return replace(image, floors=tuple(floors))
+    return replace(network, floors=tuple(floors))
 
 
-def _require_shape(image: NetworkImage, built: dict[str, Any]) -> None:
+def _require_shape(network: Network, built: dict[str, Any]) -> None:
     """The network must be of the built one's shape: layers, neurons, time steps, pixels."""
-    spec = image.spec
+    spec = network.spec
     wanted = {"steps": spec.steps, "input_bits": spec.input_bits, "layers": len(spec.layers)}
     there = {**built, "layers": len(built["layers"])}
     for what, value in wanted.items():

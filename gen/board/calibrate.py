@@ -25,7 +25,7 @@ from gen.core.hardware import AnyPlan
 from gen.core.plan import plan_core
 from gen.core.schedule import plan_network
 from hw.contract.files import write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 
 __all__ = ["calibrate", "fit", "measure"]
 
@@ -97,12 +97,12 @@ MEASURED = WEIGHTS.with_name("measured.json")
 def design(board: Board, options: dict[str, Any]) -> AnyPlan:
     """The core of one entry of `DESIGNS`."""
     models = Path(__file__).parents[2] / "models"
-    image = NetworkImage.load(models / f"{options['model']}.npz")
+    network = Network.load(models / f"{options['model']}.npz")
     if "schedule" in options:
-        return plan_network(image, options["lanes"], schedule=options["schedule"])
+        return plan_network(network, options["lanes"], schedule=options["schedule"])
     small = board.family == "ice40"
     return plan_core(
-        image,
+        network,
         options["lanes"],
         options["banks"],
         options.get("memories"),

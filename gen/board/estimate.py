@@ -62,7 +62,7 @@ def estimate(board: Board, core: AnyPlan, spec: BoardSpec, test_images: int = 0)
     """Resources of a core and all around it on a board, with test images in a ROM if any."""
     weights = _weights()[fitted(board, core)]
     sizes = features(core, spec)
-    memories = [(32, 20 + core.image.spec.classes, False)]  # the mailbox
+    memories = [(32, 20 + core.network.spec.classes, False)]  # the mailbox
     if not core.loaded:
         memories.append((32, DIGEST_ROWS, True))
     if test_images:
@@ -132,7 +132,7 @@ def _features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
     )
     total["board"] = 1
     total["loader"] = spec.flash_address is not None
-    for layer, g in zip(core.image.layers, core.geometries, strict=True):
+    for layer, g in zip(core.network.layers, core.geometries, strict=True):
         bits, tree = layer.spec.weight_bits, 0
         for level in range((g.banks - 1).bit_length()):
             tree += (g.banks >> level + 1) * (bits + level + 1)
@@ -153,7 +153,7 @@ def _features(core: CorePlan, spec: BoardSpec) -> dict[str, float]:
             if is_counting(neuron):
                 total["counting"] += bits * (1 + neuron.limit * (not divides_by_shift(neuron)))
             if neuron.guarded:
-                total["guard"] += g.firing.lanes * neuron.count_bits(core.image.spec.steps)
+                total["guard"] += g.firing.lanes * neuron.count_bits(core.network.spec.steps)
         total["flags"] += g.banks * g.words * g.planes * g.buffers
         total["word"] += g.word * (g.planes + g.signed)
     return total
@@ -167,9 +167,9 @@ def _stored_bits(neuron: NeuronSpec | None, steps: int) -> int:
 
 def _memories(core: CorePlan) -> list[tuple[int, int, bool]]:
     """(bits, rows, kept in block RAM in any case) of every memory but single-port RAMs."""
-    steps, memories = core.image.spec.steps, []
+    steps, memories = core.network.spec.steps, []
     for n, (layer, g, kind) in enumerate(
-        zip(core.image.layers, core.geometries, core.memories, strict=True)
+        zip(core.network.layers, core.geometries, core.memories, strict=True)
     ):
         if kind != "spram":
             memories += [
@@ -238,6 +238,6 @@ def shared_rams(p: Program, family: str) -> dict[str, int]:
 def _sprams(core: CorePlan) -> int:
     return sum(
         g.banks * sum(-(-len(part) * layer.spec.weight_bits // SPRAM_BITS) for part in g.slices)
-        for layer, g, kind in zip(core.image.layers, core.geometries, core.memories, strict=True)
+        for layer, g, kind in zip(core.network.layers, core.geometries, core.memories, strict=True)
         if kind == "spram"
     )

@@ -35,7 +35,7 @@ def identity(plan: AnyPlan, board: BoardSpec) -> list[int]:
     PlanError
         When an image is longer than a frame of the link.
     """
-    spec, layout = plan.image.spec, input_layout(plan)
+    spec, layout = plan.network.spec, input_layout(plan)
     bits, words = input_shape(plan)
     channels, _, columns = layout.shape if layout else (0, 0, 0)
     positions = layout.positions if layout else 0
@@ -66,8 +66,8 @@ def digest_rows(digest: str) -> list[int]:
 
 def board_roms(plan: AnyPlan) -> dict[str, str]:
     """Text of every ROM image of a board whose weights come with the bitstream."""
-    head = f"// digest of {plan.image.spec.name}; network {plan.image.digest[:16]}\n"
-    rows = "".join(f"{row:08x}\n" for row in digest_rows(plan.image.digest))
+    head = f"// digest of {plan.network.spec.name}; network {plan.network.digest[:16]}\n"
+    rows = "".join(f"{row:08x}\n" for row in digest_rows(plan.network.digest))
     return rom_files(plan) | {DIGEST_FILE: head + rows}
 
 
@@ -104,7 +104,7 @@ def _image_rom(plan: AnyPlan, played: TestImages | None) -> dict[str, str]:
 def _rom_widths(plan: CorePlan) -> dict[str, int]:
     """Bits of a row of each ROM."""
     widths = {DIGEST_FILE: 32, IMAGES_FILE: input_shape(plan)[0]}
-    for n, (layer, g) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
+    for n, (layer, g) in enumerate(zip(plan.network.layers, plan.geometries, strict=True)):
         for part, lanes in enumerate(g.slices):
             for b in range(g.banks):
                 widths[plan.rom_file(n, b, part)] = len(lanes) * layer.spec.weight_bits
@@ -145,13 +145,13 @@ def generate_board(
         board,
         core_of(plan, events=True),
         words=input_shape(plan)[1],
-        classes=plan.image.spec.classes,
+        classes=plan.network.spec.classes,
         identity=identity(plan, board),
-        digest=digest_rows(plan.image.digest),
+        digest=digest_rows(plan.network.digest),
         digest_file=DIGEST_FILE,
         test_images=played,
     )
-    text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True)
+    text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True, emit_src=False)
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
     sources = [f"{BOARD_TOP}.v", "sterna_spram.v" if plan.loaded else "sterna_rom.v"]
@@ -168,8 +168,8 @@ def generate_board(
     files |= {f"placeholder/{file}": rows.encode() for file, rows in random_roms.items()}
     facts = {
         "board": name,
-        "network": plan.image.spec.name,
-        "digest": plan.image.digest,
+        "network": plan.network.spec.name,
+        "digest": plan.network.digest,
         "top": BOARD_TOP,
         "sources": sources,
         "roms": sorted(roms),
@@ -184,8 +184,8 @@ def generate_board(
         "memories": list(plan.memories),
         "fire_lanes": plan.fire_lanes,
         "lean": plan.lean,
-        "steps": plan.image.spec.steps,
-        "input_bits": plan.image.spec.input_bits,
+        "steps": plan.network.spec.steps,
+        "input_bits": plan.network.spec.input_bits,
         **core_facts(plan),
         "files": sorted(files),
         "hardware": hashlib.sha256(b"".join(files[name] for name in sources)).hexdigest(),

@@ -21,7 +21,7 @@ def require_memory(plan: AnyShared, board: Board) -> None:
     if needed <= board.brams:
         return
     raise PlanError(
-        f"Network {plan.image.spec.name} needs {needed:,} block RAMs, and {board.name} has "
+        f"Network {plan.network.spec.name} needs {needed:,} block RAMs, and {board.name} has "
         f"{board.brams:,}: {memory_shares(plan, board)}"
     )
 

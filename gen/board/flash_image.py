@@ -14,8 +14,8 @@ def flash_image(plan: CorePlan) -> bytes:
 
     A row takes whole bytes, big-endian; see `hw.top.loader.WeightLoader`.
     """
-    parts = [MAGIC, bytes.fromhex(plan.image.digest)]
-    for layer, geometry in zip(plan.image.layers, plan.geometries, strict=True):
+    parts = [MAGIC, bytes.fromhex(plan.network.digest)]
+    for layer, geometry in zip(plan.network.layers, plan.geometries, strict=True):
         bits = layer.spec.weight_bits
         for bank in pack_rows(layer.weights, layer.bias, geometry, bits):
             for lanes, rows in zip(geometry.slices, bank, strict=True):

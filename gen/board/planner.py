@@ -19,7 +19,7 @@ from gen.core.plan import CorePlan, PlanError, plan_core
 from gen.core.program_files import AnyShared
 from gen.core.schedule import SCHEDULES, plan_network
 from gen.family.pll import pll
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 from hw.top.board import BoardSpec
@@ -67,8 +67,8 @@ class BoardPlan:
         """
         if not isinstance(self.core, CorePlan):
             raise PlanError(
-                f"Network {self.core.image.spec.name} must be a pipeline of dense layers for this, "
-                f"not {layout_text(layout_facts(self.core))}"
+                f"Network {self.core.network.spec.name} must be a pipeline of dense layers for "
+                f"this, not {layout_text(layout_facts(self.core))}"
             )
         return self.core
 
@@ -81,8 +81,8 @@ class BoardPlan:
         """Plain data."""
         return {
             "board": self.board.name,
-            "network": self.core.image.spec.name,
-            "digest": self.core.image.digest,
+            "network": self.core.network.spec.name,
+            "digest": self.core.network.digest,
             **layout_facts(self.core),
             "fire_lanes": self.core.fire_lanes,
             "lean": self.core.lean,
@@ -116,7 +116,7 @@ def board_spec(board: Board, hz: float, *, loaded: bool) -> BoardSpec:
 
 def plan_board(
     board: Board,
-    image: NetworkImage,
+    network: Network,
     *,
     lanes: int | None = None,
     banks: int | None = None,
@@ -148,16 +148,16 @@ def plan_board(
     hz = None if megahertz is None else megahertz * 1e6
     chosen = lanes is None and banks is None and megahertz is None
     choices: Iterator[AnyPlan]
-    if schedule == "shared" or not image.spec.is_chain:
-        choices = _shared_choices(image, lanes, banks or 1, schedule)
+    if schedule == "shared" or not network.spec.is_chain:
+        choices = _shared_choices(network, lanes, banks or 1, schedule)
     else:
-        choices = _choices(board, image, hz, lanes, banks, memories, fire_lanes, lean)
+        choices = _choices(board, network, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [_place(board, choice, hz, test_images) for choice in choices]
     if not plans:
-        raise PlanError(f"Network {image.spec.name} fits none of the memories {memories}")
+        raise PlanError(f"Network {network.spec.name} fits none of the memories {memories}")
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
-        raise PlanError(_too_large(board, image, min(plans, key=_excess), chosen, test_images))
+        raise PlanError(_too_large(board, network, min(plans, key=_excess), chosen, test_images))
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
@@ -185,10 +185,10 @@ def expected_cycles(core: AnyPlan) -> float:
     """Cycles of an image, half of all coefficients being set: the slowest layer's passes, or the
     slowest stage's."""
     if not isinstance(core, CorePlan):
-        names = [INPUT, *(layer.name for layer in core.image.spec.layers)]
+        names = [INPUT, *(layer.name for layer in core.network.spec.layers)]
         rates = dict.fromkeys(names, 0.5)
         return max(expected(stage, rates).cycles for stage in core.stages)
-    steps, cycles = core.image.spec.steps, []
+    steps, cycles = core.network.spec.steps, []
     for n, g in enumerate(core.geometries):
         sums = g.groups * (1 if n == 0 else steps)
         events = g.planes * (g.inputs / g.banks / 2 + 1)
@@ -198,7 +198,7 @@ def expected_cycles(core: AnyPlan) -> float:
 
 def _choices(
     board: Board,
-    image: NetworkImage,
+    network: Network,
     hz: float | None,
     lanes: int | None,
     banks: int | None,
@@ -208,7 +208,7 @@ def _choices(
 ) -> Iterator[CorePlan]:
     """Every layout worth a look; a network whose weights overflow block RAM is loaded from flash,
     if the board has one and memories for it."""
-    most = max(layer.neurons for layer in image.spec.layers)
+    most = max(layer.neurons for layer in network.spec.layers)
     counts = [lanes] if lanes else _lane_counts(min(most, MOST_LANES))
     small = board.family == "ice40"
     quick = [n for n in BANKS if hz is None or n == 1 or hz <= board.clock_hz(n)]
@@ -223,7 +223,7 @@ def _choices(
             if options["fire_lanes"] and options["fire_lanes"] < bank_count:
                 options["fire_lanes"] = bank_count
             try:
-                core = plan_core(image, count, bank_count, memories, **options)
+                core = plan_core(network, count, bank_count, memories, **options)
             except PlanError:
                 if lanes is not None or memories is None:
                     raise
@@ -234,20 +234,20 @@ def _choices(
             if memories is None and board.flash:
                 loaded = _loaded(core)
                 if loaded is not None:
-                    yield plan_core(image, count, bank_count, loaded, **options)
+                    yield plan_core(network, count, bank_count, loaded, **options)
 
 
 def _shared_choices(
-    image: NetworkImage, lanes: int | None, banks: int, schedule: str
+    network: Network, lanes: int | None, banks: int, schedule: str
 ) -> Iterator[AnyShared]:
     """One shared core, or as many as the network has stages."""
     if lanes is not None and lanes not in SHARED:
         raise PlanError(f"Lanes of a shared core on a board must be one of {SHARED}, not {lanes!r}")
     wanted = ("shared", "pipelined") if schedule == "auto" else (schedule,)
-    most = max(layer.map_shape[0] for layer in image.spec.layers)
+    most = max(layer.map_shape[0] for layer in network.spec.layers)
     for count in [lanes] if lanes else [n for n in SHARED if n < 2 * most]:
         for kind in wanted:
-            core = plan_network(image, count, banks, kind)
+            core = plan_network(network, count, banks, kind)
             assert not isinstance(core, CorePlan)
             if kind == "shared" or len(core.stages) > 1 or schedule != "auto":
                 yield core
@@ -263,7 +263,7 @@ def _loaded(core: CorePlan) -> tuple[str, ...] | None:
     sizes = [g.banks * g.depth * g.lanes for g in core.geometries]
     largest = sizes.index(max(sizes))
     g = core.geometries[largest]
-    bits = core.image.layers[largest].spec.weight_bits
+    bits = core.network.layers[largest].spec.weight_bits
     blocks = g.banks * sum(-(-len(part) * bits // SPRAM_BITS) for part in g.slices)
     if g.depth > SPRAM_ROWS or blocks > 4:
         return None
@@ -275,28 +275,28 @@ def _excess(plan: BoardPlan) -> float:
 
 
 def _too_large(
-    board: Board, image: NetworkImage, nearest: BoardPlan, chosen: bool, test_images: int
+    board: Board, network: Network, nearest: BoardPlan, chosen: bool, test_images: int
 ) -> str:
     """`chosen`: the layout was the planner's to choose."""
     needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
     sentence = (
-        f"Network {image.spec.name} does not fit {board.name}: with "
+        f"Network {network.spec.name} does not fit {board.name}: with "
         f"{layout_text(layout_facts(nearest.core))} it needs {needs}"
     )
     if not isinstance(nearest.core, CorePlan) and nearest.estimate.brams > board.brams:
         sentence += f" ({memory_shares(nearest.core, board)})"
-    if not chosen and _holds(board, image, test_images):
+    if not chosen and _holds(board, network, test_images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
-    if test_images and _holds(board, image, 0):
+    if test_images and _holds(board, network, 0):
         return f"{sentence}; with fewer test images it fits"
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
-        if _holds(other, image, test_images):
+        if _holds(other, network, test_images):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"
     return f"{sentence}; no listed board holds it"
 
 
-def _holds(board: Board, image: NetworkImage, test_images: int) -> bool:
-    layouts: Iterator[AnyPlan] = _shared_choices(image, None, 1, "auto")
-    if image.spec.is_chain:
-        layouts = _choices(board, image, None, None, None, None, None, None)
+def _holds(board: Board, network: Network, test_images: int) -> bool:
+    layouts: Iterator[AnyPlan] = _shared_choices(network, None, 1, "auto")
+    if network.spec.is_chain:
+        layouts = _choices(board, network, None, None, None, None, None, None)
     return any(not _over(_place(board, core, None, test_images)) for core in layouts)

@@ -83,8 +83,8 @@ def close_timing(
     facts = json.loads((folder / "nextpnr.json").read_text())
     fmax = min(clock["achieved"] for clock in facts["fmax"].values())
     report = {
-        "network": plan.image.spec.name,
-        "digest": plan.image.digest,
+        "network": plan.network.spec.name,
+        "digest": plan.network.digest,
         **layout_facts(plan),
         "device": "LFE5U-85F, speed grade 6",
         "asked_mhz": megahertz,

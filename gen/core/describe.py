@@ -46,7 +46,7 @@ def share(value: float | None) -> str:
 
 
 def told_accuracies(test: object) -> Rows:
-    """Rows for the accuracies in a network image's `meta`, which is free: what has another form
+    """Rows for the accuracies in a network's `meta`, which is free: what has another form
     than ours says nothing to us."""
     rows: Rows = []
     for kind, figures in test.items() if isinstance(test, dict) else ():

@@ -81,7 +81,7 @@ def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
 
 def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> Float:
     """(cycles, updates, events, synaptic operations) of a scan."""
-    spec, p = plan.image.spec, plan.program
+    spec, p = plan.network.spec, plan.program
     layout = map_layout(spec, scan.source, plan.lanes)
     shape = (scan.last_plane + 1, *spec.shape_of(scan.source))
     chance = layout.pack(np.broadcast_to(rate, shape).reshape(shape[0], -1).astype(np.float64))

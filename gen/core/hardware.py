@@ -44,7 +44,7 @@ def input_shape(plan: AnyPlan) -> tuple[int, int]:
     if isinstance(plan, CorePlan):
         first = plan.geometries[0]
         return first.word * first.planes, first.words
-    return plan.lanes * plan.image.spec.input_bits, plan.stages[0].program.input_words
+    return plan.lanes * plan.network.spec.input_bits, plan.stages[0].program.input_words
 
 
 def input_words(plan: AnyPlan, pixels: npt.NDArray[np.integer]) -> list[int]:
@@ -56,7 +56,7 @@ def input_words(plan: AnyPlan, pixels: npt.NDArray[np.integer]) -> list[int]:
 
 def input_layout(plan: AnyPlan) -> MapLayout | None:
     """How pixels lie in the words; None: one after the other."""
-    return None if isinstance(plan, CorePlan) else map_layout(plan.image.spec, INPUT, plan.lanes)
+    return None if isinstance(plan, CorePlan) else map_layout(plan.network.spec, INPUT, plan.lanes)
 
 
 def layout_facts(plan: AnyPlan) -> dict[str, Any]:

@@ -70,9 +70,9 @@ class CycleLaw:
 
     def __init__(self, plan: CorePlan) -> None:
         self._geometries = plan.geometries
-        self._steps = plan.image.spec.steps
+        self._steps = plan.network.spec.steps
         self._latency = [Accumulator.latency(g) for g in plan.geometries]
-        neurons = [layer.neuron for layer in plan.image.spec.layers]
+        neurons = [layer.neuron for layer in plan.network.spec.layers]
         self._fire = [0 if neuron is None else LifArray.latency(neuron) for neuron in neurons]
         self._times = [_LayerTimes([NEVER] * g.buffers) for g in plan.geometries]
 

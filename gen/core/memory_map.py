@@ -69,7 +69,7 @@ def memory_rows(plan: Any) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for n, stage in enumerate(plan.stages):
         if len(plan.stages) > 1:
-            names = [plan.image.spec.layers[k].name for k in stage.layers]
+            names = [plan.network.spec.layers[k].name for k in stage.layers]
             rows.append((f"stage {n}", ", ".join(names)))
         rows += _stage_rows(stage.program, stage.memory)
     return rows

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gen.core.plan import PlanError
 from gen.core.program_stage import SHARED_LANES, SharedPlan, plan_shared
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT, NetworkSpec
 
 __all__ = ["PipelinePlan", "cuts", "plan_pipeline"]
@@ -17,9 +17,9 @@ __all__ = ["PipelinePlan", "cuts", "plan_pipeline"]
 
 @dataclass(frozen=True, eq=False)
 class PipelinePlan:
-    """A network image, and the stages that run it."""
+    """A network, and the stages that run it."""
 
-    image: NetworkImage
+    network: Network
     lanes: int
     stages: tuple[SharedPlan, ...]
     banks = 1
@@ -51,7 +51,7 @@ def cuts(spec: NetworkSpec) -> list[int]:
 
 
 def plan_pipeline(
-    image: NetworkImage, lanes: int = SHARED_LANES, starts: Sequence[int] | None = None
+    network: Network, lanes: int = SHARED_LANES, starts: Sequence[int] | None = None
 ) -> PipelinePlan:
     """Cut a network wherever it can be cut, or at `starts`, and plan every stage.
 
@@ -60,7 +60,7 @@ def plan_pipeline(
     PlanError
         When it cannot be cut there, or for what `plan_shared` refuses.
     """
-    spec, possible = image.spec, cuts(image.spec)
+    spec, possible = network.spec, cuts(network.spec)
     chosen = possible if starts is None else sorted(set(starts))
     if not set(chosen) <= set(possible):
         names = [spec.layers[n].name for n in possible]
@@ -72,5 +72,5 @@ def plan_pipeline(
     stages = []
     for start, stop in pairwise(bounds):
         source = spec.layers[start - 1].name if start else INPUT
-        stages.append(plan_shared(image, lanes, range(start, stop), source))
-    return PipelinePlan(image, lanes, tuple(stages))
+        stages.append(plan_shared(network, lanes, range(start, stop), source))
+    return PipelinePlan(network, lanes, tuple(stages))

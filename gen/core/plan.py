@@ -1,10 +1,10 @@
-"""From a network image to the layout of its hardware."""
+"""From a network to the layout of its hardware."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SternaError
 from hw.layer.geometry import LayerGeometry
 from hw.layer.stage import LayerPlan
@@ -23,7 +23,7 @@ class PlanError(SternaError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class CorePlan:
-    """A network image and the layout of each of its layers.
+    """A network and the layout of each of its layers.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class CorePlan:
         As asked for: see `LayerGeometry`.
     """
 
-    image: NetworkImage
+    network: Network
     lanes: int
     banks: int
     geometries: tuple[LayerGeometry, ...]
@@ -56,14 +56,15 @@ class CorePlan:
 
     def rom_file(self, layer: int, bank: int, part: int) -> str:
         """Path of a ROM image (slice `part` of a bank), relative to the folder of the Verilog."""
-        name = self.image.spec.layers[layer].name
+        name = self.network.spec.layers[layer].name
         return str(PurePosixPath("rom") / f"{layer}_{name}_bank{bank}_slice{part}.hex")
 
     def layer_plans(self, *, with_files: bool) -> list[LayerPlan]:
         """The arguments of `hw.core.Core`; with ROM files for Verilog, without for simulation by
         Amaranth."""
         plans = []
-        for n, (layer, geometry) in enumerate(zip(self.image.layers, self.geometries, strict=True)):
+        for n, layer in enumerate(self.network.layers):
+            geometry = self.geometries[n]
             last = n == len(self.geometries) - 1
             files = tuple(
                 tuple(self.rom_file(n, b, part) for part in range(len(geometry.slices)))
@@ -83,7 +84,7 @@ class CorePlan:
 
 
 def plan_core(
-    image: NetworkImage,
+    network: Network,
     lanes: int = DEFAULT_LANES,
     banks: int = 1,
     memories: Sequence[str] | None = None,
@@ -112,19 +113,19 @@ def plan_core(
         raise PlanError(
             f"Lanes that fire must be a power of two, and at least the banks, not {fire_lanes!r}"
         )
-    if not image.spec.is_chain:
+    if not network.spec.is_chain:
         raise PlanError(
-            f"Network {image.spec.name} must be a chain of dense layers for this core: "
+            f"Network {network.spec.name} must be a chain of dense layers for this core: "
             "convolution, pooling, shortcuts, recurrence and recordings run on shared cores"
         )
     geometries: list[LayerGeometry] = []
     for memory in memories or ():
         if memory not in MEMORIES:
             raise PlanError(f"Weight memory must be one of {MEMORIES}, not {memory!r}")
-    source_lanes, source_word = image.spec.input_size, MAX_CHUNK * banks
-    for n, layer in enumerate(image.spec.layers):
+    source_lanes, source_word = network.spec.input_size, MAX_CHUNK * banks
+    for n, layer in enumerate(network.spec.layers):
         readout = layer.neuron is None
-        sender = image.spec.layers[n - 1].neuron if n else None
+        sender = network.spec.layers[n - 1].neuron if n else None
         groups = -(-layer.neurons // lanes)
         layer_lanes = -(-layer.neurons // groups)
         fire = fire_lanes if 0 < fire_lanes < layer_lanes else 0
@@ -140,10 +141,10 @@ def plan_core(
             lanes=layer_lanes,
             banks=banks,
             chunk=min(MAX_CHUNK, 1 << (per_bank - 1).bit_length()),
-            planes=sender.magnitude_bits if sender else image.spec.input_bits,
+            planes=sender.magnitude_bits if sender else network.spec.input_bits,
             signed=sender is not None and sender.signed,
             source_lanes=source_lanes,
-            bias_rows=image.layers[n].bias_rows,
+            bias_rows=network.layers[n].bias_rows,
             fire_lanes=fire,
             repeat=repeat and n > 0,
             lean=lean,
@@ -157,7 +158,7 @@ def plan_core(
         source_lanes = geometry.lanes
         source_word = geometry.firing.lanes
     return CorePlan(
-        image=image,
+        network=network,
         lanes=lanes,
         banks=banks,
         geometries=tuple(geometries),

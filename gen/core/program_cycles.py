@@ -234,7 +234,7 @@ def operation_plays(
 ) -> Iterator[tuple[Operation, Play | None]]:
     """Each operation but the last, and what it comes upon, if it is a scan; see
     `operation_cycles`."""
-    spec = plan.image.spec
+    spec = plan.network.spec
     sources: dict[str, npt.NDArray] = {INPUT: pixels.reshape(-1, spec.input_size)}
     for layer, sent in zip(spec.layers, spikes, strict=False):
         sources[layer.name] = sent

@@ -31,7 +31,7 @@ def stage_facts(plan: AnyShared) -> list[dict[str, Any]]:
     """Layers, length of the program and memory map of each stage, as plain data."""
     return [
         {
-            "layers": [plan.image.spec.layers[n].name for n in stage.layers],
+            "layers": [plan.network.spec.layers[n].name for n in stage.layers],
             "operations": len(stage.program.operations),
             "memory": stage.memory.to_dict(),
         }
@@ -41,7 +41,7 @@ def stage_facts(plan: AnyShared) -> list[dict[str, Any]]:
 
 def shared_roms(plan: AnyShared) -> dict[str, str]:
     """Text of every ROM image by its file name."""
-    made, network = {}, f"network {plan.image.digest[:16]}"
+    made, network = {}, f"network {plan.network.digest[:16]}"
     for stage, files in zip(plan.stages, _files(plan), strict=True):
         p = stage.program
         made[files.program] = rom_text(

@@ -1,4 +1,4 @@
-"""From a network image to the program of a shared core."""
+"""From a network to the program of a shared core."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from gen.core.memory_map import MemoryMap, Region, allocate
 from gen.core.plan import PlanError
 from gen.core.rom import pack_bits
 from hw.contract.layout import map_layout
-from hw.contract.network import LayerImage, NetworkImage
+from hw.contract.network import Layer, Network
 from hw.contract.spec import INPUT, NetworkSpec, NeuronSpec, signed_bits
 from hw.program.program import Operation, Program, Reach, Scan, Send, Sweep
 
@@ -24,7 +24,7 @@ LANES = (2, 4, 8, 16, 32, 64, 128)
 
 @dataclass(frozen=True, eq=False)
 class SharedPlan:
-    """A network image, and the shared core that runs it, or some of its layers.
+    """A network, and the shared core that runs it, or some of its layers.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class SharedPlan:
         What it gets: `input`, or the layer whose spikes come from the stage before.
     """
 
-    image: NetworkImage
+    network: Network
     lanes: int
     program: Program
     memory: MemoryMap
@@ -57,13 +57,13 @@ class SharedPlan:
 
     def pack_words(self, pixels: npt.NDArray[np.integer]) -> list[int]:
         """The words of the input stream for images (n, image_size), in order."""
-        images = pixels.astype(np.uint8).reshape(-1, self.image.spec.input_size)
-        layout = map_layout(self.image.spec, INPUT, self.lanes)
-        return pack_bits(layout.pack(images).reshape(-1, self.lanes), self.image.spec.input_bits)
+        images = pixels.astype(np.uint8).reshape(-1, self.network.spec.input_size)
+        layout = map_layout(self.network.spec, INPUT, self.lanes)
+        return pack_bits(layout.pack(images).reshape(-1, self.lanes), self.network.spec.input_bits)
 
 
 def plan_shared(
-    image: NetworkImage, lanes: int = SHARED_LANES, layers: range | None = None, source: str = INPUT
+    network: Network, lanes: int = SHARED_LANES, layers: range | None = None, source: str = INPUT
 ) -> SharedPlan:
     """Write the program of a network, or of some of its layers, as a stage that gets the spikes of
     `source` and hands on those of its last layer.
@@ -76,7 +76,7 @@ def plan_shared(
     """
     if lanes not in LANES:
         raise PlanError(f"Lanes of a shared core must be one of {LANES}, not {lanes!r}")
-    spec = image.spec
+    spec = network.spec
     sources = {edge.source for n in range(len(spec.layers)) for edge in spec.edges(n)}
     if INPUT not in sources:
         raise PlanError(f"Network {spec.name} must have an edge from its input")
@@ -86,14 +86,14 @@ def plan_shared(
             f"Readout {readout.name} must be a row of logits on a shared core, not maps of "
             f"{readout.map_shape[1]}x{readout.map_shape[2]}"
         )
-    for layer in image.spec.layers:
+    for layer in network.spec.layers:
         if layer.neuron is not None and (layer.neuron.limit > 1 or layer.neuron.guarded):
             raise PlanError(
                 f"Layer {layer.name} has augmented or guarded spikes, which the shared core does "
                 "not have"
             )
-    every = range(len(image.spec.layers))
-    return _Planner(image, lanes, every if layers is None else layers, source).plan()
+    every = range(len(network.spec.layers))
+    return _Planner(network, lanes, every if layers is None else layers, source).plan()
 
 
 def segments(spec: NetworkSpec) -> list[range]:
@@ -120,8 +120,8 @@ def segments(spec: NetworkSpec) -> list[range]:
 class _Planner:
     """Collects tables, weights, operations."""
 
-    def __init__(self, image: NetworkImage, lanes: int, layers: range, source: str) -> None:
-        self.image, self.spec, self.lanes = image, image.spec, lanes
+    def __init__(self, network: Network, lanes: int, layers: range, source: str) -> None:
+        self.network, self.spec, self.lanes = network, network.spec, lanes
         self.layers, self.source = layers, source
         self.timed = self.spec.timed_input or source != INPUT
         self.layouts = {
@@ -134,7 +134,7 @@ class _Planner:
         self.weight_rows = 0
         self.rows_of: dict[str, int] = {}  # of each layer's weights
         self.operations: list[Operation] = []
-        self.mine = [image.layers[n] for n in layers]
+        self.mine = [network.layers[n] for n in layers]
         self.decays = sorted({self._decay(layer.spec.neuron) for layer in self.mine})
         groups = [self.layouts[layer.spec.name].groups for layer in self.mine]
         starts = np.cumsum([0, *groups]).tolist()
@@ -143,7 +143,7 @@ class _Planner:
         self.bits = max(self._potential_bits(layer) for layer in self.mine)
 
     @staticmethod
-    def _potential_bits(layer: LayerImage) -> int:
+    def _potential_bits(layer: Layer) -> int:
         """Holds every potential, and the threshold, which a silent layer's may not reach."""
         neuron = layer.spec.neuron
         if neuron is None:
@@ -175,7 +175,7 @@ class _Planner:
         self._release()
         program = self._program(memory)
         return SharedPlan(
-            self.image, self.lanes, program, memory, self.layers, self.rows_of, self.source
+            self.network, self.lanes, program, memory, self.layers, self.rows_of, self.source
         )
 
     def _memory(self, parts: Sequence[range]) -> MemoryMap:
@@ -208,7 +208,7 @@ class _Planner:
 
     def _edge(self, n: int, k: int) -> Scan:
         """What all scans of an edge have in common; its tables and weights are laid down."""
-        layer = self.image.layers[n]
+        layer = self.network.layers[n]
         edge, kernel = layer.edges[k], layer.kernels[k]
         source, target = self.layouts[edge.source], self.layouts[layer.spec.name]
         neuron, tables = layer.spec.neuron, edge_tables(edge, source, target, kernel)
@@ -253,7 +253,7 @@ class _Planner:
 
     def _step(self, n: int, step: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
         """What arrives in a step; then the neurons, and the potentials of the next step."""
-        layer = self.image.layers[n]
+        layer = self.network.layers[n]
         potential = memory.potential(layer.spec.name)
         for edge, scan in zip(layer.edges, edges, strict=True):
             when = step - edge.delay

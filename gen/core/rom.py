@@ -19,15 +19,15 @@ def rom_images(plan: CorePlan) -> dict[str, str]:
     what it is and the digest of the network.
     """
     files = {}
-    for n, (layer, geometry) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
+    for n, (layer, geometry) in enumerate(zip(plan.network.layers, plan.geometries, strict=True)):
         bits = layer.spec.weight_bits
         for b, bank in enumerate(pack_rows(layer.weights, layer.bias, geometry, bits)):
             for part, rows in enumerate(bank):
                 lanes = geometry.slices[part]
                 head = (
-                    f"{plan.image.spec.name} layer {n} ({layer.spec.name}), bank {b}, "
+                    f"{plan.network.spec.name} layer {n} ({layer.spec.name}), bank {b}, "
                     f"lanes {lanes.start}..{lanes.stop - 1}: {len(rows)} rows of "
-                    f"{len(lanes)} x {bits} bit; network {plan.image.digest[:16]}"
+                    f"{len(lanes)} x {bits} bit; network {plan.network.digest[:16]}"
                 )
                 files[plan.rom_file(n, b, part)] = rom_text(head, rows, len(lanes) * bits)
     return files
@@ -50,7 +50,7 @@ def read_rom_images(
         When a file is missing, is not hexadecimal, or does not have the plan's number of rows.
     """
     layers = []
-    for n, (layer, g) in enumerate(zip(plan.image.layers, plan.geometries, strict=True)):
+    for n, (layer, g) in enumerate(zip(plan.network.layers, plan.geometries, strict=True)):
         banks = [
             [_rows(files, plan.rom_file(n, b, part), g.depth) for part in range(len(g.slices))]
             for b in range(g.banks)

@@ -4,7 +4,7 @@ from gen.core.hardware import AnyPlan
 from gen.core.pipeline import plan_pipeline
 from gen.core.plan import DEFAULT_LANES, PlanError, plan_core
 from gen.core.program_stage import SHARED_LANES, plan_shared
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 
 __all__ = ["SCHEDULES", "plan_network"]
 
@@ -12,7 +12,7 @@ SCHEDULES = ("auto", "pipelined", "shared")
 
 
 def plan_network(
-    image: NetworkImage, lanes: int | None = None, banks: int = 1, schedule: str = "auto"
+    network: Network, lanes: int | None = None, banks: int = 1, schedule: str = "auto"
 ) -> AnyPlan:
     """Lay out a network.
 
@@ -35,9 +35,11 @@ def plan_network(
     """
     if schedule not in SCHEDULES:
         raise PlanError(f"Schedule must be one of {SCHEDULES}, not {schedule!r}")
-    if schedule != "shared" and image.spec.is_chain:
-        return plan_core(image, DEFAULT_LANES if lanes is None else lanes, banks)
+    if schedule != "shared" and network.spec.is_chain:
+        return plan_core(network, DEFAULT_LANES if lanes is None else lanes, banks)
     if banks != 1:
-        raise PlanError(f"A shared core has 1 bank: network {image.spec.name} cannot have {banks}")
+        raise PlanError(
+            f"A shared core has 1 bank: network {network.spec.name} cannot have {banks}"
+        )
     make = plan_pipeline if schedule == "pipelined" else plan_shared
-    return make(image, SHARED_LANES if lanes is None else lanes)
+    return make(network, SHARED_LANES if lanes is None else lanes)

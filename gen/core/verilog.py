@@ -40,16 +40,18 @@ def layer_facts(plan: CorePlan) -> list[dict[str, Any]]:
                 for b in range(geometry.banks)
             ],
         }
-        for n, (layer, geometry) in enumerate(zip(plan.image.layers, plan.geometries, strict=True))
+        for n, (layer, geometry) in enumerate(
+            zip(plan.network.layers, plan.geometries, strict=True)
+        )
     ]
 
 
 def manifest(plan: AnyPlan, core: Core | Pipeline, *, taps: bool) -> dict[str, Any]:
     """What a program needs to know to drive the core: digest, layout, ports of the trace."""
-    spec = plan.image.spec
+    spec = plan.network.spec
     facts = {
         "network": spec.name,
-        "digest": plan.image.digest,
+        "digest": plan.network.digest,
         "top": TOP,
         "schedule": plan.schedule,
         "taps": taps,
@@ -88,8 +90,8 @@ def generate(plan: AnyPlan, folder: Path, *, taps: bool = False) -> dict[str, An
     """
     core = core_of(plan, taps=taps)
     facts = manifest(plan, core, taps=taps)
-    head = f"// {plan.image.spec.name}, network {plan.image.digest}, made by Sterna.\n"
-    text = verilog.convert(core, name=TOP, strip_internal_attrs=True)
+    head = f"// {plan.network.spec.name}, network {plan.network.digest}, made by Sterna.\n"
+    text = verilog.convert(core, name=TOP, strip_internal_attrs=True, emit_src=False)
     files = {
         f"{TOP}.v": head + text,
         **rom_files(plan),

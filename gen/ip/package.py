@@ -61,7 +61,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     if examples is not None:
         _check(plan, examples)
     dut = AxiStreamCore(plan.layer_plans(with_files=True))
-    digest, name = plan.image.digest, plan.image.spec.name
+    digest, name = plan.network.digest, plan.network.spec.name
     head = f"// {name}, network {digest}, made by Sterna.\n"
     # Vivado's manual (UG901) allows no comment in a memory file.
     files = {
@@ -70,7 +70,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     }
     roms = sorted(files)
     bench = {} if examples is None else _bench(plan, dut, examples)
-    text = verilog.convert(dut, name=AXI_TOP, strip_internal_attrs=True)
+    text = verilog.convert(dut, name=AXI_TOP, strip_internal_attrs=True, emit_src=False)
     files[f"{AXI_TOP}.v"] = head + text
     files["sterna_rom.v"] = verilog_source("sterna_rom.v")
 
@@ -83,7 +83,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     facts["axi"] = {
         "version": INTERFACE_VERSION,
         "ports": ports,
-        "pixel_max": plan.image.spec.pixel_max,
+        "pixel_max": plan.network.spec.pixel_max,
         "errors": list(ERRORS),
         **cycle_bounds(plan),
         "sources": [f"{AXI_TOP}.v", "sterna_rom.v"],
@@ -107,13 +107,13 @@ def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
     The least is for empty images that make no neuron fire, the most for full ones that make all
     fire at every step.
     """
-    images, steps = 8, plan.image.spec.steps  # enough to fill any chain's buffers
+    images, steps = 8, plan.network.spec.steps  # enough to fill any chain's buffers
     bounds = []
     for filled in (0, 1):
         costs = []
         for n, geometry in enumerate(plan.geometries):
             # The most events a coefficient can be: one per set bit, or |c| where it is repeated.
-            top = plan.image.spec.coefficient_max(n)
+            top = plan.network.spec.coefficient_max(n)
             value = filled * (top if geometry.repeat else max(range(top + 1), key=int.bit_count))
             cost = play_cycles(event_counts(np.full((1, geometry.inputs), value), geometry))
             costs.append(np.full((images, steps) if n else images, cost[0]))
@@ -126,7 +126,7 @@ def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
 
 def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What the templates ask for."""
-    spec, axi = plan.image.spec, facts["axi"]
+    spec, axi = plan.network.spec, facts["axi"]
     ports, shift = axi["ports"], 8 - spec.input_bits
     tail = spec.input_size % facts["word"]
     width = max(len(port) for port in ports)
@@ -136,7 +136,7 @@ def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": spec.name,
         "vlnv": f"::sterna_{spec.name.replace('-', '_')}:{INTERFACE_VERSION}",
-        "digest": plan.image.digest,
+        "digest": plan.network.digest,
         "lanes": plan.lanes,
         "banks": _count(plan.banks, "bank"),
         "pixels": _count(spec.input_size, "pixel"),
@@ -166,7 +166,7 @@ def _count(n: int, noun: str) -> str:
 
 
 def _check(plan: CorePlan, examples: Examples) -> None:
-    spec = plan.image.spec
+    spec = plan.network.spec
     pixels, logits = (np.asarray(array) for array in examples)
     if len(pixels) == 0 or (pixels.shape, logits.shape) != (
         (len(pixels), spec.input_size),
@@ -182,7 +182,7 @@ def _check(plan: CorePlan, examples: Examples) -> None:
 
 def _bench(plan: CorePlan, dut: AxiStreamCore, examples: Examples) -> dict[str, str]:
     """A test bench with its transfers, in and out."""
-    spec = plan.image.spec
+    spec = plan.network.spec
     pixels, logits = examples
     user = len(dut.m_axis_tuser)
     padded = np.zeros((len(pixels), dut.words * dut.word), dtype=np.uint8)

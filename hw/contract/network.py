@@ -1,4 +1,4 @@
-"""The network image: one file with the specification and the integers. See docs/image.md.
+"""The network: one file with the specification and the integers. See docs/image.md.
 
 It is the only thing that crosses from learning to hardware. A file is an ordinary `.npz` archive
 (`numpy.load` opens it) whose `header.json` carries the format version, the specification and a
@@ -32,7 +32,7 @@ from hw.contract.spec import (
     signed_bits,
 )
 
-__all__ = ["FORMAT_VERSION", "ImageError", "LayerImage", "NetworkImage"]
+__all__ = ["FORMAT_VERSION", "Layer", "Network", "NetworkError"]
 
 FORMAT_VERSION = 4
 MAGIC = "sterna-network"
@@ -41,12 +41,12 @@ MAX_FILE_BYTES = 1 << 30
 IntArray = npt.NDArray[np.integer[Any]]
 
 
-class ImageError(SternaError, ValueError):
-    """A network image that cannot be used."""
+class NetworkError(SternaError, ValueError):
+    """A network that cannot be used."""
 
 
 @dataclass(frozen=True, eq=False)
-class LayerImage:
+class Layer:
     """A layer with its integers; every hardware width is derived from them here.
 
     Parameters
@@ -88,7 +88,7 @@ class LayerImage:
         bias: npt.NDArray[np.integer],
         coefficient_max: int,
         steps: int,
-    ) -> "LayerImage":
+    ) -> "Layer":
         """A layer by itself, with one dense edge."""
         return cls(
             spec=spec,
@@ -178,7 +178,7 @@ class LayerImage:
         """Refuse a layer whose exact sums need more bits than the contract admits."""
         bound = self.logit_bound if self.spec.neuron is None else self.reset_bound
         if signed_bits(bound) > MAX_WIDTH:
-            raise ImageError(
+            raise NetworkError(
                 f"Layer {self.spec.name} must keep its sums within {MAX_WIDTH} bits, "
                 f"not {signed_bits(bound)}"
             )
@@ -187,12 +187,12 @@ class LayerImage:
 def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> IntArray:
     values = np.asarray(array)
     if values.dtype.kind not in "iu":
-        raise ImageError(f"{what} must be integers, not {values.dtype}")
+        raise NetworkError(f"{what} must be integers, not {values.dtype}")
     if values.shape != shape:
-        raise ImageError(f"{what} must have shape {shape}, not {values.shape}")
+        raise NetworkError(f"{what} must have shape {shape}, not {values.shape}")
     if values.size and (int(values.max()) > bound or int(values.min()) < -bound):
         worst = max(int(values.max()), -int(values.min()))
-        raise ImageError(f"{what} must lie within +-{bound}, not reach {worst}")
+        raise NetworkError(f"{what} must lie within +-{bound}, not reach {worst}")
     return values
 
 
@@ -206,18 +206,18 @@ def _split(flat: IntArray, shapes: Sequence[tuple[int, ...]]) -> list[IntArray]:
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkImage:
+class Network:
     """A checked network: specification, integers, and free-form `meta` (not part of the digest).
 
-    `weights` has one array per layer (`LayerImage.weights`); for a layer with edges, an array per
+    `weights` has one array per layer (`Layer.weights`); for a layer with edges, an array per
     edge may be given. `thetas` has the thresholds of layers with `channel_thresholds`, else None.
 
-    `floors` widen the hardware (`LayerImage.floor`, per layer); they are not part of a file or of
+    `floors` widen the hardware (`Layer.floor`, per layer); they are not part of a file or of
     the digest.
 
     Raises
     ------
-    ImageError
+    NetworkError
         When the arrays do not fit the specification.
     """
 
@@ -232,7 +232,7 @@ class NetworkImage:
         count = len(self.spec.layers)
         for what, arrays in (("weight", self.weights), ("bias", self.biases)):
             if len(arrays) != count:
-                raise ImageError(f"Image must have {count} {what} arrays, not {len(arrays)}")
+                raise NetworkError(f"Network must have {count} {what} arrays, not {len(arrays)}")
         checked_weights, checked_biases = [], []
         for layer, w, b in zip(self.spec.layers, self.weights, self.biases, strict=True):
             if layer.edges:
@@ -257,7 +257,7 @@ class NetworkImage:
         total = sum(math.prod(shape) for shape in shapes)
         if isinstance(weights, (tuple, list)):
             if len(weights) != len(shapes):
-                raise ImageError(
+                raise NetworkError(
                     f"Layer {layer.name} must have weights for {len(shapes)} edges, not "
                     f"{len(weights)}"
                 )
@@ -274,14 +274,14 @@ class NetworkImage:
         """Thresholds by channel, None for layers that have one for all."""
         given = self.thetas or (None,) * len(self.spec.layers)
         if len(given) != len(self.spec.layers):
-            raise ImageError(
-                f"Image must have {len(self.spec.layers)} threshold arrays (or None), not "
+            raise NetworkError(
+                f"Network must have {len(self.spec.layers)} threshold arrays (or None), not "
                 f"{len(given)}"
             )
         checked: list[npt.NDArray[np.int32] | None] = []
         for layer, thetas in zip(self.spec.layers, given, strict=True):
             if layer.channel_thresholds != (thetas is not None):
-                raise ImageError(
+                raise NetworkError(
                     f"Layer {layer.name} must have "
                     + (
                         "a threshold for each channel"
@@ -296,7 +296,7 @@ class NetworkImage:
             what, channels = f"Thresholds of layer {layer.name}", (layer.map_shape[0],)
             values = _integers(what, thetas, channels, layer.neuron.theta)
             if int(values.min()) < 1 or int(values.max()) != layer.neuron.theta:
-                raise ImageError(
+                raise NetworkError(
                     f"{what} must be positive, the largest of them {layer.neuron.theta}, not "
                     f"{int(values.min())}..{int(values.max())}"
                 )
@@ -304,11 +304,11 @@ class NetworkImage:
         return tuple(checked)
 
     @cached_property
-    def layers(self) -> tuple[LayerImage, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """The layers with their derived widths."""
         floors = self.floors or ((0, 0),) * len(self.spec.layers)
         return tuple(
-            LayerImage(
+            Layer(
                 spec=layer,
                 weights=self.weights[n],
                 bias=self.biases[n],
@@ -360,30 +360,30 @@ class NetworkImage:
         return path
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "NetworkImage":
+    def load(cls, path: str | os.PathLike[str]) -> "Network":
         """Read and check an image.
 
         Raises
         ------
-        ImageError
+        NetworkError
             One sentence for a file that is missing, truncated, corrupted, of a newer version or
             inconsistent with its own digest.
         """
         path = Path(path)
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise ImageError(f"Network image {path} must be smaller than 1 GiB")
+                raise NetworkError(f"Network file {path} must be smaller than 1 GiB")
             arrays = read_arrays(path)
         except FileNotFoundError:
-            raise ImageError(f"Network image {path} does not exist") from None
+            raise NetworkError(f"Network file {path} does not exist") from None
         except (IsADirectoryError, PermissionError):
-            raise ImageError(f"Network image {path} is not a readable file") from None
+            raise NetworkError(f"Network file {path} is not a readable file") from None
         except (OSError, ArchiveError):
-            raise ImageError(f"Network image {path} is truncated or not a network image") from None
+            raise NetworkError(f"Network file {path} is truncated or not a network") from None
         return cls._from_arrays(path, arrays)
 
     @classmethod
-    def _from_arrays(cls, path: Path, arrays: Mapping[str, Any]) -> "NetworkImage":
+    def _from_arrays(cls, path: Path, arrays: Mapping[str, Any]) -> "Network":
         try:
             header = json.loads(arrays["header.json"].tobytes())
             magic, version = header["format"], header["version"]
@@ -393,10 +393,10 @@ class NetworkImage:
             if not isinstance(meta, dict):
                 raise ValueError
         except (KeyError, ValueError, TypeError, RecursionError):
-            raise ImageError(f"Network image {path} has no valid header") from None
+            raise NetworkError(f"Network file {path} has no valid header") from None
         if version > FORMAT_VERSION:
-            raise ImageError(
-                f"Network image {path} has format version {version}, and this Sterna reads up to "
+            raise NetworkError(
+                f"Network file {path} has format version {version}, and this Sterna reads up to "
                 f"{FORMAT_VERSION}: use a newer Sterna"
             )
         try:
@@ -408,11 +408,11 @@ class NetworkImage:
                 arrays[f"thetas{n}"] if layer.channel_thresholds else None
                 for n, layer in enumerate(spec.layers)
             )
-            image = cls(spec, weights, biases, meta, thetas=thetas)
+            network = cls(spec, weights, biases, meta, thetas=thetas)
         except KeyError as error:
-            raise ImageError(f"Network image {path} lacks the array {error}") from None
-        except (SpecError, ImageError) as error:
-            raise ImageError(f"Network image {path} is inconsistent: {error}") from None
-        if image.digest != digest:
-            raise ImageError(f"Network image {path} is corrupted: its digest does not match")
-        return image
+            raise NetworkError(f"Network file {path} lacks the array {error}") from None
+        except (SpecError, NetworkError) as error:
+            raise NetworkError(f"Network file {path} is inconsistent: {error}") from None
+        if network.digest != digest:
+            raise NetworkError(f"Network file {path} is corrupted: its digest does not match")
+        return network

@@ -28,7 +28,7 @@ MAX_LIMIT = 15
 """Largest spike coefficient: four bit planes."""
 
 NEWER_FIELDS = {"theta_negative", "negative", "limit", "decay_when", "fraction_bits"}
-"""Of `NeuronSpec`, since version 2 of the network image."""
+"""Of `NeuronSpec`, since version 2 of the network."""
 
 MAX_WIDTH = 32
 """Widest signed integer (potential, drive, logit) that the contract admits, in bits."""

@@ -200,7 +200,7 @@ class LayerSpec:
     edges
         What is received. Empty: one dense edge from the layer before, or from the input.
     channel_thresholds
-        Each channel has a threshold of its own (`NetworkImage.thetas`), none above `neuron.theta`.
+        Each channel has a threshold of its own (`Network.thetas`), none above `neuron.theta`.
     """
 
     name: str

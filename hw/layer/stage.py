@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.network import LayerImage
+from hw.contract.network import Layer
 from hw.layer.accumulator import Accumulator
 from hw.layer.geometry import LayerGeometry
 from hw.layer.hold import DriveHold
@@ -41,7 +41,7 @@ class LayerPlan:
         Amaranth.
     """
 
-    image: LayerImage
+    image: Layer
     geometry: LayerGeometry
     constant_input: bool
     out_word: int

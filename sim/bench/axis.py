@@ -20,7 +20,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.top.axi import ERRORS
 from sim.golden.model import GoldenModel
 
@@ -58,12 +58,12 @@ class Bench:
 
     def __init__(self, dut) -> None:
         self.dut, self.folder = dut, Path(os.environ["STERNA_BENCH"])
-        self.image = NetworkImage.load(self.folder / "network.npz")
+        self.network = Network.load(self.folder / "network.npz")
         self.pixels = np.load(self.folder / "pixels.npy")
-        trace = GoldenModel(self.image).run(self.pixels)
+        trace = GoldenModel(self.network).run(self.pixels)
         self.logits, self.classes = trace.logits.tolist(), trace.classes.tolist()
         self.word = len(dut.s_axis_tdata) // 8
-        self.size = -(-self.image.spec.input_size // self.word) * self.word
+        self.size = -(-self.network.spec.input_size // self.word) * self.word
         self.random = Random(1)
         Clock(dut.aclk, 10, "ns").start()
         bound = (dut.aclk, dut.aresetn, False)
@@ -101,7 +101,7 @@ class Bench:
         size = size or self.size
         data = self.pixels[n].tobytes().ljust(size, b"\xff")[:size]
         if large:
-            data = bytes([data[0] | self.image.spec.pixel_max + 1]) + data[1:]
+            data = bytes([data[0] | self.network.spec.pixel_max + 1]) + data[1:]
         self.source.send_nowait(AxiStreamFrame(data))
 
     async def answers(self, images: Sequence[int]) -> None:
@@ -146,7 +146,7 @@ async def run_all(dut, test: str, idle: float, stall: float) -> None:
         bench.send(n)
     await bench.answers(images)
     assert int(dut.error.value) == 0
-    size, word = bench.image.spec.input_size, bench.word
+    size, word = bench.network.spec.input_size, bench.word
     sent = b"".join(data.to_bytes(word, "little") for data, _ in bench.fed.transfers)
     taken = np.frombuffer(sent, dtype=np.uint8).reshape(len(images), -1)
     assert np.array_equal(taken[:, :size], bench.pixels), "transfers were lost or doubled"

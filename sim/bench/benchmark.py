@@ -14,7 +14,7 @@ from gen.core.hardware import AnyPlan
 from gen.core.schedule import plan_network
 from gen.core.verilog import generate
 from hw.contract.files import write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 
@@ -60,20 +60,20 @@ def benchmark(
         Images/s and clock cycles/s of the Verilator simulation, every value being compared, all
         processes together, building not counted.
     generate
-        Seconds from the network image's file to Verilog and ROM images on disk, best of 3.
+        Seconds from the network's file to Verilog and ROM images on disk, best of 3.
     """
     from threadpoolctl import threadpool_limits
 
     progress("golden model")
     many = np.resize(pixels, (max(1, 10_000 // len(pixels)) * len(pixels), pixels.shape[1]))
-    model = GoldenModel(plan.image)
+    model = GoldenModel(plan.network)
     with threadpool_limits(1):
         golden = _best(lambda: model.classify(many), 5)
     progress("generation")
-    file = plan.image.save(folder / "network.npz")
+    file = plan.network.save(folder / "network.npz")
 
     def from_file() -> None:
-        again = plan_network(NetworkImage.load(file), plan.lanes, plan.banks, plan.schedule)
+        again = plan_network(Network.load(file), plan.lanes, plan.banks, plan.schedule)
         generate(again, folder / "verilog")
 
     generation = _best(from_file, 3)
@@ -81,8 +81,8 @@ def benchmark(
     seconds = report["seconds_by_phase"]["simulate"]
     facts = {
         "machine": _machine(),
-        "network": plan.image.spec.name,
-        "digest": plan.image.digest,
+        "network": plan.network.spec.name,
+        "digest": plan.network.digest,
         "lanes": plan.lanes,
         "banks": plan.banks,
         "golden_images_per_second": round(len(many) / golden),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from gen.core.layer_cycles import CycleLaw, event_counts
 from gen.core.plan import CorePlan
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.core import TraceField
 from hw.layer.geometry import LayerGeometry
 from hw.stream.payloads import Kind
@@ -97,7 +97,7 @@ class Findings:
 def check_results(
     findings: Findings,
     results: Sequence[tuple[int, int]],
-    image: NetworkImage,
+    network: Network,
     labels: Int,
     trace: Trace,
 ) -> int:
@@ -105,7 +105,7 @@ def check_results(
     each, with
     a trace; how many belong to it."""
     classes, count = trace.logits.shape[1], trace.logits.size
-    logit_bits = image.layers[-1].logit_bits
+    logit_bits = network.layers[-1].logit_bits
     widths = [logit_bits, max(1, (classes - 1).bit_length()), 1]
     mine = results[:count]
     logit, best, last = split_fields([payload for _, payload in mine], widths)
@@ -182,7 +182,7 @@ class Checker:
         )
         if self._first_class is None:
             self.findings.start = int(cycles[np.argmax(fields["input"])])
-            self._first_class = self.recording.results[self._plan.image.spec.classes - 1][0]
+            self._first_class = self.recording.results[self._plan.network.spec.classes - 1][0]
         filled = cycles > self._first_class
         for n, geometry in enumerate(self._plan.geometries if self._tapped else ()):
             for b in range(geometry.banks):
@@ -208,7 +208,7 @@ class Checker:
             self.findings.sops += events * geometry.neurons
 
     def _check_neurons(self, n: int, trace: Trace) -> None:
-        geometry, neuron = self._plan.geometries[n], self._plan.image.spec.layers[n].neuron
+        geometry, neuron = self._plan.geometries[n], self._plan.network.spec.layers[n].neuron
         assert neuron is not None
         spikes = trace.spikes[n].reshape(-1, geometry.neurons)
         potentials = trace.potentials[n].reshape(-1, geometry.neurons)
@@ -228,7 +228,7 @@ class Checker:
 
     def _check_results(self, labels: Int, trace: Trace) -> None:
         results = self.recording.results
-        del results[: check_results(self.findings, results, self._plan.image, labels, trace)]
+        del results[: check_results(self.findings, results, self._plan.network, labels, trace)]
 
     def _check_law(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
         if self._law is not None:

@@ -17,7 +17,7 @@ from cocotb.triggers import FallingEdge, RisingEdge
 
 from gen.core.hardware import input_words
 from gen.core.plan import plan_core
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.bench.checker import Checker
 from sim.bench.job import Job
 from sim.golden.model import GoldenModel
@@ -38,11 +38,11 @@ class Bench:
     def __init__(self, dut, folder: Path) -> None:
         self.dut, self.folder = dut, folder
         self.job = Job(**json.loads((folder / "job.json").read_text()))
-        self.plan = plan_core(NetworkImage.load(self.job.network), self.job.lanes, self.job.banks)
+        self.plan = plan_core(Network.load(self.job.network), self.job.lanes, self.job.banks)
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
         self.words = input_words(self.plan, self.pixels)
-        self.golden = GoldenModel(self.plan.image)
+        self.golden = GoldenModel(self.plan.network)
         self.random = Random(self.job.seed)
         self.cycle = 0
         self.fields = self.job.fields if self.job.taps else UNTAPPED
@@ -103,7 +103,7 @@ class Bench:
         """Feed and record until every image has its class (or a number of cycles has passed)."""
         dut, rising, falling = self.dut, RisingEdge(self.dut.clk), FallingEdge(self.dut.clk)
         trace, spent = self.recorded.trace, 0
-        results_per_image = self.plan.image.spec.classes
+        results_per_image = self.plan.network.spec.classes
         wanted, results, checked, quiet = len(self.pixels) * results_per_image, 0, 0, 0
         busy = self.job.stall > 0
         end = until_cycle  # once all results are there, a little later

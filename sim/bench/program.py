@@ -22,7 +22,7 @@ from cocotb.utils import get_sim_time
 from gen.core.hardware import input_words
 from gen.core.plan import CorePlan
 from gen.core.schedule import plan_network
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.bench.job import Job
 from sim.bench.program_checker import SharedChecker
 from sim.golden.model import GoldenModel
@@ -45,14 +45,14 @@ class Bench:
     def __init__(self, dut, folder: Path) -> None:
         self.dut, self.folder = dut, folder
         self.job = Job(**json.loads((folder / "job.json").read_text()))
-        image = NetworkImage.load(self.job.network)
-        plan = plan_network(image, self.job.lanes, self.job.banks, self.job.schedule)
+        network = Network.load(self.job.network)
+        plan = plan_network(network, self.job.lanes, self.job.banks, self.job.schedule)
         assert not isinstance(plan, CorePlan)
         self.plan = plan
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
         self.words = input_words(self.plan, self.pixels)
-        self.golden = GoldenModel(self.plan.image)
+        self.golden = GoldenModel(self.plan.network)
         self.random = Random(self.job.seed)
         self.tasks: list = []
 
@@ -135,7 +135,7 @@ class Bench:
     def _result(self) -> None:
         if not int(self.dut.o__ready.value):
             return
-        results, classes = self.checker.recording.results, self.plan.image.spec.classes
+        results, classes = self.checker.recording.results, self.plan.network.spec.classes
         results.append((self.cycle(), int(self.dut.o__payload.value)))
         self.moved.set()
         if len(results) % classes:

@@ -55,7 +55,7 @@ class SharedChecker:
         self._law = None if lead is None else SharedLaw(plan, lead)
         self.recording = SharedRecording([[] for _ in plan.stages])
         self.findings = Findings(law_checked=lead is not None)
-        self._meter = ActivityMeter(plan.image)
+        self._meter = ActivityMeter(plan.network)
 
     def check(self, pixels: npt.NDArray[np.uint8], labels: Int, trace: Trace) -> None:
         """Compare the next `len(pixels)` images, whose results have all been recorded; what was
@@ -64,7 +64,9 @@ class SharedChecker:
         if self._tapped:
             for n in range(len(self._plan.stages)):
                 self._check_words(n, trace)
-        done = check_results(self.findings, self.recording.results, self._plan.image, labels, trace)
+        done = check_results(
+            self.findings, self.recording.results, self._plan.network, labels, trace
+        )
         self.recording.results = self.recording.results[done:]
         if self._law is not None:
             self.findings.check_law(self._law.predict(pixels, trace.spikes))
@@ -83,7 +85,7 @@ class SharedChecker:
         """All sweeps of a stage that fire, in the order of the program."""
         plan, p = self._plan, self._plan.stages[stage].program
         lanes, bits = plan.lanes, p.potential_bits
-        names = [layer.name for layer in plan.image.spec.layers]
+        names = [layer.name for layer in plan.network.spec.layers]
         sweeps = [op for op in p.operations if isinstance(op, Sweep) and op.fires]
         images, counts = len(trace.logits), [op.last_word + 1 for op in sweeps]
         total = images * sum(counts)
@@ -99,10 +101,10 @@ class SharedChecker:
             ("Potential", potentials, trace.potentials),
         ):
             for n in plan.stages[stage].layers:
-                if plan.image.spec.layers[n].neuron is None:
+                if plan.network.spec.layers[n].neuron is None:
                     continue
                 name = names[n]
-                layout = map_layout(plan.image.spec, name, lanes)
+                layout = map_layout(plan.network.spec, name, lanes)
                 place = [k for k, op in enumerate(sweeps) if op.name == name]
                 expected = np.stack(
                     [layout.pack(wanted[n][:, step]) for step in range(len(place))], axis=1

@@ -73,7 +73,7 @@ def simulate(
         When the simulation cannot be built or breaks off.
     """
     started = time.monotonic()
-    checked = GoldenModel(plan.image).check_pixels(pixels)
+    checked = GoldenModel(plan.network).check_pixels(pixels)
     if len(checked) == 0 or len(checked) != len(labels):
         raise InputError("Images must be at least one, and as many as labels")
     if not 0 <= stall < 1:
@@ -87,7 +87,7 @@ def simulate(
     for old in (folder / "waves.fst", *folder.glob("shard*")):
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     facts = generate(plan, folder, taps=taps)
-    network = plan.image.save(folder / "network.npz")
+    network = plan.network.save(folder / "network.npz")
     layout = layout_text(layout_facts(plan))
     progress(f"building {TOP} ({layout}) with Verilator")
     built = time.monotonic()
@@ -183,8 +183,8 @@ def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     if len(intervals) == 0:  # a single image has no interval: its latency stands for it
         intervals = np.array(first)
     report = {
-        "network": plan.image.spec.name,
-        "digest": plan.image.digest,
+        "network": plan.network.spec.name,
+        "digest": plan.network.digest,
         **layout_facts(plan),
         "images": images,
         "values_compared": total("compared"),
@@ -225,7 +225,7 @@ def _utilisation(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, An
         return round(additions[busiest] / (cycles * plan.banks), 4) if cycles else None
 
     return {
-        "bottleneck": plan.image.spec.layers[busiest].name,
+        "bottleneck": plan.network.spec.layers[busiest].name,
         "lane_utilisation": share(flowing),
         "lane_utilisation_law": share(predicted),
     }

@@ -1,4 +1,4 @@
-"""What a network image does for an image: events and synaptic operations, from the golden model."""
+"""What a network does for an image: events and synaptic operations, from the golden model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT
 from sim.golden.edges import fan_out
 from sim.golden.model import Trace
@@ -16,7 +16,7 @@ __all__ = ["Activity", "ActivityMeter"]
 
 @dataclass(frozen=True)
 class Activity:
-    """What a network image does for an image, on average.
+    """What a network does for an image, on average.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ class Activity:
 
 
 class ActivityMeter:
-    """Adds up what a network image does, batch by batch; `events` and `sops` are the sums so far
+    """Adds up what a network does, batch by batch; `events` and `sops` are the sums so far
     of what `Activity` has the mean of."""
 
-    def __init__(self, image: NetworkImage) -> None:
-        self._spec = spec = image.spec
+    def __init__(self, network: Network) -> None:
+        self._spec = spec = network.spec
         self._fan_out = [
             [fan_out(edge, spec.shape_of(edge.source), layer.map_shape) for edge in spec.edges(n)]
             for n, layer in enumerate(spec.layers)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from hw.contract.network import LayerImage
+from hw.contract.network import Layer
 from hw.contract.spec import EdgeSpec, NetworkSpec, Shape
 
 __all__ = ["Field", "exact_float", "fan_out", "receive"]
@@ -24,7 +24,7 @@ FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
 
 
-def exact_float(layer: LayerImage) -> type[np.floating[Any]]:
+def exact_float(layer: Layer) -> type[np.floating[Any]]:
     """The float type in which every sum of a layer's weights is exact."""
     assert layer.accumulator_bound < FLOAT64_EXACT
     return np.float32 if layer.accumulator_bound < FLOAT32_EXACT else np.float64
@@ -103,7 +103,7 @@ class Field:
         In a shape that adds to maps (n, channels, rows, columns); thetas None if there are none.
     """
 
-    def __init__(self, spec: NetworkSpec, layer: LayerImage) -> None:
+    def __init__(self, spec: NetworkSpec, layer: Layer) -> None:
         self._shape = layer.spec.map_shape
         exact = exact_float(layer)
         self._edges = [

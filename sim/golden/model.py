@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.network import LayerImage, NetworkImage
+from hw.contract.network import Layer, Network
 from hw.contract.spec import INPUT, NeuronSpec, SternaError
 from sim.golden.edges import Field, exact_float, receive
 
@@ -33,7 +33,7 @@ class InputError(SternaError, ValueError):
     """Images that the network cannot take."""
 
 
-def drive(coefficients: npt.NDArray[np.integer], layer: LayerImage) -> Int:
+def drive(coefficients: npt.NDArray[np.integer], layer: Layer) -> Int:
     """Law 1 of a layer with one dense edge: `I[n,i] = sum_j c[n,j] * W[i,j] + b[i]`, exact.
 
     (`sim.golden.edges` has all kinds of edges, and why the float product is exact.)
@@ -139,15 +139,15 @@ VALUES = 1_000_000
 
 
 class GoldenModel:
-    """Runs a network image on images, exactly as the contract says."""
+    """Runs a network on images, exactly as the contract says."""
 
-    def __init__(self, image: NetworkImage) -> None:
-        self.image = image
+    def __init__(self, network: Network) -> None:
+        self.network = network
 
     @property
     def batch(self) -> int:
         """Images to run at a time: so many that no array of all steps has more than `VALUES`."""
-        spec = self.image.spec
+        spec = self.network.spec
         most = max(spec.input_size, *(layer.neurons for layer in spec.layers))
         return max(1, min(1000, VALUES // (spec.steps * most)))
 
@@ -159,7 +159,7 @@ class GoldenModel:
         InputError
             When shape, type or range do not fit the network.
         """
-        spec = self.image.spec
+        spec = self.network.spec
         array = np.asarray(pixels)
         if array.ndim != 2 or array.shape[1] != spec.image_size:
             raise InputError(
@@ -177,9 +177,9 @@ class GoldenModel:
     def _steps(self, pixels: npt.NDArray[np.uint8]) -> Iterator[tuple[list[Int], list[Int], Int]]:
         """Yield, per time step, the spikes and potentials of each firing layer, (n, neurons) each,
         and the readout's drive."""
-        spec, n = self.image.spec, len(pixels)
+        spec, n = self.network.spec, len(pixels)
         names = [layer.name for layer in spec.layers]
-        fields = [Field(spec, layer) for layer in self.image.layers]
+        fields = [Field(spec, layer) for layer in self.network.layers]
         images = pixels.reshape(n, spec.recorded_steps, *spec.shape_of(INPUT)).swapaxes(0, 1)
         # Direct coding: what comes from the input is the same at every step.
         constant = [
@@ -190,7 +190,7 @@ class GoldenModel:
         ]
         neurons = [
             Neurons(layer.spec.neuron, (n, *layer.spec.map_shape), field.thetas)
-            for layer, field in zip(self.image.layers, fields, strict=True)
+            for layer, field in zip(self.network.layers, fields, strict=True)
             if layer.spec.neuron is not None
         ]
         before: dict[str, npt.NDArray[np.integer]] = {
@@ -229,12 +229,16 @@ class GoldenModel:
     def run(self, pixels: npt.ArrayLike) -> Trace:
         """Run images (n, image_size) and keep everything."""
         checked = self.check_pixels(pixels)
-        spikes, potentials, logits = [], [], np.zeros((len(checked), self.image.spec.classes), int)
+        spikes, potentials, logits = (
+            [],
+            [],
+            np.zeros((len(checked), self.network.spec.classes), int),
+        )
         for c, u, readout in self._steps(checked):
             spikes.append(c)
             potentials.append(u)
             logits += readout
-        firing = range(len(self.image.layers) - 1)
+        firing = range(len(self.network.layers) - 1)
         return Trace(
             tuple(np.stack([c[n] for c in spikes], 1).astype(np.int8) for n in firing),
             tuple(np.stack([u[n] for u in potentials], 1).astype(np.int32) for n in firing),
@@ -263,8 +267,8 @@ class GoldenModel:
             all images and neurons, that is set bits of |c|.
         """
         checked, batch = self.check_pixels(pixels), batch or self.batch
-        layers = len(self.image.layers) - 1
-        spikes = [np.zeros(self.image.spec.steps, dtype=np.int64) for _ in range(layers)]
+        layers = len(self.network.layers) - 1
+        spikes = [np.zeros(self.network.spec.steps, dtype=np.int64) for _ in range(layers)]
         logits = []
         for start in range(0, len(checked), batch):
             drives, part = [], slice(start, min(start + batch, len(checked)))
@@ -275,7 +279,7 @@ class GoldenModel:
                 for n, c in enumerate(fired):
                     spikes[n][t] += int(np.bitwise_count(c).sum())  # of |c|
             logits.append(np.cumsum(np.stack(drives, axis=1), axis=1))
-        shape = (0, self.image.spec.steps, self.image.spec.classes)
+        shape = (0, self.network.spec.steps, self.network.spec.classes)
         return np.concatenate([np.zeros(shape, dtype=np.int64), *logits]), spikes
 
     def classify(self, pixels: npt.ArrayLike, batch: int | None = None) -> Int:

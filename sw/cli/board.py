@@ -18,7 +18,7 @@ from gen.core.hardware import AnyPlan
 from gen.core.plan import CorePlan, plan_core
 from gen.core.schedule import SCHEDULES
 from hw.contract.files import write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SternaError
 from sim.golden.model import GoldenModel
 from sw.data.dataset import DataError, load_dataset
@@ -41,9 +41,9 @@ Progress = Callable[[str], None]
 Result = tuple[dict[str, Any], str, int]
 
 
-def load_image(args: argparse.Namespace) -> NetworkImage:
+def load_image(args: argparse.Namespace) -> Network:
     """The network that was asked for, or the board's own."""
-    return NetworkImage.load(model_path(args.model or find_board(args.board).model))
+    return Network.load(model_path(args.model or find_board(args.board).model))
 
 
 def board_plan(args: argparse.Namespace) -> BoardPlan:
@@ -67,7 +67,7 @@ def board_folder(args: argparse.Namespace) -> Path:
 def flowing_cycles(core: AnyPlan, data: str | None) -> float | None:
     """Mean cycles per image with the input flowing, by the cycle law, over test images of the data
     set that the network names; None where that is not at hand."""
-    name, spec = core.image.meta.get("dataset"), core.image.spec
+    name, spec = core.network.meta.get("dataset"), core.network.spec
     if not isinstance(name, str):
         return None
     try:
@@ -104,7 +104,7 @@ def do_bitstream(args: argparse.Namespace) -> Result:
 def test_images(plan: BoardPlan, args: argparse.Namespace) -> npt.NDArray[np.uint8]:
     """The images that are put on the chip: (n, input_size)."""
     wanted = argparse.Namespace(dataset=None, data=args.data, images=str(args.test_images))
-    return load_test_images(plan.core.image, wanted).images
+    return load_test_images(plan.core.network, wanted).images
 
 
 def do_reload(args: argparse.Namespace) -> Result:
@@ -140,12 +140,12 @@ def do_flash(args: argparse.Namespace) -> Result:
 def do_ip(args: argparse.Namespace) -> Result:
     from gen.ip.package import package_ip
 
-    plan = plan_core(NetworkImage.load(model_path(args.model)), args.lanes, args.banks)
-    spec = plan.image.spec
+    plan = plan_core(Network.load(model_path(args.model)), args.lanes, args.banks)
+    spec = plan.network.spec
     out = Path(args.out or BUILD / "ip" / spec.name)
     shape = (EXAMPLES, spec.input_size)
     pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
-    facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.image).run(pixels).logits))
+    facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.network).run(pixels).logits))
     text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
     return facts | {"folder": str(out)}, text, 0
 
@@ -171,7 +171,7 @@ def do_self_test(args: argparse.Namespace) -> Result:
     plan = board_plan(args)
     images = test_images(plan, args)
     core = plan.core
-    name = f"{args.board}-{core.image.spec.name}-{core.lanes}x{core.banks}-self-test"
+    name = f"{args.board}-{core.network.spec.name}-{core.lanes}x{core.banks}-self-test"
     facts = self_test(plan, images, BUILD / "boards" / name, port=args.port, progress=args.say)
     verdict = "equal to golden model and cycle law" if facts["equal"] else "DIFFERENT"
     rows = [
@@ -198,16 +198,16 @@ def do_ask(args: argparse.Namespace) -> Result:
 
     with open_board(args.url, retries=args.retries) as board:
         identity = board.wait_ready()
-        image = NetworkImage.load(model_path(args.model))
-        if identity.digest != image.digest:
+        network = Network.load(model_path(args.model))
+        if identity.digest != network.digest:
             raise SternaError(
-                f"Board {args.url} has the network {identity.digest[:16]}, not {image.digest[:16]} "
-                f"of {args.model}"
+                f"Board {args.url} has the network {identity.digest[:16]}, not "
+                f"{network.digest[:16]} of {args.model}"
             )
-        data = load_test_images(image, args)
+        data = load_test_images(network, args)
         classes = board.classify(data.images, progress=lambda n, of: args.say(f"{n} of {of}"))
         counters = board.counters()
-    golden = GoldenModel(image).classify(data.images)
+    golden = GoldenModel(network).classify(data.images)
     hits, wrong = int((classes == data.labels).sum()), int((classes != golden).sum())
     rows = [
         (
@@ -215,7 +215,7 @@ def do_ask(args: argparse.Namespace) -> Result:
             f"{identity.board}, {identity.lanes} lanes, {identity.banks} bank(s), "
             f"{identity.clock_hz / 1e6:g} MHz",
         ),
-        ("network", f"{image.spec.name}, digest {identity.digest[:16]}"),
+        ("network", f"{network.spec.name}, digest {identity.digest[:16]}"),
         ("accuracy", percent(hits, len(data))),
         ("other class than the golden model", wrong),
         ("last image", f"{counters.cycles} cycles, {counters.events} events"),

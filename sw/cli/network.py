@@ -1,4 +1,4 @@
-"""Commands that make network images: `train`, `export`, `convert` and `import`."""
+"""Commands that make networks: `train`, `export`, `convert` and `import`."""
 
 import argparse
 import tempfile
@@ -85,22 +85,22 @@ def do_export(args: argparse.Namespace) -> Result:
     roms = Path(args.roms or BUILD / name)
     can_write(roms / "rom")
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
-    image, report = export(checkpoint, args.data, args.say)
+    network, report = export(checkpoint, args.data, args.say)
     files: dict[str, str] = {}
     told = f"ROM images in {roms / 'rom'}"
     try:
-        files = rom_files(plan_network(image, args.lanes, args.banks, args.schedule))
+        files = rom_files(plan_network(network, args.lanes, args.banks, args.schedule))
     except PlanError as error:
         told = f"no ROM images: {error}"
-    image.save(out)
+    network.save(out)
     for file, text in files.items():
         write_atomically(roms / file, text.encode())
     where = str(roms / "rom") if files else None
     facts = {
         "image": str(out),
         "roms": where,
-        "digest": image.digest,
-        "meta": dict(image.meta),
+        "digest": network.digest,
+        "meta": dict(network.meta),
         "decay": dict(report.decay),
     }
     text = f"{report_table(report)}\nwrote {out} and {told}"
@@ -278,7 +278,7 @@ def add_network_commands(commands: Any) -> None:
         help="train N epochs more, on the integers: for weights of few bits (default 0)",
     )
 
-    sub = command("import", do_import, "make a network image of a network trained in SpikingJelly")
+    sub = command("import", do_import, "make a network of a network trained in SpikingJelly")
     network(sub, "SpikingJelly modules", "compares (test images)")
     sub.add_argument(
         "--exact-decay", action="store_true", help="keep enough bits that no decay is truncated"

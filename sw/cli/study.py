@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.contract.files import write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sw.cli.network import can_write, load_splits
 from sw.data.dataset import DataError, Dataset, load_dataset
 from sw.data.shipped import MODELS, UsageError, model_path
@@ -94,26 +94,26 @@ def do_conversion(args: argparse.Namespace) -> Result:
     return facts, text, 0
 
 
-def test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
+def test_images(network: Network, args: argparse.Namespace) -> Dataset:
     """The test images that a network's `meta` names."""
-    dataset = image.meta.get("dataset")
+    dataset = network.meta.get("dataset")
     if not isinstance(dataset, str):
-        raise UsageError(f"Network image {image.spec.name} names no data set")
+        raise UsageError(f"Network file {network.spec.name} names no data set")
     return load_dataset(
-        dataset, "test", image.spec.input_bits, args.data, steps=image.spec.recorded_steps
+        dataset, "test", network.spec.input_bits, args.data, steps=network.spec.recorded_steps
     )
 
 
-def chosen_models(args: argparse.Namespace) -> Iterator[tuple[str, NetworkImage]]:
+def chosen_models(args: argparse.Namespace) -> Iterator[tuple[str, Network]]:
     """The networks that were named, or all that ship."""
     for name in args.models or sorted(path.stem for path in MODELS.glob("*.npz")):
-        yield name, NetworkImage.load(model_path(name))
+        yield name, Network.load(model_path(name))
 
 
-def images_or_none(name: str, image: NetworkImage, args: argparse.Namespace) -> Dataset | None:
+def images_or_none(name: str, network: Network, args: argparse.Namespace) -> Dataset | None:
     """`test_images`; None, and a word of it, where a network that was not named lacks them."""
     try:
-        return test_images(image, args)
+        return test_images(network, args)
     except DataError as error:
         if args.models:
             raise
@@ -150,13 +150,13 @@ def do_scale(args: argparse.Namespace) -> Result:
     if not 0 <= args.rate <= 1:
         raise UsageError(f"Rate must lie from 0 to 1, not {args.rate!r}")
     shipped = []
-    for name, image in chosen_models(args):
-        neurons = [layer.neuron for layer in image.spec.layers if layer.neuron is not None]
+    for name, network in chosen_models(args):
+        neurons = [layer.neuron for layer in network.spec.layers if layer.neuron is not None]
         if not args.models and any(n.limit > 1 or n.guarded for n in neurons):
             continue  # a shared core has no such neurons
-        test = images_or_none(name, image, args)
+        test = images_or_none(name, network, args)
         if test is not None:
-            shipped.append((image, test))
+            shipped.append((network, test))
     facts = study(
         shipped, lanes=lanes, rate=args.rate, images=args.images, out=out, progress=args.say
     )

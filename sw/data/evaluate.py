@@ -1,4 +1,4 @@
-"""Accuracy and activity of a network image, by the golden model. No torch here."""
+"""Accuracy and activity of a network, by the golden model. No torch here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from gen.core.hardware import AnyPlan
 from gen.core.layer_cycles import CycleLaw
 from gen.core.plan import CorePlan
 from gen.core.program_cycles import SharedLaw
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SternaError
 from sim.bench.streams import law_costs
 from sim.golden.activity import Activity, ActivityMeter
@@ -52,7 +52,7 @@ class Accuracy:
         return {"hits": self.hits, "n": self.n}
 
 
-def check_fits(image: NetworkImage, data: Dataset) -> None:
+def check_fits(network: Network, data: Dataset) -> None:
     """Refuse a data set whose images the network cannot take.
 
     Raises
@@ -60,7 +60,7 @@ def check_fits(image: NetworkImage, data: Dataset) -> None:
     EvaluateError
         When size or width of the pixels differ, or a label has no logit.
     """
-    spec = image.spec
+    spec = network.spec
     for what, needed, given in (
         ("pixels per image", spec.image_size, data.images.shape[1]),
         ("bits per pixel", spec.input_bits, data.bits),
@@ -77,7 +77,7 @@ def check_fits(image: NetworkImage, data: Dataset) -> None:
         )
 
 
-def accuracy(image: NetworkImage, data: Dataset) -> Accuracy:
+def accuracy(network: Network, data: Dataset) -> Accuracy:
     """Correct answers of the golden model on a data set.
 
     Raises
@@ -85,23 +85,23 @@ def accuracy(image: NetworkImage, data: Dataset) -> Accuracy:
     EvaluateError
         When the data set does not fit the network.
     """
-    check_fits(image, data)
-    answers = GoldenModel(image).classify(data.images)
+    check_fits(network, data)
+    answers = GoldenModel(network).classify(data.images)
     return Accuracy(int((answers == data.labels).sum()), len(data))
 
 
 def golden_runs(
-    image: NetworkImage, data: Dataset
+    network: Network, data: Dataset
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.int64], Trace]]:
     """The golden model on a data set, some images at a time: the number of the first one, pixels
     (n, size), labels (n,), and what the model did."""
-    golden = GoldenModel(image)
+    golden = GoldenModel(network)
     for start in range(0, len(data), golden.batch):
         part = slice(start, start + golden.batch)
         yield start, data.images[part], data.labels[part], golden.run(data.images[part])
 
 
-def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
+def evaluate(network: Network, data: Dataset) -> tuple[Accuracy, Activity]:
     """Accuracy and activity of the golden model on a data set.
 
     Raises
@@ -109,9 +109,9 @@ def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
     EvaluateError
         When the data set does not fit the network.
     """
-    check_fits(image, data)
-    meter, hits = ActivityMeter(image), 0
-    for _, pixels, labels, trace in golden_runs(image, data):
+    check_fits(network, data)
+    meter, hits = ActivityMeter(network), 0
+    for _, pixels, labels, trace in golden_runs(network, data):
         hits += int((trace.classes == labels).sum())
         meter.add(pixels, trace)
     return Accuracy(hits, len(data)), meter.activity
@@ -120,7 +120,7 @@ def evaluate(image: NetworkImage, data: Dataset) -> tuple[Accuracy, Activity]:
 def mean_cycles(core: AnyPlan, images: npt.NDArray[np.uint8]) -> float:
     """Cycles from one image's result to the next, on average over two images or more, which are
     offered without a pause: by the cycle law, which the hardware keeps."""
-    trace = GoldenModel(core.image).run(images)
+    trace = GoldenModel(core.network).run(images)
     if isinstance(core, CorePlan):
         done = CycleLaw(core).predict(law_costs(core, images, trace))
     else:

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SternaError
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import check_fits
@@ -30,16 +30,16 @@ def model_path(name: str) -> Path:
     return shipped
 
 
-def load_test_images(image: NetworkImage, args: argparse.Namespace) -> Dataset:
+def load_test_images(network: Network, args: argparse.Namespace) -> Dataset:
     """The held-out images of the data set that the network names (or --dataset), the first
     --images of them."""
-    name = args.dataset or image.meta.get("dataset")
+    name = args.dataset or network.meta.get("dataset")
     if not isinstance(name, str):
-        raise UsageError("The network image names no data set: give --dataset")
+        raise UsageError("The network names no data set: give --dataset")
     data = load_dataset(
-        name, "test", image.spec.input_bits, args.data, steps=image.spec.recorded_steps
+        name, "test", network.spec.input_bits, args.data, steps=network.spec.recorded_steps
     )
-    check_fits(image, data)
+    check_fits(network, data)
     if args.images == "all":
         return data
     if not args.images.isdecimal() or int(args.images) == 0:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from gen.board.boards import find_board
 from gen.board.planner import plan_board
 from gen.core.schedule import plan_network
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sw.data.shipped import model_path
 from sw.host.backend import Backend, GoldenBackend, LinkBackend
 from sw.host.protocol import UrlError
@@ -49,9 +49,9 @@ def open_backend(url: str, timeout: float | None, retries: int) -> tuple[Backend
 def _open_golden(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> tuple[Backend, Clock]:
-    image = NetworkImage.load(model_path(name))
+    network = Network.load(model_path(name))
     lanes = _number(options, "lanes", 1) if "lanes" in options else None
-    return GoldenBackend(plan_network(image, lanes, _number(options, "banks", 1))), time.monotonic
+    return GoldenBackend(plan_network(network, lanes, _number(options, "banks", 1))), time.monotonic
 
 
 def _open_simulation(
@@ -61,7 +61,7 @@ def _open_simulation(
 
     board = find_board(name)
     model = options.get("model", board.model)
-    plan = plan_board(board, NetworkImage.load(model_path(model)))
+    plan = plan_board(board, Network.load(model_path(model)))
     simulation = simulate_board(plan, BUILD / "boards" / f"{name}-{Path(model).stem}")
     backend = LinkBackend(
         simulation, baud=simulation.baud, timeout=timeout or SIMULATION_TIMEOUT, retries=retries

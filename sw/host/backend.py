@@ -84,15 +84,15 @@ class GoldenBackend(Backend):
 
     def __init__(self, plan: AnyPlan) -> None:
         self._plan = plan
-        self._golden = GoldenModel(plan.image)
+        self._golden = GoldenModel(plan.network)
         self._last: Counters | None = None
 
     def identify(self) -> Identity:
-        spec = self._plan.image.spec
+        spec = self._plan.network.spec
         return Identity(
             protocol=VERSION,
             board="golden",
-            digest=self._plan.image.digest,
+            digest=self._plan.network.digest,
             input_size=spec.input_size,
             input_bits=spec.input_bits,
             steps=spec.steps,

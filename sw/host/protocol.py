@@ -121,7 +121,7 @@ class DeviceError(HostError):
 class Identity:
     """What a board is: words 0 to 15 of the mailbox, checked.
 
-    `digest` is the SHA-256 (hex) of the network image; `image_bytes` what a WRITE takes; `ready`
+    `digest` is the SHA-256 (hex) of the network; `image_bytes` what a WRITE takes; `ready`
     says that the weights are there, `weights_failed` that they could not be read. `clock_hz`
     and `baud` are 0 for a back end that has none. `layout` is how the pixels of an image lie in the
     words of a shared core, None where they follow one another. `timed`: what is classified are

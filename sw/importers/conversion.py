@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import MAX_LIMIT, MAX_WIDTH, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
 from sw.importers.modules import AffineLayer, ConvertError, activations
 
@@ -133,7 +133,7 @@ def convert(
     name: str = "converted",
     meta: dict[str, Any] | None = None,
     peaks: Sequence[float] | None = None,
-) -> NetworkImage:
+) -> Network:
     """The spiking network of a ReLU network.
 
     A hidden layer's threshold is 2^k in its own integers: the scale lambda / D of its activations
@@ -206,7 +206,7 @@ def convert(
         steps=conversion.steps,
         layers=tuple(specs),
     )
-    return NetworkImage(spec, tuple(weights), tuple(biases), meta or {})
+    return Network(spec, tuple(weights), tuple(biases), meta or {})
 
 
 def _best_shift(place: str, real: Tensor, w_max: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gen.core.describe import table
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.golden.activity import Activity, ActivityMeter
 from sw.data.dataset import Dataset
 from sw.data.evaluate import Accuracy, check_fits, golden_runs
@@ -84,7 +84,7 @@ def convert_and_compare(
     name: str,
     epochs: int = 0,
     progress: Callable[[str], None] = lambda line: None,
-) -> tuple[NetworkImage, ConversionReport]:
+) -> tuple[Network, ConversionReport]:
     """Convert with the first training images as calibration, train on for some epochs on the
     integers (`sw.importers.finetune`) if asked to, and compare on a test set.
 
@@ -132,14 +132,14 @@ def _require_same(
 
 
 def compare(
-    layers: list[AffineLayer], image: NetworkImage, peaks: list[float], divisor: int, test: Dataset
+    layers: list[AffineLayer], network: Network, peaks: list[float], divisor: int, test: Dataset
 ) -> ConversionReport:
     """The ReLU network and the image's golden model on a test set."""
-    meter = ActivityMeter(image)
+    meter = ActivityMeter(network)
     relu, spiking, agree = 0, 0, 0
     errors = np.zeros(len(peaks))
-    for _, pixels, labels, trace in golden_runs(image, test):
-        values = activations(layers, torch.from_numpy(pixels), image.spec.pixel_max)
+    for _, pixels, labels, trace in golden_runs(network, test):
+        values = activations(layers, torch.from_numpy(pixels), network.spec.pixel_max)
         answers = values[-1].argmax(dim=1).numpy()
         relu += int((answers == labels).sum())
         spiking += int((trace.classes == labels).sum())
@@ -159,16 +159,16 @@ def compare(
     )
 
 
-def report_table(image: NetworkImage, conversion: Conversion, report: ConversionReport) -> str:
+def report_table(network: Network, conversion: Conversion, report: ConversionReport) -> str:
     """For people."""
     c = conversion
-    sizes = [image.spec.input_size, *(layer.neurons for layer in image.spec.layers)]
+    sizes = [network.spec.input_size, *(layer.neurons for layer in network.spec.layers)]
     start = "half a threshold" if c.half else "0"
     return table(
         [
             (
                 "network",
-                f"{image.spec.name}, {'-'.join(map(str, sizes))}, digest {image.digest[:16]}",
+                f"{network.spec.name}, {'-'.join(map(str, sizes))}, digest {network.digest[:16]}",
             ),
             (
                 "conversion",

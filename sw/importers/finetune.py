@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sw.data.augment import Batches
 from sw.data.dataset import Dataset
 from sw.importers.modules import AffineLayer, activations
@@ -21,7 +21,7 @@ SAMPLE = 2000
 
 
 def tune(
-    image: NetworkImage,
+    image: Network,
     layers: list[AffineLayer],
     data: Dataset,
     *,
@@ -29,7 +29,7 @@ def tune(
     seed: int = 1,
     compiled: bool = False,
     progress: Progress = lambda line: None,
-) -> NetworkImage:
+) -> Network:
     """Quantisation-aware training of a converted network: neurons, thresholds and widths stay.
 
     Parameters

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from gen.core.describe import neuron_text, table
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SternaError
 from sim.golden.activity import Activity, ActivityMeter
 from sw.data.dataset import Dataset
@@ -252,8 +252,8 @@ def import_network(
     weight_bits: int = 8,
     exact_decay: bool = False,
     shape: Sequence[int] | None = None,
-) -> tuple[NetworkImage, ImportReport]:
-    """Network image of a SpikingJelly network, compared with it on a data set.
+) -> tuple[Network, ImportReport]:
+    """Network file of a SpikingJelly network, compared with it on a data set.
 
     Parameters
     ----------
@@ -336,11 +336,7 @@ def _require_same(
 
 @torch.no_grad()
 def _compare(
-    network: nn.Module,
-    folded: FoldedNetwork,
-    image: NetworkImage,
-    data: Dataset,
-    shape: Sequence[int],
+    network: nn.Module, folded: FoldedNetwork, image: Network, data: Dataset, shape: Sequence[int]
 ) -> ImportReport:
     meter, spec = ActivityMeter(image), image.spec
     original, integer, agree = 0, 0, 0
@@ -365,15 +361,15 @@ def _compare(
     )
 
 
-def report_table(image: NetworkImage, report: ImportReport) -> str:
+def report_table(network: Network, report: ImportReport) -> str:
     """For people."""
-    spec = image.spec
+    spec = network.spec
     sizes = [spec.input_size, *(layer.neurons for layer in spec.layers)]
     rows: list[tuple[str, object]] = [
         (
             "network",
             f"{spec.name}, {'-'.join(map(str, sizes))}, T = {spec.steps}, digest "
-            f"{image.digest[:16]}",
+            f"{network.digest[:16]}",
         ),
         *((layer.name, neuron_text(layer.neuron)) for layer in spec.layers if layer.neuron),
         ("SpikingJelly's network", report.original),

@@ -1,4 +1,4 @@
-"""Export: from a checkpoint to a network image that was compared before it was let go.
+"""Export: from a checkpoint to a network that was compared before it was let go.
 
 The integer network that was trained and the golden model that the hardware is held against are
 two programs. An image leaves only when both agree on every spike, potential and logit of the
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from gen.core.describe import table
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SternaError
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import Trace
@@ -73,8 +73,8 @@ def export(
     checkpoint: Checkpoint,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress = lambda line: None,
-) -> tuple[NetworkImage, ExportReport]:
-    """Make the network image of a checkpoint and prove it on the test split.
+) -> tuple[Network, ExportReport]:
+    """Make the network of a checkpoint and prove it on the test split.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def export(
     DataError
         When the test split is not to be had.
     QuantizeError
-        When the checkpoint's integers make no network image.
+        When the checkpoint's integers make no network.
     ExportError
         When the integer network and the golden model differ anywhere.
     """
@@ -122,10 +122,7 @@ def export(
 
 
 def compare(
-    network: IntegerNetwork,
-    image: NetworkImage,
-    data: Dataset,
-    progress: Progress = lambda line: None,
+    network: IntegerNetwork, image: Network, data: Dataset, progress: Progress = lambda line: None
 ) -> tuple[int, int, Activity]:
     """Hold the integer network against the golden model on every image of a data set.
 
@@ -153,11 +150,7 @@ def compare(
 
 @torch.no_grad()
 def _compare_batch(
-    network: IntegerNetwork,
-    image: NetworkImage,
-    pixels: npt.NDArray[np.uint8],
-    trace: Trace,
-    first: int,
+    network: IntegerNetwork, image: Network, pixels: npt.NDArray[np.uint8], trace: Trace, first: int
 ) -> int:
     activity = network(torch.from_numpy(pixels))
     names = [layer.spec.name for layer in image.layers[:-1]]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, SternaError
 from sw.learn.fold import FoldedLayer
 from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
@@ -175,10 +175,10 @@ class IntegerNetwork(nn.Module):
         return float(self.integer_layers[-1].scale)
 
     @torch.no_grad()
-    def load_image(self, image: NetworkImage) -> None:
-        """Take the integers of a network image of this network's specification."""
-        assert image.spec == self.spec
-        for layer, integers in zip(self.integer_layers, image.layers, strict=True):
+    def load_image(self, network: Network) -> None:
+        """Take the integers of a network of this network's specification."""
+        assert network.spec == self.spec
+        for layer, integers in zip(self.integer_layers, network.layers, strict=True):
             for master, kernel in zip(layer.kernels, integers.kernels, strict=True):
                 master.copy_(torch.from_numpy(kernel.astype(np.float64)))
             bias = torch.from_numpy(integers.bias.astype(np.float64))
@@ -188,8 +188,8 @@ class IntegerNetwork(nn.Module):
                 layer.thetas.copy_(torch.from_numpy(integers.thetas))
 
     @torch.no_grad()
-    def to_image(self, meta: Mapping[str, Any] | None = None) -> NetworkImage:
-        """The network image of the present integers.
+    def to_image(self, meta: Mapping[str, Any] | None = None) -> Network:
+        """The network of the present integers.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class IntegerNetwork(nn.Module):
             None if layer.thetas is None else layer.thetas.numpy().astype(np.int32)
             for layer in self.integer_layers
         )
-        image = NetworkImage(self.spec, tuple(weights), tuple(biases), meta or {}, thetas=thetas)
+        image = Network(self.spec, tuple(weights), tuple(biases), meta or {}, thetas=thetas)
         _require_exact(image, self.dtype)
         return image
 
@@ -221,8 +221,8 @@ def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:
             raise QuantizeError(f"{what} of layer {name} must be finite, not NaN or infinite")
 
 
-def _require_exact(image: NetworkImage, dtype: torch.dtype) -> None:
-    for layer in image.layers:
+def _require_exact(network: Network, dtype: torch.dtype) -> None:
+    for layer in network.layers:
         bound = layer.logit_bound if layer.spec.neuron is None else layer.membrane_bound
         if bound >= 1 << EXACT_BITS[dtype]:
             raise QuantizeError(

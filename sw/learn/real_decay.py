@@ -1,4 +1,4 @@
-"""How much truncation toward zero changes: spikes of a network image against real-valued decay.
+"""How much truncation toward zero changes: spikes of a network against real-valued decay.
 
 The same integer weights, biases and thresholds are run with potentials that keep every fraction:
 in float64, in which they are exact as long as k(T-1) more bits than the sums have fit into 53. With
@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hw.contract.network import ImageError, NetworkImage
+from hw.contract.network import Network, NetworkError
 from hw.contract.spec import INPUT, NeuronSpec, SpecError, signed_bits
 from sw.data.dataset import Dataset
 from sw.data.evaluate import golden_runs
@@ -24,7 +24,7 @@ SPIKES = 6e8
 """About as many are compared: of a large network, those of fewer images."""
 
 
-def with_decay(image: NetworkImage, *, exact: bool) -> NetworkImage:
+def with_decay(network: Network, *, exact: bool) -> Network:
     """The same network with a decay that is exact, or that truncates toward zero.
 
     Raises
@@ -32,18 +32,18 @@ def with_decay(image: NetworkImage, *, exact: bool) -> NetworkImage:
     SpecError
         When exact potentials or sums are wider than the contract admits.
     """
-    layers, thetas = [], list(image.thetas)
-    for n, layer in enumerate(image.spec.layers):
+    layers, thetas = [], list(network.thetas)
+    for n, layer in enumerate(network.spec.layers):
         neuron = layer.neuron
         if neuron is not None and neuron.decay != "none":
-            layer = replace(layer, neuron=_other(neuron, image.spec.steps, exact))
+            layer = replace(layer, neuron=_other(neuron, network.spec.steps, exact))
             assert layer.neuron is not None
-            if (old := image.thetas[n]) is not None:
+            if (old := network.thetas[n]) is not None:
                 change = layer.neuron.fraction_bits - neuron.fraction_bits
                 thetas[n] = old << change if change >= 0 else old >> -change
         layers.append(layer)
-    spec = replace(image.spec, layers=tuple(layers))
-    return replace(image, spec=spec, thetas=tuple(thetas))
+    spec = replace(network.spec, layers=tuple(layers))
+    return replace(network, spec=spec, thetas=tuple(thetas))
 
 
 def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
@@ -70,10 +70,10 @@ def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
     )
 
 
-def real_network(image: NetworkImage) -> FoldedNetwork:
+def real_network(network: Network) -> FoldedNetwork:
     """The image's integers with real-valued potentials, in units of a weight step."""
     layers = []
-    for layer in image.layers:
+    for layer in network.layers:
         n, parameters = layer.spec.neuron, None
         if n is not None:
             unit = 2.0**n.fraction_bits
@@ -103,16 +103,16 @@ def real_network(image: NetworkImage) -> FoldedNetwork:
                 thetas,
             )
         )
-    spec = image.spec
+    spec = network.spec
     return FoldedNetwork(tuple(layers), spec.steps, spec.shape_of(INPUT), spec.timed_input)
 
 
 @torch.no_grad()
-def unlike_real(image: NetworkImage, data: Dataset) -> tuple[int, int, int]:
+def unlike_real(network: Network, data: Dataset) -> tuple[int, int, int]:
     """(spikes that differ, spikes compared, images whose class differs) of the golden model, held
     against real-valued potentials. A spike is one neuron at one step, fired or not."""
-    real, spikes, compared, classes = real_network(image), 0, 0, 0
-    for _, pixels, _, trace in golden_runs(image, data):
+    real, spikes, compared, classes = real_network(network), 0, 0, 0
+    for _, pixels, _, trace in golden_runs(network, data):
         activity = real(torch.from_numpy(pixels))
         for ours, theirs in zip(trace.spikes, activity.spikes, strict=True):
             spikes += int((ours != theirs.transpose(0, 1).numpy()).sum())
@@ -121,19 +121,19 @@ def unlike_real(image: NetworkImage, data: Dataset) -> tuple[int, int, int]:
     return spikes, compared, classes
 
 
-def decay_report(image: NetworkImage, data: Dataset) -> dict[str, list[int]]:
+def decay_report(network: Network, data: Dataset) -> dict[str, list[int]]:
     """`unlike_real` of the network with truncation and with exact decay, by name, each with the
     number of images; without what the contract's 32 bits do not admit (many steps), and empty where
     nothing decays. Of a large network the first images only (`SPIKES`)."""
-    if all(n is None or n.decay == "none" for n in (layer.neuron for layer in image.spec.layers)):
+    if all(n is None or n.decay == "none" for n in (layer.neuron for layer in network.spec.layers)):
         return {}
-    per_image = image.spec.steps * sum(layer.neurons for layer in image.spec.layers[:-1])
+    per_image = network.spec.steps * sum(layer.neurons for layer in network.spec.layers[:-1])
     n = max(1, int(SPIKES // per_image))
     some, report = replace(data, images=data.images[:n], labels=data.labels[:n]), {}
     for name, exact in (("truncating", False), ("exact", True)):
         try:
-            other = with_decay(image, exact=exact)
-        except (SpecError, ImageError):
+            other = with_decay(network, exact=exact)
+        except (SpecError, NetworkError):
             continue
         report[name] = [*unlike_real(other, some), len(some)]
     return report

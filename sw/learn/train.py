@@ -1,7 +1,7 @@
 """Training by recipe: float with batch-norm, fold, quantise, then on the integers themselves.
 
 Everything is drawn from the seed and runs on one thread, because a sum split over more threads is
-added in another order: the same seed on the same machine gives the same network image. The test
+added in another order: the same seed on the same machine gives the same network. The test
 split is never loaded here.
 """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gen.core.describe import markdown
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.golden.activity import Activity
 from sim.golden.edges import fan_out
 from sw.data.dataset import Dataset
@@ -78,10 +78,10 @@ class Cost:
         }
 
 
-def macs(image: NetworkImage) -> int:
+def macs(network: Network) -> int:
     """Multiply-accumulates of one pass over the network's topology, were it a ReLU network: those
     of its matrices and kernels, borders left out."""
-    spec = image.spec
+    spec = network.spec
     total = 0
     for n, layer in enumerate(spec.layers):
         for edge in spec.edges(n):
@@ -92,22 +92,22 @@ def macs(image: NetworkImage) -> int:
     return total
 
 
-def cost(image: NetworkImage, data: Dataset) -> Cost:
-    """Operations of a network image on a data set.
+def cost(network: Network, data: Dataset) -> Cost:
+    """Operations of a network on a data set.
 
     Raises
     ------
     EvaluateError
         When the data set does not fit the network.
     """
-    accuracy, activity = evaluate(image, data)
-    layers = image.spec.layers
+    accuracy, activity = evaluate(network, data)
+    layers = network.spec.layers
     return Cost(
-        name=image.spec.name,
+        name=network.spec.name,
         accuracy=accuracy,
         activity=activity,
-        macs=macs(image),
-        neuron_steps=image.spec.steps * sum(layer.neurons for layer in layers[:-1]),
+        macs=macs(network),
+        neuron_steps=network.spec.steps * sum(layer.neurons for layer in layers[:-1]),
     )
 
 

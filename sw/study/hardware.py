@@ -14,7 +14,7 @@ from gen.board.timing import close_timing
 from gen.core.describe import markdown
 from gen.core.plan import DEFAULT_LANES, CorePlan, plan_core
 from hw.contract.files import write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import accuracy, mean_cycles
 from sw.importers.conversion import Conversion, convert
@@ -50,7 +50,7 @@ def kinds(
     """Train and convert 64-128-10 for every kind."""
     recipe = find_recipe("digits-dense")
 
-    def row(title: str, image: NetworkImage, repeat: bool = False) -> Kind:
+    def row(title: str, image: Network, repeat: bool = False) -> Kind:
         return Kind(title=title, core=plan_core(image, lanes, repeat=repeat))
 
     for name in VARIANTS:
@@ -96,7 +96,7 @@ def study(
         progress(f"{kind.title}: synthesis, placement, routing")
         name = "".join(c if c.isalnum() else "-" for c in kind.title)
         report = close_timing(kind.core, folder / name, megahertz=megahertz, seed=seed)
-        found = accuracy(kind.core.image, test)
+        found = accuracy(kind.core.network, test)
         facts["rows"].append(
             {
                 "title": kind.title,
@@ -115,7 +115,7 @@ def study(
 
 def widened(core: CorePlan) -> CorePlan:
     """The same core with a lane for every neuron."""
-    return plan_core(core.image, DEFAULT_LANES, repeat=core.repeat)
+    return plan_core(core.network, DEFAULT_LANES, repeat=core.repeat)
 
 
 def hardware_table(facts: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, Shape
 
 __all__ = ["ZOO", "random_image"]
@@ -137,7 +137,7 @@ ZOO: dict[str, Callable[[], NetworkSpec]] = {
 """Large networks, by name."""
 
 
-def random_image(spec: NetworkSpec, seed: int = 1) -> NetworkImage:
+def random_image(spec: NetworkSpec, seed: int = 1) -> Network:
     """The network with random weights: widths and memories are those of a trained one, nearly."""
     rng = np.random.default_rng(seed)
     weights, biases = [], []
@@ -147,4 +147,4 @@ def random_image(spec: NetworkSpec, seed: int = 1) -> NetworkImage:
             [rng.integers(-top + 1, top, shape, dtype=np.int16) for shape in spec.weight_shapes(n)]
         )
         biases.append(np.zeros(layer.map_shape[0], dtype=np.int32))
-    return NetworkImage(spec, tuple(weights), tuple(biases))
+    return Network(spec, tuple(weights), tuple(biases))

@@ -18,7 +18,7 @@ from gen.core.expectation import expected, memory_bits
 from gen.core.program_cycles import SharedLaw
 from gen.core.program_stage import SharedPlan, plan_shared
 from hw.contract.files import write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT, NetworkSpec
 from sim.golden.model import GoldenModel, Trace
 from sw.data.dataset import Dataset
@@ -36,10 +36,10 @@ Result = dict[str, Any]
 
 
 def measured_rates(
-    image: NetworkImage, pixels: npt.NDArray[np.uint8], trace: Trace
+    network: Network, pixels: npt.NDArray[np.uint8], trace: Trace
 ) -> dict[str, npt.NDArray[np.float64]]:
     """How often each coefficient's bit is set, by source: (planes, channels, rows, columns)."""
-    spec = image.spec
+    spec = network.spec
     maps = pixels.reshape(-1, *spec.shape_of(INPUT))
     found = {INPUT: np.stack([(maps >> p & 1).mean(axis=0) for p in range(spec.input_bits)])}
     for layer, spikes in zip(spec.layers, trace.spikes, strict=False):
@@ -49,13 +49,13 @@ def measured_rates(
 
 def _row(plan: SharedPlan, rates: Any, told: str) -> Result:
     scale, bits = expected(plan, rates), memory_bits(plan)
-    spec = plan.image.spec
+    spec = plan.network.spec
     return {
         "network": spec.name,
         "steps": spec.steps,
         "lanes": plan.lanes,
         "rates": told,
-        "weights": sum(layer.weights.size for layer in plan.image.layers),
+        "weights": sum(layer.weights.size for layer in plan.network.layers),
         "neurons": sum(layer.neurons for layer in spec.layers[:-1]),
         "cycles": round(scale.cycles),
         "updates": round(scale.updates),
@@ -64,7 +64,7 @@ def _row(plan: SharedPlan, rates: Any, told: str) -> Result:
     }
 
 
-def check(image: NetworkImage, data: Dataset, lanes: int, images: int) -> Result:
+def check(network: Network, data: Dataset, lanes: int, images: int) -> Result:
     """The model against the cycle law, on a network's own test images.
 
     Raises
@@ -72,13 +72,13 @@ def check(image: NetworkImage, data: Dataset, lanes: int, images: int) -> Result
     EvaluateError
         When the data set does not fit, or holds fewer than two images.
     """
-    check_fits(image, data)
+    check_fits(network, data)
     pixels = data.images[:images]
     if len(pixels) < 2:
         raise EvaluateError(f"Data set {data.name} must hold at least two images")
-    plan, trace = plan_shared(image, lanes), GoldenModel(image).run(pixels)
+    plan, trace = plan_shared(network, lanes), GoldenModel(network).run(pixels)
     law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
-    row = _row(plan, measured_rates(image, pixels, trace), "measured")
+    row = _row(plan, measured_rates(network, pixels, trace), "measured")
     return row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
 
 
@@ -90,7 +90,7 @@ def foretell(spec: NetworkSpec, lanes: int, rate: float) -> Result:
 
 
 def study(
-    shipped: Sequence[tuple[NetworkImage, Dataset]],
+    shipped: Sequence[tuple[Network, Dataset]],
     *,
     lanes: Sequence[int],
     rate: float,
@@ -100,9 +100,9 @@ def study(
 ) -> Result:
     """Check the model, foretell the large networks, write the facts."""
     started, checked, told = time.monotonic(), [], []
-    for image, data in shipped:
-        progress(f"{image.spec.name}: model against cycle law")
-        checked.append(check(image, data, lanes[0], images))
+    for network, data in shipped:
+        progress(f"{network.spec.name}: model against cycle law")
+        checked.append(check(network, data, lanes[0], images))
     for name, make in ZOO.items():
         for n in lanes:
             progress(f"{name}, {n} lanes")

@@ -23,7 +23,7 @@ from gen.board.files import BOARD_TOP
 from gen.board.planner import BoardPlan, plan_board
 from gen.board.tools import find
 from hw.contract.files import write_json
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SternaError
 from sim.board.netlist import netlist_verilog
 from sim.board.unpack import find_icebox, find_iceunpack, unpack_bitstream
@@ -105,16 +105,16 @@ def prove(
     (folder / REPORT).unlink(missing_ok=True)
     steps = []
     for design in DESIGNS[board]:
-        image = NetworkImage.load(model_path(design.model))
+        network = Network.load(model_path(design.model))
         plan = plan_board(
             find_board(board),
-            image,
+            network,
             lanes=design.lanes,
             megahertz=design.megahertz,
             memories=design.memories,
             fire_lanes=design.fire_lanes,
         )
-        pixels, source = proof_images(image, images)
+        pixels, source = proof_images(network, images)
         built = folder / "-".join([design.model, *plan.core.memories])
         for step in prove_design(plan, built, pixels, design.steps, progress):
             steps.append(step | {"source": source})
@@ -130,10 +130,10 @@ def prove(
     return report
 
 
-def proof_images(image: NetworkImage, count: int) -> tuple[Pixels, str]:
+def proof_images(network: Network, count: int) -> tuple[Pixels, str]:
     """The first held-out images of the network's data set, and what they are. Where the data set
     is not at hand, handwritten digits that are always there, enlarged."""
-    name, spec = image.meta.get("dataset"), image.spec
+    name, spec = network.meta.get("dataset"), network.spec
     try:
         data = load_dataset(str(name), "test", spec.input_bits, steps=spec.recorded_steps)
         return data.images[:count], f"{name}, test"
@@ -150,7 +150,7 @@ def prove_design(
     plan: BoardPlan, built: Path, pixels: Pixels, steps: Sequence[str], progress: Progress
 ) -> list[dict[str, Any]]:
     """Build a planned board in `built` and prove the steps, `netlist` and `bitstream`."""
-    progress(f"building {plan.core.image.spec.name} for {plan.board.name}")
+    progress(f"building {plan.core.network.spec.name} for {plan.board.name}")
     build_board(plan, built, progress=progress)
     reports = []
     for step in steps:
@@ -167,7 +167,8 @@ def prove_design(
         memories = ", ".join(plan.core.memories)
         reports.append(
             {
-                "what": f"{step} of {plan.core.image.spec.name} on {plan.board.name} ({memories})",
+                "what": f"{step} of {plan.core.network.spec.name} on {plan.board.name} "
+                f"({memories})",
                 **report,
                 "seconds": round(time.monotonic() - start, 1),
             }

@@ -62,7 +62,7 @@ def check_board(
     sources = [*(name for name in around if name.endswith(".v")), *design]
     golden = GoldenBackend(plan.core)
     pins = BoardPins(top=SIMULATED_TOP, clock_hz=plan.spec.clock_hz, baud=plan.spec.baud)
-    wanted = [[plan.core.image.digest], *(_values(golden.infer(image)) for image in pixels)]
+    wanted = [[plan.core.network.digest], *(_values(golden.infer(image)) for image in pixels)]
     got: list[list[Any]] = []
     broken = None
     with BoardSimulation(folder, sources, pins) as simulation:

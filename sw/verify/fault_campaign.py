@@ -47,8 +47,8 @@ def attack(
     total = sum(trials.kinds.values(), Counter[str]())
     return {
         "board": plan.board.name,
-        "network": plan.core.image.spec.name,
-        "digest": plan.core.image.digest,
+        "network": plan.core.network.spec.name,
+        "digest": plan.core.network.digest,
         "seed": seed,
         "frames": total["frames"],
         "outcomes": {name: total[name] for name in OUTCOMES},

@@ -16,7 +16,7 @@ from gen.board.files import REPEATS
 from gen.board.planner import BoardPlan
 from gen.core.layer_cycles import CycleLaw
 from gen.core.plan import CorePlan
-from hw.contract.network import ImageError
+from hw.contract.network import NetworkError
 from hw.top.self_test import SelfTest
 from sim.bench.streams import law_costs
 from sim.board.around import simulate_board
@@ -45,12 +45,12 @@ def expected_run(
         The sum of each logit over all images and repeats, modulo its width; the cycles from the
         host's last word to the last sum.
     """
-    trace = GoldenModel(plan.image).run(images)
-    half = 1 << plan.image.layers[-1].logit_bits - 1
+    trace = GoldenModel(plan.network).run(images)
+    half = 1 << plan.network.layers[-1].logit_bits - 1
     sums = (trace.logits.astype(np.int64).sum(axis=0) * repeats + half) % (2 * half) - half
     costs = [np.concatenate([cost] * repeats) for cost in law_costs(plan, images, trace)]
     done = int(CycleLaw(plan).predict(costs)[-1])
-    return sums.tolist(), done + SelfTest.LATENCY + 2 + plan.image.spec.classes - 1
+    return sums.tolist(), done + SelfTest.LATENCY + 2 + plan.network.spec.classes - 1
 
 
 def self_test(
@@ -82,7 +82,7 @@ def self_test(
     ------
     HostError, SimulationError
         When the board does not answer, or cannot be simulated.
-    ImageError
+    NetworkError
         When it has another network.
     """
     sums, cycles = expected_run(plan.dense, images)
@@ -96,18 +96,18 @@ def self_test(
     backend = LinkBackend(transport, baud=plan.spec.baud, timeout=seconds)
     with Board(backend) as board:
         identity = board.wait_ready()
-        if identity.digest != plan.core.image.digest:
-            raise ImageError(
+        if identity.digest != plan.core.network.digest:
+            raise NetworkError(
                 f"The board has the network {identity.digest[:16]}, not "
-                f"{plan.core.image.digest[:16]} of {plan.core.image.spec.name}"
+                f"{plan.core.network.digest[:16]} of {plan.core.network.spec.name}"
             )
         result = board.infer(np.zeros(identity.input_size, dtype=np.uint8))
     played = len(images) * REPEATS
     told = result.logits.tolist()
     return {
         "board": plan.board.name,
-        "network": plan.core.image.spec.name,
-        "digest": plan.core.image.digest,
+        "network": plan.core.network.spec.name,
+        "digest": plan.core.network.digest,
         "lanes": plan.core.lanes,
         "banks": plan.core.banks,
         "clock_hz": plan.spec.clock_hz,

@@ -28,7 +28,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from gen.core.plan import plan_core
-from hw.contract.network import LayerImage
+from hw.contract.network import Layer
 from hw.contract.spec import LayerSpec, NeuronSpec
 from hw.core import Core
 from hw.layer.accumulator import Accumulator
@@ -129,7 +129,7 @@ GROUPS = replace(GEOMETRY, neurons=4, lanes=2)
 def accumulator(g: LayerGeometry) -> Accumulator:
     spec = LayerSpec(name="layer", inputs=g.inputs, neurons=g.neurons, weight_bits=2)
     weights = np.random.default_rng(1).integers(-1, 2, (g.neurons, g.inputs)).astype(np.int8)
-    image = LayerImage.dense(spec, weights, np.ones(g.neurons, dtype=np.int32), 1, 1)
+    image = Layer.dense(spec, weights, np.ones(g.neurons, dtype=np.int32), 1, 1)
     g = replace(g, bias_rows=image.bias_rows)
     plan = LayerPlan(image=image, geometry=g, constant_input=False, out_word=1)
     return Accumulator(g, plan.slices())
@@ -301,8 +301,8 @@ def test_the_helper_invariant_is_needed_and_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("taps", [False, True])
 def test_core_has_no_multiplier_and_taps_only_on_request(taps: bool) -> None:
-    image = random_image(np.random.default_rng(1), (10, 19, 7, 3), steps=3, input_bits=3)
-    core: Any = Core(plan_core(image, 19, 2).layer_plans(with_files=False), taps=taps)
+    network = random_image(np.random.default_rng(1), (10, 19, 7, 3), steps=3, input_bits=3)
+    core: Any = Core(plan_core(network, 19, 2).layer_plans(with_files=False), taps=taps)
     text = rtlil.convert(core, ports=ports_of(core), name="core")
     cells = set(re.findall(r"cell (\$\w+)", text))
     assert {"$add", "$memrd_v2"} <= cells

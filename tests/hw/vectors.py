@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from hw.layer.geometry import LayerGeometry
 from hw.stream.payloads import Kind, coefficients, event
@@ -117,7 +117,7 @@ def random_image(
     input_bits: int,
     neurons: Sequence[NeuronSpec] | None = None,
     bias: int = 9,
-) -> NetworkImage:
+) -> Network:
     """Random weights of 4 bits and biases, for layers of these sizes."""
     if neurons is None:
         neurons = [random_neuron(rng, int(rng.integers(2, 60))) for _ in sizes[2:]]
@@ -131,4 +131,4 @@ def random_image(
     )
     weights = tuple(rng.integers(-7, 8, (b, a)) for a, b in pairs)
     biases = tuple(rng.integers(-bias, bias + 1, b) for _, b in pairs)
-    return NetworkImage(spec, weights, biases)
+    return Network(spec, weights, biases)

@@ -14,16 +14,16 @@ from gen.board.estimate import WEIGHTS, block_rams, estimate, features, fitted
 from gen.board.planner import FULL, board_spec, default_hz, plan_board
 from gen.core.plan import CorePlan, PlanError
 from gen.family.pll import PllError
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sw.data.shipped import model_path
 
 
-def load(name: str) -> NetworkImage:
-    return NetworkImage.load(model_path(name))
+def load(name: str) -> Network:
+    return Network.load(model_path(name))
 
 
-def dense(*sizes: int, weight_bits: int = 4) -> NetworkImage:
+def dense(*sizes: int, weight_bits: int = 4) -> Network:
     neuron = NeuronSpec(theta=100, potential_bits=10)
     layers = tuple(
         LayerSpec(
@@ -36,7 +36,7 @@ def dense(*sizes: int, weight_bits: int = 4) -> NetworkImage:
         for n, (a, b) in enumerate(pairwise(sizes))
     )
     spec = NetworkSpec(name="big", input_size=sizes[0], input_bits=4, steps=4, layers=layers)
-    return NetworkImage(
+    return Network(
         spec,
         tuple(np.ones((layer.neurons, layer.inputs), int) for layer in layers),
         tuple(np.zeros(layer.neurons, int) for layer in layers),
@@ -107,8 +107,8 @@ def test_what_is_given_is_kept() -> None:
 def test_more_room_is_never_slower() -> None:
     board = find_board("tang_nano_9k")
     larger = replace(board, luts=2 * board.luts, brams=2 * board.brams)
-    image = load("digits-dense")
-    assert plan_board(larger, image).cycles <= plan_board(board, image).cycles
+    network = load("digits-dense")
+    assert plan_board(larger, network).cycles <= plan_board(board, network).cycles
 
 
 def test_a_layout_too_large_is_told_that_another_fits() -> None:
@@ -121,14 +121,14 @@ def test_a_layout_too_large_is_told_that_another_fits() -> None:
 
 
 def test_a_network_too_large_is_told_where_it_would_fit() -> None:
-    for board, image, words in [
+    for board, network, words in [
         ("tang_nano_9k", load("mnist-dense"), "the smallest listed board that holds it is"),
         ("icebreaker", dense(4000, 4000, 10, weight_bits=8), "no listed board holds it"),
     ]:
         with pytest.raises(PlanError) as refused:
-            plan_board(find_board(board), image)
+            plan_board(find_board(board), network)
         sentence = str(refused.value)
-        assert sentence.startswith(f"Network {image.spec.name} does not fit {board}: with ")
+        assert sentence.startswith(f"Network {network.spec.name} does not fit {board}: with ")
         assert " block RAMs of " in sentence or " look-up tables of " in sentence
         assert words in sentence
 

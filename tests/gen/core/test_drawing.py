@@ -6,7 +6,7 @@ import pytest
 
 from gen.core.drawing import edge_text, graph_svg, graph_text
 from gen.core.plan import PlanError, plan_core
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec
 from sterna import main, model_path
 from tests.graphs import image_of, residual
@@ -60,13 +60,13 @@ def test_the_command(tmp_path, capsys) -> None:
 
 
 def test_the_dense_core_refuses_a_graph(tmp_path, capsys) -> None:
-    image = image_of(residual())
+    network = image_of(residual())
     with pytest.raises(PlanError, match="Network residual must be a chain of dense layers"):
-        plan_core(image)
-    path = image.save(tmp_path / "graph.npz")
+        plan_core(network)
+    path = network.save(tmp_path / "graph.npz")
     out = str(tmp_path / "verilog")
     assert main(["generate", str(path), "--banks", "2", "--out", out]) == 1
     assert capsys.readouterr().err.startswith("sterna: A shared core has 1 bank: network residual")
     assert not (tmp_path / "verilog").exists()
-    assert NetworkImage.load(model_path("digits-dense")).spec.is_chain
+    assert Network.load(model_path("digits-dense")).spec.is_chain
     assert edge_text(EdgeSpec(source="a", kind="identity", delay=1)) == "identity, a step later"

@@ -13,7 +13,7 @@ from gen.core.pipeline import cuts, plan_pipeline
 from gen.core.plan import PlanError
 from gen.core.program_cycles import SharedLaw
 from gen.core.program_stage import plan_shared
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT
 from sim.golden.model import GoldenModel
 from sterna import main
@@ -33,31 +33,33 @@ DIGITS = [
 @pytest.mark.parametrize("name", DIGITS)
 def test_model_keeps_to_the_law(name: str) -> None:
     """Within 2 %, on images of the test set."""
-    image = NetworkImage.load(model_path(name))
-    pixels = load_dataset("digits", "test", image.spec.input_bits).images[:50]
-    trace, plan = GoldenModel(image).run(pixels), plan_shared(image, 16)
+    network = Network.load(model_path(name))
+    pixels = load_dataset("digits", "test", network.spec.input_bits).images[:50]
+    trace, plan = GoldenModel(network).run(pixels), plan_shared(network, 16)
     law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
-    model = expected(plan, measured_rates(image, pixels, trace)).cycles
+    model = expected(plan, measured_rates(network, pixels, trace)).cycles
     assert model == pytest.approx(law, rel=0.02)
 
 
 @pytest.mark.parametrize("lanes", [4, 16])
 def test_model_of_every_kind_of_edge(lanes: int) -> None:
-    image = image_of(residual())
+    network = image_of(residual())
     random = np.random.default_rng(1)
-    pixels = random.integers(0, 8, (40, image.spec.image_size)).astype(np.uint8)
-    trace, plan = GoldenModel(image).run(pixels), plan_shared(image, lanes)
+    pixels = random.integers(0, 8, (40, network.spec.image_size)).astype(np.uint8)
+    trace, plan = GoldenModel(network).run(pixels), plan_shared(network, lanes)
     law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
-    model = expected(plan, measured_rates(image, pixels, trace)).cycles
+    model = expected(plan, measured_rates(network, pixels, trace)).cycles
     assert model == pytest.approx(law, rel=0.02)
 
 
 def test_silence_costs_little_and_noise_much() -> None:
-    image = image_of(residual())
-    plan = plan_shared(image, 4)
+    network = image_of(residual())
+    plan = plan_shared(network, 4)
 
     def at(rate: float) -> float:
-        return expected(plan, {INPUT: 0.5, **{x.name: rate for x in image.spec.layers[:-1]}}).cycles
+        return expected(
+            plan, {INPUT: 0.5, **{x.name: rate for x in network.spec.layers[:-1]}}
+        ).cycles
 
     assert at(0) < at(0.1) < at(0.5) < at(1)
 
@@ -76,8 +78,8 @@ def test_the_papers_networks_have_the_papers_sizes(name: str) -> None:
 
 def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     board = find_board("ulx3s_85f")
-    image = random_image(ZOO["resnet20-cifar"]())
-    plan = plan_shared(image)
+    network = random_image(ZOO["resnet20-cifar"]())
+    plan = plan_shared(network)
     with pytest.raises(
         PlanError,
         match=r"needs 2,\d+ block RAMs, and ulx3s_85f has 208: the weig"
@@ -103,8 +105,8 @@ def test_cuts_leave_blocks_whole() -> None:
 
 
 def test_stages_share_the_network() -> None:
-    image = image_of(residual())
-    plan = plan_pipeline(image, 4)
+    network = image_of(residual())
+    plan = plan_pipeline(network, 4)
     assert [list(stage.layers) for stage in plan.stages] == [[0], [1, 2, 3, 4]]
     assert [stage.source for stage in plan.stages] == [INPUT, "stem"]
     with pytest.raises(
@@ -112,8 +114,8 @@ def test_stages_share_the_network() -> None:
         match=r"can be cut before the layers \['inner'\], not before "
         r"layer numbers \[2\]",
     ):
-        plan_pipeline(image, 4, [2])
-    assert len(plan_pipeline(image, 4, []).stages) == 1
+        plan_pipeline(network, 4, [2])
+    assert len(plan_pipeline(network, 4, []).stages) == 1
 
 
 def test_study_scale(tmp_path, capsys) -> None:

@@ -16,7 +16,7 @@ from gen.core.plan import PlanError, plan_core
 from gen.core.program_stage import plan_shared
 from gen.core.rom import read_rom_images, rom_images
 from gen.core.verilog import generate
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec, NetworkSpec
 from sterna import model_path
 from tests.graphs import image_of, layer, residual
@@ -24,19 +24,19 @@ from tests.networks import networks
 
 
 @settings(max_examples=40, deadline=None)
-@given(image=networks(), lanes=st.integers(1, 40), banks=st.sampled_from([1, 2, 4, 8]))
-def test_image_to_rom_and_back(image, lanes, banks):
-    plan = plan_core(image, lanes, banks)
+@given(network=networks(), lanes=st.integers(1, 40), banks=st.sampled_from([1, 2, 4, 8]))
+def test_image_to_rom_and_back(network, lanes, banks):
+    plan = plan_core(network, lanes, banks)
     files = rom_images(plan)
     back = read_rom_images(plan, files)
-    for (weights, biases), integers in zip(back, image.layers, strict=True):
+    for (weights, biases), integers in zip(back, network.layers, strict=True):
         np.testing.assert_array_equal(weights, integers.weights)
         np.testing.assert_array_equal(biases, integers.bias)
-    assert rom_images(plan_core(image, lanes, banks)) == files
+    assert rom_images(plan_core(network, lanes, banks)) == files
 
 
 def test_bad_rom_images_are_refused():
-    plan = plan_core(NetworkImage.load(model_path("digits-dense")))
+    plan = plan_core(Network.load(model_path("digits-dense")))
     files = rom_images(plan)
     name = "rom/0_hidden1_bank0_slice0.hex"
     short = files[name].rsplit("\n", 2)[0] + "\n"
@@ -56,10 +56,10 @@ def files_in(folder):
 
 
 def test_generated_files(tmp_path):
-    image = NetworkImage.load(model_path("digits-dense"))
-    plan = plan_core(image, 32, 2)
+    network = Network.load(model_path("digits-dense"))
+    plan = plan_core(network, 32, 2)
     facts = generate(plan, tmp_path / "a")
-    generate(plan_core(image, 32, 2), tmp_path / "b")
+    generate(plan_core(network, 32, 2), tmp_path / "b")
     files = files_in(tmp_path / "a")
     assert files == files_in(tmp_path / "b")
 
@@ -67,7 +67,7 @@ def test_generated_files(tmp_path):
     roms = [name for layer in facts["layers"] for bank in layer["rom"] for name in bank]
     assert set(files) == {"core.json", "sterna_core.v", "sterna_rom.v", *roms}
     text = files["sterna_core.v"].decode()
-    assert image.digest in text.splitlines()[0]
+    assert network.digest in text.splitlines()[0]
     for name in roms:
         assert f'"{name}"' in text
     ports = re.search(r"module sterna_core\((.*?)\);", text)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from gen.core.plan import PlanError, plan_core
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError
 from hw.layer.geometry import LayerGeometry
 
 
-def network(*sizes: int) -> NetworkImage:
+def network(*sizes: int) -> Network:
     neuron = NeuronSpec(theta=3, potential_bits=4)
     layers = tuple(
         LayerSpec(
@@ -25,7 +25,7 @@ def network(*sizes: int) -> NetworkImage:
     )
     spec = NetworkSpec(name="n", input_size=sizes[0], input_bits=4, steps=2, layers=layers)
     ones = tuple(np.ones((layer.neurons, layer.inputs), int) for layer in layers)
-    return NetworkImage(spec, ones, tuple(np.zeros(layer.neurons, int) for layer in layers))
+    return Network(spec, ones, tuple(np.zeros(layer.neurons, int) for layer in layers))
 
 
 def test_shipped_topology_at_128_lanes():

@@ -131,9 +131,9 @@ def test_a_convolution_by_hand() -> None:
 def test_plans_count_updates_as_the_tables_do(seed: int, lanes: int) -> None:
     """`plays` is the walk of every event; equal tables lie there once."""
     rng = np.random.default_rng(seed)
-    image = random_network(rng, [NEURON])
-    plan = plan_shared(image, lanes)
-    p, spec = plan.program, plan.image.spec
+    network = random_network(rng, [NEURON])
+    plan = plan_shared(network, lanes)
+    p, spec = plan.program, plan.network.spec
     scans = {op.name + op.source: op for op in p.operations if isinstance(op, Scan)}
     for scan in scans.values():
         layout = map_layout(spec, scan.source, lanes)
@@ -355,10 +355,10 @@ def test_the_image_is_let_go_of_by_its_last_scan() -> None:
         assert len(scans) == (6 if timed else 3)
 
 
-def network_of(image, timed: bool):
+def network_of(network, timed: bool):
     """The same network for recordings, or not."""
-    spec = replace(image.spec, timed_input=timed)
-    return replace(image, spec=spec)
+    spec = replace(network.spec, timed_input=timed)
+    return replace(network, spec=spec)
 
 
 # Words of operations

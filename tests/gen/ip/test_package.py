@@ -34,15 +34,15 @@ BENCH = {"tb/sterna_axis_tb.sv", "tb/words.hex", "tb/answers.hex"}
 
 def make_plan(lanes: int = 4, banks: int = 2) -> CorePlan:
     """37 pixels of 3 bits, 4 classes; logits of either sign."""
-    image = random_image(np.random.default_rng(1), (37, 7, 4), steps=2, input_bits=3)
-    return plan_core(image, lanes, banks)
+    network = random_image(np.random.default_rng(1), (37, 7, 4), steps=2, input_bits=3)
+    return plan_core(network, lanes, banks)
 
 
 def make_examples(plan: CorePlan, count: int = 5) -> Examples:
-    spec = plan.image.spec
+    spec = plan.network.spec
     shape = (count, spec.input_size)
     pixels = np.random.default_rng(2).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
-    return pixels, GoldenModel(plan.image).run(pixels).logits
+    return pixels, GoldenModel(plan.network).run(pixels).logits
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -101,7 +101,7 @@ def test_every_text_has_the_real_widths(package: Path) -> None:
     for name, (way, width) in ports.items():
         assert f"| `{name}` | {way} | {width} | " in readme
     for text in (verilog.splitlines()[0], instance, readme, facts["digest"]):
-        assert plan.image.digest in text
+        assert plan.network.digest in text
     assert "There are 37 pixels, 5 in the last transfer, whose other bytes are ignored." in readme
     assert "(`p >> 5` of an 8-bit pixel p)" in readme
     assert "$" not in readme.replace("$readmemh", "")
@@ -111,7 +111,7 @@ def test_cycles_lie_within_the_bounds() -> None:
     plan = make_plan()
     bounds = cycle_bounds(plan)
     pixels, _ = make_examples(plan, 20)
-    inputs = [pixels, *GoldenModel(plan.image).run(pixels).spikes]
+    inputs = [pixels, *GoldenModel(plan.network).run(pixels).spikes]
     costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
     done = CycleLaw(plan).predict(costs)
     least, most = bounds["latency"]
@@ -144,7 +144,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(PlanError) as refused:
             package_ip(plan, tmp_path / "x", examples=examples)
         assert str(refused.value) == sentence
-    loaded = plan_core(plan.image, 4, 2, memories=("ram", "ram"))
+    loaded = plan_core(plan.network, 4, 2, memories=("ram", "ram"))
     with pytest.raises(PlanError) as refused:
         package_ip(loaded, tmp_path / "x")
     assert str(refused.value) == "Weights of a package must be in ROM, not loaded at power-up"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.contract.network import ImageError, NetworkImage
+from hw.contract.network import Network, NetworkError
 from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, SpecError
 from tests.graphs import NEURON, arrays, image_of, residual
 
@@ -20,34 +20,34 @@ def test_a_specification_and_back() -> None:
 
 
 def test_an_image_and_back(tmp_path) -> None:
-    image = image_of(residual())
-    loaded = NetworkImage.load(image.save(tmp_path / "graph.npz"))
-    assert loaded.digest == image.digest
-    assert loaded.spec == image.spec
-    for ours, theirs in zip(loaded.layers, image.layers, strict=True):
+    network = image_of(residual())
+    loaded = Network.load(network.save(tmp_path / "graph.npz"))
+    assert loaded.digest == network.digest
+    assert loaded.spec == network.spec
+    for ours, theirs in zip(loaded.layers, network.layers, strict=True):
         for a, b in zip(ours.kernels, theirs.kernels, strict=True):
             assert np.array_equal(a, b)
-    assert np.array_equal(loaded.thetas[1], image.thetas[1])  # type: ignore[arg-type]
+    assert np.array_equal(loaded.thetas[1], network.thetas[1])  # type: ignore[arg-type]
     # All that an image is made of is in its digest.
-    weights, biases, thetas = arrays(image.spec)
-    digests = {image.digest}
+    weights, biases, thetas = arrays(network.spec)
+    digests = {network.digest}
     for part in (weights[2][1], biases[3], thetas[1]):
         part.flat[-1] += 1 if part.flat[-1] < 7 else -1
-        digests.add(NetworkImage(image.spec, weights, biases, thetas=thetas).digest)
+        digests.add(Network(network.spec, weights, biases, thetas=thetas).digest)
     assert len(digests) == 4
 
 
 def test_bounds_hold_what_can_come() -> None:
     """A pooled edge brings pool^2 coefficients to a weight; edges and bias add up."""
-    image = image_of(residual())
-    block, down = image.layers[2], image.layers[3]
+    network = image_of(residual())
+    block, down = network.layers[2], network.layers[3]
     kernel, constant = (np.abs(k.astype(int)) for k in block.kernels)
     rows = kernel.reshape(4, -1).sum(axis=1) + constant[0]
     assert block.accumulator_bound == rows.max()
     assert block.drive_bound == (rows + np.abs(block.bias)).max()
     assert down.accumulator_bound == 4 * np.abs(down.kernels[0].astype(int)).sum((1, 2, 3)).max()
-    assert image.layers[0].accumulator_bound == (
-        7 * np.abs(image.layers[0].kernels[0].astype(int)).sum((1, 2, 3)).max()
+    assert network.layers[0].accumulator_bound == (
+        7 * np.abs(network.layers[0].kernels[0].astype(int)).sum((1, 2, 3)).max()
     )
 
 
@@ -139,8 +139,8 @@ def test_arrays_that_do_not_fit() -> None:
 
     def refusal(**parts) -> str:
         given = {"weights": weights, "biases": biases, "thetas": thetas, **parts}
-        with pytest.raises(ImageError) as error:
-            NetworkImage(spec, given["weights"], given["biases"], thetas=given["thetas"])
+        with pytest.raises(NetworkError) as error:
+            Network(spec, given["weights"], given["biases"], thetas=given["thetas"])
         return str(error.value)
 
     def at(n: int, value, parts):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.contract.network import FORMAT_VERSION, ImageError, NetworkImage
+from hw.contract.network import FORMAT_VERSION, Network, NetworkError
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 
 
@@ -28,16 +28,16 @@ def make_image(seed=0, inputs=5, neurons=4, classes=3):
     spec = NetworkSpec(name="net", input_size=inputs, input_bits=3, steps=2, layers=layers)
     weights = (rng.integers(-7, 8, (neurons, inputs)), rng.integers(-3, 4, (classes, neurons)))
     biases = (rng.integers(-20, 20, neurons), rng.integers(-20, 20, classes))
-    return NetworkImage(spec, weights, biases, {"dataset": "none"})
+    return Network(spec, weights, biases, {"dataset": "none"})
 
 
 def test_file_round_trip(tmp_path):
-    image = make_image()
-    again = NetworkImage.load(image.save(tmp_path / "net.npz"))
-    assert again.spec == image.spec
-    assert again.digest == image.digest
+    network = make_image()
+    again = Network.load(network.save(tmp_path / "net.npz"))
+    assert again.spec == network.spec
+    assert again.digest == network.digest
     assert again.meta == {"dataset": "none"}
-    arrays = image.weights + image.biases
+    arrays = network.weights + network.biases
     for mine, theirs in zip(arrays, again.weights + again.biases, strict=True):
         np.testing.assert_array_equal(mine, theirs)
         assert mine.dtype == theirs.dtype
@@ -49,13 +49,13 @@ def test_equal_images_give_equal_bytes(tmp_path):
 
 
 def test_digest_tells_any_integer_apart():
-    image = make_image()
+    network = make_image()
     for n in range(2):
         for arrays in ("weights", "biases"):
-            changed = [a.copy() for a in getattr(image, arrays)]
+            changed = [a.copy() for a in getattr(network, arrays)]
             changed[n].flat[-1] += 1 if changed[n].flat[-1] < 3 else -1
-            fields = {"weights": image.weights, "biases": image.biases, arrays: tuple(changed)}
-            assert NetworkImage(image.spec, **fields).digest != image.digest
+            fields = {"weights": network.weights, "biases": network.biases, arrays: tuple(changed)}
+            assert Network(network.spec, **fields).digest != network.digest
 
 
 def test_widths_come_from_the_integers():
@@ -68,10 +68,10 @@ def test_widths_come_from_the_integers():
 
 
 def test_arrays_that_do_not_fit_are_refused():
-    image = make_image()
-    w, b = image.weights, image.biases
+    network = make_image()
+    w, b = network.weights, network.biases
     for weights, biases, sentence in [
-        ((w[0],), b, "Image must have 2 weight arrays, not 1"),
+        ((w[0],), b, "Network must have 2 weight arrays, not 1"),
         ((w[0].T, w[1]), b, "Weights of layer hidden must have shape (4, 5), not (5, 4)"),
         ((w[0] * 1.0, w[1]), b, "Weights of layer hidden must be integers, not float64"),
         ((w[0] * 0 - 8, w[1]), b, "Weights of layer hidden must lie within +-7, not reach 8"),
@@ -79,14 +79,14 @@ def test_arrays_that_do_not_fit_are_refused():
         (w, (b[0].astype(np.int64) + 2**40, b[1]), "Bias of layer hidden must lie within"),
         (w, (b[0], b[1] * 0 + 2**30), "Layer readout must keep its sums within 32 bits, not 33"),
     ]:
-        with pytest.raises(ImageError) as refused:
-            NetworkImage(image.spec, weights, biases)
+        with pytest.raises(NetworkError) as refused:
+            Network(network.spec, weights, biases)
         assert str(refused.value).startswith(sentence)
 
 
 def refusal(path) -> str:
-    with pytest.raises(ImageError) as refused:
-        NetworkImage.load(path)
+    with pytest.raises(NetworkError) as refused:
+        Network.load(path)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -109,7 +109,7 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path):
     assert refusal(tmp_path).endswith("is not a readable file")
     text = tmp_path / "text.npz"
     text.write_text("weights")
-    assert refusal(text).endswith("is truncated or not a network image")
+    assert refusal(text).endswith("is truncated or not a network")
     other = tmp_path / "other.npz"
     np.savez(other, a=np.arange(3))
     assert refusal(other).endswith("has no valid header")
@@ -129,9 +129,9 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path):
 @given(data=st.data())
 def test_no_damage_goes_unnoticed(tmp_path_factory, data):
     """Cut anywhere, or with any byte changed, a file is refused or is the same network."""
-    image = make_image()
+    network = make_image()
     path = tmp_path_factory.mktemp("damage") / "net.npz"
-    whole = image.save(path).read_bytes()
+    whole = network.save(path).read_bytes()
     at = data.draw(st.integers(0, len(whole) - 1))
     if data.draw(st.booleans()):
         damaged = whole[:at]
@@ -140,8 +140,8 @@ def test_no_damage_goes_unnoticed(tmp_path_factory, data):
         damaged[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(bytes(damaged))
     try:
-        assert NetworkImage.load(path).digest == image.digest
-    except ImageError as error:
+        assert Network.load(path).digest == network.digest
+    except NetworkError as error:
         assert "\n" not in str(error)  # noqa: PT017
 
 
@@ -171,4 +171,4 @@ def test_an_image_of_version_1_loads_with_its_digest():
     with np.load(path) as archive:
         header = json.loads(archive["header.json"].tobytes())
     assert header["version"] == 1
-    assert NetworkImage.load(path).digest == header["digest"]
+    assert Network.load(path).digest == header["digest"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen.core.layer_cycles import event_counts, play_cycles
-from hw.contract.network import LayerImage
+from hw.contract.network import Layer
 from hw.contract.spec import LayerSpec
 from hw.layer.accumulator import Accumulator
 from hw.layer.geometry import LayerGeometry
@@ -18,10 +18,10 @@ from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields
 from tests.hw.vectors import bank_events, encode_event, random_vectors
 
 
-def layer_image(weights: np.ndarray, bias: np.ndarray, weight_bits: int, top: int) -> LayerImage:
+def layer_image(weights: np.ndarray, bias: np.ndarray, weight_bits: int, top: int) -> Layer:
     neurons, inputs = weights.shape
     spec = LayerSpec(name="layer", inputs=inputs, neurons=neurons, weight_bits=weight_bits)
-    return LayerImage.dense(spec, weights, bias, top, 1)
+    return Layer.dense(spec, weights, bias, top, 1)
 
 
 def geometry(
@@ -49,13 +49,13 @@ def geometry(
     )
 
 
-def with_biases(g: LayerGeometry, layer: LayerImage) -> LayerGeometry:
+def with_biases(g: LayerGeometry, layer: Layer) -> LayerGeometry:
     """The geometry with the rows that this layer's biases need."""
     return replace(g, bias_rows=layer.bias_rows)
 
 
 def accumulate(
-    layer: LayerImage, g: LayerGeometry, vectors: np.ndarray, pace: Pace, **run: int
+    layer: Layer, g: LayerGeometry, vectors: np.ndarray, pace: Pace, **run: int
 ) -> tuple[np.ndarray, Any, Any]:
     """Drives (vectors, groups * lanes) as the hardware sends them."""
     g = with_biases(g, layer)
@@ -77,14 +77,14 @@ def accumulate(
     return np.array(rows).reshape(len(vectors), -1), sources, sink
 
 
-def expected_drives(layer: LayerImage, g: LayerGeometry, vectors: np.ndarray) -> np.ndarray:
+def expected_drives(layer: Layer, g: LayerGeometry, vectors: np.ndarray) -> np.ndarray:
     """Law 1; the lanes that no neuron uses stay 0."""
     result = np.zeros((len(vectors), g.groups * g.lanes), dtype=np.int64)
     result[:, : g.neurons] = vectors @ layer.weights.T.astype(np.int64) + layer.bias
     return result
 
 
-def random_layer(g: LayerGeometry, seed: int, bias: int = 20) -> LayerImage:
+def random_layer(g: LayerGeometry, seed: int, bias: int = 20) -> Layer:
     rng = np.random.default_rng(seed)
     weights = rng.integers(-7, 8, (g.neurons, g.inputs))
     return layer_image(weights, rng.integers(-bias, bias + 1, g.neurons), 4, 2**g.planes - 1)

@@ -8,7 +8,7 @@ from amaranth.hdl import Value
 
 from gen.core.layer_cycles import CycleLaw, event_counts, play_cycles
 from gen.core.plan import CorePlan, plan_core
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import NeuronSpec, signed_bits
 from hw.core import Core
 from hw.layer.queue import SpikeQueue
@@ -34,16 +34,16 @@ def words_of(plan: CorePlan, layer: int, vectors: np.ndarray) -> list[int]:
     return words
 
 
-def random_pixels(image: NetworkImage, count: int, seed: int) -> np.ndarray:
+def random_pixels(network: Network, count: int, seed: int) -> np.ndarray:
     """Images of every density, among them an empty and a full one."""
-    spec = image.spec
+    spec = network.spec
     rng = np.random.default_rng(seed)
     return random_vectors(rng, count, spec.input_size, spec.input_bits, False).astype(np.uint8)
 
 
 def check_results(plan: CorePlan, sink: Sink, trace: Trace) -> None:
     """Every logit, every first maximum so far, every end of an image."""
-    last = plan.image.layers[-1]
+    last = plan.network.layers[-1]
     layout = result_layout(last.spec.neurons, signed_bits(last.logit_bound))
     got = [fields(layout, raw) for raw in sink.values]
     expected = []
@@ -63,7 +63,7 @@ class CoreRun:
         core = Core(plan.layer_plans(with_files=False), taps=True)
         bench = Bench(core, pace)
         bench.feed(core.i, image_words(plan, pixels))
-        self.sink = bench.collect(core.o, len(pixels) * plan.image.spec.classes)
+        self.sink = bench.collect(core.o, len(pixels) * plan.network.spec.classes)
         self._fields = core.trace_fields
         firing = range(len(plan.geometries) - 1)
         taps = [
@@ -75,7 +75,7 @@ class CoreRun:
             for n in firing
         ]
         bench.run(extra=40, **run)
-        self.trace = GoldenModel(plan.image).run(pixels)
+        self.trace = GoldenModel(plan.network).run(pixels)
         check_results(plan, self.sink, self.trace)
         for n in firing:
             self._check_tap(n, taps[n])
@@ -87,7 +87,7 @@ class CoreRun:
             if name == f"lif{n}":
                 break
             position += width
-        neurons, spec = self.plan.geometries[n].neurons, self.plan.image.spec
+        neurons, spec = self.plan.geometries[n].neurons, self.plan.network.spec
         g = self.plan.geometries[n].firing
         neuron = spec.layers[n].neuron
         assert neuron is not None
@@ -136,7 +136,7 @@ def core_plan(name: str, seed: int = 1) -> CorePlan:
 def test_core_is_golden(name: str, pace: Pace) -> None:
     """Flowing, it also keeps the composed cycle law."""
     plan = core_plan(name)
-    pixels = random_pixels(plan.image, 6, seed=3)
+    pixels = random_pixels(plan.network, 6, seed=3)
     run = CoreRun(plan, pixels, pace)
     if pace == FLOWING:
         check_cycle_law(run, pixels)
@@ -145,7 +145,7 @@ def test_core_is_golden(name: str, pace: Pace) -> None:
 @pytest.mark.parametrize("pace", [JITTERY[0], JITTERY[1], JITTERY[3]], ids=str)
 def test_core_does_not_mind_the_pace(pace: Pace) -> None:
     plan = core_plan("uneven-groups")
-    CoreRun(plan, random_pixels(plan.image, 4, seed=3), pace)
+    CoreRun(plan, random_pixels(plan.network, 4, seed=3), pace)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_core_does_not_mind_the_pace(pace: Pace) -> None:
 def test_reset_at_any_time_leaves_a_core_that_works(name: str, reset_at: int) -> None:
     """Cut off in the middle of images; whatever was under way is gone, what follows is right."""
     plan = core_plan(name)
-    CoreRun(plan, random_pixels(plan.image, 4, seed=4), FLOWING, reset_at=reset_at)
+    CoreRun(plan, random_pixels(plan.network, 4, seed=4), FLOWING, reset_at=reset_at)
 
 
 def always_firing(theta: int, bias: int, reset: str) -> CorePlan:
@@ -164,32 +164,32 @@ def always_firing(theta: int, bias: int, reset: str) -> CorePlan:
         theta=theta, reset=reset, step=theta if reset == "soft" else 0, potential_bits=8
     )
     rng = np.random.default_rng(5)
-    image = random_image(rng, (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2)
-    biases = (np.full(20, bias), np.full(6, bias), image.biases[2])
-    return plan_core(NetworkImage(image.spec, image.weights, biases), 20, 2)
+    network = random_image(rng, (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2)
+    biases = (np.full(20, bias), np.full(6, bias), network.biases[2])
+    return plan_core(Network(network.spec, network.weights, biases), 20, 2)
 
 
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 def test_core_with_all_neurons_firing_at_every_step(reset: str) -> None:
     bias = 500 if reset == "hard" else -500
     plan = always_firing(1, bias, reset)
-    run = CoreRun(plan, random_pixels(plan.image, 3, seed=6), FLOWING)
+    run = CoreRun(plan, random_pixels(plan.network, 3, seed=6), FLOWING)
     assert all((spikes == np.sign(bias)).all() for spikes in run.trace.spikes)
 
 
 @pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
 def test_core_without_any_spike(pace: Pace) -> None:
     neuron = NeuronSpec(theta=10_000, potential_bits=15)
-    image = random_image(
+    network = random_image(
         np.random.default_rng(7), (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2
     )
-    run = CoreRun(plan_core(image, 8, 2), random_pixels(image, 4, seed=8), pace)
+    run = CoreRun(plan_core(network, 8, 2), random_pixels(network, 4, seed=8), pace)
     assert not any(spikes.any() for spikes in run.trace.spikes)
 
 
 def test_core_of_empty_images_only() -> None:
     plan = core_plan("uneven-groups")
-    CoreRun(plan, np.zeros((4, plan.image.spec.input_size), dtype=np.uint8), FLOWING)
+    CoreRun(plan, np.zeros((4, plan.network.spec.input_size), dtype=np.uint8), FLOWING)
 
 
 # DenseLayer
@@ -200,8 +200,8 @@ def test_core_of_empty_images_only() -> None:
 def test_layers_alone_are_golden(name: str, pace: Pace) -> None:
     """Each layer is fed with the golden spikes of the one before it."""
     plan = core_plan(name)
-    pixels = random_pixels(plan.image, 3, seed=9)
-    trace = GoldenModel(plan.image).run(pixels)
+    pixels = random_pixels(plan.network, 3, seed=9)
+    trace = GoldenModel(plan.network).run(pixels)
     plans = plan.layer_plans(with_files=False)
     for n, layer_plan in enumerate(plans):
         layer = DenseLayer(layer_plan)
@@ -225,7 +225,7 @@ def test_layers_alone_are_golden(name: str, pace: Pace) -> None:
 
 def check_cycle_law(run: CoreRun, pixels: np.ndarray) -> None:
     """Each class leaves in the very cycle that the law predicts."""
-    plan, classes = run.plan, run.plan.image.spec.classes
+    plan, classes = run.plan, run.plan.network.spec.classes
     inputs = [pixels, *run.trace.spikes]
     costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
     predicted = CycleLaw(plan).predict(costs).tolist()
@@ -236,11 +236,11 @@ def check_cycle_law(run: CoreRun, pixels: np.ndarray) -> None:
 def test_core_cycle_law_of_random_networks(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     sizes = tuple(rng.integers(1, 41, rng.integers(2, 5)).tolist())
-    image = random_image(
+    network = random_image(
         rng, sizes, steps=int(rng.integers(1, 5)), input_bits=int(rng.integers(1, 6))
     )
-    plan = plan_core(image, int(rng.integers(1, 41)), int(2 ** rng.integers(0, 4)))
-    pixels = random_pixels(image, 5, seed=seed)
+    plan = plan_core(network, int(rng.integers(1, 41)), int(2 ** rng.integers(0, 4)))
+    pixels = random_pixels(network, 5, seed=seed)
     check_cycle_law(CoreRun(plan, pixels, FLOWING), pixels)
 
 
@@ -250,10 +250,10 @@ def test_core_with_biases_wider_than_all_else(sizes, lanes: int, settle: int) ->
     """After a reset they take longer to fetch than an image takes to its first event: right in any
     case, and in the predicted cycle if they were there before the image was."""
     rng = np.random.default_rng(11)
-    image = random_image(rng, sizes, steps=2, input_bits=1, bias=2**29 - 9)
-    layers = tuple(replace(layer, weight_bits=2) for layer in image.spec.layers)
-    spec = replace(image.spec, layers=layers)
-    narrow = NetworkImage(spec, tuple(np.sign(w) for w in image.weights), image.biases)
+    network = random_image(rng, sizes, steps=2, input_bits=1, bias=2**29 - 9)
+    layers = tuple(replace(layer, weight_bits=2) for layer in network.spec.layers)
+    spec = replace(network.spec, layers=layers)
+    narrow = Network(spec, tuple(np.sign(w) for w in network.weights), network.biases)
     plan = plan_core(narrow, lanes, 1)
     assert max(g.bias_rows for g in plan.geometries) > SpikeQueue.fill_cycles() + 1
     pixels = np.ones((4, sizes[0]), dtype=np.uint8)
@@ -272,12 +272,12 @@ AUGMENTED = NeuronSpec(
 def test_augmented_spikes_in_planes_and_as_repeated_events(lanes, banks, pace) -> None:
     """Both give the golden model's values; repeated, as many events as the coefficients' sum."""
     rng = np.random.default_rng(lanes)
-    image = random_image(rng, (20, 17, 9, 4), steps=4, input_bits=3, neurons=[AUGMENTED] * 2)
-    pixels = random_pixels(image, 5, seed=2)
-    trace = GoldenModel(image).run(pixels)
+    network = random_image(rng, (20, 17, 9, 4), steps=4, input_bits=3, neurons=[AUGMENTED] * 2)
+    pixels = random_pixels(network, 5, seed=2)
+    trace = GoldenModel(network).run(pixels)
     assert np.abs(trace.spikes[0]).max() > 2
     for repeat in (False, True):
-        plan = plan_core(image, lanes, banks, repeat=repeat)
+        plan = plan_core(network, lanes, banks, repeat=repeat)
         run = CoreRun(plan, pixels, pace)
         if pace is FLOWING:
             check_cycle_law(run, pixels)

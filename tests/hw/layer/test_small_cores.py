@@ -25,15 +25,15 @@ SHAPES = {  # sizes, steps, input_bits, lanes, banks, fire_lanes, lean
 
 def small_plan(name: str):
     sizes, steps, input_bits, lanes, banks, fire, lean = SHAPES[name]
-    image = random_image(np.random.default_rng(2), sizes, steps=steps, input_bits=input_bits)
-    return plan_core(image, lanes, banks, fire_lanes=fire, lean=lean)
+    network = random_image(np.random.default_rng(2), sizes, steps=steps, input_bits=input_bits)
+    return plan_core(network, lanes, banks, fire_lanes=fire, lean=lean)
 
 
 @pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
 @pytest.mark.parametrize("name", SHAPES)
 def test_small_core_is_golden_and_keeps_the_law(name: str, pace: Pace) -> None:
     plan = small_plan(name)
-    pixels = random_pixels(plan.image, 5, seed=4)
+    pixels = random_pixels(plan.network, 5, seed=4)
     run = CoreRun(plan, pixels, pace)
     if pace == FLOWING:
         check_cycle_law(run, pixels)
@@ -43,23 +43,23 @@ def test_small_core_is_golden_and_keeps_the_law(name: str, pace: Pace) -> None:
 def test_random_small_cores(seed: int) -> None:
     rng = np.random.default_rng(300 + seed)
     sizes = tuple(rng.integers(1, 41, rng.integers(2, 5)).tolist())
-    image = random_image(
+    network = random_image(
         rng, sizes, steps=int(rng.integers(1, 5)), input_bits=int(rng.integers(1, 5))
     )
     banks = int(2 ** rng.integers(0, 3))
     fire = banks * int(2 ** rng.integers(0, 3))
     plan = plan_core(
-        image, int(rng.integers(1, 41)), banks, fire_lanes=fire, lean=bool(rng.integers(0, 2))
+        network, int(rng.integers(1, 41)), banks, fire_lanes=fire, lean=bool(rng.integers(0, 2))
     )
-    pixels = random_pixels(image, 4, seed=seed)
+    pixels = random_pixels(network, 4, seed=seed)
     check_cycle_law(CoreRun(plan, pixels, FLOWING), pixels)
 
 
 def test_what_cannot_fire_is_refused() -> None:
-    image = random_image(np.random.default_rng(2), (5, 4, 3), steps=1, input_bits=1)
+    network = random_image(np.random.default_rng(2), (5, 4, 3), steps=1, input_bits=1)
     for fire, banks in ((3, 1), (2, 4)):
         with pytest.raises(PlanError) as refused:
-            plan_core(image, 4, banks, fire_lanes=fire)
+            plan_core(network, 4, banks, fire_lanes=fire)
         assert str(refused.value) == (
             f"Lanes that fire must be a power of two, and at least the banks, not {fire}"
         )

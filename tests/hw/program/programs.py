@@ -12,7 +12,7 @@ from gen.core.pipeline import PipelinePlan
 from gen.core.program_cycles import SharedLaw, operation_cycles
 from gen.core.program_stage import SharedPlan
 from hw.contract.layout import map_layout
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT, EdgeSpec, NetworkSpec, NeuronSpec, Shape
 from hw.neuron.readout import result_layout
 from hw.pipeline import Pipeline
@@ -66,7 +66,7 @@ def part(size: int | Shape, *edges: EdgeSpec, neuron: NeuronSpec = NEURON, **mor
 
 def network(
     shape: Shape, *parts: Part, steps: int = 2, bits: int = 2, timed: bool = False, seed: int = 1
-) -> NetworkImage:
+) -> Network:
     """Layers a, b, c ... with random integers, the last of them the readout. Where a layer has
     channels only, its first edge says how large its maps are. Constants of identities are not
     small."""
@@ -98,7 +98,7 @@ def network(
         for k, edge in enumerate(made.edges):
             if edge.kind == "identity":
                 kernels[k] = rng.integers(6, 16, 1) * rng.choice([-1, 1])
-    return NetworkImage(spec, weights, biases, thetas=thetas)
+    return Network(spec, weights, biases, thetas=thetas)
 
 
 def _shape(made: Part, shapes: dict[str, Shape]) -> Shape:
@@ -115,7 +115,7 @@ def _shape(made: Part, shapes: dict[str, Shape]) -> Shape:
     return channels, high, wide
 
 
-def random_network(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> NetworkImage:
+def random_network(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Network:
     """A graph of one to three layers of neurons and a readout: edges of all kinds, also from the
     step before, from anywhere to anywhere."""
     count, names = int(rng.integers(1, 4)), [INPUT]
@@ -179,9 +179,9 @@ def _random_edge(rng: np.random.Generator, source: str, shape: Shape) -> tuple[E
     return edge, _shape(made, {source: shape})
 
 
-def random_pixels(image: NetworkImage, count: int, seed: int = 3) -> np.ndarray:
+def random_pixels(network: Network, count: int, seed: int = 3) -> np.ndarray:
     """Images of every density, or recordings: the first is empty, the second is full."""
-    spec, rng = image.spec, np.random.default_rng(seed)
+    spec, rng = network.spec, np.random.default_rng(seed)
     return random_vectors(rng, count, spec.image_size, spec.input_bits, False).astype(np.uint8)
 
 
@@ -241,7 +241,7 @@ class SharedRun:
             bench.watch(*(Value.cast(getattr(core, tap + mark)) for tap in taps)) for mark in marks
         ]
         bench.run(extra=30, **run)
-        self.trace = GoldenModel(plan.image).run(pixels)
+        self.trace = GoldenModel(plan.network).run(pixels)
         self.operations = [[number for number, *_ in stage] for stage in seen]
         self.words = [
             [(number, *word) for number, valid, *word in stage if valid] for stage in seen
@@ -271,7 +271,7 @@ class SharedRun:
     def _check_words(self, stage: int) -> None:
         """Every spike and every potential of a stage, in the order of the program; no spike where
         there is no neuron."""
-        p, spec, words = self.programs[stage], self.plan.image.spec, self.words[stage]
+        p, spec, words = self.programs[stage], self.plan.network.spec, self.words[stage]
         fires = [(n, op) for n, op in enumerate(p.operations) if isinstance(op, Sweep) and op.fires]
         order = [n for n, op in fires for _ in range(op.last_word + 1)]
         assert [number for number, _, _ in words] == order * len(self.pixels)

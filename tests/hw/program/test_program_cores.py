@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gen.core.program_stage import SharedPlan, plan_shared
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from hw.neuron.readout import result_layout
 from tests.graphs import image_of, residual
@@ -388,11 +388,11 @@ def plan_of(name: str) -> SharedPlan:
 def test_shared_core_is_golden_and_keeps_the_law(name: str) -> None:
     """Three images back to back, one of them empty and one full."""
     plan = plan_of(name)
-    run = SharedRun(plan, random_pixels(plan.image, 3))
+    run = SharedRun(plan, random_pixels(plan.network, 3))
     assert run.lively
     run.check_law()
     if "saturates" in name:
-        for layer, (_, kept) in zip(plan.image.spec.layers, run.seen.values(), strict=False):
+        for layer, (_, kept) in zip(plan.network.spec.layers, run.seen.values(), strict=False):
             assert layer.neuron is not None
             assert np.abs(kept).max() == layer.neuron.u_max
 
@@ -414,16 +414,16 @@ HESITANT = (
 def test_hesitant_surroundings_change_nothing(name: str, pace: Pace) -> None:
     """Idle sources and busy sinks, junk on the idle payload."""
     plan = plan_of(name)
-    SharedRun(plan, random_pixels(plan.image, 3, seed=8)[1:], pace)
+    SharedRun(plan, random_pixels(plan.network, 3, seed=8)[1:], pace)
 
 
 @pytest.mark.parametrize("seed", range(14, 26))
 def test_random_graphs(seed: int) -> None:
     """Whatever the cases above did not think of."""
     rng = np.random.default_rng(seed)
-    image = random_network(rng, [QUICK, *NEURONS.values()])
-    plan = plan_shared(image, int(2 ** rng.integers(1, 4)))
-    SharedRun(plan, random_pixels(image, 3, seed)[1:]).check_law()
+    network = random_network(rng, [QUICK, *NEURONS.values()])
+    plan = plan_shared(network, int(2 ** rng.integers(1, 4)))
+    SharedRun(plan, random_pixels(network, 3, seed)[1:]).check_law()
 
 
 def test_residual_network() -> None:
@@ -437,8 +437,8 @@ def test_residual_network() -> None:
 def test_a_chain_of_dense_layers() -> None:
     """A network without shapes and edges runs on a shared core too."""
     rng, neurons = np.random.default_rng(1), [NEURONS["leak"], NEURONS["unequal-soft"]]
-    image = random_image(rng, (11, 7, 9, 5), steps=3, input_bits=3, neurons=neurons)
-    run = SharedRun(plan_shared(image, 4), random_pixels(image, 3))
+    network = random_image(rng, (11, 7, 9, 5), steps=3, input_bits=3, neurons=neurons)
+    run = SharedRun(plan_shared(network, 4), random_pixels(network, 3))
     assert run.lively
     run.check_law()
 
@@ -499,8 +499,8 @@ def test_a_recurrent_network_by_hand() -> None:
         [np.array([[2]]), np.array([[1]])],
         [np.array([[3], [-1]]), np.array([[1], [2]])],
     )
-    image = NetworkImage(spec, weights, (np.array([0]), np.array([1]), np.array([0, 1])))
-    run = SharedRun(plan_shared(image, 2), np.array([[1]]))
+    network = Network(spec, weights, (np.array([0]), np.array([1]), np.array([0, 1])))
+    run = SharedRun(plan_shared(network, 2), np.array([[1]]))
     (a_spikes, a_kept), (b_spikes, b_kept) = run.seen["a"], run.seen["b"]
     assert a_spikes.reshape(-1).tolist() == [0, 1, 0, 0, 1, 0]
     assert a_kept.reshape(-1).tolist() == [3, 0, -1, 2, 0, -1]
@@ -525,7 +525,7 @@ def test_an_identity_with_the_largest_constant(constant: int) -> None:
         bits=3,
     )
     wide = np.array([constant])
-    image = NetworkImage(image.spec, ([wide], [wide], image.weights[2]), image.biases)
+    image = Network(image.spec, ([wide], [wide], image.weights[2]), image.biases)
     run = SharedRun(plan_shared(image, 2), random_pixels(image, 3))
     assert run.lively
     run.check_law()
@@ -589,13 +589,13 @@ RESETS = (
 def test_a_reset_at_any_time(cycle: int) -> None:
     """While an image is loaded, in any operation, while logits are sent: the next images are right,
     and as quick as after any other reset."""
-    run = SharedRun(SMALL, random_pixels(SMALL.image, 3)[1:], reset_at=cycle)
+    run = SharedRun(SMALL, random_pixels(SMALL.network, 3)[1:], reset_at=cycle)
     run.check_law()
 
 
 def test_resets_met_every_operation() -> None:
     """The test above did what it says."""
-    run = SharedRun(SMALL, random_pixels(SMALL.image, 3)[1:])
+    run = SharedRun(SMALL, random_pixels(SMALL.network, 3)[1:])
     met = {run.operations[0][cycle] for cycle in RESETS}
     assert met == set(range(len(SMALL.program.operations)))
 
@@ -603,5 +603,5 @@ def test_resets_met_every_operation() -> None:
 @pytest.mark.parametrize("lead", [1, 2, 3, 40])
 def test_an_image_that_comes_late(lead: int) -> None:
     """The core waits for it, and keeps the law."""
-    run = SharedRun(SMALL, random_pixels(SMALL.image, 3)[1:], settle=lead)
+    run = SharedRun(SMALL, random_pixels(SMALL.network, 3)[1:], settle=lead)
     run.check_law(lead)

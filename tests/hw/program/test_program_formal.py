@@ -25,7 +25,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 
 from gen.core.program_stage import plan_shared
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import NeuronSpec
 from hw.program.operation import operation
 from hw.program.program import Program, Scan
@@ -38,8 +38,8 @@ from tests.hw.test_formal import Case, assume, check, ports_of, prove, yosys
 TINY = NeuronSpec(theta=2, potential_bits=3)
 
 
-def program(image: NetworkImage, lanes: int = 2) -> Program:
-    return plan_shared(image, lanes).program
+def program(network: Network, lanes: int = 2) -> Program:
+    return plan_shared(network, lanes).program
 
 
 def smallest() -> Program:

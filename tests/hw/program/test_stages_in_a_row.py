@@ -6,7 +6,7 @@ import pytest
 from gen.core.pipeline import cuts, plan_pipeline
 from gen.core.plan import PlanError
 from gen.core.program_stage import plan_shared
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec
 from hw.program.stage import SharedCore
 from sim.golden.model import GoldenModel
@@ -32,7 +32,7 @@ CUT = {
 }
 
 
-def case_image(name: str) -> NetworkImage:
+def case_image(name: str) -> Network:
     _, shape, parts, *more = CASES[name]
     return network(shape, *parts, **(more[0] if more else {}))
 
@@ -41,8 +41,8 @@ def case_image(name: str) -> NetworkImage:
 def test_a_pipeline_is_golden_and_keeps_the_law(name: str) -> None:
     """Cut wherever it can be; an empty image first, a full one last."""
     plan = plan_pipeline(case_image(name), CASES[name][0])
-    assert len(plan.stages) == len(cuts(plan.image.spec)) + 1
-    pixels = random_pixels(plan.image, 3)
+    assert len(plan.stages) == len(cuts(plan.network.spec)) + 1
+    pixels = random_pixels(plan.network, 3)
     SharedRun(plan, np.concatenate([pixels[:1], pixels[2:], pixels[1:2]])).check_law()
 
 
@@ -117,12 +117,12 @@ def test_cuts() -> None:
 
 
 def test_a_wrong_cut_is_refused() -> None:
-    image = image_of(residual())
-    possible = [image.spec.layers[n].name for n in cuts(image.spec)]
+    network = image_of(residual())
+    possible = [network.spec.layers[n].name for n in cuts(network.spec)]
     with pytest.raises(PlanError) as refused:
-        plan_pipeline(image, 4, [2, 9])
+        plan_pipeline(network, 4, [2, 9])
     assert str(refused.value) == (
         f"Network residual can be cut before the layers {possible}, not before layer numbers "
-        f"{sorted({2, 9} - set(cuts(image.spec)))}"
+        f"{sorted({2, 9} - set(cuts(network.spec)))}"
     )
-    assert len(plan_pipeline(image, 4, []).stages) == 1
+    assert len(plan_pipeline(network, 4, []).stages) == 1

@@ -113,7 +113,7 @@ def random_events(plan: SharedPlan, scan: Scan, count: int, seed: int) -> list[d
     lanes that have a channel."""
     rng = random.Random(seed)
     lanes = plan.lanes if plan.program.has_identities else 0
-    channels = map_layout(plan.image.spec, scan.source, plan.lanes).channels
+    channels = map_layout(plan.network.spec, scan.source, plan.lanes).channels
     mask = (1 << scan.channel_bits) - 1
     return [
         {

@@ -86,7 +86,7 @@ class Streams(wiring.Component):
     def expected(self, plan: CorePlan, pixels: np.ndarray) -> list[int]:
         """What `o` says of images."""
         answers = []
-        for row in GoldenModel(plan.image).run(pixels).logits.tolist():
+        for row in GoldenModel(plan.network).run(pixels).logits.tolist():
             for n, logit in enumerate(row):
                 best = row.index(max(row[: n + 1]))
                 answer = {"logit": logit % 2**32, "best": best, "last": n == len(row) - 1}
@@ -100,7 +100,7 @@ def make_plan(sizes=(37, 7, 4), *, input_bits=3, lanes=8, banks=2, steps=2) -> C
 
 
 def make_pixels(plan: CorePlan, count: int) -> np.ndarray:
-    spec = plan.image.spec
+    spec = plan.network.spec
     rng = np.random.default_rng(count)
     return random_vectors(rng, count, spec.input_size, spec.input_bits, False).astype(np.uint8)
 
@@ -151,16 +151,16 @@ def test_images_wait_outside_when_too_many_are_inside(monkeypatch) -> None:
 
 def check_latency(plan: CorePlan, pixels: np.ndarray, taken: list[int]) -> None:
     """The core's cycle law, and what the wrapper adds; one cycle more is the reset's."""
-    inputs = [pixels, *GoldenModel(plan.image).run(pixels).spikes]
+    inputs = [pixels, *GoldenModel(plan.network).run(pixels).spikes]
     costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
-    classes = plan.image.spec.classes
+    classes = plan.network.spec.classes
     predicted = CycleLaw(plan).predict(costs) + AxiStreamCore.LATENCY + 1
     assert taken[classes - 1 :: classes] == predicted.tolist()
 
 
 def too_large(image: np.ndarray, plan: CorePlan, pixel: int) -> list[int]:
     values = image.tolist()
-    values[pixel] += plan.image.spec.pixel_max + 1
+    values[pixel] += plan.network.spec.pixel_max + 1
     return values
 
 
@@ -207,7 +207,7 @@ def first_answer(plan: CorePlan, pixels: np.ndarray) -> int:
     dut = Streams(plan)
     bench = Bench(dut.clocked())
     bench.feed(dut.i, [word for image in pixels for word in dut.packet(image.tolist())])
-    sink = bench.collect(dut.o, len(pixels) * plan.image.spec.classes)
+    sink = bench.collect(dut.o, len(pixels) * plan.network.spec.classes)
     bench.run()
     return sink.taken[0]
 
@@ -223,7 +223,7 @@ def test_one_cycle_of_reset_at_any_time(moment: int | str) -> None:
     packets = [dut.packet(image.tolist()) for image in pixels]
     bench = Bench(dut.clocked())
     source = bench.feed(dut.i, [word for packet in packets for word in packet])
-    sink = bench.collect(dut.o, 2 * plan.image.spec.classes)
+    sink = bench.collect(dut.o, 2 * plan.network.spec.classes)
     bench.play(dut.reset, [0] * reset_at + [1])
     states = bench.watch(dut.reset, dut.o.valid, dut.error, dut.i.ready)
     bench.run()

@@ -144,12 +144,12 @@ def test_flash_reader_reads_from_its_address_on(stall: float) -> None:
 @pytest.mark.parametrize("banks", [1, 2])
 def test_core_with_loaded_weights_is_golden(lanes: int, banks: int) -> None:
     """Loads through the loader while the core is held in reset, then classifies."""
-    image = random_image(np.random.default_rng(lanes), (9, 18, 5), steps=2, input_bits=2)
-    plan = plan_core(image, lanes, banks, ["ram", "ram"])
+    network = random_image(np.random.default_rng(lanes), (9, 18, 5), steps=2, input_bits=2)
+    plan = plan_core(network, lanes, banks, ["ram", "ram"])
     core = Core(plan.layer_plans(with_files=False))
     loader = WeightLoader([LoadPart(width=w, depth=d) for w, d in core.parts])
     data = flash_image(plan)
-    pixels = random_pixels(image, 4, seed=1)
+    pixels = random_pixels(network, 4, seed=1)
 
     class Both(wiring.Component):
         flash: Any
@@ -190,7 +190,7 @@ def test_core_with_loaded_weights_is_golden(lanes: int, banks: int) -> None:
     bench.feed(both.i, image_words(plan, pixels))  # type: ignore[attr-defined]
     sink = bench.collect(both.o, len(pixels) * 5)  # type: ignore[attr-defined]
     bench.run(extra=5)
-    check_results(plan, sink, GoldenModel(image).run(pixels))
+    check_results(plan, sink, GoldenModel(network).run(pixels))
 
 
 def core_side(port):

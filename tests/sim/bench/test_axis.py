@@ -8,7 +8,7 @@ import pytest
 
 from gen.core.plan import CorePlan, plan_core
 from gen.ip.package import AXI_TOP, package_ip
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
 from sterna import model_path
 from sw.data.dataset import load_dataset
@@ -24,10 +24,10 @@ def package(plan: CorePlan, folder: Path) -> Path:
         return build(folder, AXI_TOP, facts["axi"]["sources"], ports=PORTS)
 
 
-def drive(built: Path, folder: Path, image: NetworkImage, pixels: np.ndarray) -> list[dict]:
+def drive(built: Path, folder: Path, network: Network, pixels: np.ndarray) -> list[dict]:
     """Hold a core against the golden model of `image`; what each test of the bench found."""
     folder.mkdir()
-    image.save(folder / "network.npz")
+    network.save(folder / "network.npz")
     np.save(folder / "pixels.npy", pixels)
     with toolchain():
         run_bench(built, AXI_TOP, "sim.bench.axis", folder, variables={"STERNA_BENCH": str(folder)})
@@ -45,23 +45,23 @@ def check(findings: list[dict], plan: CorePlan, images: int) -> None:
         "resets": 2,
     }
     for found in findings:
-        assert found["compared"] == found["images"] * (plan.image.spec.classes + 1)
-        assert found["transfers"] > found["images"] * plan.image.spec.classes
+        assert found["compared"] == found["images"] * (plan.network.spec.classes + 1)
+        assert found["transfers"] > found["images"] * plan.network.spec.classes
 
 
 def test_digits(tmp_path: Path) -> None:
-    image = NetworkImage.load(model_path("digits-dense"))
-    plan = plan_core(image, 32, 2)
-    pixels = load_dataset("digits", "test", image.spec.input_bits).images[:40]
+    network = Network.load(model_path("digits-dense"))
+    plan = plan_core(network, 32, 2)
+    pixels = load_dataset("digits", "test", network.spec.input_bits).images[:40]
     built = package(plan, tmp_path)
-    check(drive(built, tmp_path / "bench", image, pixels), plan, 40)
+    check(drive(built, tmp_path / "bench", network, pixels), plan, 40)
 
 
 @pytest.fixture(scope="module")
 def padded(tmp_path_factory) -> tuple[CorePlan, Path]:
     """37 pixels of 3 bits in 3 transfers of 16 bytes."""
-    image = random_image(np.random.default_rng(1), (37, 9, 4), steps=2, input_bits=3)
-    plan = plan_core(image, 5, 1)
+    network = random_image(np.random.default_rng(1), (37, 9, 4), steps=2, input_bits=3)
+    plan = plan_core(network, 5, 1)
     return plan, package(plan, tmp_path_factory.mktemp("padded"))
 
 
@@ -70,15 +70,15 @@ PIXELS = np.random.default_rng(2).integers(0, 8, (30, 37)).astype(np.uint8)
 
 def test_images_that_do_not_fill_their_last_transfer(padded, tmp_path: Path) -> None:
     plan, built = padded
-    check(drive(built, tmp_path / "bench", plan.image, PIXELS), plan, 30)
+    check(drive(built, tmp_path / "bench", plan.network, PIXELS), plan, 30)
 
 
 def test_the_bench_can_fail(padded, tmp_path: Path) -> None:
     """Another network gives other answers."""
     plan, built = padded
-    weights = [w.copy() for w in plan.image.weights]
+    weights = [w.copy() for w in plan.network.weights]
     weights[1][2] = -weights[1][2]
-    other = NetworkImage(plan.image.spec, tuple(weights), plan.image.biases)
+    other = Network(plan.network.spec, tuple(weights), plan.network.biases)
     with pytest.raises(SimulationError, match="did not run to its end"):
         drive(built, tmp_path / "bench", other, PIXELS)
     assert "logits of image 0" in (tmp_path / "bench" / "bench.log").read_text()

@@ -5,16 +5,16 @@ from collections.abc import Callable
 import pytest
 
 from gen.core.program_stage import plan_shared
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import NeuronSpec
 from sim.bench.program_checker import SharedChecker
 from tests.hw.program.programs import SharedRun, conv, dense, network, part, random_pixels
 
 
-def checked(image: NetworkImage, lanes: int, spoil: Callable[[SharedChecker], None]):
+def checked(network: Network, lanes: int, spoil: Callable[[SharedChecker], None]):
     """Findings about two images that a core in Amaranth's simulator ran, after `spoil`; the second
     image is checked by itself."""
-    plan, pixels = plan_shared(image, lanes), random_pixels(image, 3)[1:]
+    plan, pixels = plan_shared(network, lanes), random_pixels(network, 3)[1:]
     run = SharedRun(plan, pixels)
     checker = SharedChecker(plan, tapped=True, lead=0)
     checker.recording.words[0][:] = [(spikes, kept) for _, spikes, kept in run.words[0]]

@@ -25,15 +25,15 @@ def folders(tmp_path_factory):
     return {name: tmp_path_factory.mktemp(name) for name in PLANS}
 
 
-def pixels_for(image, count: int = IMAGES):
+def pixels_for(network, count: int = IMAGES):
     random = np.random.default_rng(3)
-    shape = (count, image.spec.image_size)
-    return random.integers(0, image.spec.pixel_max + 1, shape).astype(np.uint8)
+    shape = (count, network.spec.image_size)
+    return random.integers(0, network.spec.pixel_max + 1, shape).astype(np.uint8)
 
 
 def run(plan, folder, **more):
-    pixels = pixels_for(plan.image)
-    labels = GoldenModel(plan.image).classify(pixels)
+    pixels = pixels_for(plan.network)
+    labels = GoldenModel(plan.network).classify(pixels)
     report = simulate(plan, pixels, labels, folder, **more)
     assert report["mismatches"] == 0, report["first_mismatch"]
     assert report["cycle_law_violations"] == 0
@@ -50,18 +50,18 @@ def flowing(folders):
 @pytest.mark.parametrize("schedule", PLANS)
 def test_flowing(schedule, flowing):
     """Every spike, every potential, every logit, and the cycle of every class."""
-    image, report = image_of(residual()), flowing[schedule]
+    network, report = image_of(residual()), flowing[schedule]
     assert report["cycle_law_checked"]
-    neurons = sum(layer.neurons for layer in image.spec.layers[:-1])
+    neurons = sum(layer.neurons for layer in network.spec.layers[:-1])
     lanes = sum(
         -(-layer.map_shape[0] // 4) * 4 * layer.map_shape[1] * layer.map_shape[2]
-        for layer in image.spec.layers[:-1]
+        for layer in network.spec.layers[:-1]
     )
     assert lanes > neurons  # lanes without a channel must not fire
     # Spikes of every lane, potentials of every neuron and step; logit and end of each class; the
     # class.
     assert report["values_compared"] == IMAGES * (
-        image.spec.steps * (lanes + neurons) + 2 * image.spec.classes + 1
+        network.spec.steps * (lanes + neurons) + 2 * network.spec.classes + 1
     )
 
 
@@ -87,25 +87,25 @@ def test_both_schedules_do_the_same(flowing):
 
 def test_a_recording_on_the_core_that_ships(tmp_path):
     """Without taps: logits, classes and cycles of a network that sees an image per step."""
-    image = image_of(replace(residual(), timed_input=True))
-    report = run(plan_shared(image, 8), tmp_path, taps=False)
+    network = image_of(replace(residual(), timed_input=True))
+    report = run(plan_shared(network, 8), tmp_path, taps=False)
     assert report["cycle_law_checked"]
-    assert report["values_compared"] == IMAGES * (2 * image.spec.classes + 1)
+    assert report["values_compared"] == IMAGES * (2 * network.spec.classes + 1)
 
 
 def test_another_network_does_not_pass(folders, monkeypatch):
     """A core with one weight changed is found out."""
-    image = image_of(residual())
-    weights = [w.copy() for w in image.weights]
+    network = image_of(residual())
+    weights = [w.copy() for w in network.weights]
     weights[0][0] = -weights[0][0] or 1
-    other = replace(image, weights=tuple(weights))
-    pixels = pixels_for(image)
+    other = replace(network, weights=tuple(weights))
+    pixels = pixels_for(network)
     whole = sim.bench.run.generate
     monkeypatch.setattr(
         sim.bench.run,
         "generate",
         lambda plan, *rest, **more: whole(plan_shared(other, 4), *rest, **more),
     )
-    report = simulate(plan_shared(image, 4), pixels, np.zeros(IMAGES, int), folders["shared"])
+    report = simulate(plan_shared(network, 4), pixels, np.zeros(IMAGES, int), folders["shared"])
     assert report["mismatches"] > 0
     assert "layer stem" in report["first_mismatch"]

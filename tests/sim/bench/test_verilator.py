@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gen.core.plan import plan_core
 from gen.core.verilog import TOP, generate
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.bench.checker import Checker
 from sim.bench.job import Job
@@ -38,8 +38,8 @@ KEYS = {
 }
 
 
-def labels_of(image, pixels):
-    return GoldenModel(image).classify(pixels)
+def labels_of(network, pixels):
+    return GoldenModel(network).classify(pixels)
 
 
 def assert_equal(report):
@@ -50,8 +50,8 @@ def assert_equal(report):
 
 @pytest.fixture(scope="module")
 def digits():
-    image = NetworkImage.load(model_path("digits-dense"))
-    return image, load_dataset("digits", "test", image.spec.input_bits)
+    network = Network.load(model_path("digits-dense"))
+    return network, load_dataset("digits", "test", network.spec.input_bits)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def folder(tmp_path_factory):
 
 
 def test_digits_flowing(digits, folder):
-    image, data = digits
-    report = simulate(plan_core(image), data.images, data.labels, folder, processes=2)
+    network, data = digits
+    report = simulate(plan_core(network), data.images, data.labels, folder, processes=2)
     assert_equal(report)
     assert set(report) >= KEYS
     assert json.loads((folder / "report.json").read_text()) == report
@@ -73,25 +73,25 @@ def test_digits_flowing(digits, folder):
 
 
 def test_digits_stalled(digits, folder):
-    image, data = digits
-    report = simulate(plan_core(image), data.images[:20], data.labels[:20], folder, stall=0.4)
+    network, data = digits
+    report = simulate(plan_core(network), data.images[:20], data.labels[:20], folder, stall=0.4)
     assert_equal(report)
     assert not report["cycle_law_checked"]
 
 
 @pytest.mark.parametrize("cycles", [3, 60, 150, 333])
 def test_digits_reset_in_the_middle(digits, folder, cycles):
-    image, data = digits
+    network, data = digits
     report = simulate(
-        plan_core(image), data.images[:5], data.labels[:5], folder, reset_after=cycles
+        plan_core(network), data.images[:5], data.labels[:5], folder, reset_after=cycles
     )
     assert_equal(report)
     assert report["cycle_law_checked"]
 
 
 def test_digits_on_few_lanes_and_four_banks(digits, tmp_path):
-    image, data = digits
-    report = simulate(plan_core(image, 20, 4), data.images[:30], data.labels[:30], tmp_path)
+    network, data = digits
+    report = simulate(plan_core(network, 20, 4), data.images[:30], data.labels[:30], tmp_path)
     assert_equal(report)
 
 
@@ -104,15 +104,15 @@ def test_digits_on_few_lanes_and_four_banks(digits, tmp_path):
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(
-    image=networks(max_size=20),
+    network=networks(max_size=20),
     data=st.data(),
     lanes=st.integers(1, 20),
     banks=st.sampled_from([1, 2, 4]),
 )
-def test_random_networks(tmp_path_factory, image, data, lanes, banks):
-    pixels = pixels_for(data, image, count=8)
+def test_random_networks(tmp_path_factory, network, data, lanes, banks):
+    pixels = pixels_for(data, network, count=8)
     folder = tmp_path_factory.mktemp("random")
-    plan, labels = plan_core(image, lanes, banks), labels_of(image, pixels)
+    plan, labels = plan_core(network, lanes, banks), labels_of(network, pixels)
     assert_equal(simulate(plan, pixels, labels, folder))
     assert_equal(simulate(plan, pixels, labels, folder, stall=0.5))
 
@@ -122,15 +122,15 @@ def test_biases_wider_than_all_else(tmp_path):
     layer = LayerSpec(name="readout", inputs=2, neurons=3, weight_bits=2)
     spec = NetworkSpec(name="wide", input_size=2, input_bits=1, steps=2, layers=(layer,))
     weights, biases = np.array([[1, 0], [-1, 1], [0, -1]]), np.array([2**28, -(2**28), 2**28 + 1])
-    image = NetworkImage(spec, (weights,), (biases,))
+    network = Network(spec, (weights,), (biases,))
     pixels = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], dtype=np.uint8)
-    assert_equal(simulate(plan_core(image, 2, 1), pixels, labels_of(image, pixels), tmp_path))
+    assert_equal(simulate(plan_core(network, 2, 1), pixels, labels_of(network, pixels), tmp_path))
 
 
 def test_a_different_network_does_not_pass(digits, tmp_path):
     """The bench can fail: one weight, one bias, one threshold off by one is found."""
-    image, data = digits
-    plan = plan_core(image, 16, 1)
+    network, data = digits
+    plan = plan_core(network, 16, 1)
     pixels, labels = data.images[:40], data.labels[:40]
     generate(plan, tmp_path, taps=True)
     facts = json.loads((tmp_path / "core.json").read_text())
@@ -144,18 +144,18 @@ def test_a_different_network_does_not_pass(digits, tmp_path):
         arrays["biases"][1][3] += 1
 
     def threshold(arrays):
-        hidden, readout = image.spec.layers
+        hidden, readout = network.spec.layers
         neuron = replace(hidden.neuron, theta=hidden.neuron.theta + 1)
-        arrays["spec"] = replace(image.spec, layers=(replace(hidden, neuron=neuron), readout))
+        arrays["spec"] = replace(network.spec, layers=(replace(hidden, neuron=neuron), readout))
 
     for change in (weight, bias, threshold):
         arrays = {
-            "spec": image.spec,
-            "weights": [w.copy() for w in image.weights],
-            "biases": [b.copy() for b in image.biases],
+            "spec": network.spec,
+            "weights": [w.copy() for w in network.weights],
+            "biases": [b.copy() for b in network.biases],
         }
         change(arrays)
-        other = NetworkImage(arrays["spec"], tuple(arrays["weights"]), tuple(arrays["biases"]))
+        other = Network(arrays["spec"], tuple(arrays["weights"]), tuple(arrays["biases"]))
         job = Job(
             network=str(other.save(tmp_path / "other.npz")),
             lanes=16,
@@ -173,11 +173,11 @@ def test_a_different_network_does_not_pass(digits, tmp_path):
 
 
 def test_bad_images_are_refused_before_anything_is_built(digits, tmp_path):
-    image, _ = digits
+    network, _ = digits
     with pytest.raises(InputError, match="Images must be at least one, and as many as labels"):
-        simulate(plan_core(image), np.zeros((0, 64), int), np.zeros(0, int), tmp_path / "x")
+        simulate(plan_core(network), np.zeros((0, 64), int), np.zeros(0, int), tmp_path / "x")
     with pytest.raises(InputError, match=r"Images must have shape \(n, 64\)"):
-        simulate(plan_core(image), np.zeros((2, 5), int), np.zeros(2, int), tmp_path / "x")
+        simulate(plan_core(network), np.zeros((2, 5), int), np.zeros(2, int), tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
@@ -233,7 +233,7 @@ def test_paths_with_spaces_and_missing_tools_are_one_sentence(tmp_path, monkeypa
 
 def test_the_core_that_ships_has_the_same_results_and_cycles(digits, tmp_path, monkeypatch):
     """Without taps, and on a PATH that has no `python`."""
-    image, data = digits
+    network, data = digits
     tools = tmp_path / "tools"
     tools.mkdir()
     for place in os.environ["PATH"].split(os.pathsep):
@@ -243,7 +243,7 @@ def test_the_core_that_ships_has_the_same_results_and_cycles(digits, tmp_path, m
     monkeypatch.setenv("PATH", str(tools))
     assert shutil.which("python") is None
     report = simulate(
-        plan_core(image), data.images[:50], data.labels[:50], tmp_path / "sim", taps=False
+        plan_core(network), data.images[:50], data.labels[:50], tmp_path / "sim", taps=False
     )
     assert_equal(report)
     assert report["values_compared"] == 50 * (10 + 10 + 1)
@@ -271,11 +271,11 @@ def test_surplus_values_are_mismatches(digits, tmp_path):
 
 def test_mnist(tmp_path, monkeypatch):
     monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
-    image = NetworkImage.load(model_path("mnist-dense"))
+    network = Network.load(model_path("mnist-dense"))
     try:
-        data = load_dataset("mnist", "test", image.spec.input_bits)
+        data = load_dataset("mnist", "test", network.spec.input_bits)
     except DataError as reason:
         pytest.skip(str(reason))
-    report = simulate(plan_core(image), data.images[:100], data.labels[:100], tmp_path)
+    report = simulate(plan_core(network), data.images[:100], data.labels[:100], tmp_path)
     assert_equal(report)
     assert report["lane_utilisation"] >= 0.9

@@ -9,7 +9,7 @@ import pytest
 
 from gen.board.boards import find_board
 from gen.board.planner import BoardPlan, plan_board
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.board.around import simulate_board
 from sim.golden.model import InputError
 from sw.data.shipped import model_path
@@ -20,9 +20,9 @@ from tests.graphs import image_of, residual
 ULX3S = find_board("ulx3s_85f")
 
 
-def network(name: str) -> NetworkImage:
+def network(name: str) -> Network:
     if name == "digits-conv":
-        return NetworkImage.load(model_path(name))
+        return Network.load(model_path(name))
     return image_of(replace(residual(), timed_input=name == "recording"))
 
 
@@ -36,7 +36,7 @@ def plan_of(name: str, schedule: str) -> BoardPlan:
 )
 def test_a_board_equals_the_golden_model(name: str, schedule: str, tmp_path: Path) -> None:
     plan = plan_of(name, schedule)
-    spec, golden = plan.core.image.spec, GoldenBackend(plan.core)
+    spec, golden = plan.core.network.spec, GoldenBackend(plan.core)
     shape, top = (4, spec.image_size), spec.pixel_max
     pixels = np.random.default_rng(5).integers(0, top + 1, shape).astype(np.uint8)
     pixels[1], pixels[2] = 0, top

@@ -5,11 +5,11 @@ import pytest
 
 from gen.board.boards import find_board
 from gen.board.planner import plan_board
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sw.data.shipped import model_path
 from sw.verify.self_test import expected_run, self_test
 
-DIGITS = NetworkImage.load(model_path("digits-dense"))
+DIGITS = Network.load(model_path("digits-dense"))
 
 
 def test_a_board_plays_its_images(tmp_path) -> None:

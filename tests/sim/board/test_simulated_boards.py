@@ -13,7 +13,7 @@ import pytest
 from gen.board.boards import find_board
 from gen.board.planner import BoardPlan, plan_board
 from hw.contract.link import VERSION, Command, ErrorCode
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
 from sw.data.dataset import load_dataset
@@ -24,7 +24,7 @@ from sw.host.protocol import encode
 from sw.verify.fault_campaign import campaign, campaign_table
 from sw.verify.fault_trials import KINDS
 
-DIGITS = NetworkImage.load(model_path("digits-dense"))
+DIGITS = Network.load(model_path("digits-dense"))
 IMAGES = load_dataset("digits", "test", DIGITS.spec.input_bits).images[:5]
 
 PROBE = "led_probe"
@@ -160,7 +160,7 @@ def test_one_script_for_every_address(asked: tuple[Bench, list[object]]) -> None
 
 
 def test_a_board_is_what_was_planned_and_equals_the_golden_model(bench: Bench) -> None:
-    plan, spec = bench.plan, bench.plan.core.image.spec
+    plan, spec = bench.plan, bench.plan.core.network.spec
     golden = GoldenBackend(plan.core)
     first = plan.dense.geometries[0]
     with host(bench.start()) as board:

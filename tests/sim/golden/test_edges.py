@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 from sim.golden.edges import fan_out, receive
 from sim.golden.model import GoldenModel
@@ -94,16 +94,16 @@ def test_fan_out_is_how_far_one_value_reaches(made) -> None:
 def test_a_graph_is_its_loops() -> None:
     """All layers of the residual network, all steps, in loops; sums reach what the bounds admit,
     and no more."""
-    image, spec = image_of(residual(), seed=4), residual()
+    network, spec = image_of(residual(), seed=4), residual()
     pixels = np.random.default_rng(5).integers(0, 8, (3, 72))
-    trace = GoldenModel(image).run(pixels)
+    trace = GoldenModel(network).run(pixels)
     for i, one in enumerate(pixels):
         before = {layer.name: np.zeros(layer.map_shape, int) for layer in spec.layers[:-1]}
         u = {name: np.zeros_like(c) for name, c in before.items()}
         logits = np.zeros(3, int)
         for t in range(spec.steps):
             now = {"input": one.reshape(2, 6, 6)}
-            for n, layer in enumerate(image.layers):
+            for n, layer in enumerate(network.layers):
                 target = layer.spec.map_shape
                 v = np.zeros(target, int) + layer.bias.reshape(-1, 1, 1)
                 for edge, kernel in zip(layer.edges, layer.kernels, strict=True):
@@ -147,10 +147,10 @@ def test_recurrence_by_hand() -> None:
             LayerSpec(name="out", inputs=1, neurons=1, weight_bits=2),
         ),
     )
-    image = NetworkImage(
+    network = Network(
         spec, ([np.array([[2]]), np.array([[3]])], np.array([[1]])), (np.array([0]), np.array([0]))
     )
-    trace = GoldenModel(image).run([[1]])
+    trace = GoldenModel(network).run([[1]])
     # u: 2, 4, (6 >= 5: fires, 0), 2 + 3 = 5: fires, 0; 2 + 3 = 5: fires, 0; ...
     assert trace.spikes[0][0, :, 0].tolist() == [0, 0, 1, 1, 1, 1]
     assert trace.potentials[0][0, :, 0].tolist() == [2, 4, 0, 0, 0, 0]
@@ -167,7 +167,7 @@ def test_a_feedback_edge_brings_the_step_before(steps: int) -> None:
     whole = image_of(NetworkSpec(**{**vars(spec), "steps": steps}))
     kernels = [list(layer.kernels) for layer in whole.layers]
     kernels[1] = kernels[1][:1]
-    without = NetworkImage(bare, tuple(kernels), whole.biases, thetas=whole.thetas)
+    without = Network(bare, tuple(kernels), whole.biases, thetas=whole.thetas)
     pixels = np.random.default_rng(1).integers(0, 8, (20, 72))
     same = np.array_equal(
         GoldenModel(whole).run(pixels).spikes[1], GoldenModel(without).run(pixels).spikes[1]

@@ -5,25 +5,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sim.golden.model import GoldenModel, InputError, decay, drive, fire, saturate
 from sw.data.shipped import model_path
 from tests.networks import networks, pixels_for
 
 
-def by_the_book(image: NetworkImage, pixels: list[int]):
+def by_the_book(network: Network, pixels: list[int]):
     """The contract with Python integers and loops, one image: spikes, potentials, logits."""
 
     def divide(u: int, k: int) -> int:
         return -(-u >> k) if u < 0 else u >> k
 
-    layers = image.layers
+    layers = network.layers
     state = [[layer.spec.neuron.u0] * layer.spec.neurons for layer in layers if layer.spec.neuron]
     counts = [[0] * len(layer) for layer in state]
     spikes, potentials = [[] for _ in state], [[] for _ in state]
-    logits = [0] * image.spec.classes
-    for step in range(image.spec.steps):
+    logits = [0] * network.spec.classes
+    for step in range(network.spec.steps):
         inputs = pixels
         for n, layer in enumerate(layers):
             currents = [
@@ -63,18 +63,18 @@ def by_the_book(image: NetworkImage, pixels: list[int]):
 
 
 @settings(max_examples=60, deadline=None)
-@given(image=networks(), data=st.data())
-def test_equals_the_contract_read_slowly(image, data):
-    pixels = pixels_for(data, image, count=2)
-    trace = GoldenModel(image).run(pixels)
+@given(network=networks(), data=st.data())
+def test_equals_the_contract_read_slowly(network, data):
+    pixels = pixels_for(data, network, count=2)
+    trace = GoldenModel(network).run(pixels)
     for n, one in enumerate(pixels.tolist()):
-        spikes, potentials, logits = by_the_book(image, one)
+        spikes, potentials, logits = by_the_book(network, one)
         for layer in range(len(spikes)):
             assert trace.spikes[layer][n].tolist() == spikes[layer]
             assert trace.potentials[layer][n].tolist() == potentials[layer]
         assert trace.logits[n].tolist() == logits
         assert trace.classes[n] == logits.index(max(logits))
-    assert GoldenModel(image).classify(pixels, batch=1).tolist() == trace.classes.tolist()
+    assert GoldenModel(network).classify(pixels, batch=1).tolist() == trace.classes.tolist()
 
 
 @pytest.mark.parametrize("kind", ["none", "shift", "leak"])
@@ -94,16 +94,16 @@ def test_drive_is_exact_beyond_float32():
     spec = NetworkSpec(name="wide", input_size=65536, input_bits=8, steps=1, layers=(layer,))
     weights = np.full((1, 65536), 127)
     weights[0, 0] = 126
-    image = NetworkImage(spec, (weights,), (np.array([1]),))
-    assert image.layers[0].accumulator_bound > 2**24
+    network = Network(spec, (weights,), (np.array([1]),))
+    assert network.layers[0].accumulator_bound > 2**24
     pixels = np.full((1, 65536), 255, dtype=np.uint8)
-    assert drive(pixels, image.layers[0])[0, 0] == 65535 * 127 * 255 + 126 * 255 + 1
+    assert drive(pixels, network.layers[0])[0, 0] == 65535 * 127 * 255 + 126 * 255 + 1
 
 
 def test_images_that_do_not_fit_are_refused():
     layer = LayerSpec(name="r", inputs=3, neurons=1, weight_bits=2)
     spec = NetworkSpec(name="n", input_size=3, input_bits=2, steps=1, layers=(layer,))
-    model = GoldenModel(NetworkImage(spec, (np.ones((1, 3), int),), (np.zeros(1, int),)))
+    model = GoldenModel(Network(spec, (np.ones((1, 3), int),), (np.zeros(1, int),)))
     for pixels, sentence in [
         (np.zeros(3, int), r"Images must have shape \(n, 3\), not \(3,\)"),
         (np.zeros((2, 4), int), r"Images must have shape \(n, 3\), not \(2, 4\)"),
@@ -117,7 +117,7 @@ def test_images_that_do_not_fit_are_refused():
 
 
 def test_a_run_of_no_images() -> None:
-    trace = GoldenModel(NetworkImage.load(model_path("digits-dense"))).run(np.zeros((0, 64), int))
+    trace = GoldenModel(Network.load(model_path("digits-dense"))).run(np.zeros((0, 64), int))
     assert trace.logits.shape == (0, 10)
     assert trace.spikes[0].shape == trace.potentials[0].shape == (0, 4, 128)
     assert trace.classes.shape == (0,)

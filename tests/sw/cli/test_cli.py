@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sterna
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +28,7 @@ def test_info(capsys):
     code, out, _ = run(capsys, "info", "models/digits-dense.npz", "--json")
     facts = json.loads(out)
     assert facts["spec"]["input_size"] == 64
-    assert facts["digest"] == NetworkImage.load(ROOT / "models" / "digits-dense.npz").digest
+    assert facts["digest"] == Network.load(ROOT / "models" / "digits-dense.npz").digest
 
 
 def test_golden(capsys):
@@ -79,19 +79,19 @@ def test_train_and_export(capsys, tmp_path):
     )
     assert code == 0
     assert "all equal" in out
-    assert NetworkImage.load(image).meta["seed"] == 3
+    assert Network.load(image).meta["seed"] == 3
     assert len(list((tmp_path / "roms" / "rom").glob("*.hex"))) == 9
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["info", "none.npz"], "Network image none.npz does not exist"),
+        (["info", "none.npz"], "Network file none.npz does not exist"),
         (
             ["sim", "cifar"],
             "Model must be one of ['cifar10-resnet', 'digits-augmapping', 'digits-binary', ",
         ),
-        (["info", "pyproject.toml"], "Network image pyproject.toml is truncated or not a network"),
+        (["info", "pyproject.toml"], "Network file pyproject.toml is truncated or not a network"),
         (["sim", "--lanes", "0"], "Lanes must be an integer from 1 to 1024, not 0"),
         (["generate", "--banks", "5"], "Banks must be 1, 2, 4, 8 or 16, not 5"),
         (["sim", "--images", "0"], "Images must be a positive number or 'all', not '0'"),
@@ -145,9 +145,9 @@ def test_make_lists_its_targets():
 
 def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
     """`meta` is free: what has another form than ours says nothing to us."""
-    image = NetworkImage.load(ROOT / "models" / "digits-dense.npz")
+    network = Network.load(ROOT / "models" / "digits-dense.npz")
     for test in ("abc", {"float": {"hits": 1, "n": 0}}, {"float": 3}, [1]):
-        other = NetworkImage(image.spec, image.weights, image.biases, {"test": test})
+        other = Network(network.spec, network.weights, network.biases, {"test": test})
         code, out, _ = run(capsys, "info", str(other.save(tmp_path / "net.npz")))
         assert code == 0
         assert "of test images" not in out

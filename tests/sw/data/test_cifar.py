@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec
 from sw.data import cifar, download
 from sw.data.dataset import DataError, load_dataset
@@ -154,9 +154,9 @@ def test_the_first_images_keep_the_note(recoded: Path) -> None:
     layer = LayerSpec(name="readout", inputs=3072, neurons=10, weight_bits=2)
     spec = NetworkSpec(name="n", input_size=3072, input_bits=5, steps=3, layers=(layer,))
     weights, biases = (np.ones((10, 3072), int),), (np.zeros(10, int),)
-    image = NetworkImage(spec, weights, biases, {"dataset": "cifar10"})
+    network = Network(spec, weights, biases, {"dataset": "cifar10"})
     args = argparse.Namespace(dataset=None, data=str(recoded), images="3")
-    data = load_test_images(image, args)
+    data = load_test_images(network, args)
     assert (len(data), data.note) == (3, "JPEG re-coding")
 
 
@@ -178,10 +178,10 @@ def test_export_says_which_archive(recoded: Path, tmp_path: Path) -> None:
         validation=2,
         steps=2,
     )
-    image, report = export(train(recipe, recoded, progress=lambda line: None), recoded)
+    network, report = export(train(recipe, recoded, progress=lambda line: None), recoded)
     assert report.integer_accuracy.n == 10
     assert "10 of cifar10 (JPEG re-coding)" in report_table(report)
-    meta = NetworkImage.load(image.save(tmp_path / "tiny.npz")).meta
+    meta = Network.load(network.save(tmp_path / "tiny.npz")).meta
     assert (meta["dataset"], meta["note"]) == ("cifar10", "JPEG re-coding")
 
 

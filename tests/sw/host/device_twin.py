@@ -31,7 +31,7 @@ class DeviceTwin:
         self.forget()
 
     def forget(self) -> None:
-        self.image: np.ndarray | None = None
+        self.network: np.ndarray | None = None
         self.image_tag = 0
         self.result: bytes | None = None
 
@@ -42,8 +42,8 @@ class DeviceTwin:
         return -(-first.words * first.word * first.planes // 8)
 
     def identity(self) -> bytes:
-        spec = self.plan.image.spec
-        digest = struct.unpack("<8I", bytes.fromhex(self.plan.image.digest))
+        spec = self.plan.network.spec
+        digest = struct.unpack("<8I", bytes.fromhex(self.plan.network.digest))
         words = [
             1 | 7 << 8 | self.ready << 16,
             *digest,
@@ -116,9 +116,9 @@ class DeviceTwin:
         elif kind in (2, 3) and not self.ready:
             self.error(8)
         elif kind == 2:
-            self.image, self.image_tag, self.result = self.unpack(payload), crc, None
+            self.network, self.image_tag, self.result = self.unpack(payload), crc, None
             self.reply(0x82, b"")
-        elif kind == 3 and self.image is None:
+        elif kind == 3 and self.network is None:
             self.error(6)
         elif kind == 3:
             self.run()
@@ -129,15 +129,15 @@ class DeviceTwin:
             self.reply(kind | 0x80, self.result if kind == 4 else self.result[:16])
 
     def run(self) -> None:
-        assert self.image is not None
-        done = self.golden.infer(self.image)
-        self.image = None
+        assert self.network is not None
+        done = self.golden.infer(self.network)
+        self.network = None
         tag, label = self.image_tag ^ self.wrong_tag, done.label + self.wrong_label
         words = struct.pack("<4I", tag, label, done.counters.cycles, done.counters.events)
         self.result = words + struct.pack(f"<{len(done.logits)}i", *done.logits)
 
     def unpack(self, payload: bytes) -> np.ndarray:
-        spec = self.plan.image.spec
+        spec = self.plan.network.spec
         number, mask = int.from_bytes(payload, "little"), (1 << spec.input_bits) - 1
         assert number >> spec.input_bits * spec.input_size == 0  # zeros after the pixels
         pixels = [number >> spec.input_bits * n & mask for n in range(spec.input_size)]

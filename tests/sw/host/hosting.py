@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gen.core.plan import plan_core
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sw.host.backend import GoldenBackend, LinkBackend
 from sw.host.board import Board
@@ -24,7 +24,7 @@ def small_network():
     spec = NetworkSpec(name="small", input_size=13, input_bits=3, steps=3, layers=layers)
     weights = tuple(rng.integers(-7, 8, (n.neurons, n.inputs)) for n in layers)
     biases = tuple(rng.integers(-9, 9, n.neurons) for n in layers)
-    return NetworkImage(spec, weights, biases)
+    return Network(spec, weights, biases)
 
 
 PLAN = plan_core(small_network(), 4, 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hw.contract.network import ImageError
+from hw.contract.network import NetworkError
 from hw.contract.spec import SternaError
 from sw.host.backend import LinkBackend
 from sw.host.board import ConnectionFailed, DamagedReply, LinkTimeout, UrlError, open_board
@@ -55,7 +55,7 @@ def test_other_arguments_of_open_board():
     ):
         with pytest.raises(UrlError, match=words):
             open_board("golden:digits-dense", **arguments)
-    with pytest.raises(ImageError, match="does not exist"):
+    with pytest.raises(NetworkError, match="does not exist"):
         open_board("golden:no/such.npz")
 
 
@@ -70,7 +70,7 @@ def test_a_simulated_board_is_opened_and_closed(monkeypatch, line, images):
     class Boards:
         @staticmethod
         def simulate_board(plan, folder):
-            assert (plan.board.name, plan.core.image.spec.name) == ("icebreaker", "digits-dense")
+            assert (plan.board.name, plan.core.network.spec.name) == ("icebreaker", "digits-dense")
             assert folder == Path("build/boards/icebreaker-digits-dense")
             return line
 
@@ -120,7 +120,7 @@ def port(twin):
 
 def test_serial_equals_golden(port, images, twin):
     with open_board(f"serial:{port}", timeout=2.0) as board:
-        assert board.identify().digest == PLAN.image.digest
+        assert board.identify().digest == PLAN.network.digest
         for image in images:
             assert facts(board.infer(image)) == golden(image)
         with pytest.raises(ConnectionFailed, match="cannot be opened at 9600 baud"):

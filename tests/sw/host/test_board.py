@@ -7,7 +7,7 @@ import pytest
 
 from gen.core.layer_cycles import CycleLaw
 from hw.contract.link import Command, ErrorCode
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.bench.streams import law_costs
 from sim.golden.model import GoldenModel, InputError
 from sw.host.backend import GoldenBackend
@@ -32,22 +32,22 @@ __all__ = ["board", "images", "line", "twin"]  # fixtures
 
 @pytest.mark.parametrize("options", ["", "?lanes=20&banks=4", "?lanes=128"])
 def test_golden_by_name_and_by_path(options, tmp_path):
-    image = NetworkImage.load(MODELS / "digits-dense.npz")
-    copy = image.save(tmp_path / "copy.npz")
+    network = Network.load(MODELS / "digits-dense.npz")
+    copy = network.save(tmp_path / "copy.npz")
     pixels = np.random.default_rng(1).integers(0, 16, (5, 64))
     for model in ("digits-dense", str(copy)):
         with open_board(f"golden:{model}{options}") as board:
             identity = board.identify()
-            assert identity.digest == image.digest
+            assert identity.digest == network.digest
             assert (identity.input_size, identity.classes, identity.steps) == (64, 10, 4)
             assert (identity.lanes, identity.banks) == ((20, 4) if "20" in options else (128, 1))
             assert (identity.board, identity.ready, identity.protocol) == ("golden", True, 1)
-            assert board.classify(pixels).tolist() == GoldenModel(image).classify(pixels).tolist()
+            assert board.classify(pixels).tolist() == GoldenModel(network).classify(pixels).tolist()
 
 
 def test_golden_counters_are_the_cycle_laws(images):
     board = Board(GoldenBackend(PLAN))
-    trace = GoldenModel(PLAN.image).run(images)
+    trace = GoldenModel(PLAN.network).run(images)
     costs = law_costs(PLAN, images.astype(np.uint8), trace)
     groups = [g.groups for g in PLAN.geometries]
     assert groups == [2, 1]
@@ -82,7 +82,7 @@ def test_link_equals_golden(board, images):
 
 def test_identity_over_the_link(board, twin):
     identity = board.identify()
-    assert identity.digest == PLAN.image.digest
+    assert identity.digest == PLAN.network.digest
     assert (identity.lanes, identity.banks, identity.baud) == (4, 2, 1_000_000)
     assert (identity.input_bits, identity.input_size, identity.image_bytes) == (3, 13, 6)
     assert identity.ready

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sterna import main
 from sw.data.dataset import load_dataset
@@ -209,13 +209,13 @@ def test_rates_come_to_the_activations(digits_network) -> None:
         conversion = Conversion(
             mode=mode, steps=steps, limit=limit, divisor=divisor, percentile=100
         )
-        image, report = convert_and_compare(
+        network, report = convert_and_compare(
             digits_network, data, test, conversion, name="digits-relu"
         )
         reports[mode, steps] = report
         assert all(
             n.neuron is None or n.neuron.theta & (n.neuron.theta - 1) == 0
-            for n in image.spec.layers
+            for n in network.spec.layers
         )
     assert reports["if", 64].agreement.hits > reports["if", 4].agreement.hits
     best = reports["augmapping", 8]
@@ -234,11 +234,11 @@ def test_a_layer_of_one_neuron_is_its_activation() -> None:
     layers = read_relu(nn.Sequential(first, nn.ReLU(), nn.Linear(1, 1)), (1,))
     pixels = np.arange(16, dtype=np.uint8)[:, None]
     conversion = Conversion(steps=5, limit=15, divisor=8, percentile=100)
-    image = convert(layers, pixels, 4, conversion)
-    counts = GoldenModel(image).run(pixels).spikes[0].sum(axis=1)[:, 0]
-    neuron = image.spec.layers[0].neuron
+    network = convert(layers, pixels, 4, conversion)
+    counts = GoldenModel(network).run(pixels).spikes[0].sum(axis=1)[:, 0]
+    neuron = network.spec.layers[0].neuron
     assert neuron is not None
-    exact = image.weights[0][0, 0] * pixels[:, 0].astype(int) / neuron.theta
+    exact = network.weights[0][0, 0] * pixels[:, 0].astype(int) / neuron.theta
     assert counts.tolist() == np.floor(5 * exact + 0.5).astype(int).tolist()
     assert np.abs(exact - pixels[:, 0] / 15 * 8).max() < 0.1
 
@@ -255,8 +255,8 @@ def test_the_command_and_what_it_makes(digits_network, tmp_path, capsys) -> None
     assert main(["convert", str(path), *arguments]) == 0
     told = capsys.readouterr().out
     assert "augmapping, T = 2, L = 15, D = 8" in told
-    image = NetworkImage.load(out)
-    assert image.meta["dataset"] == "digits"
+    network = Network.load(out)
+    assert network.meta["dataset"] == "digits"
     assert main(["info", str(out)]) == 0
     assert "augmented, theta" in capsys.readouterr().out
     sim = ["sim", str(out), "--images", "20", "--lanes", "16", "--banks", "2"]
@@ -327,12 +327,12 @@ def test_a_module_that_is_used_twice_is_read_twice() -> None:
 def test_a_network_without_a_hidden_layer() -> None:
     train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
     torch.manual_seed(1)
-    image, report = convert_and_compare(
+    network, report = convert_and_compare(
         nn.Sequential(nn.Linear(64, 10)), train, test, Conversion(steps=2), name="bare"
     )
     assert report.activity.spike_rates == ()
     assert report.activity.events == report.activity.input_events
-    assert image.meta["test"]["integer"] == report.spiking.to_dict()
+    assert network.meta["test"]["integer"] == report.spiking.to_dict()
 
 
 class Twisted(nn.Sequential):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as torch_functional
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sterna import main
 from sw.data.dataset import Dataset, load_dataset
@@ -169,7 +169,7 @@ def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Dataset,
     arguments = ["import", str(tmp_path / "jelly.pt"), "--dataset", "digits", "--out", str(out)]
     assert main(arguments) == 0
     told = capsys.readouterr().out
-    image = NetworkImage.load(out)
+    image = Network.load(out)
     assert image.digest[:16] in told
     assert "spikes unlike float, hidden2" in told
     assert [layer.neurons for layer in image.spec.layers] == [24, 16, 10]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from sim.golden.activity import Activity
 from sim.golden.model import GoldenModel
 from sw.data.dataset import DataError, Dataset, load_dataset
@@ -55,8 +55,8 @@ def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
 def test_meta_says_where_the_image_comes_from(
     digits_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    image, report = export(digits_checkpoint)
-    meta = NetworkImage.load(image.save(tmp_path / "digits.npz")).meta
+    network, report = export(digits_checkpoint)
+    meta = Network.load(network.save(tmp_path / "digits.npz")).meta
     assert (meta["recipe"], meta["dataset"], meta["seed"]) == ("digits-dense", "digits", 5)
     assert meta["test"] == {
         "float": {"hits": report.float_accuracy.hits, "n": 364},
@@ -160,25 +160,25 @@ def test_export_itself_refuses(
 
 
 def test_accuracy_counts_the_golden_models_hits(tiny_network, tiny_data: Dataset) -> None:
-    image = tiny_network.to_image()
-    answers = GoldenModel(image).run(tiny_data.images).classes
+    network = tiny_network.to_image()
+    answers = GoldenModel(network).run(tiny_data.images).classes
     wrong = (answers + 1) % 4
     wrong[:20] = answers[:20]
-    assert accuracy(image, replace(tiny_data, labels=wrong)) == Accuracy(20, 50)
+    assert accuracy(network, replace(tiny_data, labels=wrong)) == Accuracy(20, 50)
     assert str(Accuracy(20, 50)) == "20/50 (40.00 %)"
     assert Accuracy(20, 50).to_dict() == {"hits": 20, "n": 50}
 
 
 def test_activity_counts_bits_spikes_and_weights(tiny_network, tiny_data) -> None:
-    image = tiny_network.to_image()
-    found, activity = evaluate(image, tiny_data)
-    trace = GoldenModel(image).run(tiny_data.images)
-    assert found == accuracy(image, tiny_data)
+    network = tiny_network.to_image()
+    found, activity = evaluate(network, tiny_data)
+    trace = GoldenModel(network).run(tiny_data.images)
+    assert found == accuracy(network, tiny_data)
     events = [np.unpackbits(tiny_data.images).sum() / 50]
     events += [np.count_nonzero(c) / 50 for c in trace.spikes]
     assert activity.input_events == events[0]
     assert activity.events == pytest.approx(sum(events))
-    fan_out = [layer.spec.neurons for layer in image.layers]
+    fan_out = [layer.spec.neurons for layer in network.layers]
     assert activity.sops == pytest.approx(np.dot(events, fan_out))
 
 
@@ -223,24 +223,27 @@ def test_shipped_image_has_the_accuracy_it_claims(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
-    image = NetworkImage.load(MODELS / f"{name}.npz")
-    claimed = Accuracy(**image.meta["test"]["integer"])
-    assert claimed.share >= FLOORS[image.meta["dataset"]]
+    network = Network.load(MODELS / f"{name}.npz")
+    claimed = Accuracy(**network.meta["test"]["integer"])
+    assert claimed.share >= FLOORS[network.meta["dataset"]]
     try:
         data = load_dataset(
-            image.meta["dataset"], "test", image.spec.input_bits, steps=image.spec.recorded_steps
+            network.meta["dataset"],
+            "test",
+            network.spec.input_bits,
+            steps=network.spec.recorded_steps,
         )
     except DataError as error:
         pytest.skip(str(error))
-    if image.meta.get("sops", 0) > LARGE:
+    if network.meta.get("sops", 0) > LARGE:
         part = replace(data, images=data.images[:1000], labels=data.labels[:1000])
-        found, activity = evaluate(image, part)
+        found, activity = evaluate(network, part)
         assert found.share == pytest.approx(claimed.share, abs=0.04)
-        assert activity.sops == pytest.approx(image.meta["sops"], rel=0.03)
+        assert activity.sops == pytest.approx(network.meta["sops"], rel=0.03)
         return
-    found, activity = evaluate(image, data)
+    found, activity = evaluate(network, data)
     assert found == claimed
     told = activity.to_dict()
-    known = {name: image.meta[name] for name in told if name in image.meta}
+    known = {name: network.meta[name] for name in told if name in network.meta}
     assert {"input_events", "spike_rates"} <= known.keys()  # what version 1 told
     assert known == {name: told[name] for name in known}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sterna
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec
 from sw.data.dataset import SHAPES
 from sw.learn import train as training
@@ -181,7 +181,7 @@ def test_export_writes_image_and_rom_images(tmp_path: Path, capsys) -> None:
     command = ["export", "tiny", "--checkpoint", str(saved), "--out", str(image), "--json"]
     assert sterna.main([*command, "--roms", str(tmp_path / "roms")]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["digest"] == NetworkImage.load(image).digest
+    assert facts["digest"] == Network.load(image).digest
     files = list((tmp_path / "roms" / "rom").iterdir())
     assert files
     assert all(file.stat().st_size for file in files)

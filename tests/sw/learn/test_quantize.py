@@ -103,8 +103,8 @@ def test_best_scale_has_the_least_error_of_its_grid(w_max: int) -> None:
 
 def test_weights_on_a_grid_keep_their_grid() -> None:
     weight = torch.tensor([[-7.0, 3.0, 0.0], [1.0, 2.0, 7.0]], dtype=torch.float64) * 0.25
-    image = quantize(one_layer(weight), name="grid", weight_bits=4, pixel_bits=4).to_image()
-    assert image.weights[0].tolist() == [[-7, 3, 0], [1, 2, 7]]
+    network = quantize(one_layer(weight), name="grid", weight_bits=4, pixel_bits=4).to_image()
+    assert network.weights[0].tolist() == [[-7, 3, 0], [1, 2, 7]]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import SpecError
 from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
@@ -25,7 +25,7 @@ DECAYING = [
 ]
 
 
-def image_of(lived_network, neuron: LIFParameters, **options) -> NetworkImage:
+def image_of(lived_network, neuron: LIFParameters, **options) -> Network:
     network = lived_network((12, 32, 32, 4), neuron=neuron)
     return quantize(fold(network), name="tiny", weight_bits=4, pixel_bits=4, **options).to_image()
 
@@ -33,59 +33,59 @@ def image_of(lived_network, neuron: LIFParameters, **options) -> NetworkImage:
 @pytest.mark.parametrize("neuron", DECAYING)
 def test_exact_decay_is_the_real_neuron(lived_network, tiny_data, neuron) -> None:
     """Potentials too, not only spikes: a unit of the exact image's is 2^-f of a weight step."""
-    image = image_of(lived_network, neuron, exact_decay=True)
-    assert unlike_real(image, tiny_data)[0] == 0
-    trace = GoldenModel(image).run(tiny_data.images)
-    activity = real_network(image)(torch.from_numpy(tiny_data.images))
+    network = image_of(lived_network, neuron, exact_decay=True)
+    assert unlike_real(network, tiny_data)[0] == 0
+    trace = GoldenModel(network).run(tiny_data.images)
+    activity = real_network(network)(torch.from_numpy(tiny_data.images))
     for layer, ours, theirs in zip(
-        image.layers, trace.potentials, activity.potentials, strict=False
+        network.layers, trace.potentials, activity.potentials, strict=False
     ):
         assert layer.spec.neuron is not None
         unit = 2.0**layer.spec.neuron.fraction_bits
-        assert layer.spec.neuron.fraction_bits >= neuron.decay_shift * (image.spec.steps - 1)
+        assert layer.spec.neuron.fraction_bits >= neuron.decay_shift * (network.spec.steps - 1)
         assert np.array_equal(ours / unit, theirs.transpose(0, 1).numpy())
 
 
 @pytest.mark.parametrize("neuron", DECAYING)
 def test_truncation_loses_what_exactness_keeps(lived_network, tiny_data, neuron) -> None:
-    image = image_of(lived_network, neuron)
-    report = decay_report(image, tiny_data)
+    network = image_of(lived_network, neuron)
+    report = decay_report(network, tiny_data)
     spikes, compared, _, images = report["truncating"]
-    assert compared == tiny_data.images.shape[0] * image.spec.steps * 64
+    assert compared == tiny_data.images.shape[0] * network.spec.steps * 64
     assert 0 < spikes < 0.1 * compared
     assert report["exact"] == [0, compared, 0, len(tiny_data)]
     assert images == len(tiny_data)
 
 
 def test_of_a_large_network_fewer_images_are_compared(lived_network, tiny_data, monkeypatch):
-    image = image_of(lived_network, DECAYING[0])
-    per_image = image.spec.steps * 64
+    network = image_of(lived_network, DECAYING[0])
+    per_image = network.spec.steps * 64
     monkeypatch.setattr("sw.learn.real_decay.SPIKES", 7.5 * per_image)
-    _, compared, _, images = decay_report(image, tiny_data)["truncating"]
+    _, compared, _, images = decay_report(network, tiny_data)["truncating"]
     assert (compared, images) == (7 * per_image, 7)
 
 
 def test_a_constant_drive_loses_nothing_to_truncation(lived_network, tiny_data) -> None:
     """Nested floors are a floor: with the same drive at every step, potentials have its sign, and a
     whole threshold is reached by the truncated one exactly when by the real one."""
-    image = image_of(lived_network, LIFParameters())
-    golden = GoldenModel(image).run(tiny_data.images)
-    real = real_network(image)(torch.from_numpy(tiny_data.images))
+    network = image_of(lived_network, LIFParameters())
+    golden = GoldenModel(network).run(tiny_data.images)
+    real = real_network(network)(torch.from_numpy(tiny_data.images))
     assert np.array_equal(golden.spikes[0], real.spikes[0].transpose(0, 1).numpy())
 
 
 def test_there_and_back(lived_network) -> None:
-    image = image_of(lived_network, LIFParameters(u0=0.5))
-    there = with_decay(image, exact=True)
-    assert there.spec.layers[0].neuron != image.spec.layers[0].neuron
-    assert with_decay(there, exact=False).digest == image.digest
+    network = image_of(lived_network, LIFParameters(u0=0.5))
+    there = with_decay(network, exact=True)
+    assert there.spec.layers[0].neuron != network.spec.layers[0].neuron
+    assert with_decay(there, exact=False).digest == network.digest
 
 
 def test_nothing_decays_nothing_to_tell(lived_network, tiny_data) -> None:
     neuron = LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0)
-    image = image_of(lived_network, neuron, exact_decay=True)
-    assert image.spec.layers[0].neuron.fraction_bits == 0  # type: ignore[union-attr]
-    assert decay_report(image, tiny_data) == {}
+    network = image_of(lived_network, neuron, exact_decay=True)
+    assert network.spec.layers[0].neuron.fraction_bits == 0  # type: ignore[union-attr]
+    assert decay_report(network, tiny_data) == {}
 
 
 def test_exact_and_trained_is_still_the_golden_model(lived_network, tiny_data: Dataset) -> None:
@@ -106,10 +106,10 @@ def test_exact_and_trained_is_still_the_golden_model(lived_network, tiny_data: D
 
 
 def test_too_many_steps_for_exact_decay(lived_network) -> None:
-    image = image_of(lived_network, LIFParameters())
-    long = replace(image.spec, steps=17)
+    network = image_of(lived_network, LIFParameters())
+    long = replace(network.spec, steps=17)
     with pytest.raises(SpecError, match="Threshold must be an integer from 1 to 1073741824, not"):
-        with_decay(NetworkImage(long, image.weights, image.biases), exact=True)
+        with_decay(Network(long, network.weights, network.biases), exact=True)
 
 
 def test_many_steps_have_no_exact_twin(lived_network, tiny_data) -> None:

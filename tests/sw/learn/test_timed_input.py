@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, SpecError
 from sim.golden.activity import ActivityMeter
 from sim.golden.model import GoldenModel, InputError
@@ -92,8 +92,8 @@ def test_a_recording_by_hand() -> None:
     Neuron 0: v = 2; 1 + 4 = 5 fires; 0 + 6 fires.
     Neuron 1: v = 2; 1 - 3 = -2; -1 - 5 = -6 fires, -1.
     """
-    image = NetworkImage(by_hand(), WEIGHTS, BIASES)
-    trace = GoldenModel(image).run([[1, 3, 2, 0, 3, 0], [0, 0, 0, 0, 0, 0]])
+    network = Network(by_hand(), WEIGHTS, BIASES)
+    trace = GoldenModel(network).run([[1, 3, 2, 0, 3, 0], [0, 0, 0, 0, 0, 0]])
     assert trace.spikes[0][0].tolist() == [[0, 0], [1, 0], [1, -1]]
     assert trace.potentials[0][0].tolist() == [[2, 2], [0, -2], [0, 0]]
     # Readout: its bias alone; 1 + 1, 2; 1 - 1 + 1, 2 + 1.
@@ -105,16 +105,18 @@ def test_a_recording_by_hand() -> None:
 
 
 def test_how_the_answer_forms() -> None:
-    image = NetworkImage(by_hand(), WEIGHTS, BIASES)
-    logits, events = GoldenModel(image).over_time([[1, 3, 2, 0, 3, 0]])
+    network = Network(by_hand(), WEIGHTS, BIASES)
+    logits, events = GoldenModel(network).over_time([[1, 3, 2, 0, 3, 0]])
     assert logits.tolist() == [[[1, 0], [3, 2], [4, 5]]]
     assert [e.tolist() for e in events] == [[0, 1, 2]]
-    assert GoldenModel(image).classify([[1, 3, 2, 0, 3, 0]]).tolist() == [1]
+    assert GoldenModel(network).classify([[1, 3, 2, 0, 3, 0]]).tolist() == [1]
 
 
 def test_the_order_of_the_images_matters() -> None:
-    image = NetworkImage(by_hand(), WEIGHTS, BIASES)
-    forwards, backwards = GoldenModel(image).run([[1, 3, 2, 0, 3, 0], [3, 0, 2, 0, 1, 3]]).spikes[0]
+    network = Network(by_hand(), WEIGHTS, BIASES)
+    forwards, backwards = (
+        GoldenModel(network).run([[1, 3, 2, 0, 3, 0], [3, 0, 2, 0, 1, 3]]).spikes[0]
+    )
     assert forwards.tolist() == [[0, 0], [1, 0], [1, -1]]
     assert backwards.tolist() == [[1, -1], [1, 0], [0, 0]]
 
@@ -158,9 +160,9 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec, feedback: b
 @pytest.mark.parametrize("feedback", [True, False])
 def test_the_float_network_of_the_same_integers_is_the_golden_model(feedback: bool) -> None:
     """Without decay nothing is cut off."""
-    image = image_of(graph(feedback=feedback), seed=6)
-    activity = real_network(image)(torch.from_numpy(recordings().images))
-    trace = GoldenModel(image).run(recordings().images)
+    network = image_of(graph(feedback=feedback), seed=6)
+    activity = real_network(network)(torch.from_numpy(recordings().images))
+    trace = GoldenModel(network).run(recordings().images)
     for ours, theirs in zip(activity.spikes, trace.spikes, strict=True):
         assert np.array_equal(ours.transpose(0, 1).numpy(), theirs)
     assert np.array_equal(activity.logits.numpy(), trace.logits)
@@ -168,11 +170,11 @@ def test_the_float_network_of_the_same_integers_is_the_golden_model(feedback: bo
 
 def test_exact_decay_is_exact_and_truncation_shows_in_a_first_layer() -> None:
     """Where the input changes, drives change sign, and nested floors are no floor."""
-    image = NetworkImage(replace(by_hand(), steps=4), WEIGHTS, BIASES)
-    report = decay_report(image, recordings(300, 2, 4, bits=2))
+    network = Network(replace(by_hand(), steps=4), WEIGHTS, BIASES)
+    report = decay_report(network, recordings(300, 2, 4, bits=2))
     assert report["exact"][0] == 0
     assert report["truncating"][0] > 0
-    constant = NetworkImage(replace(image.spec, timed_input=False), WEIGHTS, BIASES)
+    constant = Network(replace(network.spec, timed_input=False), WEIGHTS, BIASES)
     assert decay_report(constant, recordings(300, 2, 1, bits=2))["truncating"][0] == 0
     assert decay_report(image_of(graph(NEURONS[1]), seed=3), recordings())["exact"][0] == 0
 
@@ -204,7 +206,7 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
     spec = NetworkSpec(
         name="late", input_size=3, input_bits=3, steps=4, layers=layers, timed_input=True
     )
-    image = NetworkImage(
+    image = Network(
         spec,
         ([np.full((2, 2), 7)], [np.full((2, 3), 3), np.full((2, 2), -2)], np.eye(2, dtype=int)),
         (np.array([9, -9]), np.array([1, 2]), np.array([0, 0])),
@@ -311,20 +313,20 @@ def test_training_on_recordings_ends_in_an_image(tmp_path: Path) -> None:
         ),
     )
     checkpoint = train(recipe, tmp_path, seed=1, progress=lambda line: None)
-    image, report = export(checkpoint, tmp_path)
-    assert image.spec.timed_input
-    assert image.spec.input_shape == (2, 34, 34)
+    network, report = export(checkpoint, tmp_path)
+    assert network.spec.timed_input
+    assert network.spec.input_shape == (2, 34, 34)
     assert report.integer_accuracy.n == 204
     assert report.integer_accuracy.share > 0.4  # by chance 0.25
-    assert NetworkImage.load(image.save(tmp_path / "film.npz")).digest == image.digest
+    assert Network.load(network.save(tmp_path / "film.npz")).digest == network.digest
 
 
 # What it is worth
 
 
 def test_every_image_of_a_recording_counts() -> None:
-    image, data = image_of(graph(feedback=False), seed=3), recordings()
-    trace, meter = GoldenModel(image).run(data.images), ActivityMeter(image)
+    network, data = image_of(graph(feedback=False), seed=3), recordings()
+    trace, meter = GoldenModel(network).run(data.images), ActivityMeter(network)
     meter.add(data.images, trace)
     n, bits = len(data), int(np.bitwise_count(data.images).sum())
     stem, inner, block, down = (int(np.abs(c.astype(int)).sum()) for c in trace.spikes)
@@ -338,21 +340,21 @@ def test_every_image_of_a_recording_counts() -> None:
         Dataset(name="still", split="test", bits=3, images=standing()[1], labels=data.labels),
     )
     _, once = evaluate(still, replace(film, images=standing()[0]))
-    _, often = evaluate(image, film)
+    _, often = evaluate(network, film)
     assert often.input_events == pytest.approx(STEPS * once.input_events)
     assert often.spike_rates == once.spike_rates
 
 
 def test_recordings_of_another_length_are_refused() -> None:
-    image = image_of(graph(), seed=3)
-    check_fits(image, recordings())
+    network = image_of(graph(), seed=3)
+    check_fits(network, recordings())
     with pytest.raises(EvaluateError) as error:
-        check_fits(image, recordings(steps=4))
+        check_fits(network, recordings(steps=4))
     assert str(error.value) == (
         "Data set random must have 216 pixels per image for network residual, not 288"
     )
     with pytest.raises(InputError) as refused:
-        GoldenModel(image).run(standing()[0])
+        GoldenModel(network).run(standing()[0])
     assert str(refused.value) == "Images must have shape (n, 216), not (30, 72)"
 
 
@@ -380,22 +382,22 @@ def test_the_specification_tells() -> None:
 
 
 def test_it_is_in_the_digest_and_in_the_file(tmp_path: Path) -> None:
-    image = NetworkImage(by_hand(), WEIGHTS, BIASES)
-    constant = NetworkImage(replace(by_hand(), timed_input=False), WEIGHTS, BIASES)
-    assert image.digest != constant.digest
-    loaded = NetworkImage.load(image.save(tmp_path / "hand.npz"))
-    assert loaded.spec == image.spec
-    assert loaded.digest == image.digest
+    network = Network(by_hand(), WEIGHTS, BIASES)
+    constant = Network(replace(by_hand(), timed_input=False), WEIGHTS, BIASES)
+    assert network.digest != constant.digest
+    loaded = Network.load(network.save(tmp_path / "hand.npz"))
+    assert loaded.spec == network.spec
+    assert loaded.digest == network.digest
     assert GoldenModel(loaded).run([[1, 3, 2, 0, 3, 0]]).logits.tolist() == [[4, 5]]
-    other = NetworkImage.load(constant.save(tmp_path / "constant.npz"))
+    other = Network.load(constant.save(tmp_path / "constant.npz"))
     assert not other.spec.timed_input
 
 
 def test_widths_hold_what_any_recording_can_bring() -> None:
     """Bounds are those of one image: each step sees one."""
     weights, biases, thetas = arrays(graph(), 1)
-    timed = NetworkImage(graph(), weights, biases, thetas=thetas)
-    constant = NetworkImage(graph(timed=False), weights, biases, thetas=thetas)
+    timed = Network(graph(), weights, biases, thetas=thetas)
+    constant = Network(graph(timed=False), weights, biases, thetas=thetas)
     for a, b in zip(timed.layers, constant.layers, strict=True):
         assert (a.accumulator_bound, a.drive_bound) == (b.accumulator_bound, b.drive_bound)
     assert timed.layers[-1].logit_bound == constant.layers[-1].logit_bound

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 from sim.golden.activity import ActivityMeter
 from sim.golden.edges import receive
@@ -75,7 +75,7 @@ def test_both_orders_are_the_same_network() -> None:
     layers[1] = replace(layers[1], edges=layers[1].edges[:1], inputs=144)
     spec = replace(spec, layers=tuple(layers))
     weights, biases, thetas = arrays(spec, 5)
-    folded = real_network(NetworkImage(spec, weights, biases, thetas=thetas))
+    folded = real_network(Network(spec, weights, biases, thetas=thetas))
     pixels = as_maps(torch.from_numpy(data().images).double(), spec.shape_of(INPUT), 3, False)
     by_layer = propagate(pixels, folded.nodes(), 3)
     by_step = _Run(pixels, 3, 0.0, False).step_by_step(folded.nodes())
@@ -87,9 +87,9 @@ def test_both_orders_are_the_same_network() -> None:
 
 def test_real_valued_graphs() -> None:
     """Without decay nothing is truncated: the real network is the golden model."""
-    image = image_of(residual(), seed=6)
-    activity = real_network(image)(torch.from_numpy(data().images))
-    trace = GoldenModel(image).run(data().images)
+    network = image_of(residual(), seed=6)
+    activity = real_network(network)(torch.from_numpy(data().images))
+    trace = GoldenModel(network).run(data().images)
     for ours, theirs in zip(activity.spikes, trace.spikes, strict=True):
         assert np.array_equal(ours.transpose(0, 1).numpy(), theirs)
     assert np.array_equal(activity.logits.numpy(), trace.logits)
@@ -174,9 +174,9 @@ def test_thresholds_by_channel_are_nearer_to_float() -> None:
 
 
 def test_what_a_graph_does_is_counted_by_its_edges() -> None:
-    image = image_of(residual(), seed=3)
+    network = image_of(residual(), seed=3)
     images = data().images
-    trace, meter = GoldenModel(image).run(images), ActivityMeter(image)
+    trace, meter = GoldenModel(network).run(images), ActivityMeter(network)
     meter.add(images, trace)
     n = len(images)
     stem, inner, block, down = (np.abs(c.astype(int)) for c in trace.spikes)
@@ -187,13 +187,13 @@ def test_what_a_graph_does_is_counted_by_its_edges() -> None:
     sops = 0
     images_sent = np.stack([np.bitwise_count(images)], axis=1).astype(int)
     sent = {"input": images_sent, "stem": stem, "inner": inner, "block": block, "down": down}
-    for k in range(len(image.spec.layers)):
-        for edge, shape in zip(image.spec.edges(k), image.spec.weight_shapes(k), strict=True):
+    for k in range(len(network.spec.layers)):
+        for edge, shape in zip(network.spec.edges(k), network.spec.weight_shapes(k), strict=True):
             values = sent[edge.source][:, :-1] if edge.delay else sent[edge.source]
-            maps = values.sum(axis=1).reshape(n, *image.spec.shape_of(edge.source))
+            maps = values.sum(axis=1).reshape(n, *network.spec.shape_of(edge.source))
             sops += receive(maps, edge, np.ones(shape, dtype=np.float64)).sum()
     assert meter.activity.sops == pytest.approx(sops / n)
-    assert macs(image) == (
+    assert macs(network) == (
         4 * 2 * (16 * 16)
         + 4 * 2 * (16 * 16)
         + 4 * 4 * 36
@@ -229,7 +229,7 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
         LayerSpec(name="out", inputs=2, neurons=2, weight_bits=4),
     )
     spec = NetworkSpec(name="late", input_size=3, input_bits=3, steps=4, layers=layers)
-    image = NetworkImage(
+    image = Network(
         spec,
         ([np.full((2, 2), 7)], [np.full((2, 3), 3), np.full((2, 2), -2)], np.eye(2, dtype=int)),
         (np.array([9, -9]), np.array([1, 2]), np.array([0, 0])),

@@ -28,8 +28,8 @@ def quick(seed: int, progress: Progress = lambda line: None) -> Checkpoint:
 
 
 def test_three_epochs_learn_digits(digits_checkpoint: Checkpoint) -> None:
-    image = digits_checkpoint.integer_network().to_image()
-    assert accuracy(image, load_dataset("digits", "test", 4)).share > 0.92
+    network = digits_checkpoint.integer_network().to_image()
+    assert accuracy(network, load_dataset("digits", "test", 4)).share > 0.92
 
 
 def test_training_on_the_integers_repairs_two_bit_weights() -> None:

@@ -15,10 +15,10 @@ from sw.study.cost import PICOJOULES, Cost, cost, cost_table
 
 
 def test_a_cost_counts_what_the_golden_model_does(lived_network, tiny_data) -> None:
-    image = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4).to_image()
-    found, trace = cost(image, tiny_data), GoldenModel(image).run(tiny_data.images)
+    network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4).to_image()
+    found, trace = cost(network, tiny_data), GoldenModel(network).run(tiny_data.images)
     sops = np.unpackbits(tiny_data.images).sum() * 9
-    for spikes, layer in zip(trace.spikes, image.spec.layers[1:], strict=True):
+    for spikes, layer in zip(trace.spikes, network.spec.layers[1:], strict=True):
         sops += np.count_nonzero(spikes) * layer.neurons
     assert found.activity.sops == pytest.approx(sops / 50)
     assert found.macs == 12 * 9 + 9 * 7 + 7 * 4

@@ -19,7 +19,7 @@ def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
     assert len(rows) == 9
 
     def neuron(kind: Kind) -> NeuronSpec:
-        found = kind.core.image.spec.layers[0].neuron
+        found = kind.core.network.spec.layers[0].neuron
         assert found is not None
         return found
 
@@ -39,12 +39,12 @@ def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
     assert [neuron(k).fraction_bits for k in found] == [0, 0, 0, 6, 0, 0, 0, 0, 0]
     assert [k.core.geometries[1].repeat for k in found] == [False] * 8 + [True]
     assert {k.core.lanes for k in found} == {16} != {DEFAULT_LANES}
-    assert {layer.weight_bits for k in found for layer in k.core.image.spec.layers} == {4}
+    assert {layer.weight_bits for k in found for layer in k.core.network.spec.layers} == {4}
     # Two ways to play the same spikes, and two ways to keep potentials: the same answers.
     for a, b in ((2, 3), (7, 8)):
-        classes = [GoldenModel(found[n].core.image).classify(test.images) for n in (a, b)]
+        classes = [GoldenModel(found[n].core.network).classify(test.images) for n in (a, b)]
         assert (classes[0] == classes[1]).mean() > 0.98
-    assert all(accuracy(k.core.image, test).share > 0.85 for k in found)
+    assert all(accuracy(k.core.network, test).share > 0.85 for k in found)
 
 
 def test_the_table() -> None:

@@ -13,7 +13,7 @@ from gen.board.planner import plan_board
 from gen.board.reload import swap_ice40
 from gen.board.tools import ToolError
 from gen.core.rom import rom_images
-from hw.contract.network import NetworkImage
+from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sim.board.netlist import NetlistError, netlist_verilog
 from sim.board.unpack import find_icebox, unpack_bitstream
@@ -39,10 +39,10 @@ VALUES = 1 + IMAGES * (10 + 3)
 """The digest; per image its logits, class, cycles and events."""
 
 
-def small_plan(image):
+def small_plan(network):
     return plan_board(
         BOARD,
-        image,
+        network,
         lanes=SMALL.lanes,
         megahertz=SMALL.megahertz,
         memories=SMALL.memories,
@@ -58,7 +58,7 @@ def icebox():
 
 @pytest.fixture(scope="module")
 def digits():
-    return NetworkImage.load(model_path(SMALL.model))
+    return Network.load(model_path(SMALL.model))
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +130,16 @@ def test_one_wrong_bit_of_a_weight_is_found(proof, icebox, digits, tmp_path):
     assert report["first"].startswith("Image 0 gives [")
 
 
-def one_bit_changed(image, pixels):
+def one_bit_changed(network, pixels):
     """The network with the lowest bit of one readout weight set that was not: of the neuron that
     fires most."""
-    spikes = np.abs(GoldenModel(image).run(pixels).spikes[-1][0]).sum(axis=0)
-    weights = [layer.weights.copy() for layer in image.layers]
+    spikes = np.abs(GoldenModel(network).run(pixels).spikes[-1][0]).sum(axis=0)
+    weights = [layer.weights.copy() for layer in network.layers]
     readout, neuron = weights[-1], int(spikes.argmax())
     place = int(np.flatnonzero(readout[:, neuron] % 2 == 0)[0])
     readout[place, neuron] += 1
-    biases = tuple(layer.bias for layer in image.layers)
-    return NetworkImage(image.spec, tuple(weights), biases)
+    biases = tuple(layer.bias for layer in network.layers)
+    return Network(network.spec, tuple(weights), biases)
 
 
 def bits_changed(before, after):
@@ -160,7 +160,7 @@ def tiny_network():
     rng = np.random.default_rng(1)
     weights = tuple(rng.integers(-7, 8, (layer.neurons, layer.inputs)) for layer in layers)
     biases = tuple(rng.integers(-9, 10, layer.neurons) for layer in layers)
-    return NetworkImage(spec, weights, biases)
+    return Network(spec, weights, biases)
 
 
 def test_clock_generator_and_flash_in_the_bits(icebox, tmp_path):
