@@ -1,138 +1,130 @@
-"""The core: a chain of layers, all at work at once on successive time steps."""
+"""The core: stages in a row, all at work at once, on successive time steps or images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.layer.stage import DenseLayer, LayerPlan
-from hw.stream.payloads import Kind, load_layout, transfer
+from hw.stage import Stage, TapPoint
+from hw.stream.payloads import load_layout
+from hw.stream.serializer import Serializer
 
-__all__ = ["Core", "TraceField"]
-
-TraceField = tuple[str, int]
-"""Name and width of a field of the trace, low bits first."""
+__all__ = ["Core"]
 
 
 class Core(wiring.Component):
-    """Pixel words in, logits and class out; every layer has its own hardware.
+    """Pixel words in, logits and class out.
 
-    A synchronous reset, at any time, leaves a core that computes the next image right.
+    Stages of any kind follow each other: what one sends is a word of coefficients to the next. A
+    synchronous reset, at any time, leaves a core that computes the next image right.
 
     Parameters
     ----------
-    layers
-        Plans in order; the last is a readout.
+    stages
+        In the order data flow; the last one is a readout.
     events
-        Add the port `events`, for a counter.
+        Add the port `events`, for a counter. The stages were built with `events` too.
     taps
-        Simulation only: ports to watch every event and potential. Without, there is no such port
-        and no logic for it.
+        Simulation only: ports to watch what passes inside. The stages were built with `taps` too.
 
     Members
     -------
-    i : In(stream of coefficients(word, input_bits, signed=False))
-        An image is `words` words; pixel p sits in word p // word, element p % word; pad with 0.
+    i : In(stream of coefficients)
+        As the first stage takes them (docs/streams.md).
     o : Out(stream of result_layout(classes, logit_bits))
     load : In(load_layout(parts)), with memories that are loaded
         Rows of weights, while the core is held in reset: it fetches biases when that ends. Parts
-        are numbered by layer, bank, slice.
+        are numbered stage by stage.
     events : Out
-        A bit per layer and bank: a weight row was added in the cycle before.
-    tap_trace : Out, with taps
-        What happens in this cycle; `trace_fields` names its bits.
-    tap_spikes{n}, tap_potentials{n} : Out, with taps
-        In a cycle with `lif{n}` in the trace: a group's spikes and the potentials it stores.
+        `Stage.additions` of all stages: a weight row was added in the cycle before.
+    tap_{name}_valid, tap_{name} : Out, with taps
+        `Stage.taps` of all stages; names are `{stage}_{tap}`.
+
+    Attributes
+    ----------
+    parts
+        (bits, rows) of each weight memory that is loaded.
+    taps
+        (name, bits) of each tap, in order.
     """
 
     i: stream.Interface
     o: stream.Interface
-    tap_trace: Signal
     load: data.View
     events: Signal
 
     def __init__(
-        self, layers: Sequence[LayerPlan], *, taps: bool = False, events: bool = False
+        self, stages: Sequence[Stage], *, taps: bool = False, events: bool = False
     ) -> None:
-        self._layers = [DenseLayer(plan) for plan in layers]
-        self._taps = taps
-        members = {
-            "i": In(self._layers[0].i.signature.flip()),
-            "o": Out(self._layers[-1].o.signature),
+        self._stages = list(stages)
+        self._points: dict[str, TapPoint] = {}
+        if taps:
+            for n, stage in enumerate(self._stages):
+                self._points |= {f"{n}_{name}": point for name, point in stage.taps.items()}
+        self._count = events
+        self.parts = [part for stage in self._stages for part in stage.parts]
+        self.taps = [(name, len(point.data)) for name, point in self._points.items()]
+        members: dict[str, Any] = {
+            "i": In(self._stages[0].i.signature.flip()),
+            "o": Out(self._stages[-1].o.signature),
         }
-        self.parts = [part for layer in self._layers for part in layer.parts]
         if self.parts:
             members["load"] = In(load_layout(self.parts))
         if events:
-            members["events"] = Out(sum(len(layer.events) for layer in self._layers))
-        self._count = events
-        self.trace_fields: list[TraceField] = []
-        if taps:
-            self.trace_fields = self._trace_layout()
-            members["tap_trace"] = Out(sum(width for _, width in self.trace_fields))
-            for n, layer in enumerate(self._layers):
-                if layer.lif is not None:
-                    members[f"tap_spikes{n}"] = Out(layer.lif.o.payload.shape().size)
-                    members[f"tap_potentials{n}"] = Out(layer.lif.tap_potentials.shape().size)
+            members["events"] = Out(sum(len(stage.additions) for stage in self._stages))
+        for name, bits in self.taps:
+            members |= {f"tap_{name}_valid": Out(1), f"tap_{name}": Out(bits)}
         super().__init__(members)
-
-    def _trace_layout(self) -> list[TraceField]:
-        fields: list[TraceField] = [("input", 1), ("result", 1)]
-        for n, layer in enumerate(self._layers):
-            for b in range(len(layer.events)):
-                fields.append((f"event{n}_{b}", 1))
-                fields.append((f"payload{n}_{b}", layer.event_layout.size))
-            if layer.lif is not None:
-                fields.append((f"lif{n}", 1))
-        return fields
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        for n, layer in enumerate(self._layers):
-            m.submodules[f"layer{n}"] = layer
+        for n, stage in enumerate(self._stages):
+            m.submodules[f"stage{n}"] = stage
             if n > 0:
-                wiring.connect(m, self._layers[n - 1].o, layer.i)
-        wiring.connect(m, wiring.flipped(self.i), self._layers[0].i)
-        wiring.connect(m, self._layers[-1].o, wiring.flipped(self.o))
+                self._join(m, n, self._stages[n - 1].o, stage.i)
+        wiring.connect(m, wiring.flipped(self.i), self._stages[0].i)
+        wiring.connect(m, self._stages[-1].o, wiring.flipped(self.o))
         if self._count:
-            m.d.sync += self.events.eq(
-                Cat(
-                    transfer(port) & (port.payload.kind == Kind.SPIKE)
-                    for layer in self._layers
-                    for port in layer.events
-                )
-            )
+            m.d.comb += self.events.eq(Cat(stage.additions for stage in self._stages))
         if self.parts:
             self._load(m)
-        if self._taps:
-            self._tap(m)
+        for name, point in self._points.items():
+            m.d.comb += [
+                getattr(self, f"tap_{name}_valid").eq(point.valid),
+                getattr(self, f"tap_{name}").eq(point.data),
+            ]
         return m
 
+    @staticmethod
+    def _join(m: Module, n: int, source: stream.Interface, target: stream.Interface) -> None:
+        """Words of one stage to the next, in parts where it takes narrower ones. A sender whose
+        other layers have signs may send a layer that has none."""
+        sent: Any = source.payload.shape()
+        taken: Any = target.payload.shape()
+        if sent.length > taken.length:
+            m.submodules[f"serializer{n}"] = parts = Serializer(sent, taken.length)
+            wiring.connect(m, source, parts.i)
+            source = parts.o
+        m.d.comb += [target.valid.eq(source.valid), source.ready.eq(target.ready)]
+        for k in range(taken.length):
+            for name in taken.elem_shape.members:
+                m.d.comb += target.payload[k][name].eq(source.payload[k][name])
+
     def _load(self, m: Module) -> None:
-        """Hand a row to its layer."""
+        """Hand a row to its stage."""
         start = 0
-        for layer in self._layers:
-            stop = start + len(layer.parts)
+        for stage in self._stages:
+            if not stage.parts:
+                continue
+            stop = start + len(stage.parts)
             m.d.comb += [
-                layer.load.en.eq(
+                stage.load.en.eq(
                     self.load.en & (self.load.part >= start) & (self.load.part < stop)
                 ),
-                layer.load.part.eq(self.load.part - start),
-                layer.load.address.eq(self.load.address),
-                layer.load.data.eq(self.load.data),
+                stage.load.part.eq(self.load.part - start),
+                stage.load.address.eq(self.load.address),
+                stage.load.data.eq(self.load.data),
             ]
             start = stop
-
-    def _tap(self, m: Module) -> None:
-        trace = [transfer(self.i), transfer(self.o)]
-        for n, layer in enumerate(self._layers):
-            for port in layer.events:
-                trace += [transfer(port), port.payload.as_value()]
-            if layer.lif is not None:
-                trace.append(layer.lif.tap_fire)
-                m.d.comb += [
-                    getattr(self, f"tap_spikes{n}").eq(layer.lif.o.payload),
-                    getattr(self, f"tap_potentials{n}").eq(layer.lif.tap_potentials),
-                ]
-        m.d.comb += self.tap_trace.eq(Cat(trace))

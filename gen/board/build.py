@@ -24,7 +24,6 @@ from gen.board.boards import find_board
 from gen.board.files import BOARD_TOP, generate_board
 from gen.board.planner import BoardPlan, plan_board
 from gen.board.reload import ReloadError, swap_ecp5, swap_ice40
-from gen.core.hardware import layout_facts
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
 
@@ -97,10 +96,10 @@ def reload_board(
     """
     built, report = _read(folder / "board.json"), _read(folder / SYNTHESIS / REPORT)
     board = find_board(built["board"])
-    if "stages" in built:
+    if not built["reloadable"]:
         raise ReloadError(
-            f"Weights of {built['network']} cannot be reloaded: a shared core's program goes with "
-            "them; build the bitstream anew"
+            f"Weights of {built['network']} cannot be reloaded: a program goes with them; build "
+            "the bitstream anew"
         )
     if board.family not in SWAPS and built["roms"]:
         raise ReloadError(
@@ -159,7 +158,7 @@ def _finish(
     report |= {
         "network": plan.core.network.spec.name,
         "digest": plan.core.network.digest,
-        **layout_facts(plan.core),
+        **plan.core.facts(),
         "memories": list(plan.core.memories),
         "planned": plan.estimate.to_dict(),
         "used": _used(plan, report),

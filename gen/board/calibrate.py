@@ -17,13 +17,11 @@ import numpy.typing as npt
 
 from gen.board.bitstream import FLOWS, synthesize, utilization, write_constraints
 from gen.board.boards import BOARDS, Board
-from gen.board.estimate import WEIGHTS, features, fitted
+from gen.board.estimate import WEIGHTS, features
 from gen.board.files import BOARD_TOP, generate_board
 from gen.board.planner import board_spec, default_hz
 from gen.board.tools import ToolError, run
-from gen.core.hardware import AnyPlan
-from gen.core.plan import plan_core
-from gen.core.schedule import plan_network
+from gen.core.plan import CorePlan, plan_core, plan_network
 from hw.contract.files import write_json
 from hw.contract.network import Network
 
@@ -94,7 +92,7 @@ MEASURED = WEIGHTS.with_name("measured.json")
 """[options, look-up tables, block RAMs] of each of `DESIGNS`, as they were found."""
 
 
-def design(board: Board, options: dict[str, Any]) -> AnyPlan:
+def design(board: Board, options: dict[str, Any]) -> CorePlan:
     """The core of one entry of `DESIGNS`."""
     models = Path(__file__).parents[2] / "models"
     network = Network.load(models / f"{options['model']}.npz")
@@ -111,7 +109,7 @@ def design(board: Board, options: dict[str, Any]) -> AnyPlan:
     )
 
 
-def measure(board: Board, core: AnyPlan, folder: Path) -> dict[str, int]:
+def measure(board: Board, core: CorePlan, folder: Path) -> dict[str, int]:
     """{cell type: number} after packing, as nextpnr counts; the design need not fit."""
     spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
     facts = generate_board(core, spec, board.name, folder)
@@ -125,7 +123,9 @@ def measure(board: Board, core: AnyPlan, folder: Path) -> dict[str, int]:
 
 
 RIDGE = {"ecp5": 0.03, "ice40": 0.0, "gowin": 0.0}
-RIDGE |= {f"{family} shared": 0.0 for family in RIDGE}
+RIDGE = {f"{family} layers": ridge for family, ridge in RIDGE.items()} | {
+    f"{family} programs": 0.0 for family in RIDGE
+}
 """Weight of the weights' own squares beside the errors', each size scaled to its norm. Without it
 sizes that go together get all or nothing, and an ECP5 design left out of the fit is missed by up to
 29 % of its look-up tables instead of 17 %. On the small chips, which a design nearly fills, what
@@ -173,7 +173,8 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
                 print(name, options, used, file=sys.stderr, flush=True)
             found.append(old[0])
             spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
-            parts.setdefault(fitted(board, core), []).append((old[0][1], features(core, spec)))
+            ((kind, sizes),) = features(core, spec).items()  # a design has stages of one kind
+            parts.setdefault(f"{board.family} {kind}", []).append((old[0][1], sizes))
         for key, designs in parts.items():
             counts = np.array([luts for luts, _ in designs], dtype=float)
             rows = np.array([list(sizes.values()) for _, sizes in designs])

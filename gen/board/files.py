@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import numpy.typing as npt
 from amaranth.back import verilog
 
 from gen.board.flash_image import flash_image
-from gen.core.hardware import AnyPlan, core_of, input_layout, input_shape, input_words, rom_files
 from gen.core.plan import CorePlan, PlanError
-from gen.core.rom import rom_text
+from gen.core.stage import Rom
 from gen.core.verilog import core_facts
 from hw.contract.files import write_files, write_json
 from hw.contract.link import LENGTH_MAX, VERSION
@@ -27,7 +27,7 @@ BOARD_TOP = "sterna_board"
 DIGEST_FILE = "rom/digest.hex"
 
 
-def identity(plan: AnyPlan, board: BoardSpec) -> list[int]:
+def identity(plan: CorePlan, board: BoardSpec) -> list[int]:
     """Words 0 .. 15 of the mailbox (docs/link.md), without the digest: it is put in at power-up.
 
     Raises
@@ -35,8 +35,8 @@ def identity(plan: AnyPlan, board: BoardSpec) -> list[int]:
     PlanError
         When an image is longer than a frame of the link.
     """
-    spec, layout = plan.network.spec, input_layout(plan)
-    bits, words = input_shape(plan)
+    spec, layout = plan.network.spec, plan.layout
+    bits, words = plan.input_bits, plan.words
     channels, _, columns = layout.shape if layout else (0, 0, 0)
     positions = layout.positions if layout else 0
     if words * bits // 8 > LENGTH_MAX:
@@ -64,24 +64,21 @@ def digest_rows(digest: str) -> list[int]:
     return words + [0] * (DIGEST_ROWS - len(words))
 
 
-def board_roms(plan: AnyPlan) -> dict[str, str]:
-    """Text of every ROM image of a board whose weights come with the bitstream."""
-    head = f"// digest of {plan.network.spec.name}; network {plan.network.digest[:16]}\n"
-    rows = "".join(f"{row:08x}\n" for row in digest_rows(plan.network.digest))
-    return rom_files(plan) | {DIGEST_FILE: head + rows}
+def board_roms(plan: CorePlan) -> dict[str, Rom]:
+    """Contents of every ROM of a board whose weights come with the bitstream."""
+    head = f"digest of {plan.network.spec.name}; network {plan.network.digest[:16]}"
+    digest = Rom(head=head, rows=digest_rows(plan.network.digest), bits=32, swappable=True)
+    return plan.roms() | {DIGEST_FILE: digest}
 
 
-def placeholders(files: dict[str, str], widths: dict[str, int]) -> dict[str, str]:
+def placeholders(roms: dict[str, Rom]) -> dict[str, str]:
     """Random contents of the same shape, always the same for a file's name: what is synthesised,
-    so that the real contents can be put in afterwards (gen/board/reload.py). `widths` are in
-    bits."""
+    so that the real contents can be put in afterwards (gen/board/reload.py)."""
     result = {}
-    for name, text in files.items():
+    for name, rom in roms.items():
         rng = random.Random(name)
-        rows = [line for line in text.splitlines() if not line.startswith("//")]
-        digits = len(rows[0])
-        lines = "".join(f"{rng.getrandbits(widths[name]):0{digits}x}\n" for _ in rows)
-        result[name] = f"// placeholder of {name}\n{lines}"
+        rows = [rng.getrandbits(rom.bits) for _ in rom.rows]
+        result[name] = replace(rom, head=f"placeholder of {name}", rows=rows).text
     return result
 
 
@@ -89,30 +86,19 @@ REPEATS = 64
 IMAGES_FILE = "rom/images.hex"
 
 
-def _test_images(plan: AnyPlan, images: npt.NDArray[np.uint8]) -> TestImages:
-    rows, (_, words) = input_words(plan, images), input_shape(plan)
-    return TestImages(rows=rows, words=words, repeats=REPEATS, file=IMAGES_FILE)
+def _test_images(plan: CorePlan, images: npt.NDArray[np.uint8]) -> TestImages:
+    return TestImages(rows=plan.pack(images), words=plan.words, repeats=REPEATS, file=IMAGES_FILE)
 
 
-def _image_rom(plan: AnyPlan, played: TestImages | None) -> dict[str, str]:
+def _image_rom(plan: CorePlan, played: TestImages | None) -> dict[str, Rom]:
     if played is None:
         return {}
     head = f"{played.images} test images"
-    return {IMAGES_FILE: rom_text(head, played.rows, input_shape(plan)[0])}
-
-
-def _rom_widths(plan: CorePlan) -> dict[str, int]:
-    """Bits of a row of each ROM."""
-    widths = {DIGEST_FILE: 32, IMAGES_FILE: input_shape(plan)[0]}
-    for n, (layer, g) in enumerate(zip(plan.network.layers, plan.geometries, strict=True)):
-        for part, lanes in enumerate(g.slices):
-            for b in range(g.banks):
-                widths[plan.rom_file(n, b, part)] = len(lanes) * layer.spec.weight_bits
-    return widths
+    return {IMAGES_FILE: Rom(head=head, rows=played.rows, bits=plan.input_bits, swappable=True)}
 
 
 def generate_board(
-    plan: AnyPlan,
+    plan: CorePlan,
     board: BoardSpec,
     name: str,
     folder: Path,
@@ -121,8 +107,8 @@ def generate_board(
     """Write the board's design; return its manifest, which is `board.json` too.
 
     `sterna_board.v` and the Verilog it needs; `rom/*.hex`, the weights, and
-    `placeholder/rom/*.hex`, or `flash.bin` for a board that loads its weights. A shared core has
-    no placeholders: its tables are too short to be found again by their contents. Equal plans give
+    `placeholder/rom/*.hex`, or `flash.bin` for a board that loads its weights. A program stage
+    has no placeholders: its tables are too short to be found again by their contents. Equal plans give
     equal bytes.
 
     Parameters
@@ -143,8 +129,8 @@ def generate_board(
     played = None if test_images is None else _test_images(plan, test_images)
     top = BoardTop(
         board,
-        core_of(plan, events=True),
-        words=input_shape(plan)[1],
+        plan.component(events=True),
+        words=plan.words,
         classes=plan.network.spec.classes,
         identity=identity(plan, board),
         digest=digest_rows(plan.network.digest),
@@ -156,15 +142,15 @@ def generate_board(
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
     sources = [f"{BOARD_TOP}.v", "sterna_spram.v" if plan.loaded else "sterna_rom.v"]
     files[sources[1]] = verilog_source(sources[1]).encode()
-    roms: dict[str, str] = {}
+    roms: dict[str, Rom] = {}
     random_roms: dict[str, str] = {}
-    if isinstance(plan, CorePlan) and plan.loaded:
+    if plan.loaded:
         files["flash.bin"] = flash_image(plan)
     else:
         roms = board_roms(plan) | _image_rom(plan, played)
-        if isinstance(plan, CorePlan):
-            random_roms = placeholders(roms, _rom_widths(plan))
-    files |= {file: rows.encode() for file, rows in roms.items()}
+        if plan.swappable:
+            random_roms = placeholders(roms)
+    files |= {file: rom.text.encode() for file, rom in roms.items()}
     files |= {f"placeholder/{file}": rows.encode() for file, rows in random_roms.items()}
     facts = {
         "board": name,
@@ -178,12 +164,10 @@ def generate_board(
         "clock_hz": board.clock_hz,
         "baud": board.baud,
         "flash_address": board.flash_address,
-        "schedule": plan.schedule,
-        "lanes": plan.lanes,
-        "banks": plan.banks,
+        "reloadable": plan.swappable,
         "memories": list(plan.memories),
-        "fire_lanes": plan.fire_lanes,
-        "lean": plan.lean,
+        "fire_lanes": plan.options.fire_lanes,
+        "lean": plan.options.lean,
         "steps": plan.network.spec.steps,
         "input_bits": plan.network.spec.input_bits,
         **core_facts(plan),

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from gen.board.boards import BOARDS, Board
-from gen.board.estimate import Estimate, estimate
-from gen.board.fit import memory_shares
-from gen.core.describe import layout_text
-from gen.core.expectation import expected
-from gen.core.hardware import AnyPlan, layout_facts
-from gen.core.plan import CorePlan, PlanError, plan_core
-from gen.core.program_files import AnyShared
-from gen.core.schedule import SCHEDULES, plan_network
+from gen.board.estimate import Estimate, estimate, memory_shares
+from gen.core.layer_stage import LayerOptions
+from gen.core.plan import (
+    SCHEDULES,
+    CorePlan,
+    PlanError,
+    dense_tail,
+    plan_core,
+    plan_mixed,
+    plan_network,
+)
 from gen.family.pll import pll
 from hw.contract.network import Network
-from hw.contract.spec import INPUT
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 from hw.top.board import BoardSpec
 
@@ -37,8 +39,11 @@ with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
 LEAN_FIRE_LANES = 4
 BANKS = (1, 2, 4, 8)
 MOST_LANES = 128
-SHARED = (8, 16, 32, 64, 128)
-"""Lanes of a shared core on a board: the words of an image are whole bytes."""
+PROGRAM_LANES = (8, 16, 32, 64, 128)
+"""Lanes of a program on a board: the words of a picture are whole bytes."""
+
+TAIL_LANES = (8, 16, 32, 64)
+"""Lanes of dense layers behind a program that are tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,26 +56,10 @@ class BoardPlan:
     """
 
     board: Board
-    core: AnyPlan
+    core: CorePlan
     spec: BoardSpec
     estimate: Estimate
     cycles: float
-
-    @property
-    def dense(self) -> CorePlan:
-        """The core as a pipeline of dense layers.
-
-        Raises
-        ------
-        PlanError
-            When it is another.
-        """
-        if not isinstance(self.core, CorePlan):
-            raise PlanError(
-                f"Network {self.core.network.spec.name} must be a pipeline of dense layers for "
-                f"this, not {layout_text(layout_facts(self.core))}"
-            )
-        return self.core
 
     @property
     def seconds(self) -> float:
@@ -83,9 +72,9 @@ class BoardPlan:
             "board": self.board.name,
             "network": self.core.network.spec.name,
             "digest": self.core.network.digest,
-            **layout_facts(self.core),
-            "fire_lanes": self.core.fire_lanes,
-            "lean": self.core.lean,
+            **self.core.facts(),
+            "fire_lanes": self.core.options.fire_lanes,
+            "lean": self.core.options.lean,
             "memories": list(self.core.memories),
             "clock_hz": self.spec.clock_hz,
             "flash_address": self.spec.flash_address,
@@ -129,8 +118,9 @@ def plan_board(
 ) -> BoardPlan:
     """The fastest layout that fits; what is given is kept. `test_images` go onto the chip too.
 
-    A chain of dense layers gets a pipeline of layers, unless a shared core is asked for; any other
-    network one shared core, or a pipeline of several (`gen.core.schedule`).
+    A chain of dense layers gets stages of their own, unless a program is asked for; any other
+    network one program, several in a row, or one with its dense layers behind it
+    (`gen.core.plan.plan_network`).
 
     A clock that is not given is the board's for each layout's banks. One that is given rules out
     layouts of more banks than reach it, unless the banks are given too.
@@ -147,9 +137,9 @@ def plan_board(
         raise PlanError(f"Schedule must be one of {SCHEDULES}, not {schedule!r}")
     hz = None if megahertz is None else megahertz * 1e6
     chosen = lanes is None and banks is None and megahertz is None
-    choices: Iterator[AnyPlan]
-    if schedule == "shared" or not network.spec.is_chain:
-        choices = _shared_choices(network, lanes, banks or 1, schedule)
+    choices: Iterator[CorePlan]
+    if schedule == "shared" or dense_tail(network.spec):
+        choices = _program_choices(network, lanes, banks or 1, schedule)
     else:
         choices = _choices(board, network, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [_place(board, choice, hz, test_images) for choice in choices]
@@ -161,14 +151,14 @@ def plan_board(
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
-def _place(board: Board, core: AnyPlan, hz: float | None, test_images: int = 0) -> BoardPlan:
+def _place(board: Board, core: CorePlan, hz: float | None, test_images: int = 0) -> BoardPlan:
     spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=core.loaded)
     return BoardPlan(
         board=board,
         core=core,
         spec=spec,
         estimate=estimate(board, core, spec, test_images),
-        cycles=expected_cycles(core),
+        cycles=core.expected_cycles(),
     )
 
 
@@ -176,24 +166,9 @@ def _over(plan: BoardPlan) -> list[tuple[str, int, int]]:
     return plan.estimate.over(FULL[plan.board.family])
 
 
-def default_hz(board: Board, core: AnyPlan) -> float:
-    """The clock of a core unless asked otherwise."""
-    return board.clock_hz(core.banks) if isinstance(core, CorePlan) else board.shared_clock
-
-
-def expected_cycles(core: AnyPlan) -> float:
-    """Cycles of an image, half of all coefficients being set: the slowest layer's passes, or the
-    slowest stage's."""
-    if not isinstance(core, CorePlan):
-        names = [INPUT, *(layer.name for layer in core.network.spec.layers)]
-        rates = dict.fromkeys(names, 0.5)
-        return max(expected(stage, rates).cycles for stage in core.stages)
-    steps, cycles = core.network.spec.steps, []
-    for n, g in enumerate(core.geometries):
-        sums = g.groups * (1 if n == 0 else steps)
-        events = g.planes * (g.inputs / g.banks / 2 + 1)
-        cycles.append(sums * (events + g.bias_rows * (g.groups > 1)))
-    return max(cycles)
+def default_hz(board: Board, core: CorePlan) -> float:
+    """The clock of a core unless asked otherwise: its slowest stage's."""
+    return min(stage.clock_hz(board) for stage in core.stages)
 
 
 def _choices(
@@ -228,7 +203,7 @@ def _choices(
                 if lanes is not None or memories is None:
                     raise
                 continue  # too many rows for the memories that were asked for
-            if lanes is None and max(g.lanes for g in core.geometries) < count:
+            if lanes is None and max(stage.lanes for stage in core.stages) < count:
                 continue  # the same as with fewer lanes
             yield core
             if memories is None and board.flash:
@@ -237,20 +212,28 @@ def _choices(
                     yield plan_core(network, count, bank_count, loaded, **options)
 
 
-def _shared_choices(
+def _program_choices(
     network: Network, lanes: int | None, banks: int, schedule: str
-) -> Iterator[AnyShared]:
-    """One shared core, or as many as the network has stages."""
-    if lanes is not None and lanes not in SHARED:
-        raise PlanError(f"Lanes of a shared core on a board must be one of {SHARED}, not {lanes!r}")
-    wanted = ("shared", "pipelined") if schedule == "auto" else (schedule,)
-    most = max(layer.map_shape[0] for layer in network.spec.layers)
-    for count in [lanes] if lanes else [n for n in SHARED if n < 2 * most]:
+) -> Iterator[CorePlan]:
+    """One program, as many as the network has stages, or one with dense layers behind it."""
+    if lanes is not None and lanes not in PROGRAM_LANES:
+        raise PlanError(
+            f"Lanes of a program core on a board must be one of {PROGRAM_LANES}, not {lanes!r}"
+        )
+    spec = network.spec
+    mixes = dense_tail(spec) < len(spec.layers) - 1
+    wanted = ("shared", "pipelined", "mixed") if schedule == "auto" else (schedule,)
+    most = max(layer.map_shape[0] for layer in spec.layers)
+    for count in [lanes] if lanes else [n for n in PROGRAM_LANES if n < 2 * most]:
         for kind in wanted:
-            core = plan_network(network, count, banks, kind)
-            assert not isinstance(core, CorePlan)
-            if kind == "shared" or len(core.stages) > 1 or schedule != "auto":
-                yield core
+            if kind == "mixed" and mixes:
+                for tail in TAIL_LANES:
+                    options = LayerOptions(lanes=tail, banks=banks)
+                    yield plan_mixed(network, count, banks, options)
+            elif kind != "mixed" or schedule != "auto":
+                core = plan_network(network, count, 1 if schedule == "auto" else banks, kind)
+                if kind == "shared" or len(core.stages) > 1 or schedule != "auto":
+                    yield core
 
 
 def _lane_counts(most: int) -> list[int]:
@@ -260,12 +243,12 @@ def _lane_counts(most: int) -> list[int]:
 
 def _loaded(core: CorePlan) -> tuple[str, ...] | None:
     """Weight memories of a loaded core: the largest layer in single-port RAM, if it fits."""
-    sizes = [g.banks * g.depth * g.lanes for g in core.geometries]
+    needed = [memories for stage in core.stages for memories in stage.weight_memories().values()]
+    sizes = [sum(memory.bits * memory.rows for memory in memories) for memories in needed]
     largest = sizes.index(max(sizes))
-    g = core.geometries[largest]
-    bits = core.network.layers[largest].spec.weight_bits
-    blocks = g.banks * sum(-(-len(part) * bits // SPRAM_BITS) for part in g.slices)
-    if g.depth > SPRAM_ROWS or blocks > 4:
+    rows = max(memory.rows for memory in needed[largest])
+    blocks = sum(-(-memory.bits // SPRAM_BITS) for memory in needed[largest])
+    if rows > SPRAM_ROWS or blocks > 4:
         return None
     return tuple("spram" if n == largest else "ram" for n in range(len(sizes)))
 
@@ -281,9 +264,9 @@ def _too_large(
     needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
     sentence = (
         f"Network {network.spec.name} does not fit {board.name}: with "
-        f"{layout_text(layout_facts(nearest.core))} it needs {needs}"
+        f"{nearest.core.facts()['layout']} it needs {needs}"
     )
-    if not isinstance(nearest.core, CorePlan) and nearest.estimate.brams > board.brams:
+    if nearest.estimate.brams > board.brams:
         sentence += f" ({memory_shares(nearest.core, board)})"
     if not chosen and _holds(board, network, test_images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
@@ -296,7 +279,7 @@ def _too_large(
 
 
 def _holds(board: Board, network: Network, test_images: int) -> bool:
-    layouts: Iterator[AnyPlan] = _shared_choices(network, None, 1, "auto")
-    if network.spec.is_chain:
+    layouts: Iterator[CorePlan] = _program_choices(network, None, 1, "auto")
+    if not dense_tail(network.spec):
         layouts = _choices(board, network, None, None, None, None, None, None)
     return any(not _over(_place(board, core, None, test_images)) for core in layouts)

@@ -7,9 +7,8 @@ from typing import Any
 
 from gen.board.bitstream import FLOWS, synthesize
 from gen.board.boards import find_board
-from gen.board.fit import require_memory
+from gen.board.estimate import require_memory
 from gen.board.tools import ToolError, find, run
-from gen.core.hardware import AnyPlan, layout_facts
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from hw.contract.files import write_json
@@ -20,7 +19,7 @@ RESOURCES = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 
 
 def close_timing(
-    plan: AnyPlan,
+    plan: CorePlan,
     folder: Path,
     *,
     megahertz: float = 100.0,
@@ -46,7 +45,7 @@ def close_timing(
     Raises
     ------
     PlanError
-        When the memories of a shared core are too many for the chip.
+        When the memories are too many for the chip.
     ToolError
         When the clock does not lie in 0..1000 MHz, the seed is not positive, a tool is missing,
         or the design does not fit.
@@ -56,8 +55,7 @@ def close_timing(
     if seed < 1:
         raise ToolError(f"Seed of the placer must be a positive number, not {seed!r}")
     board = find_board("ulx3s_85f")
-    if not isinstance(plan, CorePlan):
-        require_memory(plan, board)
+    require_memory(plan, board)
     generate(plan, folder)
     synthesize(FLOWS["ecp5"], folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress)
     progress("placement and routing (nextpnr)")
@@ -85,7 +83,7 @@ def close_timing(
     report = {
         "network": plan.network.spec.name,
         "digest": plan.network.digest,
-        **layout_facts(plan),
+        **plan.facts(),
         "device": "LFE5U-85F, speed grade 6",
         "asked_mhz": megahertz,
         "fmax_mhz": round(fmax, 2),

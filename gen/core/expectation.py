@@ -8,15 +8,18 @@ itself on every shipped network (tests/gen/core/test_expectation.py).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.program_cycles import Play, StageTimes, positions, scan_cycles, sweep_cycles
-from gen.core.program_stage import SharedPlan
+from gen.core.program_cycles import Play, positions, scan_cycles, send_cycles, sweep_cycles
 from hw.contract.layout import map_layout
 from hw.program.program import Scan, Send, Sweep
-from hw.program.stage import SharedCore
+from hw.program.stage import ProgramStage
+
+if TYPE_CHECKING:
+    from gen.core.program_stage import ProgramStagePlan
 
 __all__ = ["Scale", "expected", "memory_bits"]
 
@@ -43,7 +46,7 @@ class Scale:
     sops: float
 
 
-def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
+def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Scale:
     """The cost of an image on average.
 
     Parameters
@@ -58,14 +61,9 @@ def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
     known: dict[Scan, Float] = {}
     for op in p.operations:
         if isinstance(op, Send):
-            times = StageTimes(plan)
-            if p.classes:
-                times.send_logits(0)
-            else:
-                times.send_spikes(0, -1)
-            total[0] += times.next
+            total[0] += send_cycles(plan, op)
             continue
-        total[0] += 1 + SharedCore.FETCH_CYCLES
+        total[0] += 1 + ProgramStage.FETCH_CYCLES
         if isinstance(op, Sweep):
             total[0] += sweep_cycles(op)
         else:
@@ -79,7 +77,7 @@ def expected(plan: SharedPlan, rates: Mapping[str, Float | float]) -> Scale:
     return Scale(cycles=cycles, updates=updates, events=events, sops=sops)
 
 
-def _scan(plan: SharedPlan, scan: Scan, rate: Float | float) -> Float:
+def _scan(plan: "ProgramStagePlan", scan: Scan, rate: Float | float) -> Float:
     """(cycles, updates, events, synaptic operations) of a scan."""
     spec, p = plan.network.spec, plan.program
     layout = map_layout(spec, scan.source, plan.lanes)
@@ -108,6 +106,6 @@ def _overhead(updates: int, identity: bool) -> int:
     return scan_cycles(one, identity) - updates
 
 
-def memory_bits(plan: SharedPlan) -> dict[str, int]:
+def memory_bits(plan: "ProgramStagePlan") -> dict[str, int]:
     """Bits of each memory."""
     return {name: words * bits for name, (words, bits) in plan.program.memories.items()}

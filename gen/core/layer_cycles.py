@@ -1,16 +1,17 @@
-"""The cycle law of a core: the laws of its components, composed. Exact for flowing streams.
+"""The cycle law of a layer stage: the laws of its components, composed. Exact for flowing streams.
 
-A time is the cycle number of a hand-shake. Nothing here restates a component's numbers: they are
-read from the components. `docs/cycles.md` derives the composition.
+Nothing here restates a component's numbers: they are read from the components. `docs/cycles.md`
+derives the composition.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.plan import CorePlan
+from gen.core.stage import NEVER, StageTimes
+from gen.core.taps import event_counts
+from hw.contract.neuron import NeuronSpec
 from hw.layer.accumulator import Accumulator
 from hw.layer.geometry import LayerGeometry
 from hw.layer.lif import LifArray
@@ -18,24 +19,9 @@ from hw.layer.queue import SpikeQueue
 from hw.neuron.readout import Readout
 from hw.stream.transposer import Transposer
 
-__all__ = ["CycleLaw", "event_counts", "play_cycles"]
+__all__ = ["LayerTimes", "play_cycles"]
 
 Int = npt.NDArray[np.int64]
-NEVER = -(10**9)
-"""A time before all others: what has not happened holds nothing up."""
-
-
-def event_counts(coefficients: npt.NDArray[np.integer], geometry: LayerGeometry) -> Int:
-    """SPIKE events per pass (`geometry.turns`) and bank: (..., inputs) -> (..., passes, banks)."""
-    magnitude = np.abs(coefficients.astype(np.int16))
-    bank = geometry.slots() % geometry.banks
-    planes = []
-    for p in range(geometry.planes):
-        bit = magnitude >> p & 1
-        planes.append(
-            np.stack([bit[..., bank == b].sum(axis=-1) for b in range(geometry.banks)], axis=-1)
-        )
-    return np.stack([planes[p] for p in geometry.turns], axis=-2).astype(np.int64)
 
 
 def play_cycles(counts: Int) -> Int:
@@ -44,154 +30,124 @@ def play_cycles(counts: Int) -> Int:
     return (counts.max(axis=-1) + 1).sum(axis=-1)
 
 
-@dataclass
-class _LayerTimes:
-    """When a layer last did what; the state that one vector leaves for the next."""
-
-    released: list[int]  # per buffer of the queue, in turn
-    last_word: int = NEVER  # a word of the input stream was taken
-    step: int = NEVER  # the last STEP of a vector was taken
-    drive: int = NEVER  # the accumulator's output was taken
-    lif_free: int = NEVER  # LIF array: can look at a drive from this cycle on
-    readout_free: int = NEVER  # readout: can take a drive from this cycle on
-    written: int = NEVER  # transposer: a word was taken
-    sent: int = NEVER  # transposer: a word was sent
-    emptied: list[int] = field(default_factory=lambda: [NEVER, NEVER])  # transposer: per image
-
-
-class CycleLaw:
-    """Predicts when each image's class leaves the core, inputs offered and results taken at once.
+class LayerTimes(StageTimes):
+    """When a layer last did what; the state that one vector leaves for the next.
 
     Parameters
     ----------
-    plan
-        The core.
+    geometry, neuron, steps
+        Of the layer; neuron None for a readout.
+    constant
+        One vector serves all time steps.
+    source
+        Which spikes the layer receives, an index of `prepare`'s; -1: the pixels.
+    out_word
+        Coefficients of a word that it sends.
+    after
+        The stage that takes them.
     """
 
-    def __init__(self, plan: CorePlan) -> None:
-        self._geometries = plan.geometries
-        self._steps = plan.network.spec.steps
-        self._latency = [Accumulator.latency(g) for g in plan.geometries]
-        neurons = [layer.neuron for layer in plan.network.spec.layers]
-        self._fire = [0 if neuron is None else LifArray.latency(neuron) for neuron in neurons]
-        self._times = [_LayerTimes([NEVER] * g.buffers) for g in plan.geometries]
+    def __init__(
+        self,
+        geometry: LayerGeometry,
+        neuron: NeuronSpec | None,
+        *,
+        steps: int,
+        constant: bool,
+        source: int,
+        out_word: int,
+        after: StageTimes | None,
+    ) -> None:
+        g = self._geometry = geometry
+        self.word_size = g.word
+        self._firing, self._steps, self._constant = g.firing, steps, constant
+        self._source, self._after = source, after
+        self._latency = Accumulator.latency(g)
+        self._prelude = Accumulator.prelude(g)
+        self._fill = SpikeQueue.fill_cycles(g.lean)
+        self._fire = 0 if neuron is None else LifArray.latency(neuron)
+        self._beats = -(-g.firing.lanes // out_word) if out_word else 0
+        self._parts = g.firing.groups // g.groups
+        self._transposes = constant and g.firing.groups > 1 and after is not None
+        self._prepared: list[list[int]] = []
+        self._costs: Sequence[int] = ()
+        self._place = 0  # words of the vector that have been taken
+        self._released = [NEVER] * g.buffers  # per buffer of the queue, in turn
+        self._last_word = NEVER  # a word of the input stream was taken
+        self._step = NEVER  # the last STEP of a vector was taken
+        self._drive = NEVER  # the accumulator's output was taken
+        self._lif_free = NEVER  # LIF array: can look at a drive from this cycle on
+        self._readout_free = NEVER  # readout: can take a drive from this cycle on
+        self._written = NEVER  # transposer: a word was taken
+        self._sent = NEVER  # transposer: a word was sent
+        self._emptied = [NEVER, NEVER]  # transposer: per picture
 
-    def predict(self, costs: Sequence[Int]) -> Int:
-        """Cycle of the last result of each image, (n,); cycle 0 takes the first image's first word,
-        and the biases have been fetched by then (`bias_rows` cycles after reset).
+    def prepare(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> None:
+        sent = pixels if self._source < 0 else spikes[self._source]
+        vectors = sent.reshape(len(pixels), -1, self._geometry.inputs)
+        self._prepared = play_cycles(event_counts(vectors, self._geometry)).tolist()
 
-        Parameters
-        ----------
-        costs
-            `play_cycles` of each layer's input: (n,) for the image, then (n, T) for each layer of
-            spikes. The state carries over, so that a run may be predicted in pieces.
-        """
-        done = []
-        for image in range(len(costs[0])):
-            per_step = [[int(costs[0][image])], *(cost[image].tolist() for cost in costs[1:])]
-            done.append(self._image(per_step))
-        return np.array(done, dtype=np.int64)
+    def begin(self, n: int) -> None:
+        self._costs = self._prepared[n]
 
-    def _image(self, costs: Sequence[Sequence[int]]) -> int:
-        first = self._times[0]
-        word = max(first.last_word + 1, first.released[0] + 1, 0)
-        loaded = word + self._geometries[0].words - 1
-        first.last_word = loaded
-        return self._play_image(loaded, costs)
+    def take(self, offer: int, count: int, interval: int = 1) -> int:
+        first = max(offer, self._last_word + 1)
+        if self._place == 0:
+            first = max(first, self._released[0] + 1)
+        self._place = (self._place + count) % self._geometry.words
+        self._last_word = first + (count - 1) * interval
+        return self._last_word
 
-    def _play_image(self, loaded: int, costs: Sequence[Sequence[int]]) -> int:
-        """Layer 0: the accumulator runs once per group, what follows it T times: the drive waits
-        in the accumulator's output for its last use."""
-        g, t, done = self._geometries[0], self._times[0], NEVER
-        for group in range(g.groups):
-            valid = self._step(0, loaded, costs[0][0]) + self._latency[0]
-            for part in self._parts(0, group):
-                for step in range(self._steps):
-                    t.drive, done = self._deliver(0, valid, part, step, costs)
-        self._release(0)
-        return self._transpose(costs) if self._transposes(0) else done
+    def play(self, vector: int) -> None:
+        """The accumulator runs once per group; what follows it once, or, where the input is
+        constant, T times: the drive waits in the accumulator's output for its last use."""
+        steps = range(self._steps) if self._constant else (vector,)
+        for group in range(self._geometry.groups):
+            valid = self._sum(self._costs[vector]) + self._latency
+            for part in range(group * self._parts, (group + 1) * self._parts):
+                for step in steps:
+                    self._deliver(valid, part, step)
+        self._released = [*self._released[1:], self._step]
+        if self._transposes:
+            self._transpose()
 
-    def _parts(self, n: int, group: int) -> range:
-        """The groups, as the neurons see them, that a group of drives becomes."""
-        parts = self._geometries[n].firing.groups // self._geometries[n].groups
-        return range(group * parts, (group + 1) * parts)
+    def _sum(self, cost: int) -> int:
+        """Play the vector once; the cycle of its STEP."""
+        start = max(self._last_word + self._fill, self._step + 1 + self._prelude)
+        self._step = max(start + cost - 1, self._drive + 1)
+        return self._step
 
-    def _transposes(self, n: int) -> bool:
-        return n == 0 and self._geometries[0].firing.groups > 1 and len(self._times) > 1
-
-    def _transpose(self, costs: Sequence[Sequence[int]]) -> int:
-        """Layer 0's spikes of an image, in the order of time."""
-        t, receiver, done = self._times[0], self._times[1], NEVER
-        offer = max(t.written + Transposer.LATENCY, t.sent + Transposer.INTERVAL)
-        words = self._geometries[0].firing.groups * self._beats(0)
-        for step in range(self._steps):
-            for word in range(words):
-                t.sent = offer
-                if word == 0:
-                    t.sent = max(offer, receiver.released[0] + 1)
-                offer = t.sent + Transposer.INTERVAL
-            receiver.last_word = t.sent
-            done = self._play_spikes(1, t.sent, step, costs)
-        t.emptied = [t.emptied[1], t.sent]
-        return done
-
-    def _beats(self, n: int) -> int:
-        """Words of a group's spikes."""
-        return -(-self._geometries[n].firing.lanes // self._geometries[n + 1].word)
-
-    def _play_spikes(self, n: int, loaded: int, step: int, costs: Sequence[Sequence[int]]) -> int:
-        """A layer that receives spikes: once per time step."""
-        t, done = self._times[n], NEVER
-        for group in range(self._geometries[n].groups):
-            valid = self._step(n, loaded, costs[n][step]) + self._latency[n]
-            for part in self._parts(n, group):
-                t.drive, done = self._deliver(n, valid, part, step, costs)
-        self._release(n)
-        return done
-
-    def _step(self, n: int, loaded: int, cost: int) -> int:
-        """Play a vector once; the cycle of its STEP."""
-        t = self._times[n]
-        prelude = Accumulator.prelude(self._geometries[n])
-        fill = SpikeQueue.fill_cycles(self._geometries[n].lean)
-        start = max(loaded + fill, t.step + 1 + prelude)
-        t.step = max(start + cost - 1, t.drive + 1)
-        return t.step
-
-    def _release(self, n: int) -> None:
-        t = self._times[n]
-        t.released = [*t.released[1:], t.step]
-
-    def _deliver(
-        self, n: int, valid: int, group: int, step: int, costs: Sequence[Sequence[int]]
-    ) -> tuple[int, int]:
-        """A drive offered from cycle `valid` on: when it is taken, and the cycle of the last
-        result that follows from it (NEVER if none yet). Groups are as the neurons see them."""
-        t, g, neurons = self._times[n], self._geometries[n].firing, self._geometries[n].neurons
-        if n == len(self._times) - 1:
-            taken = max(valid, t.readout_free)
-            t.readout_free = taken + Readout.INTERVAL
-            last = NEVER
+    def _deliver(self, valid: int, group: int, step: int) -> None:
+        """A drive that is offered from cycle `valid` on. Groups are as the neurons see them."""
+        g = self._firing
+        if self._after is None:
+            self._drive = max(valid, self._readout_free)
+            self._readout_free = self._drive + Readout.INTERVAL
             if step == self._steps - 1:
-                logits = min(g.lanes, neurons - group * g.lanes)
-                last = taken + Readout.LATENCY + logits - 1
-                t.readout_free = last + Readout.RECOVERY
-            return taken, last
-
-        word = max(valid, t.lif_free) + self._fire[n]
-        if self._transposes(n):
-            word = max(word, t.written + 1)
+                logits = min(g.lanes, self._geometry.neurons - group * g.lanes)
+                self.done = self._drive + Readout.LATENCY + logits - 1
+                self._readout_free = self.done + Readout.RECOVERY
+            return
+        word = max(valid, self._lif_free) + self._fire
+        if self._transposes:
+            word = max(word, self._written + 1)
             if group == step == 0:
-                word = max(word, t.emptied[0] + 1)
-            sent = t.written = word + self._beats(n) - 1
+                word = max(word, self._emptied[0] + 1)
+            sent = self._written = word + self._beats - 1
         else:
-            receiver = self._times[n + 1]
-            word = max(word, receiver.last_word + 1)
-            if group == 0:
-                word = max(word, receiver.released[0] + 1)
-            sent = receiver.last_word = word + self._beats(n) - 1
-        t.lif_free = sent + LifArray.recovery(g)
-        taken = sent + LifArray.store_cycles(g)
-        if self._transposes(n) or group < g.groups - 1:
-            return taken, NEVER
-        return taken, self._play_spikes(n + 1, sent, step, costs)
+            sent = self._after.take(word, self._beats)
+        self._lif_free = sent + LifArray.recovery(g)
+        self._drive = sent + LifArray.store_cycles(g)
+        if not self._transposes and group == g.groups - 1:
+            self._after.play(step)
+
+    def _transpose(self) -> None:
+        """The spikes of a picture, in the order of time."""
+        assert self._after is not None
+        offer = max(self._written + Transposer.LATENCY, self._sent + Transposer.INTERVAL)
+        words = self._firing.groups * self._beats
+        for step in range(self._steps):
+            self._sent = self._after.take(offer, words, Transposer.INTERVAL)
+            offer = self._sent + Transposer.INTERVAL
+            self._after.play(step)
+        self._emptied = [self._emptied[1], self._sent]

@@ -63,20 +63,9 @@ def allocate(potentials: Sequence[Region], spikes: Sequence[Region]) -> MemoryMa
     return MemoryMap(_place(potentials), _place(spikes))
 
 
-def memory_rows(plan: Any) -> list[tuple[str, str]]:
-    """The memories of a shared core, or of each stage of a pipeline, and what lies where, as rows
-    of a table; `plan` is a SharedPlan or a PipelinePlan."""
-    rows: list[tuple[str, str]] = []
-    for n, stage in enumerate(plan.stages):
-        if len(plan.stages) > 1:
-            names = [plan.network.spec.layers[k].name for k in stage.layers]
-            rows.append((f"stage {n}", ", ".join(names)))
-        rows += _stage_rows(stage.program, stage.memory)
-    return rows
-
-
-def _stage_rows(p: Program, memory: MemoryMap) -> list[tuple[str, str]]:
-    rows = [
+def memory_rows(p: Program, memory: MemoryMap) -> list[tuple[str, object]]:
+    """The memories of a program stage, and what lies where, as rows of a table."""
+    rows: list[tuple[str, object]] = [
         (f"memory of {name}", f"{words:,} words of {bits} bits, {words * bits / 1024:,.0f} Kibit")
         for name, (words, bits) in p.memories.items()
     ]

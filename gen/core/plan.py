@@ -1,91 +1,172 @@
-"""From a network to the layout of its hardware."""
+"""A network as a core: which stages it is cut into, and what is asked of all of them together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from gen.core.layer_stage import LayerOptions, plan_layers
+from gen.core.program_stage import PROGRAM_LANES, plan_program
+from gen.core.stage import PlanError, Rom, StagePlan
+from hw.contract.layout import MapLayout
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
-from hw.layer.geometry import LayerGeometry
-from hw.layer.stage import LayerPlan
-from hw.memory.ram import SPRAM_ROWS
+from hw.contract.spec import INPUT, NetworkSpec
+from hw.core import Core
 
-__all__ = ["DEFAULT_LANES", "MAX_CHUNK", "CorePlan", "PlanError", "plan_core"]
+__all__ = [
+    "SCHEDULES",
+    "CorePlan",
+    "PlanError",
+    "cuts",
+    "dense_tail",
+    "plan_core",
+    "plan_mixed",
+    "plan_network",
+    "plan_programs",
+]
 
-DEFAULT_LANES = 128
-MAX_CHUNK = 16
-MEMORIES = ("rom", "ram", "spram")
+SCHEDULES = ("auto", "pipelined", "shared", "mixed")
+TAIL_LANES = (8, 16, 32, 64, 128)
+"""Lanes that are tried for dense layers behind a program."""
 
 
-class PlanError(SternaError, ValueError):
-    """Hardware that cannot be built for this network."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CorePlan:
-    """A network and the layout of each of its layers.
+    """A network and the stages that run it.
 
     Parameters
     ----------
-    image
+    network
         The network.
     lanes, banks
-        As asked for: neurons per cycle at most, events per cycle at most.
-    geometries
-        One per layer.
-    memories
-        Weight memory of each layer: all `rom`, or each `ram` or `spram`, loaded at power-up.
-    fire_lanes, lean, repeat
-        As asked for: see `LayerGeometry`.
+        As asked for: neurons or channels per cycle, events per cycle at most.
+    stages
+        In the order data flow.
+    schedule
+        How it came about: one of `SCHEDULES`, but `auto`.
+    options
+        How its layers are laid out, if it has such stages; for building the same again.
     """
 
     network: Network
     lanes: int
     banks: int
-    geometries: tuple[LayerGeometry, ...]
-    memories: tuple[str, ...]
-    fire_lanes: int = 0
-    lean: bool = False
-    repeat: bool = False
-    schedule = "pipelined"
+    stages: tuple[StagePlan, ...]
+    schedule: str
+    options: LayerOptions
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of a word of the input stream."""
+        return self.stages[0].input.bits
+
+    @property
+    def words(self) -> int:
+        """Words of a picture, or of a recording's vectors together."""
+        return self.stages[0].words * self.stages[0].vectors
+
+    @property
+    def layout(self) -> MapLayout | None:
+        """How pixels lie in the words; None: one after the other, each vector from a new word on."""
+        return self.stages[0].layout
+
+    @property
+    def settle(self) -> int:
+        """Cycles after reset before the first word may be offered."""
+        return max(stage.settle for stage in self.stages)
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """Where each stage's weights are: all `rom`, or each `ram` or `spram`."""
+        return tuple(stage.memory for stage in self.stages)
 
     @property
     def loaded(self) -> bool:
         """The weights come from a flash image, not with the design."""
-        return self.memories[0] != "rom"
+        return any(memory != "rom" for memory in self.memories)
 
-    def rom_file(self, layer: int, bank: int, part: int) -> str:
-        """Path of a ROM image (slice `part` of a bank), relative to the folder of the Verilog."""
-        name = self.network.spec.layers[layer].name
-        return str(PurePosixPath("rom") / f"{layer}_{name}_bank{bank}_slice{part}.hex")
+    @property
+    def swappable(self) -> bool:
+        """Other weights of the same shape can be put into a routed design, or into a flash."""
+        return all(rom.swappable for rom in self.roms().values())
 
-    def layer_plans(self, *, with_files: bool) -> list[LayerPlan]:
-        """The arguments of `hw.core.Core`; with ROM files for Verilog, without for simulation by
-        Amaranth."""
-        plans = []
-        for n, layer in enumerate(self.network.layers):
-            geometry = self.geometries[n]
-            last = n == len(self.geometries) - 1
-            files = tuple(
-                tuple(self.rom_file(n, b, part) for part in range(len(geometry.slices)))
-                for b in range(geometry.banks)
-            )
-            plans.append(
-                LayerPlan(
-                    image=layer,
-                    geometry=geometry,
-                    constant_input=n == 0,
-                    out_word=0 if last else self.geometries[n + 1].word,
-                    memory=self.memories[n],
-                    files=files if with_files else None,
-                )
-            )
-        return plans
+    def roms(self) -> dict[str, Rom]:
+        """Contents of every ROM by file name."""
+        return {name: rom for stage in self.stages for name, rom in stage.roms().items()}
+
+    def component(self, *, files: bool = True, events: bool = False, taps: bool = False) -> Core:
+        """The hardware; its ROMs are read from files, or, without `files`, are Amaranth's.
+        `events`, `taps`: see `hw.core.Core`."""
+        stages = [stage.component(files=files, events=events, taps=taps) for stage in self.stages]
+        return Core(stages, events=events, taps=taps)
+
+    def pack(self, pixels: npt.NDArray[np.integer]) -> list[int]:
+        """The words of the input stream for pictures or recordings (n, size), in order."""
+        return self.stages[0].pack(pixels)
+
+    def expected_cycles(self) -> float:
+        """Cycles of a picture, half of all coefficients' bits being set: the slowest stage's."""
+        return max(stage.expected_cycles() for stage in self.stages)
+
+    @property
+    def how(self) -> str:
+        """What the core is made of, in words."""
+        parts = [[*same] for _, same in groupby(self.stages, key=lambda stage: stage.sizes_of)]
+        if len(parts) == 1:
+            return self.stages[0].how(len(self.stages))
+        return ", then ".join(
+            f"{part[0].how(len(part))} for {len(part)} stage(s) of {part[0].lanes} lanes"
+            for part in parts
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """How the core is laid out, for reports."""
+        return {
+            "schedule": self.schedule,
+            "lanes": self.lanes,
+            "banks": self.banks,
+            "stages": len(self.stages),
+            "layout": f"{self.lanes} lanes, {self.how}",
+        }
+
+
+def cuts(spec: NetworkSpec) -> list[int]:
+    """Where a network can be cut: the numbers of layers that may begin a stage. All that crosses a
+    cut must be the spikes of the layer right before it. (With one step, an edge with a delay never
+    brings any.)"""
+    place = {layer.name: n for n, layer in enumerate(spec.layers)} | {INPUT: -1}
+    found = []
+    for cut in range(1, len(spec.layers)):
+        crossing = {
+            place[edge.source]
+            for n in range(len(spec.layers))
+            for edge in spec.edges(n)
+            if (place[edge.source] < cut) != (n < cut) and edge.delay < spec.steps
+        }
+        if crossing == {cut - 1}:
+            found.append(cut)
+    return found
+
+
+def dense_tail(spec: NetworkSpec) -> int:
+    """The first of the layers, up to the last, that can each be a stage of their own: dense, from
+    the layer before alone. 0: all of them can; the number of layers: none can."""
+    first, possible = len(spec.layers), {0, *cuts(spec)}
+    for n in reversed(range(len(spec.layers))):
+        (edge, *others), layer = spec.edges(n), spec.layers[n]
+        dense = edge.kind == "dense" and not edge.delay and not others
+        if not dense or layer.channel_thresholds or n not in possible:
+            break
+        first = n
+    return first
 
 
 def plan_core(
     network: Network,
-    lanes: int = DEFAULT_LANES,
+    lanes: int | None = None,
     banks: int = 1,
     memories: Sequence[str] | None = None,
     *,
@@ -93,77 +174,142 @@ def plan_core(
     lean: bool = False,
     repeat: bool = False,
 ) -> CorePlan:
-    """Lay out every layer with at most `lanes` neurons and `banks` events per cycle.
-
-    A layer of n neurons runs in `ceil(n / lanes)` groups of equal size. The chunk, coefficients
-    per bank and word, is 16, or the power of two that holds a narrower input. Without `memories`,
-    weights are in ROM. `fire_lanes` (a power of two, 0 for all lanes) and `lean` save logic on
-    small chips; `repeat` plays augmented spikes as ternary ones: see `LayerGeometry`.
+    """Every layer as a stage of its own: see `gen.core.layer_stage.LayerOptions`.
 
     Raises
     ------
     PlanError
-        When lanes is not in 1..1024, or banks not 1, 2, 4, 8 or 16.
+        For options that no layer has, or when a layer is not dense.
     """
-    if not 1 <= lanes <= 1024:
-        raise PlanError(f"Lanes must be an integer from 1 to 1024, not {lanes!r}")
-    if banks not in (1, 2, 4, 8, 16):
-        raise PlanError(f"Banks must be 1, 2, 4, 8 or 16, not {banks!r}")
-    if fire_lanes and (fire_lanes & (fire_lanes - 1) or fire_lanes < banks):
-        raise PlanError(
-            f"Lanes that fire must be a power of two, and at least the banks, not {fire_lanes!r}"
-        )
-    if not network.spec.is_chain:
-        raise PlanError(
-            f"Network {network.spec.name} must be a chain of dense layers for this core: "
-            "convolution, pooling, shortcuts, recurrence and recordings run on shared cores"
-        )
-    geometries: list[LayerGeometry] = []
-    for memory in memories or ():
-        if memory not in MEMORIES:
-            raise PlanError(f"Weight memory must be one of {MEMORIES}, not {memory!r}")
-    source_lanes, source_word = network.spec.input_size, MAX_CHUNK * banks
-    for n, layer in enumerate(network.spec.layers):
-        readout = layer.neuron is None
-        sender = network.spec.layers[n - 1].neuron if n else None
-        groups = -(-layer.neurons // lanes)
-        layer_lanes = -(-layer.neurons // groups)
-        fire = fire_lanes if 0 < fire_lanes < layer_lanes else 0
-        if fire and groups > 1:
-            if readout:
-                fire = 0  # its last group may be a partial one
-            else:
-                layer_lanes = layer_lanes // fire * fire
-        per_bank = -(-min(source_lanes, source_word) // banks)
-        geometry = LayerGeometry(
-            inputs=layer.inputs,
-            neurons=layer.neurons,
-            lanes=layer_lanes,
-            banks=banks,
-            chunk=min(MAX_CHUNK, 1 << (per_bank - 1).bit_length()),
-            planes=sender.magnitude_bits if sender else network.spec.input_bits,
-            signed=sender is not None and sender.signed,
-            source_lanes=source_lanes,
-            bias_rows=network.layers[n].bias_rows,
-            fire_lanes=fire,
-            repeat=repeat and n > 0,
-            lean=lean,
-        )
-        if (memories or ["rom"] * (n + 1))[n] == "spram" and geometry.depth > SPRAM_ROWS:
-            raise PlanError(
-                f"Layer {layer.name} must have at most {SPRAM_ROWS} rows for single-port RAM, "
-                f"not {geometry.depth}"
-            )
-        geometries.append(geometry)
-        source_lanes = geometry.lanes
-        source_word = geometry.firing.lanes
-    return CorePlan(
-        network=network,
-        lanes=lanes,
+    options = LayerOptions(
         banks=banks,
-        geometries=tuple(geometries),
-        memories=tuple(memories or ["rom"] * len(geometries)),
+        memories=None if memories is None else tuple(memories),
         fire_lanes=fire_lanes,
         lean=lean,
         repeat=repeat,
     )
+    if lanes is not None:
+        options = replace(options, lanes=lanes)
+    if dense_tail(network.spec):
+        raise PlanError(
+            f"Network {network.spec.name} must be a chain of dense layers for layers of their own: "
+            "convolution, pooling, shortcuts and recurrence run in programs"
+        )
+    return CorePlan(
+        network=network,
+        lanes=options.lanes,
+        banks=banks,
+        stages=tuple(plan_layers(network, options)),
+        schedule="pipelined",
+        options=options,
+    )
+
+
+def plan_programs(
+    network: Network, lanes: int | None = None, starts: Sequence[int] | None = None
+) -> CorePlan:
+    """Cut a network wherever it can be cut, or at `starts`, into stages that are programs.
+
+    Raises
+    ------
+    PlanError
+        When it cannot be cut there, or for what `plan_program` refuses.
+    """
+    spec, possible = network.spec, cuts(network.spec)
+    chosen = possible if starts is None else sorted(set(starts))
+    if not set(chosen) <= set(possible):
+        names = [spec.layers[n].name for n in possible]
+        raise PlanError(
+            f"Network {spec.name} can be cut before the layers {names}, not before layer numbers "
+            f"{[n for n in chosen if n not in possible]}"
+        )
+    bounds, lanes = [0, *chosen, len(spec.layers)], PROGRAM_LANES if lanes is None else lanes
+    stages = []
+    for n, (start, stop) in enumerate(pairwise(bounds)):
+        source = spec.layers[start - 1].name if start else INPUT
+        mark = str(n) if chosen else ""
+        stages.append(plan_program(network, lanes, range(start, stop), source, mark))
+    return CorePlan(
+        network=network,
+        lanes=lanes,
+        banks=1,
+        stages=tuple(stages),
+        schedule="pipelined" if starts is None else "shared",
+        options=LayerOptions(),
+    )
+
+
+def plan_mixed(
+    network: Network, lanes: int | None = None, banks: int = 1, options: LayerOptions | None = None
+) -> CorePlan:
+    """One program for the layers of maps; each dense layer behind them is a stage of its own.
+
+    Parameters
+    ----------
+    lanes
+        Of the program.
+    banks, options
+        Of the dense layers. Without options, they get the fewest lanes that keep up with the
+        program.
+
+    Raises
+    ------
+    PlanError
+        When no dense layer follows the layers of maps, or a stage cannot be laid out.
+    """
+    spec, first = network.spec, dense_tail(network.spec)
+    if not 0 < first < len(spec.layers):
+        raise PlanError(
+            f"Network {spec.name} must have dense layers behind others to mix both kinds of stage"
+        )
+    lanes = PROGRAM_LANES if lanes is None else lanes
+    head = plan_program(network, lanes, range(first), mark="0")
+    wanted = head.expected_cycles()
+    tries = [options] if options else [LayerOptions(lanes=n, banks=banks) for n in TAIL_LANES]
+    for chosen in tries:
+        tail = plan_layers(network, chosen, first, head.output)
+        if max(stage.expected_cycles() for stage in tail) <= wanted:
+            break
+    return CorePlan(
+        network=network,
+        lanes=lanes,
+        banks=banks,
+        stages=(head, *tail),
+        schedule="mixed",
+        options=chosen,
+    )
+
+
+def plan_network(
+    network: Network, lanes: int | None = None, banks: int = 1, schedule: str = "auto"
+) -> CorePlan:
+    """Lay out a network.
+
+    Parameters
+    ----------
+    lanes
+        Neurons per cycle; by default 128 of layers of their own, 16 of a program.
+    banks
+        Events per cycle; a program has 1.
+    schedule
+        `pipelined`: every layer has hardware of its own; in a network of maps, every part that
+        nothing but the spikes of one layer leaves. `shared`: one program runs all layers in turn.
+        `mixed`: one program for the layers of maps, hardware of its own for each dense layer behind
+        them. `auto`: layers of their own for chains of dense layers; mixed where several dense
+        layers follow layers of maps; one program for all others.
+
+    Raises
+    ------
+    PlanError
+        When the network cannot be laid out so.
+    """
+    if schedule not in SCHEDULES:
+        raise PlanError(f"Schedule must be one of {SCHEDULES}, not {schedule!r}")
+    spec, first = network.spec, dense_tail(network.spec)
+    if schedule != "shared" and first == 0:
+        return plan_core(network, lanes, banks)
+    if schedule == "mixed" or (schedule == "auto" and first < len(spec.layers) - 1):
+        return plan_mixed(network, lanes, banks)
+    if banks != 1:
+        raise PlanError(f"A program has 1 bank: network {spec.name} cannot have {banks}")
+    return plan_programs(network, lanes, None if schedule == "pipelined" else ())

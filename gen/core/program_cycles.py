@@ -1,4 +1,4 @@
-"""The cycle law of a shared core. Exact for flowing streams.
+"""The cycle law of a program stage. Exact for flowing streams.
 
 A time is the number of a cycle. An operation's time is the cycle of its START; all of them follow
 from the program, the spikes and the components' latencies. `docs/shared.md` has the law.
@@ -6,30 +6,33 @@ from the program, the spikes and the components' latencies. `docs/shared.md` has
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.pipeline import PipelinePlan
-from gen.core.program_stage import SharedPlan
+from gen.core.stage import NEVER, StageTimes
 from hw.contract.layout import map_layout
 from hw.contract.spec import INPUT
 from hw.neuron.readout import Readout
 from hw.program.potentials import Potentials
 from hw.program.program import Operation, Program, Scan, Send, Sweep
 from hw.program.scanner import Scanner
-from hw.program.stage import SharedCore
+from hw.program.stage import ProgramStage
 from hw.program.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from gen.core.program_stage import ProgramStagePlan
 
 __all__ = [
     "Play",
-    "SharedLaw",
-    "StageTimes",
+    "ProgramTimes",
     "operation_cycles",
     "operation_plays",
     "plays",
     "positions",
     "scan_cycles",
+    "send_cycles",
     "sweep_cycles",
     "updates",
 ]
@@ -39,7 +42,7 @@ Int = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Play:
-    """What a scan comes upon.
+    """What a scan finds.
 
     slots
         Planes of words it looks at.
@@ -54,8 +57,8 @@ class Play:
     updates: Int
 
 
-def plays(plan: SharedPlan, scan: Scan, packed: npt.NDArray[np.integer]) -> Play:
-    """What a scan comes upon in a map, packed in words: (words, lanes)."""
+def plays(plan: "ProgramStagePlan", scan: Scan, packed: npt.NDArray[np.integer]) -> Play:
+    """What a scan finds in a map, packed in words: (words, lanes)."""
     planes, magnitude = scan.last_plane + 1, np.abs(packed.astype(np.int16))
     bits = magnitude[:, None, :] >> np.arange(planes)[None, :, None] & 1
     words = len(packed)
@@ -116,94 +119,103 @@ def sweep_cycles(sweep: Sweep) -> int:
     return 2 + sweep.last_word * (1 + sweep.has_drive) + Sweeper.LATENCY
 
 
-class SharedLaw:
-    """Predicts when each image's class leaves a core, or a pipeline of them, inputs offered and
-    results taken at once.
+def send_cycles(plan: "ProgramStagePlan", send: Send) -> int:
+    """Cycles from a send's START to the next operation's, the receiver being free."""
+    if not plan.program.classes:
+        return ProgramStage.READ_CYCLES + send.last_word + 1 + ProgramStage.FETCH_CYCLES
+    times = ProgramTimes(plan, None, 0)
+    times.send_logits(0)
+    return times.next
+
+
+class ProgramTimes(StageTimes):
+    """When a program stage last did what.
 
     Parameters
     ----------
-    plan
-        The core, or the pipeline.
+    plan, after
+        The stage; the one that takes its spikes.
     lead
         Cycles from the first without reset to the one that takes the first word.
     """
 
-    def __init__(self, plan: SharedPlan | PipelinePlan, lead: int = 0) -> None:
-        self._stages = [StageTimes(stage, lead) for stage in plan.stages]
-
-    def predict(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> Int:
-        """Cycle of the last result of each image, (n,); cycle 0 takes the first image's first word.
-
-        Parameters
-        ----------
-        pixels, spikes
-            Images (n, image_size), and what the layers that fire send, (n, T, neurons) each. The
-            state carries over, so that a run may be predicted in pieces.
-        """
-        return np.array(
-            [self._image(pixels[n], [part[n] for part in spikes]) for n in range(len(pixels))],
-            dtype=np.int64,
-        )
-
-    def _image(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
-        first, last = self._stages[0], self._stages[-1]
-        loaded = max(first.word, first.released[0]) + first.plan.program.input_words
-        for stage, after in zip(self._stages, [*self._stages[1:], None], strict=True):
-            stage.word = loaded
-            start = stage.run(loaded + 1, pixels, spikes)
-            if after is not None:
-                loaded = stage.send_spikes(start, max(after.word, after.released[0]))
-        return last.send_logits(start)
-
-
-class StageTimes:
-    """When a stage last did what."""
-
-    def __init__(self, plan: SharedPlan, lead: int = 0) -> None:
-        self.plan = plan
-        self.next = SharedCore.FETCH_CYCLES - lead  # START of the next image's first operation
-        self.released = [-1, -1]  # when the two buffers were let go of
+    def __init__(self, plan: "ProgramStagePlan", after: StageTimes | None, lead: int) -> None:
+        self._plan, self._after = plan, after
+        self.word_size = plan.lanes
+        self._pixels: npt.NDArray[np.integer] = np.zeros(0, dtype=np.uint8)
+        self._spikes: Sequence[npt.NDArray] = ()
+        self._number = 0
+        self._place = 0  # words of the recording that have been taken
+        self.next = ProgramStage.FETCH_CYCLES - lead  # START of the next first operation
+        self.released = [-1, -1]  # when the two buffers were released
         self.word = -1  # last word taken
-        self.sending = -(10**9)  # the readout can take a word from here on
+        self.sending = NEVER  # the readout can take a word from here on
 
-    def run(
+    def prepare(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> None:
+        self._pixels, self._spikes = pixels, spikes
+
+    def begin(self, n: int) -> None:
+        self._number = n
+
+    def take(self, offer: int, count: int, interval: int = 1) -> int:
+        first = max(offer, self.word + 1)
+        if self._place == 0:
+            first = max(first, self.released[0] + 1)
+        self._place = (self._place + count) % self._plan.program.input_words
+        self.word = first + (count - 1) * interval
+        return self.word
+
+    def play(self, vector: int) -> None:
+        """With the last vector a picture or recording is complete, and all operations follow."""
+        if vector < self._plan.vectors - 1:
+            return
+        spikes = [part[self._number] for part in self._spikes]
+        start = self._run(self.word + 1, self._pixels[self._number], spikes)
+        if self._after is None:
+            self.send_logits(start)
+        else:
+            self._send_spikes(start, self._after)
+
+    def _run(
         self, ready: int, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
     ) -> int:
-        """All operations but the last, of an image that is there from cycle `ready` on; returns
+        """All operations but the last, of a picture that is there from cycle `ready` on; returns
         the START of the last."""
         now, began = self.next, False
-        cycles = operation_cycles(self.plan, pixels, spikes)
-        for op, spent in zip(self.plan.program.operations[:-1], cycles, strict=True):
+        cycles = operation_cycles(self._plan, pixels, spikes)
+        for op, spent in zip(self._plan.program.operations[:-1], cycles, strict=True):
             if isinstance(op, Scan) and op.from_input and not began:
                 now, began = max(now, ready), True
             now += spent
             if isinstance(op, Scan) and op.release:
                 self.released = [self.released[1], now]
-            now += 1 + SharedCore.FETCH_CYCLES
+            now += 1 + ProgramStage.FETCH_CYCLES
         return now
 
-    def send_spikes(self, start: int, busy: int) -> int:
-        """Cycle of the last word to the next stage, which can take none up to cycle `busy`."""
-        op = self.plan.program.operations[-1]
+    def _send_spikes(self, start: int, after: StageTimes) -> None:
+        """Step after step, as fast as the next stage takes its words."""
+        op, steps = self._plan.program.operations[-1], self._plan.network.spec.steps
         assert isinstance(op, Send)
-        last = max(start + SharedCore.READ_CYCLES, busy + 1) + op.last_word
-        self.next = last + 1 + SharedCore.FETCH_CYCLES
-        return last
+        beats = self._plan.lanes // after.word_size * (op.last_word + 1) // steps
+        offer = start + ProgramStage.READ_CYCLES
+        for step in range(steps):
+            offer = after.take(offer, beats) + 1
+            after.play(step)
+        self.next = offer + ProgramStage.FETCH_CYCLES
 
-    def send_logits(self, start: int) -> int:
-        """Cycle of the last logit."""
-        p, at, done = self.plan.program, start, 0
+    def send_logits(self, start: int) -> None:
+        """The logits of all classes, in words of `lanes`."""
+        p, at = self._plan.program, start
         lanes = min(p.lanes, p.classes)
         for group in range(-(-p.classes // p.lanes)):
-            at = max(at + SharedCore.LOOK_CYCLES, self.sending)
-            done = at + Readout.LATENCY + min(lanes, p.classes - group * lanes) - 1
-            self.sending = done + Readout.RECOVERY
-        self.next = at + 1 + SharedCore.FETCH_CYCLES
-        return done
+            at = max(at + ProgramStage.LOOK_CYCLES, self.sending)
+            self.done = at + Readout.LATENCY + min(lanes, p.classes - group * lanes) - 1
+            self.sending = self.done + Readout.RECOVERY
+        self.next = at + 1 + ProgramStage.FETCH_CYCLES
 
 
 def operation_cycles(
-    plan: SharedPlan, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
+    plan: "ProgramStagePlan", pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
 ) -> list[int]:
     """Cycles of each operation but the last, from its START to the first cycle in which nothing of
     it is on its way, for one image: pixels (image_size,), spikes (T, neurons) of each layer."""
@@ -218,21 +230,20 @@ def operation_cycles(
 
 
 def updates(
-    plan: SharedPlan | PipelinePlan, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
+    plan: "ProgramStagePlan", pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
 ) -> int:
-    """Words of potentials that an image adds to: one weight row each."""
+    """Words of potentials that a picture adds to: one weight row each."""
     return sum(
         int(play.updates.sum())
-        for stage in plan.stages
-        for _, play in operation_plays(stage, pixels, spikes)
+        for _, play in operation_plays(plan, pixels, spikes)
         if play is not None
     )
 
 
 def operation_plays(
-    plan: SharedPlan, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
+    plan: "ProgramStagePlan", pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
 ) -> Iterator[tuple[Operation, Play | None]]:
-    """Each operation but the last, and what it comes upon, if it is a scan; see
+    """Each operation but the last, and what it finds, if it is a scan; see
     `operation_cycles`."""
     spec = plan.network.spec
     sources: dict[str, npt.NDArray] = {INPUT: pixels.reshape(-1, spec.input_size)}

@@ -9,12 +9,12 @@ import numpy.typing as npt
 from amaranth.back import verilog
 from amaranth.lib.wiring import In
 
-from gen.core.layer_cycles import CycleLaw, event_counts, play_cycles
+from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
-from gen.core.rom import rom_images
-from gen.core.verilog import manifest
+from gen.core.verilog import manifest, rom_texts
 from gen.ip.texts import BENCH, CORE, CORE_BENCH, CORE_SIM, INSTANCE, MEANINGS, README
 from hw.contract.files import write_files, write_json
+from hw.contract.neuron import NeuronSpec
 from hw.memory.sources import verilog_source
 from hw.top.axi import ERRORS, AxiStreamCore
 
@@ -58,15 +58,24 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     """
     if plan.loaded:
         raise PlanError("Weights of a package must be in ROM, not loaded at power-up")
+    if plan.layout is not None:
+        raise PlanError(
+            f"Network {plan.network.spec.name} must take its pixels one after the other to be "
+            "packaged: all of its layers must be dense"
+        )
+    if plan.network.spec.timed_input:
+        raise PlanError(
+            f"Network {plan.network.spec.name} must take pictures to be packaged, not recordings"
+        )
     if examples is not None:
         _check(plan, examples)
-    dut = AxiStreamCore(plan.layer_plans(with_files=True))
+    dut = AxiStreamCore(plan.component(), pixels=plan.network.spec.input_size, words=plan.words)
     digest, name = plan.network.digest, plan.network.spec.name
     head = f"// {name}, network {digest}, made by Sterna.\n"
     # Vivado's manual (UG901) allows no comment in a memory file.
     files = {
         path: "".join(line for line in text.splitlines(True) if not line.startswith("//"))
-        for path, text in rom_images(plan).items()
+        for path, text in rom_texts(plan).items()
     }
     roms = sorted(files)
     bench = {} if examples is None else _bench(plan, dut, examples)
@@ -74,7 +83,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     files[f"{AXI_TOP}.v"] = head + text
     files["sterna_rom.v"] = verilog_source("sterna_rom.v")
 
-    facts = manifest(plan, dut.core, taps=False)
+    facts = manifest(plan, dut.core.taps)
     facts["top"] = AXI_TOP
     ports = {
         port: ["in" if member.flow == In else "out", len(getattr(dut, port))]
@@ -107,21 +116,30 @@ def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
     The least is for empty images that make no neuron fire, the most for full ones that make all
     fire at every step.
     """
-    images, steps = 8, plan.network.spec.steps  # enough to fill any chain's buffers
+    images, spec = 8, plan.network.spec  # enough to fill any chain's buffers
     bounds = []
     for filled in (0, 1):
-        costs = []
-        for n, geometry in enumerate(plan.geometries):
-            # The most events a coefficient can be: one per set bit, or |c| where it is repeated.
-            top = plan.network.spec.coefficient_max(n)
-            value = filled * (top if geometry.repeat else max(range(top + 1), key=int.bit_count))
-            cost = play_cycles(event_counts(np.full((1, geometry.inputs), value), geometry))
-            costs.append(np.full((images, steps) if n else images, cost[0]))
-        bounds.append(CycleLaw(plan).predict(costs))
+        pixels = np.full((images, spec.image_size), filled * _most_bits(spec.pixel_max))
+        spikes = [
+            np.full((images, spec.steps, layer.neurons), filled * _most(layer.neuron, plan))
+            for layer in spec.layers[:-1]
+        ]
+        bounds.append(CycleLaw(plan).predict(pixels, spikes))
     return {
         "latency": [int(done[0]) + AxiStreamCore.LATENCY for done in bounds],
         "cycles_per_image": [int(done[-1] - done[-2]) for done in bounds],
     }
+
+
+def _most(neuron: NeuronSpec | None, plan: CorePlan) -> int:
+    """The coefficient that becomes the most events: one per set bit, or |c| where it is repeated."""
+    assert neuron is not None
+    return neuron.limit if plan.options.repeat else _most_bits(neuron.limit)
+
+
+def _most_bits(top: int) -> int:
+    """The number up to `top` with the most set bits."""
+    return max(range(top + 1), key=int.bit_count)
 
 
 def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from hw.contract.spec import (
     EdgeSpec,
     LayerSpec,
     NetworkSpec,
+    Shape,
     SpecError,
     SternaError,
     signed_bits,
@@ -63,6 +64,8 @@ class Layer:
         brings.
     steps
         Time steps per image.
+    source_shapes
+        Channels, rows, columns of each edge's source.
     thetas
         int32 array (channels,) where each channel has its own threshold.
     floor
@@ -77,6 +80,7 @@ class Layer:
     kernel_shapes: tuple[tuple[int, ...], ...]
     coefficient_maxima: tuple[int, ...]
     steps: int
+    source_shapes: tuple[Shape, ...] = ()
     floor: tuple[int, int] = (0, 0)
     thetas: npt.NDArray[np.int32] | None = None
 
@@ -98,12 +102,34 @@ class Layer:
             kernel_shapes=(weights.shape,),
             coefficient_maxima=(coefficient_max,),
             steps=steps,
+            source_shapes=((weights.shape[1], 1, 1),),
         )
 
     @cached_property
     def kernels(self) -> tuple[npt.NDArray[np.integer], ...]:
         """The weights of each edge, in its shape (`EdgeSpec.weight_shape`)."""
         return tuple(_split(self.weights.reshape(-1), self.kernel_shapes))
+
+    @cached_property
+    def dense_weights(self) -> IntArray:
+        """Of a layer with one dense edge: (neurons, inputs), a weight for every value that the
+        source sends, before pooling: values that are summed share one; what pooling leaves over
+        has 0."""
+        (edge,), (kernel,) = self.edges, self.kernels
+        if edge.pool == 1:
+            return kernel
+        channels, rows, columns = self.source_shapes[0]
+        _, high, wide = edge.pooled(self.source_shapes[0])
+        table = np.zeros((len(kernel), channels, rows, columns), dtype=kernel.dtype)
+        pooled = kernel.reshape(len(kernel), channels, high, wide)
+        spread = pooled.repeat(edge.pool, axis=2).repeat(edge.pool, axis=3)
+        table[:, :, : high * edge.pool, : wide * edge.pool] = spread
+        return table.reshape(len(kernel), -1)
+
+    @cached_property
+    def dense_bias(self) -> IntArray:
+        """A bias for every neuron, (neurons,)."""
+        return self.bias.repeat(self.spec.neurons // len(self.bias))
 
     @property
     def coefficient_max(self) -> int:
@@ -318,6 +344,7 @@ class Network:
                     self.spec.source_max(edge.source) for edge in self.spec.edges(n)
                 ),
                 steps=self.spec.steps,
+                source_shapes=tuple(self.spec.shape_of(edge.source) for edge in self.spec.edges(n)),
                 floor=floors[n],
                 thetas=self.thetas[n],
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.layout import MapLayout
 from hw.contract.spec import SpecError
 
 __all__ = ["SLICE_LANES", "LayerGeometry"]
@@ -47,7 +48,10 @@ class LayerGeometry:
         Coefficient format: bits of magnitude, and whether there is a sign.
     source_lanes
         The inputs arrive in groups of this many (the lanes of the sending layer), each group
-        padded to whole words. Equal to `inputs` for an image.
+        padded to whole words. Equal to `inputs` for a picture.
+    source_maps
+        Rows and columns of the source: its channels come in groups of `source_lanes`, each group
+        row by row. A plain row of neurons has (1, 1).
     bias_rows
         Rows after each group's weights that hold its biases, a digit of `weight_bits` per row and
         lane, the most significant first. 0: there are no biases.
@@ -70,6 +74,7 @@ class LayerGeometry:
     planes: int
     signed: bool
     source_lanes: int
+    source_maps: tuple[int, int] = (1, 1)
     bias_rows: int = 0
     fire_lanes: int = 0
     repeat: bool = False
@@ -82,12 +87,23 @@ class LayerGeometry:
         for what, value in (("Banks", self.banks), ("Chunk", self.chunk)):
             if not isinstance(value, int) or value < 1 or value & (value - 1):
                 raise SpecError(f"{what} must be a power of two, not {value!r}")
+        if self.inputs % (self.source_maps[0] * self.source_maps[1]):
+            raise SpecError(
+                f"Inputs must be whole maps of {self.source_maps[0]}x{self.source_maps[1]}, not "
+                f"{self.inputs}"
+            )
         if self.lanes > self.neurons:
             raise SpecError(f"Lanes must be at most {self.neurons} neurons, not {self.lanes}")
         if self.groups > 1 and self.fire_lanes and self.lanes % self.fire_lanes:
             raise SpecError(
                 f"Lanes must be a multiple of the {self.fire_lanes} that fire, not {self.lanes}"
             )
+
+    @property
+    def source(self) -> MapLayout:
+        """How the inputs lie in what the sending layer sends at a time."""
+        rows, columns = self.source_maps
+        return MapLayout((self.inputs // (rows * columns), rows, columns), self.source_lanes)
 
     @property
     def turns(self) -> list[int]:
@@ -126,7 +142,7 @@ class LayerGeometry:
     @property
     def words(self) -> int:
         """Words per time step (or per image) of the input stream."""
-        return _ceil_div(self.inputs, self.source_lanes) * _ceil_div(self.source_lanes, self.word)
+        return self.source.words * _ceil_div(self.source_lanes, self.word)
 
     @property
     def rows(self) -> int:
@@ -148,6 +164,5 @@ class LayerGeometry:
 
     def slots(self) -> npt.NDArray[np.int64]:
         """Slot of each input, shape (inputs,)."""
-        i = np.arange(self.inputs)
-        padded = _ceil_div(self.source_lanes, self.word) * self.word
-        return i // self.source_lanes * padded + i % self.source_lanes
+        word, lane = self.source.places()
+        return word * _ceil_div(self.source_lanes, self.word) * self.word + lane

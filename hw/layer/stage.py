@@ -1,9 +1,9 @@
-"""A dense layer: queues, accumulator core, and neurons or readout."""
+"""The layer stage: a dense layer with queues, accumulator core, and neurons or readout."""
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Module
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.network import Layer
@@ -15,23 +15,24 @@ from hw.layer.queue import SpikeQueue
 from hw.layer.rows import pack_rows
 from hw.layer.slice import SliceContents
 from hw.neuron.readout import Readout
-from hw.stream.payloads import coefficients, drives, event, load_layout, spikes
+from hw.stage import Stage, TapPoint
+from hw.stream.payloads import Kind, coefficients, drives, load_layout, spikes, transfer
 from hw.stream.serializer import Serializer
 from hw.stream.transposer import Transposer
 
-__all__ = ["DenseLayer", "LayerPlan"]
+__all__ = ["LayerDesign", "LayerStage"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerPlan:
-    """What a `DenseLayer` is built from.
+class LayerDesign:
+    """What a `LayerStage` is built from.
 
     Parameters
     ----------
-    image, geometry
+    layer, geometry
         The integers and their layout.
     constant_input
-        The input is an image, sent once for all time steps.
+        The input is a picture, sent once for all time steps; otherwise every step has its own.
     out_word
         Coefficients per output word (the receiver's `geometry.word`); 0 for a readout.
     memory
@@ -41,7 +42,7 @@ class LayerPlan:
         Amaranth.
     """
 
-    image: Layer
+    layer: Layer
     geometry: LayerGeometry
     constant_input: bool
     out_word: int
@@ -50,8 +51,8 @@ class LayerPlan:
 
     def slices(self) -> list[SliceContents]:
         """ROM rows and biases, laid out for each slice of lanes."""
-        g, layer = self.geometry, self.image
-        banks = pack_rows(layer.weights, layer.bias, g, layer.spec.weight_bits)
+        g, layer = self.geometry, self.layer
+        banks = pack_rows(layer.dense_weights, layer.dense_bias, g, layer.spec.weight_bits)
         return [
             SliceContents(
                 lanes=len(lanes),
@@ -66,13 +67,13 @@ class LayerPlan:
         ]
 
 
-class DenseLayer(wiring.Component):
+class LayerStage(Stage):
     """Coefficient words in; spike words (or results) out.
 
         i -> queue per bank -> Accumulator -> [Serializer] -> [DriveHold] -> neurons -> o
         neurons:  LifArray -> Serializer -> [Transposer], or Readout
 
-    A layer whose input is an image goes group by group: all time steps of a group's drives, then
+    A layer whose input is a picture goes group by group: all time steps of a group's drives, then
     the next group. So its drives and potentials need no memory, and its spikes are put into the
     order of time at the end.
 
@@ -85,23 +86,25 @@ class DenseLayer(wiring.Component):
     load : In(load_layout(parts))
         For memories that are loaded; absent otherwise.
 
-    Attributes
+    Taps
+    ----
+    events{bank}
+        An event that enters the accumulator, `hw.stream.payloads.event`.
+    neurons
+        A group's spikes, then the potentials that it stores.
+
+    Parameters
     ----------
+    design
+        The integers, and how they are laid out.
     events
-        The accumulator's input ports, to watch.
-    lif
-        The LifArray, or None.
-    parts
-        (bits, rows) of each weight memory that is loaded.
+        Drive `additions`, a bit per bank.
     """
 
-    i: stream.Interface
-    o: stream.Interface
-    load: data.View
-
-    def __init__(self, plan: LayerPlan) -> None:
-        self._plan = plan
-        g, layer = plan.geometry, plan.image
+    def __init__(self, design: LayerDesign, *, events: bool = False) -> None:
+        plan = self._plan = design
+        self._count = events
+        g, layer = plan.geometry, plan.layer
         neuron, steps = layer.spec.neuron, layer.steps
         self._queues = [
             SpikeQueue(
@@ -116,8 +119,11 @@ class DenseLayer(wiring.Component):
             for _ in range(g.banks)
         ]
         self._accumulator = Accumulator(g, plan.slices())
-        self.events = self._accumulator.i
-        self.event_layout = event(g.rows)
+        self.additions = Signal(g.banks)
+        self.taps = {
+            f"events{b}": TapPoint(transfer(port), port.payload.as_value())
+            for b, port in enumerate(self._accumulator.i)
+        }
         self.lif = None
         if neuron is not None:
             self.lif = LifArray(
@@ -128,6 +134,8 @@ class DenseLayer(wiring.Component):
                 membrane_bound=layer.membrane_bound,
                 group_major=plan.constant_input,
             )
+            sent = Cat(self.lif.o.payload, self.lif.tap_potentials)
+            self.taps["neurons"] = TapPoint(self.lif.tap_fire, sent)
             self._serializer = Serializer(spikes(neuron, g.firing.lanes), plan.out_word)
             out = self._serializer.o.signature
         else:
@@ -169,15 +177,19 @@ class DenseLayer(wiring.Component):
         if self.parts:
             m.d.comb += accumulator.load.eq(self.load)
 
+        if self._count:
+            added = (transfer(i) & (i.payload.kind == Kind.SPIKE) for i in accumulator.i)
+            m.d.sync += self.additions.eq(Cat(added))
+
         source, lanes = accumulator.o, g.firing.lanes
         if lanes < g.lanes:
-            shape = drives(g.lanes, self._plan.image.drive_bits)
+            shape = drives(g.lanes, self._plan.layer.drive_bits)
             m.submodules.parts = parts = Serializer(shape, lanes)
             wiring.connect(m, source, parts.i)
             source = parts.o
         if self._plan.constant_input:
             m.submodules.hold = hold = DriveHold(
-                lanes=lanes, bits=self._plan.image.drive_bits, steps=self._plan.image.steps
+                lanes=lanes, bits=self._plan.layer.drive_bits, steps=self._plan.layer.steps
             )
             wiring.connect(m, source, hold.i)
             source = hold.o
@@ -191,7 +203,7 @@ class DenseLayer(wiring.Component):
                 m.submodules.transposer = transposer = Transposer(
                     self.o.payload.shape(),
                     groups=g.firing.groups,
-                    steps=self._plan.image.steps,
+                    steps=self._plan.layer.steps,
                     words=serializer.beats,
                 )
                 wiring.connect(m, words, transposer.i)

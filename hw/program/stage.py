@@ -1,4 +1,4 @@
-"""The shared core: one set of hardware that runs all layers of a network in turn."""
+"""The program stage: one set of hardware that runs layers of any kind in turn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from hw.program.potentials import Potentials
 from hw.program.program import Code, Program, Scan, Send, Sweep
 from hw.program.scanner import Scanner
 from hw.program.walker import Walker
+from hw.stage import Stage, TapPoint
 from hw.stream.payloads import coefficients, transfer
 
-__all__ = ["RomFiles", "SharedCore"]
+__all__ = ["ProgramStage", "RomFiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,8 @@ class RomFiles:
     thetas: str
 
 
-class SharedCore(wiring.Component):
-    """Pixel words in, logits and class out, as `hw.core.Core`; but layer after layer.
+class ProgramStage(Stage):
+    """Words of maps in; logits and class, or words of spikes out: layer after layer.
 
         program -> scanner -> walker -> potentials -> readout
                      ^ spikes, pixels        `-> spikes
@@ -48,9 +49,9 @@ class SharedCore(wiring.Component):
     files
         ROM images for Verilog; None for simulation by Amaranth.
     events
-        Add the port `events`, for a counter.
+        Drive `additions`: a word of potentials was added to, a weight row.
     taps
-        Simulation only: ports to watch every spike and potential.
+        Simulation only: places to watch every spike and potential.
 
     Members
     -------
@@ -60,14 +61,18 @@ class SharedCore(wiring.Component):
     o : Out(stream of result_layout(classes, logit_bits))
         Or, without classes, of coefficients(lanes, spike_planes, spike_sign): all words of a
         layer's spikes, step after step.
-    events : Out(1)
-        A word of potentials was added to in the cycle before: a weight row.
-    tap_valid, tap_spikes, tap_potentials : Out, with taps
-        A word of a layer that fires: spikes, and the potentials that are kept.
-    tap_operation : Out, with taps
-        The number of the operation that goes on.
-    tap_update : Out(1), with taps
-        A word of potentials is added to.
+
+    Taps
+    ----
+    words
+        A word of a layer that fires: spikes, then the potentials that are kept.
+
+    Attributes
+    ----------
+    tap_valid, tap_spikes, tap_potentials
+        With `taps`: the same, apart.
+    tap_operation, tap_update
+        With `taps`: the number of the operation that goes on; a word of potentials is added to.
     """
 
     FETCH_CYCLES = 2
@@ -78,15 +83,6 @@ class SharedCore(wiring.Component):
 
     LOOK_CYCLES = 3
     """From a SEND's START, or its last word, to the offer of a word to the readout."""
-
-    i: stream.Interface
-    o: stream.Interface
-    events: Signal
-    tap_valid: Signal
-    tap_spikes: Signal
-    tap_potentials: Signal
-    tap_operation: Signal
-    tap_update: Signal
 
     def __init__(
         self,
@@ -103,17 +99,16 @@ class SharedCore(wiring.Component):
             "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, p.input_sign))),
             "o": Out(stream.Signature(self._sent())),
         }
-        if events:
-            members["events"] = Out(1)
+        self.additions = Signal()
+        self.taps = {}
         if taps:
             ports: Mapping = self._potentials.signature.members
-            members |= {
-                "tap_valid": Out(1),
-                "tap_spikes": Out(ports["spikes"].shape.size),
-                "tap_potentials": Out(ports["potentials"].shape.size),
-                "tap_operation": Out(range(len(p.operations))),
-                "tap_update": Out(1),
-            }
+            self.tap_valid, self.tap_update = Signal(), Signal()
+            self.tap_spikes = Signal(ports["spikes"].shape.size)
+            self.tap_potentials = Signal(ports["potentials"].shape.size)
+            self.tap_operation = Signal(range(len(p.operations)))
+            word = Cat(self.tap_spikes, self.tap_potentials)
+            self.taps["words"] = TapPoint(self.tap_valid, word)
         super().__init__(members)
 
     def _sent(self) -> data.Layout:
@@ -191,7 +186,7 @@ class SharedCore(wiring.Component):
                 m.d.sync += number.eq(0)
                 m.next = "FETCH"
         if self._count:
-            m.d.sync += self.events.eq(potentials.valid)
+            m.d.sync += self.additions.eq(potentials.valid)
         if self._taps:
             self._tap(m, number)
         return m

@@ -1,6 +1,5 @@
 """The core behind AXI4-Stream ports, for other people's designs."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Mux, Signal, Value
@@ -8,7 +7,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.core import Core
-from hw.layer.stage import LayerPlan
 from hw.stream.payloads import transfer
 from hw.stream.skid import SkidBuffer
 
@@ -43,8 +41,10 @@ class AxiStreamCore(wiring.Component):
 
     Parameters
     ----------
-    layers
-        Plans in order, as for `hw.core.Core`.
+    core
+        The core inside, whose input is pictures.
+    pixels, words
+        Pixels of a picture; transfers of one.
 
     Members
     -------
@@ -82,13 +82,13 @@ class AxiStreamCore(wiring.Component):
     m_axis_tuser: Signal
     error: Signal
 
-    def __init__(self, layers: Sequence[LayerPlan]) -> None:
-        self.core = Core(layers)
-        geometry = layers[0].geometry
-        self.word, self.words = geometry.word, geometry.words
-        self._bits = geometry.planes
-        self._tail = geometry.inputs - (self.words - 1) * self.word  # pixels of the last word
-        best = layers[-1].geometry.neurons - 1
+    def __init__(self, core: Core, *, pixels: int, words: int) -> None:
+        self.core, self.words = core, words
+        taken: Any = core.i.payload.shape()
+        self.word = taken.length
+        self._bits = taken.elem_shape.size
+        self._tail = pixels - (words - 1) * self.word  # pixels of the last word
+        best = len(core.o.payload.best)
         super().__init__(
             {
                 "aclk": In(1),
@@ -101,7 +101,7 @@ class AxiStreamCore(wiring.Component):
                 "m_axis_tvalid": Out(1),
                 "m_axis_tready": In(1),
                 "m_axis_tlast": Out(1),
-                "m_axis_tuser": Out(8 * -(-max(1, best.bit_length()) // 8)),
+                "m_axis_tuser": Out(8 * -(-best // 8)),
                 "error": Out(len(ERRORS)),
             }
         )

@@ -19,7 +19,6 @@ from amaranth.lib.wiring import In, Out
 
 from hw.core import Core
 from hw.link.port import HostPort
-from hw.pipeline import Pipeline
 from hw.top.loader import DigestReader, LoadPart, WeightLoader
 from hw.top.self_test import SelfTest, TestImages
 from hw.top.spi_flash import SpiFlashReader
@@ -161,7 +160,7 @@ class BoardTop(wiring.Component):
     def __init__(
         self,
         board: BoardSpec,
-        core: Core | Pipeline,
+        core: Core,
         *,
         words: int,
         classes: int,
@@ -226,7 +225,6 @@ class BoardTop(wiring.Component):
             self.tx.eq(host.tx),
         ]
         if board.flash_address is not None:
-            assert isinstance(core, Core)
             digest = self._load(m, core, host)
         else:
             m.submodules.digest = digest = DigestReader(self._digest, self._digest_file)
