@@ -108,8 +108,8 @@ def generate_board(
 
     `sterna_board.v` and the Verilog it needs; `rom/*.hex`, the weights, and
     `placeholder/rom/*.hex`, or `flash.bin` for a board that loads its weights. A program stage
-    has no placeholders: its tables are too short to be found again by their contents. Equal plans give
-    equal bytes.
+    has no placeholders: its tables are too short to be found again by their contents. Equal
+    plans give equal bytes.
 
     Parameters
     ----------

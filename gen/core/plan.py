@@ -70,7 +70,7 @@ class CorePlan:
 
     @property
     def layout(self) -> MapLayout | None:
-        """How pixels lie in the words; None: one after the other, each vector from a new word on."""
+        """How pixels lie in the words; None: one after the other, each vector from a new word."""
         return self.stages[0].layout
 
     @property

@@ -132,7 +132,7 @@ def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
 
 
 def _most(neuron: NeuronSpec | None, plan: CorePlan) -> int:
-    """The coefficient that becomes the most events: one per set bit, or |c| where it is repeated."""
+    """The coefficient that becomes the most events: one per set bit, or |c| where repeated."""
     assert neuron is not None
     return neuron.limit if plan.options.repeat else _most_bits(neuron.limit)
 

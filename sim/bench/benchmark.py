@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.hardware import AnyPlan
-from gen.core.schedule import plan_network
+from gen.core.plan import CorePlan, plan_network
 from gen.core.verilog import generate
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -45,7 +44,7 @@ def _best(work: Callable[[], object], repeats: int) -> float:
 
 
 def benchmark(
-    plan: AnyPlan,
+    plan: CorePlan,
     pixels: npt.NDArray[np.integer],
     labels: npt.NDArray[np.integer],
     folder: Path,

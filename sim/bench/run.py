@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.describe import layout_text
-from gen.core.hardware import AnyPlan, layout_facts
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from hw.contract.files import write_json
@@ -29,7 +27,7 @@ Progress = Callable[[str], None]
 
 
 def simulate(
-    plan: AnyPlan,
+    plan: CorePlan,
     pixels: npt.NDArray[np.integer],
     labels: npt.NDArray[np.integer],
     folder: Path,
@@ -88,7 +86,7 @@ def simulate(
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     facts = generate(plan, folder, taps=taps)
     network = plan.network.save(folder / "network.npz")
-    layout = layout_text(layout_facts(plan))
+    layout = plan.facts()["layout"]
     progress(f"building {TOP} ({layout}) with Verilator")
     built = time.monotonic()
     if waves:
@@ -100,13 +98,13 @@ def simulate(
         lanes=plan.lanes,
         banks=plan.banks,
         schedule=plan.schedule,
-        fields=facts["trace"],
+        fields=facts["taps"],
         taps=taps,
         stall=stall,
         reset_after=reset_after,
     )
     shards = np.array_split(np.arange(len(checked)), min(processes, len(checked)))
-    bench = "sim.bench.core" if isinstance(plan, CorePlan) else "sim.bench.program"
+    bench = "sim.bench.bench"
     folders = [
         prepare_shard(folder / f"shard{n}", job, checked[part], labels[part])
         for n, part in enumerate(shards)
@@ -171,7 +169,7 @@ def _watch(futures: list[Future], folders: list[Path], images: int, progress: Pr
         future.result()
 
 
-def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
+def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up the shards' findings."""
 
     def total(key: str) -> int:
@@ -185,7 +183,7 @@ def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     report = {
         "network": plan.network.spec.name,
         "digest": plan.network.digest,
-        **layout_facts(plan),
+        **plan.facts(),
         "images": images,
         "values_compared": total("compared"),
         "mismatches": total("mismatches"),
@@ -206,23 +204,23 @@ def _report(plan: AnyPlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
         "events_per_image": round(total("events") / images, 2),
         "sops_per_image": round(total("sops") / images, 2),
     }
-    return report | _utilisation(plan, findings) if isinstance(plan, CorePlan) else report
+    return report | _utilisation(plan, findings)
 
 
 def _utilisation(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     """The busiest layer's share of bank-cycles with a row addition, between first and last
-    result: as seen, and by the cycle law."""
+    result: as seen, and by the cycle law; of the layers whose taps show it, if there are any."""
     flowing, predicted = (
         sum(f[times][-1] - f[times][0] for f in findings if f[times])
         for times in ("completion", "predicted")
     )
-    additions = [
-        sum(f["steady_additions"][n] for f in findings) for n in range(len(plan.geometries))
-    ]
+    additions = np.sum([f["steady_additions"] for f in findings], axis=0)
     busiest = int(np.argmax(additions))
+    if not additions[busiest]:
+        return {}
 
     def share(cycles: int) -> float | None:
-        return round(additions[busiest] / (cycles * plan.banks), 4) if cycles else None
+        return round(int(additions[busiest]) / (cycles * plan.banks), 4) if cycles else None
 
     return {
         "bottleneck": plan.network.spec.layers[busiest].name,
