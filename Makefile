@@ -20,7 +20,7 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
 .PHONY: help sim golden info generate train export bench timing results results-training results-conversion \
-	results-cost results-hardware results-scale models plan bitstream reload flash ask \
+	results-cost results-hardware results-scale models regression plan bitstream reload flash ask \
 	self-test ip prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
@@ -133,6 +133,9 @@ calibrate: $(VENV)/stamp-fpga ## fit the planner's estimates to synthesised desi
 
 test: $(VENV)/stamp-test ## all tests
 	@$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST)
+
+regression: $(VENV)/stamp-test ## put the present values of the shipped networks on record
+	@$(VENV)/bin/python -m tests.sim.golden.regression --write
 
 check: $(VENV)/stamp-test ## ruff and pyright
 	@$(VENV)/bin/ruff check .

@@ -165,10 +165,31 @@ def test_header_is_readable_with_plain_tools(tmp_path):
         assert "header.json.npy" in archive.namelist()
 
 
-def test_an_image_of_version_1_loads_with_its_digest():
-    """models/digits-dense.npz is one."""
-    path = Path(__file__).parents[3] / "models" / "digits-dense.npz"
+VERSIONS = {  # a file of each version that there was, as it was written, and its digest
+    1: (
+        "models/digits-dense.npz",
+        "ad1e6257c4542678d82c7c90eed9824e6bee65a6bc0fb7dcce9bc5d0674f1ce3",
+    ),
+    2: (
+        "tests/hw/contract/version2.npz",
+        "903a0621ab865b9908aa545117f52dd055f79dcb11762ae04985aef92ee41bcf",
+    ),
+    3: (
+        "models/digits-binary.npz",
+        "c53cdbdacb321688d6e85bc54951e2eb54796c9abc16d0582c5635d174337407",
+    ),
+    4: (
+        "models/digits-conv.npz",
+        "f7dbb7985297049cc9a5c4321eb35eb0c2da3f1346189ee0f72ad2e731268d4f",
+    ),
+}
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))
+def test_a_file_of_every_version_loads_with_its_digest(version: int) -> None:
+    name, digest = VERSIONS[version]
+    path = Path(__file__).parents[3] / name
     with np.load(path) as archive:
         header = json.loads(archive["header.json"].tobytes())
-    assert header["version"] == 1
-    assert Network.load(path).digest == header["digest"]
+    assert header["version"] == version
+    assert Network.load(path).digest == header["digest"] == digest
