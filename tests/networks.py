@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
 
 
 @st.composite
@@ -69,3 +69,35 @@ def pixels_for(data, network: Network, count: int) -> np.ndarray:
     shape = (count, network.spec.input_size)
     filled = rng.random(shape) < data.draw(st.sampled_from([0.0, 0.3, 1.0]))
     return (rng.integers(0, network.spec.pixel_max + 1, shape) * filled).astype(np.uint8)
+
+
+@st.composite
+def edges(draw):
+    """(edge, shape of its source, shape of its target)."""
+    kind = draw(st.sampled_from(["dense", "conv", "conv", "conv", "identity"]))
+    pool = draw(st.integers(1, 3))
+    rows, columns = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    source_side = (
+        rows * pool + draw(st.integers(0, pool - 1)),
+        columns * pool + draw(st.integers(0, pool - 1)),
+    )
+    groups = draw(st.integers(1, 3)) if kind == "conv" else 1
+    source = (groups * draw(st.integers(1, 3)), *source_side)
+    if kind != "conv":
+        edge = EdgeSpec(source="a", kind=kind, pool=pool)
+        dense = (draw(st.integers(1, 9)), 1, 1)
+        return edge, source, edge.pooled(source) if kind == "identity" else dense
+    kernel, stride = draw(st.sampled_from([1, 3, 5, 7])), draw(st.integers(1, 2))
+    least = max(0, -(-(kernel - min(rows, columns)) // 2))
+    padding = draw(st.integers(least, max(least, kernel - 1)))
+    edge = EdgeSpec(
+        source="a",
+        kind="conv",
+        pool=pool,
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        groups=groups,
+    )
+    made = [(side + 2 * padding - kernel) // stride + 1 for side in (rows, columns)]
+    return edge, source, (groups * draw(st.integers(1, 3)), *made)

@@ -1,6 +1,7 @@
 """Imports point one way: contract, hardware, generation, simulation, learning, command line."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,11 @@ def test_what_an_import_pulls_in(statement, absent):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_no_test_imports_a_test():
+    """What tests share stands in modules of its own; so, too, in programs within strings."""
+    pattern = re.compile(r"(?:from|import) tests(?:\.\w+)*(?:\.| import )test_\w+")
+    files = sorted((ROOT / "tests").glob("**/*.py"))
+    found = [(p.name, m.group()) for p in files for m in pattern.finditer(p.read_text())]
+    assert not found

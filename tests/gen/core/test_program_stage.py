@@ -32,7 +32,7 @@ from tests.hw.program.programs import (
     walk,
 )
 from tests.hw.vectors import random_image
-from tests.sim.golden.test_edges import edges
+from tests.networks import edges
 
 # Tables
 

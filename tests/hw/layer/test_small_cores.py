@@ -5,7 +5,7 @@ import pytest
 
 from gen.core.plan import PlanError, plan_core
 from tests.hw.driving import FLOWING, JITTERY, Pace
-from tests.hw.layer.test_layer_cores import CoreRun, check_cycle_law, random_pixels
+from tests.hw.layer.cores import CoreRun, check_cycle_law, random_pixels
 from tests.hw.vectors import random_image
 
 SHAPES = {  # sizes, steps, input_bits, lanes, banks, fire_lanes, lean

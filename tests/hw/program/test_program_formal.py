@@ -1,5 +1,5 @@
-"""Ring 2 for the shared core: its streams' contracts by temporal induction, as `test_formal` has
-them.
+"""Ring 2 for the shared core: its streams' contracts by temporal induction (see
+`tests.hw.proving`).
 
 Proven for runs of any length, resets included, whatever the memories hold, and for every operation:
 
@@ -33,7 +33,7 @@ from hw.program.scanner import Scanner
 from hw.program.stage import SharedCore
 from hw.program.walker import Walker
 from tests.hw.program.programs import conv, dense, identity, network, part
-from tests.hw.test_formal import Case, assume, check, ports_of, prove, yosys
+from tests.hw.proving import Case, assume, check, ports_of, prove, yosys
 
 TINY = NeuronSpec(theta=2, potential_bits=3)
 

@@ -12,8 +12,8 @@ from hw.program.stage import SharedCore
 from sim.golden.model import GoldenModel
 from tests.graphs import image_of, residual
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
+from tests.hw.program.cases import CASES, NEURONS
 from tests.hw.program.programs import SharedRun, conv, dense, network, part, random_pixels, split
-from tests.hw.program.test_program_cores import CASES, NEURONS
 
 CUT = {
     name: case

@@ -19,7 +19,7 @@ from gen.core.plan import CorePlan, plan_core
 from hw.top.axi import ERRORS, AxiStreamCore
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits
-from tests.hw.test_formal import Case, ports_of, prove, yosys
+from tests.hw.proving import Case, ports_of, prove, yosys
 from tests.hw.vectors import random_image, random_vectors
 
 SHORT, LONG, LARGE = (1 << bit for bit in range(len(ERRORS)))

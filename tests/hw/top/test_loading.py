@@ -17,7 +17,7 @@ from hw.top.loader import LoadPart, WeightLoader
 from hw.top.spi_flash import SpiFlashReader
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
-from tests.hw.layer.test_layer_cores import check_results, image_words, random_pixels
+from tests.hw.layer.cores import check_results, image_words, random_pixels
 from tests.hw.vectors import random_image
 
 PARTS = [LoadPart(width=12, depth=5), LoadPart(width=8, depth=1), LoadPart(width=33, depth=3)]

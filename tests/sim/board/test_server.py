@@ -16,14 +16,8 @@ from sim.bench.verilator import SimulationError
 from sim.board.simulation import BoardPins, BoardSimulation
 from sw.host.backend import LinkBackend
 from sw.host.protocol import DamagedReply, LinkTimeout
+from tests.sim.board.echo import ECHO, PINS
 
-ECHO = """
-module echo(input clk, input uart_rx, output reg uart_tx);
-    initial uart_tx = 1'b1;
-    always @(posedge clk) uart_tx <= uart_rx;
-endmodule
-"""
-PINS = BoardPins(top="echo", rx="uart_rx", tx="uart_tx", clock_hz=8_000_000, baud=1_000_000)
 BIT = 1000.0
 """Nanoseconds."""
 
@@ -216,7 +210,7 @@ HOST = """
 import sys
 from pathlib import Path
 from sim.board.simulation import BoardSimulation
-from tests.sim.board.test_server import PINS
+from tests.sim.board.echo import PINS
 board = BoardSimulation(Path(sys.argv[1]), ["echo.v"], PINS)
 board.write(b"x")
 print(board._process.pid, flush=True)

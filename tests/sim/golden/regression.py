@@ -103,7 +103,7 @@ def read_record() -> dict[str, Entry]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what differs from the record; with `--write`, renew it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="What differs from the record.")
     parser.add_argument("--write", action="store_true", help="renew regression.json")
     write = parser.parse_args(arguments).write
     recorded = read_record()

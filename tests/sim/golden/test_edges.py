@@ -10,6 +10,7 @@ from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
 from sim.golden.edges import fan_out, receive
 from sim.golden.model import GoldenModel
 from tests.graphs import image_of, residual
+from tests.networks import edges
 
 
 def by_hand(values, edge: EdgeSpec, kernel, target):
@@ -32,38 +33,6 @@ def by_hand(values, edge: EdgeSpec, kernel, target):
                 source = co // per_group * inner + ci
                 made[co, oy, ox] += kernel[co, ci, ky, kx] * pooled[source, y, x]
     return made
-
-
-@st.composite
-def edges(draw):
-    """(edge, shape of its source, shape of its target)."""
-    kind = draw(st.sampled_from(["dense", "conv", "conv", "conv", "identity"]))
-    pool = draw(st.integers(1, 3))
-    rows, columns = draw(st.integers(1, 7)), draw(st.integers(1, 7))
-    source_side = (
-        rows * pool + draw(st.integers(0, pool - 1)),
-        columns * pool + draw(st.integers(0, pool - 1)),
-    )
-    groups = draw(st.integers(1, 3)) if kind == "conv" else 1
-    source = (groups * draw(st.integers(1, 3)), *source_side)
-    if kind != "conv":
-        edge = EdgeSpec(source="a", kind=kind, pool=pool)
-        dense = (draw(st.integers(1, 9)), 1, 1)
-        return edge, source, edge.pooled(source) if kind == "identity" else dense
-    kernel, stride = draw(st.sampled_from([1, 3, 5, 7])), draw(st.integers(1, 2))
-    least = max(0, -(-(kernel - min(rows, columns)) // 2))
-    padding = draw(st.integers(least, max(least, kernel - 1)))
-    edge = EdgeSpec(
-        source="a",
-        kind="conv",
-        pool=pool,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        groups=groups,
-    )
-    made = [(side + 2 * padding - kernel) // stride + 1 for side in (rows, columns)]
-    return edge, source, (groups * draw(st.integers(1, 3)), *made)
 
 
 @settings(max_examples=150, deadline=None)
