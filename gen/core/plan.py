@@ -1,7 +1,7 @@
 """A network as a core: which stages it is cut into, and what is asked of all of them together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "plan_mixed",
     "plan_network",
     "plan_programs",
+    "rebuild",
 ]
 
 SCHEDULES = ("auto", "pipelined", "shared", "mixed")
@@ -132,6 +133,30 @@ class CorePlan:
             "layout": f"{self.lanes} lanes, {self.how}",
         }
 
+    def recipe(self) -> dict[str, Any]:
+        """Plain data from which `rebuild` makes the same plan of the same network."""
+        return {
+            "schedule": self.schedule,
+            "lanes": self.lanes,
+            "banks": self.banks,
+            "starts": [stage.layers.start for stage in self.stages[1:]],
+            "options": asdict(self.options),
+        }
+
+
+def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
+    """The plan that `CorePlan.recipe` describes."""
+    given: dict[str, Any] = dict(recipe["options"])
+    if given["memories"] is not None:
+        given["memories"] = tuple(given["memories"])
+    options = LayerOptions(**given)
+    if recipe["schedule"] == "mixed":
+        return plan_mixed(network, recipe["lanes"], recipe["banks"], options)
+    if recipe["schedule"] == "shared" or dense_tail(network.spec):
+        plan = plan_programs(network, recipe["lanes"], recipe["starts"])
+        return replace(plan, schedule=recipe["schedule"])
+    return _plan_chain(network, options)
+
 
 def cuts(spec: NetworkSpec) -> list[int]:
     """Where a network can be cut: the numbers of layers that may begin a stage. All that crosses a
@@ -195,10 +220,14 @@ def plan_core(
             f"Network {network.spec.name} must be a chain of dense layers for layers of their own: "
             "convolution, pooling, shortcuts and recurrence run in programs"
         )
+    return _plan_chain(network, options)
+
+
+def _plan_chain(network: Network, options: LayerOptions) -> CorePlan:
     return CorePlan(
         network=network,
         lanes=options.lanes,
-        banks=banks,
+        banks=options.banks,
         stages=tuple(plan_layers(network, options)),
         schedule="pipelined",
         options=options,
@@ -234,7 +263,7 @@ def plan_programs(
         lanes=lanes,
         banks=1,
         stages=tuple(stages),
-        schedule="pipelined" if starts is None else "shared",
+        schedule="pipelined" if chosen or starts is None else "shared",
         options=LayerOptions(),
     )
 

@@ -9,10 +9,9 @@ from gen.board.boards import find_board
 from gen.board.estimate import shared_rams
 from gen.board.fit import require_memory
 from gen.core.expectation import expected, memory_bits
-from gen.core.pipeline import cuts, plan_pipeline
-from gen.core.plan import PlanError
-from gen.core.program_cycles import SharedLaw
-from gen.core.program_stage import plan_shared
+from gen.core.law import CycleLaw
+from gen.core.plan import PlanError, cuts, plan_programs
+from gen.core.program_stage import ProgramStagePlan, plan_program
 from hw.contract.network import Network
 from hw.contract.spec import INPUT
 from sim.golden.model import GoldenModel
@@ -35,8 +34,9 @@ def test_model_keeps_to_the_law(name: str) -> None:
     """Within 2 %, on images of the test set."""
     network = Network.load(model_path(name))
     pixels = load_dataset("digits", "test", network.spec.input_bits).images[:50]
-    trace, plan = GoldenModel(network).run(pixels), plan_shared(network, 16)
-    law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
+    trace, core = GoldenModel(network).run(pixels), plan_programs(network, 16, ())
+    plan = plan_program(network, 16)
+    law = float(np.diff(CycleLaw(core).predict(pixels, trace.spikes)).mean())
     model = expected(plan, measured_rates(network, pixels, trace)).cycles
     assert model == pytest.approx(law, rel=0.02)
 
@@ -46,15 +46,16 @@ def test_model_of_every_kind_of_edge(lanes: int) -> None:
     network = image_of(residual())
     random = np.random.default_rng(1)
     pixels = random.integers(0, 8, (40, network.spec.image_size)).astype(np.uint8)
-    trace, plan = GoldenModel(network).run(pixels), plan_shared(network, lanes)
-    law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
+    trace, core = GoldenModel(network).run(pixels), plan_programs(network, lanes, ())
+    plan = plan_program(network, lanes)
+    law = float(np.diff(CycleLaw(core).predict(pixels, trace.spikes)).mean())
     model = expected(plan, measured_rates(network, pixels, trace)).cycles
     assert model == pytest.approx(law, rel=0.02)
 
 
 def test_silence_costs_little_and_noise_much() -> None:
     network = image_of(residual())
-    plan = plan_shared(network, 4)
+    plan = plan_program(network, 4)
 
     def at(rate: float) -> float:
         return expected(
@@ -79,7 +80,7 @@ def test_the_papers_networks_have_the_papers_sizes(name: str) -> None:
 def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     board = find_board("ulx3s_85f")
     network = random_image(ZOO["resnet20-cifar"]())
-    plan = plan_shared(network)
+    plan = plan_program(network)
     with pytest.raises(
         PlanError,
         match=r"needs 2,\d+ block RAMs, and ulx3s_85f has 208: the weig"
@@ -87,7 +88,7 @@ def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     ):
         require_memory(plan, board)
     assert sum(memory_bits(plan).values()) > 208 * 18 * 1024
-    small = plan_shared(image_of(residual()), 4)
+    small = plan_program(image_of(residual()), 4)
     require_memory(small, board)
     assert 0 < sum(shared_rams(small.program, "ecp5").values()) < 20
 
@@ -106,16 +107,17 @@ def test_cuts_leave_blocks_whole() -> None:
 
 def test_stages_share_the_network() -> None:
     network = image_of(residual())
-    plan = plan_pipeline(network, 4)
+    plan = plan_programs(network, 4)
     assert [list(stage.layers) for stage in plan.stages] == [[0], [1, 2, 3, 4]]
-    assert [stage.source for stage in plan.stages] == [INPUT, "stem"]
+    sources = [stage.source for stage in plan.stages if isinstance(stage, ProgramStagePlan)]
+    assert sources == [INPUT, "stem"]
     with pytest.raises(
         PlanError,
         match=r"can be cut before the layers \['inner'\], not before "
         r"layer numbers \[2\]",
     ):
-        plan_pipeline(network, 4, [2])
-    assert len(plan_pipeline(network, 4, []).stages) == 1
+        plan_programs(network, 4, [2])
+    assert len(plan_programs(network, 4, []).stages) == 1
 
 
 def test_study_scale(tmp_path, capsys) -> None:

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from gen.board.boards import find_board
 from gen.board.files import identity
 from gen.board.planner import plan_board
-from gen.core.plan import PlanError, plan_core
-from gen.core.program_stage import plan_shared
-from gen.core.rom import read_rom_images, rom_images
-from gen.core.verilog import generate
+from gen.core.plan import PlanError, plan_core, plan_programs
+from gen.core.verilog import generate, rom_texts
 from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec, NetworkSpec
 from sterna import model_path
 from tests.graphs import image_of, layer, residual
+from tests.hw.layer.cores import layer_stages
 from tests.networks import networks
 
 
@@ -27,17 +26,17 @@ from tests.networks import networks
 @given(network=networks(), lanes=st.integers(1, 40), banks=st.sampled_from([1, 2, 4, 8]))
 def test_image_to_rom_and_back(network, lanes, banks):
     plan = plan_core(network, lanes, banks)
-    files = rom_images(plan)
-    back = read_rom_images(plan, files)
+    files = rom_texts(plan)
+    back = [stage.read(files) for stage in layer_stages(plan)]
     for (weights, biases), integers in zip(back, network.layers, strict=True):
         np.testing.assert_array_equal(weights, integers.weights)
         np.testing.assert_array_equal(biases, integers.bias)
-    assert rom_images(plan_core(network, lanes, banks)) == files
+    assert rom_texts(plan_core(network, lanes, banks)) == files
 
 
 def test_bad_rom_images_are_refused():
     plan = plan_core(Network.load(model_path("digits-dense")))
-    files = rom_images(plan)
+    files = rom_texts(plan)
     name = "rom/0_hidden1_bank0_slice0.hex"
     short = files[name].rsplit("\n", 2)[0] + "\n"
     for text, sentence in [
@@ -47,7 +46,7 @@ def test_bad_rom_images_are_refused():
     ]:
         changed = {**files, name: text} if text else {k: v for k, v in files.items() if k != name}
         with pytest.raises(PlanError) as refused:
-            read_rom_images(plan, changed)
+            [stage.read(changed) for stage in layer_stages(plan)]
         assert str(refused.value) == sentence
 
 
@@ -96,4 +95,4 @@ def test_images_too_long_for_the_link_are_one_sentence():
     board = plan_board(find_board("ulx3s_85f"), image_of(residual())).spec
     words = r"Images of wide must be of at most 65,535 bytes to be sent to a board, not \d{3},\d{3}"
     with pytest.raises(PlanError, match=words):
-        identity(plan_shared(image_of(spec), 8), board)
+        identity(plan_programs(image_of(spec), 8, ()), board)

@@ -9,6 +9,7 @@ from gen.core.plan import PlanError, plan_core
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError
 from hw.layer.geometry import LayerGeometry
+from tests.hw.layer.cores import geometries
 
 
 def network(*sizes: int) -> Network:
@@ -29,7 +30,7 @@ def network(*sizes: int) -> Network:
 
 
 def test_shipped_topology_at_128_lanes():
-    first, second = plan_core(network(784, 128, 10)).geometries
+    first, second = geometries(plan_core(network(784, 128, 10)))
     assert (first.groups, first.lanes, first.words, first.rows) == (1, 128, 49, 784)
     assert (first.planes, first.signed, len(first.slices)) == (4, False, 8)
     assert (second.groups, second.lanes, second.words, second.rows) == (1, 10, 8, 128)
@@ -37,7 +38,7 @@ def test_shipped_topology_at_128_lanes():
 
 
 def test_groups_are_of_equal_size():
-    geometry = plan_core(network(5, 130, 2), lanes=128).geometries[0]
+    geometry = geometries(plan_core(network(5, 130, 2), lanes=128))[0]
     assert (geometry.groups, geometry.lanes) == (2, 65)
     assert [len(part) for part in geometry.slices] == [16, 16, 16, 16, 1]
 
@@ -45,7 +46,7 @@ def test_groups_are_of_equal_size():
 @pytest.mark.parametrize("lanes", [1, 3, 8, 50])
 @pytest.mark.parametrize("banks", [1, 2, 8])
 def test_slots_are_distinct_and_within_the_rows(lanes, banks):
-    for geometry in plan_core(network(37, 50, 13, 4), lanes, banks).geometries:
+    for geometry in geometries(plan_core(network(37, 50, 13, 4), lanes, banks)):
         slots = geometry.slots()
         assert len(set(slots.tolist())) == geometry.inputs
         assert slots.max() < geometry.rows * geometry.banks

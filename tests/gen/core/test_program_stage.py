@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from gen.core.fanout import edge_tables
 from gen.core.memory_map import MemoryMap, Region, allocate
-from gen.core.plan import PlanError, plan_core
+from gen.core.plan import PlanError, plan_core, plan_network
 from gen.core.program_cycles import Play, plays, scan_cycles, sweep_cycles
-from gen.core.program_stage import SharedPlan, plan_shared, segments
-from gen.core.schedule import plan_network
+from gen.core.program_stage import ProgramStagePlan, plan_program
+from gen.core.program_writer import segments
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.spec import EdgeSpec, NeuronSpec
 from hw.program.program import NOTES, Code, Operation, Program, Scan, Send, Sweep, Table
@@ -54,7 +54,7 @@ def tables_program(made, kernel) -> tuple[Program, Scan]:
     """A program of an edge alone: as much of one as `walk` reads."""
     edge, source, target = made
     tables = edge_tables(edge, source, target, kernel)
-    base = plan_shared(network((1, 1, 1), part(1, dense("input"))), 2).program
+    base = plan_program(network((1, 1, 1), part(1, dense("input"))), 2).program
     found: dict[str, Any] = dict(tables.numbers)
     scan = Scan(
         last_row=source.groups * source.shape[1] - 1,
@@ -132,7 +132,7 @@ def test_plans_count_updates_as_the_tables_do(seed: int, lanes: int) -> None:
     """`plays` is the walk of every event; equal tables lie there once."""
     rng = np.random.default_rng(seed)
     network = random_network(rng, [NEURON])
-    plan = plan_shared(network, lanes)
+    plan = plan_program(network, lanes)
     p, spec = plan.program, plan.network.spec
     scans = {op.name + op.source: op for op in p.operations if isinstance(op, Scan)}
     for scan in scans.values():
@@ -199,7 +199,7 @@ def test_the_layout_of_an_image() -> None:
 def test_words_of_the_input(timed: bool) -> None:
     """Pixels of 3 bits, lane 0 lowest; a recording is its images one after the other."""
     image = network((3, 2, 3), part(2, conv("input", 1)), part(1, dense("a")), bits=3, timed=timed)
-    plan = plan_shared(image, 8)
+    plan = plan_program(image, 8)
     pixels = random_pixels(image, 3)
     expected = []
     for one in pixels.reshape(-1, 3, 2, 3):
@@ -210,7 +210,7 @@ def test_words_of_the_input(timed: bool) -> None:
                     for c in range(3):
                         word |= int(one[c, y, x]) << 3 * (4 * (x - start) + c)
                 expected.append(word)
-    assert plan.pack_words(pixels) == expected
+    assert plan.pack(pixels) == expected
     assert plan.program.input_words * len(pixels) == len(expected)
 
 
@@ -260,7 +260,7 @@ def test_words_are_used_again() -> None:
     assert MemoryMap([Region("a", 5, 0, 0)]).spike_words == 0
 
 
-def needs(plan: SharedPlan) -> None:
+def needs(plan: ProgramStagePlan) -> None:
     """No operation touches words of the memory of potentials but its own layer's."""
     owner: dict[int, tuple[str, int]] = {}
     for n, op in enumerate(plan.program.operations):
@@ -276,9 +276,9 @@ def test_a_plan_keeps_what_it_needs(seed: int) -> None:
     """Regions do not clash; a spike that is read was written last by the step that is meant; sweeps
     find their own layer's potentials."""
     rng = np.random.default_rng(seed)
-    plan = plan_shared(random_network(rng, [NEURON]), int(2 ** rng.integers(1, 5)))
-    assert not clashes(plan.memory.potentials)
-    assert not clashes(plan.memory.spikes)
+    plan = plan_program(random_network(rng, [NEURON]), int(2 ** rng.integers(1, 5)))
+    assert not clashes(plan.memory_map.potentials)
+    assert not clashes(plan.memory_map.spikes)
     needs(plan)
     holds: dict[int, tuple[str, int, int]] = {}
     steps: dict[str, int] = {}
@@ -293,7 +293,7 @@ def test_a_plan_keeps_what_it_needs(seed: int) -> None:
                 assert holds[op.address + n] == (op.source, op.when, n)
     p = plan.program
     assert max([0, *holds]) < p.spike_words
-    assert plan.memory.potential_words == p.potential_words
+    assert plan.memory_map.potential_words == p.potential_words
 
 
 def test_segments() -> None:
@@ -333,7 +333,7 @@ def test_order_of_a_segment() -> None:
     orders = [
         "".join(
             op.name
-            for op in plan_shared(image, 2).program.operations
+            for op in plan_program(image, 2).program.operations
             if isinstance(op, Sweep) and op.fires
         )
         for image in (alone, together)
@@ -349,7 +349,7 @@ def test_the_image_is_let_go_of_by_its_last_scan() -> None:
         part(2, dense("b"), dense("input"), dense("a")),
     )
     for timed in (False, True):
-        plan = plan_shared(network_of(image, timed), 4)
+        plan = plan_program(network_of(image, timed), 4)
         scans = [op for op in plan.program.operations if isinstance(op, Scan) and op.from_input]
         assert [op.release for op in scans] == [0] * (len(scans) - 1) + [1]
         assert len(scans) == (6 if timed else 3)
@@ -469,7 +469,7 @@ def test_costs_of_a_sweep_by_hand() -> None:
 @pytest.mark.parametrize("lanes", [0, 1, 3, 24, 256])
 def test_unknown_lanes_are_refused(lanes: int) -> None:
     with pytest.raises(PlanError) as refused:
-        plan_shared(image_of(residual()), lanes)
+        plan_program(image_of(residual()), lanes)
     assert str(refused.value) == (
         f"Lanes of a shared core must be one of (2, 4, 8, 16, 32, 64, 128), not {lanes}"
     )
@@ -483,14 +483,14 @@ def test_unknown_lanes_are_refused(lanes: int) -> None:
     ],
     ids=["augmented", "guarded"],
 )
-def test_neurons_that_a_shared_core_does_not_have(neuron: NeuronSpec) -> None:
+def test_neurons_that_a_program_does_not_have(neuron: NeuronSpec) -> None:
     image = network(
         (2, 1, 1), part(2, dense("input")), part(2, dense("a"), neuron=neuron), part(2, dense("b"))
     )
     with pytest.raises(PlanError) as refused:
-        plan_shared(image, 4)
+        plan_program(image, 4)
     assert str(refused.value) == (
-        "Layer b has augmented or guarded spikes, which the shared core does not have"
+        "Layer b has augmented or guarded spikes, which a program core does not have"
     )
 
 
@@ -508,11 +508,11 @@ def test_schedules() -> None:
     with pytest.raises(PlanError) as refused:
         plan_network(maps, schedule="systolic")
     assert str(refused.value) == (
-        "Schedule must be one of ('auto', 'pipelined', 'shared'), not 'systolic'"
+        "Schedule must be one of ('auto', 'pipelined', 'shared', 'mixed'), not 'systolic'"
     )
     with pytest.raises(PlanError) as refused:
         plan_network(maps, banks=2)
-    assert str(refused.value) == ("A shared core has 1 bank: network residual cannot have 2")
+    assert str(refused.value) == ("A program has 1 bank: network residual cannot have 2")
     with pytest.raises(PlanError) as refused:
         plan_core(maps)
     assert str(refused.value).startswith("Network residual must be a chain of dense layers for ")
@@ -526,7 +526,7 @@ def test_a_readout_of_maps_is_refused_or_right() -> None:
     otherwise. (Their logits would be wrong, silently.)"""
     image = network((1, 2, 2), part((2, 2, 2), dense("input")), steps=1)
     with pytest.raises(PlanError):
-        plan_shared(image, 4)
+        plan_program(image, 4)
 
 
 def test_a_network_that_does_not_look_at_its_image() -> None:
@@ -536,4 +536,4 @@ def test_a_network_that_does_not_look_at_its_image() -> None:
     image = image_of(replace(spec, layers=(own, *spec.layers[1:])))
     GoldenModel(image).run(random_pixels(image, 2))
     with pytest.raises(PlanError, match="must have an edge from its input"):
-        plan_shared(image, 4)
+        plan_program(image, 4)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen.core.layer_cycles import CycleLaw, event_counts, play_cycles
+from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError, plan_core
-from gen.core.rom import rom_images
+from gen.core.verilog import rom_texts
 from gen.ip.package import AXI_TOP, Examples, cycle_bounds, package_ip
 from hw.top.axi import AxiStreamCore
 from sim.bench.verilator import toolchain
@@ -61,18 +61,18 @@ def test_files(package: Path, tmp_path: Path) -> None:
     """All there, the same again, and none that is left from another package."""
     plan = make_plan()
     files = files_in(package)
-    roms = rom_images(plan)
+    roms = rom_texts(plan)
     assert set(files) == BASE | BENCH | set(roms)
     package_ip(plan, tmp_path, examples=make_examples(plan))
     assert files_in(tmp_path) == files
     other = make_plan(2, 1)
     facts = package_ip(other, tmp_path)
-    assert set(files_in(tmp_path)) == BASE | set(rom_images(other))
+    assert set(files_in(tmp_path)) == BASE | set(rom_texts(other))
     assert json.loads((tmp_path / "core.json").read_text()) == json.loads(json.dumps(facts))
 
 
 def test_roms_are_the_cores_without_comments(package: Path) -> None:
-    for name, text in rom_images(make_plan()).items():
+    for name, text in rom_texts(make_plan()).items():
         rows = (package / name).read_text().splitlines()
         assert rows == [line for line in text.splitlines() if not line.startswith("//")]
         assert all(re.fullmatch("[0-9a-f]+", row) for row in rows)
@@ -111,9 +111,7 @@ def test_cycles_lie_within_the_bounds() -> None:
     plan = make_plan()
     bounds = cycle_bounds(plan)
     pixels, _ = make_examples(plan, 20)
-    inputs = [pixels, *GoldenModel(plan.network).run(pixels).spikes]
-    costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
-    done = CycleLaw(plan).predict(costs)
+    done = CycleLaw(plan).predict(pixels, GoldenModel(plan.network).run(pixels).spikes)
     least, most = bounds["latency"]
     assert least <= done[0] + AxiStreamCore.LATENCY <= most
     least, most = bounds["cycles_per_image"]

@@ -1,17 +1,29 @@
 """A core of dense layers on some images, everything that it shows held against the golden model."""
 
 import numpy as np
-from amaranth.hdl import Value
 
-from gen.core.layer_cycles import CycleLaw, event_counts, play_cycles
+from gen.core.law import CycleLaw
+from gen.core.layer_stage import LayerStagePlan
 from gen.core.plan import CorePlan
 from hw.contract.network import Network
 from hw.contract.spec import signed_bits
 from hw.core import Core
+from hw.layer.geometry import LayerGeometry
 from hw.neuron.readout import result_layout
 from sim.golden.model import GoldenModel, Trace
 from tests.hw.driving import Bench, Pace, Sink, fields
 from tests.hw.vectors import pack_vector, random_vectors
+
+
+def layer_stages(plan: CorePlan) -> list[LayerStagePlan]:
+    """The stages of a core, all of them layers."""
+    stages = [stage for stage in plan.stages if isinstance(stage, LayerStagePlan)]
+    assert len(stages) == len(plan.stages)
+    return stages
+
+
+def geometries(plan: CorePlan) -> list[LayerGeometry]:
+    return [stage.geometry for stage in layer_stages(plan)]
 
 
 def image_words(plan: CorePlan, pixels: np.ndarray) -> list[int]:
@@ -20,7 +32,7 @@ def image_words(plan: CorePlan, pixels: np.ndarray) -> list[int]:
 
 def words_of(plan: CorePlan, layer: int, vectors: np.ndarray) -> list[int]:
     """The raw input words of a layer for vectors (n, inputs), padding included."""
-    g = plan.geometries[layer]
+    g = geometries(plan)[layer]
     words = []
     for vector in vectors:
         slots = np.zeros(g.words * g.word, dtype=np.int64)
@@ -55,20 +67,13 @@ class CoreRun:
 
     def __init__(self, plan: CorePlan, pixels: np.ndarray, pace: Pace, **run) -> None:
         self.plan = plan
-        core = Core(plan.layer_plans(with_files=False), taps=True)
+        parts = [stage.component(files=False, taps=True) for stage in layer_stages(plan)]
+        core = Core(parts, taps=True)
         bench = Bench(core, pace)
         bench.feed(core.i, image_words(plan, pixels))
         self.sink = bench.collect(core.o, len(pixels) * plan.network.spec.classes)
-        self._fields = core.trace_fields
-        firing = range(len(plan.geometries) - 1)
-        taps = [
-            bench.watch(
-                Value.cast(core.tap_trace),
-                Value.cast(getattr(core, f"tap_spikes{n}")),
-                Value.cast(getattr(core, f"tap_potentials{n}")),
-            )
-            for n in firing
-        ]
+        firing = range(len(parts) - 1)
+        taps = [bench.watch(*parts[n].taps["neurons"]) for n in firing]
         bench.run(extra=40, **run)
         self.trace = GoldenModel(plan.network).run(pixels)
         check_results(plan, self.sink, self.trace)
@@ -77,26 +82,22 @@ class CoreRun:
 
     def _check_tap(self, n: int, tap: list[tuple[int, ...]]) -> None:
         """Spikes and potentials of firing layer n, group by group."""
-        position = 0
-        for name, width in self._fields:
-            if name == f"lif{n}":
-                break
-            position += width
-        neurons, spec = self.plan.geometries[n].neurons, self.plan.network.spec
-        g = self.plan.geometries[n].firing
+        geometry, spec = geometries(self.plan)[n], self.plan.network.spec
+        neurons, g = geometry.neurons, geometry.firing
         neuron = spec.layers[n].neuron
         assert neuron is not None
-        fired = [seen for seen in tap if seen[0] >> position & 1]
-        if n == 0:  # group by group
+        size = neuron.limit.bit_length()
+        wide = (size + neuron.signed) * g.lanes
+        fired = [(seen & (1 << wide) - 1, seen >> wide) for valid, seen in tap if valid]
+        if layer_stages(self.plan)[n].constant:  # group by group
             order = np.arange(len(fired)).reshape(-1, g.groups, spec.steps).swapaxes(1, 2)
             fired = [fired[k] for k in order.reshape(-1)]
         shape = (-1, spec.steps, g.groups * g.lanes)
-        size = neuron.limit.bit_length()
-        spikes = np.array([unpack(s, size + neuron.signed, g.lanes) for _, s, _ in fired])
+        spikes = np.array([unpack(s, size + neuron.signed, g.lanes) for s, _ in fired])
         spikes = spikes.reshape(shape)  # magnitude, then sign
         spikes = (spikes & (1 << size) - 1) * (1 - 2 * (spikes >> size))
         width = neuron.potential_bits
-        potentials = np.array([unpack(u, width, g.lanes) for _, _, u in fired]).reshape(shape)
+        potentials = np.array([unpack(u, width, g.lanes) for _, u in fired]).reshape(shape)
         potentials = (potentials ^ 1 << width - 1) - (1 << width - 1)
         assert np.array_equal(spikes[..., :neurons], self.trace.spikes[n])
         assert np.array_equal(potentials[..., :neurons], self.trace.potentials[n])
@@ -113,7 +114,5 @@ def unpack(raw: int, bits: int, count: int) -> list[int]:
 def check_cycle_law(run: CoreRun, pixels: np.ndarray) -> None:
     """Each class leaves in the very cycle that the law predicts."""
     plan, classes = run.plan, run.plan.network.spec.classes
-    inputs = [pixels, *run.trace.spikes]
-    costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
-    predicted = CycleLaw(plan).predict(costs).tolist()
+    predicted = CycleLaw(plan).predict(pixels, run.trace.spikes).tolist()
     assert run.sink.taken[classes - 1 :: classes] == predicted

@@ -12,7 +12,7 @@ from hw.contract.spec import LayerSpec
 from hw.layer.accumulator import Accumulator
 from hw.layer.geometry import LayerGeometry
 from hw.layer.slice import AccumulatorSlice, SliceContents, command_layout
-from hw.layer.stage import LayerPlan
+from hw.layer.stage import LayerDesign
 from hw.stream.payloads import Kind, drives
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields
 from tests.hw.vectors import bank_events, encode_event, random_vectors
@@ -59,7 +59,7 @@ def accumulate(
 ) -> tuple[np.ndarray, Any, Any]:
     """Drives (vectors, groups * lanes) as the hardware sends them."""
     g = with_biases(g, layer)
-    plan = LayerPlan(image=layer, geometry=g, constant_input=False, out_word=1)
+    plan = LayerDesign(layer=layer, geometry=g, constant_input=False, out_word=1)
     accumulator = Accumulator(g, plan.slices())
     bench = Bench(accumulator, pace)
     events = [bank_events(vector, g) for vector in vectors]

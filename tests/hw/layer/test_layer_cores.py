@@ -1,19 +1,26 @@
-"""DenseLayer and Core against the golden model: spikes, potentials, logits, classes."""
+"""LayerStage and Core against the golden model: spikes, potentials, logits, classes."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gen.core.layer_cycles import event_counts
 from gen.core.plan import CorePlan, plan_core
+from gen.core.taps import event_counts
 from hw.contract.network import Network
 from hw.contract.spec import NeuronSpec
 from hw.layer.queue import SpikeQueue
-from hw.layer.stage import DenseLayer
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
-from tests.hw.layer.cores import CoreRun, check_cycle_law, check_results, random_pixels, words_of
+from tests.hw.layer.cores import (
+    CoreRun,
+    check_cycle_law,
+    check_results,
+    geometries,
+    layer_stages,
+    random_pixels,
+    words_of,
+)
 from tests.hw.vectors import random_image
 
 CORES = {  # sizes, steps, input_bits, lanes, banks
@@ -96,7 +103,7 @@ def test_core_of_empty_images_only() -> None:
     CoreRun(plan, np.zeros((4, plan.network.spec.input_size), dtype=np.uint8), FLOWING)
 
 
-# DenseLayer
+# LayerStage
 
 
 @pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
@@ -106,18 +113,18 @@ def test_layers_alone_are_golden(name: str, pace: Pace) -> None:
     plan = core_plan(name)
     pixels = random_pixels(plan.network, 3, seed=9)
     trace = GoldenModel(plan.network).run(pixels)
-    plans = plan.layer_plans(with_files=False)
-    for n, layer_plan in enumerate(plans):
-        layer = DenseLayer(layer_plan)
+    plans = layer_stages(plan)
+    for n, stage in enumerate(plans):
+        layer = stage.component(files=False)
         bench = Bench(layer, pace)
-        given = pixels if n == 0 else trace.spikes[n - 1].reshape(-1, plan.geometries[n].inputs)
+        given = pixels if n == 0 else trace.spikes[n - 1].reshape(-1, geometries(plan)[n].inputs)
         bench.feed(layer.i, words_of(plan, n, given))
         if n == len(plans) - 1:
             sink = bench.collect(layer.o, trace.logits.size)
             bench.run(extra=20)
             check_results(plan, sink, trace)
         else:
-            spikes = trace.spikes[n].reshape(-1, plan.geometries[n].neurons)
+            spikes = trace.spikes[n].reshape(-1, geometries(plan)[n].neurons)
             expected = words_of(plan, n + 1, spikes)
             sink = bench.collect(layer.o, len(expected))
             bench.run(extra=20)
@@ -147,7 +154,7 @@ def test_core_with_biases_wider_than_all_else(sizes, lanes: int, settle: int) ->
     spec = replace(network.spec, layers=layers)
     narrow = Network(spec, tuple(np.sign(w) for w in network.weights), network.biases)
     plan = plan_core(narrow, lanes, 1)
-    assert max(g.bias_rows for g in plan.geometries) > SpikeQueue.fill_cycles() + 1
+    assert max(g.bias_rows for g in geometries(plan)) > SpikeQueue.fill_cycles() + 1
     pixels = np.ones((4, sizes[0]), dtype=np.uint8)
     run = CoreRun(plan, pixels, FLOWING, settle=settle)
     if settle:
@@ -173,7 +180,7 @@ def test_augmented_spikes_in_planes_and_as_repeated_events(lanes, banks, pace) -
         run = CoreRun(plan, pixels, pace)
         if pace is FLOWING:
             check_cycle_law(run, pixels)
-        g = plan.geometries[1]
+        g = geometries(plan)[1]
         events = int(event_counts(trace.spikes[0], g).sum())
         coefficients = np.abs(trace.spikes[0].astype(int))
         bits = sum(int((coefficients >> p & 1).sum()) for p in range(3))

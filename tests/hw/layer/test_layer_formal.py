@@ -20,7 +20,7 @@ from hw.layer.geometry import LayerGeometry
 from hw.layer.hold import DriveHold
 from hw.layer.lif import LifArray
 from hw.layer.queue import SpikeQueue
-from hw.layer.stage import LayerPlan
+from hw.layer.stage import LayerDesign
 from hw.stream.payloads import Kind, transfer
 from tests.hw.proving import Case, check, ports_of, prove, yosys
 
@@ -36,7 +36,7 @@ def accumulator(g: LayerGeometry) -> Accumulator:
     weights = np.random.default_rng(1).integers(-1, 2, (g.neurons, g.inputs)).astype(np.int8)
     image = Layer.dense(spec, weights, np.ones(g.neurons, dtype=np.int32), 1, 1)
     g = replace(g, bias_rows=image.bias_rows)
-    plan = LayerPlan(image=image, geometry=g, constant_input=False, out_word=1)
+    plan = LayerDesign(layer=image, geometry=g, constant_input=False, out_word=1)
     return Accumulator(g, plan.slices())
 
 

@@ -1,4 +1,4 @@
-"""Small networks of maps in a line each, what their events reach, and runs of a shared core."""
+"""Small networks of maps in a line each, what their events reach, and runs of program cores."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from amaranth.hdl import Value
 
-from gen.core.pipeline import PipelinePlan
-from gen.core.program_cycles import SharedLaw, operation_cycles
-from gen.core.program_stage import SharedPlan
+from gen.core.law import CycleLaw
+from gen.core.plan import CorePlan, plan_programs
+from gen.core.program_cycles import operation_cycles
+from gen.core.program_stage import ProgramStagePlan
 from hw.contract.layout import map_layout
 from hw.contract.network import Network
 from hw.contract.spec import INPUT, EdgeSpec, NetworkSpec, NeuronSpec, Shape
+from hw.core import Core
 from hw.neuron.readout import result_layout
-from hw.pipeline import Pipeline
 from hw.program.program import Operation, Program, Scan, Send, Sweep
-from hw.program.stage import SharedCore
+from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
 from tests.graphs import NEURON, arrays, layer
 from tests.hw.driving import FLOWING, Bench, Pace, fields
@@ -25,12 +26,13 @@ from tests.hw.vectors import random_vectors
 
 __all__ = [
     "Part",
-    "SharedRun",
+    "ProgramRun",
     "conv",
     "dense",
     "identity",
     "network",
     "part",
+    "program_core",
     "random_network",
     "random_pixels",
     "split",
@@ -213,8 +215,13 @@ def split(raw: int, bits: int, count: int) -> list[int]:
     return [raw >> bits * k & (1 << bits) - 1 for k in range(count)]
 
 
-class SharedRun:
-    """A core with taps, or a pipeline of them, on some images: everything that it shows held
+def program_core(network: Network, lanes: int = 16) -> CorePlan:
+    """A network as one program."""
+    return plan_programs(network, lanes, ())
+
+
+class ProgramRun:
+    """A core of programs, with taps, on some images: everything that it shows held
     against the golden model.
 
     seen: of each layer that fires, by name, spikes and potentials (n, T, neurons) of the hardware.
@@ -223,23 +230,19 @@ class SharedRun:
     """
 
     def __init__(
-        self, plan: SharedPlan | PipelinePlan, pixels: np.ndarray, pace: Pace = FLOWING, **run: Any
+        self, plan: CorePlan, pixels: np.ndarray, pace: Pace = FLOWING, **run: Any
     ) -> None:
         self.plan, self.pixels = plan, pixels
-        self.programs = [stage.program for stage in plan.stages]
-        core: Any
-        if isinstance(plan, SharedPlan):
-            core, marks = SharedCore(plan.program, taps=True), [""]
-        else:
-            core = Pipeline(self.programs, taps=True)
-            marks = [str(n) for n in range(len(self.programs))]
+        self.stages = [stage for stage in plan.stages if isinstance(stage, ProgramStagePlan)]
+        assert len(self.stages) == len(plan.stages)
+        self.programs = [stage.program for stage in self.stages]
+        parts = [stage.component(files=False, taps=True) for stage in self.stages]
+        core = Core(parts, taps=True)
         bench = Bench(core, pace, limit=100_000)
-        self.source = bench.feed(core.i, plan.pack_words(pixels))
+        self.source = bench.feed(core.i, plan.pack(pixels))
         self.sink = bench.collect(core.o, len(pixels) * self.programs[-1].classes)
         taps = ("tap_operation", "tap_valid", "tap_spikes", "tap_potentials")
-        seen = [
-            bench.watch(*(Value.cast(getattr(core, tap + mark)) for tap in taps)) for mark in marks
-        ]
+        seen = [bench.watch(*(Value.cast(getattr(part, tap)) for tap in taps)) for part in parts]
         bench.run(extra=30, **run)
         self.trace = GoldenModel(plan.network).run(pixels)
         self.operations = [[number for number, *_ in stage] for stage in seen]
@@ -302,7 +305,7 @@ class SharedRun:
         between reset and the first word."""
         classes = self.programs[-1].classes
         ends = self.sink.taken[classes - 1 :: classes]
-        law = SharedLaw(self.plan, lead)
+        law = CycleLaw(self.plan, lead)
         assert ends == law.predict(self.pixels, self.trace.spikes).tolist()
         for stage in range(0 if lead else len(self.programs)):
             self._check_operations(stage)
@@ -313,9 +316,9 @@ class SharedRun:
         operations = self.programs[stage].operations
         for n in range(len(self.pixels)):
             costs = operation_cycles(
-                self.plan.stages[stage], self.pixels[n], [s[n] for s in self.trace.spikes]
+                self.stages[stage], self.pixels[n], [s[n] for s in self.trace.spikes]
             )
-            own = SharedCore.FETCH_CYCLES + 1  # fetched before, and seen to have ended
+            own = ProgramStage.FETCH_CYCLES + 1  # fetched before, and seen to have ended
             expected = [cycles + own for cycles in costs]
             waiting = _waiting(operations)
             found = spent[n * len(operations) : (n + 1) * len(operations) - 1]

@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Value
 
 from gen.core.program_cycles import sweep_cycles
-from gen.core.program_stage import plan_shared
+from gen.core.program_stage import plan_program
 from hw.contract.spec import NeuronSpec
 from hw.program.operation import update
 from hw.program.potentials import Potentials
@@ -35,7 +35,7 @@ def program() -> Program:
     """Weights of one plan, and operations of our own: a beginning, an edge of each kind, a sweep
     that fires."""
     fine = NeuronSpec(theta=40, fraction_bits=FRACTION, potential_bits=8)
-    base = plan_shared(
+    base = plan_program(
         network(
             (4, 3, 3),
             part(4, conv("input", 3, padding=1), neuron=fine),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gen.core.program_stage import SharedPlan, plan_shared
+from gen.core.plan import CorePlan
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from hw.neuron.readout import result_layout
@@ -16,28 +16,29 @@ from tests.graphs import image_of, residual
 from tests.hw.driving import JITTERY, Pace, fields
 from tests.hw.program.cases import CASES, NEURONS, QUICK
 from tests.hw.program.programs import (
-    SharedRun,
+    ProgramRun,
     conv,
     dense,
     identity,
     network,
     part,
+    program_core,
     random_network,
     random_pixels,
 )
 from tests.hw.vectors import random_image
 
 
-def plan_of(name: str) -> SharedPlan:
+def plan_of(name: str) -> CorePlan:
     lanes, shape, parts, *more = CASES[name]
-    return plan_shared(network(shape, *parts, **(more[0] if more else {})), lanes)
+    return program_core(network(shape, *parts, **(more[0] if more else {})), lanes)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_shared_core_is_golden_and_keeps_the_law(name: str) -> None:
     """Three images back to back, one of them empty and one full."""
     plan = plan_of(name)
-    run = SharedRun(plan, random_pixels(plan.network, 3))
+    run = ProgramRun(plan, random_pixels(plan.network, 3))
     assert run.lively
     run.check_law()
     if "saturates" in name:
@@ -63,7 +64,7 @@ HESITANT = (
 def test_hesitant_surroundings_change_nothing(name: str, pace: Pace) -> None:
     """Idle sources and busy sinks, junk on the idle payload."""
     plan = plan_of(name)
-    SharedRun(plan, random_pixels(plan.network, 3, seed=8)[1:], pace)
+    ProgramRun(plan, random_pixels(plan.network, 3, seed=8)[1:], pace)
 
 
 @pytest.mark.parametrize("seed", range(14, 26))
@@ -71,14 +72,14 @@ def test_random_graphs(seed: int) -> None:
     """Whatever the cases above did not think of."""
     rng = np.random.default_rng(seed)
     network = random_network(rng, [QUICK, *NEURONS.values()])
-    plan = plan_shared(network, int(2 ** rng.integers(1, 4)))
-    SharedRun(plan, random_pixels(network, 3, seed)[1:]).check_law()
+    plan = program_core(network, int(2 ** rng.integers(1, 4)))
+    ProgramRun(plan, random_pixels(network, 3, seed)[1:]).check_law()
 
 
 def test_residual_network() -> None:
     """All kinds of edges at once, thresholds by channel, a delayed edge to the readout."""
-    plan = plan_shared(image_of(replace(residual(), steps=2)), 8)
-    run = SharedRun(plan, np.random.default_rng(2).integers(0, 8, (1, 72)).astype(np.uint8))
+    plan = program_core(image_of(replace(residual(), steps=2)), 8)
+    run = ProgramRun(plan, np.random.default_rng(2).integers(0, 8, (1, 72)).astype(np.uint8))
     assert run.lively
     run.check_law()
 
@@ -87,7 +88,7 @@ def test_a_chain_of_dense_layers() -> None:
     """A network without shapes and edges runs on a shared core too."""
     rng, neurons = np.random.default_rng(1), [NEURONS["leak"], NEURONS["unequal-soft"]]
     network = random_image(rng, (11, 7, 9, 5), steps=3, input_bits=3, neurons=neurons)
-    run = SharedRun(plan_shared(network, 4), random_pixels(network, 3))
+    run = ProgramRun(program_core(network, 4), random_pixels(network, 3))
     assert run.lively
     run.check_law()
 
@@ -149,7 +150,7 @@ def test_a_recurrent_network_by_hand() -> None:
         [np.array([[3], [-1]]), np.array([[1], [2]])],
     )
     network = Network(spec, weights, (np.array([0]), np.array([1]), np.array([0, 1])))
-    run = SharedRun(plan_shared(network, 2), np.array([[1]]))
+    run = ProgramRun(program_core(network, 2), np.array([[1]]))
     (a_spikes, a_kept), (b_spikes, b_kept) = run.seen["a"], run.seen["b"]
     assert a_spikes.reshape(-1).tolist() == [0, 1, 0, 0, 1, 0]
     assert a_kept.reshape(-1).tolist() == [3, 0, -1, 2, 0, -1]
@@ -175,7 +176,7 @@ def test_an_identity_with_the_largest_constant(constant: int) -> None:
     )
     wide = np.array([constant])
     image = Network(image.spec, ([wide], [wide], image.weights[2]), image.biases)
-    run = SharedRun(plan_shared(image, 2), random_pixels(image, 3))
+    run = ProgramRun(program_core(image, 2), random_pixels(image, 3))
     assert run.lively
     run.check_law()
 
@@ -189,7 +190,7 @@ def test_lanes_change_nothing_but_time(lanes: int) -> None:
         part(5, dense("a"), dense("b", delay=1)),
         part(3, dense("b"), dense("a", pool=3)),
     )
-    SharedRun(plan_shared(image, lanes), random_pixels(image, 3)[2:]).check_law()
+    ProgramRun(program_core(image, lanes), random_pixels(image, 3)[2:]).check_law()
 
 
 def test_long_walks_and_then_nothing() -> None:
@@ -199,7 +200,7 @@ def test_long_walks_and_then_nothing() -> None:
     pixels = np.zeros((3, 2, 100), dtype=np.uint8)
     for one, lit in zip(pixels, (4, 6, 10), strict=True):
         one[:, :lit] = 1
-    SharedRun(plan_shared(image, 2), pixels.reshape(3, 200)).check_law()
+    ProgramRun(program_core(image, 2), pixels.reshape(3, 200)).check_law()
 
 
 # Resets and pauses
@@ -238,19 +239,19 @@ RESETS = (
 def test_a_reset_at_any_time(cycle: int) -> None:
     """While an image is loaded, in any operation, while logits are sent: the next images are right,
     and as quick as after any other reset."""
-    run = SharedRun(SMALL, random_pixels(SMALL.network, 3)[1:], reset_at=cycle)
+    run = ProgramRun(SMALL, random_pixels(SMALL.network, 3)[1:], reset_at=cycle)
     run.check_law()
 
 
 def test_resets_met_every_operation() -> None:
     """The test above did what it says."""
-    run = SharedRun(SMALL, random_pixels(SMALL.network, 3)[1:])
+    run = ProgramRun(SMALL, random_pixels(SMALL.network, 3)[1:])
     met = {run.operations[0][cycle] for cycle in RESETS}
-    assert met == set(range(len(SMALL.program.operations)))
+    assert met == set(range(len(run.programs[0].operations)))
 
 
 @pytest.mark.parametrize("lead", [1, 2, 3, 40])
 def test_an_image_that_comes_late(lead: int) -> None:
     """The core waits for it, and keeps the law."""
-    run = SharedRun(SMALL, random_pixels(SMALL.network, 3)[1:], settle=lead)
+    run = ProgramRun(SMALL, random_pixels(SMALL.network, 3)[1:], settle=lead)
     run.check_law(lead)

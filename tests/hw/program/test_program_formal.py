@@ -1,4 +1,4 @@
-"""Ring 2 for the shared core: its streams' contracts by temporal induction (see
+"""Ring 2 for program stages: its streams' contracts by temporal induction (see
 `tests.hw.proving`).
 
 Proven for runs of any length, resets included, whatever the memories hold, and for every operation:
@@ -7,8 +7,9 @@ Proven for runs of any length, resets included, whatever the memories hold, and 
   change under identity edges; see the last test of `test_scanner`.)
 * Walker, whose output no one can hold back: an event is refused no longer than the longest walk
   takes; `i.ready` depends on the walk alone, not on what is offered.
-* SharedCore: a result stands until it is taken; `i` may do what streams may. That the core is alive
-  is shown for the smallest one alone: Yosys would have to run a larger one for hundreds of cycles.
+* ProgramStage: a result stands until it is taken; `i` may do what streams may. That the core is
+  alive is shown for the smallest one alone: Yosys would have to run a larger one for hundreds of
+  cycles.
 
 That the right events and updates come, no proof says, but `test_scanner` and `test_walker`.
 """
@@ -24,13 +25,13 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 
-from gen.core.program_stage import plan_shared
+from gen.core.program_stage import plan_program
 from hw.contract.network import Network
 from hw.contract.spec import NeuronSpec
 from hw.program.operation import operation
 from hw.program.program import Program, Scan
 from hw.program.scanner import Scanner
-from hw.program.stage import SharedCore
+from hw.program.stage import ProgramStage
 from hw.program.walker import Walker
 from tests.hw.program.programs import conv, dense, identity, network, part
 from tests.hw.proving import Case, assume, check, ports_of, prove, yosys
@@ -39,7 +40,7 @@ TINY = NeuronSpec(theta=2, potential_bits=3)
 
 
 def program(network: Network, lanes: int = 2) -> Program:
-    return plan_shared(network, lanes).program
+    return plan_program(network, lanes).program
 
 
 def smallest() -> Program:
@@ -109,9 +110,9 @@ CASES = {
     "scanner": Case(lambda: Scanner(plain()), ghosts=one_operation),
     "scanner-smallest": Case(lambda: Scanner(smallest()), ghosts=one_operation),
     "scanner-identities": Case(lambda: Meaning(mixed()), ghosts=one_operation),
-    "core-smallest": Case(lambda: SharedCore(smallest())),
-    "core": Case(lambda: SharedCore(plain()), alive=0),
-    "core-feedback": Case(lambda: SharedCore(mixed()), alive=0),
+    "core-smallest": Case(lambda: ProgramStage(smallest())),
+    "core": Case(lambda: ProgramStage(plain()), alive=0),
+    "core-feedback": Case(lambda: ProgramStage(mixed()), alive=0),
 }
 
 
@@ -177,7 +178,7 @@ def test_some_event_waits_as_long(tmp_path: Path) -> None:
 @pytest.mark.parametrize("taps", [False, True])
 @pytest.mark.parametrize("made", [smallest, plain, mixed])
 def test_no_multiplier_and_taps_only_on_request(made: Callable[[], Program], taps: bool) -> None:
-    core = SharedCore(made(), taps=taps)
+    core = ProgramStage(made(), taps=taps)
     text = rtlil.convert(core, ports=ports_of(core), name="core")
     cells = set(re.findall(r"cell (\$\w+)", text))
     assert {"$add", "$memrd_v2"} <= cells

@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
 from gen.core.program_cycles import plays
-from gen.core.program_stage import SharedPlan, plan_shared
+from gen.core.program_stage import ProgramStagePlan, plan_program
 from hw.layer.encoder import ChunkEncoder
 from hw.program.operation import operation, spike_event
 from hw.program.program import Scan
@@ -19,8 +19,8 @@ from hw.stream.payloads import coefficients
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, fields
 from tests.hw.program.programs import conv, dense, identity, network, part
 
-PLANS: dict[str, SharedPlan] = {
-    name: plan_shared(image, lanes)
+PLANS: dict[str, ProgramStagePlan] = {
+    name: plan_program(image, lanes)
     for name, image, lanes in (
         (
             "maps",
@@ -57,7 +57,7 @@ class Rig(wiring.Component):
 
     def __init__(
         self,
-        plan: SharedPlan,
+        plan: ProgramStagePlan,
         numbers: list[int],
         spikes: np.ndarray,
         pixels: np.ndarray,
@@ -123,7 +123,7 @@ def coded(words: np.ndarray, planes: int, sign: bool) -> tuple[Any, list[Any]]:
     return layout, members
 
 
-def scans(plan: SharedPlan, from_input: int) -> list[int]:
+def scans(plan: ProgramStagePlan, from_input: int) -> list[int]:
     """Numbers of the first two scans of the image, or of spikes."""
     found = [
         n
@@ -139,7 +139,7 @@ def random_words(rng: np.random.Generator, words: int, lanes: int, top: int, low
     return values * (rng.random((words, lanes)) < rng.random((words, 1)) ** 2)
 
 
-def events_of(plan: SharedPlan, number: int, spikes: np.ndarray, pixels: np.ndarray):
+def events_of(plan: ProgramStagePlan, number: int, spikes: np.ndarray, pixels: np.ndarray):
     """Reference: what a scan sends, (slot, event) each; a slot is a plane of a word."""
     scan = plan.program.operations[number]
     assert isinstance(scan, Scan)
@@ -205,7 +205,7 @@ def test_every_event_in_order_under_back_pressure(name: str, from_input: int, pa
         assert all(busy[cycle] for cycle in sink.taken)
 
 
-def offers(plan: SharedPlan, number: int, events: list, start: int) -> tuple[list[int], int]:
+def offers(plan: ProgramStagePlan, number: int, events: list, start: int) -> tuple[list[int], int]:
     """The cycle law: when each event is offered, and taken at once; the first cycle that is not
     busy."""
     scan = plan.program.operations[number]

@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-from gen.core.pipeline import cuts, plan_pipeline
-from gen.core.plan import PlanError
-from gen.core.program_stage import plan_shared
+from gen.core.plan import PlanError, cuts, plan_programs
+from gen.core.program_stage import plan_program
 from hw.contract.network import Network
 from hw.contract.spec import EdgeSpec
-from hw.program.stage import SharedCore
+from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
 from tests.graphs import image_of, residual
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
 from tests.hw.program.cases import CASES, NEURONS
-from tests.hw.program.programs import SharedRun, conv, dense, network, part, random_pixels, split
+from tests.hw.program.programs import ProgramRun, conv, dense, network, part, random_pixels, split
 
 CUT = {
     name: case
@@ -40,10 +39,10 @@ def case_image(name: str) -> Network:
 @pytest.mark.parametrize("name", CUT)
 def test_a_pipeline_is_golden_and_keeps_the_law(name: str) -> None:
     """Cut wherever it can be; an empty image first, a full one last."""
-    plan = plan_pipeline(case_image(name), CASES[name][0])
+    plan = plan_programs(case_image(name), CASES[name][0])
     assert len(plan.stages) == len(cuts(plan.network.spec)) + 1
     pixels = random_pixels(plan.network, 3)
-    SharedRun(plan, np.concatenate([pixels[:1], pixels[2:], pixels[1:2]])).check_law()
+    ProgramRun(plan, np.concatenate([pixels[:1], pixels[2:], pixels[1:2]])).check_law()
 
 
 SIGNS = network(
@@ -59,10 +58,10 @@ SIGNS = network(
 
 @pytest.mark.parametrize("pace", [FLOWING, JITTERY[0], JITTERY[3]], ids=str)
 def test_a_stage_may_send_less_than_it_has(pace: Pace) -> None:
-    plan = plan_pipeline(SIGNS, 4)
-    first, second, _ = (stage.program for stage in plan.stages)
+    plan = plan_programs(SIGNS, 4)
+    run = ProgramRun(plan, random_pixels(SIGNS, 3), pace)
+    first, second, _ = run.programs
     assert (first.spike_sign, second.input_sign) == (True, False)
-    run = SharedRun(plan, random_pixels(SIGNS, 3), pace)
     assert run.lively
     if pace == FLOWING:
         run.check_law()
@@ -71,7 +70,7 @@ def test_a_stage_may_send_less_than_it_has(pace: Pace) -> None:
 @pytest.mark.parametrize("cycle", [2, 90, 200, 300, 400, 500, 600])
 def test_a_reset_at_any_time(cycle: int) -> None:
     """With images in several stages, spikes on their way between them."""
-    SharedRun(plan_pipeline(SIGNS, 4), random_pixels(SIGNS, 3), reset_at=cycle).check_law()
+    ProgramRun(plan_programs(SIGNS, 4), random_pixels(SIGNS, 3), reset_at=cycle).check_law()
 
 
 @pytest.mark.parametrize("pace", [FLOWING, *JITTERY], ids=str)
@@ -79,11 +78,11 @@ def test_what_a_stage_sends(pace: Pace) -> None:
     """The first stage by itself: its last layer's spikes, word by word, of all steps; no word is
     lost or sent twice, whenever they are taken."""
     image = network((2, 3, 3), part(6, conv("input", 3, padding=1)), part(3, dense("a")), steps=3)
-    plan = plan_shared(image, 4, range(1))
+    plan = plan_program(image, 4, range(1))
     p, pixels = plan.program, random_pixels(image, 3)
-    core = SharedCore(p)
+    core = ProgramStage(p)
     bench = Bench(core, pace)
-    bench.feed(core.i, plan.pack_words(pixels))
+    bench.feed(core.i, plan.pack(pixels))
     sink = bench.collect(core.o, 3 * 3 * 2 * 9)  # images, steps, groups, places
     bench.run(extra=30)
     found = np.array([split(word, 2, 4) for word in sink.values])
@@ -120,9 +119,9 @@ def test_a_wrong_cut_is_refused() -> None:
     network = image_of(residual())
     possible = [network.spec.layers[n].name for n in cuts(network.spec)]
     with pytest.raises(PlanError) as refused:
-        plan_pipeline(network, 4, [2, 9])
+        plan_programs(network, 4, [2, 9])
     assert str(refused.value) == (
         f"Network residual can be cut before the layers {possible}, not before layer numbers "
         f"{sorted({2, 9} - set(cuts(network.spec)))}"
     )
-    assert len(plan_pipeline(network, 4, []).stages) == 1
+    assert len(plan_programs(network, 4, []).stages) == 1

@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from gen.core.program_stage import SharedPlan, plan_shared
+from gen.core.program_stage import ProgramStagePlan, plan_program
 from hw.contract.layout import map_layout
 from hw.program.operation import spike_event, update
 from hw.program.program import Scan
@@ -15,8 +15,8 @@ from hw.program.walker import Walker
 from tests.hw.driving import FLOWING, Bench, Pace, bits, fields
 from tests.hw.program.programs import conv, dense, identity, network, part, walk
 
-PLANS: dict[str, SharedPlan] = {
-    name: plan_shared(image, lanes)
+PLANS: dict[str, ProgramStagePlan] = {
+    name: plan_program(image, lanes)
     for name, image, lanes in (
         (
             "kernels",
@@ -72,7 +72,7 @@ class Rig(wiring.Component):
     valid: Signal
     busy: Signal
 
-    def __init__(self, plan: SharedPlan, number: int) -> None:
+    def __init__(self, plan: ProgramStagePlan, number: int) -> None:
         self._program, self._number = plan.program, number
         super().__init__(
             {
@@ -96,7 +96,7 @@ class Rig(wiring.Component):
         return m
 
 
-def edges(plan: SharedPlan) -> list[int]:
+def edges(plan: ProgramStagePlan) -> list[int]:
     """Numbers of the first scan of every edge."""
     found: dict[tuple, int] = {}
     for number, op in enumerate(plan.program.operations):
@@ -108,7 +108,9 @@ def edges(plan: SharedPlan) -> list[int]:
 EDGES = [(name, number) for name, plan in PLANS.items() for number in edges(plan)]
 
 
-def random_events(plan: SharedPlan, scan: Scan, count: int, seed: int) -> list[dict[str, int]]:
+def random_events(
+    plan: ProgramStagePlan, scan: Scan, count: int, seed: int
+) -> list[dict[str, int]]:
     """Events anywhere in a map, its rim included, and beyond the last column of a packed one; on
     lanes that have a channel."""
     rng = random.Random(seed)
@@ -129,7 +131,7 @@ def random_events(plan: SharedPlan, scan: Scan, count: int, seed: int) -> list[d
     ]
 
 
-def updates_of(plan: SharedPlan, scan: Scan, event: dict[str, int]) -> list[dict[str, int]]:
+def updates_of(plan: ProgramStagePlan, scan: Scan, event: dict[str, int]) -> list[dict[str, int]]:
     """Reference: what an event becomes. An identity's weights mean nothing."""
     common = {key: event[key] for key in ("negative", "active", "negatives")}
     common["shift"] = event["plane"] + scan.shift
@@ -141,7 +143,7 @@ def updates_of(plan: SharedPlan, scan: Scan, event: dict[str, int]) -> list[dict
     ]
 
 
-def run(plan: SharedPlan, number: int, events: list[dict[str, int]], pace: Pace):
+def run(plan: ProgramStagePlan, number: int, events: list[dict[str, int]], pace: Pace):
     """Cycles in which events were taken; those of each event's updates; the busy ones."""
     scan = plan.program.operations[number]
     assert isinstance(scan, Scan)

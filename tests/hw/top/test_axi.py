@@ -14,7 +14,7 @@ from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, ResetSignal, S
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from gen.core.layer_cycles import CycleLaw, event_counts, play_cycles
+from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_core
 from hw.top.axi import ERRORS, AxiStreamCore
 from sim.golden.model import GoldenModel
@@ -25,6 +25,11 @@ from tests.hw.vectors import random_image, random_vectors
 SHORT, LONG, LARGE = (1 << bit for bit in range(len(ERRORS)))
 
 
+def axi_core(plan: CorePlan) -> AxiStreamCore:
+    spec = plan.network.spec
+    return AxiStreamCore(plan.component(files=False), pixels=spec.input_size, words=plan.words)
+
+
 class Streams(wiring.Component):
     """An AxiStreamCore whose ports are Amaranth streams."""
 
@@ -33,7 +38,7 @@ class Streams(wiring.Component):
     error: Signal
 
     def __init__(self, plan: CorePlan) -> None:
-        self.dut = dut = AxiStreamCore(plan.layer_plans(with_files=False))
+        self.dut = dut = axi_core(plan)
         self.taken = data.StructLayout({"data": data.ArrayLayout(8, dut.word), "last": 1})
         self.sent = data.StructLayout({"logit": 32, "best": len(dut.m_axis_tuser), "last": 1})
         super().__init__(
@@ -151,10 +156,8 @@ def test_images_wait_outside_when_too_many_are_inside(monkeypatch) -> None:
 
 def check_latency(plan: CorePlan, pixels: np.ndarray, taken: list[int]) -> None:
     """The core's cycle law, and what the wrapper adds; one cycle more is the reset's."""
-    inputs = [pixels, *GoldenModel(plan.network).run(pixels).spikes]
-    costs = [play_cycles(event_counts(c, g)) for c, g in zip(inputs, plan.geometries, strict=True)]
-    classes = plan.network.spec.classes
-    predicted = CycleLaw(plan).predict(costs) + AxiStreamCore.LATENCY + 1
+    classes, trace = plan.network.spec.classes, GoldenModel(plan.network).run(pixels)
+    predicted = CycleLaw(plan).predict(pixels, trace.spikes) + AxiStreamCore.LATENCY + 1
     assert taken[classes - 1 :: classes] == predicted.tolist()
 
 
@@ -249,7 +252,7 @@ def test_offers_stand_and_no_path_leads_from_an_input_to_an_output(
     )
     run = prove(Case(lambda: Streams(plan), 3), tmp_path)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
-    dut = AxiStreamCore(plan.layer_plans(with_files=False))
+    dut = axi_core(plan)
     (tmp_path / "dut.il").write_text(rtlil.convert(dut, ports=ports_of(dut), name="dut"))
     paths = "o:* %cie* i:* %i"
     run = yosys(
@@ -265,7 +268,7 @@ def test_offers_stand_and_no_path_leads_from_an_input_to_an_output(
     [("padded", 32, 2, 8), ("smallest", 1, 1, 8), ("many-classes", 8, 1, 16)],
 )
 def test_ports(name: str, word: int, words: int, user: int) -> None:
-    dut = AxiStreamCore(make_plan(**PLANS[name]).layer_plans(with_files=False))
+    dut = axi_core(make_plan(**PLANS[name]))
     assert (dut.word, dut.words) == (word, words)
     text = rtlil.convert(dut, ports=ports_of(dut), name="dut")
     found = re.findall(

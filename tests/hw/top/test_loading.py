@@ -12,7 +12,6 @@ from amaranth.sim import Simulator
 
 from gen.board.flash_image import flash_image
 from gen.core.plan import plan_core
-from hw.core import Core
 from hw.top.loader import LoadPart, WeightLoader
 from hw.top.spi_flash import SpiFlashReader
 from sim.golden.model import GoldenModel
@@ -146,7 +145,7 @@ def test_core_with_loaded_weights_is_golden(lanes: int, banks: int) -> None:
     """Loads through the loader while the core is held in reset, then classifies."""
     network = random_image(np.random.default_rng(lanes), (9, 18, 5), steps=2, input_bits=2)
     plan = plan_core(network, lanes, banks, ["ram", "ram"])
-    core = Core(plan.layer_plans(with_files=False))
+    core = plan.component(files=False)
     loader = WeightLoader([LoadPart(width=w, depth=d) for w, d in core.parts])
     data = flash_image(plan)
     pixels = random_pixels(network, 4, seed=1)
