@@ -1,18 +1,18 @@
-"""A board's clock from its oscillator: parameters of the vendor's phase-locked loop.
+"""A board's clock from its oscillator: a search over the dividers of its family's PLL.
 
 Every family computes `out = oscillator / input * multiplier / output` from integers, within the
 limits of its data sheet (MHz): phase detector, voltage-controlled oscillator, output.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
-from gen.board.boards import Board
+from hw.contract.pll import PllSpec
 from hw.contract.spec import SternaError
-from hw.top.board import PllSpec
 
-__all__ = ["PllError", "PllSettings", "pll"]
+__all__ = ["Choice", "Limits", "Pll", "PllError", "PllSettings", "pll"]
 
 TOLERANCE = 0.001
 """Largest relative error that counts as the clock that was asked for; a UART bears 20 times it."""
@@ -67,41 +67,45 @@ class Limits:
     ideal_vco: float
 
 
-LIMITS = {
-    # FPGA-DS-02012, table of the sysCLOCK PLL
-    "ecp5": Limits(
-        divide_in=range(1, 129),
-        multiply=range(1, 129),
-        divide_out=tuple(range(1, 129)),
-        detector=(10, 400),
-        vco=(400, 800),
-        out=(3.125, 400),
-        ideal_vco=600,
-    ),
-    # FPGA-DS-02008 and -TN-02052; DIVF up to 127 holds for simple feedback, as icepll has it
-    "ice40": Limits(
-        divide_in=range(1, 17),
-        multiply=range(1, 129),
-        divide_out=(2, 4, 8, 16, 32, 64),
-        detector=(10, 133),
-        vco=(533, 1066),
-        out=(16, 275),
-        ideal_vco=800,
-    ),
-    # DS117, speed grade C6/I5; the oscillator runs at `out * ODIV`
-    "gowin": Limits(
-        divide_in=range(1, 65),
-        multiply=range(1, 65),
-        divide_out=(2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
-        detector=(3, 400),
-        vco=(400, 1200),
-        out=(3.125, 600),
-        ideal_vco=800,
-    ),
-}
+@dataclass(frozen=True, kw_only=True)
+class Pll:
+    """A family's clock generator.
+
+    Parameters
+    ----------
+    limits
+        Of its dividers and frequencies.
+    instance
+        The primitive, of the oscillator's frequency in Hz and the dividers.
+    output_fed_back
+        The loop closes behind the output divider: the oscillator inside runs at
+        `out * divide_out`, and the clock is `oscillator / divide_in * multiply`.
+    """
+
+    limits: Limits
+    instance: Callable[[Fraction, Choice], PllSpec]
+    output_fed_back: bool = False
 
 
-def pll(board: Board, hz: float) -> PllSettings:
+class HasPll(Protocol):
+    """A family."""
+
+    @property
+    def pll(self) -> Pll | None: ...
+
+
+class Clocked(Protocol):
+    """A board: its name, the family of its chip, and the frequency in Hz at port `clk`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> HasPll: ...
+    @property
+    def oscillator_hz(self) -> int: ...
+
+
+def pll(board: Clocked, hz: float) -> PllSettings:
     """How `board` makes a clock of `hz` from its oscillator.
 
     Returns
@@ -119,22 +123,27 @@ def pll(board: Board, hz: float) -> PllSettings:
     oscillator = Fraction(board.oscillator_hz)
     if hz == oscillator:
         return PllSettings(hz=oscillator)
-    limits = LIMITS[board.family]
-    choices = list(_choices(board.family, limits, oscillator))
-    best = min(choices, key=lambda c: _rank(c, hz, limits))
-    if abs(best.hz - Fraction(hz)) > TOLERANCE * hz:
-        nearest = min((best.hz, oscillator), key=lambda near: abs(near - Fraction(hz)))
+    generator = board.family.pll
+    best = None if generator is None else _nearest(generator, oscillator, hz)
+    if generator is None or best is None or abs(best.hz - Fraction(hz)) > TOLERANCE * hz:
+        made = [] if best is None else [best.hz]
+        nearest = min((*made, oscillator), key=lambda near: abs(near - Fraction(hz)))
         raise PllError(
             f"Clock of {board.name} cannot be {hz / 1e6:g} MHz: the nearest that its "
             f"{float(oscillator) / 1e6:g} MHz oscillator gives is {float(nearest) / 1e6:g} MHz"
         )
-    instance = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin}[board.family]
     return PllSettings(
         hz=best.hz,
         detector_hz=best.detector_hz,
         vco_hz=best.vco_hz,
-        instance=instance(oscillator, best),
+        instance=generator.instance(oscillator, best),
     )
+
+
+def _nearest(generator: Pll, oscillator: Fraction, hz: float) -> Choice | None:
+    """The dividers that come nearest to a clock; None when the limits allow none at all."""
+    choices = _choices(generator, oscillator)
+    return min(choices, key=lambda c: _rank(c, hz, generator.limits), default=None)
 
 
 def _rank(choice: Choice, hz: float, limits: Limits) -> tuple[float, ...]:
@@ -144,21 +153,21 @@ def _rank(choice: Choice, hz: float, limits: Limits) -> tuple[float, ...]:
     return round(abs(float(choice.hz) - hz), 3), choice.divide_in, round(away, 3), choice.divide_out
 
 
-def _choices(family: str, limits: Limits, oscillator: Fraction) -> Iterator[Choice]:
+def _choices(generator: Pll, oscillator: Fraction) -> Iterator[Choice]:
+    limits, behind = generator.limits, generator.output_fed_back
     for divide_in in limits.divide_in:
         detector = oscillator / divide_in
         if not _within(detector, limits.detector):
             continue
         for multiply in limits.multiply:
             product = detector * multiply
-            # Gowin feeds the divided clock back, and its oscillator runs that much faster.
-            if not _within(product, limits.out if family == "gowin" else limits.vco):
+            if not _within(product, limits.out if behind else limits.vco):
                 continue
             for divide_out in limits.divide_out:
-                other = product * divide_out if family == "gowin" else product / divide_out
-                if not _within(other, limits.vco if family == "gowin" else limits.out):
+                other = product * divide_out if behind else product / divide_out
+                if not _within(other, limits.vco if behind else limits.out):
                     continue
-                vco, out = (other, product) if family == "gowin" else (product, other)
+                vco, out = (other, product) if behind else (product, other)
                 yield Choice(
                     divide_in=divide_in,
                     multiply=multiply,
@@ -171,111 +180,3 @@ def _choices(family: str, limits: Limits, oscillator: Fraction) -> Iterator[Choi
 
 def _within(hz: Fraction, megahertz: tuple[float, float]) -> bool:
     return megahertz[0] * 1e6 <= float(hz) <= megahertz[1] * 1e6
-
-
-def _ecp5(oscillator: Fraction, choice: Choice) -> PllSpec:
-    simple = choice.multiply % choice.divide_out == 0
-    # The loop closes over CLKOP: with the clock itself when its ratio to the detector is whole,
-    # else at the detector's frequency, and the clock comes out at CLKOS.
-    loop = choice.divide_out if simple else choice.multiply
-    parameters = {
-        "PLLRST_ENA": "DISABLED",
-        "INTFB_WAKE": "DISABLED",
-        "STDBY_ENABLE": "DISABLED",
-        "DPHASE_SOURCE": "DISABLED",
-        "OUTDIVIDER_MUXA": "DIVA",
-        "OUTDIVIDER_MUXB": "DIVB",
-        "OUTDIVIDER_MUXC": "DIVC",
-        "OUTDIVIDER_MUXD": "DIVD",
-        "CLKI_DIV": choice.divide_in,
-        "CLKFB_DIV": choice.multiply // loop,
-        "CLKOP_ENABLE": "ENABLED",
-        "CLKOP_DIV": loop,
-        "CLKOP_CPHASE": max(loop // 2 - 1, 0),
-        "CLKOP_FPHASE": 0,
-        "FEEDBK_PATH": "CLKOP",
-    }
-    if not simple:
-        parameters |= {
-            "CLKOS_ENABLE": "ENABLED",
-            "CLKOS_DIV": choice.divide_out,
-            "CLKOS_CPHASE": 0,
-            "CLKOS_FPHASE": 0,
-        }
-    out = "CLKOP" if simple else "CLKOS"
-    return PllSpec(
-        module="EHXPLLL",
-        parameters=parameters,
-        attributes={
-            "FREQUENCY_PIN_CLKI": f"{float(oscillator / 10**6):g}",
-            f"FREQUENCY_PIN_{out}": f"{float(choice.hz / 10**6):g}",
-            # Analogue settings that Lattice's own wizard gives every such PLL.
-            "ICP_CURRENT": "12",
-            "LPF_RESISTOR": "8",
-            "MFG_ENABLE_FILTEROPAMP": "1",
-            "MFG_GMCREF_SEL": "2",
-        },
-        clock_in="CLKI",
-        clock_out=out,
-        locked="LOCK",
-        feedback=("CLKOP", "CLKFB"),
-        unused=("CLKOS",) if simple else (),
-        constants={
-            **dict.fromkeys(
-                ("RST", "STDBY", "PHASESEL0", "PHASESEL1", "PLLWAKESYNC", "ENCLKOP"), (0, 1)
-            ),
-            **dict.fromkeys(("PHASEDIR", "PHASESTEP", "PHASELOADREG"), (1, 1)),
-        },
-    )
-
-
-def _ice40(oscillator: Fraction, choice: Choice) -> PllSpec:
-    # SB_PLL40_PAD: the iCEBreaker's oscillator is on the PLL's own pad, where SB_PLL40_CORE
-    # cannot have it. The port of the top must go to nothing else.
-    steps = (17, 26, 44, 66, 101)
-    return PllSpec(
-        module="SB_PLL40_PAD",
-        parameters={
-            "FEEDBACK_PATH": "SIMPLE",
-            "DIVR": choice.divide_in - 1,
-            "DIVF": choice.multiply - 1,
-            "DIVQ": choice.divide_out.bit_length() - 1,
-            "FILTER_RANGE": 1 + sum(choice.detector_hz >= step * 10**6 for step in steps),
-        },
-        clock_in="PACKAGEPIN",
-        clock_out="PLLOUTGLOBAL",
-        locked="LOCK",
-        constants={"RESETB": (1, 1), "BYPASS": (0, 1)},
-    )
-
-
-def _gowin(oscillator: Fraction, choice: Choice) -> PllSpec:
-    return PllSpec(
-        module="rPLL",
-        parameters={
-            "DEVICE": "GW1NR-9C",
-            "FCLKIN": f"{float(oscillator / 10**6):g}",
-            "IDIV_SEL": choice.divide_in - 1,
-            "FBDIV_SEL": choice.multiply - 1,
-            "ODIV_SEL": choice.divide_out,
-            "DYN_IDIV_SEL": "false",
-            "DYN_FBDIV_SEL": "false",
-            "DYN_ODIV_SEL": "false",
-            "DYN_DA_EN": "false",
-            "CLKFB_SEL": "internal",
-        },
-        clock_in="CLKIN",
-        clock_out="CLKOUT",
-        locked="LOCK",
-        constants={
-            "RESET": (0, 1),
-            "RESET_P": (0, 1),
-            "CLKFB": (0, 1),
-            "FBDSEL": (0, 6),
-            "IDSEL": (0, 6),
-            "ODSEL": (0, 6),
-            "PSDA": (0, 4),
-            "DUTYDA": (0, 4),
-            "FDLY": (0, 4),
-        },
-    )

@@ -1,7 +1,7 @@
 """The top of a board: clock, reset, host link, core, and a flash with the weights if need be."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from amaranth.hdl import (
     ClockDomain,
@@ -17,39 +17,20 @@ from amaranth.hdl import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.pll import PllSpec
 from hw.core import Core
 from hw.link.port import HostPort
 from hw.top.loader import DigestReader, LoadPart, WeightLoader
 from hw.top.self_test import SelfTest, TestImages
 from hw.top.spi_flash import SpiFlashReader
 
-__all__ = ["BoardSpec", "BoardTop", "PllSpec", "StatusLed"]
+__all__ = ["BoardSpec", "BoardTop", "StatusLed"]
 
 POWER_ON_CYCLES = 1024
 """Reset after power-up: an iCE40's block RAMs cannot be read in the first microseconds."""
 
 FLASH_PAUSE_SECONDS = 50e-6
 """After the flash was woken; it needs 3 to 30 microseconds, by make."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PllSpec:
-    """A vendor's clock generator as an instance.
-
-    module, parameters, attributes: of the instance. clock_in, clock_out, locked: names of its
-    ports. constants: input ports and their (value, width). feedback: (output, input) ports to be
-    connected with each other, or None; the output may be `clock_out`. unused: other outputs.
-    """
-
-    module: str
-    parameters: Mapping[str, int | str]
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    clock_in: str
-    clock_out: str
-    locked: str
-    constants: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    feedback: tuple[str, str] | None = None
-    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

