@@ -7,17 +7,16 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gen.board.boards import Board, constraints
-from gen.board.tools import ToolError, find, run
+from gen.family.base import Flow
+from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.files import write_json
 from hw.contract.spec import SternaError
 
 __all__ = [
-    "FLOWS",
     "REPORT",
     "SEEDS",
     "TimingError",
@@ -49,84 +48,6 @@ class TimingError(SternaError, RuntimeError):
     def __init__(self, sentence: str, best_mhz: float) -> None:
         super().__init__(sentence)
         self.best_mhz = best_mhz
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flow:
-    """How a family is built.
-
-    Parameters
-    ----------
-    synthesis
-        Yosys commands; `{top}` is the top module.
-    router, router_flags
-        nextpnr of the family, and arguments that every design gets.
-    routed, routed_flag
-        File of the routed design, and the argument that makes nextpnr write it.
-    constraints_flag
-        Argument before the file of constraints; with `=`, a prefix of its name.
-    packer, pack_flags
-        Program that makes the bitstream; `{routed}` and `{bitstream}` are the files.
-    bitstream
-        Ending of the bitstream's name.
-    """
-
-    synthesis: str
-    router: str
-    router_flags: tuple[str, ...] = ()
-    routed: str
-    routed_flag: str
-    constraints_flag: tuple[str, ...]
-    packer: str
-    pack_flags: tuple[str, ...]
-    bitstream: str
-
-
-FAIL_SOON = ("--placer-heap-cell-placement-timeout", "100")
-"""Rather than search for minutes: on a full chip, another seed is what helps."""
-
-FLOWS = {
-    # `abc` in place of `abc9`: Yosys 0.70's abc9 stops on the core with an internal assertion.
-    "ecp5": Flow(
-        synthesis="""
-synth_ecp5 -no-rw-check -top {top} -run begin:map_luts
-techmap -map +/lattice/latches_map.v
-abc -lut 4:7 -dress
-clean
-synth_ecp5 -no-rw-check -top {top} -run map_cells:
-""",
-        router="nextpnr-ecp5",
-        router_flags=("--router", "router2"),
-        routed="routed.config",
-        routed_flag="--textcfg",
-        constraints_flag=("--lpf",),
-        packer="ecppack",
-        pack_flags=("--input", "{routed}", "--bit", "{bitstream}"),
-        bitstream="bit",
-    ),
-    "ice40": Flow(
-        synthesis="synth_ice40 -no-rw-check -device u -top {top}\n",
-        router="nextpnr-ice40",
-        router_flags=FAIL_SOON,
-        routed="routed.asc",
-        routed_flag="--asc",
-        constraints_flag=("--pcf",),
-        packer="icepack",
-        pack_flags=("{routed}", "{bitstream}"),
-        bitstream="bin",
-    ),
-    "gowin": Flow(
-        synthesis="synth_gowin -no-rw-check -top {top}\n",
-        router="nextpnr-himbaechel-gowin",
-        router_flags=FAIL_SOON,
-        routed="routed.json",
-        routed_flag="--write",
-        constraints_flag=("--vopt", "cst="),
-        packer="gowin_pack",
-        pack_flags=("-o", "{bitstream}", "{routed}"),
-        bitstream="fs",
-    ),
-}
 
 
 def build_bitstream(
@@ -175,10 +96,10 @@ def build_bitstream(
         raise ToolError(f"Clock must lie above 0 and at most at 1000 MHz, not {megahertz!r}")
     if seed < 1 or seeds < 1:
         raise ToolError(f"Seed and number of seeds must be positive, not {seed!r} and {seeds!r}")
-    flow = FLOWS[board.family]
+    flow = board.family.flow
     for name in (REPORT, f"{top}.{flow.bitstream}"):
         (folder / name).unlink(missing_ok=True)  # of an earlier build
-    tools = {name: find(name) for name in ("yosys", flow.router, flow.packer)}
+    tools = {p.name: find(p) for p in (YOSYS, flow.router, flow.packer)}
     seconds = {}
 
     start = time.monotonic()
@@ -231,7 +152,7 @@ def synthesize(
     script = f"read_verilog {' '.join(sources)}\n{flow.synthesis.format(top=top)}\n"
     script += "write_json netlist.json\ntee -q -o cells.json stat -json\n"
     (folder / "synth.ys").write_text(script)
-    run("yosys", ["-q", "synth.ys"], folder, "yosys.log")
+    run(YOSYS, ["-q", "synth.ys"], folder, "yosys.log")
     stat = json.loads((folder / "cells.json").read_text())
     cells = stat.get("design", {}).get("num_cells_by_type", {})  # of an empty design, neither
     return {kind: count for kind, count in sorted(cells.items()) if not kind.startswith("$")}
@@ -241,7 +162,7 @@ def write_constraints(board: Board, folder: Path) -> list[str]:
     """Write the file with the board's pins; return nextpnr's arguments that name it."""
     name, text = constraints(board)
     (folder / name).write_text(text)
-    *flag, last = FLOWS[board.family].constraints_flag
+    *flag, last = board.family.flow.constraints_flag
     return [*flag, last + name] if last.endswith("=") else [*flag, last, name]
 
 
@@ -372,17 +293,17 @@ def pack(
 ) -> Path:
     """Make a bitstream of a routed design, both names in `folder`; it appears whole or not at all.
 
-    Also for a routed design whose ROMs `gen.board.reload` changed.
+    Also for a routed design whose ROMs `gen.family.rom_swap` changed.
     """
-    flow = FLOWS[board.family]
-    progress(f"packing ({flow.packer})")
+    flow = board.family.flow
+    progress(f"packing ({flow.packer.name})")
     part = f"part_{bitstream}"
     names = {"routed": routed, "bitstream": part}
     flags = [flag.format(**names) for flag in flow.pack_flags]
     try:
         run(flow.packer, [*board.pack, *flags], folder, "pack.log")
         if not (folder / part).is_file():
-            raise ToolError(f"{flow.packer} wrote no bitstream (see {folder / 'pack.log'})")
+            raise ToolError(f"{flow.packer.name} wrote no bitstream (see {folder / 'pack.log'})")
         os.replace(folder / part, folder / bitstream)
     finally:
         (folder / part).unlink(missing_ok=True)

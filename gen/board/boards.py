@@ -10,10 +10,12 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from gen.board.tools import ToolError
+from gen.family.base import Family, Pin
+from gen.family.registry import FAMILIES
+from gen.family.tools import ToolError
 from hw.contract.spec import SternaError
 
-__all__ = ["BOARDS", "Board", "BoardError", "Pin", "constraints", "find_board"]
+__all__ = ["BOARDS", "Board", "BoardError", "constraints", "find_board"]
 
 PORTS = (("rx", "uart", "rx"), ("tx", "uart", "tx"), ("led", "led", ""))
 FLASH_PORTS = tuple(
@@ -28,20 +30,6 @@ class BoardError(SternaError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pin:
-    """A pin of the board: the top's port, where it is, its direction and electrical attributes.
-
-    `inverted` pins are active low; the port is not inverted by the constraints.
-    """
-
-    port: str
-    site: str
-    output: bool
-    inverted: bool
-    attributes: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Board:
     """A board: what is on it, and what its tools call it.
 
@@ -52,7 +40,7 @@ class Board:
     number
         What the bitstream answers to IDENTIFY; never changes and is never used again.
     family
-        `ecp5`, `ice40` or `gowin`: which tools build for it.
+        Of its chip: which tools build for it, and what they can.
     platform
         Class of amaranth-boards that has the pins, as `module:class`.
     flags
@@ -79,7 +67,7 @@ class Board:
     name: str
     title: str
     number: int
-    family: str
+    family: Family
     platform: str
     flags: tuple[str, ...]
     pack: tuple[str, ...] = ()
@@ -155,7 +143,7 @@ BOARDS = {
             name="ulx3s_85f",
             title="Radiona ULX3S-85F",
             number=1,
-            family="ecp5",
+            family=FAMILIES["ecp5"],
             platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
             flags=("--85k", "--package", "CABGA381", "--speed", "6"),
             pack=("--compress",),
@@ -171,7 +159,7 @@ BOARDS = {
             name="icebreaker",
             title="1BitSquared iCEBreaker",
             number=2,
-            family="ice40",
+            family=FAMILIES["ice40"],
             platform="amaranth_boards.icebreaker:ICEBreakerPlatform",
             # -s: do not put the flash to sleep after configuration; the top reads on.
             flags=("--up5k", "--package", "sg48"),
@@ -191,7 +179,7 @@ BOARDS = {
             name="tang_nano_9k",
             title="Sipeed Tang Nano 9K",
             number=3,
-            family="gowin",
+            family=FAMILIES["gowin"],
             platform="amaranth_boards.tang_nano_9k:TangNano9kPlatform",
             flags=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
             pack=("-d", "GW1N-9C"),
@@ -222,32 +210,5 @@ def find_board(name: str) -> Board:
 
 def constraints(board: Board) -> tuple[str, str]:
     """(file name, text) of the constraints that nextpnr reads: pins, levels, oscillator."""
-    write = {"ecp5": _lpf, "ice40": _pcf, "gowin": _cst}[board.family]
-    ending = {"ecp5": "lpf", "ice40": "pcf", "gowin": "cst"}[board.family]
-    return f"board.{ending}", "".join(line + "\n" for line in write(board))
-
-
-def _lpf(board: Board) -> list[str]:
-    lines = [f'FREQUENCY PORT "clk" {board.oscillator_hz / 1e6:g} MHZ;']
-    for pin in board.pins:
-        lines.append(f'LOCATE COMP "{pin.port}" SITE "{pin.site}";')
-        levels = " ".join(f"{key}={value}" for key, value in pin.attributes.items())
-        lines.append(f'IOBUF PORT "{pin.port}" {levels};')
-    return lines
-
-
-def _pcf(board: Board) -> list[str]:
-    # All levels of this family are LVCMOS; what can be set is the pull-up of an input.
-    lines = [f"set_frequency clk {board.oscillator_hz / 1e6:g}"]
-    for pin in board.pins:
-        pull = " -pullup yes" if pin.attributes.get("PULLUP") and not pin.output else ""
-        lines.append(f"set_io{pull} {pin.port} {pin.site}")
-    return lines
-
-
-def _cst(board: Board) -> list[str]:
-    lines = []
-    for pin in board.pins:
-        levels = " ".join(f"{key}={value}" for key, value in pin.attributes.items())
-        lines += [f'IO_LOC "{pin.port}" {pin.site};', f'IO_PORT "{pin.port}" {levels};']
-    return lines
+    lines = board.family.constraints(board.pins, board.oscillator_hz)
+    return board.family.flow.constraints, "".join(line + "\n" for line in lines)

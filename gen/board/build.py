@@ -1,7 +1,7 @@
 """A network on a board, from plan to flashable file: what `make bitstream` and `sterna reload` do.
 
 A board whose weights come with the bitstream is synthesised with random placeholders; the real
-weights are put in afterwards (gen/board/reload.py), so that new weights of the same shape need
+weights are put in afterwards (gen/family/rom_swap.py), so that new weights of the same shape need
 neither
 synthesis nor routing. Boards that load their weights have them in a flash image of their own, and
 Gowin's tools know no swap: there the real weights are synthesised.
@@ -23,7 +23,8 @@ from gen.board.bitstream import REPORT, SEEDS, build_bitstream, pack
 from gen.board.boards import find_board
 from gen.board.files import BOARD_TOP, generate_board
 from gen.board.planner import BoardPlan, plan_board
-from gen.board.reload import ReloadError, swap_ecp5, swap_ice40
+from gen.family.registry import FAMILIES
+from gen.family.rom_swap import ReloadError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
 
@@ -31,8 +32,6 @@ __all__ = ["build_board", "reload_board"]
 
 Progress = Callable[[str], None]
 
-SWAPS = {"ecp5": swap_ecp5, "ice40": swap_ice40}
-ROUTED = {"ecp5": "routed.config", "ice40": "routed.asc"}
 SYNTHESIS = "synthesis"
 """Folder of the design with placeholders, and of what the tools make of it."""
 
@@ -58,14 +57,15 @@ def build_board(
     Raises
     ------
     TimingError, ToolError, ReloadError
-        See `gen.board.bitstream`, `gen.board.reload`.
+        See `gen.board.bitstream`, `gen.family.rom_swap`.
     """
     board = plan.board
-    for name in (REPORT, *folder.glob(f"{BOARD_TOP}.bi[tn]"), *folder.glob(f"{BOARD_TOP}.fs")):
+    endings = {family.flow.bitstream for family in FAMILIES.values()}
+    for name in (REPORT, *(f"{BOARD_TOP}.{ending}" for ending in endings)):
         (folder / name).unlink(missing_ok=True)
     facts = generate_board(plan.core, plan.spec, board.name, folder, test_images)
     work = folder / SYNTHESIS
-    swapped = facts["placeholders"] and board.family in SWAPS
+    swapped = facts["placeholders"] and board.family.swap is not None
     for name in facts["sources"]:
         _copy(folder / name, work / name)
     for name in facts["roms"]:
@@ -101,7 +101,7 @@ def reload_board(
             f"Weights of {built['network']} cannot be reloaded: a program goes with them; build "
             "the bitstream anew"
         )
-    if board.family not in SWAPS and built["roms"]:
+    if board.family.swap is None and built["roms"]:
         raise ReloadError(
             f"Weights of {board.name} cannot be reloaded: its tools cannot change block RAM; "
             "build the bitstream anew"
@@ -138,11 +138,11 @@ def _finish(
     board, work = plan.board, folder / SYNTHESIS
     ending = Path(report["bitstream"]).suffix
     bitstream = folder / f"{BOARD_TOP}{ending}"
-    if facts["placeholders"] and board.family in SWAPS:
+    swap, routed = board.family.swap, board.family.flow.routed
+    if facts["placeholders"] and swap is not None:
         progress(f"putting the weights into {len(facts['roms'])} memories")
-        routed = ROUTED[board.family]
         pairs = [(folder / "placeholder" / name, folder / name) for name in facts["roms"]]
-        report["swap"] = SWAPS[board.family](work / routed, work / f"loaded_{routed}", pairs)
+        report["swap"] = swap(work / routed, work / f"loaded_{routed}", pairs)
         pack(board, work, f"loaded_{routed}", f"loaded{ending}", progress)
         os.replace(work / f"loaded{ending}", bitstream)
     else:
@@ -170,25 +170,10 @@ def _finish(
     return report
 
 
-COUNTED = {
-    "ecp5": {"luts": "TRELLIS_COMB", "brams": "DP16KD", "ffs": "TRELLIS_FF"},
-    "ice40": {"luts": "ICESTORM_LC", "brams": "ICESTORM_RAM", "sprams": "ICESTORM_SPRAM"},
-    "gowin": {"luts": "LUT4", "brams": "BSRAM", "ffs": "DFF"},
-}
-"""What nextpnr calls them; a logic cell of an iCE40 has a look-up table and a flip-flop."""
-
-
 def _used(plan: BoardPlan, report: dict[str, Any]) -> dict[str, Any]:
     """Resources used, by the names of `gen.board.estimate`; flip-flops as [used, available]."""
-    names = COUNTED[plan.board.family]
-    used = {
-        kind: report["resources"].get(names.get(kind), [0])[0]
-        for kind in ("luts", "brams", "sprams")
-    }
-    flip_flops = sum(n for cell, n in report["cells"].items() if cell.startswith("SB_DFF"))
-    if "ffs" in names:
-        flip_flops = report["resources"].get(names["ffs"], [0])[0]
-    return {**used, "ffs": [flip_flops, plan.board.ffs]}
+    used = plan.board.family.names.used(report["resources"], report["cells"])
+    return {**used, "ffs": [used["ffs"], plan.board.ffs]}
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.board.bitstream import FLOWS, synthesize, utilization, write_constraints
+from gen.board.bitstream import synthesize, utilization, write_constraints
 from gen.board.boards import BOARDS, Board
 from gen.board.estimate import WEIGHTS, features
 from gen.board.files import BOARD_TOP, generate_board
 from gen.board.planner import board_spec, default_hz
-from gen.board.tools import ToolError, run
 from gen.core.plan import CorePlan, plan_core, plan_network
+from gen.family.tools import ToolError, run
 from hw.contract.files import write_json
 from hw.contract.network import Network
 
@@ -84,10 +84,6 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
-LUTS = {"ecp5": "TRELLIS_COMB", "ice40": "ICESTORM_LC", "gowin": "LUT4"}
-BLOCKS = {"ecp5": "DP16KD", "ice40": "ICESTORM_RAM", "gowin": "BSRAM"}
-
-
 MEASURED = WEIGHTS.with_name("measured.json")
 """[options, look-up tables, block RAMs] of each of `DESIGNS`, as they were found."""
 
@@ -98,14 +94,13 @@ def design(board: Board, options: dict[str, Any]) -> CorePlan:
     network = Network.load(models / f"{options['model']}.npz")
     if "schedule" in options:
         return plan_network(network, options["lanes"], schedule=options["schedule"])
-    small = board.family == "ice40"
     return plan_core(
         network,
         options["lanes"],
         options["banks"],
         options.get("memories"),
-        fire_lanes=4 if small else 0,
-        lean=small,
+        fire_lanes=board.family.fire_lanes,
+        lean=board.family.lean,
     )
 
 
@@ -113,23 +108,13 @@ def measure(board: Board, core: CorePlan, folder: Path) -> dict[str, int]:
     """{cell type: number} after packing, as nextpnr counts; the design need not fit."""
     spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
     facts = generate_board(core, spec, board.name, folder)
-    flow = FLOWS[board.family]
+    flow = board.family.flow
     synthesize(flow, folder, BOARD_TOP, facts["sources"], lambda line: None)
     limits = write_constraints(board, folder)
     arguments = [*board.flags, *limits, "--json", "netlist.json", "--pack-only"]
     with contextlib.suppress(ToolError):  # one that is too large is told with the same table
         run(flow.router, arguments, folder, "pack.log")
     return {kind: used for kind, (used, _) in utilization(folder / "pack.log").items()}
-
-
-RIDGE = {"ecp5": 0.03, "ice40": 0.0, "gowin": 0.0}
-RIDGE = {f"{family} layers": ridge for family, ridge in RIDGE.items()} | {
-    f"{family} programs": 0.0 for family in RIDGE
-}
-"""Weight of the weights' own squares beside the errors', each size scaled to its norm. Without it
-sizes that go together get all or nothing, and an ECP5 design left out of the fit is missed by up to
-29 % of its look-up tables instead of 17 %. On the small chips, which a design nearly fills, what
-matters is that the designs that were measured are met exactly."""
 
 
 def fit(
@@ -162,6 +147,7 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     for name in boards:
         board, before = BOARDS[name], measured.get(name, [])
+        family, names = board.family, board.family.names
         found: list[Any] = []
         parts: dict[str, list[tuple[int, dict[str, float]]]] = {}
         for n, options in enumerate(DESIGNS[name]):
@@ -169,16 +155,17 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
             old = [entry for entry in before if entry[0] == options]
             if again or not old:
                 used = measure(board, core, folder / f"{name}-{n}")
-                old = [[options, used[LUTS[board.family]], used[BLOCKS[board.family]]]]
+                old = [[options, used[names.luts], used[names.brams]]]
                 print(name, options, used, file=sys.stderr, flush=True)
             found.append(old[0])
             spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
             ((kind, sizes),) = features(core, spec).items()  # a design has stages of one kind
-            parts.setdefault(f"{board.family} {kind}", []).append((old[0][1], sizes))
-        for key, designs in parts.items():
+            parts.setdefault(kind, []).append((old[0][1], sizes))
+        for kind, designs in parts.items():
+            key = f"{family.name} {kind}"
             counts = np.array([luts for luts, _ in designs], dtype=float)
             rows = np.array([list(sizes.values()) for _, sizes in designs])
-            weights = fit(rows, counts, RIDGE[key])
+            weights = fit(rows, counts, family.ridge.get(kind, 0.0))
             error = rows @ weights / counts - 1
             print(key, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
             known[key] = dict(zip(designs[0][1], np.round(weights, 4).tolist(), strict=True))

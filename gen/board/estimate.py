@@ -7,7 +7,6 @@ memory by memory, as Yosys maps it.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,12 +16,12 @@ from typing import Any
 from gen.board.boards import Board
 from gen.core.plan import CorePlan, PlanError
 from gen.core.stage import Memory
+from gen.family.base import Family
 from hw.top.board import BoardSpec
 from hw.top.loader import DIGEST_ROWS
 
 __all__ = [
     "Estimate",
-    "block_rams",
     "blocks",
     "estimate",
     "features",
@@ -81,11 +80,17 @@ def _luts(board: Board, core: CorePlan, spec: BoardSpec) -> float:
     """What each kind of stage costs, and what is around the core once."""
     total, around = 0.0, 0.0
     for kind, sizes in features(core, spec).items():
-        weights = _weights()[f"{board.family} {kind}"]
+        weights = _weights_of(board.family, kind)
         costs = {name: weights[name] * size for name, size in sizes.items()}
         around = max(around, costs.pop("board"))
         total += sum(costs.values())
     return total + around
+
+
+def _weights_of(family: Family, kind: str) -> dict[str, float]:
+    """The weights fitted to a family, or else to the one that stands in for it."""
+    known = _weights()
+    return known.get(f"{family.name} {kind}") or known[f"{family.weights_of} {kind}"]
 
 
 @cache
@@ -104,36 +109,11 @@ def features(core: CorePlan, spec: BoardSpec) -> dict[str, dict[str, float]]:
     return found
 
 
-SHAPES = {
-    "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048)),
-    "ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
-    "gowin": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
-}
-"""(bits, rows) that one block RAM can have."""
-
-LUT_RAMS = {"ecp5": 32, "gowin": 32}
-"""Yosys takes block RAM when it saves so many look-up-table RAMs, of 16 rows of 4 bits, each."""
-
-LEAST_BITS = 128
-"""Without such RAMs it takes block RAM when it saves so many flip-flops each."""
-
-
 def blocks(board: Board, memory: Memory) -> int:
     """Block RAMs of a memory on a board's chip; those built of single-port RAMs take none."""
     if memory.sprams:
         return 0
-    return block_rams(board.family, memory.bits, memory.rows, memory.kept)
-
-
-def block_rams(family: str, width: int, depth: int, force: bool) -> int:
-    """Block RAMs of a memory with one write and one read port; 0 if Yosys uses logic for it."""
-    blocks = min(math.ceil(width / w) * math.ceil(depth / d) for w, d in SHAPES[family])
-    if force:
-        return blocks
-    if family in LUT_RAMS:
-        saved = math.ceil(width / 4) * math.ceil(depth / 16)
-        return blocks if saved >= LUT_RAMS[family] * blocks else 0
-    return blocks if width * depth >= LEAST_BITS * blocks else 0
+    return board.family.rams.count(memory.bits, memory.rows, memory.kept)
 
 
 def memory_shares(core: CorePlan, board: Board) -> str:

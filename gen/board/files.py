@@ -73,7 +73,7 @@ def board_roms(plan: CorePlan) -> dict[str, Rom]:
 
 def placeholders(roms: dict[str, Rom]) -> dict[str, str]:
     """Random contents of the same shape, always the same for a file's name: what is synthesised,
-    so that the real contents can be put in afterwards (gen/board/reload.py)."""
+    so that the real contents can be put in afterwards (gen/family/rom_swap.py)."""
     result = {}
     for name, rom in roms.items():
         rng = random.Random(name)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gen.board.boards import Board
-from gen.board.tools import ToolError, find, run
+from gen.family.tools import LOADER, ToolError, find, run
 
 __all__ = ["FlashError", "flash"]
 
@@ -79,7 +79,7 @@ def _load(
     board: Board, file: Path, flags: list[str], log: str, progress: Progress, ignore: str = ""
 ) -> None:
     """One call of openFPGALoader; `ignore`, when given, excuses failures whose lines name it."""
-    tool, place = find("openFPGALoader"), file.parent / log
+    tool, place = find(LOADER), file.parent / log
     try:
         text = run(tool, ["-b", board.loader, *flags, file.name], file.parent, log, progress)
     except ToolError as error:

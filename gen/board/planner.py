@@ -32,11 +32,6 @@ BAUD = 1_000_000
 FLASH_ADDRESS = 0x20000
 """Of the flash image: behind the bitstream, 104,090 bytes on the iCEBreaker, at a 64 KiB block."""
 
-FULL = {"ecp5": 0.80, "ice40": 0.92, "gowin": 0.55}
-"""Share of the look-up tables that a design may use; beyond, nextpnr finds no place for it, or only
-with a lucky seed (iCE40: one in three at 89 %, fewer above)."""
-
-LEAN_FIRE_LANES = 4
 BANKS = (1, 2, 4, 8)
 MOST_LANES = 128
 PROGRAM_LANES = (8, 16, 32, 64, 128)
@@ -163,7 +158,7 @@ def _place(board: Board, core: CorePlan, hz: float | None, test_images: int = 0)
 
 
 def _over(plan: BoardPlan) -> list[tuple[str, int, int]]:
-    return plan.estimate.over(FULL[plan.board.family])
+    return plan.estimate.over(plan.board.family.full)
 
 
 def default_hz(board: Board, core: CorePlan) -> float:
@@ -185,15 +180,12 @@ def _choices(
     if the board has one and memories for it."""
     most = max(layer.neurons for layer in network.spec.layers)
     counts = [lanes] if lanes else _lane_counts(min(most, MOST_LANES))
-    small = board.family == "ice40"
     quick = [n for n in BANKS if hz is None or n == 1 or hz <= board.clock_hz(n)]
     for bank_count in [banks] if banks else quick:
         for count in counts:
             options = {
-                "fire_lanes": (LEAN_FIRE_LANES if small else 0)
-                if fire_lanes is None
-                else fire_lanes,
-                "lean": small if lean is None else lean,
+                "fire_lanes": board.family.fire_lanes if fire_lanes is None else fire_lanes,
+                "lean": board.family.lean if lean is None else lean,
             }
             if options["fire_lanes"] and options["fire_lanes"] < bank_count:
                 options["fire_lanes"] = bank_count
@@ -207,7 +199,7 @@ def _choices(
                 continue  # the same as with fewer lanes
             yield core
             if memories is None and board.flash:
-                loaded = _loaded(core)
+                loaded = _loaded(core, board.sprams)
                 if loaded is not None:
                     yield plan_core(network, count, bank_count, loaded, **options)
 
@@ -241,14 +233,14 @@ def _lane_counts(most: int) -> list[int]:
     return sorted({-(-most // groups) for groups in range(1, most + 1)}, reverse=True)
 
 
-def _loaded(core: CorePlan) -> tuple[str, ...] | None:
+def _loaded(core: CorePlan, sprams: int) -> tuple[str, ...] | None:
     """Weight memories of a loaded core: the largest layer in single-port RAM, if it fits."""
     needed = [memories for stage in core.stages for memories in stage.weight_memories().values()]
     sizes = [sum(memory.bits * memory.rows for memory in memories) for memories in needed]
     largest = sizes.index(max(sizes))
     rows = max(memory.rows for memory in needed[largest])
     blocks = sum(-(-memory.bits // SPRAM_BITS) for memory in needed[largest])
-    if rows > SPRAM_ROWS or blocks > 4:
+    if rows > SPRAM_ROWS or blocks > sprams:
         return None
     return tuple("spram" if n == largest else "ram" for n in range(len(sizes)))
 

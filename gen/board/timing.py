@@ -5,17 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gen.board.bitstream import FLOWS, synthesize
+from gen.board.bitstream import synthesize
 from gen.board.boards import find_board
 from gen.board.estimate import require_memory
-from gen.board.tools import ToolError, find, run
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
+from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.files import write_json
 
 __all__ = ["close_timing"]
-
-RESOURCES = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 
 
 def close_timing(
@@ -55,22 +53,23 @@ def close_timing(
     if seed < 1:
         raise ToolError(f"Seed of the placer must be a positive number, not {seed!r}")
     board = find_board("ulx3s_85f")
+    flow, names = board.family.flow, board.family.names
     require_memory(plan, board)
     generate(plan, folder)
-    synthesize(FLOWS["ecp5"], folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress)
+    synthesize(flow, folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress)
     progress("placement and routing (nextpnr)")
     run(
-        "nextpnr-ecp5",
+        flow.router,
         [
             *board.flags,
-            *FLOWS["ecp5"].router_flags,
+            *flow.router_flags,
             "--json",
             "netlist.json",
             "--freq",
             f"{megahertz:g}",
             "--seed",
             str(seed),
-            "--lpf-allow-unconstrained",
+            *flow.unconstrained,
             "--timing-allow-fail",
             "--report",
             "nextpnr.json",
@@ -89,11 +88,11 @@ def close_timing(
         "fmax_mhz": round(fmax, 2),
         "met": fmax >= megahertz,
         "seed": seed,
-        "yosys": str(find("yosys")),
-        "nextpnr": str(find("nextpnr-ecp5")),
+        "yosys": str(find(YOSYS)),
+        "nextpnr": str(find(flow.router)),
         "resources": {
             kind: [facts["utilization"][kind]["used"], facts["utilization"][kind]["available"]]
-            for kind in RESOURCES
+            for kind in (names.luts, names.ffs, names.brams, names.multipliers)
         },
     }
     write_json(folder / "report.json", report)

@@ -49,7 +49,7 @@ class Rom:
     """Contents of a ROM: rows of so many bits, and a line that says what they are.
 
     `swappable`: large enough that random contents are unmistakable, so that others can be put into
-    a routed design (`gen.board.reload`).
+    a routed design (`gen.family.rom_swap`).
     """
 
     head: str

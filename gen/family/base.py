@@ -200,8 +200,10 @@ class Family:
         Name of the family whose weights estimate look-up tables, as long as none were fitted to
         this one (`make calibrate`).
     ridge
-        Weight of the weights' own squares beside the errors', when they are fitted
-        (`gen.board.calibrate`).
+        Weight of the weights' own squares beside the errors', each size scaled to its norm, when
+        they are fitted (`gen.board.calibrate`), by kind of stage (`StagePlan.sizes_of`). Left out,
+        it is 0: the designs that were measured are met as exactly as can be, which is what matters
+        on a small chip, nearly filled by a design.
     """
 
     name: str
@@ -217,4 +219,4 @@ class Family:
     cells: Cells | None = None
     unpackable: str = ""
     weights_of: str = ""
-    ridge: float = 0.0
+    ridge: Mapping[str, float] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from gen.family.rom_swap import Bits, Layout, RomSwap, write_slices
 from gen.family.tools import beside, nextpnr, run
 from hw.contract.pll import PllSpec
 
-__all__ = ["ECPBRAM", "FAMILY"]
+__all__ = ["ECPBRAM", "ECPPACK", "FAMILY"]
 
 NEXTPNR = nextpnr("nextpnr-ecp5")
 ECPPACK = beside(NEXTPNR, "ecppack")
@@ -174,5 +174,5 @@ FAMILY = Family(
     ),
     # Without it sizes that go together get all or nothing, and a design left out of the fit is
     # missed by up to 29 % of its look-up tables instead of 17 %.
-    ridge=0.03,
+    ridge={"layers": 0.03},
 )

@@ -13,7 +13,7 @@ from gen.family.rom_swap import Bits, Layout, ReloadError, RomSwap, write_slices
 from gen.family.tools import beside, nextpnr, run
 from hw.contract.pll import PllSpec
 
-__all__ = ["FAMILY", "ICEPACK"]
+__all__ = ["FAMILY", "ICEBRAM", "ICEPACK"]
 
 NEXTPNR = nextpnr("nextpnr-ice40")
 ICEPACK = beside(NEXTPNR, "icepack")

@@ -1,4 +1,4 @@
-"""The chip families by name. A family is a file of this folder with a `FAMILY`, and its entry here."""
+"""The chip families by name: each is a file of this folder with a `FAMILY`, and its name here."""
 
 from importlib import import_module
 

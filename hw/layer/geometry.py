@@ -157,7 +157,7 @@ class LayerGeometry:
     @property
     def depth(self) -> int:
         """Rows of the ROM of a bank: those of all groups, and zeros if the last, partial block RAM
-        would hold so few that its contents could not be told from others' (gen/board/reload.py)."""
+        would hold so few that its contents could not be told from others' (gen.family.rom_swap)."""
         rows = self.groups * self.stride
         rest = rows % BLOCK_ROWS
         return rows + LEAST_ROWS - rest if 0 < rest < LEAST_ROWS else rows

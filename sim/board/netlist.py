@@ -10,17 +10,18 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gen.board.build import SWAPS, SYNTHESIS
-from gen.board.tools import ToolError, find, run
+from gen.board.build import SYNTHESIS
+from gen.family.base import Cells, Family
+from gen.family.registry import FAMILIES
+from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.files import write_atomically
 from hw.contract.spec import SternaError
 
-__all__ = ["CELLS", "NetlistError", "cell_models", "netlist_verilog"]
+__all__ = ["NetlistError", "cell_models", "netlist_verilog"]
 
 MODELS = Path(__file__).parent / "models"
 CELL_FILE = "cells.v"
@@ -32,75 +33,14 @@ class NetlistError(SternaError, ValueError):
     """A design that cannot be simulated as it was synthesised."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cells:
-    """A family's cells.
-
-    Parameters
-    ----------
-    folder
-        Of their models, in Yosys' share folder.
-    defines
-        What `cells_sim.v` has to find defined.
-    own
-        What Yosys has no model of: {cell: file of sim/models}.
-    ram, contents
-        Prefix of the types of block RAMs, and the names of the parameters with their contents.
-    width, fields
-        Bits of such a parameter, and (lowest bit, bits) of the numbers in it, as the text form of
-        a routed design has them.
-    start, header, digits
-        There: the first line, the line that opens a block RAM, `{}` being any number, and the
-        hexadecimal digits of a number.
-    """
-
-    folder: str
-    defines: tuple[str, ...] = ()
-    own: Mapping[str, str]
-    ram: str
-    contents: tuple[str, ...]
-    width: int
-    fields: tuple[tuple[int, int], ...]
-    start: str = ""
-    header: str
-    digits: int
-
-
-CELLS = {
-    "ice40": Cells(
-        # Defaults of input ports are SystemVerilog; the netlist connects every input anyway.
-        folder="ice40",
-        defines=("NO_ICE40_DEFAULT_ASSIGNMENTS",),
-        own={"SB_PLL40_PAD": "plls.v"},
-        ram="SB_RAM40_4K",
-        contents=tuple(f"INIT_{n:X}" for n in range(16)),
-        width=256,
-        fields=((0, 256),),
-        header=".ram_data {} 0",
-        digits=64,
-    ),
-    "ecp5": Cells(
-        folder="ecp5",
-        own={"DP16KD": "dp16kd.v", "EHXPLLL": "plls.v"},
-        ram="DP16KD",
-        contents=tuple(f"INITVAL_{n:02X}" for n in range(64)),
-        width=320,
-        fields=tuple((20 * word + 9 * half, 9) for word in range(16) for half in range(2)),
-        start=".device LFE5U-85F\n\n",
-        header=".bram_init {}",
-        digits=3,
-    ),
-}
-
-
-def netlist_verilog(family: str, built: Path, folder: Path) -> list[str]:
+def netlist_verilog(family: Family, built: Path, folder: Path) -> list[str]:
     """Write the netlist of a built board, and models of its cells, into `folder`; return the names
     of the Verilog files.
 
     Parameters
     ----------
     family
-        Of the board: a key of `CELLS`.
+        Of the board.
     built
         Where `gen.board.build.build_board` built it, or at least synthesised it.
 
@@ -111,8 +51,7 @@ def netlist_verilog(family: str, built: Path, folder: Path) -> list[str]:
     ReloadError, ToolError
         When the contents of the ROMs cannot be put in, or Yosys is missing.
     """
-    if family not in CELLS:
-        raise NetlistError(f"Cells must be of {', '.join(CELLS)}: there are no models of {family}")
+    _cells(family)
     try:
         facts = json.loads((built / "board.json").read_text())
         netlist = json.loads((built / SYNTHESIS / "netlist.json").read_text())
@@ -126,25 +65,34 @@ def netlist_verilog(family: str, built: Path, folder: Path) -> list[str]:
     netlist["modules"] = {facts["top"]: top}  # without the empty modules of the cells
     write_atomically(folder / "netlist.json", json.dumps(netlist).encode())
     commands = "read_json netlist.json; write_verilog -noattr netlist.v"
-    run("yosys", ["-q", "-p", commands], folder, "yosys.log")
+    run(YOSYS, ["-q", "-p", commands], folder, "yosys.log")
     text = (folder / "netlist.v").read_text()
     # Synthesis leaves pins open that a cell's parameters switch off.
     (folder / "netlist.v").write_text(f"// verilator lint_off PINMISSING\n{text}")
     return ["netlist.v", *cell_models(family, folder)]
 
 
+def _cells(family: Family) -> Cells:
+    if family.cells is None:
+        known = ", ".join(name for name, other in FAMILIES.items() if other.cells is not None)
+        raise NetlistError(f"Cells must be of {known}: there are no models of {family.name}")
+    return family.cells
+
+
 def _swap_contents(
-    family: str, top: dict[str, Any], folder: Path, swaps: list[tuple[Path, Path]]
+    family: Family, top: dict[str, Any], folder: Path, swaps: list[tuple[Path, Path]]
 ) -> None:
     """Put the real contents of the ROMs into the netlist's block RAMs, through a file that looks
     like a routed design to the tool that does so."""
-    cells = CELLS[family]
+    cells, swap = _cells(family), family.swap
+    if swap is None:
+        return  # synthesised with its real contents
     rams = [
         cell["parameters"] for cell in top["cells"].values() if cell["type"].startswith(cells.ram)
     ]
     before, after = folder / "contents.old", folder / "contents.new"
     before.write_text(cells.start + "".join(_told(cells, n, ram) for n, ram in enumerate(rams)))
-    SWAPS[family](before, after, swaps)
+    swap(before, after, swaps)
     header = re.escape(cells.header).replace(r"\{\}", r"(\d+)")
     pattern = rf"^{header}\n((?:[0-9a-f]{{{cells.digits}}}\s+)+)"
     for number, words in re.findall(pattern, after.read_text(), flags=re.M):
@@ -169,11 +117,11 @@ def _put(cells: Cells, ram: dict[str, str], words: list[int]) -> None:
         ram[name] = f"{value:0{cells.width}b}"
 
 
-def cell_models(family: str, folder: Path) -> list[str]:
+def cell_models(family: Family, folder: Path) -> list[str]:
     """Copy the models of a family's cells: Yosys' `cells_sim.v` with what it includes, without
     the empty modules of cells that have a model of ours. Return the names of the files."""
-    cells = CELLS[family]
-    share = _share() / cells.folder
+    cells = _cells(family)
+    share = _share(cells.folder)
     seen: set[str] = set()
 
     def text(name: str) -> str:
@@ -197,9 +145,9 @@ def cell_models(family: str, folder: Path) -> list[str]:
     return [CELL_FILE, *own]
 
 
-def _share() -> Path:
-    """Yosys' share folder, of the very Yosys that synthesises."""
-    tool = find("yosys")
+def _share(folder: str) -> Path:
+    """A folder of Yosys' share folder, of the very Yosys that synthesises."""
+    tool = find(YOSYS)
     if tool.origin == "native":
         program = shutil.which(tool.command[0]) or tool.command[0]
         share = Path(program).resolve().parents[1] / "share" / "yosys"
@@ -208,6 +156,6 @@ def _share() -> Path:
         assert package is not None
         assert package.origin is not None
         share = Path(package.origin).parent / "share"
-    if not (share / "ice40" / "cells_sim.v").is_file():
+    if not (share / folder / "cells_sim.v").is_file():
         raise ToolError(f"Models of cells must lie in Yosys' share folder, but not in {share}")
-    return share
+    return share / folder

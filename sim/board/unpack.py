@@ -17,7 +17,8 @@ from typing import Any
 
 from gen.board.boards import Board
 from gen.board.files import BOARD_TOP
-from gen.board.tools import Tool, ToolError, find, run
+from gen.family.ice40 import ICEPACK
+from gen.family.tools import Tool, ToolError, find, run
 from hw.contract.files import write_atomically
 from sim.board.netlist import NetlistError, cell_models
 
@@ -71,7 +72,7 @@ def find_icebox() -> Tool:
 
 def find_iceunpack() -> Tool:
     """`iceunpack`, which lies beside the `icepack` that is used."""
-    packer = find("icepack")
+    packer = find(ICEPACK)
     place = Path(packer.command[0])
     command = (str(place.with_name(place.name.replace("icepack", "iceunpack"))),)
     return Tool(name="iceunpack", command=command, version=packer.version, origin=packer.origin)
@@ -97,7 +98,7 @@ def unpack_bitstream(board: Board, bitstream: Path, folder: Path, clock_hz: int)
     ToolError
         When a tool is missing or refuses the bitstream.
     """
-    if "--up5k" not in board.flags:
+    if board.family.unpackable not in board.flags:
         raise NetlistError(f"Bitstream must be of an iCE40 UP5K to be unpacked, not {board.name}'s")
     icebox, iceunpack = find_icebox(), find_iceunpack()
     folder.mkdir(parents=True, exist_ok=True)

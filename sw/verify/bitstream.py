@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.board.bitstream import FLOWS, REPORT
+from gen.board.bitstream import REPORT
 from gen.board.boards import find_board
 from gen.board.build import build_board
 from gen.board.files import BOARD_TOP
 from gen.board.planner import BoardPlan, plan_board
-from gen.board.tools import find
+from gen.family.tools import YOSYS, find
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.spec import SternaError
@@ -161,7 +161,7 @@ def prove_design(
         if step == "netlist":
             design = netlist_verilog(plan.board.family, built, folder)
         else:
-            bitstream = built / f"{BOARD_TOP}.bin"
+            bitstream = built / f"{BOARD_TOP}.{plan.board.family.flow.bitstream}"
             design = unpack_bitstream(plan.board, bitstream, folder, plan.spec.clock_hz)
         report = check_board(plan, design, folder, pixels, progress)
         memories = ", ".join(plan.core.memories)
@@ -178,9 +178,8 @@ def prove_design(
 
 def _tools(board: str, unpacked: bool) -> dict[str, str]:
     """What a proof of a board needs, each with its version; raises where one is missing."""
-    family = find_board(board).family
-    flow = FLOWS[family]
-    tools = [find("yosys"), find(flow.router), find(flow.packer)]
+    flow = find_board(board).family.flow
+    tools = [find(YOSYS), find(flow.router), find(flow.packer)]
     if unpacked:
         tools += [find_iceunpack(), find_icebox()]
     told = {tool.name: str(tool) for tool in tools}

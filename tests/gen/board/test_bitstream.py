@@ -8,7 +8,7 @@ import pytest
 
 from gen.board.bitstream import REPORT, TimingError, build_bitstream
 from gen.board.boards import BOARDS
-from gen.board.tools import ToolError, run
+from gen.family.tools import ToolError, run
 from tests.gen.board.tiny import write_design
 
 TANG = BOARDS["tang_nano_9k"]
@@ -90,7 +90,7 @@ def test_what_does_not_fit_says_what_is_too_much(tmp_path, monkeypatch):
 
     def overflow(tool, arguments, folder, log, *rest):
         """What nextpnr-ice40 prints of a design of 7208 logic cells."""
-        if not tool.startswith("nextpnr"):
+        if not tool.name.startswith("nextpnr"):
             return run(tool, arguments, folder, log, *rest)
         (folder / log).write_text(
             "Info: Device utilisation:\n"

@@ -6,7 +6,7 @@ import pytest
 
 from gen.board.boards import BOARDS
 from gen.board.flash import FlashError, flash
-from gen.board.tools import ToolError
+from gen.family.tools import ToolError
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from gen.board.boards import BOARDS, find_board
-from gen.board.calibrate import DESIGNS, RIDGE, design, fit
-from gen.board.estimate import WEIGHTS, block_rams, estimate, features, fitted
-from gen.board.planner import FULL, board_spec, default_hz, plan_board
+from gen.board.calibrate import DESIGNS, design, fit, ridge_of
+from gen.board.estimate import WEIGHTS, estimate, features, fitted
+from gen.board.planner import board_spec, default_hz, plan_board
 from gen.core.plan import CorePlan, PlanError
 from gen.family.pll import PllError
+from gen.family.registry import FAMILIES
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sw.data.shipped import model_path
@@ -47,7 +48,7 @@ def dense(*sizes: int, weight_bits: int = 4) -> Network:
 def test_each_board_holds_its_own_network(name: str) -> None:
     board = find_board(name)
     plan = plan_board(board, load(board.model))
-    assert not plan.estimate.over(FULL[board.family])
+    assert not plan.estimate.over(board.family.full)
     assert plan.core.loaded == (name == "icebreaker")
     assert plan.spec.clock_hz == board.clock_hz(plan.core.banks)
 
@@ -163,14 +164,14 @@ def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
             core = design(board, options)
             spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
             sizes = list(features(core, spec).values())
-            parts.setdefault(fitted(board, core), []).append((sizes, used))
+            parts.setdefault(fitted(board.family.name, core), []).append((sizes, used))
         for key, entries in parts.items():
             rows = np.array([sizes for sizes, _ in entries])
             luts = np.array([used for _, used in entries], dtype=float)
             errors = []
             for n in range(len(entries)):
                 others = np.arange(len(entries)) != n
-                weights = fit(rows[others], luts[others], RIDGE[key], rounds=1000)
+                weights = fit(rows[others], luts[others], ridge_of(board, key), rounds=1000)
                 errors.append(rows[n] @ weights / luts[n] - 1)
             assert np.median(np.abs(errors)) < 0.1, (key, errors)
             assert np.max(np.abs(errors)) < 0.2, (key, errors)
@@ -190,4 +191,4 @@ def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
     ],
 )
 def test_block_rams_of_one_memory(family: str, width: int, depth: int, blocks: int) -> None:
-    assert block_rams(family, width, depth, True) == blocks
+    assert FAMILIES[family].rams.count(width, depth, True) == blocks

@@ -1,43 +1,38 @@
-"""gen.board.reload: ROM contents that are swapped equal those that are built, bit for bit."""
+"""gen.family.rom_swap: ROM contents that are swapped equal those that are built, bit for bit."""
 
 import re
 import shutil
 
 import pytest
 
-from gen.board.reload import ReloadError, read_rows, swap_ecp5, swap_ice40
-from gen.board.tools import run
+from gen.family.registry import FAMILIES
+from gen.family.rom_swap import ReloadError, read_rows
+from gen.family.tools import YOSYS, run
 from tests.gen.board.tiny import SHAPES, design, write_roms
 
-FAMILIES = {
-    "ecp5": (
-        swap_ecp5,
-        "synth_ecp5 -noabc9 -top top",
-        ["nextpnr-ecp5", "--25k", "--lpf-allow-unconstrained", "--textcfg"],
-    ),
-    "ice40": (
-        swap_ice40,
-        "synth_ice40 -noabc -top top",
-        ["nextpnr-ice40", "--up5k", "--package", "sg48", "--pcf-allow-unconstrained", "--asc"],
-    ),
+BUILDS = {
+    "ecp5": ("synth_ecp5 -noabc9 -top top", ["--25k"]),
+    "ice40": ("synth_ice40 -noabc -top top", ["--up5k", "--package", "sg48"]),
 }
+SWAPS = {name: swap for name in BUILDS if (swap := FAMILIES[name].swap)}
 
 
 def routed(family, folder):
-    _, synthesis, (router, *flags) = FAMILIES[family]
+    (synthesis, flags), flow = BUILDS[family], FAMILIES[family].flow
+    flags = [*flags, *flow.unconstrained, flow.routed_flag]
     (folder / "top.v").write_text(design("assign sys = clk, locked = 1;"))
     commands = f"read_verilog top.v; {synthesis}; write_json netlist.json"
-    run("yosys", ["-q", "-p", commands], folder, "yosys.log")
-    run(router, [*flags, "routed", "--json", "netlist.json"], folder, "nextpnr.log")
+    run(YOSYS, ["-q", "-p", commands], folder, "yosys.log")
+    run(flow.router, [*flags, "routed", "--json", "netlist.json"], folder, "nextpnr.log")
     return folder / "routed"
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=BUILDS)
 def build(request, tmp_path):
     """(swap, routed design with placeholders, placeholders, family, folder)"""
     folder = tmp_path / "placeholder"
     roms = write_roms(folder, 1)
-    return FAMILIES[request.param][0], routed(request.param, folder), roms, request.param, tmp_path
+    return SWAPS[request.param], routed(request.param, folder), roms, request.param, tmp_path
 
 
 def brams(text):
@@ -107,9 +102,9 @@ def test_a_tool_that_does_nothing_is_found_out(tmp_path, monkeypatch):
     source = tmp_path / "config"
     source.write_text(text)
     monkeypatch.setattr(
-        "gen.board.reload.run", lambda *a, **k: shutil.copy(a[2] / "in", a[2] / "out")
+        "gen.family.ecp5.run", lambda *a, **k: shutil.copy(a[2] / "in", a[2] / "out")
     )
     new = write_roms(tmp_path / "new", 2)[0]
     with pytest.raises(ReloadError, match=r"^The tool did not write the new ROM contents"):
-        swap_ecp5(source, tmp_path / "out", [(rows, new)])
-    assert swap_ecp5(source, tmp_path / "out", [(rows, rows)])["slices"] == 16
+        SWAPS["ecp5"](source, tmp_path / "out", [(rows, new)])
+    assert SWAPS["ecp5"](source, tmp_path / "out", [(rows, rows)])["slices"] == 16

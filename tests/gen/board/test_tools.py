@@ -1,11 +1,14 @@
-"""gen.board.tools: which tool is taken, and one sentence for what a tool complains about."""
+"""gen.family.tools: which tool is taken, and one sentence for what a tool complains about."""
 
 import stat
 
 import pytest
 
-from gen.board import tools
-from gen.board.tools import Tool, ToolError, find, run
+from gen.family import tools
+from gen.family.ecp5 import ECPBRAM, ECPPACK
+from gen.family.ice40 import ICEBRAM
+from gen.family.registry import FAMILIES
+from gen.family.tools import LOADER, YOSYS, Tool, ToolError, find, run
 
 
 @pytest.fixture
@@ -25,11 +28,12 @@ def on_path(tmp_path, monkeypatch):
 
 
 def test_python_packages_serve_without_native_tools(on_path):
-    for name in tools.KNOWN:
-        if name != "openFPGALoader":
-            found = find(name)
-            assert (found.name, found.origin) == (name, "PyPI")
-            assert found.version[0].isdigit()
+    flows = [family.flow for family in FAMILIES.values()]
+    used = [program for flow in flows for program in (flow.router, flow.packer)]
+    for program in (YOSYS, ECPBRAM, ICEBRAM, *used):
+        found = find(program)
+        assert (found.name, found.origin) == (program.name, "PyPI")
+        assert found.version[0].isdigit()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ def test_python_packages_serve_without_native_tools(on_path):
 )
 def test_native_tools_go_first_when_new_enough(on_path, told, origin, version):
     place = on_path("yosys", f'[ "$1" = --version ] && echo "{told}"')
-    found = find("yosys")
+    found = find(YOSYS)
     assert found.origin == origin
     if version:
         assert (found.version, found.command) == (version, (place,))
@@ -51,23 +55,23 @@ def test_native_tools_go_first_when_new_enough(on_path, told, origin, version):
 
 def test_a_packer_comes_from_where_its_router_comes(on_path):
     place = on_path("ecppack", "exit 0")
-    assert find("ecppack").origin == "PyPI"
+    assert find(ECPPACK).origin == "PyPI"
     on_path("nextpnr-ecp5", 'echo "nextpnr-ecp5 -- (Version nextpnr-0.8-15-gc9ecc2d)" >&2')
-    assert find("ecppack") == Tool(name="ecppack", command=(place,), version="0.8", origin="native")
+    assert find(ECPPACK) == Tool(name="ecppack", command=(place,), version="0.8", origin="native")
 
 
 def test_missing_tools_name_what_to_install(on_path, monkeypatch, tmp_path):
     with pytest.raises(ToolError, match=r"^openFPGALoader is missing on PATH: install it "):
-        find("openFPGALoader")
+        find(LOADER)
     monkeypatch.setattr(tools.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(ToolError, match=r"^yosys is missing: install Sterna's extra 'fpga'"):
-        find("yosys")
+        find(YOSYS)
 
 
 def test_run_gives_the_output_and_the_complaint(on_path, tmp_path):
     on_path("openFPGALoader", "echo v1.0; echo two >&2")
     seen = []
-    text = run("openFPGALoader", [], tmp_path, "log", seen.append)
+    text = run(LOADER, [], tmp_path, "log", seen.append)
     assert text == (tmp_path / "log").read_text() == "v1.0\ntwo\n"
     assert seen == ["v1.0", "two"]
 

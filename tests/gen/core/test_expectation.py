@@ -90,7 +90,7 @@ def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     assert sum(memory_bits(plan).values()) > 208 * 18 * 1024
     small = plan_program(image_of(residual()), 4)
     require_memory(small, board)
-    assert 0 < sum(shared_rams(small.program, "ecp5").values()) < 20
+    assert 0 < sum(shared_rams(small.program, board.family).values()) < 20
 
 
 def test_cuts_leave_blocks_whole() -> None:

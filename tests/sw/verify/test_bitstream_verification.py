@@ -10,9 +10,10 @@ from gen.board.bitstream import pack
 from gen.board.boards import find_board
 from gen.board.build import SYNTHESIS, build_board
 from gen.board.planner import plan_board
-from gen.board.reload import swap_ice40
-from gen.board.tools import ToolError
 from gen.core.rom import rom_images
+from gen.family.ice40 import FAMILY as ICE40
+from gen.family.registry import FAMILIES
+from gen.family.tools import ToolError
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
 from sim.board.netlist import NetlistError, netlist_verilog
@@ -115,7 +116,8 @@ def test_one_wrong_bit_of_a_weight_is_found(proof, icebox, digits, tmp_path):
         target.parent.mkdir(exist_ok=True)
         target.write_text(roms.get(name) or (built / name).read_text())
         swaps.append((built / "placeholder" / name, target))
-    swap_ice40(built / SYNTHESIS / "routed.asc", after, swaps)
+    assert ICE40.swap is not None
+    ICE40.swap(built / SYNTHESIS / "routed.asc", after, swaps)
     assert bits_changed(before.read_text(), after.read_text()) == 1
 
     pack(BOARD, built / SYNTHESIS, after.name, "wrong.bin")
@@ -204,9 +206,9 @@ def test_what_cannot_be_proven_is_refused(digits, monkeypatch, tmp_path):
     with pytest.raises(ProofError, match="positive, not 0"):
         prove("icebreaker", tmp_path, images=0)
     with pytest.raises(NetlistError, match="must hold a synthesised board"):
-        netlist_verilog("ice40", tmp_path, tmp_path)
+        netlist_verilog(ICE40, tmp_path, tmp_path)
     with pytest.raises(NetlistError, match="no models of gowin"):
-        netlist_verilog("gowin", tmp_path, tmp_path)
+        netlist_verilog(FAMILIES["gowin"], tmp_path, tmp_path)
     with pytest.raises(NetlistError, match="UP5K to be unpacked, not ulx3s_85f's"):
         unpack_bitstream(find_board("ulx3s_85f"), tmp_path / "a.bit", tmp_path, 1)
     monkeypatch.setattr("sim.board.unpack.shutil.which", lambda name: None)
