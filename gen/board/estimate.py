@@ -20,14 +20,7 @@ from gen.family.base import Family
 from hw.top.board import BoardSpec
 from hw.top.loader import DIGEST_ROWS
 
-__all__ = [
-    "Estimate",
-    "blocks",
-    "estimate",
-    "features",
-    "memory_shares",
-    "require_memory",
-]
+__all__ = ["Estimate", "blocks", "estimate", "features", "memory_shares", "require_memory"]
 
 WEIGHTS = Path(__file__).with_name("weights.json")
 

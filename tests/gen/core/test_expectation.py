@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gen.board.boards import find_board
-from gen.board.estimate import shared_rams
-from gen.board.fit import require_memory
+from gen.board.estimate import blocks, require_memory
 from gen.core.expectation import expected, memory_bits
 from gen.core.law import CycleLaw
 from gen.core.plan import PlanError, cuts, plan_programs
@@ -80,17 +79,18 @@ def test_the_papers_networks_have_the_papers_sizes(name: str) -> None:
 def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     board = find_board("ulx3s_85f")
     network = random_image(ZOO["resnet20-cifar"]())
-    plan = plan_program(network)
+    plan = plan_programs(network, 16, ())
     with pytest.raises(
         PlanError,
         match=r"needs 2,\d+ block RAMs, and ulx3s_85f has 208: the weig"
         r"hts of layer stage4_\d_\d alone need \d+",
     ):
         require_memory(plan, board)
-    assert sum(memory_bits(plan).values()) > 208 * 18 * 1024
-    small = plan_program(image_of(residual()), 4)
+    assert sum(memory_bits(plan_program(network)).values()) > 208 * 18 * 1024
+    small = plan_programs(image_of(residual()), 4, ())
     require_memory(small, board)
-    assert 0 < sum(shared_rams(small.program, board.family).values()) < 20
+    needed = small.stages[0].memories().values()
+    assert 0 < sum(blocks(board, memory) for memory in needed) < 20
 
 
 def test_cuts_leave_blocks_whole() -> None:
