@@ -70,9 +70,9 @@ BOARD = Board(
 )
 
 SCRIPTS = {
-    # Only synthesis: Amaranth asks every yosys on PATH for its version too, in its own words.
+    # Only synthesis: Amaranth asks too, with -V, and without an answer uses its own Yosys.
     "yosys": """
-[ "$2" = synth.ys ] || exit 1
+[ "$2" = synth.ys ] || exit 0
 echo '{"design": {"num_cells_by_type": {"MU_FFE": 5, "MU_FFR": 2, "MU_LUT": 30}}}' > cells.json
 echo '{"modules": {"sterna_board": {}}}' > netlist.json
 """,
