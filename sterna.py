@@ -15,23 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gen.core.describe import (
-    bench_table,
-    neuron_text,
-    percent,
-    sim_table,
-    table,
-    timing_table,
-    told_accuracies,
-)
+from gen.core.describe import bench_table, neuron_text, sim_table, timing_table, told_accuracies
 from gen.core.drawing import graph_svg, graph_text
 from gen.core.hardware import AnyPlan
 from gen.core.memory_map import memory_rows
 from gen.core.plan import CorePlan, PlanError
 from gen.core.schedule import SCHEDULES, plan_network
+from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
 from hw.contract.network import Network
-from hw.contract.spec import NetworkSpec, SternaError
+from hw.contract.spec import NetworkSpec
+from hw.contract.text import percent, table
 from sw.cli.board import add_board_commands
 from sw.cli.network import add_network_commands
 from sw.cli.study import add_study_commands

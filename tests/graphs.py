@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 NEURON = NeuronSpec(theta=20, potential_bits=6)
 

@@ -5,8 +5,11 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import strategies as st
 
+from hw.contract.checks import signed_bits
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 
 @st.composite

@@ -13,8 +13,8 @@ from typing import Any
 from gen.board.boards import Board, constraints
 from gen.family.base import Flow
 from gen.family.tools import YOSYS, ToolError, find, run
+from hw.contract.checks import SternaError
 from hw.contract.files import write_json
-from hw.contract.spec import SternaError
 
 __all__ = [
     "REPORT",

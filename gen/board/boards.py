@@ -13,7 +13,7 @@ from typing import Any
 from gen.family.base import Family, Pin
 from gen.family.registry import FAMILIES
 from gen.family.tools import ToolError
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 
 __all__ = ["BOARDS", "Board", "BoardError", "constraints", "find_board"]
 

@@ -1,48 +1,24 @@
 """Reports for people: the plain data of a command as lines of `what  value`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.text import percent, share, table
 
 __all__ = [
     "bench_table",
     "board_table",
     "layout_text",
-    "markdown",
     "neuron_text",
-    "percent",
     "plan_table",
     "sim_table",
-    "table",
     "timing_table",
     "told_accuracies",
 ]
 
 Rows = list[tuple[str, object]]
-
-
-def table(rows: Sequence[tuple[str, object]]) -> str:
-    """Lines of `what  value`."""
-    width = max(len(what) for what, _ in rows)
-    return "\n".join(f"{what:<{width}}  {value}" for what, value in rows)
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as docs/results.md has it."""
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def percent(hits: int, n: int) -> str:
-    """A counted share, with what was counted."""
-    return f"{100 * hits / n:.2f} % ({hits} of {n})"
-
-
-def share(value: float | None) -> str:
-    """A share that may not have been measured."""
-    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def told_accuracies(test: object) -> Rows:

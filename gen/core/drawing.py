@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from html import escape
 
 from gen.core.describe import neuron_text
-from hw.contract.spec import INPUT, EdgeSpec, NetworkSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape
+from hw.contract.spec import NetworkSpec
 
 __all__ = ["edge_text", "graph_svg", "graph_text", "shape_text"]
 

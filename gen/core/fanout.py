@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.edge import EdgeSpec
 from hw.contract.layout import MapLayout
-from hw.contract.spec import EdgeSpec
 from hw.program.program import Reach
 
 __all__ = ["EdgeTables", "edge_tables"]

@@ -13,9 +13,10 @@ from gen.core.layer_cycles import LayerTimes
 from gen.core.rom import pack_bits, read_rows
 from gen.core.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
 from gen.core.taps import EventTap, NeuronTap, Tap, event_counts
+from hw.contract.checks import signed_bits
 from hw.contract.layout import MapLayout
 from hw.contract.network import Layer, Network
-from hw.contract.neuron import NeuronSpec, signed_bits
+from hw.contract.neuron import NeuronSpec
 from hw.layer.geometry import LayerGeometry
 from hw.layer.lif import divides_by_shift, is_counting
 from hw.layer.rows import pack_rows, unpack_rows

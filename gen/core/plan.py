@@ -11,9 +11,10 @@ import numpy.typing as npt
 from gen.core.layer_stage import LayerOptions, plan_layers
 from gen.core.program_stage import PROGRAM_LANES, plan_program
 from gen.core.stage import PlanError, Rom, StagePlan
+from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network
-from hw.contract.spec import INPUT, NetworkSpec
+from hw.contract.spec import NetworkSpec
 from hw.core import Core
 
 __all__ = [

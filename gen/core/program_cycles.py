@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.core.stage import NEVER, StageTimes
+from hw.contract.edge import INPUT
 from hw.contract.layout import map_layout
-from hw.contract.spec import INPUT
 from hw.neuron.readout import Readout
 from hw.program.potentials import Potentials
 from hw.program.program import Operation, Program, Scan, Send, Sweep

@@ -14,9 +14,9 @@ from gen.core.program_writer import write_program
 from gen.core.rom import pack_bits
 from gen.core.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
 from gen.core.taps import Swept, Tap, WordTap
+from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.contract.spec import INPUT
 from hw.program.program import Program, Sweep
 from hw.program.stage import ProgramStage, RomFiles
 

@@ -8,9 +8,13 @@ import numpy.typing as npt
 
 from gen.core.fanout import edge_tables
 from gen.core.memory_map import MemoryMap, Region, allocate
+from hw.contract.checks import signed_bits
+from hw.contract.edge import INPUT
+from hw.contract.laws import decay
 from hw.contract.layout import map_layout
 from hw.contract.network import Layer, Network
-from hw.contract.spec import INPUT, NetworkSpec, NeuronSpec, signed_bits
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import NetworkSpec
 from hw.program.program import Operation, Program, Reach, Scan, Send, Sweep
 
 __all__ = ["segments", "write_program"]
@@ -208,11 +212,9 @@ class _Writer:
 
     def _start(self, n: int) -> int:
         neuron = self.spec.layers[n].neuron
-        if neuron is None or neuron.decay == "none" or neuron.decay_when == "after":
-            return 0 if neuron is None else neuron.u0
-        part = abs(neuron.u0) >> neuron.decay_shift
-        size = part if neuron.decay == "shift" else abs(neuron.u0) - part
-        return size if neuron.u0 >= 0 else -size
+        if neuron is None:
+            return 0
+        return neuron.u0 if neuron.decay_when == "after" else int(decay(neuron.u0, neuron))
 
     def _sweep(self, n: int, memory: MemoryMap, **more: int) -> Sweep:
         layer, layout = self.spec.layers[n], self.layouts[self.spec.layers[n].name]

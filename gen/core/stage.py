@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.core.taps import Tap
+from hw.contract.checks import SternaError
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
 from hw.stage import Stage
 
 __all__ = ["NEVER", "Memory", "PlanError", "Rom", "StagePlan", "StageTimes", "WordFormat"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
+from hw.contract.checks import SternaError
 from hw.contract.pll import PllSpec
-from hw.contract.spec import SternaError
 
 __all__ = ["Choice", "Limits", "Pll", "PllError", "PllSettings", "pll"]
 

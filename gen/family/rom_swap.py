@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
-from hw.contract.spec import SternaError
 
 __all__ = ["Bits", "Layout", "ReloadError", "RomSwap", "read_rows", "write_slices"]
 

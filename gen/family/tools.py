@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 
 __all__ = ["LOADER", "YOSYS", "Program", "Tool", "ToolError", "beside", "find", "nextpnr", "run"]
 

@@ -1,12 +1,15 @@
 """How maps lie in the words of a shared core's memories."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.spec import INPUT, NetworkSpec, Shape
+from hw.contract.edge import INPUT, Shape
+
+if TYPE_CHECKING:  # the host library takes MapLayout, and no network
+    from hw.contract.spec import NetworkSpec
 
 __all__ = ["MapLayout", "map_layout"]
 
@@ -24,7 +27,7 @@ class MapLayout:
     lanes
         Coefficients per word.
     positions
-        Positions in a word: 1, or more of an image of few channels.
+        Positions in a word: 1, or more where the input has few channels.
     """
 
     shape: Shape
@@ -76,8 +79,8 @@ class MapLayout:
         return packed[:, words, lanes]
 
 
-def map_layout(spec: NetworkSpec, source: str, lanes: int) -> MapLayout:
-    """The layout of a layer's spikes, or of the image: several positions of it go into a word, if
+def map_layout(spec: "NetworkSpec", source: str, lanes: int) -> MapLayout:
+    """The layout of a layer's spikes, or of the input: several positions of it go into a word, if
     there are lanes enough and no identity edge wants each channel in its own."""
     shape = spec.shape_of(source)
     identical = any(

@@ -4,6 +4,7 @@ from enum import IntEnum
 
 __all__ = [
     "ANSWER",
+    "BOARD_NAMES",
     "CLASS",
     "CRC_BYTES",
     "CYCLES",
@@ -43,6 +44,9 @@ WORD_BYTES = 4
 IDENTITY_WORDS = 16
 TAG, CLASS, CYCLES, EVENTS, LOGITS = range(16, 21)
 """Words of the mailbox after those of the identity; logit n is in word LOGITS + n."""
+
+BOARD_NAMES = {1: "ulx3s_85f", 2: "icebreaker", 3: "tang_nano_9k"}
+"""What a bitstream answers to IDENTIFY; a number never changes and is never used again."""
 
 
 class Command(IntEnum):

@@ -20,18 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.checks import SpecError, SternaError, signed_bits
+from hw.contract.edge import INPUT, EdgeSpec, Shape
 from hw.contract.files import ArchiveError, read_arrays, write_atomically
-from hw.contract.spec import (
-    INPUT,
-    MAX_WIDTH,
-    EdgeSpec,
-    LayerSpec,
-    NetworkSpec,
-    Shape,
-    SpecError,
-    SternaError,
-    signed_bits,
-)
+from hw.contract.neuron import MAX_WIDTH
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 __all__ = ["FORMAT_VERSION", "Layer", "Network", "NetworkError"]
 
@@ -63,7 +56,7 @@ class Layer:
         Of each edge: its specification, the shape of its weights, the largest |coefficient| it
         brings.
     steps
-        Time steps per image.
+        Time steps.
     source_shapes
         Channels, rows, columns of each edge's source.
     thetas
@@ -364,7 +357,7 @@ class Network:
         return sha.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the image atomically: the file is there whole or not at all."""
+        """Write the network file atomically: it is there whole or not at all."""
         path = Path(path)
         header = {
             "format": MAGIC,
@@ -388,7 +381,7 @@ class Network:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Network":
-        """Read and check an image.
+        """Read and check a network file.
 
         Raises
         ------

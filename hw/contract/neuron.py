@@ -1,23 +1,16 @@
-"""The numeric contract of a neuron, as a frozen dataclass; the faults that a user's input can have.
+"""The numeric contract of a neuron, as a frozen dataclass.
 
-Every law named here is stated in words, equation and worked example in `docs/arithmetic.md`.
-This module imports neither Amaranth nor torch: the hardware, the golden model and the trainer
-all read the same fields.
+Every law named here is stated in words, equation and worked example in `docs/arithmetic.md`;
+`hw/contract/laws.py` has them in NumPy. This module imports neither Amaranth nor torch: the
+hardware, the golden model and the trainer all read the same fields.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-__all__ = [
-    "NeuronSpec",
-    "SpecError",
-    "SternaError",
-    "only_known",
-    "require",
-    "require_int",
-    "signed_bits",
-]
+from hw.contract.checks import require, require_int, signed_bits
+
+__all__ = ["DECAYS", "DECAY_TIMES", "MAX_LIMIT", "MAX_WIDTH", "NEGATIVES", "RESETS", "NeuronSpec"]
 
 DECAYS = ("none", "shift", "leak")
 DECAY_TIMES = ("before", "after")
@@ -28,46 +21,10 @@ MAX_LIMIT = 15
 """Largest spike coefficient: four bit planes."""
 
 NEWER_FIELDS = {"theta_negative", "negative", "limit", "decay_when", "fraction_bits"}
-"""Of `NeuronSpec`, since version 2 of the network."""
+"""Of `NeuronSpec`, since version 2 of the network file."""
 
 MAX_WIDTH = 32
 """Widest signed integer (potential, drive, logit) that the contract admits, in bits."""
-
-
-class SternaError(Exception):
-    """A fault in what the user gave; its text is one sentence that can be shown as it is."""
-
-
-class SpecError(SternaError, ValueError):
-    """A specification that no network can have."""
-
-
-def signed_bits(bound: int) -> int:
-    """Bits of the narrowest two's-complement integer that holds -bound .. +bound."""
-    return int(bound).bit_length() + 1
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Raise a SpecError with this sentence unless the condition holds."""
-    if not condition:
-        raise SpecError(sentence)
-
-
-def require_int(what: str, value: object, low: int, high: int) -> None:
-    """Raise a SpecError unless the value is an integer from low to high."""
-    require(
-        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
-        f"{what} must be an integer from {low} to {high}, not {value!r}",
-    )
-
-
-def only_known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a dataclass from JSON data; a SpecError if there are others."""
-    require(isinstance(data, Mapping), f"{cls.__name__} must be an object, not {data!r}")
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(set(data) - known)
-    require(not unknown, f"{cls.__name__} has no field {unknown[0]!r}" if unknown else "")
-    return dict(data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +44,8 @@ class NeuronSpec:
         LSBs, times 2^f). None: both are equal, or there is no negative side; see `theta_down`.
     negative
         The negative side. `free`: fires. `off`: never fires (binary spikes). `guarded`: fires as
-        long as the neuron's signed count N of all its spikes of this image stays at 0 or above,
-        `c >= -N`: so a rate is never negative, as behind a ReLU.
+        long as the neuron's signed count N of all its spikes since the first step stays at 0 or
+        above, `c >= -N`: so a rate is never negative, as behind a ReLU.
     limit
         L, the largest |c|: 1 for ternary spikes, up to 15 for augmented ones.
     decay, decay_shift
@@ -202,8 +159,8 @@ class NeuronSpec:
         return (self.limit * steps).bit_length()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data. Fields that version 1 of the image did not have are left out where they
-        have their default: a network means the same, and has the same digest, in every version."""
+        """Plain JSON data. Fields that version 1 of the network file did not have are left out
+        where they have their default: a network has the same digest in every version."""
         values = asdict(self)
         defaults = {f.name: f.default for f in fields(self) if f.name in NEWER_FIELDS}
         return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}

@@ -1,182 +1,21 @@
-"""The numeric contract of a network: layers, the edges between them, and what they may be.
+"""The numeric contract of a network: its layers, and how they are put together.
 
-`hw/contract/neuron.py` has the neuron. Like it, this module imports neither Amaranth nor torch.
+`hw/contract/neuron.py` has the neuron, `hw/contract/edge.py` the edge. Like them, this module
+imports neither Amaranth nor torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from hw.contract.neuron import (
-    DECAY_TIMES,
-    DECAYS,
-    MAX_LIMIT,
-    MAX_WIDTH,
-    NEGATIVES,
-    RESETS,
-    NeuronSpec,
-    SpecError,
-    SternaError,
-    only_known,
-    require,
-    require_int,
-    signed_bits,
-)
+from hw.contract.checks import SpecError, only_known, require, require_int
+from hw.contract.edge import CONSTANT_BITS, INPUT, EdgeSpec, Shape, sides_text
+from hw.contract.neuron import NeuronSpec
 
-__all__ = [
-    "CONSTANT_BITS",
-    "DECAYS",
-    "DECAY_TIMES",
-    "INPUT",
-    "MAX_LIMIT",
-    "MAX_WIDTH",
-    "NEGATIVES",
-    "RESETS",
-    "EdgeSpec",
-    "LayerSpec",
-    "NetworkSpec",
-    "NeuronSpec",
-    "Shape",
-    "SpecError",
-    "SternaError",
-    "signed_bits",
-]
-
-INPUT = "input"
-"""The source of an edge that brings the image's pixels."""
-
-KINDS = ("dense", "conv", "identity")
-KERNELS = (1, 3, 5, 7)
-STRIDES = (1, 2)
-CONSTANT_BITS = 16
-"""Width of the constant of an identity edge."""
+__all__ = ["LayerSpec", "NetworkSpec"]
 
 MAX_SIZE = 1 << 20
 """Most neurons of a layer that has edges."""
-
-Shape = tuple[int, int, int]
-"""Channels, rows, columns."""
-
-
-def _text(shape: Shape) -> str:
-    return "x".join(map(str, shape))
-
-
-@dataclass(frozen=True, kw_only=True)
-class EdgeSpec:
-    """What a layer receives from one sender.
-
-    Parameters
-    ----------
-    source
-        Name of the sending layer, or `input`.
-    kind
-        `dense`: a weight for every pair. `conv`: a square kernel, as torch's Conv2d without bias
-        (a cross-correlation). `identity`: every value, times one signed constant, to the neuron at
-        its own place (a residual network's shortcut).
-    pool
-        First the sums over squares of pool x pool, side by side; rows and columns that are left
-        over are dropped. (An average's divisor belongs into the weights.)
-    kernel, stride, padding, groups
-        Of a `conv`: kernel 1, 3, 5 or 7; stride 1 or 2; zeros around the maps, at most kernel - 1;
-        groups of channels that do not see each other.
-    delay
-        0: spikes of this time step. 1: of the step before (recurrent and feedback edges).
-    """
-
-    source: str
-    kind: str = "dense"
-    pool: int = 1
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
-    groups: int = 1
-    delay: int = 0
-
-    def __post_init__(self) -> None:
-        where = f"edge from {self.source}"
-        require(
-            isinstance(self.source, str) and self.source.isidentifier(),
-            f"Source of an edge must be an identifier, not {self.source!r}",
-        )
-        require(self.kind in KINDS, f"Kind of {where} must be one of {KINDS}, not {self.kind!r}")
-        require_int(f"Pooling of {where}", self.pool, 1, 256)
-        require_int(f"Delay of {where}", self.delay, 0, 1)
-        require(self.source != INPUT or self.delay == 0, "Edge from input must have no delay")
-        if self.kind == "conv":
-            for what, value, choices in (
-                ("Kernel", self.kernel, KERNELS),
-                ("Stride", self.stride, STRIDES),
-            ):
-                require(
-                    type(value) is int and value in choices,
-                    f"{what} of {where} must be one of {choices}, not {value!r}",
-                )
-            require_int(f"Padding of {where}", self.padding, 0, self.kernel - 1)
-            require_int(f"Groups of {where}", self.groups, 1, 65536)
-        else:
-            require(
-                (self.kernel, self.stride, self.padding, self.groups) == (1, 1, 0, 1),
-                f"Kernel, stride, padding and groups are of a convolution: {where} is "
-                f"{self.kind!r}",
-            )
-
-    def pooled(self, source: Shape) -> Shape:
-        """Shape of what arrives after pooling."""
-        return source[0], source[1] // self.pool, source[2] // self.pool
-
-    def weight_shape(self, source: Shape, target: Shape, layer: str) -> tuple[int, ...]:
-        """Shape of the weights: (neurons, inputs), (channels, channels of a group, kernel, kernel)
-        or (1,).
-
-        Raises
-        ------
-        SpecError
-            When maps of shape `source` cannot become maps of shape `target`.
-        """
-        channels, rows, columns = self.pooled(source)
-        where = f"Layer {layer}, edge from {self.source}:"
-        require(
-            rows > 0 and columns > 0,
-            f"{where} maps of {_text(source)} are smaller than pooling by {self.pool}",
-        )
-        neurons = target[0] * target[1] * target[2]
-        if self.kind == "dense":
-            return neurons, channels * rows * columns
-        if self.kind == "identity":
-            require(
-                target == (channels, rows, columns),
-                f"{where} an identity makes maps of {_text((channels, rows, columns))}, not "
-                f"{_text(target)}",
-            )
-            return (1,)
-        require(
-            channels % self.groups == 0 and target[0] % self.groups == 0,
-            f"{where} {self.groups} groups must divide {channels} and {target[0]} channels",
-        )
-        made = tuple(
-            (side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (rows, columns)
-        )
-        require(
-            min(rows, columns) + 2 * self.padding >= self.kernel,
-            f"{where} a kernel of {self.kernel} does not fit maps of {rows}x{columns} with "
-            f"{self.padding} zeros around them",
-        )
-        require(
-            made == target[1:],
-            f"{where} this convolution makes maps of {made[0]}x{made[1]}, not "
-            f"{target[1]}x{target[2]}",
-        )
-        return target[0], channels // self.groups, self.kernel, self.kernel
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, without fields at their defaults."""
-        plain = EdgeSpec(source=self.source)
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name == "source" or value != getattr(plain, name)
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +93,7 @@ class LayerSpec:
             require_int(f"Sides of layer {self.name}", side, 1, 65536)
         require(
             shape[0] * shape[1] * shape[2] == self.neurons,
-            f"Layer {self.name} must have {_text(shape)} neurons, not {self.neurons}",
+            f"Layer {self.name} must have {sides_text(shape)} neurons, not {self.neurons}",
         )
 
     @property
@@ -303,7 +142,7 @@ class LayerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """A graph of layers run for `steps` time steps on one directly coded image, or on a recording.
+    """A graph of layers run for `steps` time steps on a directly coded image, or a recording.
 
     Parameters
     ----------
@@ -313,7 +152,7 @@ class NetworkSpec:
         The image: `input_size` unsigned pixels of `input_bits` bits. The drive that comes from the
         input is computed once from the pixels' bit planes and added at every step (direct coding).
     steps
-        Time steps T per image.
+        Time steps T.
     layers
         At least one; all but the last fire, the last is the readout. In the order in which they
         are computed: an edge without delay comes from an earlier layer.
@@ -374,7 +213,7 @@ class NetworkSpec:
             require_int("Sides of the input", side, 1, 65536)
         require(
             shape[0] * shape[1] * shape[2] == self.input_size,
-            f"Input must have {_text(shape)} pixels, not {self.input_size}",
+            f"Input must have {sides_text(shape)} pixels, not {self.input_size}",
         )
 
     def _check_edges(self, n: int) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.checks import SpecError
 from hw.contract.layout import MapLayout
-from hw.contract.spec import SpecError
 
 __all__ = ["SLICE_LANES", "LayerGeometry"]
 

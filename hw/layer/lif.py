@@ -7,7 +7,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.spec import NeuronSpec, signed_bits
+from hw.contract.checks import signed_bits
+from hw.contract.neuron import NeuronSpec
 from hw.layer.geometry import LayerGeometry
 from hw.stream.payloads import drives, spikes, transfer
 

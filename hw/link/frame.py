@@ -6,8 +6,8 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.checks import SpecError
 from hw.contract.link import CRC_BYTES, LENGTH_MAX, SYNC, VERSION, ErrorCode
-from hw.contract.spec import SpecError
 from hw.link.checksum import FrameCheck
 from hw.stream.payloads import transfer
 

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.checks import SpecError
 from hw.contract.link import (
     ANSWER,
     IDENTITY_WORDS,
@@ -18,7 +19,6 @@ from hw.contract.link import (
     Command,
     ErrorCode,
 )
-from hw.contract.spec import SpecError
 from hw.link.frame import FrameReceiver, FrameSender, check_length
 from hw.link.mailbox import Mailbox, ResultRecorder
 from hw.link.uart import UartReceiver, UartTransmitter, check_divisor

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.spec import SpecError
+from hw.contract.checks import SpecError
 from hw.stream.payloads import transfer
 
 __all__ = ["UartReceiver", "UartTransmitter", "check_divisor"]

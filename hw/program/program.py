@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.spec import signed_bits
+from hw.contract.checks import signed_bits
 
 __all__ = ["Code", "Field", "Operation", "Program", "Reach", "Scan", "Send", "Sweep", "Table"]
 

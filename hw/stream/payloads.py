@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from amaranth.hdl import ShapeLike, signed, unsigned
 from amaranth.lib import data, enum, stream
 
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 
 __all__ = ["Kind", "coefficients", "drives", "event", "load_layout", "spikes", "transfer"]
 

@@ -88,7 +88,8 @@ class Checker:
         self._taps: list[tuple[str, Tap]] = []
         if tapped:
             self._taps = [
-                (f"{n}_{tap.name}", tap) for n, stage in enumerate(plan.stages)
+                (f"{n}_{tap.name}", tap)
+                for n, stage in enumerate(plan.stages)
                 for tap in stage.taps()
             ]
         self._law = CycleLaw(plan) if law else None

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
+from hw.contract.checks import InputError
 from hw.contract.files import write_json
 from sim.bench.job import Job
 from sim.bench.verilator import build, run_bench, toolchain
 from sim.bench.waves import vcd_to_fst
-from sim.golden.model import GoldenModel, InputError
+from sim.golden.model import GoldenModel
 
 __all__ = ["simulate"]
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from hw.contract.checks import SternaError
 from hw.contract.files import cache_folder, write_atomically
-from hw.contract.spec import SternaError
 
 __all__ = ["SimulationError", "build", "run_bench", "toolchain"]
 

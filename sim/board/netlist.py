@@ -18,8 +18,8 @@ from gen.board.build import SYNTHESIS
 from gen.family.base import Cells, Family
 from gen.family.registry import FAMILIES
 from gen.family.tools import YOSYS, ToolError, find, run
+from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
-from hw.contract.spec import SternaError
 
 __all__ = ["NetlistError", "cell_models", "netlist_verilog"]
 

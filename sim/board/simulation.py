@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hw.contract.spec import SpecError
+from hw.contract.checks import SpecError
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
 
 __all__ = ["WATCHDOG", "BoardPins", "BoardSimulation"]
@@ -79,7 +79,7 @@ class BoardPins:
 
 
 class BoardSimulation:
-    """A board under Verilator; a transport for `sw.host.backend.LinkBackend`, and a context
+    """A board under Verilator; a transport for `sw.host.link.LinkBackend`, and a context
     manager.
 
     Time-outs and `time` are simulated seconds, and time passes only in `write`, `read` and

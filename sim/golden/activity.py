@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.edge import INPUT
 from hw.contract.network import Network
-from hw.contract.spec import INPUT
 from sim.golden.edges import fan_out
 from sim.golden.model import Trace
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from hw.contract.edge import EdgeSpec, Shape
 from hw.contract.network import Layer
-from hw.contract.spec import EdgeSpec, NetworkSpec, Shape
+from hw.contract.spec import NetworkSpec
 
 __all__ = ["Field", "exact_float", "fan_out", "receive"]
 

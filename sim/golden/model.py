@@ -1,7 +1,7 @@
 """The golden model: the contract of docs/arithmetic.md in NumPy, batched, exact.
 
-Each law is one small function of arrays; `GoldenModel` chains them. Nothing here knows how the
-hardware works: it is what the hardware is held against.
+The laws of a neuron are in `hw.contract.laws`; `GoldenModel` chains them over layers and steps.
+Nothing here knows how the hardware works: it is what the hardware is held against.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.checks import InputError
+from hw.contract.edge import INPUT
+from hw.contract.laws import decay, fire, reset, saturate
 from hw.contract.network import Layer, Network
-from hw.contract.spec import INPUT, NeuronSpec, SternaError
+from hw.contract.neuron import NeuronSpec
 from sim.golden.edges import Field, exact_float, receive
 
 __all__ = [
@@ -29,10 +32,6 @@ __all__ = [
 Int = npt.NDArray[np.int64]
 
 
-class InputError(SternaError, ValueError):
-    """Images that the network cannot take."""
-
-
 def drive(coefficients: npt.NDArray[np.integer], layer: Layer) -> Int:
     """Law 1 of a layer with one dense edge: `I[n,i] = sum_j c[n,j] * W[i,j] + b[i]`, exact.
 
@@ -40,43 +39,6 @@ def drive(coefficients: npt.NDArray[np.integer], layer: Layer) -> Int:
     """
     kernel = layer.kernels[0].astype(exact_float(layer))
     return receive(coefficients, layer.edges[0], kernel).astype(np.int64) + layer.bias
-
-
-def decay(u: Int, neuron: NeuronSpec) -> Int:
-    """Law 2: keep u, u / 2^k or u - u / 2^k, the division truncating toward zero."""
-    if neuron.decay == "none":
-        return u
-    part = np.sign(u) * (np.abs(u) >> neuron.decay_shift)
-    return part if neuron.decay == "shift" else u - part
-
-
-def fire(v: Int, neuron: NeuronSpec, count: Int | int = 0, thetas: Int | None = None) -> Int:
-    """Law 3: |c| = min(L, |v| div threshold of its side); on a guarded negative side at most the
-    neuron's `count` N of spikes so far. `thetas`, which v's shape must admit, are thresholds for
-    both sides in place of the neuron's."""
-    sides = (neuron.theta, neuron.theta_down) if thetas is None else (thetas, thetas)
-    up = _quotient(v, sides[0], neuron.limit)
-    if neuron.negative == "off":
-        return up
-    down = _quotient(-v, sides[1], neuron.limit)
-    return up - (np.minimum(down, count) if neuron.guarded else down)
-
-
-def _quotient(v: Int, theta: Int | int, limit: int) -> Int:
-    """min(limit, v div theta), 0 for negative v. Comparing is ten times as fast as dividing."""
-    if limit == 1:
-        return (v >= theta).astype(v.dtype)
-    return np.minimum(np.maximum(v, 0) // theta, limit)
-
-
-def reset(v: Int, c: Int, neuron: NeuronSpec) -> Int:
-    """Law 4: hard, 0 where a spike fired; soft, v - c*step."""
-    return np.where(c != 0, 0, v) if neuron.reset == "hard" else v - c * neuron.step
-
-
-def saturate(u: Int, neuron: NeuronSpec) -> Int:
-    """Law 5: clamp to +-u_max, the one place where a potential may lose information."""
-    return np.clip(u, -neuron.u_max, neuron.u_max)
 
 
 class Neurons:

@@ -13,13 +13,14 @@ from gen.board.bitstream import REPORT, SEEDS
 from gen.board.boards import BOARDS, find_board
 from gen.board.build import build_board, reload_board
 from gen.board.planner import BoardPlan, plan_board
-from gen.core.describe import board_table, percent, plan_table, table
+from gen.core.describe import board_table, plan_table
 from gen.core.hardware import AnyPlan
 from gen.core.plan import CorePlan, plan_core
 from gen.core.schedule import SCHEDULES
+from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
+from hw.contract.text import percent, table
 from sim.golden.model import GoldenModel
 from sw.data.dataset import DataError, load_dataset
 from sw.data.evaluate import mean_cycles
@@ -194,7 +195,7 @@ def do_self_test(args: argparse.Namespace) -> Result:
 
 
 def do_ask(args: argparse.Namespace) -> Result:
-    from sw.host.board import open_board
+    from sw.host import open_board
 
     with open_board(args.url, retries=args.retries) as board:
         identity = board.wait_ready()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gen.core.plan import PlanError
 from gen.core.schedule import SCHEDULES, plan_network
-from hw.contract.spec import MAX_LIMIT
+from hw.contract.neuron import MAX_LIMIT
 from sw.data.dataset import NAMES, RECORDINGS, Dataset, load_dataset
 from sw.data.shipped import DEFAULT_MODEL, UsageError
 

@@ -10,8 +10,8 @@ from gen.core.hardware import AnyPlan
 from gen.core.layer_cycles import CycleLaw
 from gen.core.plan import CorePlan
 from gen.core.program_cycles import SharedLaw
+from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
 from sim.bench.streams import law_costs
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import GoldenModel, Trace

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 
 __all__ = ["DataError", "read_idx"]
 

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import check_fits
 

@@ -1,1 +1,39 @@
-"""The host library: a board, its simulation or the golden model behind one class."""
+"""The host library: a board, its simulation or the golden model behind one class.
+
+    from sw.host import open_board
+
+It stands alone: importing it loads NumPy and `hw.contract`; what an address needs besides is
+imported when it is opened.
+"""
+
+from hw.contract.checks import InputError
+from sw.host.board import Board, open_board
+from sw.host.errors import (
+    ConnectionFailed,
+    DamagedReply,
+    DeviceError,
+    HostError,
+    LinkTimeout,
+    ProtocolMismatch,
+    UrlError,
+    WeightsMissing,
+)
+from sw.host.identity import Identity
+from sw.host.protocol import Counters, Result
+
+__all__ = [
+    "Board",
+    "ConnectionFailed",
+    "Counters",
+    "DamagedReply",
+    "DeviceError",
+    "HostError",
+    "Identity",
+    "InputError",
+    "LinkTimeout",
+    "ProtocolMismatch",
+    "Result",
+    "UrlError",
+    "WeightsMissing",
+    "open_board",
+]

@@ -1,17 +1,16 @@
-"""The addresses of boards: what `open_board(url)` takes apart, and the back ends behind them."""
+"""The addresses of boards: what `open_board(url)` takes apart, and the back ends behind them.
+
+A back end that needs more than `hw.contract` imports it when it is opened.
+"""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from gen.board.boards import find_board
-from gen.board.planner import plan_board
-from gen.core.schedule import plan_network
-from hw.contract.network import Network
-from sw.data.shipped import model_path
-from sw.host.backend import Backend, GoldenBackend, LinkBackend
-from sw.host.protocol import UrlError
+from sw.host.backend import Backend
+from sw.host.errors import UrlError
+from sw.host.link import LinkBackend
 
 __all__ = ["BUILD", "Clock", "open_backend"]
 
@@ -49,6 +48,11 @@ def open_backend(url: str, timeout: float | None, retries: int) -> tuple[Backend
 def _open_golden(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> tuple[Backend, Clock]:
+    from gen.core.plan import plan_network
+    from hw.contract.network import Network
+    from sw.data.shipped import model_path
+    from sw.host.golden import GoldenBackend
+
     network = Network.load(model_path(name))
     lanes = _number(options, "lanes", 1) if "lanes" in options else None
     return GoldenBackend(plan_network(network, lanes, _number(options, "banks", 1))), time.monotonic
@@ -57,7 +61,11 @@ def _open_golden(
 def _open_simulation(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> tuple[Backend, Clock]:
+    from gen.board.boards import find_board
+    from gen.board.planner import plan_board
+    from hw.contract.network import Network
     from sim.board.around import simulate_board
+    from sw.data.shipped import model_path
 
     board = find_board(name)
     model = options.get("model", board.model)

@@ -3,8 +3,8 @@
     with open_board("golden:mnist-dense") as board:
         classes = board.classify(images)
 
-Nothing here returns a wrong answer: whatever is odd raises an error of `sw.host.protocol`, and what
-does not fit the network raises `sim.golden.model.InputError`.
+Nothing here returns a wrong answer: whatever is odd raises an error of `sw.host.errors`, and what
+does not fit the network raises `InputError`.
 """
 
 import operator
@@ -16,47 +16,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.golden.model import InputError
+from hw.contract.checks import InputError
 from sw.host.address import Clock, open_backend
 from sw.host.backend import Backend
-from sw.host.protocol import (
-    ConnectionFailed,
-    Counters,
-    DamagedReply,
-    DeviceError,
-    HostError,
-    Identity,
-    LinkTimeout,
-    ProtocolMismatch,
-    Result,
-    UrlError,
-)
+from sw.host.errors import ConnectionFailed, WeightsMissing
+from sw.host.identity import Identity
+from sw.host.protocol import Counters, Result
 
-__all__ = [
-    "Board",
-    "ConnectionFailed",
-    "Counters",
-    "DamagedReply",
-    "DeviceError",
-    "HostError",
-    "Identity",
-    "LinkTimeout",
-    "ProtocolMismatch",
-    "Result",
-    "UrlError",
-    "WeightsMissing",
-    "open_board",
-]
+__all__ = ["Board", "Progress", "open_board"]
 
 READY_TIMEOUT = 1.0
 """Seconds: the largest flash image that a board reads takes a quarter of one."""
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
-
-
-class WeightsMissing(HostError):
-    """The board has no weights, and so runs no image."""
 
 
 class Board:
@@ -93,7 +66,7 @@ class Board:
         return self._open
 
     def close(self) -> None:
-        """Let go of the board. Again is harmless; everything else raises from now on."""
+        """Close the board. Closing again is harmless; everything else raises from now on."""
         backend, self._open = self._open, None
         if backend is not None:
             backend.close()
@@ -182,7 +155,7 @@ def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> B
     ----------
     url
         `golden:MODEL[?lanes=N&banks=N]`, `sim:BOARD[?model=MODEL]` or
-        `serial:PORT[?baud=N]`. A MODEL is a shipped network or the path of an image.
+        `serial:PORT[?baud=N]`. A MODEL is a shipped network or the path of a network file.
     timeout
         Longest wait for an answer, in seconds besides the time on the wire: by default 2, and for
         a simulation 0.05 *simulated* seconds.
@@ -218,7 +191,8 @@ def _as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
 
 
 def _check_pixels(array: npt.NDArray[Any], identity: Identity) -> npt.NDArray[np.uint8]:
-    """What `GoldenModel.check_pixels` checks, from what the board says of itself."""
+    """Pixels as uint8, checked as `GoldenModel.check_pixels` does, by what the board says of
+    itself."""
     if array.ndim != 2 or array.shape[1] != identity.pixels:
         raise InputError(f"Images must have shape (n, {identity.pixels}), not {tuple(array.shape)}")
     top = 2**identity.input_bits - 1

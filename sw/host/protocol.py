@@ -1,23 +1,19 @@
-"""The host's side of docs/link.md as pure functions: frames, answers, mailbox, errors. No I/O.
+"""The host's side of docs/link.md as pure functions: frames, answers, results. No I/O.
 
 Whatever is not exactly as the document has it raises: nothing here guesses.
 """
 
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from gen.board.boards import BOARDS
-from hw.contract.layout import MapLayout
 from hw.contract.link import (
     ANSWER,
     CRC_BYTES,
     HEADER_BYTES,
-    IDENTITY_WORDS,
     LOGITS,
     REFUSAL,
     SYNC,
@@ -27,30 +23,18 @@ from hw.contract.link import (
     Command,
     ErrorCode,
 )
-from hw.contract.spec import SternaError
+from sw.host.errors import DamagedReply, DeviceError, ProtocolMismatch
 
 __all__ = [
-    "BOARD_NAMES",
-    "IDENTITY_BYTES",
+    "COUNTER_BYTES",
     "OVERHEAD_BYTES",
-    "ConnectionFailed",
     "Counters",
-    "DamagedReply",
-    "DeviceError",
-    "HostError",
-    "Identity",
-    "LinkTimeout",
-    "ProtocolMismatch",
     "Result",
-    "UrlError",
     "answer_payload",
     "answer_rest",
     "encode",
     "frame_tag",
-    "pack_pixels",
-    "packed_bytes",
     "parse_counters",
-    "parse_identity",
     "parse_result",
     "result_bytes",
 ]
@@ -59,96 +43,7 @@ ERROR_BYTES = 2
 OVERHEAD_BYTES = HEADER_BYTES + CRC_BYTES
 """Bytes of a frame besides its payload."""
 
-IDENTITY_BYTES = WORD_BYTES * IDENTITY_WORDS
 COUNTER_BYTES = WORD_BYTES * (LOGITS - TAG)
-
-BOARD_NAMES = {board.number: board.name for board in BOARDS.values()}
-
-MEANINGS = {
-    ErrorCode.CRC: "the request was damaged",
-    ErrorCode.LENGTH: "the request has not the length that the command needs",
-    ErrorCode.COMMAND: "it has no such command",
-    ErrorCode.VERSION: "it speaks another protocol version",
-    ErrorCode.TRUNCATED: "the request broke off",
-    ErrorCode.NO_INPUT: "it has no image to run",
-    ErrorCode.NO_RESULT: "it has no finished run",
-    ErrorCode.NOT_READY: "its weights are not there",
-}
-
-
-class HostError(SternaError):
-    """A board could not be used; the text is one sentence that can be shown as it is."""
-
-
-class UrlError(HostError, ValueError):
-    """An address that names no board."""
-
-
-class ConnectionFailed(HostError):
-    """The way to the board is not there, or was lost."""
-
-
-class LinkTimeout(HostError):
-    """The board did not answer in time."""
-
-
-class DamagedReply(HostError):
-    """An answer that is damaged, incomplete, or not the answer to what was asked."""
-
-
-class ProtocolMismatch(HostError):
-    """The board speaks another protocol version, or says of itself what cannot be."""
-
-
-class DeviceError(HostError):
-    """The board's error answer.
-
-    code, name
-        Of the table in docs/link.md.
-    transport
-        Whether the request was lost on its way (and may be repeated), not refused.
-    """
-
-    def __init__(self, code: ErrorCode, command: Command) -> None:
-        self.code, self.name = code, code.name
-        self.transport = code <= ErrorCode.TRUNCATED
-        super().__init__(
-            f"The board answers {code.name} to {command.name}: {MEANINGS[code]} (error {code:d})"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """What a board is: words 0 to 15 of the mailbox, checked.
-
-    `digest` is the SHA-256 (hex) of the network; `image_bytes` what a WRITE takes; `ready`
-    says that the weights are there, `weights_failed` that they could not be read. `clock_hz`
-    and `baud` are 0 for a back end that has none. `layout` is how the pixels of an image lie in the
-    words of a shared core, None where they follow one another. `timed`: what is classified are
-    recordings, an image for every step.
-    """
-
-    protocol: int
-    board: str
-    digest: str
-    input_size: int
-    input_bits: int
-    steps: int
-    classes: int
-    lanes: int
-    banks: int
-    clock_hz: int
-    baud: int
-    image_bytes: int
-    ready: bool
-    weights_failed: bool = False
-    layout: MapLayout | None = None
-    timed: bool = False
-
-    @property
-    def pixels(self) -> int:
-        """Of what is classified: an image, or all images of a recording."""
-        return self.input_size * (self.steps if self.timed else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,89 +132,6 @@ def _device_error(code: int, command: Command) -> DeviceError:
             f"The board answers {command.name} with an error that version {VERSION} of the "
             f"protocol does not have ({code})"
         ) from None
-
-
-def packed_bytes(pixels: int, bits: int) -> int:
-    """Bytes of an image without the zeros after it."""
-    return -(-pixels * bits // 8)
-
-
-def pack_pixels(pixels: npt.NDArray[np.uint8], identity: Identity) -> bytes:
-    """The payload of WRITE for one image (pixels,): `input_bits` bits per pixel, low bits first, in
-    the order of the board's words, then zeros up to `image_bytes` bytes."""
-    if identity.layout is not None:
-        pixels = identity.layout.pack(pixels.reshape(-1, identity.input_size)).reshape(-1)
-    planes = np.unpackbits(pixels[:, None], axis=1, bitorder="little")[:, : identity.input_bits]
-    packed = np.packbits(planes.reshape(-1), bitorder="little")
-    return packed.tobytes().ljust(identity.image_bytes, b"\0")
-
-
-def parse_identity(payload: bytes) -> Identity:
-    """Words 0 to 15 of the mailbox.
-
-    Raises
-    ------
-    ProtocolMismatch
-        When there can be no such board.
-    """
-    word = struct.unpack("<16I", payload)
-    number = word[0] >> 8 & 0xFF
-    layout, laid_out = _layout(word)
-    identity = Identity(
-        protocol=word[0] & 0xFF,
-        board=BOARD_NAMES.get(number, f"board-{number}"),
-        digest=payload[4:36].hex(),
-        input_size=word[9],
-        input_bits=word[10] & 0xFF,
-        steps=word[10] >> 16,
-        classes=word[11] & 0xFFFF,
-        lanes=word[12] & 0xFFFF,
-        banks=word[12] >> 16 & 0xFF,
-        clock_hz=word[13],
-        baud=word[14],
-        image_bytes=word[15] & 0xFFFF,
-        ready=bool(word[0] >> 16 & 1),
-        weights_failed=bool(word[0] >> 17 & 1),
-        layout=layout,
-        timed=bool(word[10] >> 8 & 1),
-    )
-    i = identity
-    sound = {
-        "protocol version": i.protocol == VERSION,
-        "state": word[0] >> 18 == 0 and not (i.ready and i.weights_failed),
-        "input size": 1 <= i.input_size <= 65536,
-        "bits per pixel": 1 <= i.input_bits <= 8,
-        "time steps": 1 <= i.steps <= 1024,
-        "classes": i.classes >= 1 and result_bytes(i.classes) <= 0xFFFF,
-        "lanes": 1 <= i.lanes <= 1024,
-        "banks": i.banks in (1, 2, 4, 8, 16),
-        "clock": i.clock_hz > 0,
-        "baud rate": i.baud > 0,
-        "bytes of an image": packed_bytes(i.pixels, i.input_bits) <= i.image_bytes,
-        "form of an image": laid_out and word[10] >> 9 & 0x7F == 0,
-    }
-    if layout is not None:
-        words = layout.words * (i.steps if i.timed else 1)
-        sound["words of an image"] = 8 * i.image_bytes == words * layout.lanes * i.input_bits
-    wrong = [what for what, good in sound.items() if not good]
-    if wrong:
-        raise ProtocolMismatch(f"The board says of itself what cannot be: {', '.join(wrong)}")
-    return identity
-
-
-def _layout(word: Sequence[int]) -> tuple[MapLayout | None, bool]:
-    """How a board says that pixels lie in its words, and whether that can be."""
-    channels, columns, positions = word[11] >> 16, word[15] >> 16, word[12] >> 24
-    size, lanes = word[9], word[12] & 0xFFFF
-    if not channels and not columns and not positions:
-        return None, True
-    whole = channels > 0 and columns > 0 and positions > 0
-    if not whole or size % (channels * columns) or lanes % positions:
-        return None, False
-    if positions > 1 and lanes // positions < channels:
-        return None, False
-    shape = (channels, size // (channels * columns), columns)
-    return MapLayout(shape, lanes, positions), True
 
 
 def result_bytes(classes: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sw.host.protocol import ConnectionFailed, LinkTimeout
+from sw.host.errors import ConnectionFailed, LinkTimeout
 
 __all__ = ["SerialPort"]
 

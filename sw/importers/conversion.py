@@ -16,8 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hw.contract.checks import signed_bits
 from hw.contract.network import Network
-from hw.contract.spec import MAX_LIMIT, MAX_WIDTH, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from hw.contract.neuron import MAX_LIMIT, MAX_WIDTH, NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.importers.modules import AffineLayer, ConvertError, activations
 
 __all__ = ["MODES", "Conversion", "calibrate", "convert"]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from gen.core.describe import table
 from hw.contract.network import Network
+from hw.contract.text import table
 from sim.golden.activity import Activity, ActivityMeter
 from sw.data.dataset import Dataset
 from sw.data.evaluate import Accuracy, check_fits, golden_runs

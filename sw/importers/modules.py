@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 from sw.learn.integer import require_finite
 from sw.learn.quantize import QuantizeError
 

@@ -19,9 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gen.core.describe import neuron_text, table
+from gen.core.describe import neuron_text
+from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
+from hw.contract.text import table
 from sim.golden.activity import Activity, ActivityMeter
 from sw.data.dataset import Dataset
 from sw.data.evaluate import Accuracy, check_fits, golden_runs

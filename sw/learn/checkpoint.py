@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
-from hw.contract.spec import NetworkSpec, SternaError
+from hw.contract.spec import NetworkSpec
 from sw.data.dataset import SHAPES
 from sw.learn.integer import IntegerNetwork
 from sw.learn.maps import MapNetwork

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gen.core.describe import table
+from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
+from hw.contract.text import table
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import Trace
 from sw.data.dataset import Dataset, load_dataset

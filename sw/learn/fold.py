@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hw.contract.spec import INPUT, EdgeSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
 from sw.learn.maps import MapNetwork
 from sw.learn.model import DenseNetwork

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hw.contract.spec import INPUT, EdgeSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.learn.neuron import State, TernaryLIF
 
 __all__ = [

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hw.contract.checks import SternaError
+from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, SternaError
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer
 from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
 from sw.learn.neuron import TernaryLIF

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hw.contract.spec import INPUT, EdgeSpec, Shape, SpecError
+from hw.contract.checks import SpecError
+from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.learn.graph import Activity, Drive, Node, as_maps, by_neuron, propagate
 from sw.learn.neuron import LIFParameters, TernaryLIF
 
@@ -45,16 +46,7 @@ def plan_shapes(input_shape: Shape, plans: Sequence[LayerPlan]) -> dict[str, Sha
         first = next((edge for edge in plan.edges if not edge.delay), None)
         if first is None or first.source not in shapes:
             raise SpecError(f"Layer {plan.name} must receive from an earlier layer without a delay")
-        channels, *sides = first.pooled(shapes[first.source])
-        if first.kind == "dense":
-            shapes[plan.name] = (plan.channels, 1, 1)
-        elif first.kind == "identity":
-            shapes[plan.name] = (channels, sides[0], sides[1])
-        else:
-            rows, columns = (
-                (side + 2 * first.padding - first.kernel) // first.stride + 1 for side in sides
-            )
-            shapes[plan.name] = (plan.channels, rows, columns)
+        shapes[plan.name] = first.made(shapes[first.source], plan.channels)
     return shapes
 
 

@@ -14,15 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hw.contract.spec import (
-    DECAY_TIMES,
-    DECAYS,
-    MAX_LIMIT,
-    NEGATIVES,
-    RESETS,
-    NeuronSpec,
-    SternaError,
-)
+from hw.contract.checks import SternaError
+from hw.contract.neuron import DECAY_TIMES, DECAYS, MAX_LIMIT, NEGATIVES, RESETS, NeuronSpec
 
 __all__ = [
     "LIFParameters",

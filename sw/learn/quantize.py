@@ -7,7 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hw.contract.spec import INPUT, MAX_WIDTH, LayerSpec, NetworkSpec, NeuronSpec, signed_bits
+from hw.contract.checks import signed_bits
+from hw.contract.edge import INPUT
+from hw.contract.neuron import MAX_WIDTH, NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.learn.neuron import LIFParameters

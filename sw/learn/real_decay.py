@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from hw.contract.checks import SpecError, signed_bits
+from hw.contract.edge import INPUT
 from hw.contract.network import Network, NetworkError
-from hw.contract.spec import INPUT, NeuronSpec, SpecError, signed_bits
+from hw.contract.neuron import NeuronSpec
 from sw.data.dataset import Dataset
 from sw.data.evaluate import golden_runs
 from sw.learn.fold import FoldedLayer, FoldedNetwork

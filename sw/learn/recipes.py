@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from hw.contract.spec import EdgeSpec, SternaError
+from hw.contract.checks import SternaError
+from hw.contract.edge import EdgeSpec
 from sw.data.dataset import NAMES, RECORDINGS, SHAPES
 from sw.learn.maps import LayerPlan
 from sw.learn.neuron import LIFParameters

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 from sw.data.augment import Batches
 from sw.data.dataset import load_dataset
 from sw.learn.checkpoint import Checkpoint, float_network

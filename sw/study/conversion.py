@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gen.core.describe import markdown
 from hw.contract.files import write_atomically, write_json
+from hw.contract.text import markdown
 from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
 from sw.importers.conversion import Conversion, calibrate, convert

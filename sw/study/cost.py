@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gen.core.describe import markdown
 from hw.contract.network import Network
+from hw.contract.text import markdown
 from sim.golden.activity import Activity
 from sim.golden.edges import fan_out
 from sw.data.dataset import Dataset

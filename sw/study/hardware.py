@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gen.board.timing import close_timing
-from gen.core.describe import markdown
 from gen.core.plan import DEFAULT_LANES, CorePlan, plan_core
 from hw.contract.files import write_json
 from hw.contract.network import Network
+from hw.contract.text import markdown
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import accuracy, mean_cycles
 from sw.importers.conversion import Conversion, convert

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hw.contract.edge import EdgeSpec, Shape
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, Shape
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 __all__ = ["ZOO", "random_image"]
 
@@ -38,9 +40,7 @@ class _Builder:
         edge = EdgeSpec(
             source=source, kind="conv", kernel=kernel, stride=stride, padding=kernel // 2, pool=pool
         )
-        _, rows, columns = edge.pooled(self.shapes[source])
-        made = [(side + 2 * edge.padding - kernel) // stride + 1 for side in (rows, columns)]
-        return self._add(name, (channels, made[0], made[1]), (edge, *more), NEURON)
+        return self._add(name, edge.made(self.shapes[source], channels), (edge, *more), NEURON)
 
     def readout(self, source: str, classes: int, pool: int = 1) -> None:
         """Global pooling, if `pool` is the maps' side, and a dense edge."""

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.describe import markdown
 from gen.core.expectation import expected, memory_bits
 from gen.core.program_cycles import SharedLaw
 from gen.core.program_stage import SharedPlan, plan_shared
+from hw.contract.edge import INPUT
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.spec import INPUT, NetworkSpec
+from hw.contract.spec import NetworkSpec
+from hw.contract.text import markdown
 from sim.golden.model import GoldenModel, Trace
 from sw.data.dataset import Dataset
 from sw.data.evaluate import EvaluateError, check_fits

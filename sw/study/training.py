@@ -21,9 +21,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from gen.core.describe import markdown
+from hw.contract.checks import SternaError
 from hw.contract.files import write_json
-from hw.contract.spec import SternaError
+from hw.contract.text import markdown
 from sw.data.dataset import load_dataset
 from sw.data.evaluate import evaluate
 from sw.learn.quantize import check_weight_bits

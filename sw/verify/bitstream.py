@@ -22,9 +22,9 @@ from gen.board.build import build_board
 from gen.board.files import BOARD_TOP
 from gen.board.planner import BoardPlan, plan_board
 from gen.family.tools import YOSYS, find
+from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.spec import SternaError
 from sim.board.netlist import netlist_verilog
 from sim.board.unpack import find_icebox, find_iceunpack, unpack_bitstream
 from sw.data.dataset import DataError, load_dataset

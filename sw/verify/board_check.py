@@ -12,8 +12,10 @@ import numpy.typing as npt
 from gen.board.planner import BoardPlan
 from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
-from sw.host.backend import GoldenBackend, LinkBackend
-from sw.host.protocol import HostError, Result
+from sw.host.errors import HostError
+from sw.host.golden import GoldenBackend
+from sw.host.link import LinkBackend
+from sw.host.protocol import Result
 
 __all__ = ["check_board"]
 

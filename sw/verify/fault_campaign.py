@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.board.planner import BoardPlan
-from gen.core.describe import table
 from hw.contract.files import write_json
 from hw.contract.link import ErrorCode
+from hw.contract.text import table
 from sim.board.around import simulate_board
 from sim.board.simulation import BoardSimulation
 from sw.verify.fault_trials import KINDS, TRIES, Trials

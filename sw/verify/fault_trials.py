@@ -15,9 +15,12 @@ import numpy.typing as npt
 from gen.board.planner import BoardPlan
 from hw.contract.link import HEADER_BYTES, REFUSAL, TIMEOUT_BITS, Command, ErrorCode
 from sim.board.simulation import BoardSimulation
-from sw.host.backend import GoldenBackend, LinkBackend
 from sw.host.board import Board
-from sw.host.protocol import DeviceError, HostError, Result, pack_pixels
+from sw.host.errors import DeviceError, HostError
+from sw.host.golden import GoldenBackend
+from sw.host.identity import pack_pixels
+from sw.host.link import LinkBackend
+from sw.host.protocol import Result
 from sw.verify.faults import DAMAGES, Maker, Shot, resealed
 
 __all__ = ["KINDS", "TRIES", "Trials"]

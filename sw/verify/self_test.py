@@ -21,8 +21,8 @@ from hw.top.self_test import SelfTest
 from sim.bench.streams import law_costs
 from sim.board.around import simulate_board
 from sim.golden.model import GoldenModel
-from sw.host.backend import LinkBackend
 from sw.host.board import Board
+from sw.host.link import LinkBackend
 from sw.host.serial_port import SerialPort
 
 __all__ = ["expected_run", "self_test"]

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.layer.geometry import LayerGeometry
 from hw.stream.payloads import Kind, coefficients, event
 from tests.hw.driving import bits, fields

@@ -16,7 +16,8 @@ from gen.core.plan import PlanError
 from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.data.shipped import model_path
 
 

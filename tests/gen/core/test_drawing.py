@@ -6,8 +6,8 @@ import pytest
 
 from gen.core.drawing import edge_text, graph_svg, graph_text
 from gen.core.plan import PlanError, plan_core
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec
 from sterna import main, model_path
 from tests.graphs import image_of, residual
 

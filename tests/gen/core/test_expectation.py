@@ -11,8 +11,8 @@ from gen.core.expectation import expected, memory_bits
 from gen.core.law import CycleLaw
 from gen.core.plan import PlanError, cuts, plan_programs
 from gen.core.program_stage import ProgramStagePlan, plan_program
+from hw.contract.edge import INPUT
 from hw.contract.network import Network
-from hw.contract.spec import INPUT
 from sim.golden.model import GoldenModel
 from sterna import main
 from sw.data.dataset import load_dataset

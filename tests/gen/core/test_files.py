@@ -14,8 +14,9 @@ from gen.board.files import identity
 from gen.board.planner import plan_board
 from gen.core.plan import PlanError, plan_core, plan_programs
 from gen.core.verilog import generate, rom_texts
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec, NetworkSpec
+from hw.contract.spec import NetworkSpec
 from sterna import model_path
 from tests.graphs import image_of, layer, residual
 from tests.hw.layer.cores import layer_stages

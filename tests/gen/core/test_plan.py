@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from gen.core.plan import PlanError, plan_core
+from hw.contract.checks import SpecError
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.layer.geometry import LayerGeometry
 from tests.hw.layer.cores import geometries
 

@@ -15,8 +15,9 @@ from gen.core.plan import PlanError, plan_core, plan_network
 from gen.core.program_cycles import Play, plays, scan_cycles, sweep_cycles
 from gen.core.program_stage import ProgramStagePlan, plan_program
 from gen.core.program_writer import segments
+from hw.contract.edge import EdgeSpec
 from hw.contract.layout import MapLayout, map_layout
-from hw.contract.spec import EdgeSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from hw.program.program import NOTES, Code, Operation, Program, Scan, Send, Sweep, Table
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hw.contract.checks import SpecError
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network, NetworkError
-from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, SpecError
+from hw.contract.spec import LayerSpec, NetworkSpec
 from tests.graphs import NEURON, arrays, image_of, residual
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract.network import FORMAT_VERSION, Network, NetworkError
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 
 def make_image(seed=0, inputs=5, neurons=4, classes=3):

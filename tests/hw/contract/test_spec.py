@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec, SpecError, signed_bits
+from hw.contract.checks import SpecError, signed_bits
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 NEURON: dict[str, Any] = {"theta": 10, "potential_bits": 6}
 

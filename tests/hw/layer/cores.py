@@ -5,8 +5,8 @@ import numpy as np
 from gen.core.law import CycleLaw
 from gen.core.layer_stage import LayerStagePlan
 from gen.core.plan import CorePlan
+from hw.contract.checks import signed_bits
 from hw.contract.network import Network
-from hw.contract.spec import signed_bits
 from hw.core import Core
 from hw.layer.geometry import LayerGeometry
 from hw.neuron.readout import result_layout

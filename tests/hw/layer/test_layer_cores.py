@@ -8,7 +8,7 @@ import pytest
 from gen.core.plan import CorePlan, plan_core
 from gen.core.taps import event_counts
 from hw.contract.network import Network
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from hw.layer.queue import SpikeQueue
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace

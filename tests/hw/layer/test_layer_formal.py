@@ -12,7 +12,8 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.hdl import Cat, Module, Mux, Signal
 
 from hw.contract.network import Layer
-from hw.contract.spec import LayerSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec
 from hw.layer.accumulator import Accumulator
 from hw.layer.encoder import ChunkEncoder
 from hw.layer.finder import WordFinder

@@ -7,7 +7,8 @@ import pytest
 from amaranth.hdl import Const, Module, signed
 from amaranth.sim import Simulator
 
-from hw.contract.spec import NeuronSpec, signed_bits
+from hw.contract.checks import signed_bits
+from hw.contract.neuron import NeuronSpec
 from hw.layer.geometry import LayerGeometry
 from hw.layer.lif import LifArray
 from hw.layer.lif import decay as decay_law

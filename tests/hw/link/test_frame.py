@@ -14,7 +14,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 from amaranth.sim import Simulator
 
-from hw.contract.spec import SpecError
+from hw.contract.checks import SpecError
 from hw.link.checksum import FrameCheck
 from hw.link.frame import FrameReceiver, FrameSender
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace

@@ -8,7 +8,7 @@ import pytest
 from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from hw.contract.spec import SpecError
+from hw.contract.checks import SpecError
 from hw.link.mailbox import EventCounter
 from hw.link.port import HostPort
 from tests.hw.driving import Bench

@@ -8,7 +8,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
-from hw.contract.spec import SpecError
+from hw.contract.checks import SpecError
 from hw.link.uart import UartReceiver, UartTransmitter
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
 

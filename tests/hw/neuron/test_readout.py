@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hw.contract.spec import signed_bits
+from hw.contract.checks import signed_bits
 from hw.neuron.readout import Readout, result_layout
 from hw.stream.payloads import drives
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields

@@ -3,7 +3,7 @@
 Maps are as small as the case admits: what a network is made of matters here, not its size.
 """
 
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from tests.hw.program.programs import Part, conv, dense, identity, part
 
 QUICK = NeuronSpec(theta=9, potential_bits=5)

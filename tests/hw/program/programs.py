@@ -12,9 +12,11 @@ from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_programs
 from gen.core.program_cycles import operation_cycles
 from gen.core.program_stage import ProgramStagePlan
+from hw.contract.edge import INPUT, EdgeSpec, Shape
 from hw.contract.layout import map_layout
 from hw.contract.network import Network
-from hw.contract.spec import INPUT, EdgeSpec, NetworkSpec, NeuronSpec, Shape
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import NetworkSpec
 from hw.core import Core
 from hw.neuron.readout import result_layout
 from hw.program.program import Operation, Program, Scan, Send, Sweep
@@ -79,7 +81,9 @@ def network(
             shapes[name] = made.size
     for name, made in zip(names, parts, strict=True):
         if name not in shapes:
-            shapes[name] = _shape(made, shapes)
+            assert isinstance(made.size, int)
+            first = made.edges[0]
+            shapes[name] = first.made(shapes[first.source], made.size)
     layers = []
     for n, (name, made) in enumerate(zip(names, parts, strict=True)):
         inputs = sum(int(np.prod(shapes[edge.source])) for edge in made.edges)
@@ -101,20 +105,6 @@ def network(
             if edge.kind == "identity":
                 kernels[k] = rng.integers(6, 16, 1) * rng.choice([-1, 1])
     return Network(spec, weights, biases, thetas=thetas)
-
-
-def _shape(made: Part, shapes: dict[str, Shape]) -> Shape:
-    edge, channels = made.edges[0], made.size
-    assert isinstance(channels, int)
-    _, rows, columns = edge.pooled(shapes[edge.source])
-    if edge.kind == "dense":
-        return channels, 1, 1
-    if edge.kind == "identity":
-        return channels, rows, columns
-    high, wide = (
-        (side + 2 * edge.padding - edge.kernel) // edge.stride + 1 for side in (rows, columns)
-    )
-    return channels, high, wide
 
 
 def random_network(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Network:
@@ -177,8 +167,7 @@ def _random_edge(rng: np.random.Generator, source: str, shape: Shape) -> tuple[E
         stride=int(rng.integers(1, 3)),
         padding=int(rng.integers(least, max(least + 1, kernel))),
     )
-    made = part(groups * int(rng.integers(1, 4)), edge)
-    return edge, _shape(made, {source: shape})
+    return edge, edge.made(shape, groups * int(rng.integers(1, 4)))
 
 
 def random_pixels(network: Network, count: int, seed: int = 3) -> np.ndarray:

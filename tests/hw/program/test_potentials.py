@@ -10,7 +10,7 @@ from amaranth.hdl import Value
 
 from gen.core.program_cycles import sweep_cycles
 from gen.core.program_stage import plan_program
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from hw.program.operation import update
 from hw.program.potentials import Potentials
 from hw.program.program import Program, Scan, Send, Sweep

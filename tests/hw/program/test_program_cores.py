@@ -10,7 +10,8 @@ import pytest
 
 from gen.core.plan import CorePlan
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.neuron.readout import result_layout
 from tests.graphs import image_of, residual
 from tests.hw.driving import JITTERY, Pace, fields

@@ -27,7 +27,7 @@ from amaranth.lib import stream, wiring
 
 from gen.core.program_stage import plan_program
 from hw.contract.network import Network
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from hw.program.operation import operation
 from hw.program.program import Program, Scan
 from hw.program.scanner import Scanner

@@ -5,8 +5,8 @@ import pytest
 
 from gen.core.plan import PlanError, cuts, plan_programs
 from gen.core.program_stage import plan_program
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec
 from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
 from tests.graphs import image_of, residual

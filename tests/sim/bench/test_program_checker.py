@@ -6,7 +6,7 @@ import pytest
 
 from gen.core.program_stage import plan_shared
 from hw.contract.network import Network
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from sim.bench.program_checker import SharedChecker
 from tests.hw.program.programs import SharedRun, conv, dense, network, part, random_pixels
 

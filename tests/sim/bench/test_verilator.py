@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from gen.core.plan import plan_core
 from gen.core.verilog import TOP, generate
+from hw.contract.checks import InputError
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.bench.checker import Checker
 from sim.bench.job import Job
 from sim.bench.run import prepare_shard, simulate
 from sim.bench.verilator import SimulationError, _runtime, build, run_bench, toolchain
-from sim.golden.model import GoldenModel, InputError
+from sim.golden.model import GoldenModel
 from sterna import model_path
 from sw.data.dataset import DataError, load_dataset
 from tests.networks import networks, pixels_for

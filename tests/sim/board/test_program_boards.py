@@ -9,12 +9,13 @@ import pytest
 
 from gen.board.boards import find_board
 from gen.board.planner import BoardPlan, plan_board
+from hw.contract.checks import InputError
 from hw.contract.network import Network
 from sim.board.around import simulate_board
-from sim.golden.model import InputError
 from sw.data.shipped import model_path
-from sw.host.backend import GoldenBackend, LinkBackend
 from sw.host.board import Board
+from sw.host.golden import GoldenBackend
+from sw.host.link import LinkBackend
 from tests.graphs import image_of, residual
 
 ULX3S = find_board("ulx3s_85f")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from hw.contract.spec import SpecError, SternaError
+from hw.contract.checks import SpecError, SternaError
 from sim.bench.verilator import SimulationError
 from sim.board.simulation import BoardPins, BoardSimulation
-from sw.host.backend import LinkBackend
-from sw.host.protocol import DamagedReply, LinkTimeout
+from sw.host.errors import DamagedReply, LinkTimeout
+from sw.host.link import LinkBackend
 from tests.sim.board.echo import ECHO, PINS
 
 BIT = 1000.0

@@ -18,8 +18,10 @@ from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
 from sw.data.dataset import load_dataset
 from sw.data.shipped import model_path
-from sw.host.backend import GoldenBackend, LinkBackend
-from sw.host.board import Board, DeviceError, WeightsMissing, open_board
+from sw.host.board import Board, open_board
+from sw.host.errors import DeviceError, WeightsMissing
+from sw.host.golden import GoldenBackend
+from sw.host.link import LinkBackend
 from sw.host.protocol import encode
 from sw.verify.fault_campaign import campaign, campaign_table
 from sw.verify.fault_trials import KINDS

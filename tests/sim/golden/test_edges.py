@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.edges import fan_out, receive
 from sim.golden.model import GoldenModel
 from tests.graphs import image_of, residual

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.contract.checks import InputError
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
-from sim.golden.model import GoldenModel, InputError, decay, drive, fire, saturate
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
+from sim.golden.model import GoldenModel, decay, drive, fire, saturate
 from sw.data.shipped import model_path
 from tests.networks import networks, pixels_for
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec, LayerSpec, NetworkSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.data import cifar, download
 from sw.data.dataset import DataError, load_dataset
 from sw.data.shipped import load_test_images

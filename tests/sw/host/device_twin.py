@@ -1,6 +1,5 @@
 """A board in Python: docs/link.md, written from the document and not from `sw.host.protocol`,
-around the
-golden model; and a line to it on which every byte can be damaged, in both directions."""
+around the golden model; and a line to it on which every byte can be damaged, in both directions."""
 
 import struct
 import zlib
@@ -9,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gen.core.plan import CorePlan
-from sw.host.backend import GoldenBackend
+from sw.host.golden import GoldenBackend
 
 TIMEOUT = 4096
 """Bit times."""
@@ -38,8 +37,7 @@ class DeviceTwin:
     @property
     def image_bytes(self) -> int:
         """Whole words of the core, each with its padding."""
-        first = self.plan.geometries[0]
-        return -(-first.words * first.word * first.planes // 8)
+        return -(-self.plan.words * self.plan.input_bits // 8)
 
     def identity(self) -> bytes:
         spec = self.plan.network.spec

@@ -5,9 +5,11 @@ import pytest
 
 from gen.core.plan import plan_core
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
-from sw.host.backend import GoldenBackend, LinkBackend
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.host.board import Board
+from sw.host.golden import GoldenBackend
+from sw.host.link import LinkBackend
 from tests.sw.host.device_twin import DeviceTwin, TwinLine
 
 TIMEOUT = 0.5

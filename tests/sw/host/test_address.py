@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from hw.contract.checks import SternaError
 from hw.contract.network import NetworkError
-from hw.contract.spec import SternaError
-from sw.host.backend import LinkBackend
-from sw.host.board import ConnectionFailed, DamagedReply, LinkTimeout, UrlError, open_board
+from sw.host.board import open_board
+from sw.host.errors import ConnectionFailed, DamagedReply, LinkTimeout, UrlError
+from sw.host.link import LinkBackend
 from tests.sw.host.hosting import PLAN, board, facts, golden, images, line, twin
 
 MODELS = Path(__file__).parents[3] / "models"

@@ -5,21 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen.core.layer_cycles import CycleLaw
+from gen.core.law import CycleLaw
+from hw.contract.checks import InputError
 from hw.contract.link import Command, ErrorCode
 from hw.contract.network import Network
-from sim.bench.streams import law_costs
-from sim.golden.model import GoldenModel, InputError
-from sw.host.backend import GoldenBackend
-from sw.host.board import (
-    Board,
+from sim.golden.model import GoldenModel
+from sw.host.board import Board, open_board
+from sw.host.errors import (
     ConnectionFailed,
     DamagedReply,
     DeviceError,
     LinkTimeout,
     ProtocolMismatch,
-    open_board,
 )
+from sw.host.golden import GoldenBackend
 from tests.sw.host.hosting import PLAN, board, facts, golden, images, line, link, twin
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -48,16 +47,17 @@ def test_golden_by_name_and_by_path(options, tmp_path):
 def test_golden_counters_are_the_cycle_laws(images):
     board = Board(GoldenBackend(PLAN))
     trace = GoldenModel(PLAN.network).run(images)
-    costs = law_costs(PLAN, images.astype(np.uint8), trace)
-    groups = [g.groups for g in PLAN.geometries]
+    pixels = images.astype(np.uint8)
+    groups = [stage.geometry.groups for stage in PLAN.stages]
     assert groups == [2, 1]
     for n, image in enumerate(images):
         result = board.infer(image)
-        cycle = CycleLaw(PLAN).predict([cost[n : n + 1] for cost in costs])[0]
-        assert result.counters.cycles == cycle - (PLAN.geometries[0].words - 1)
+        spikes = [part[n : n + 1] for part in trace.spikes]
+        cycle = CycleLaw(PLAN).predict(pixels[n : n + 1], spikes)[0]
+        assert result.counters.cycles == cycle - (PLAN.words - 1)
         bits = sum(int(pixel).bit_count() for pixel in image)
-        spikes = int(np.abs(trace.spikes[0][n]).sum())
-        assert result.counters.events == groups[0] * bits + groups[1] * spikes
+        fired = int(np.abs(trace.spikes[0][n]).sum())
+        assert result.counters.events == groups[0] * bits + groups[1] * fired
         assert result.logits.dtype == np.int32
         assert result.logits.tolist() == trace.logits[n].tolist()
         assert board.counters() == result.counters

@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from sw.host.board import Board, DamagedReply, DeviceError, HostError, LinkTimeout
+from sw.host.board import Board
+from sw.host.errors import DamagedReply, DeviceError, HostError, LinkTimeout
 from tests.sw.host.hosting import board, facts, golden, images, line, link, twin
 
 __all__ = ["board", "images", "line", "twin"]  # fixtures

@@ -9,25 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw.contract.checks import SternaError
 from hw.contract.link import Command, ErrorCode
-from hw.contract.spec import SternaError
-from sw.host import protocol
-from sw.host.protocol import (
-    DamagedReply,
-    DeviceError,
-    HostError,
-    Identity,
-    ProtocolMismatch,
-    UrlError,
-    answer_payload,
-    answer_rest,
-    encode,
-    frame_tag,
-    pack_pixels,
-    packed_bytes,
-    parse_identity,
-    parse_result,
-)
+from sw.host import errors
+from sw.host.errors import DamagedReply, DeviceError, HostError, ProtocolMismatch, UrlError
+from sw.host.identity import Identity, pack_pixels, packed_bytes, parse_identity
+from sw.host.protocol import answer_payload, answer_rest, encode, frame_tag, parse_result
 
 LINK = (Path(__file__).parents[3] / "docs" / "link.md").read_text()
 
@@ -66,9 +53,9 @@ def take(data, command, length=0, sequence=5):
 def test_numbers_are_the_documents():
     rows = dict(re.findall(r"^\| `(0x0\d)` \| (\w+) \|", LINK, re.M))
     assert {int(kind, 16): name for kind, name in rows.items()} == {c: c.name for c in Command}
-    errors = re.findall(r"^\| (\d) \| ([A-Z_]+) \|", LINK, re.M)
-    assert {int(code): name for code, name in errors} == {c: c.name for c in ErrorCode}
-    assert set(protocol.MEANINGS) == set(ErrorCode)
+    codes = re.findall(r"^\| (\d) \| ([A-Z_]+) \|", LINK, re.M)
+    assert {int(code): name for code, name in codes} == {c: c.name for c in ErrorCode}
+    assert set(errors.MEANINGS) == set(ErrorCode)
 
 
 def test_a_request_byte_by_byte():
@@ -217,11 +204,9 @@ def test_result():
 
 
 def test_every_error_is_one_of_sterna():
-    for name in protocol.__all__:
-        item = getattr(protocol, name)
-        if isinstance(item, type) and issubclass(item, Exception):
-            assert issubclass(item, HostError)
-            assert issubclass(item, SternaError)
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), HostError)
+    assert issubclass(HostError, SternaError)
     assert issubclass(UrlError, ValueError)
 
 
@@ -257,9 +242,32 @@ def test_recordings_are_images_one_after_the_other():
     assert pack_pixels(pixels, board) == b"".join(parts)
 
 
+def recording(image_bytes, size=13, bits=3, steps=4):
+    """A dense core's identity: its words have no layout."""
+    return identity_words(w9=size, w10=bits | 1 << 8 | steps << 16, w15=image_bytes)
+
+
+@pytest.mark.parametrize("step_bytes", [5, 6, 9])
+def test_steps_of_a_dense_core_begin_with_a_byte_of_their_own(step_bytes):
+    """13 pixels of 3 bits are 39 bits: each step's fill 5 bytes, then zeros."""
+    board = parse_identity(recording(4 * step_bytes))
+    assert (board.pixels, board.timed, board.layout, board.parts) == (52, True, None, 4)
+    pixels = np.random.default_rng(3).integers(0, 8, 52).astype(np.uint8)
+    payload = pack_pixels(pixels, board)
+    assert len(payload) == board.image_bytes
+    for n, step in enumerate(pixels.reshape(4, 13).tolist()):
+        number = sum(pixel << 3 * k for k, pixel in enumerate(step))
+        part = payload[n * step_bytes : (n + 1) * step_bytes]
+        assert part == number.to_bytes(step_bytes, "little")
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
+        (recording(21), "bytes of an image"),
+        (recording(23), "bytes of an image"),
+        (recording(16), "bytes of an image"),
+        (recording(20, steps=0), "time steps"),
         (laid_out(0, 5, 4, image_bytes=60), "form of an image"),
         (laid_out(3, 5, 0, image_bytes=60), "form of an image"),
         (laid_out(3, 4, 4, image_bytes=60), "form of an image"),

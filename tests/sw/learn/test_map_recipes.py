@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import sterna
+from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import EdgeSpec
 from sw.data.dataset import SHAPES
 from sw.learn import train as training
 from sw.learn.checkpoint import Checkpoint, float_network

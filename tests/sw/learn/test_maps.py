@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hw.contract.spec import EdgeSpec, SpecError
+from hw.contract.checks import SpecError
+from hw.contract.edge import EdgeSpec
 from sw.learn.export import export
 from sw.learn.fold import fold
 from sw.learn.maps import LayerPlan, MapNetwork, plan_shapes

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from sim.golden import model as golden
 from sw.learn.neuron import LIFParameters, NeuronError, State, TernaryLIF, lif_step
 from tests.networks import neurons

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw.contract.spec import signed_bits
+from hw.contract.checks import signed_bits
 from sim.golden.model import GoldenModel
 from sw.learn.fold import FoldedLayer, FoldedNetwork, fold
 from sw.learn.model import time_mean_loss

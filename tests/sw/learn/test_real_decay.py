@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from hw.contract.checks import SpecError
 from hw.contract.network import Network
-from hw.contract.spec import SpecError
 from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
 from sw.learn.export import compare

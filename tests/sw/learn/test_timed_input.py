@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from hw.contract.checks import InputError, SpecError
+from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec, SpecError
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.activity import ActivityMeter
-from sim.golden.model import GoldenModel, InputError
+from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
 from sw.data.evaluate import EvaluateError, check_fits, evaluate
 from sw.learn.export import compare, export

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.network import Network
-from hw.contract.spec import INPUT, EdgeSpec, LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.activity import ActivityMeter
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel

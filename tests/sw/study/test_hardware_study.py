@@ -1,7 +1,7 @@
 """The kinds of neurons whose cost is compared: each row is what its title says."""
 
 from gen.core.plan import DEFAULT_LANES
-from hw.contract.spec import NeuronSpec
+from hw.contract.neuron import NeuronSpec
 from sim.golden.model import GoldenModel
 from sw.data.dataset import load_dataset
 from sw.data.evaluate import accuracy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 from sterna import main
 from sw.data.dataset import load_dataset
 from sw.data.evaluate import evaluate

@@ -15,12 +15,13 @@ from gen.family.ice40 import FAMILY as ICE40
 from gen.family.registry import FAMILIES
 from gen.family.tools import ToolError
 from hw.contract.network import Network
-from hw.contract.spec import LayerSpec, NetworkSpec, NeuronSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.board.netlist import NetlistError, netlist_verilog
 from sim.board.unpack import find_icebox, unpack_bitstream
 from sim.golden.model import GoldenModel
 from sw.data.shipped import model_path
-from sw.host.backend import GoldenBackend
+from sw.host.golden import GoldenBackend
 from sw.verify import bitstream as proving
 from sw.verify.bitstream import Design, ProofError, proof_images, prove
 from sw.verify.board_check import _count, check_board

@@ -1,0 +1,185 @@
+"""A board behind a byte transport, by docs/link.md."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from hw.contract.link import HEADER_BYTES, TIMEOUT_BITS, Command, ErrorCode
+from sw.host.backend import Backend, Pixels
+from sw.host.errors import DamagedReply, DeviceError, LinkTimeout
+from sw.host.identity import IDENTITY_BYTES, Identity, pack_pixels, parse_identity
+from sw.host.protocol import (
+    COUNTER_BYTES,
+    OVERHEAD_BYTES,
+    Counters,
+    Result,
+    answer_payload,
+    answer_rest,
+    encode,
+    frame_tag,
+    parse_counters,
+    parse_result,
+    result_bytes,
+)
+
+__all__ = ["LinkBackend", "Transport"]
+
+T = TypeVar("T")
+
+SETTLE_BITS = TIMEOUT_BITS + 512
+"""Bit times of silence after which a board has given up a frame and said so."""
+
+SETTLE_READS = 16
+"""Reads after which a line that is never silent is given up."""
+
+SETTLE_CHUNK = 4096
+
+
+class Transport(Protocol):
+    """Bytes to a board and back. Its seconds are its own: of a simulation, simulated ones."""
+
+    def write(self, data: bytes, /) -> None:
+        """Send bytes, or see to it that they are sent."""
+        ...
+
+    def read(self, count: int, timeout: float, /) -> bytes:
+        """The next `count` bytes; fewer when `timeout` seconds are over."""
+        ...
+
+    def discard(self) -> None:
+        """Throw away what came in."""
+        ...
+
+    def close(self) -> None:
+        """Give the line back."""
+        ...
+
+
+class LinkBackend(Backend):
+    """A board at the other end of a transport, by docs/link.md.
+
+    Parameters
+    ----------
+    transport
+        Closed by `close`.
+    baud
+        What a bit time follows from.
+    timeout
+        Longest wait for an answer, in the transport's seconds, besides the time on the wire.
+    retries
+        How often a failed exchange is repeated from its beginning, where it was lost on its way.
+    latency
+        Seconds that bytes may be under way unseen, in drivers and adapters.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        baud: int,
+        timeout: float,
+        retries: int = 0,
+        latency: float = 0.0,
+    ) -> None:
+        self._transport = transport
+        self._byte_time = 10 / baud
+        self._timeout, self._retries = timeout, retries
+        self._quiet = SETTLE_BITS / baud + latency
+        self._sequence = 0
+        self._identity: Identity | None = None
+        self._tag: int | None = None  # of the last result
+        self._settled = False  # what the board heard before this is unknown
+
+    def identify(self) -> Identity:
+        self._identity = self._persist(
+            lambda: self._ask(Command.IDENTIFY, IDENTITY_BYTES, parse_identity)
+        )
+        return self._identity
+
+    def infer(self, pixels: Pixels) -> Result:
+        identity = self._identity or self.identify()
+        self._tag = None
+        self._tag, result = self._persist(lambda: self._run(pixels, identity))
+        return result
+
+    def _run(self, pixels: Pixels, identity: Identity) -> tuple[int, Result]:
+        payload = pack_pixels(pixels, identity)
+        write = encode(self._next(), Command.WRITE, payload)
+        tag = frame_tag(write)
+        self._exchange(write, 0, bytes)
+        self._ask(Command.RUN)
+        length = result_bytes(identity.classes)
+        return tag, self._ask(Command.READ, length, lambda answer: parse_result(answer, tag))
+
+    def counters(self) -> Counters:
+        return self._persist(lambda: self._ask(Command.COUNTERS, COUNTER_BYTES, self._own_counters))
+
+    def _own_counters(self, answer: bytes) -> Counters:
+        tag, counters = parse_counters(answer)
+        if self._tag is None:  # what the board has is of another host's run, or of one that failed
+            raise DeviceError(ErrorCode.NO_RESULT, Command.COUNTERS)
+        if tag != self._tag:
+            raise DamagedReply("The answer to COUNTERS belongs to another image: its tag differs")
+        return counters
+
+    def reset(self) -> None:
+        self._tag = None
+        self._persist(lambda: self._ask(Command.RESET))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _persist(self, action: Callable[[], T]) -> T:
+        """Do it, and again while it is only lost on its way and retries are left."""
+        for _ in range(self._retries):
+            try:
+                return action()
+            except (LinkTimeout, DamagedReply):
+                pass
+            except DeviceError as error:
+                if not error.transport:
+                    raise
+        return action()
+
+    def _next(self) -> int:
+        self._sequence = (self._sequence + 1) % 256
+        return self._sequence
+
+    def _ask(self, command: Command, length: int = 0, parse: Callable[[bytes], T] = bytes) -> T:
+        return self._exchange(encode(self._next(), command), length, parse)
+
+    def _exchange(self, request: bytes, length: int, parse: Callable[[bytes], T]) -> T:
+        """Send a request; what `parse` makes of its answer's payload of `length` bytes."""
+        sequence, command = request[2], Command(request[3])
+        if not self._settled:
+            self._settle()
+        self._settled = False  # until the answer has been accepted
+        self._transport.discard()
+        self._transport.write(request)
+        answer = self._read(HEADER_BYTES, b"", command, len(request) + OVERHEAD_BYTES)
+        rest = answer_rest(answer, command, length)
+        answer += self._read(rest, answer, command, rest)
+        try:
+            parsed = parse(answer_payload(answer, sequence, command))
+        except DeviceError as error:
+            self._settled = not error.transport  # a refusal in good order
+            raise
+        self._settled = True
+        return parsed
+
+    def _read(self, count: int, before: bytes, command: Command, on_wire: int) -> bytes:
+        data = self._transport.read(count, self._timeout + on_wire * self._byte_time)
+        if len(data) == count:
+            return data
+        if not before and not data:
+            raise LinkTimeout(f"The board did not answer {command.name} within {self._timeout:g} s")
+        raise DamagedReply(
+            f"The answer to {command.name} broke off after {len(before + data)} bytes"
+        )
+
+    def _settle(self) -> None:
+        """Wait until the board has given up what it may hold of a frame, and is silent."""
+        for _ in range(SETTLE_READS):
+            if not self._transport.read(SETTLE_CHUNK, self._quiet):
+                self._settled = True
+                return
+        raise LinkTimeout("The board must be silent when nothing is asked, but keeps sending")
