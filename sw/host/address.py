@@ -48,14 +48,16 @@ def open_backend(url: str, timeout: float | None, retries: int) -> tuple[Backend
 def _open_golden(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> tuple[Backend, Clock]:
+    lanes = _number(options, "lanes", 1) if "lanes" in options else None
+    banks = _number(options, "banks", 1)
+
     from gen.core.plan import plan_network
     from hw.contract.network import Network
     from sw.data.shipped import model_path
     from sw.host.golden import GoldenBackend
 
     network = Network.load(model_path(name))
-    lanes = _number(options, "lanes", 1) if "lanes" in options else None
-    return GoldenBackend(plan_network(network, lanes, _number(options, "banks", 1))), time.monotonic
+    return GoldenBackend(plan_network(network, lanes, banks)), time.monotonic
 
 
 def _open_simulation(

@@ -48,7 +48,7 @@ def test_golden_counters_are_the_cycle_laws(images):
     board = Board(GoldenBackend(PLAN))
     trace = GoldenModel(PLAN.network).run(images)
     pixels = images.astype(np.uint8)
-    groups = [stage.geometry.groups for stage in PLAN.stages]
+    groups = [-(-layer.neurons // PLAN.lanes) for layer in PLAN.network.spec.layers]
     assert groups == [2, 1]
     for n, image in enumerate(images):
         result = board.infer(image)
