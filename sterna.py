@@ -17,10 +17,7 @@ from typing import Any
 
 from gen.core.describe import bench_table, neuron_text, sim_table, timing_table, told_accuracies
 from gen.core.drawing import graph_svg, graph_text
-from gen.core.hardware import AnyPlan
-from gen.core.memory_map import memory_rows
-from gen.core.plan import CorePlan, PlanError
-from gen.core.schedule import SCHEDULES, plan_network
+from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_network
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
 from hw.contract.network import Network
@@ -44,7 +41,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def load_plan(args: argparse.Namespace) -> AnyPlan:
+def load_plan(args: argparse.Namespace) -> CorePlan:
     """The core that --lanes, --banks and --schedule describe."""
     network = Network.load(model_path(args.model))
     return plan_network(network, args.lanes, args.banks, args.schedule)
@@ -97,21 +94,18 @@ def do_info(args: argparse.Namespace) -> Result:
         if args.lanes is not None or args.banks != 1 or args.schedule != "auto":
             raise
         rows.append(("core", f"none: {error}"))
-    if isinstance(plan, CorePlan):
-        for entry, geometry in zip(facts["layers"], plan.geometries, strict=True):
-            words = geometry.banks * geometry.groups * geometry.rows * geometry.lanes
-            bits = next(la.weight_bits for la in spec.layers if la.name == entry["name"])
-            entry["rom_bits"] = words * bits
-            rows.append(
-                (
-                    f"core, {entry['name']}",
-                    f"{geometry.groups} group(s) of {geometry.lanes} lanes, ROM "
-                    f"{words * bits / 1024:.0f} Kibit",
-                )
-            )
-    elif plan is not None:
-        facts["memory"] = [stage.memory.to_dict() for stage in plan.stages]
-        rows += memory_rows(plan)
+    if plan is not None:
+        facts["stages"] = [stage.facts() for stage in plan.stages]
+        facts["memory"] = [found["memory"] for found in facts["stages"] if "memory" in found]
+        bits = {layer["name"]: layer["rom_bits"] for s in plan.stages for layer in s.layer_facts()}
+        for entry in facts["layers"]:
+            if entry["name"] in bits:
+                entry["rom_bits"] = bits[entry["name"]]
+        for n, stage in enumerate(plan.stages):
+            if len(plan.stages) > 1:
+                names = ", ".join(spec.layers[k].name for k in stage.layers)
+                rows.append((f"stage {n}", f"{names}; {stage.lanes} lanes"))
+            rows += stage.rows_for_people()
     rows += told_accuracies(network.meta.get("test"))
     return facts, table(rows), 0
 

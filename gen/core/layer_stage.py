@@ -98,6 +98,7 @@ class LayerStagePlan(StagePlan):
     constant: bool
     weights: str = "rom"
     sizes_of = "layers"
+    law_images = 1000
 
     @property
     def layer(self) -> Layer:
@@ -338,6 +339,7 @@ class LayerStagePlan(StagePlan):
             "rows": geometry.rows,
             "depth": geometry.depth,
             "weight_bits": layer.spec.weight_bits,
+            "rom_bits": self.rom_bits,
             "accumulator_bits": layer.accumulator_bits,
             "drive_bits": layer.drive_bits,
             "accumulator_bound": layer.accumulator_bound,

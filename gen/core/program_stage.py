@@ -55,6 +55,7 @@ class ProgramStagePlan(StagePlan):
     mark: str = ""
     banks = 1
     sizes_of = "programs"
+    law_images = 100
 
     @property
     def input(self) -> WordFormat:

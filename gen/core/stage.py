@@ -128,8 +128,8 @@ class StagePlan(ABC):
         Words of a vector; vectors of a picture or recording (T, or 1 where the input is constant).
     sizes_of
         Whose weights the estimate of look-up tables takes (`gen.board.estimate`).
-    default_clock
-        Name of the clock of `gen.board.boards.Board` that a board gives such a stage.
+    law_images
+        Pictures over which the law's mean cycles are worth their time.
     """
 
     network: Network
@@ -140,6 +140,7 @@ class StagePlan(ABC):
     words: int
     vectors: int
     sizes_of: str
+    law_images: int
 
     @abstractmethod
     def component(self, *, files: bool = True, events: bool = False, taps: bool = False) -> Stage:

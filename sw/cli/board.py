@@ -14,9 +14,7 @@ from gen.board.boards import BOARDS, find_board
 from gen.board.build import build_board, reload_board
 from gen.board.planner import BoardPlan, plan_board
 from gen.core.describe import board_table, plan_table
-from gen.core.hardware import AnyPlan
-from gen.core.plan import CorePlan, plan_core
-from gen.core.schedule import SCHEDULES
+from gen.core.plan import SCHEDULES, CorePlan, plan_core
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -31,12 +29,6 @@ __all__ = ["add_board_commands"]
 BUILD = Path("build")
 EXAMPLES = 16
 """Images in the test bench of an IP package."""
-
-LAW_IMAGES = 1000
-"""Test images whose cycles make the images per second of a report."""
-
-SHARED_LAW_IMAGES = 100
-"""The same of a shared core, whose law takes some hundredths of a second an image."""
 
 Progress = Callable[[str], None]
 Result = tuple[dict[str, Any], str, int]
@@ -65,7 +57,7 @@ def board_folder(args: argparse.Namespace) -> Path:
     return Path(args.out or BUILD / args.board)
 
 
-def flowing_cycles(core: AnyPlan, data: str | None) -> float | None:
+def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
     """Mean cycles per image with the input flowing, by the cycle law, over test images of the data
     set that the network names; None where that is not at hand."""
     name, spec = core.network.meta.get("dataset"), core.network.spec
@@ -77,8 +69,7 @@ def flowing_cycles(core: AnyPlan, data: str | None) -> float | None:
         )
     except DataError:
         return None
-    count = LAW_IMAGES if isinstance(core, CorePlan) else SHARED_LAW_IMAGES
-    return mean_cycles(core, found.images[:count])
+    return mean_cycles(core, found.images[: min(stage.law_images for stage in core.stages)])
 
 
 def do_plan(args: argparse.Namespace) -> Result:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gen.core.plan import PlanError
-from gen.core.schedule import SCHEDULES, plan_network
+from gen.core.plan import SCHEDULES, PlanError, plan_network
 from hw.contract.neuron import MAX_LIMIT
 from sw.data.dataset import NAMES, RECORDINGS, Dataset, load_dataset
 from sw.data.shipped import DEFAULT_MODEL, UsageError
@@ -75,7 +74,7 @@ def do_train(args: argparse.Namespace) -> Result:
 
 
 def do_export(args: argparse.Namespace) -> Result:
-    from gen.core.hardware import rom_files
+    from gen.core.verilog import rom_texts
     from hw.contract.files import write_atomically
     from sw.learn.checkpoint import Checkpoint
     from sw.learn.export import export, report_table
@@ -89,7 +88,7 @@ def do_export(args: argparse.Namespace) -> Result:
     files: dict[str, str] = {}
     told = f"ROM images in {roms / 'rom'}"
     try:
-        files = rom_files(plan_network(network, args.lanes, args.banks, args.schedule))
+        files = rom_texts(plan_network(network, args.lanes, args.banks, args.schedule))
     except PlanError as error:
         told = f"no ROM images: {error}"
     network.save(out)

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.hardware import AnyPlan
-from gen.core.layer_cycles import CycleLaw
+from gen.core import law
 from gen.core.plan import CorePlan
-from gen.core.program_cycles import SharedLaw
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from sim.bench.streams import law_costs
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import GoldenModel, Trace
 from sw.data.dataset import Dataset
@@ -117,12 +114,7 @@ def evaluate(network: Network, data: Dataset) -> tuple[Accuracy, Activity]:
     return Accuracy(hits, len(data)), meter.activity
 
 
-def mean_cycles(core: AnyPlan, images: npt.NDArray[np.uint8]) -> float:
+def mean_cycles(core: CorePlan, images: npt.NDArray[np.uint8]) -> float:
     """Cycles from one image's result to the next, on average over two images or more, which are
     offered without a pause: by the cycle law, which the hardware keeps."""
-    trace = GoldenModel(core.network).run(images)
-    if isinstance(core, CorePlan):
-        done = CycleLaw(core).predict(law_costs(core, images, trace))
-    else:
-        done = SharedLaw(core).predict(images, trace.spikes)
-    return float(np.diff(done).mean())
+    return law.mean_cycles(core, images, GoldenModel(core.network).run(images).spikes)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gen.board.timing import close_timing
-from gen.core.plan import DEFAULT_LANES, CorePlan, plan_core
+from gen.core.layer_stage import DEFAULT_LANES
+from gen.core.plan import CorePlan, plan_core
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown
@@ -115,7 +116,7 @@ def study(
 
 def widened(core: CorePlan) -> CorePlan:
     """The same core with a lane for every neuron."""
-    return plan_core(core.network, DEFAULT_LANES, repeat=core.repeat)
+    return plan_core(core.network, DEFAULT_LANES, repeat=core.options.repeat)
 
 
 def hardware_table(facts: dict[str, Any]) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.core.expectation import expected, memory_bits
-from gen.core.program_cycles import SharedLaw
-from gen.core.program_stage import SharedPlan, plan_shared
+from gen.core.law import mean_cycles
+from gen.core.plan import plan_programs
+from gen.core.program_stage import ProgramStagePlan, plan_program
 from hw.contract.edge import INPUT
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -48,7 +49,7 @@ def measured_rates(
     return found
 
 
-def _row(plan: SharedPlan, rates: Any, told: str) -> Result:
+def _row(plan: ProgramStagePlan, rates: Any, told: str) -> Result:
     scale, bits = expected(plan, rates), memory_bits(plan)
     spec = plan.network.spec
     return {
@@ -77,15 +78,15 @@ def check(network: Network, data: Dataset, lanes: int, images: int) -> Result:
     pixels = data.images[:images]
     if len(pixels) < 2:
         raise EvaluateError(f"Data set {data.name} must hold at least two images")
-    plan, trace = plan_shared(network, lanes), GoldenModel(network).run(pixels)
-    law = float(np.diff(SharedLaw(plan).predict(pixels, trace.spikes)).mean())
+    plan, trace = plan_program(network, lanes), GoldenModel(network).run(pixels)
+    law = mean_cycles(plan_programs(network, lanes, ()), pixels, trace.spikes)
     row = _row(plan, measured_rates(network, pixels, trace), "measured")
     return row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
 
 
 def foretell(spec: NetworkSpec, lanes: int, rate: float) -> Result:
     """A network that was never trained, every neuron firing at the same rate."""
-    plan = plan_shared(random_image(spec), lanes)
+    plan = plan_program(random_image(spec), lanes)
     rates = {INPUT: 0.5, **{layer.name: rate for layer in spec.layers[:-1]}}
     return _row(plan, rates, f"{rate:g}")
 

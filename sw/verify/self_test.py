@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from gen.board.files import REPEATS
 from gen.board.planner import BoardPlan
-from gen.core.layer_cycles import CycleLaw
+from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan
 from hw.contract.network import NetworkError
 from hw.top.self_test import SelfTest
-from sim.bench.streams import law_costs
 from sim.board.around import simulate_board
 from sim.golden.model import GoldenModel
 from sw.host.board import Board
@@ -48,8 +47,9 @@ def expected_run(
     trace = GoldenModel(plan.network).run(images)
     half = 1 << plan.network.layers[-1].logit_bits - 1
     sums = (trace.logits.astype(np.int64).sum(axis=0) * repeats + half) % (2 * half) - half
-    costs = [np.concatenate([cost] * repeats) for cost in law_costs(plan, images, trace)]
-    done = int(CycleLaw(plan).predict(costs)[-1])
+    law, done = CycleLaw(plan), 0
+    for _ in range(repeats):
+        done = int(law.predict(images, trace.spikes)[-1])
     return sums.tolist(), done + SelfTest.LATENCY + 2 + plan.network.spec.classes - 1
 
 
@@ -85,7 +85,7 @@ def self_test(
     NetworkError
         When it has another network.
     """
-    sums, cycles = expected_run(plan.dense, images)
+    sums, cycles = expected_run(plan.core, images)
     seconds = cycles / plan.spec.clock_hz + SLACK_SECONDS
     if port is None:
         progress(f"building the simulated board, then {cycles:,} cycles")

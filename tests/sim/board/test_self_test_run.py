@@ -24,7 +24,7 @@ def test_a_board_plays_its_images(tmp_path) -> None:
 
 
 def test_sums_tell_images_apart() -> None:
-    plan = plan_board(find_board("tang_nano_9k"), DIGITS, lanes=16, banks=1, megahertz=27).dense
+    plan = plan_board(find_board("tang_nano_9k"), DIGITS, lanes=16, banks=1, megahertz=27).core
     images = np.random.default_rng(3).integers(0, 16, (3, 64)).astype(np.uint8)
     other = images.copy()
     other[2, 30] ^= 8

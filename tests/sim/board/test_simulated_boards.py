@@ -164,7 +164,6 @@ def test_one_script_for_every_address(asked: tuple[Bench, list[object]]) -> None
 def test_a_board_is_what_was_planned_and_equals_the_golden_model(bench: Bench) -> None:
     plan, spec = bench.plan, bench.plan.core.network.spec
     golden = GoldenBackend(plan.core)
-    first = plan.dense.geometries[0]
     with host(bench.start()) as board:
         assert dataclasses.asdict(board.wait_ready()) == {
             "protocol": VERSION,
@@ -178,7 +177,7 @@ def test_a_board_is_what_was_planned_and_equals_the_golden_model(bench: Bench) -
             "banks": plan.core.banks,
             "clock_hz": plan.spec.clock_hz,
             "baud": 1_000_000,
-            "image_bytes": first.words * first.word * first.planes // 8,
+            "image_bytes": plan.core.words * plan.core.input_bits // 8,
             "ready": True,
             "weights_failed": False,
             "layout": None,
@@ -193,8 +192,8 @@ def test_a_board_is_what_was_planned_and_equals_the_golden_model(bench: Bench) -
 
 def test_a_board_is_not_ready_before_its_flash_is_read(icebreaker: Bench) -> None:
     assert icebreaker.plan.core.loaded
-    first = icebreaker.plan.dense.geometries[0]
-    image = bytes(first.words * first.word * first.planes // 8)
+    core = icebreaker.plan.core
+    image = bytes(core.words * core.input_bits // 8)
     with icebreaker.start() as line:
         line.read(1, 1e-4)  # the power-on reset
         for n, (command, payload) in enumerate([(Command.RUN, b""), (Command.WRITE, image)]):

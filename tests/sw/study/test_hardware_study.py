@@ -1,6 +1,6 @@
 """The kinds of neurons whose cost is compared: each row is what its title says."""
 
-from gen.core.plan import DEFAULT_LANES
+from gen.core.layer_stage import DEFAULT_LANES
 from hw.contract.neuron import NeuronSpec
 from sim.golden.model import GoldenModel
 from sw.data.dataset import load_dataset
@@ -37,7 +37,7 @@ def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
     ]
     assert [neuron(k).limit for k in found] == [1, 1, 1, 1, 1, 1, 3, 15, 15]
     assert [neuron(k).fraction_bits for k in found] == [0, 0, 0, 6, 0, 0, 0, 0, 0]
-    assert [k.core.geometries[1].repeat for k in found] == [False] * 8 + [True]
+    assert [k.core.options.repeat for k in found] == [False] * 8 + [True]
     assert {k.core.lanes for k in found} == {16} != {DEFAULT_LANES}
     assert {layer.weight_bits for k in found for layer in k.core.network.spec.layers} == {4}
     # Two ways to play the same spikes, and two ways to keep potentials: the same answers.

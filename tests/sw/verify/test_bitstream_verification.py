@@ -10,7 +10,7 @@ from gen.board.bitstream import pack
 from gen.board.boards import find_board
 from gen.board.build import SYNTHESIS, build_board
 from gen.board.planner import plan_board
-from gen.core.rom import rom_images
+from gen.core.verilog import rom_texts
 from gen.family.ice40 import FAMILY as ICE40
 from gen.family.registry import FAMILIES
 from gen.family.tools import ToolError
@@ -110,7 +110,7 @@ def test_one_wrong_bit_of_a_weight_is_found(proof, icebox, digits, tmp_path):
     wrong = one_bit_changed(digits, pixels)
     built, plan = proof[1], small_plan(digits)
     before, after = (built / SYNTHESIS / f"{name}_routed.asc" for name in ("loaded", "wrong"))
-    roms = rom_images(small_plan(wrong).dense)
+    roms = rom_texts(small_plan(wrong).core)
     swaps = []
     for name in json.loads((built / "board.json").read_text())["roms"]:
         target = tmp_path / name
