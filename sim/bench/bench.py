@@ -16,13 +16,12 @@ import cocotb
 import numpy as np
 from cocotb.utils import get_sim_time
 
-from gen.core.hardware import input_words
 from gen.core.plan import plan_network
 from hw.contract.network import Network
 from sim.bench.checker import Checker
 from sim.bench.driver import Driver
 from sim.bench.harness import PERIOD, word_bytes
-from sim.bench.job import Job
+from sim.bench.job import NETWORK, Job
 from sim.bench.recording import Recording
 from sim.golden.model import GoldenModel
 
@@ -40,14 +39,14 @@ class Bench:
         self.dut, self.folder = dut, folder
         self.driver = Driver(dut)
         self.job = Job(**json.loads((folder / "job.json").read_text()))
-        network = Network.load(self.job.network)
+        network = Network.load(folder.parent / NETWORK)
         self.plan = plan_network(network, self.job.lanes, self.job.banks, self.job.schedule)
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
         self.golden = GoldenModel(network)
         size = word_bytes(self.job.word_bits)
-        words = input_words(self.plan, self.pixels)
-        (folder / "words.bin").write_bytes(b"".join(word.to_bytes(size, "big") for word in words))
+        words = b"".join(word.to_bytes(size, "big") for word in self.plan.pack(self.pixels))
+        (folder / "words.bin").write_bytes(words)
 
     async def reset(self) -> None:
         """Reset the core and begin anew: the first word, empty records, cycle 0."""

@@ -34,5 +34,5 @@ class Driver:
         """
         self.dut.target.value, self.dut.deadline.value = target, deadline
         await ValueChange(self.dut.wake)
-        assert not int(self.dut.dead.value), "the core does nothing any more"
         assert not int(self.dut.moved.value), "an offered result has moved"
+        assert not int(self.dut.dead.value), "the core does nothing any more"

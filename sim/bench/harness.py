@@ -27,8 +27,8 @@ PERIOD = 10
 
 PUBLIC = ("rst", "target", "deadline", "wake", "dead", "moved", "cycle", "start", "taken")
 """What cocotb sees: it drives the first three. `wake` changes when `target` results have been
-taken, when `deadline` cycles are over, and when the core is `dead`; what was recorded is in the
-files then. `moved`: an offered result has not stood. `cycle`, and that of the first word taken."""
+taken, when `deadline` cycles are over, when the core is `dead`, and when an offered result has
+`moved`; what was recorded is in the files then. `cycle`, and that of the first word taken."""
 
 WORD_BYTES = 4
 
@@ -64,8 +64,8 @@ def harness(
         A clock that falls half a cycle later; else it falls at once, which is faster and, as
         nothing looks at falling edges, the same.
     """
-    if any(name == "results" or not name.isidentifier() for name, _ in taps):
-        raise SternaError("Taps must be named by identifiers, and not 'results'")
+    if any(name == "results" or not f"tap_{name}".isidentifier() for name, _ in taps):
+        raise SternaError("Taps must have names of letters, digits and _, not 'results'")
     records = ["results", *(name for name, _ in taps)]
     fall, rise = (PERIOD // 2, PERIOD - PERIOD // 2) if waves else (0, PERIOD)
     junk = ", ".join(["$urandom"] * -(-word_bits // 32))
@@ -154,6 +154,7 @@ module {BENCH_TOP};
   reg [63:0] quiet = 0;
   reg standing = 0;  // a result was offered, and refused: this one
   reg [{result_bits - 1}:0] offered;
+  reg broken;
   always @(posedge clk) begin
     core_rst <= rst;
     o__ready <= !chance();
@@ -180,7 +181,8 @@ module {BENCH_TOP};
         started <= 1;
         start <= cycle;
       end
-      if (standing && (!o__valid || o__payload != offered)) moved <= 1;
+      broken = standing && (!o__valid || o__payload != offered);
+      if (broken) moved <= 1;
       standing <= o__valid && !o__ready;
       offered <= o__payload;
       if (o__valid && o__ready) begin
@@ -197,7 +199,7 @@ module {BENCH_TOP};
       else quiet <= quiet + 1;
       if (quiet == watchdog) dead <= 1;
       if ((o__valid && o__ready && taken + 1 == target) || cycle + 1 == deadline
-          || quiet == watchdog) begin
+          || quiet == watchdog || broken) begin
 {lines("        $fflush(file_{name});", records)}
         wake <= !wake;
       end

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Job"]
+__all__ = ["NETWORK", "Job"]
+
+NETWORK = "network.npz"
+"""The file of the network, in the folder above the one of the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,6 @@ class Job:
     quiet cycles after which a core is called dead.
     """
 
-    network: str
     lanes: int
     banks: int
     schedule: str = "pipelined"

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
-from hw.contract.checks import InputError
-from hw.contract.files import write_json
-from sim.bench.job import Job
+from hw.contract.files import write_atomically, write_json
+from hw.neuron.readout import result_layout
+from sim.bench.harness import BENCH_TOP, PUBLIC, harness
+from sim.bench.job import NETWORK, Job
 from sim.bench.verilator import build, run_bench, toolchain
 from sim.bench.waves import vcd_to_fst
 from sim.golden.model import GoldenModel
@@ -86,7 +87,7 @@ def simulate(
     for old in (folder / "waves.fst", *folder.glob("shard*")):
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     facts = generate(plan, folder, taps=taps)
-    network = plan.network.save(folder / "network.npz")
+    plan.network.save(folder / NETWORK)
     layout = plan.facts()["layout"]
     progress(f"building {TOP} ({layout}) with Verilator")
     built = time.monotonic()
@@ -94,37 +95,18 @@ def simulate(
         processes = 1  # one waveform
     elif processes is None:
         processes = len(os.sched_getaffinity(0)) if len(checked) >= 64 else 1
-    job = Job(
-        network=str(network),
-        lanes=plan.lanes,
-        banks=plan.banks,
-        schedule=plan.schedule,
-        fields=facts["taps"],
-        taps=taps,
-        stall=stall,
-        reset_after=reset_after,
-    )
+    job = prepare_job(plan, facts, stall=stall, reset_after=reset_after)
     shards = np.array_split(np.arange(len(checked)), min(processes, len(checked)))
-    bench = "sim.bench.bench"
     folders = [
         prepare_shard(folder / f"shard{n}", job, checked[part], labels[part])
         for n, part in enumerate(shards)
     ]
     with toolchain():
-        build_folder = build(folder, TOP, [f"{TOP}.v", "sterna_rom.v"], waves=waves)
+        build_folder = build_core(folder, job, facts["settle"], waves=waves)
         ran = time.monotonic()
         with ThreadPoolExecutor(len(shards)) as pool:
             futures = [
-                pool.submit(
-                    run_bench,
-                    build_folder,
-                    TOP,
-                    bench,
-                    shard,
-                    variables={"STERNA_BENCH": str(shard)},
-                    waves=waves,
-                )
-                for shard in folders
+                pool.submit(run_shard, build_folder, shard, job, waves=waves) for shard in folders
             ]
             _watch(futures, folders, len(checked), progress)
     finished = time.monotonic()
@@ -145,6 +127,20 @@ def simulate(
     return report
 
 
+def prepare_job(plan: CorePlan, facts: dict[str, Any], **more: Any) -> Job:
+    """The job of a core as `generate` described it, whose network lies in `NETWORK`."""
+    logit_bits = plan.network.layers[-1].logit_bits
+    return Job(
+        lanes=plan.lanes,
+        banks=plan.banks,
+        schedule=plan.schedule,
+        word_bits=plan.input_bits,
+        result_bits=result_layout(plan.network.spec.classes, logit_bits).size,
+        taps=facts["taps"],
+        **more,
+    )
+
+
 def prepare_shard(
     folder: Path, job: Job, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]
 ) -> Path:
@@ -154,6 +150,30 @@ def prepare_shard(
     np.save(folder / "pixels.npy", pixels)
     np.save(folder / "labels.npy", np.asarray(labels, dtype=np.int64))
     return folder
+
+
+def build_core(folder: Path, job: Job, settle: int, *, waves: bool = False) -> Path:
+    """Compile the core in `folder` with the harness around it."""
+    text = harness(TOP, job.word_bits, job.result_bits, job.taps, settle=settle, waves=waves)
+    write_atomically(folder / f"{BENCH_TOP}.sv", text.encode())
+    sources = [f"{TOP}.v", "sterna_rom.v", f"{BENCH_TOP}.sv"]
+    return build(folder, BENCH_TOP, sources, waves=waves, ports=PUBLIC, options=("--timing",))
+
+
+def run_shard(build_folder: Path, shard: Path, job: Job, *, waves: bool = False) -> None:
+    """Run one bench process; what it recorded is gone afterwards, unless it failed."""
+    run_bench(
+        build_folder,
+        BENCH_TOP,
+        "sim.bench.bench",
+        shard,
+        variables={"STERNA_BENCH": str(shard)},
+        plusargs=job.plusargs(shard),
+        waves=waves,
+        cwd=shard.parent,
+    )
+    for recorded in shard.glob("*.bin"):
+        recorded.unlink()
 
 
 def _watch(futures: list[Future], folders: list[Path], images: int, progress: Progress) -> None:
