@@ -36,6 +36,6 @@ class Job:
         return [
             f"+folder={folder}",
             f"+stall={round(self.stall * 2**16)}",
-            f"+seed={self.seed}",
+            f"+random={self.seed}",
             f"+watchdog={self.watchdog}",
         ]

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -179,8 +179,7 @@ def run_shard(build_folder: Path, shard: Path, job: Job, *, waves: bool = False)
 def _watch(futures: list[Future], folders: list[Path], images: int, progress: Progress) -> None:
     """Tell how many images are through while the benches run; raise what they raise."""
     told = 0
-    while any(not future.done() for future in futures):
-        time.sleep(0.5)
+    while wait(futures, timeout=0.5).not_done:
         files = [folder / "progress" for folder in folders]
         done = sum(int(file.read_text() or 0) for file in files if file.exists())
         if done > told:

@@ -32,6 +32,14 @@ class SimulationError(SternaError, RuntimeError):
     """The simulation could not be built or did not run to its end."""
 
 
+QUIETLY = {
+    "COCOTB_LOG_LEVEL": "WARNING",
+    # Else cocotb, where pytest is installed, parses and rewrites every module that is imported,
+    # NumPy's too: three seconds of each run.
+    "COCOTB_REWRITE_ASSERTION_FILES": "",
+}
+"""Settings of cocotb."""
+
 CACHE = Cache("verilator", files=40, size=2**30)
 """Executables, and Verilator's runtime."""
 
@@ -226,7 +234,7 @@ def run_bench(
             test_dir=cwd or build_folder.parent,
             plusargs=plusargs,
             results_xml=str(folder / "results.xml"),
-            extra_env={"COCOTB_LOG_LEVEL": "WARNING", **variables},
+            extra_env=QUIETLY | dict(variables),
             waves=waves,
             log_file=log,
         )

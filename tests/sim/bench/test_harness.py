@@ -90,7 +90,7 @@ class Toy:
                 plusargs=[
                     f"+folder={shard}",
                     f"+stall={stall}",
-                    "+seed=1",
+                    "+random=1",
                     f"+watchdog={watchdog}",
                     f"+fault={FAULTS.index(fault)}",
                 ],
