@@ -18,24 +18,46 @@ from collections.abc import Sequence
 
 from hw.contract.spec import SternaError
 
-__all__ = ["BENCH_TOP", "PERIOD", "PUBLIC", "WORD_BYTES", "harness", "word_bytes"]
+__all__ = ["BENCH_TOP", "OPTIONS", "PERIOD", "PUBLIC", "harness", "word_bytes"]
 
 BENCH_TOP = "sterna_bench"
 
 PERIOD = 10
-"""Nanoseconds of a cycle; rising edges are at its multiples."""
+"""Nanoseconds of a cycle in a waveform, and during reset; rising edges are at its multiples."""
 
 PUBLIC = ("rst", "target", "deadline", "wake", "dead", "moved", "cycle", "start", "taken")
 """What cocotb sees: it drives the first three. `wake` changes when `target` results have been
 taken, when `deadline` cycles are over, when the core is `dead`, and when an offered result has
 `moved`; what was recorded is in the files then. `cycle`, and that of the first word taken."""
 
-WORD_BYTES = 4
+BURST = 1024
+"""Cycles that pass in a step of time."""
 
 
 def word_bytes(bits: int) -> int:
     """Bytes of a word in `words.bin`, the first one on top, as `$fread` fills it."""
     return -(-bits // 8)
+
+
+OPTIONS = ("--timing", "--converge-limit", str(4 * BURST))
+"""Of Verilator: each edge of a burst is a round of the time step."""
+
+_FAST_CLOCK = f"""\
+  // The clock runs by itself, and time stands, until `pause`: a step of time, with all that cocotb
+  // does around it, takes longer than a cycle of a small core.
+  reg clk = 0, go = 0, gone = 0;
+  always #{PERIOD} go = !go;
+  always @(go or clk) begin
+    gone <= go;
+    clk <= !clk && (!pause || go != gone);
+  end
+"""
+
+_CLOCK_TO_SEE = f"""\
+  reg clk = 0, half = 0;
+  always #{PERIOD // 2} half = !half;
+  always @(half) clk <= !half;
+"""
 
 
 def harness(
@@ -61,13 +83,11 @@ def harness(
     settle
         Cycles after reset before the first word may be offered.
     waves
-        A clock that falls half a cycle later; else it falls at once, which is faster and, as
-        nothing looks at falling edges, the same.
+        Every cycle has its time, `PERIOD` of it; else some thousand pass at once.
     """
     if any(name == "results" or not f"tap_{name}".isidentifier() for name, _ in taps):
         raise SternaError("Taps must have names of letters, digits and _, not 'results'")
     records = ["results", *(name for name, _ in taps)]
-    fall, rise = (PERIOD // 2, PERIOD - PERIOD // 2) if waves else (0, PERIOD)
     junk = ", ".join(["$urandom"] * -(-word_bits // 32))
 
     def lines(form: str, names: Sequence[str]) -> str:
@@ -99,12 +119,8 @@ module {BENCH_TOP};
   reg [63:0] start = 0;
   reg [63:0] taken = 0;
 
-  reg clk = 0;
-  always begin
-    #{rise} clk = 1;
-    #{fall} clk = 0;
-  end
-
+{_CLOCK_TO_SEE if waves else _FAST_CLOCK}
+  reg pause = 1;
   reg core_rst = 0;
   reg i__valid = 0;
   wire i__ready;
@@ -158,6 +174,7 @@ module {BENCH_TOP};
   always @(posedge clk) begin
     core_rst <= rst;
     o__ready <= !chance();
+    pause <= rst || core_rst || cycle % {BURST} == 0;
     if (rst || !i__valid || i__ready) begin  // free to offer the next word, or junk
       if (!rst && settling == 0 && have && !chance()) begin
         i__valid <= 1;
@@ -202,6 +219,7 @@ module {BENCH_TOP};
           || quiet == watchdog || broken) begin
 {lines("        $fflush(file_{name});", records)}
         wake <= !wake;
+        pause <= 1;
       end
     end
   end

@@ -17,7 +17,7 @@ from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from hw.contract.files import write_atomically, write_json
 from hw.neuron.readout import result_layout
-from sim.bench.harness import BENCH_TOP, PUBLIC, harness
+from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
 from sim.bench.job import NETWORK, Job
 from sim.bench.verilator import build, run_bench, toolchain
 from sim.bench.waves import vcd_to_fst
@@ -157,7 +157,7 @@ def build_core(folder: Path, job: Job, settle: int, *, waves: bool = False) -> P
     text = harness(TOP, job.word_bits, job.result_bits, job.taps, settle=settle, waves=waves)
     write_atomically(folder / f"{BENCH_TOP}.sv", text.encode())
     sources = [f"{TOP}.v", "sterna_rom.v", f"{BENCH_TOP}.sv"]
-    return build(folder, BENCH_TOP, sources, waves=waves, ports=PUBLIC, options=("--timing",))
+    return build(folder, BENCH_TOP, sources, waves=waves, ports=PUBLIC, options=OPTIONS)
 
 
 def run_shard(build_folder: Path, shard: Path, job: Job, *, waves: bool = False) -> None:

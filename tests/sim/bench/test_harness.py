@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hw.contract.spec import SternaError
-from sim.bench.harness import BENCH_TOP, PUBLIC, harness, word_bytes
+from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness, word_bytes
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
 
 WORD, RESULT = 70, 33
@@ -64,11 +64,7 @@ class Toy:
         self.folder = folder
         with toolchain():
             self.built = build(
-                folder,
-                BENCH_TOP,
-                ["toy.sv", "sterna_bench.sv"],
-                ports=PUBLIC,
-                options=("--timing",),
+                folder, BENCH_TOP, ["toy.sv", "sterna_bench.sv"], ports=PUBLIC, options=OPTIONS
             )
 
     def run(
