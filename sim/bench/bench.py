@@ -16,7 +16,7 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from gen.core.plan import plan_network
+from gen.core.plan import rebuild
 from hw.contract.network import Network
 from sim.bench.checker import Checker
 from sim.bench.driver import Driver
@@ -40,7 +40,7 @@ class Bench:
         self.driver = Driver(dut)
         self.job = Job(**json.loads((folder / "job.json").read_text()))
         network = Network.load(folder.parent / NETWORK)
-        self.plan = plan_network(network, self.job.lanes, self.job.banks, self.job.schedule)
+        self.plan = rebuild(network, self.job.recipe)
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
         self.golden = GoldenModel(network)

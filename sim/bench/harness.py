@@ -16,7 +16,7 @@ Plusargs: `folder` (of words and records, relative to the working folder or abso
 
 from collections.abc import Sequence
 
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 
 __all__ = ["BENCH_TOP", "OPTIONS", "PERIOD", "PUBLIC", "harness", "word_bytes"]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["NETWORK", "Job"]
 
@@ -13,16 +14,14 @@ NETWORK = "network.npz"
 class Job:
     """What a bench is to do.
 
-    `word_bits` and `result_bits` are the widths of the core's streams, `taps` name and bits of
+    `recipe` describes the plan (`gen.core.plan.rebuild`). `word_bits` and `result_bits` are the widths of the core's streams, `taps` name and bits of
     each of its taps, none of the core that ships. `stall` is the probability, per cycle, that a
     word is held back, and that a result is not taken (0: streams flow); `reset_after` the cycles
     after which, once, the core is reset and everything begins anew (0: never). `watchdog` is the
     quiet cycles after which a core is called dead.
     """
 
-    lanes: int
-    banks: int
-    schedule: str = "pipelined"
+    recipe: dict[str, Any]
     word_bits: int
     result_bits: int
     taps: list[tuple[str, int]]

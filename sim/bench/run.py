@@ -131,9 +131,7 @@ def prepare_job(plan: CorePlan, facts: dict[str, Any], **more: Any) -> Job:
     """The job of a core as `generate` described it, whose network lies in `NETWORK`."""
     logit_bits = plan.network.layers[-1].logit_bits
     return Job(
-        lanes=plan.lanes,
-        banks=plan.banks,
-        schedule=plan.schedule,
+        recipe=plan.recipe(),
         word_bits=plan.input_bits,
         result_bits=result_layout(plan.network.spec.classes, logit_bits).size,
         taps=facts["taps"],
