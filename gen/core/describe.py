@@ -10,7 +10,6 @@ from hw.contract.text import percent, share, table
 __all__ = [
     "bench_table",
     "board_table",
-    "layout_text",
     "neuron_text",
     "plan_table",
     "sim_table",
@@ -42,7 +41,7 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
     if report["cycle_law_checked"]:
         law = f"{report['cycle_law_violations']} violations"
     rows: Rows = [
-        ("network", f"{report['network']}, {layout_text(report)}"),
+        ("network", f"{report['network']}, {report['layout']}"),
         ("images", f"{n} of {images}"),
         ("accuracy, hardware", percent(report["correct_rtl"], n)),
         ("accuracy, golden model", percent(report["correct_golden"], n)),
@@ -68,16 +67,6 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
     return table(rows)
 
 
-def layout_text(report: Mapping[str, Any]) -> str:
-    """How a core is laid out."""
-    how = f"{report['banks']} bank(s)"
-    if report.get("schedule") == "shared":
-        how = "one shared core"
-    elif report.get("stages"):
-        how = f"{report['stages']} stage(s)"
-    return f"{report['lanes']} lanes, {how}"
-
-
 def utilisation_rows(report: Mapping[str, Any]) -> Rows:
     """What is told of a pipeline alone."""
     if "lane_utilisation" not in report:
@@ -96,7 +85,7 @@ def timing_table(report: Mapping[str, Any]) -> str:
     """The report of `gen.board.timing.close_timing`."""
     verdict = "met" if report["met"] else "MISSED"
     rows: Rows = [
-        ("network", f"{report['network']}, {layout_text(report)}"),
+        ("network", f"{report['network']}, {report['layout']}"),
         ("device", report["device"]),
         (
             "fmax after routing",
@@ -160,7 +149,7 @@ def plan_table(plan: Mapping[str, Any]) -> str:
     rows: Rows = [
         ("board", plan["board"]),
         ("network", f"{plan['network']}, digest {plan['digest'][:16]}"),
-        ("layout", layout_text(plan)),
+        ("layout", plan["layout"]),
         (
             "weights",
             "from flash: " * (plan["flash_address"] is not None) + ", ".join(plan["memories"]),
@@ -184,7 +173,7 @@ def board_table(report: Mapping[str, Any]) -> str:
     rows: Rows = [
         ("board", report["board"]),
         ("network", f"{report['network']}, digest {report['digest'][:16]}"),
-        ("layout", layout_text(report)),
+        ("layout", report["layout"]),
     ]
     for name, (planned, there) in report["planned"].items():
         if there:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
+from hw.contract.checks import InputError
 from hw.contract.files import write_atomically, write_json
 from hw.neuron.readout import result_layout
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
