@@ -1,0 +1,173 @@
+"""Cores that mix kinds of stages, and dense layers whose input changes at every step: every spike,
+potential and logit against the golden model, every class in the cycle of the law."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gen.core.law import CycleLaw
+from gen.core.layer_stage import LayerOptions
+from gen.core.plan import CorePlan, PlanError, dense_tail, plan_core, plan_mixed, plan_network
+from gen.core.taps import Seen
+from hw.contract.network import Network
+from hw.core import Core
+from hw.neuron.readout import result_layout
+from sim.golden.model import GoldenModel
+from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, fields
+from tests.hw.program.programs import conv, dense, network, part, random_pixels
+
+MAPS = network(
+    (1, 7, 7),
+    part(6, conv("input", 3)),
+    part(5, conv("a", 3, padding=1)),
+    part(9, dense("b", pool=2)),
+    part(4, dense("c")),
+    part(3, dense("d")),
+    steps=3,
+    seed=5,
+)
+"""Maps of 5x5 whose pooling leaves a row and a column over; then three dense layers."""
+
+FEEDBACK = network(
+    (2, 3, 3),
+    part(4, conv("input", 3, padding=1), conv("a", 1, delay=1)),
+    part(7, dense("a")),
+    part(3, dense("b")),
+    steps=2,
+    seed=2,
+)
+
+SPIKES = network(
+    (37, 1, 1), part(13, dense("input")), part(6, dense("a")), part(4, dense("b")), steps=5,
+    bits=1, timed=True, seed=3,
+)  # fmt: skip
+"""A plain chain on spike trains."""
+
+COUNTS = network(
+    (2, 3, 4), part(9, dense("input")), part(3, dense("a")), steps=3, bits=3, timed=True, seed=4
+)
+
+CASES: dict[str, CorePlan] = {
+    "maps": plan_mixed(MAPS, 4, options=LayerOptions(lanes=9)),
+    "maps-wide-words": plan_mixed(MAPS, 8, options=LayerOptions(lanes=4, banks=2)),
+    "maps-narrow-words": plan_mixed(MAPS, 32, options=LayerOptions(lanes=3)),
+    "maps-lean": plan_mixed(MAPS, 4, options=LayerOptions(lanes=8, fire_lanes=4, lean=True)),
+    "feedback": plan_mixed(FEEDBACK, 2, options=LayerOptions(lanes=16)),
+    "spikes": plan_core(SPIKES, 16),
+    "spikes-groups-banks": plan_core(SPIKES, 4, 4),
+    "spikes-lean": plan_core(SPIKES, 8, fire_lanes=4, lean=True),
+    "counts": plan_core(COUNTS, 9),
+    "counts-groups": plan_core(COUNTS, 2, 2),
+}
+
+
+class CoreRun:
+    """A core with taps on some pictures or recordings; what every tap shows is the golden model's.
+
+    compared: how many values.
+    """
+
+    def __init__(
+        self, plan: CorePlan, pixels: np.ndarray, pace: Pace = FLOWING, **run: Any
+    ) -> None:
+        self.plan, self.pixels = plan, pixels
+        parts = [stage.component(files=False, taps=True) for stage in plan.stages]
+        core = Core(parts, taps=True)
+        bench = Bench(core, pace, limit=100_000)
+        bench.feed(core.i, plan.pack(pixels))
+        self.sink = bench.collect(core.o, len(pixels) * plan.network.spec.classes)
+        seen = [
+            bench.watch(point.valid, point.data) for one in parts for point in one.taps.values()
+        ]
+        bench.run(extra=60, settle=plan.settle, **run)
+        self.trace = GoldenModel(plan.network).run(pixels)
+        self.compared = 0
+        images = Seen(pixels, self.trace.spikes, self.trace.potentials)
+        taps = [tap for stage in plan.stages for tap in stage.taps()]
+        for tap, (_, bits), cycles in zip(taps, core.taps, seen, strict=True):
+            size = -(-bits // 32)
+            raw = b"".join(data.to_bytes(4 * size, "little") for valid, data in cycles if valid)
+            rows = np.frombuffer(raw, dtype="<u4").reshape(-1, size)
+            assert len(rows) == tap.rows(images), tap.told
+            for what, found, expected in tap.compare(rows, images):
+                assert np.array_equal(found, expected), what
+                self.compared += expected.size
+        self._check_results()
+
+    def _check_results(self) -> None:
+        expected = []
+        for row in self.trace.logits.tolist():
+            firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
+            expected += zip(row, firsts, [0] * (len(row) - 1) + [1], strict=True)
+        layer = self.plan.network.layers[-1]
+        layout = result_layout(layer.spec.neurons, layer.logit_bits)
+        found = [fields(layout, raw) for raw in self.sink.values]
+        assert [(r.logit, r.best, r.last) for r in found] == expected
+
+    def check_law(self) -> None:
+        classes = self.plan.network.spec.classes
+        ends = self.sink.taken[classes - 1 :: classes]
+        assert ends == CycleLaw(self.plan).predict(self.pixels, self.trace.spikes).tolist()
+
+
+@pytest.mark.parametrize("pace", [FLOWING, JITTERY[0], JITTERY[3]], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_every_value_is_golden(name: str, pace: Pace) -> None:
+    plan = CASES[name]
+    run = CoreRun(plan, random_pixels(plan.network, 4), pace)
+    assert run.compared > 0
+    assert all(spikes.any() for spikes in run.trace.spikes)
+    if pace == FLOWING:
+        run.check_law()
+
+
+@pytest.mark.parametrize("cycle", [3, 40, 111, 250])
+@pytest.mark.parametrize("name", ["maps", "spikes"])
+def test_a_reset_at_any_time(name: str, cycle: int) -> None:
+    plan = CASES[name]
+    CoreRun(plan, random_pixels(plan.network, 3), reset_at=cycle).check_law()
+
+
+def test_many_pictures_in_a_row_keep_the_law() -> None:
+    """Long enough that every stage has waited for every other one."""
+    for name in ("maps", "maps-wide-words", "counts-groups"):
+        plan = CASES[name]
+        CoreRun(plan, random_pixels(plan.network, 9, seed=11)).check_law()
+
+
+def test_what_a_network_gets_by_itself() -> None:
+    mixed = plan_network(MAPS)
+    assert (mixed.schedule, len(mixed.stages)) == ("mixed", 4)
+    assert mixed.expected_cycles() == mixed.stages[0].expected_cycles()  # the tail keeps up
+    assert plan_network(MAPS, schedule="shared").schedule == "shared"
+    assert plan_network(SPIKES).schedule == "pipelined"
+    assert [dense_tail(n.spec) for n in (MAPS, FEEDBACK, SPIKES, COUNTS)] == [2, 1, 0, 0]
+    with pytest.raises(PlanError, match="must have dense layers behind others to mix"):
+        plan_mixed(SPIKES)
+
+
+def test_weights_behind_pooling_are_those_of_every_value() -> None:
+    """What is summed shares a weight; what is left over has none: the sum is the contract's."""
+    layer = MAPS.layers[2]
+    values = np.random.default_rng(1).integers(-1, 2, (20, 5, 5, 5))
+    pooled = values[:, :, :4, :4].reshape(20, 5, 2, 2, 2, 2).sum(axis=(3, 5)).reshape(20, -1)
+    expected = pooled @ layer.kernels[0].astype(int).T
+    found = values.reshape(20, -1) @ layer.dense_weights.astype(int).T
+    assert np.array_equal(found, expected)
+
+
+def recording(network: Network, share: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.random((2, network.spec.image_size)) < share).astype(np.uint8)
+
+
+def test_silent_steps_of_a_recording_cost_next_to_nothing() -> None:
+    plan = CASES["spikes"]
+    quiet, busy = (
+        CycleLaw(plan).predict(
+            pixels := recording(SPIKES, share, 1), GoldenModel(SPIKES).run(pixels).spikes
+        )
+        for share in (0.0, 0.9)
+    )
+    assert quiet[1] < busy[1] / 2
