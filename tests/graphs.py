@@ -1,91 +1,51 @@
-"""A small network that has every kind of edge, and integers for networks."""
+"""A small network that has every kind of edge; edges in a word each."""
 
-import numpy as np
+from typing import Any
 
+from hw.contract.builder import NetworkBuilder, random_integers, random_network
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.contract.spec import NetworkSpec
+
+__all__ = ["NEURON", "arrays", "conv", "dense", "identity", "network_of", "residual"]
 
 NEURON = NeuronSpec(theta=20, potential_bits=6)
 
 
-def layer(
-    name: str, shape, edges, inputs: int, neuron: NeuronSpec | None = NEURON, **more
-) -> LayerSpec:
-    return LayerSpec(
-        name=name,
-        inputs=inputs,
-        neurons=int(np.prod(shape)),
-        weight_bits=4,
-        neuron=neuron,
-        shape=shape,
-        edges=tuple(edges),
-        **more,
-    )
+def dense(source: str, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, **more)
+
+
+def conv(source: str, kernel: int, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, kind="conv", kernel=kernel, **more)
+
+
+def identity(source: str, **more: Any) -> EdgeSpec:
+    return EdgeSpec(source=source, kind="identity", **more)
 
 
 def residual() -> NetworkSpec:
     """A stem, a block with an identity shortcut, pooling, recurrence, and a dense readout."""
-    return NetworkSpec(
-        name="residual",
-        input_size=2 * 6 * 6,
-        input_bits=3,
-        steps=3,
-        input_shape=(2, 6, 6),
-        layers=(
-            layer(
-                "stem", (4, 6, 6), [EdgeSpec(source="input", kind="conv", kernel=3, padding=1)], 72
-            ),
-            layer(
-                "inner",
-                (4, 6, 6),
-                [
-                    EdgeSpec(source="stem", kind="conv", kernel=3, padding=1, groups=2),
-                    EdgeSpec(source="inner", kind="conv", delay=1),
-                ],
-                288,
-                channel_thresholds=True,
-            ),
-            layer(
-                "block",
-                (4, 6, 6),
-                [
-                    EdgeSpec(source="inner", kind="conv", kernel=3, padding=1),
-                    EdgeSpec(source="stem", kind="identity"),
-                ],
-                288,
-            ),
-            layer(
-                "down",
-                (6, 2, 2),
-                [EdgeSpec(source="block", kind="conv", kernel=3, stride=2, padding=1, pool=2)],
-                144,
-            ),
-            layer(
-                "readout",
-                (3, 1, 1),
-                [EdgeSpec(source="down", pool=2), EdgeSpec(source="inner", pool=3, delay=1)],
-                168,
-                neuron=None,
-            ),
-        ),
+    b = NetworkBuilder((2, 6, 6), name="residual", input_bits=3, steps=3)
+    b.layer("stem", 4, conv("input", 3, padding=1), neuron=NEURON)
+    b.layer(
+        "inner",
+        4,
+        conv("stem", 3, padding=1, groups=2),
+        conv("inner", 1, delay=1),
+        neuron=NEURON,
+        channel_thresholds=True,
     )
+    b.layer("block", 4, conv("inner", 3, padding=1), identity("stem"), neuron=NEURON)
+    b.layer("down", 6, conv("block", 3, stride=2, padding=1, pool=2), neuron=NEURON)
+    b.layer("readout", 3, dense("down", pool=2), dense("inner", pool=3, delay=1))
+    return b.spec()
 
 
-def arrays(spec: NetworkSpec, seed: int = 1):
-    """(weights per edge, biases, thresholds) for a network."""
-    random = np.random.default_rng(seed)
-    weights, biases, thetas = [], [], []
-    for n, spec_layer in enumerate(spec.layers):
-        weights.append([random.integers(-7, 8, shape) for shape in spec.weight_shapes(n)])
-        biases.append(random.integers(-9, 10, spec_layer.map_shape[0]))
-        channels = random.integers(1, 20, spec_layer.map_shape[0])
-        channels[0] = 20
-        thetas.append(channels if spec_layer.channel_thresholds else None)
-    return tuple(weights), tuple(biases), tuple(thetas)
+arrays = random_integers
 
 
-def image_of(spec: NetworkSpec, seed: int = 1) -> Network:
-    weights, biases, thetas = arrays(spec, seed)
-    return Network(spec, weights, biases, thetas=thetas)
+def network_of(spec: NetworkSpec, seed: int = 1) -> Network:
+    """The network with random integers."""
+    return random_network(spec, seed)

@@ -1,15 +1,75 @@
-"""Hypothesis strategies: networks of every neuron row, any shape, and images for them."""
+"""Chains of dense layers; Hypothesis strategies: networks of every neuron row, edges of any shape,
+and images for them."""
 
-from itertools import pairwise
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import signed_bits
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.contract.spec import NetworkSpec
+
+
+def chain(
+    sizes: Sequence[int],
+    neurons: NeuronSpec | Sequence[NeuronSpec],
+    *,
+    weight_bits: int | Sequence[int] = 4,
+    **fields: Any,
+) -> NetworkSpec:
+    """Dense layers l0, l1, ... of these sizes, the input's first, the readout's last. Neurons and
+    widths of weights by layer, or one for all; `fields` are those of `NetworkBuilder`."""
+    count = len(sizes) - 1
+    cells = [neurons] * (count - 1) if isinstance(neurons, NeuronSpec) else neurons
+    widths = [weight_bits] * count if isinstance(weight_bits, int) else weight_bits
+    builder = NetworkBuilder(sizes[0], **fields)
+    for n, (size, neuron, bits) in enumerate(zip(sizes[1:], (*cells, None), widths, strict=True)):
+        builder.layer(f"l{n}", size, neuron=neuron, weight_bits=bits)
+    return builder.spec()
+
+
+def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8) -> NeuronSpec:
+    """A neuron of any kind."""
+    decay = str(rng.choice(["none", "shift", "leak"]))
+    soft = bool(rng.random() < 0.5)
+    return NeuronSpec(
+        theta=theta,
+        negative=str(rng.choice(["free", "free", "off", "guarded"])),
+        limit=int(rng.choice([1, 1, 2, 5, 15])),
+        decay=decay,
+        decay_shift=0 if decay == "none" else int(rng.integers(1, 4)),
+        reset="soft" if soft else "hard",
+        step=int(rng.integers(1, 2 * theta + 1)) if soft else 0,
+        u0=int(rng.integers(1 - theta, theta)),
+        potential_bits=max(potential_bits, (theta - 1).bit_length() + 1, 2),
+    )
+
+
+def random_chain(
+    rng: np.random.Generator,
+    sizes: Sequence[int],
+    *,
+    steps: int,
+    input_bits: int,
+    neurons: Sequence[NeuronSpec] | None = None,
+    bias: int = 9,
+) -> Network:
+    """Dense layers of these sizes, of any neurons where none are given, with random integers."""
+    if neurons is None:
+        neurons = [random_neuron(rng, int(rng.integers(2, 60))) for _ in sizes[2:]]
+    spec = chain(sizes, neurons, name="random", steps=steps, input_bits=input_bits)
+    return random_network(spec, rng, bias=bias)
+
+
+def network_of_ones(spec: NetworkSpec) -> Network:
+    """A chain with all weights 1 and no bias: where only its shape matters."""
+    weights = tuple(np.ones((layer.neurons, layer.inputs), int) for layer in spec.layers)
+    return Network(spec, weights, tuple(np.zeros(layer.neurons, int) for layer in spec.layers))
 
 
 @st.composite
@@ -41,29 +101,17 @@ def neurons(draw) -> NeuronSpec:
 
 @st.composite
 def networks(draw, max_size: int = 12) -> Network:
-    """A chain of one to three layers with random integers."""
+    """A chain of one to three layers with random integers; biases reach the thresholds."""
     sizes = draw(st.lists(st.integers(1, max_size), min_size=2, max_size=4))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    layers, weights, biases = [], [], []
-    for n, (inputs, count) in enumerate(pairwise(sizes)):
-        last = n == len(sizes) - 2
-        bits = draw(st.integers(2, 8))
-        neuron = None if last else draw(neurons())
-        layers.append(
-            LayerSpec(name=f"l{n}", inputs=inputs, neurons=count, weight_bits=bits, neuron=neuron)
-        )
-        top = 2 ** (bits - 1) - 1
-        weights.append(rng.integers(-top, top + 1, (count, inputs)))
-        reach = 20 if neuron is None else neuron.theta
-        biases.append(rng.integers(-reach, reach + 1, count))
-    spec = NetworkSpec(
-        name="random",
-        input_size=sizes[0],
+    seed = draw(st.integers(0, 2**32 - 1))
+    spec = chain(
+        sizes,
+        [draw(neurons()) for _ in sizes[2:]],
+        weight_bits=[draw(st.integers(2, 8)) for _ in sizes[1:]],
         input_bits=draw(st.integers(1, 8)),
         steps=draw(st.integers(1, 4)),
-        layers=tuple(layers),
     )
-    return Network(spec, tuple(weights), tuple(biases))
+    return random_network(spec, seed, bias=None)
 
 
 def pixels_for(data, network: Network, count: int) -> np.ndarray:
@@ -88,8 +136,7 @@ def edges(draw):
     source = (groups * draw(st.integers(1, 3)), *source_side)
     if kind != "conv":
         edge = EdgeSpec(source="a", kind=kind, pool=pool)
-        dense = (draw(st.integers(1, 9)), 1, 1)
-        return edge, source, edge.pooled(source) if kind == "identity" else dense
+        return edge, source, edge.made(source, draw(st.integers(1, 9)))
     kernel, stride = draw(st.sampled_from([1, 3, 5, 7])), draw(st.integers(1, 2))
     least = max(0, -(-(kernel - min(rows, columns)) // 2))
     padding = draw(st.integers(least, max(least, kernel - 1)))
@@ -102,5 +149,4 @@ def edges(draw):
         padding=padding,
         groups=groups,
     )
-    made = [(side + 2 * padding - kernel) // stride + 1 for side in (rows, columns)]
-    return edge, source, (groups * draw(st.integers(1, 3)), *made)
+    return edge, source, edge.made(source, groups * draw(st.integers(1, 3)))

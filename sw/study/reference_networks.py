@@ -7,24 +7,18 @@ a stride of 2. Every block's second layer receives its shortcut beside its convo
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from hw.contract.edge import EdgeSpec, Shape
-from hw.contract.network import Network
+from hw.contract.builder import NetworkBuilder
+from hw.contract.edge import EdgeSpec
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.contract.spec import NetworkSpec
 
-__all__ = ["ZOO", "random_image"]
+__all__ = ["ZOO"]
 
 NEURON = NeuronSpec(theta=64, decay="shift", decay_shift=2, potential_bits=8)
 
 
-class _Builder:
-    """Adds layers one after the other; knows the shape of each."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.shapes: dict[str, Shape] = {"input": shape}
-        self.layers: list[LayerSpec] = []
+class _Builder(NetworkBuilder):
+    """Convolutions that keep the size of their maps, blocks of them, a readout."""
 
     def conv(
         self,
@@ -40,11 +34,11 @@ class _Builder:
         edge = EdgeSpec(
             source=source, kind="conv", kernel=kernel, stride=stride, padding=kernel // 2, pool=pool
         )
-        return self._add(name, edge.made(self.shapes[source], channels), (edge, *more), NEURON)
+        return self.layer(name, channels, edge, *more, neuron=NEURON)
 
     def readout(self, source: str, classes: int, pool: int = 1) -> None:
         """Global pooling, if `pool` is the maps' side, and a dense edge."""
-        self._add("readout", (classes, 1, 1), (EdgeSpec(source=source, pool=pool),), None)
+        self.layer("readout", classes, EdgeSpec(source=source, pool=pool))
 
     def block(self, name: str, source: str, channels: int, stride: int, pool: int = 1) -> str:
         """Two convolutions and a shortcut: an identity where nothing changes, else 1x1."""
@@ -66,66 +60,37 @@ class _Builder:
                 pool = 1
         return source
 
-    def _add(
-        self, name: str, shape: Shape, edges: tuple[EdgeSpec, ...], neuron: NeuronSpec | None
-    ) -> str:
-        self.shapes[name] = shape
-        sizes = (np.prod(self.shapes[edge.source]) for edge in edges)
-        self.layers.append(
-            LayerSpec(
-                name=name,
-                inputs=int(sum(sizes)),
-                neurons=int(np.prod(shape)),
-                weight_bits=4,
-                neuron=neuron,
-                shape=shape,
-                edges=edges,
-            )
-        )
-        return name
-
-    def network(self, name: str, steps: int) -> NetworkSpec:
-        """The specification, with pixels of 8 bits."""
-        shape = self.shapes["input"]
-        return NetworkSpec(
-            name=name,
-            input_size=int(np.prod(shape)),
-            input_bits=8,
-            steps=steps,
-            layers=tuple(self.layers),
-            input_shape=shape,
-        )
-
 
 def _resnet20() -> NetworkSpec:
-    b = _Builder((3, 32, 32))
+    b = _Builder((3, 32, 32), name="resnet20-cifar", steps=4)
     stem = b.conv("stem_3", b.conv("stem_2", b.conv("stem_1", "input", 64), 64), 64)
     b.readout(b.blocks(stem, (2, 2, 2, 2), (64, 128, 256, 512), pool=2), 10, pool=2)
-    return b.network("resnet20-cifar", 4)
+    return b.spec()
 
 
 def _resnet19() -> NetworkSpec:
-    b = _Builder((3, 32, 32))
+    b = _Builder((3, 32, 32), name="resnet19-cifar", steps=2)
     b.readout(b.blocks(b.conv("stem", "input", 128), (3, 3, 2), (128, 256, 512)), 10, pool=8)
-    return b.network("resnet19-cifar", 2)
+    return b.spec()
 
 
 def _resnet34() -> NetworkSpec:
-    b = _Builder((3, 224, 224))
+    b = _Builder((3, 224, 224), name="resnet34-imagenet", steps=4)
     stem = b.conv("stem", "input", 64, kernel=7, stride=2)
     b.readout(b.blocks(stem, (3, 4, 6, 3), (64, 128, 256, 512), pool=2), 1000, pool=7)
-    return b.network("resnet34-imagenet", 4)
+    return b.spec()
 
 
 def _vgg16() -> NetworkSpec:
-    b, source, pool, n = _Builder((3, 32, 32)), "input", 1, 0
+    b = _Builder((3, 32, 32), name="vgg16-cifar", steps=4)
+    source, pool, n = "input", 1, 0
     for channels, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
             n += 1
             source, pool = b.conv(f"conv{n}", source, channels, pool=pool), 1
         pool = 2
     b.readout(source, 10, pool=2)
-    return b.network("vgg16-cifar", 4)
+    return b.spec()
 
 
 ZOO: dict[str, Callable[[], NetworkSpec]] = {
@@ -135,16 +100,3 @@ ZOO: dict[str, Callable[[], NetworkSpec]] = {
     "resnet34-imagenet": _resnet34,
 }
 """Large networks, by name."""
-
-
-def random_image(spec: NetworkSpec, seed: int = 1) -> Network:
-    """The network with random weights: widths and memories are those of a trained one, nearly."""
-    rng = np.random.default_rng(seed)
-    weights, biases = [], []
-    for n, layer in enumerate(spec.layers):
-        top = layer.w_max + 1
-        weights.append(
-            [rng.integers(-top + 1, top, shape, dtype=np.int16) for shape in spec.weight_shapes(n)]
-        )
-        biases.append(np.zeros(layer.map_shape[0], dtype=np.int32))
-    return Network(spec, tuple(weights), tuple(biases))

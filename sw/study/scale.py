@@ -17,6 +17,7 @@ from gen.core.expectation import expected, memory_bits
 from gen.core.law import mean_cycles
 from gen.core.plan import plan_programs
 from gen.core.program_stage import ProgramStagePlan, plan_program
+from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -25,7 +26,7 @@ from hw.contract.text import markdown
 from sim.golden.model import GoldenModel, Trace
 from sw.data.dataset import Dataset
 from sw.data.evaluate import EvaluateError, check_fits
-from sw.study.reference_networks import ZOO, random_image
+from sw.study.reference_networks import ZOO
 
 __all__ = ["measured_rates", "scale_table", "study"]
 
@@ -86,7 +87,7 @@ def check(network: Network, data: Dataset, lanes: int, images: int) -> Result:
 
 def foretell(spec: NetworkSpec, lanes: int, rate: float) -> Result:
     """A network that was never trained, every neuron firing at the same rate."""
-    plan = plan_program(random_image(spec), lanes)
+    plan = plan_program(random_network(spec, bias=0), lanes)
     rates = {INPUT: 0.5, **{layer.name: rate for layer in spec.layers[:-1]}}
     return _row(plan, rates, f"{rate:g}")
 

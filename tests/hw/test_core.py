@@ -9,12 +9,12 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]
 
 from gen.core.plan import plan_core
 from tests.hw.proving import ports_of
-from tests.hw.vectors import random_image
+from tests.networks import random_chain
 
 
 @pytest.mark.parametrize("taps", [False, True])
 def test_core_has_no_multiplier_and_taps_only_on_request(taps: bool) -> None:
-    network = random_image(np.random.default_rng(1), (10, 19, 7, 3), steps=3, input_bits=3)
+    network = random_chain(np.random.default_rng(1), (10, 19, 7, 3), steps=3, input_bits=3)
     core: Any = plan_core(network, 19, 2).component(files=False, taps=taps)
     text = rtlil.convert(core, ports=ports_of(core), name="core")
     cells = set(re.findall(r"cell (\$\w+)", text))

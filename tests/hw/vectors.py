@@ -1,14 +1,10 @@
-"""Coefficient vectors, the events they are played as, and random networks: plain references."""
+"""Coefficient vectors and the events they are played as: plain references."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.network import Network
-from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.layer.geometry import LayerGeometry
 from hw.stream.payloads import Kind, coefficients, event
 from tests.hw.driving import bits, fields
@@ -20,8 +16,6 @@ __all__ = [
     "encode_event",
     "pack_vector",
     "play",
-    "random_image",
-    "random_neuron",
     "random_vectors",
 ]
 
@@ -91,45 +85,3 @@ def bank_events(vector: Ints, g: LayerGeometry) -> list[list[Event]]:
     slots[g.slots()] = vector
     banks = (slots[bank :: g.banks].tolist() for bank in range(g.banks))
     return [play(bank, g.planes, g.repeat) * g.groups for bank in banks]
-
-
-def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8) -> NeuronSpec:
-    """A neuron of any kind."""
-    decay = str(rng.choice(["none", "shift", "leak"]))
-    soft = bool(rng.random() < 0.5)
-    return NeuronSpec(
-        theta=theta,
-        negative=str(rng.choice(["free", "free", "off", "guarded"])),
-        limit=int(rng.choice([1, 1, 2, 5, 15])),
-        decay=decay,
-        decay_shift=0 if decay == "none" else int(rng.integers(1, 4)),
-        reset="soft" if soft else "hard",
-        step=int(rng.integers(1, 2 * theta + 1)) if soft else 0,
-        u0=int(rng.integers(1 - theta, theta)),
-        potential_bits=max(potential_bits, (theta - 1).bit_length() + 1, 2),
-    )
-
-
-def random_image(
-    rng: np.random.Generator,
-    sizes: Sequence[int],
-    *,
-    steps: int,
-    input_bits: int,
-    neurons: Sequence[NeuronSpec] | None = None,
-    bias: int = 9,
-) -> Network:
-    """Random weights of 4 bits and biases, for layers of these sizes."""
-    if neurons is None:
-        neurons = [random_neuron(rng, int(rng.integers(2, 60))) for _ in sizes[2:]]
-    pairs = list(pairwise(sizes))
-    layers = tuple(
-        LayerSpec(name=f"l{n}", inputs=a, neurons=b, weight_bits=4, neuron=neuron)
-        for n, ((a, b), neuron) in enumerate(zip(pairs, (*neurons, None), strict=True))
-    )
-    spec = NetworkSpec(
-        name="random", input_size=sizes[0], input_bits=input_bits, steps=steps, layers=layers
-    )
-    weights = tuple(rng.integers(-7, 8, (b, a)) for a, b in pairs)
-    biases = tuple(rng.integers(-bias, bias + 1, b) for _, b in pairs)
-    return Network(spec, weights, biases)

@@ -3,7 +3,6 @@ are."""
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.data.shipped import model_path
+from tests.networks import chain, network_of_ones
 
 
 def load(name: str) -> Network:
@@ -27,22 +26,8 @@ def load(name: str) -> Network:
 
 def dense(*sizes: int, weight_bits: int = 4) -> Network:
     neuron = NeuronSpec(theta=100, potential_bits=10)
-    layers = tuple(
-        LayerSpec(
-            name=f"l{n}",
-            inputs=a,
-            neurons=b,
-            weight_bits=weight_bits,
-            neuron=neuron if n < len(sizes) - 2 else None,
-        )
-        for n, (a, b) in enumerate(pairwise(sizes))
-    )
-    spec = NetworkSpec(name="big", input_size=sizes[0], input_bits=4, steps=4, layers=layers)
-    return Network(
-        spec,
-        tuple(np.ones((layer.neurons, layer.inputs), int) for layer in layers),
-        tuple(np.zeros(layer.neurons, int) for layer in layers),
-    )
+    spec = chain(sizes, neuron, name="big", input_bits=4, steps=4, weight_bits=weight_bits)
+    return network_of_ones(spec)
 
 
 @pytest.mark.parametrize("name", BOARDS)

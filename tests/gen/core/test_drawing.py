@@ -9,7 +9,7 @@ from gen.core.plan import PlanError, plan_core
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
 from sterna import main, model_path
-from tests.graphs import image_of, residual
+from tests.graphs import network_of, residual
 
 
 def test_text_names_every_layer_and_edge() -> None:
@@ -53,14 +53,14 @@ def test_the_command(tmp_path, capsys) -> None:
     assert main(["info", "digits-dense", "--graph", "--out", str(picture)]) == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("hidden1: 128, 4-bit weights")
     assert picture.read_text().startswith("<svg")
-    graph = image_of(residual()).save(tmp_path / "graph.npz")
+    graph = network_of(residual()).save(tmp_path / "graph.npz")
     assert main(["info", str(graph)]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "layer block 288 x 144, 4-bit weights, ternary, theta 20, hard reset; 145 we" in told
 
 
 def test_the_dense_core_refuses_a_graph(tmp_path, capsys) -> None:
-    network = image_of(residual())
+    network = network_of(residual())
     with pytest.raises(PlanError, match="Network residual must be a chain of dense layers"):
         plan_core(network)
     path = network.save(tmp_path / "graph.npz")

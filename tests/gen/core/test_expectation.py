@@ -11,15 +11,16 @@ from gen.core.expectation import expected, memory_bits
 from gen.core.law import CycleLaw
 from gen.core.plan import PlanError, cuts, plan_programs
 from gen.core.program_stage import ProgramStagePlan, plan_program
+from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sterna import main
 from sw.data.dataset import load_dataset
 from sw.data.shipped import MODELS, model_path
-from sw.study.reference_networks import ZOO, random_image
+from sw.study.reference_networks import ZOO
 from sw.study.scale import measured_rates
-from tests.graphs import image_of, residual
+from tests.graphs import network_of, residual
 
 DIGITS = [
     path.stem
@@ -42,7 +43,7 @@ def test_model_keeps_to_the_law(name: str) -> None:
 
 @pytest.mark.parametrize("lanes", [4, 16])
 def test_model_of_every_kind_of_edge(lanes: int) -> None:
-    network = image_of(residual())
+    network = network_of(residual())
     random = np.random.default_rng(1)
     pixels = random.integers(0, 8, (40, network.spec.image_size)).astype(np.uint8)
     trace, core = GoldenModel(network).run(pixels), plan_programs(network, lanes, ())
@@ -53,7 +54,7 @@ def test_model_of_every_kind_of_edge(lanes: int) -> None:
 
 
 def test_silence_costs_little_and_noise_much() -> None:
-    network = image_of(residual())
+    network = network_of(residual())
     plan = plan_program(network, 4)
 
     def at(rate: float) -> float:
@@ -78,7 +79,7 @@ def test_the_papers_networks_have_the_papers_sizes(name: str) -> None:
 
 def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     board = find_board("ulx3s_85f")
-    network = random_image(ZOO["resnet20-cifar"]())
+    network = random_network(ZOO["resnet20-cifar"](), bias=0)
     plan = plan_programs(network, 16, ())
     with pytest.raises(
         PlanError,
@@ -87,7 +88,7 @@ def test_a_network_over_the_chips_memory_is_one_sentence() -> None:
     ):
         require_memory(plan, board)
     assert sum(memory_bits(plan_program(network)).values()) > 208 * 18 * 1024
-    small = plan_programs(image_of(residual()), 4, ())
+    small = plan_programs(network_of(residual()), 4, ())
     require_memory(small, board)
     needed = small.stages[0].memories().values()
     assert 0 < sum(blocks(board, memory) for memory in needed) < 20
@@ -106,7 +107,7 @@ def test_cuts_leave_blocks_whole() -> None:
 
 
 def test_stages_share_the_network() -> None:
-    network = image_of(residual())
+    network = network_of(residual())
     plan = plan_programs(network, 4)
     assert [list(stage.layers) for stage in plan.stages] == [[0], [1, 2, 3, 4]]
     sources = [stage.source for stage in plan.stages if isinstance(stage, ProgramStagePlan)]

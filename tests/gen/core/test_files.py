@@ -14,11 +14,10 @@ from gen.board.files import identity
 from gen.board.planner import plan_board
 from gen.core.plan import PlanError, plan_core, plan_programs
 from gen.core.verilog import generate, rom_texts
-from hw.contract.edge import EdgeSpec
+from hw.contract.builder import NetworkBuilder
 from hw.contract.network import Network
-from hw.contract.spec import NetworkSpec
 from sterna import model_path
-from tests.graphs import image_of, layer, residual
+from tests.graphs import NEURON, conv, dense, network_of, residual
 from tests.hw.layer.cores import layer_stages
 from tests.networks import networks
 
@@ -77,23 +76,10 @@ def test_generated_files(tmp_path):
 
 
 def test_images_too_long_for_the_link_are_one_sentence():
-    spec = NetworkSpec(
-        name="wide",
-        input_size=3 * 224 * 224,
-        input_bits=8,
-        steps=1,
-        input_shape=(3, 224, 224),
-        layers=(
-            layer(
-                "down",
-                (2, 1, 1),
-                [EdgeSpec(source="input", kind="conv", kernel=7, pool=32)],
-                3 * 224 * 224,
-            ),
-            layer("readout", (3, 1, 1), [EdgeSpec(source="down")], 2, neuron=None),
-        ),
-    )
-    board = plan_board(find_board("ulx3s_85f"), image_of(residual())).spec
+    b = NetworkBuilder((3, 224, 224), name="wide", steps=1)
+    b.layer("down", 2, conv("input", 7, pool=32), neuron=NEURON)
+    b.layer("readout", 3, dense("down"))
+    board = plan_board(find_board("ulx3s_85f"), network_of(residual())).spec
     words = r"Images of wide must be of at most 65,535 bytes to be sent to a board, not \d{3},\d{3}"
     with pytest.raises(PlanError, match=words):
-        identity(plan_programs(image_of(spec), 8, ()), board)
+        identity(plan_programs(network_of(b.spec()), 8, ()), board)

@@ -1,34 +1,19 @@
 """gen.core.plan: every layer laid out, every impossible layout refused."""
 
-from itertools import pairwise
-
-import numpy as np
 import pytest
 
 from gen.core.plan import PlanError, plan_core
 from hw.contract.checks import SpecError
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.layer.geometry import LayerGeometry
 from tests.hw.layer.cores import geometries
+from tests.networks import chain, network_of_ones
 
 
 def network(*sizes: int) -> Network:
     neuron = NeuronSpec(theta=3, potential_bits=4)
-    layers = tuple(
-        LayerSpec(
-            name=f"l{n}",
-            inputs=a,
-            neurons=b,
-            weight_bits=2,
-            neuron=neuron if n < len(sizes) - 2 else None,
-        )
-        for n, (a, b) in enumerate(pairwise(sizes))
-    )
-    spec = NetworkSpec(name="n", input_size=sizes[0], input_bits=4, steps=2, layers=layers)
-    ones = tuple(np.ones((layer.neurons, layer.inputs), int) for layer in layers)
-    return Network(spec, ones, tuple(np.zeros(layer.neurons, int) for layer in layers))
+    return network_of_ones(chain(sizes, neuron, name="n", input_bits=4, steps=2, weight_bits=2))
 
 
 def test_shipped_topology_at_128_lanes():

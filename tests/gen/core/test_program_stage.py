@@ -21,19 +21,18 @@ from hw.contract.neuron import NeuronSpec
 from hw.program.program import NOTES, Code, Operation, Program, Scan, Send, Sweep, Table
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
-from tests.graphs import NEURON, image_of, residual
+from tests.graphs import NEURON, network_of, residual
 from tests.hw.program.programs import (
     conv,
     dense,
     identity,
     network,
     part,
-    random_network,
+    random_graph,
     random_pixels,
     walk,
 )
-from tests.hw.vectors import random_image
-from tests.networks import edges
+from tests.networks import edges, random_chain
 
 # Tables
 
@@ -132,7 +131,7 @@ def test_a_convolution_by_hand() -> None:
 def test_plans_count_updates_as_the_tables_do(seed: int, lanes: int) -> None:
     """`plays` is the walk of every event; equal tables lie there once."""
     rng = np.random.default_rng(seed)
-    network = random_network(rng, [NEURON])
+    network = random_graph(rng, [NEURON])
     plan = plan_program(network, lanes)
     p, spec = plan.program, plan.network.spec
     scans = {op.name + op.source: op for op in p.operations if isinstance(op, Scan)}
@@ -277,7 +276,7 @@ def test_a_plan_keeps_what_it_needs(seed: int) -> None:
     """Regions do not clash; a spike that is read was written last by the step that is meant; sweeps
     find their own layer's potentials."""
     rng = np.random.default_rng(seed)
-    plan = plan_program(random_network(rng, [NEURON]), int(2 ** rng.integers(1, 5)))
+    plan = plan_program(random_graph(rng, [NEURON]), int(2 ** rng.integers(1, 5)))
     assert not clashes(plan.memory_map.potentials)
     assert not clashes(plan.memory_map.spikes)
     needs(plan)
@@ -350,13 +349,13 @@ def test_the_image_is_let_go_of_by_its_last_scan() -> None:
         part(2, dense("b"), dense("input"), dense("a")),
     )
     for timed in (False, True):
-        plan = plan_program(network_of(image, timed), 4)
+        plan = plan_program(timed_as(image, timed), 4)
         scans = [op for op in plan.program.operations if isinstance(op, Scan) and op.from_input]
         assert [op.release for op in scans] == [0] * (len(scans) - 1) + [1]
         assert len(scans) == (6 if timed else 3)
 
 
-def network_of(network, timed: bool):
+def timed_as(network, timed: bool):
     """The same network for recordings, or not."""
     spec = replace(network.spec, timed_input=timed)
     return replace(network, spec=spec)
@@ -470,7 +469,7 @@ def test_costs_of_a_sweep_by_hand() -> None:
 @pytest.mark.parametrize("lanes", [0, 1, 3, 24, 256])
 def test_unknown_lanes_are_refused(lanes: int) -> None:
     with pytest.raises(PlanError) as refused:
-        plan_program(image_of(residual()), lanes)
+        plan_program(network_of(residual()), lanes)
     assert str(refused.value) == (
         f"Lanes of a shared core must be one of (2, 4, 8, 16, 32, 64, 128), not {lanes}"
     )
@@ -497,11 +496,11 @@ def test_neurons_that_a_program_does_not_have(neuron: NeuronSpec) -> None:
 
 def test_schedules() -> None:
     """What a network gets by itself, and what is refused."""
-    maps = image_of(residual())
+    maps = network_of(residual())
     assert plan_network(maps).schedule == "shared"
     assert plan_network(maps, 4).lanes == 4
     assert plan_network(maps, schedule="pipelined").schedule == "pipelined"
-    chain = random_image(
+    chain = random_chain(
         np.random.default_rng(1), (5, 4, 3), steps=2, input_bits=2, neurons=[NEURON]
     )
     assert plan_network(chain).schedule == "pipelined"
@@ -534,7 +533,7 @@ def test_a_network_that_does_not_look_at_its_image() -> None:
     """Only odd people have one; but the refusal should be a sentence."""
     spec = network((2, 1, 1), part(2, dense("input")), part(2, dense("a"))).spec
     own = replace(spec.layers[0], edges=(dense("a", delay=1),))
-    image = image_of(replace(spec, layers=(own, *spec.layers[1:])))
+    image = network_of(replace(spec, layers=(own, *spec.layers[1:])))
     GoldenModel(image).run(random_pixels(image, 2))
     with pytest.raises(PlanError, match="must have an edge from its input"):
         plan_program(image, 4)

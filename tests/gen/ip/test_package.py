@@ -19,7 +19,7 @@ from gen.ip.package import AXI_TOP, Examples, cycle_bounds, package_ip
 from hw.top.axi import AxiStreamCore
 from sim.bench.verilator import toolchain
 from sim.golden.model import GoldenModel
-from tests.hw.vectors import random_image
+from tests.networks import random_chain
 
 BASE = {
     "core.json",
@@ -34,7 +34,7 @@ BENCH = {"tb/sterna_axis_tb.sv", "tb/words.hex", "tb/answers.hex"}
 
 def make_plan(lanes: int = 4, banks: int = 2) -> CorePlan:
     """37 pixels of 3 bits, 4 classes; logits of either sign."""
-    network = random_image(np.random.default_rng(1), (37, 7, 4), steps=2, input_bits=3)
+    network = random_chain(np.random.default_rng(1), (37, 7, 4), steps=2, input_bits=3)
     return plan_core(network, lanes, banks)
 
 

@@ -9,7 +9,7 @@ from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network, NetworkError
 from hw.contract.spec import LayerSpec, NetworkSpec
-from tests.graphs import NEURON, arrays, image_of, residual
+from tests.graphs import NEURON, arrays, network_of, residual
 
 
 def test_a_specification_and_back() -> None:
@@ -22,7 +22,7 @@ def test_a_specification_and_back() -> None:
 
 
 def test_an_image_and_back(tmp_path) -> None:
-    network = image_of(residual())
+    network = network_of(residual())
     loaded = Network.load(network.save(tmp_path / "graph.npz"))
     assert loaded.digest == network.digest
     assert loaded.spec == network.spec
@@ -41,7 +41,7 @@ def test_an_image_and_back(tmp_path) -> None:
 
 def test_bounds_hold_what_can_come() -> None:
     """A pooled edge brings pool^2 coefficients to a weight; edges and bias add up."""
-    network = image_of(residual())
+    network = network_of(residual())
     block, down = network.layers[2], network.layers[3]
     kernel, constant = (np.abs(k.astype(int)) for k in block.kernels)
     rows = kernel.reshape(4, -1).sum(axis=1) + constant[0]

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,31 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.network import FORMAT_VERSION, Network, NetworkError
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
 
 
-def make_image(seed=0, inputs=5, neurons=4, classes=3):
-    rng = np.random.default_rng(seed)
-    layers = (
-        LayerSpec(
-            name="hidden",
-            inputs=inputs,
-            neurons=neurons,
-            weight_bits=4,
-            neuron=NeuronSpec(theta=9, decay="leak", decay_shift=2, potential_bits=6),
-        ),
-        LayerSpec(name="readout", inputs=neurons, neurons=classes, weight_bits=3),
-    )
-    spec = NetworkSpec(name="net", input_size=inputs, input_bits=3, steps=2, layers=layers)
-    weights = (rng.integers(-7, 8, (neurons, inputs)), rng.integers(-3, 4, (classes, neurons)))
-    biases = (rng.integers(-20, 20, neurons), rng.integers(-20, 20, classes))
-    return Network(spec, weights, biases, {"dataset": "none"})
+def make_network(seed=0, inputs=5, neurons=4, classes=3):
+    neuron = NeuronSpec(theta=9, decay="leak", decay_shift=2, potential_bits=6)
+    builder = NetworkBuilder(inputs, name="net", input_bits=3, steps=2)
+    builder.layer("hidden", neurons, neuron=neuron)
+    builder.layer("readout", classes, weight_bits=3)
+    return replace(random_network(builder.spec(), seed, bias=19), meta={"dataset": "none"})
 
 
 def test_file_round_trip(tmp_path):
-    network = make_image()
+    network = make_network()
     again = Network.load(network.save(tmp_path / "net.npz"))
     assert again.spec == network.spec
     assert again.digest == network.digest
@@ -45,12 +36,12 @@ def test_file_round_trip(tmp_path):
 
 
 def test_equal_images_give_equal_bytes(tmp_path):
-    a = make_image().save(tmp_path / "a.npz").read_bytes()
-    assert a == make_image().save(tmp_path / "b.npz").read_bytes()
+    a = make_network().save(tmp_path / "a.npz").read_bytes()
+    assert a == make_network().save(tmp_path / "b.npz").read_bytes()
 
 
 def test_digest_tells_any_integer_apart():
-    network = make_image()
+    network = make_network()
     for n in range(2):
         for arrays in ("weights", "biases"):
             changed = [a.copy() for a in getattr(network, arrays)]
@@ -60,7 +51,7 @@ def test_digest_tells_any_integer_apart():
 
 
 def test_widths_come_from_the_integers():
-    hidden, readout = make_image().layers
+    hidden, readout = make_network().layers
     rows = np.abs(hidden.weights.astype(int)).sum(axis=1)
     assert hidden.accumulator_bound == rows.max() * 7
     assert hidden.drive_bound == (rows * 7 + np.abs(hidden.bias)).max()
@@ -69,7 +60,7 @@ def test_widths_come_from_the_integers():
 
 
 def test_arrays_that_do_not_fit_are_refused():
-    network = make_image()
+    network = make_network()
     w, b = network.weights, network.biases
     for weights, biases, sentence in [
         ((w[0],), b, "Network must have 2 weight arrays, not 1"),
@@ -105,7 +96,7 @@ def rewrite(path, out, change):
 
 
 def test_bad_files_are_refused_in_a_sentence(tmp_path):
-    good = make_image().save(tmp_path / "good.npz")
+    good = make_network().save(tmp_path / "good.npz")
     assert refusal(tmp_path / "none.npz").endswith("does not exist")
     assert refusal(tmp_path).endswith("is not a readable file")
     text = tmp_path / "text.npz"
@@ -130,7 +121,7 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path):
 @given(data=st.data())
 def test_no_damage_goes_unnoticed(tmp_path_factory, data):
     """Cut anywhere, or with any byte changed, a file is refused or is the same network."""
-    network = make_image()
+    network = make_network()
     path = tmp_path_factory.mktemp("damage") / "net.npz"
     whole = network.save(path).read_bytes()
     at = data.draw(st.integers(0, len(whole) - 1))
@@ -147,7 +138,7 @@ def test_no_damage_goes_unnoticed(tmp_path_factory, data):
 
 
 def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
-    path = make_image().save(tmp_path / "net.npz")
+    path = make_network().save(tmp_path / "net.npz")
     before = path.read_bytes()
 
     def fail(*_):
@@ -155,13 +146,13 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr("hw.contract.network.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        make_image(seed=1).save(path)
+        make_network(seed=1).save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
 
 
 def test_header_is_readable_with_plain_tools(tmp_path):
-    path = make_image().save(tmp_path / "net.npz")
+    path = make_network().save(tmp_path / "net.npz")
     with zipfile.ZipFile(path) as archive:
         assert "header.json.npy" in archive.namelist()
 

@@ -21,7 +21,7 @@ from tests.hw.layer.cores import (
     random_pixels,
     words_of,
 )
-from tests.hw.vectors import random_image
+from tests.networks import random_chain
 
 CORES = {  # sizes, steps, input_bits, lanes, banks
     "smallest": ((1, 1), 1, 1, 1, 1),
@@ -39,7 +39,7 @@ CORES = {  # sizes, steps, input_bits, lanes, banks
 def core_plan(name: str, seed: int = 1) -> CorePlan:
     sizes, steps, input_bits, lanes, banks = CORES[name]
     rng = np.random.default_rng(seed)
-    return plan_core(random_image(rng, sizes, steps=steps, input_bits=input_bits), lanes, banks)
+    return plan_core(random_chain(rng, sizes, steps=steps, input_bits=input_bits), lanes, banks)
 
 
 @pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
@@ -75,7 +75,7 @@ def always_firing(theta: int, bias: int, reset: str) -> CorePlan:
         theta=theta, reset=reset, step=theta if reset == "soft" else 0, potential_bits=8
     )
     rng = np.random.default_rng(5)
-    network = random_image(rng, (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2)
+    network = random_chain(rng, (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2)
     biases = (np.full(20, bias), np.full(6, bias), network.biases[2])
     return plan_core(Network(network.spec, network.weights, biases), 20, 2)
 
@@ -91,7 +91,7 @@ def test_core_with_all_neurons_firing_at_every_step(reset: str) -> None:
 @pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
 def test_core_without_any_spike(pace: Pace) -> None:
     neuron = NeuronSpec(theta=10_000, potential_bits=15)
-    network = random_image(
+    network = random_chain(
         np.random.default_rng(7), (8, 20, 6, 3), steps=3, input_bits=1, neurons=[neuron] * 2
     )
     run = CoreRun(plan_core(network, 8, 2), random_pixels(network, 4, seed=8), pace)
@@ -135,7 +135,7 @@ def test_layers_alone_are_golden(name: str, pace: Pace) -> None:
 def test_core_cycle_law_of_random_networks(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     sizes = tuple(rng.integers(1, 41, rng.integers(2, 5)).tolist())
-    network = random_image(
+    network = random_chain(
         rng, sizes, steps=int(rng.integers(1, 5)), input_bits=int(rng.integers(1, 6))
     )
     plan = plan_core(network, int(rng.integers(1, 41)), int(2 ** rng.integers(0, 4)))
@@ -149,7 +149,7 @@ def test_core_with_biases_wider_than_all_else(sizes, lanes: int, settle: int) ->
     """After a reset they take longer to fetch than an image takes to its first event: right in any
     case, and in the predicted cycle if they were there before the image was."""
     rng = np.random.default_rng(11)
-    network = random_image(rng, sizes, steps=2, input_bits=1, bias=2**29 - 9)
+    network = random_chain(rng, sizes, steps=2, input_bits=1, bias=2**29 - 9)
     layers = tuple(replace(layer, weight_bits=2) for layer in network.spec.layers)
     spec = replace(network.spec, layers=layers)
     narrow = Network(spec, tuple(np.sign(w) for w in network.weights), network.biases)
@@ -171,7 +171,7 @@ AUGMENTED = NeuronSpec(
 def test_augmented_spikes_in_planes_and_as_repeated_events(lanes, banks, pace) -> None:
     """Both give the golden model's values; repeated, as many events as the coefficients' sum."""
     rng = np.random.default_rng(lanes)
-    network = random_image(rng, (20, 17, 9, 4), steps=4, input_bits=3, neurons=[AUGMENTED] * 2)
+    network = random_chain(rng, (20, 17, 9, 4), steps=4, input_bits=3, neurons=[AUGMENTED] * 2)
     pixels = random_pixels(network, 5, seed=2)
     trace = GoldenModel(network).run(pixels)
     assert np.abs(trace.spikes[0]).max() > 2

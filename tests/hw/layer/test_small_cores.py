@@ -6,7 +6,7 @@ import pytest
 from gen.core.plan import PlanError, plan_core
 from tests.hw.driving import FLOWING, JITTERY, Pace
 from tests.hw.layer.cores import CoreRun, check_cycle_law, random_pixels
-from tests.hw.vectors import random_image
+from tests.networks import random_chain
 
 SHAPES = {  # sizes, steps, input_bits, lanes, banks, fire_lanes, lean
     "lean": ((9, 7, 5), 3, 2, 7, 1, 0, True),
@@ -25,7 +25,7 @@ SHAPES = {  # sizes, steps, input_bits, lanes, banks, fire_lanes, lean
 
 def small_plan(name: str):
     sizes, steps, input_bits, lanes, banks, fire, lean = SHAPES[name]
-    network = random_image(np.random.default_rng(2), sizes, steps=steps, input_bits=input_bits)
+    network = random_chain(np.random.default_rng(2), sizes, steps=steps, input_bits=input_bits)
     return plan_core(network, lanes, banks, fire_lanes=fire, lean=lean)
 
 
@@ -43,7 +43,7 @@ def test_small_core_is_golden_and_keeps_the_law(name: str, pace: Pace) -> None:
 def test_random_small_cores(seed: int) -> None:
     rng = np.random.default_rng(300 + seed)
     sizes = tuple(rng.integers(1, 41, rng.integers(2, 5)).tolist())
-    network = random_image(
+    network = random_chain(
         rng, sizes, steps=int(rng.integers(1, 5)), input_bits=int(rng.integers(1, 5))
     )
     banks = int(2 ** rng.integers(0, 3))
@@ -56,7 +56,7 @@ def test_random_small_cores(seed: int) -> None:
 
 
 def test_what_cannot_fire_is_refused() -> None:
-    network = random_image(np.random.default_rng(2), (5, 4, 3), steps=1, input_bits=1)
+    network = random_chain(np.random.default_rng(2), (5, 4, 3), steps=1, input_bits=1)
     for fire, banks in ((3, 1), (2, 4)):
         with pytest.raises(PlanError) as refused:
             plan_core(network, 4, banks, fire_lanes=fire)

@@ -12,17 +12,17 @@ from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_programs
 from gen.core.program_cycles import operation_cycles
 from gen.core.program_stage import ProgramStagePlan
+from hw.contract.builder import NetworkBuilder
 from hw.contract.edge import INPUT, EdgeSpec, Shape
 from hw.contract.layout import map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import NetworkSpec
 from hw.core import Core
 from hw.neuron.readout import result_layout
 from hw.program.program import Operation, Program, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
-from tests.graphs import NEURON, arrays, layer
+from tests.graphs import NEURON, arrays, conv, dense, identity
 from tests.hw.driving import FLOWING, Bench, Pace, fields
 from tests.hw.vectors import random_vectors
 
@@ -35,23 +35,11 @@ __all__ = [
     "network",
     "part",
     "program_core",
-    "random_network",
+    "random_graph",
     "random_pixels",
     "split",
     "walk",
 ]
-
-
-def dense(source: str, **more: Any) -> EdgeSpec:
-    return EdgeSpec(source=source, **more)
-
-
-def conv(source: str, kernel: int, **more: Any) -> EdgeSpec:
-    return EdgeSpec(source=source, kind="conv", kernel=kernel, **more)
-
-
-def identity(source: str, **more: Any) -> EdgeSpec:
-    return EdgeSpec(source=source, kind="identity", **more)
 
 
 @dataclass(frozen=True)
@@ -74,40 +62,22 @@ def network(
     """Layers a, b, c ... with random integers, the last of them the readout. Where a layer has
     channels only, its first edge says how large its maps are. Constants of identities are not
     small."""
+    b = NetworkBuilder(shape, name="small", input_bits=bits, steps=steps, timed_input=timed)
     names = [chr(ord("a") + n) for n in range(len(parts))]
-    shapes: dict[str, Shape] = {INPUT: shape}
     for name, made in zip(names, parts, strict=True):
-        if isinstance(made.size, tuple):
-            shapes[name] = made.size
-    for name, made in zip(names, parts, strict=True):
-        if name not in shapes:
-            assert isinstance(made.size, int)
-            first = made.edges[0]
-            shapes[name] = first.made(shapes[first.source], made.size)
-    layers = []
-    for n, (name, made) in enumerate(zip(names, parts, strict=True)):
-        inputs = sum(int(np.prod(shapes[edge.source])) for edge in made.edges)
-        neuron = made.neuron if n < len(parts) - 1 else None
-        layers.append(layer(name, shapes[name], made.edges, inputs, neuron, **made.more))
-    spec = NetworkSpec(
-        name="small",
-        input_size=int(np.prod(shape)),
-        input_bits=bits,
-        steps=steps,
-        layers=tuple(layers),
-        input_shape=shape,
-        timed_input=timed,
-    )
+        neuron = None if name == names[-1] else made.neuron
+        b.layer(name, made.size, *made.edges, neuron=neuron, **made.more)
+    spec = b.spec()
     weights, biases, thetas = arrays(spec, seed)
     rng = np.random.default_rng(seed)
-    for made, kernels in zip(layers, weights, strict=True):
+    for made, kernels in zip(spec.layers, weights, strict=True):
         for k, edge in enumerate(made.edges):
             if edge.kind == "identity":
                 kernels[k] = rng.integers(6, 16, 1) * rng.choice([-1, 1])
     return Network(spec, weights, biases, thetas=thetas)
 
 
-def random_network(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Network:
+def random_graph(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Network:
     """A graph of one to three layers of neurons and a readout: edges of all kinds, also from the
     step before, from anywhere to anywhere."""
     count, names = int(rng.integers(1, 4)), [INPUT]

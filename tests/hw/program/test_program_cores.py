@@ -13,7 +13,7 @@ from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.neuron.readout import result_layout
-from tests.graphs import image_of, residual
+from tests.graphs import network_of, residual
 from tests.hw.driving import JITTERY, Pace, fields
 from tests.hw.program.cases import CASES, NEURONS, QUICK
 from tests.hw.program.programs import (
@@ -24,10 +24,10 @@ from tests.hw.program.programs import (
     network,
     part,
     program_core,
-    random_network,
+    random_graph,
     random_pixels,
 )
-from tests.hw.vectors import random_image
+from tests.networks import random_chain
 
 
 def plan_of(name: str) -> CorePlan:
@@ -72,14 +72,14 @@ def test_hesitant_surroundings_change_nothing(name: str, pace: Pace) -> None:
 def test_random_graphs(seed: int) -> None:
     """Whatever the cases above did not think of."""
     rng = np.random.default_rng(seed)
-    network = random_network(rng, [QUICK, *NEURONS.values()])
+    network = random_graph(rng, [QUICK, *NEURONS.values()])
     plan = program_core(network, int(2 ** rng.integers(1, 4)))
     ProgramRun(plan, random_pixels(network, 3, seed)[1:]).check_law()
 
 
 def test_residual_network() -> None:
     """All kinds of edges at once, thresholds by channel, a delayed edge to the readout."""
-    plan = program_core(image_of(replace(residual(), steps=2)), 8)
+    plan = program_core(network_of(replace(residual(), steps=2)), 8)
     run = ProgramRun(plan, np.random.default_rng(2).integers(0, 8, (1, 72)).astype(np.uint8))
     assert run.lively
     run.check_law()
@@ -88,7 +88,7 @@ def test_residual_network() -> None:
 def test_a_chain_of_dense_layers() -> None:
     """A network without shapes and edges runs on a shared core too."""
     rng, neurons = np.random.default_rng(1), [NEURONS["leak"], NEURONS["unequal-soft"]]
-    network = random_image(rng, (11, 7, 9, 5), steps=3, input_bits=3, neurons=neurons)
+    network = random_chain(rng, (11, 7, 9, 5), steps=3, input_bits=3, neurons=neurons)
     run = ProgramRun(program_core(network, 4), random_pixels(network, 3))
     assert run.lively
     run.check_law()

@@ -9,7 +9,7 @@ from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
 from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
-from tests.graphs import image_of, residual
+from tests.graphs import network_of, residual
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
 from tests.hw.program.cases import CASES, NEURONS
 from tests.hw.program.programs import ProgramRun, conv, dense, network, part, random_pixels, split
@@ -116,7 +116,7 @@ def test_cuts() -> None:
 
 
 def test_a_wrong_cut_is_refused() -> None:
-    network = image_of(residual())
+    network = network_of(residual())
     possible = [network.spec.layers[n].name for n in cuts(network.spec)]
     with pytest.raises(PlanError) as refused:
         plan_programs(network, 4, [2, 9])

@@ -20,7 +20,8 @@ from hw.top.axi import ERRORS, AxiStreamCore
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits
 from tests.hw.proving import Case, ports_of, prove, yosys
-from tests.hw.vectors import random_image, random_vectors
+from tests.hw.vectors import random_vectors
+from tests.networks import random_chain
 
 SHORT, LONG, LARGE = (1 << bit for bit in range(len(ERRORS)))
 
@@ -101,7 +102,7 @@ class Streams(wiring.Component):
 
 def make_plan(sizes=(37, 7, 4), *, input_bits=3, lanes=8, banks=2, steps=2) -> CorePlan:
     rng = np.random.default_rng(1)
-    return plan_core(random_image(rng, sizes, steps=steps, input_bits=input_bits), lanes, banks)
+    return plan_core(random_chain(rng, sizes, steps=steps, input_bits=input_bits), lanes, banks)
 
 
 def make_pixels(plan: CorePlan, count: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from hw.top.spi_flash import SpiFlashReader
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
 from tests.hw.layer.cores import check_results, image_words, random_pixels
-from tests.hw.vectors import random_image
+from tests.networks import random_chain
 
 PARTS = [LoadPart(width=12, depth=5), LoadPart(width=8, depth=1), LoadPart(width=33, depth=3)]
 
@@ -27,7 +27,7 @@ def random_rows(seed: int) -> list[list[int]]:
     return [[rng.getrandbits(part.width) for _ in range(part.depth)] for part in PARTS]
 
 
-def image_of(rows: list[list[int]], digest: bytes) -> bytes:
+def flash_contents(rows: list[list[int]], digest: bytes) -> bytes:
     body = b"STRN" + digest
     for part, contents in zip(PARTS, rows, strict=True):
         body += b"".join(row.to_bytes(part.row_bytes, "big") for row in contents)
@@ -55,7 +55,7 @@ def load(data: bytes, pace: Pace):
 @pytest.mark.parametrize("pace", [FLOWING, JITTERY[2]], ids=str)
 def test_loader_writes_every_row(pace: Pace) -> None:
     rows, digest = random_rows(1), random.Random(2).randbytes(32)
-    written, words, verdict = load(image_of(rows, digest), pace)
+    written, words, verdict = load(flash_contents(rows, digest), pace)
     expected = [
         (n, address, row) for n, contents in enumerate(rows) for address, row in enumerate(contents)
     ]
@@ -65,7 +65,7 @@ def test_loader_writes_every_row(pace: Pace) -> None:
 
 
 def test_loader_refuses_every_damaged_byte() -> None:
-    data = image_of(random_rows(3), bytes(32))
+    data = flash_contents(random_rows(3), bytes(32))
     rng = random.Random(4)
     for position in range(len(data)):
         damaged = bytearray(data)
@@ -74,7 +74,7 @@ def test_loader_refuses_every_damaged_byte() -> None:
 
 
 def test_loader_refuses_another_magic_with_a_right_crc() -> None:
-    body = b"STRM" + image_of(random_rows(5), bytes(32))[4:-4]
+    body = b"STRM" + flash_contents(random_rows(5), bytes(32))[4:-4]
     data = body + zlib.crc32(body).to_bytes(4, "little")
     assert load(data, FLOWING)[2] == (0, 1)
 
@@ -143,7 +143,7 @@ def test_flash_reader_reads_from_its_address_on(stall: float) -> None:
 @pytest.mark.parametrize("banks", [1, 2])
 def test_core_with_loaded_weights_is_golden(lanes: int, banks: int) -> None:
     """Loads through the loader while the core is held in reset, then classifies."""
-    network = random_image(np.random.default_rng(lanes), (9, 18, 5), steps=2, input_bits=2)
+    network = random_chain(np.random.default_rng(lanes), (9, 18, 5), steps=2, input_bits=2)
     plan = plan_core(network, lanes, banks, ["ram", "ram"])
     core = plan.component(files=False)
     loader = WeightLoader([LoadPart(width=w, depth=d) for w, d in core.parts])

@@ -12,7 +12,7 @@ from hw.contract.network import Network
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
 from sterna import model_path
 from sw.data.dataset import load_dataset
-from tests.hw.vectors import random_image
+from tests.networks import random_chain
 
 PORTS = ("aclk", "aresetn", "s_axis_t*", "m_axis_t*", "error")
 
@@ -60,7 +60,7 @@ def test_digits(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def padded(tmp_path_factory) -> tuple[CorePlan, Path]:
     """37 pixels of 3 bits in 3 transfers of 16 bytes."""
-    network = random_image(np.random.default_rng(1), (37, 9, 4), steps=2, input_bits=3)
+    network = random_chain(np.random.default_rng(1), (37, 9, 4), steps=2, input_bits=3)
     plan = plan_core(network, 5, 1)
     return plan, package(plan, tmp_path_factory.mktemp("padded"))
 

@@ -14,7 +14,7 @@ from gen.core.pipeline import plan_pipeline
 from gen.core.program_stage import plan_shared
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
-from tests.graphs import image_of, residual
+from tests.graphs import network_of, residual
 
 IMAGES = 6
 PLANS = {"shared": plan_shared, "pipelined": plan_pipeline}
@@ -44,13 +44,15 @@ def run(plan, folder, **more):
 @pytest.fixture(scope="module")
 def flowing(folders):
     """Reports of both schedules."""
-    return {name: run(make(image_of(residual()), 4), folders[name]) for name, make in PLANS.items()}
+    return {
+        name: run(make(network_of(residual()), 4), folders[name]) for name, make in PLANS.items()
+    }
 
 
 @pytest.mark.parametrize("schedule", PLANS)
 def test_flowing(schedule, flowing):
     """Every spike, every potential, every logit, and the cycle of every class."""
-    network, report = image_of(residual()), flowing[schedule]
+    network, report = network_of(residual()), flowing[schedule]
     assert report["cycle_law_checked"]
     neurons = sum(layer.neurons for layer in network.spec.layers[:-1])
     lanes = sum(
@@ -67,13 +69,13 @@ def test_flowing(schedule, flowing):
 
 @pytest.mark.parametrize("schedule", PLANS)
 def test_stalled(schedule, folders):
-    report = run(PLANS[schedule](image_of(residual()), 4), folders[schedule], stall=0.5)
+    report = run(PLANS[schedule](network_of(residual()), 4), folders[schedule], stall=0.5)
     assert not report["cycle_law_checked"]
 
 
 @pytest.mark.parametrize("cycles", [40, 7777])
 def test_reset_in_the_middle(cycles, folders):
-    run(plan_shared(image_of(residual()), 4), folders["shared"], reset_after=cycles)
+    run(plan_shared(network_of(residual()), 4), folders["shared"], reset_after=cycles)
 
 
 def test_both_schedules_do_the_same(flowing):
@@ -87,7 +89,7 @@ def test_both_schedules_do_the_same(flowing):
 
 def test_a_recording_on_the_core_that_ships(tmp_path):
     """Without taps: logits, classes and cycles of a network that sees an image per step."""
-    network = image_of(replace(residual(), timed_input=True))
+    network = network_of(replace(residual(), timed_input=True))
     report = run(plan_shared(network, 8), tmp_path, taps=False)
     assert report["cycle_law_checked"]
     assert report["values_compared"] == IMAGES * (2 * network.spec.classes + 1)
@@ -95,7 +97,7 @@ def test_a_recording_on_the_core_that_ships(tmp_path):
 
 def test_another_network_does_not_pass(folders, monkeypatch):
     """A core with one weight changed is found out."""
-    network = image_of(residual())
+    network = network_of(residual())
     weights = [w.copy() for w in network.weights]
     weights[0][0] = -weights[0][0] or 1
     other = replace(network, weights=tuple(weights))

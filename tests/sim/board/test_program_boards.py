@@ -16,7 +16,7 @@ from sw.data.shipped import model_path
 from sw.host.board import Board
 from sw.host.golden import GoldenBackend
 from sw.host.link import LinkBackend
-from tests.graphs import image_of, residual
+from tests.graphs import network_of, residual
 
 ULX3S = find_board("ulx3s_85f")
 
@@ -24,7 +24,7 @@ ULX3S = find_board("ulx3s_85f")
 def network(name: str) -> Network:
     if name == "digits-conv":
         return Network.load(model_path(name))
-    return image_of(replace(residual(), timed_input=name == "recording"))
+    return network_of(replace(residual(), timed_input=name == "recording"))
 
 
 def plan_of(name: str, schedule: str) -> BoardPlan:

@@ -11,7 +11,7 @@ from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.edges import fan_out, receive
 from sim.golden.model import GoldenModel
-from tests.graphs import image_of, residual
+from tests.graphs import network_of, residual
 from tests.networks import edges
 
 
@@ -65,7 +65,7 @@ def test_fan_out_is_how_far_one_value_reaches(made) -> None:
 def test_a_graph_is_its_loops() -> None:
     """All layers of the residual network, all steps, in loops; sums reach what the bounds admit,
     and no more."""
-    network, spec = image_of(residual(), seed=4), residual()
+    network, spec = network_of(residual(), seed=4), residual()
     pixels = np.random.default_rng(5).integers(0, 8, (3, 72))
     trace = GoldenModel(network).run(pixels)
     for i, one in enumerate(pixels):
@@ -135,7 +135,7 @@ def test_a_feedback_edge_brings_the_step_before(steps: int) -> None:
     layers = list(spec.layers)
     layers[1] = LayerSpec(**{**vars(layers[1]), "edges": layers[1].edges[:1], "inputs": 144})
     bare = NetworkSpec(**{**vars(spec), "layers": tuple(layers), "steps": steps})
-    whole = image_of(NetworkSpec(**{**vars(spec), "steps": steps}))
+    whole = network_of(NetworkSpec(**{**vars(spec), "steps": steps}))
     kernels = [list(layer.kernels) for layer in whole.layers]
     kernels[1] = kernels[1][:1]
     without = Network(bare, tuple(kernels), whole.biases, thetas=whole.thetas)

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 from gen.core.plan import plan_core
-from hw.contract.network import Network
+from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
+from sw.host.backend import GoldenBackend, LinkBackend
 from sw.host.board import Board
-from sw.host.golden import GoldenBackend
-from sw.host.link import LinkBackend
 from tests.sw.host.device_twin import DeviceTwin, TwinLine
 
 TIMEOUT = 0.5
@@ -17,16 +15,11 @@ TIMEOUT = 0.5
 
 def small_network():
     """13 pixels of 3 bits, 7 hidden neurons, 4 classes."""
-    rng = np.random.default_rng(4)
     neuron = NeuronSpec(theta=6, decay="leak", decay_shift=2, potential_bits=6)
-    layers = (
-        LayerSpec(name="hidden", inputs=13, neurons=7, weight_bits=4, neuron=neuron),
-        LayerSpec(name="readout", inputs=7, neurons=4, weight_bits=4),
-    )
-    spec = NetworkSpec(name="small", input_size=13, input_bits=3, steps=3, layers=layers)
-    weights = tuple(rng.integers(-7, 8, (n.neurons, n.inputs)) for n in layers)
-    biases = tuple(rng.integers(-9, 9, n.neurons) for n in layers)
-    return Network(spec, weights, biases)
+    builder = NetworkBuilder(13, name="small", input_bits=3, steps=3)
+    builder.layer("hidden", 7, neuron=neuron)
+    builder.layer("readout", 4)
+    return random_network(builder.spec(), 4)
 
 
 PLAN = plan_core(small_network(), 4, 2)

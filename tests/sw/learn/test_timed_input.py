@@ -26,7 +26,7 @@ from sw.learn.quantize import quantize
 from sw.learn.real_decay import decay_report, real_network
 from sw.learn.recipes import Phase, find_recipe
 from sw.learn.train import train
-from tests.graphs import arrays, image_of, residual
+from tests.graphs import arrays, network_of, residual
 
 STEPS = 3
 NEURONS = [
@@ -127,8 +127,8 @@ def test_the_order_of_the_images_matters() -> None:
 @pytest.mark.parametrize("feedback", [True, False])
 def test_a_standing_image_is_direct_coding(feedback: bool) -> None:
     images, films = standing()
-    timed = image_of(graph(NEURONS[1], feedback=feedback), seed=3)
-    constant = image_of(graph(NEURONS[1], feedback=feedback, timed=False), seed=3)
+    timed = network_of(graph(NEURONS[1], feedback=feedback), seed=3)
+    constant = network_of(graph(NEURONS[1], feedback=feedback, timed=False), seed=3)
     a, b = GoldenModel(timed).run(films), GoldenModel(constant).run(images)
     pairs = zip((*a.spikes, *a.potentials), (*b.spikes, *b.potentials), strict=True)
     assert all(np.array_equal(x, y) for x, y in pairs)
@@ -140,7 +140,7 @@ def test_a_step_sees_its_own_image_alone() -> None:
     films = recordings().images
     others = films.copy()
     others[:, -72:] = 7 - films[:, -72:]
-    golden = GoldenModel(image_of(graph(), seed=3))
+    golden = GoldenModel(network_of(graph(), seed=3))
     for ours, theirs in zip(golden.run(films).spikes, golden.run(others).spikes, strict=True):
         assert np.array_equal(ours[:, :-1], theirs[:, :-1])
         assert not np.array_equal(ours[:, -1], theirs[:, -1])
@@ -152,7 +152,7 @@ def test_a_step_sees_its_own_image_alone() -> None:
 @pytest.mark.parametrize("feedback", [True, False])
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec, feedback: bool) -> None:
-    image = image_of(graph(neuron, feedback=feedback), seed=3)
+    image = network_of(graph(neuron, feedback=feedback), seed=3)
     network = IntegerNetwork(image.spec)
     network.load_image(image)
     _, compared, _ = compare(network, image, recordings())
@@ -163,7 +163,7 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec, feedback: b
 @pytest.mark.parametrize("feedback", [True, False])
 def test_the_float_network_of_the_same_integers_is_the_golden_model(feedback: bool) -> None:
     """Without decay nothing is cut off."""
-    network = image_of(graph(feedback=feedback), seed=6)
+    network = network_of(graph(feedback=feedback), seed=6)
     activity = real_network(network)(torch.from_numpy(recordings().images))
     trace = GoldenModel(network).run(recordings().images)
     for ours, theirs in zip(activity.spikes, trace.spikes, strict=True):
@@ -179,7 +179,7 @@ def test_exact_decay_is_exact_and_truncation_shows_in_a_first_layer() -> None:
     assert report["truncating"][0] > 0
     constant = Network(replace(network.spec, timed_input=False), WEIGHTS, BIASES)
     assert decay_report(constant, recordings(300, 2, 1, bits=2))["truncating"][0] == 0
-    assert decay_report(image_of(graph(NEURONS[1]), seed=3), recordings())["exact"][0] == 0
+    assert decay_report(network_of(graph(NEURONS[1]), seed=3), recordings())["exact"][0] == 0
 
 
 def test_a_layer_that_receives_with_a_delay_only() -> None:
@@ -328,7 +328,7 @@ def test_training_on_recordings_ends_in_an_image(tmp_path: Path) -> None:
 
 
 def test_every_image_of_a_recording_counts() -> None:
-    network, data = image_of(graph(feedback=False), seed=3), recordings()
+    network, data = network_of(graph(feedback=False), seed=3), recordings()
     trace, meter = GoldenModel(network).run(data.images), ActivityMeter(network)
     meter.add(data.images, trace)
     n, bits = len(data), int(np.bitwise_count(data.images).sum())
@@ -339,7 +339,7 @@ def test_every_image_of_a_recording_counts() -> None:
         (bits + 2 * stem + inner + late + block + down) / n
     )
     still, film = (
-        image_of(graph(feedback=False, timed=False), seed=3),
+        network_of(graph(feedback=False, timed=False), seed=3),
         Dataset(name="still", split="test", bits=3, images=standing()[1], labels=data.labels),
     )
     _, once = evaluate(still, replace(film, images=standing()[0]))
@@ -349,7 +349,7 @@ def test_every_image_of_a_recording_counts() -> None:
 
 
 def test_recordings_of_another_length_are_refused() -> None:
-    network = image_of(graph(), seed=3)
+    network = network_of(graph(), seed=3)
     check_fits(network, recordings())
     with pytest.raises(EvaluateError) as error:
         check_fits(network, recordings(steps=4))

@@ -22,7 +22,7 @@ from sw.learn.neuron import LIFParameters
 from sw.learn.quantize import QuantizeError, quantize
 from sw.learn.real_decay import real_network
 from sw.study.cost import macs
-from tests.graphs import arrays, image_of, residual
+from tests.graphs import arrays, network_of, residual
 
 NEURONS = [
     NeuronSpec(theta=20, potential_bits=6),
@@ -52,7 +52,7 @@ def data(n: int = 40) -> Dataset:
 def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec) -> None:
     """Every spike, potential and logit of a network with shortcut, pooling, groups, feedback and
     thresholds by channel; and back to the image it came from."""
-    image = image_of(with_neuron(neuron), seed=3)
+    image = network_of(with_neuron(neuron), seed=3)
     network = IntegerNetwork(image.spec)
     network.load_image(image)
     _, compared, _ = compare(network, image, data())
@@ -62,7 +62,7 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec) -> None:
 
 def test_gradients_reach_every_master() -> None:
     network = IntegerNetwork(residual())
-    network.load_image(image_of(residual(), seed=3))
+    network.load_image(network_of(residual(), seed=3))
     network(torch.from_numpy(data().images)).logits.square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -89,7 +89,7 @@ def test_both_orders_are_the_same_network() -> None:
 
 def test_real_valued_graphs() -> None:
     """Without decay nothing is truncated: the real network is the golden model."""
-    network = image_of(residual(), seed=6)
+    network = network_of(residual(), seed=6)
     activity = real_network(network)(torch.from_numpy(data().images))
     trace = GoldenModel(network).run(data().images)
     for ours, theirs in zip(activity.spikes, trace.spikes, strict=True):
@@ -176,7 +176,7 @@ def test_thresholds_by_channel_are_nearer_to_float() -> None:
 
 
 def test_what_a_graph_does_is_counted_by_its_edges() -> None:
-    network = image_of(residual(), seed=3)
+    network = network_of(residual(), seed=3)
     images = data().images
     trace, meter = GoldenModel(network).run(images), ActivityMeter(network)
     meter.add(images, trace)
@@ -245,7 +245,7 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
 
 
 def test_states_with_thresholds_by_channel_load_after_a_run() -> None:
-    image = image_of(residual(), seed=3)
+    image = network_of(residual(), seed=3)
     network, other = IntegerNetwork(image.spec), IntegerNetwork(image.spec)
     network.load_image(image)
     network(torch.from_numpy(data().images))

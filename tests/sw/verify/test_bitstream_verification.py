@@ -14,9 +14,9 @@ from gen.core.verilog import rom_texts
 from gen.family.ice40 import FAMILY as ICE40
 from gen.family.registry import FAMILIES
 from gen.family.tools import ToolError
+from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.board.netlist import NetlistError, netlist_verilog
 from sim.board.unpack import find_icebox, unpack_bitstream
 from sim.golden.model import GoldenModel
@@ -152,18 +152,11 @@ def bits_changed(before, after):
 
 
 def tiny_network():
-    neuron = NeuronSpec(
-        theta=20, decay="shift", decay_shift=1, reset="hard", step=0, u0=0, potential_bits=8
-    )
-    layers = (
-        LayerSpec(name="hidden", inputs=16, neurons=8, weight_bits=4, neuron=neuron),
-        LayerSpec(name="readout", inputs=8, neurons=3, weight_bits=4, neuron=None),
-    )
-    spec = NetworkSpec(name="tiny", input_size=16, input_bits=4, steps=3, layers=layers)
-    rng = np.random.default_rng(1)
-    weights = tuple(rng.integers(-7, 8, (layer.neurons, layer.inputs)) for layer in layers)
-    biases = tuple(rng.integers(-9, 10, layer.neurons) for layer in layers)
-    return Network(spec, weights, biases)
+    neuron = NeuronSpec(theta=20, decay="shift", decay_shift=1, potential_bits=8)
+    builder = NetworkBuilder(16, name="tiny", input_bits=4, steps=3)
+    builder.layer("hidden", 8, neuron=neuron)
+    builder.layer("readout", 3)
+    return random_network(builder.spec())
 
 
 def test_clock_generator_and_flash_in_the_bits(icebox, tmp_path):

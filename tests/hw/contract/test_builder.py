@@ -1,0 +1,69 @@
+"""hw.contract.builder: what is derived is what one would write."""
+
+import numpy as np
+import pytest
+
+from hw.contract.builder import NetworkBuilder, random_integers, random_network
+from hw.contract.checks import SpecError
+from hw.contract.edge import EdgeSpec
+from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
+
+NEURON = NeuronSpec(theta=20, potential_bits=6)
+CONV = EdgeSpec(source="input", kind="conv", kernel=3, stride=2, padding=1)
+
+
+def test_a_chain() -> None:
+    builder = NetworkBuilder(5, name="chain", input_bits=3, steps=2)
+    builder.layer("hidden", 7, neuron=NEURON)
+    builder.layer("readout", 3, weight_bits=2)
+    assert builder.spec() == NetworkSpec(
+        name="chain",
+        input_size=5,
+        input_bits=3,
+        steps=2,
+        layers=(
+            LayerSpec(name="hidden", inputs=5, neurons=7, weight_bits=4, neuron=NEURON),
+            LayerSpec(name="readout", inputs=7, neurons=3, weight_bits=2),
+        ),
+    )
+    assert builder.spec().is_chain
+
+
+def test_a_graph() -> None:
+    """A strided convolution, an edge from a later layer, pooling, a shape that is given."""
+    edges = (CONV, EdgeSpec(source="b", delay=1))
+    pooled = EdgeSpec(source="a", kind="conv", pool=2)
+    builder = NetworkBuilder((2, 7, 8), name="graph", timed_input=True)
+    assert builder.layer("a", 3, *edges, neuron=NEURON) == "a"
+    builder.layer("b", 5, pooled, neuron=NEURON, channel_thresholds=True)
+    builder.layer("readout", (2, 2, 1), EdgeSpec(source="b"))
+    shapes = {"input": (2, 7, 8), "a": (3, 4, 4), "b": (5, 2, 2), "readout": (2, 2, 1)}
+    assert builder.shapes == shapes
+    a, b, readout = builder.spec().layers
+    assert (a.inputs, a.neurons, a.shape, a.edges) == (112 + 20, 48, (3, 4, 4), edges)
+    assert (b.inputs, b.neurons, b.channel_thresholds) == (48, 20, True)
+    assert (readout.inputs, readout.neurons, readout.neuron) == (20, 4, None)
+
+
+def test_what_does_not_fit_is_refused_as_everywhere() -> None:
+    builder = NetworkBuilder((2, 7, 8))
+    builder.layer("a", 3, CONV, neuron=NEURON)
+    builder.layer("b", 3, EdgeSpec(source="a", kind="conv", kernel=7), neuron=NEURON)
+    builder.layer("readout", 2)
+    with pytest.raises(SpecError, match="Layer b, edge from a: a kernel of 7 does not fit maps"):
+        builder.spec()
+
+
+def test_random_integers_use_their_width() -> None:
+    builder = NetworkBuilder(50)
+    builder.layer("a", 40, EdgeSpec(source="input"), neuron=NEURON, channel_thresholds=True)
+    builder.layer("readout", 30, weight_bits=3)
+    spec = builder.spec()
+    weights, biases, thetas = random_integers(spec, 2, bias=11)
+    assert [np.ptp(weights[0][0]), np.ptp(weights[1]), np.ptp(biases[0])] == [14, 6, 22]
+    assert (thetas[0].min(), thetas[0].max(), thetas[1]) == (1, 20, None)
+    assert random_network(spec, 2).digest == random_network(spec, 2).digest
+    assert random_network(spec, 2).digest != random_network(spec, 3).digest
+    assert np.abs(random_network(spec, bias=None).biases[0]).max() > 11
+    assert not random_network(spec, bias=0).biases[0].any()
