@@ -21,7 +21,7 @@ SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
 .PHONY: help sim golden info generate train export bench timing results results-training results-conversion \
 	results-cost results-hardware results-scale models regression plan bitstream reload flash ask \
-	self-test ip prove-bitstream banks calibrate test check clean
+	self-test ip verify-bitstream prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -121,8 +121,10 @@ self-test: $(VENV)/stamp-sim ## BOARD= plays test images that are on the chip, a
 ip: $(VENV)/stamp-sim ## the core with AXI4-Stream ports and a FuseSoC file, for other designs
 	@$(STERNA) ip $(MODEL) $(CORE)
 
-prove-bitstream: $(VENV)/stamp-fpga ## netlist and unpacked bitstream against the golden model
-	@$(STERNA) prove-bitstream
+verify-bitstream: $(VENV)/stamp-fpga ## netlist and unpacked bitstream against the golden model
+	@$(STERNA) verify-bitstream
+
+prove-bitstream: verify-bitstream
 
 banks: $(VENV)/stamp-fpga ## ULX3S with 1, 2, 4 and 8 banks: a long run
 	@for n in 1 2 4 8; do $(STERNA) bitstream --board ulx3s_85f --banks $$n --lanes 128 \

@@ -1,331 +1,72 @@
-"""The command line: `sterna info | generate | sim | golden | bench | timing`; to make networks,
-`train | export | convert | import` (sw/cli/network.py); `study` (sw/cli/study.py); for
-boards `plan | bitstream | flash | reload | ask | ip | prove-bitstream` (sw/cli/board.py).
+"""The public door: what a user of the library needs, imported when it is asked for.
 
-Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
-user's input into one sentence and exit code 1. Progress goes to stderr.
+`import sterna` costs nothing; `sterna.Network` imports the network file, `sterna.open_board` the
+host library and no hardware. `main` is the command line (`sw.cli`).
 """
 
-import argparse
-import json
-import os
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from gen.core.describe import bench_table, neuron_text, sim_table, timing_table, told_accuracies
-from gen.core.drawing import graph_svg, graph_text
-from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_network
-from hw.contract.checks import SternaError
-from hw.contract.files import write_atomically
-from hw.contract.network import Network
-from hw.contract.spec import NetworkSpec
-from hw.contract.text import percent, table
-from sw.cli.board import add_board_commands
-from sw.cli.network import add_network_commands
-from sw.cli.study import add_study_commands
-from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path
-
-__all__ = ["main", "model_path"]
-
-BUILD = Path("build")
-
-Result = tuple[dict[str, Any], str, int]
-"""Data for a program, text for people, exit code."""
-
-
-def say(line: str) -> None:
-    """Progress, for people."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def load_plan(args: argparse.Namespace) -> CorePlan:
-    """The core that --lanes, --banks and --schedule describe."""
-    network = Network.load(model_path(args.model))
-    return plan_network(network, args.lanes, args.banks, args.schedule)
-
-
-def do_info(args: argparse.Namespace) -> Result:
-    network = Network.load(model_path(args.model))
-    spec = network.spec
-    facts: dict[str, Any] = {
-        "spec": spec.to_dict(),
-        "digest": network.digest,
-        "meta": dict(network.meta),
-        "layers": [
-            {
-                "name": layer.spec.name,
-                "weights": layer.weights.size,
-                "accumulator_bits": layer.accumulator_bits,
-                "drive_bits": layer.drive_bits,
-            }
-            for layer in network.layers
-        ],
-    }
-    if args.graph:
-        return facts, draw_graph(spec, Path(args.out or BUILD / f"{spec.name}.svg")), 0
-    rows: list[tuple[str, object]] = [
-        ("network", spec.name),
-        ("digest", network.digest),
-        (
-            "input",
-            f"{spec.input_size} pixels of {spec.input_bits} bits, "
-            + ("others at every step" if spec.timed_input else "constant for T steps"),
-        ),
-        ("time steps T", spec.steps),
-    ]
-    for layer in network.layers:
-        n = layer.spec.neuron
-        kind = "readout" if n is None else neuron_text(n)
-        rows.append(
-            (
-                f"layer {layer.spec.name}",
-                f"{layer.spec.inputs} x {layer.spec.neurons}, {layer.spec.weight_bits}-bit "
-                f"weights, {kind}; {layer.weights.size:,} weights, "
-                f"accumulator {layer.accumulator_bits} bits, drive {layer.drive_bits} bits",
-            )
-        )
-    plan = None
-    try:
-        plan = plan_network(network, args.lanes, args.banks, args.schedule)
-    except PlanError as error:
-        if args.lanes is not None or args.banks != 1 or args.schedule != "auto":
-            raise
-        rows.append(("core", f"none: {error}"))
-    if plan is not None:
-        facts["stages"] = [stage.facts() for stage in plan.stages]
-        facts["memory"] = [found["memory"] for found in facts["stages"] if "memory" in found]
-        bits = {layer["name"]: layer["rom_bits"] for s in plan.stages for layer in s.layer_facts()}
-        for entry in facts["layers"]:
-            if entry["name"] in bits:
-                entry["rom_bits"] = bits[entry["name"]]
-        for n, stage in enumerate(plan.stages):
-            if len(plan.stages) > 1:
-                names = ", ".join(spec.layers[k].name for k in stage.layers)
-                rows.append((f"stage {n}", f"{names}; {stage.lanes} lanes"))
-            rows += stage.rows_for_people()
-    rows += told_accuracies(network.meta.get("test"))
-    return facts, table(rows), 0
-
-
-def draw_graph(spec: NetworkSpec, file: Path) -> str:
-    """Write the picture; the graph as text."""
-    write_atomically(file, graph_svg(spec).encode())
-    return f"{graph_text(spec)}\nwrote {file}"
-
-
-def do_generate(args: argparse.Namespace) -> Result:
+if TYPE_CHECKING:
+    from gen.core.plan import plan_network
     from gen.core.verilog import generate
-
-    plan = load_plan(args)
-    out = Path(args.out or BUILD / plan.network.spec.name)
-    facts = generate(plan, out)
-    return facts | {"folder": str(out)}, f"wrote {out}/{facts['top']}.v, sterna_rom.v, rom/", 0
-
-
-def do_sim(args: argparse.Namespace) -> Result:
-    from sim.bench.run import simulate
-
-    plan = load_plan(args)
-    if args.images is None:
-        args.images = "4" if args.waves else "1000"
-    data = load_test_images(plan.network, args)
-    out = Path(args.out or BUILD / "sim")
-    report = simulate(
-        plan,
-        data.images,
-        data.labels,
-        out,
-        waves=args.waves,
-        stall=args.stall,
-        processes=args.processes,
-        progress=say,
-    )
-    failed = bool(report["mismatches"] or report["cycle_law_violations"])
-    return report, sim_table(report, f"{data.title}, {data.split}", out), int(failed)
-
-
-def do_golden(args: argparse.Namespace) -> Result:
+    from hw.contract.builder import NetworkBuilder
+    from hw.contract.checks import SternaError
+    from hw.contract.edge import EdgeSpec
+    from hw.contract.network import Network
+    from hw.contract.neuron import NeuronSpec
+    from hw.contract.spec import LayerSpec, NetworkSpec
     from sim.golden.model import GoldenModel
+    from sw.cli.main import main
+    from sw.data.shipped import model_path
+    from sw.host import open_board
 
-    network = Network.load(model_path(args.model))
-    data = load_test_images(network, args)
-    started = time.perf_counter()
-    classes = GoldenModel(network).classify(data.images)
-    seconds = time.perf_counter() - started
-    hits = int((classes == data.labels).sum())
-    facts = {
-        "network": network.spec.name,
-        "digest": network.digest,
-        "dataset": data.title,
-        "images": len(data),
-        "hits": hits,
-        "accuracy": hits / len(data),
-        "images_per_second": round(len(data) / seconds),
-    }
-    rate = f"{len(data) / seconds:,.0f} images/s"
-    return facts, f"{network.spec.name}: {percent(hits, len(data))} of {data.title}, {rate}", 0
+__all__ = [
+    "EdgeSpec",
+    "GoldenModel",
+    "LayerSpec",
+    "Network",
+    "NetworkBuilder",
+    "NetworkSpec",
+    "NeuronSpec",
+    "SternaError",
+    "generate",
+    "main",
+    "model_path",
+    "open_board",
+    "plan_network",
+]
 
-
-def do_bench(args: argparse.Namespace) -> Result:
-    from sim.bench.benchmark import benchmark
-
-    plan = load_plan(args)
-    data = load_test_images(plan.network, args)
-    report = benchmark(plan, data.images, data.labels, Path(args.out or BUILD / "bench"), say)
-    return report, bench_table(report), 0
-
-
-def do_timing(args: argparse.Namespace) -> Result:
-    from gen.board.timing import close_timing
-
-    plan = load_plan(args)
-    folder = Path(args.out or BUILD / "timing")
-    report = close_timing(plan, folder, megahertz=args.mhz, seed=args.seed, progress=say)
-    return report, timing_table(report), 0 if report["met"] else 1
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
-    parser = argparse.ArgumentParser(
-        prog="sterna",
-        description="Trained ternary-spike networks on open FPGAs, proven bit for bit.",
-        epilog="The road: train -> export -> info -> generate -> sim. "
-        "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of an image.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(
-        name: str,
-        handler: Callable[[argparse.Namespace], Result],
-        text: str,
-        *,
-        data: bool,
-        core: bool,
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(handler=handler)
-        sub.add_argument(
-            "model",
-            nargs="?",
-            default=DEFAULT_MODEL,
-            metavar="MODEL",
-            help=f"network, by name or path (default {DEFAULT_MODEL})",
-        )
-        sub.add_argument("--json", action="store_true", help="print the answer as JSON")
-        if data:
-            sub.add_argument(
-                "--data",
-                metavar="FOLDER",
-                help="where the data set lies (default: $STERNA_DATA, the cache, a download)",
-            )
-        if core:
-            sub.add_argument(
-                "--lanes",
-                type=int,
-                metavar="N",
-                help="neurons per cycle (default 128, of a shared core 16)",
-            )
-            sub.add_argument(
-                "--banks",
-                type=int,
-                default=1,
-                metavar="N",
-                help="events per cycle: 1, 2, 4, 8 or 16 (default 1)",
-            )
-            sub.add_argument(
-                "--schedule",
-                choices=SCHEDULES,
-                default="auto",
-                help="hardware for each layer, or one core for all in turn (default: "
-                "a pipeline for chains of dense layers)",
-            )
-        return sub
-
-    def images(sub: argparse.ArgumentParser, default: str | None, text: str) -> None:
-        sub.add_argument("--images", default=default, metavar="N", help=text)
-        sub.add_argument("--dataset", help="data set, if not the one the network was trained on")
-
-    sub = command("info", do_info, "say what a network holds", data=False, core=True)
-    sub.add_argument("--graph", action="store_true", help="layers and edges, as text and as SVG")
-    sub.add_argument("--out", metavar="FILE", help="picture (default build/NETWORK.svg)")
-
-    sub = command("generate", do_generate, "write Verilog and ROM images", data=False, core=True)
-    sub.add_argument("--out", metavar="FOLDER", help="default build/NETWORK")
-
-    sub = command(
-        "sim",
-        do_sim,
-        "run images through the Verilog (Verilator) and the golden model, and compare every value",
-        data=True,
-        core=True,
-    )
-    images(sub, None, "how many, or 'all' (default 1000, as many as there are)")
-    sub.add_argument("--waves", action="store_true", help="leave an FST (default: 4 images)")
-    sub.add_argument(
-        "--stall",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="stall the streams with this probability per cycle",
-    )
-    sub.add_argument("--processes", type=int, help="simulations side by side (default: cores)")
-    sub.add_argument("--out", metavar="FOLDER", help="default build/sim")
-
-    sub = command(
-        "golden", do_golden, "classify images with the golden model", data=True, core=False
-    )
-    images(sub, "all", "how many, or 'all' (default)")
-
-    sub = command("bench", do_bench, "measure the tools' speed", data=True, core=True)
-    images(sub, "1000", "how many through the simulation (default 1000)")
-    sub.add_argument("--out", metavar="FOLDER", help="default build/bench")
-
-    sub = command(
-        "timing", do_timing, "synthesise, place and route for an ECP5-85k", data=False, core=True
-    )
-    sub.add_argument("--mhz", type=float, default=100.0, help="clock to meet (default 100)")
-    sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
-    sub.add_argument("--out", metavar="FOLDER", help="default build/timing")
-    add_network_commands(commands)
-    add_study_commands(commands)
-    add_board_commands(commands, images)
-    parser.set_defaults(say=say)
-    return parser
+HOMES = {
+    "EdgeSpec": "hw.contract.edge",
+    "GoldenModel": "sim.golden.model",
+    "LayerSpec": "hw.contract.spec",
+    "Network": "hw.contract.network",
+    "NetworkBuilder": "hw.contract.builder",
+    "NetworkSpec": "hw.contract.spec",
+    "NeuronSpec": "hw.contract.neuron",
+    "SternaError": "hw.contract.checks",
+    "generate": "gen.core.verilog",
+    "main": "sw.cli.main",
+    "model_path": "sw.data.shipped",
+    "open_board": "sw.host",
+    "plan_network": "gen.core.plan",
+}
+"""The module that each public name comes from."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
-    args = build_parser().parse_args(arguments)
-    try:
-        facts, text, code = args.handler(args)
-    except SternaError as error:
-        print(f"sterna: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "sklearn", "cocotb", "cocotb_tools", "matplotlib"):
-            raise
-        print(
-            f"sterna: {args.command} needs the package {error.name}: install it, or use the "
-            "Makefile, which does",
-            file=sys.stderr,
-        )
-        return 1
-    except OSError as error:
-        reason = error.strerror or str(error)
-        print(f"sterna: Cannot use {error.filename or 'a file'}: {reason}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("sterna: Interrupted", file=sys.stderr)
-        return 130
-    try:
-        print(json.dumps(facts, indent=1) if args.json else text, flush=True)
-    except BrokenPipeError:  # the reader has gone; Python would complain again on its way out
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return code
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'sterna' has no attribute {name!r}")
+    return getattr(import_module(HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *HOMES])
 
 
 if __name__ == "__main__":
+    from sw.cli.main import main
+
     sys.exit(main())

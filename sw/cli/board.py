@@ -13,28 +13,25 @@ from gen.board.bitstream import REPORT, SEEDS
 from gen.board.boards import BOARDS, find_board
 from gen.board.build import build_board, reload_board
 from gen.board.planner import BoardPlan, plan_board
-from gen.core.describe import board_table, plan_table
 from gen.core.plan import SCHEDULES, CorePlan, plan_core
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table
 from sim.golden.model import GoldenModel
+from sw.cli.options import BUILD, Result, add_image_options
+from sw.cli.tables import board_table, plan_table
 from sw.data.dataset import DataError, load_dataset
 from sw.data.evaluate import mean_cycles
 from sw.data.shipped import load_test_images, model_path
 
 __all__ = ["add_board_commands"]
 
-BUILD = Path("build")
 EXAMPLES = 16
 """Images in the test bench of an IP package."""
 
-Progress = Callable[[str], None]
-Result = tuple[dict[str, Any], str, int]
 
-
-def load_image(args: argparse.Namespace) -> Network:
+def load_network(args: argparse.Namespace) -> Network:
     """The network that was asked for, or the board's own."""
     return Network.load(model_path(args.model or find_board(args.board).model))
 
@@ -43,7 +40,7 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
     """The plan that the options describe; what they leave open is the planner's to choose."""
     return plan_board(
         find_board(args.board),
-        load_image(args),
+        load_network(args),
         lanes=args.lanes,
         banks=args.banks,
         megahertz=args.mhz,
@@ -95,13 +92,12 @@ def do_bitstream(args: argparse.Namespace) -> Result:
 
 def test_images(plan: BoardPlan, args: argparse.Namespace) -> npt.NDArray[np.uint8]:
     """The images that are put on the chip: (n, input_size)."""
-    wanted = argparse.Namespace(dataset=None, data=args.data, images=str(args.test_images))
-    return load_test_images(plan.core.network, wanted).images
+    return load_test_images(plan.core.network, str(args.test_images), folder=args.data).images
 
 
 def do_reload(args: argparse.Namespace) -> Result:
-    image = load_image(args)
-    report = reload_board(image, board_folder(args), progress=args.say)
+    network = load_network(args)
+    report = reload_board(network, board_folder(args), progress=args.say)
     return report, board_table(report), 0
 
 
@@ -142,11 +138,11 @@ def do_ip(args: argparse.Namespace) -> Result:
     return facts | {"folder": str(out)}, text, 0
 
 
-def do_prove(args: argparse.Namespace) -> Result:
-    from sw.verify.bitstream import prove
+def do_verify(args: argparse.Namespace) -> Result:
+    from sw.verify.bitstream import verify_bitstream
 
-    out = Path(args.out or BUILD / "prove")
-    report = prove(args.board, out, images=args.count, progress=args.say)
+    out = Path(args.out or BUILD / "verify")
+    report = verify_bitstream(args.board, out, images=args.count, progress=args.say)
     rows = [
         (
             step["what"],
@@ -196,7 +192,7 @@ def do_ask(args: argparse.Namespace) -> Result:
                 f"Board {args.url} has the network {identity.digest[:16]}, not "
                 f"{network.digest[:16]} of {args.model}"
             )
-        data = load_test_images(network, args)
+        data = load_test_images(network, args.images, dataset=args.dataset, folder=args.data)
         classes = board.classify(data.images, progress=lambda n, of: args.say(f"{n} of {of}"))
         counters = board.counters()
     golden = GoldenModel(network).classify(data.images)
@@ -216,11 +212,14 @@ def do_ask(args: argparse.Namespace) -> Result:
     return facts, table(rows), int(wrong > 0)
 
 
-def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
-    """Add the parsers; `images` adds the options of commands that run test images."""
+def add_board_commands(commands: Any) -> None:
+    """Add the parsers."""
 
-    def command(name: str, handler: Callable[..., Result], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+    def command(
+        name: str, handler: Callable[..., Result], text: str, *, hidden: bool = False
+    ) -> argparse.ArgumentParser:
+        listed = {} if hidden else {"help": text}  # argparse lists what has a help
+        sub = commands.add_parser(name, description=text, **listed)
         sub.set_defaults(handler=handler)
         sub.add_argument("--json", action="store_true", help="print the answer as JSON")
         return sub
@@ -302,14 +301,16 @@ def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
     sub.add_argument("--banks", type=int, default=1, metavar="N")
     sub.add_argument("--out", metavar="FOLDER", help="default build/ip/NETWORK")
 
-    sub = command(
-        "prove-bitstream",
-        do_prove,
-        "simulate netlist and unpacked bitstream against the golden model",
-    )
-    board(sub, "icebreaker")
-    sub.add_argument("--images", dest="count", type=int, default=20, metavar="N")
-    sub.add_argument("--out", metavar="FOLDER", help="default build/prove")
+    for name in ("verify-bitstream", "prove-bitstream"):  # the latter: as it was once called
+        sub = command(
+            name,
+            do_verify,
+            "simulate netlist and unpacked bitstream against the golden model",
+            hidden=name == "prove-bitstream",
+        )
+        board(sub, "icebreaker")
+        sub.add_argument("--images", dest="count", type=int, default=20, metavar="N")
+        sub.add_argument("--out", metavar="FOLDER", help="default build/verify")
 
     sub = command(
         "ask", do_ask, "classify test images on a board, a simulated board or the golden model"
@@ -318,4 +319,4 @@ def add_board_commands(commands: Any, images: Callable[..., None]) -> None:
     sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
     sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
     sub.add_argument("--retries", type=int, default=0, help="of a damaged exchange (default 0)")
-    images(sub, "20", "how many, or 'all' (default 20)")
+    add_image_options(sub, "20", "how many, or 'all' (default 20)")

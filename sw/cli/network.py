@@ -1,28 +1,17 @@
 """Commands that make networks: `train`, `export`, `convert` and `import`."""
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gen.core.plan import SCHEDULES, PlanError, plan_network
 from hw.contract.neuron import MAX_LIMIT
+from sw.cli.options import BUILD, Result, can_write
 from sw.data.dataset import NAMES, RECORDINGS, Dataset, load_dataset
 from sw.data.shipped import DEFAULT_MODEL, UsageError
 
-__all__ = ["add_network_commands", "can_write", "load_splits"]
-
-BUILD = Path("build")
-
-Result = tuple[dict[str, Any], str, int]
-
-
-def can_write(path: Path) -> Path:
-    """Fail now, not after long work, if a file cannot be made there; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-        return path
+__all__ = ["add_network_commands", "load_splits"]
 
 
 def load_splits(args: argparse.Namespace) -> tuple[Dataset, Dataset]:
@@ -40,8 +29,8 @@ def recipe_name(name: str) -> str:
     return Path(name).stem if name.endswith(".npz") else name
 
 
-def image_file(args: argparse.Namespace) -> tuple[str, Path]:
-    """Name and file of the image that NETWORK.pt becomes."""
+def network_file(args: argparse.Namespace) -> tuple[str, Path]:
+    """Name and file of the network that NETWORK.pt becomes."""
     name = args.name or Path(args.network).stem
     if not name.replace("-", "_").isidentifier():
         raise UsageError(f"Name must be an identifier (hyphens allowed), not {name!r}: give --name")
@@ -110,7 +99,7 @@ def do_convert(args: argparse.Namespace) -> Result:
     from sw.importers.conversion import Conversion
     from sw.importers.convert_report import convert_and_compare, load_network, report_table
 
-    name, out = image_file(args)
+    name, out = network_file(args)
     most = MAX_LIMIT if args.mode == "augmapping" else 1
     limit = most if args.limit is None else args.limit
     conversion = Conversion(
@@ -137,7 +126,7 @@ def do_convert(args: argparse.Namespace) -> Result:
 def do_import(args: argparse.Namespace) -> Result:
     from sw.importers.spikingjelly import import_network, load_network, report_table
 
-    name, out = image_file(args)
+    name, out = network_file(args)
     network = load_network(Path(args.network))
     test = load_dataset(args.dataset, "test", args.pixel_bits, args.data)
     image, report = import_network(

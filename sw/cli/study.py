@@ -8,15 +8,14 @@ from typing import Any
 
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from sw.cli.network import can_write, load_splits
+from sw.cli.network import load_splits
+from sw.cli.options import Result, can_write
 from sw.data.dataset import DataError, Dataset, load_dataset
 from sw.data.shipped import MODELS, UsageError, model_path
 
 __all__ = ["add_study_commands"]
 
 BUILD = Path("build") / "study"
-
-Result = tuple[dict[str, Any], str, int]
 
 
 def numbers(text: str, what: str) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import http.client
-import sys
+import logging
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -52,12 +52,10 @@ SHA256 = {
 }
 """Of each data set's files, in the order of FILES: the archives as first published."""
 
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+LOG = logging.getLogger(__name__)
 
 
-def fetch(name: str, file: str, folder: Path, progress: Progress = _to_stderr) -> bool:
+def fetch(name: str, file: str, folder: Path, progress: Progress = LOG.info) -> bool:
     """Put one file of data set `name` into `folder`; True when it is there.
 
     The mirrors are tried in order, each given up after 10 silent seconds; bytes that are not the

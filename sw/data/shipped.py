@@ -1,6 +1,5 @@
 """Networks and their test images by name, as the command line and the host library take them."""
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,19 +29,35 @@ def model_path(name: str) -> Path:
     return shipped
 
 
-def load_test_images(network: Network, args: argparse.Namespace) -> Dataset:
-    """The held-out images of the data set that the network names (or --dataset), the first
-    --images of them."""
-    name = args.dataset or network.meta.get("dataset")
+def load_test_images(
+    network: Network, images: str = "all", *, dataset: str | None = None, folder: str | None = None
+) -> Dataset:
+    """Held-out images for a network.
+
+    Parameters
+    ----------
+    images
+        How many, the first ones, or `all`.
+    dataset
+        Name of the data set; by default the one that the network names.
+    folder
+        Where the data set lies (`sw.data.dataset.load_dataset`).
+
+    Raises
+    ------
+    UsageError
+        When no data set is named, or for a number of images that is none.
+    """
+    name = dataset or network.meta.get("dataset")
     if not isinstance(name, str):
         raise UsageError("The network names no data set: give --dataset")
     data = load_dataset(
-        name, "test", network.spec.input_bits, args.data, steps=network.spec.recorded_steps
+        name, "test", network.spec.input_bits, folder, steps=network.spec.recorded_steps
     )
     check_fits(network, data)
-    if args.images == "all":
+    if images == "all":
         return data
-    if not args.images.isdecimal() or int(args.images) == 0:
-        raise UsageError(f"Images must be a positive number or 'all', not {args.images!r}")
-    n = int(args.images)
+    if not images.isdecimal() or int(images) == 0:
+        raise UsageError(f"Images must be a positive number or 'all', not {images!r}")
+    n = int(images)
     return replace(data, images=data.images[:n], labels=data.labels[:n])

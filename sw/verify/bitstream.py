@@ -31,7 +31,7 @@ from sw.data.dataset import DataError, load_dataset
 from sw.data.shipped import model_path
 from sw.verify.board_check import check_board
 
-__all__ = ["DESIGNS", "Design", "ProofError", "prove", "prove_design"]
+__all__ = ["DESIGNS", "Design", "VerificationError", "verify_bitstream", "verify_design"]
 
 Progress = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
@@ -40,13 +40,13 @@ SIDE = 28
 """Of the images of MNIST, in pixels."""
 
 
-class ProofError(SternaError, ValueError):
-    """A proof that cannot be carried out."""
+class VerificationError(SternaError, ValueError):
+    """A verification that cannot be carried out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What is proven of a board: a network on it, as `gen.board.planner.plan_board` takes it, and
+    """What is verified of a board: a network on it, as `gen.board.planner.plan_board` takes it, and
     of that
     the netlist, the bitstream, or both."""
 
@@ -69,17 +69,17 @@ DESIGNS = {
 }
 
 
-def prove(
+def verify_bitstream(
     board: str, folder: Path, *, images: int = 20, progress: Progress = lambda line: None
 ) -> dict[str, Any]:
-    """Build every design of a board and prove it; `report.json` in `folder` is what is returned.
+    """Build every design of a board and verify it; `report.json` in `folder` is what is returned.
 
     Parameters
     ----------
     board
         A key of `DESIGNS`.
     folder
-        Where everything is built; what is there of an earlier proof is built anew.
+        Where everything is built; what is there of an earlier run is built anew.
     images
         Test images of each step.
 
@@ -91,15 +91,17 @@ def prove(
 
     Raises
     ------
-    ProofError
-        When nothing can be proven of this board, or the number of images is not positive.
+    VerificationError
+        When nothing can be verified of this board, or the number of images is not positive.
     SternaError
         When a tool is missing or refuses, or a design cannot be built.
     """
     if board not in DESIGNS:
-        raise ProofError(f"Board must be one of {', '.join(DESIGNS)} to be proven, not {board!r}")
+        raise VerificationError(
+            f"Board must be one of {', '.join(DESIGNS)} to be verified, not {board!r}"
+        )
     if images < 1:
-        raise ProofError(f"Number of images must be positive, not {images!r}")
+        raise VerificationError(f"Number of images must be positive, not {images!r}")
     start = time.monotonic()
     tools = _tools(board, any("bitstream" in design.steps for design in DESIGNS[board]))
     (folder / REPORT).unlink(missing_ok=True)
@@ -114,9 +116,9 @@ def prove(
             memories=design.memories,
             fire_lanes=design.fire_lanes,
         )
-        pixels, source = proof_images(network, images)
+        pixels, source = verification_images(network, images)
         built = folder / "-".join([design.model, *plan.core.memories])
-        for step in prove_design(plan, built, pixels, design.steps, progress):
+        for step in verify_design(plan, built, pixels, design.steps, progress):
             steps.append(step | {"source": source})
     report = {
         "board": board,
@@ -130,7 +132,7 @@ def prove(
     return report
 
 
-def proof_images(network: Network, count: int) -> tuple[Pixels, str]:
+def verification_images(network: Network, count: int) -> tuple[Pixels, str]:
     """The first held-out images of the network's data set, and what they are. Where the data set
     is not at hand, handwritten digits that are always there, enlarged."""
     name, spec = network.meta.get("dataset"), network.spec
@@ -146,16 +148,16 @@ def proof_images(network: Network, count: int) -> tuple[Pixels, str]:
     return pixels.reshape(len(digits), -1), f"digits, test, enlarged to {SIDE} x {SIDE}"
 
 
-def prove_design(
+def verify_design(
     plan: BoardPlan, built: Path, pixels: Pixels, steps: Sequence[str], progress: Progress
 ) -> list[dict[str, Any]]:
-    """Build a planned board in `built` and prove the steps, `netlist` and `bitstream`."""
+    """Build a planned board in `built` and verify the steps, `netlist` and `bitstream`."""
     progress(f"building {plan.core.network.spec.name} for {plan.board.name}")
     build_board(plan, built, progress=progress)
     reports = []
     for step in steps:
         start = time.monotonic()
-        folder = built / f"prove-{step}"
+        folder = built / f"verify-{step}"
         shutil.rmtree(folder, ignore_errors=True)
         progress(f"{step}: building the simulation")
         if step == "netlist":
@@ -177,7 +179,7 @@ def prove_design(
 
 
 def _tools(board: str, unpacked: bool) -> dict[str, str]:
-    """What a proof of a board needs, each with its version; raises where one is missing."""
+    """What a verification of a board needs, each with its version; raises where one is missing."""
     flow = find_board(board).family.flow
     tools = [find(YOSYS), find(flow.router), find(flow.packer)]
     if unpacked:

@@ -8,7 +8,8 @@ from gen.core.drawing import edge_text, graph_svg, graph_text
 from gen.core.plan import PlanError, plan_core
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from sterna import main, model_path
+from sw.cli.main import main
+from sw.data.shipped import model_path
 from tests.graphs import network_of, residual
 
 

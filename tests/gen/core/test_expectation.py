@@ -15,7 +15,7 @@ from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
-from sterna import main
+from sw.cli.main import main
 from sw.data.dataset import load_dataset
 from sw.data.shipped import MODELS, model_path
 from sw.study.reference_networks import ZOO

@@ -16,7 +16,7 @@ from gen.core.plan import PlanError, plan_core, plan_programs
 from gen.core.verilog import generate, rom_texts
 from hw.contract.builder import NetworkBuilder
 from hw.contract.network import Network
-from sterna import model_path
+from sw.data.shipped import model_path
 from tests.graphs import NEURON, conv, dense, network_of, residual
 from tests.hw.layer.cores import layer_stages
 from tests.networks import networks

@@ -10,8 +10,8 @@ from gen.core.plan import CorePlan, plan_core
 from gen.ip.package import AXI_TOP, package_ip
 from hw.contract.network import Network
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
-from sterna import model_path
 from sw.data.dataset import load_dataset
+from sw.data.shipped import model_path
 from tests.networks import random_chain
 
 PORTS = ("aclk", "aresetn", "s_axis_t*", "m_axis_t*", "error")

@@ -21,8 +21,8 @@ from sim.bench.job import Job
 from sim.bench.run import prepare_shard, simulate
 from sim.bench.verilator import SimulationError, _runtime, build, run_bench, toolchain
 from sim.golden.model import GoldenModel
-from sterna import model_path
 from sw.data.dataset import DataError, load_dataset
+from sw.data.shipped import model_path
 from tests.networks import networks, pixels_for
 
 KEYS = {

@@ -11,12 +11,13 @@ import pytest
 
 import sterna
 from hw.contract.network import Network
+from sw.cli.main import main
 
 ROOT = Path(__file__).parents[3]
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    code = sterna.main(list(arguments))
+    code = main(list(arguments))
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -133,6 +134,39 @@ def test_help_teaches():
     for command in ("train", "export", "info", "generate", "sim", "golden", "bench", "timing"):
         assert command in done.stdout
     assert "train -> export -> info -> generate -> sim" in done.stdout
+
+
+def test_an_older_name_works_and_is_not_listed(capsys):
+    texts = []
+    for arguments in (["--help"], ["verify-bitstream", "--help"], ["prove-bitstream", "--help"]):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 0
+        texts.append(" ".join(capsys.readouterr().out.split()))
+    assert "verify-bitstream" in texts[0]
+    assert "prove-bitstream" not in texts[0]
+    assert texts[1].partition("[-h]")[2].split() == texts[2].partition("[-h]")[2].split()
+
+
+def test_every_public_name_is_there():
+    assert sorted(sterna.HOMES) == sterna.__all__
+    for name in sterna.HOMES:
+        assert name in dir(sterna)
+        assert getattr(sterna, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'sterna' has no attribute 'nothing'"):
+        _ = sterna.nothing
+
+
+def test_the_door_costs_nothing():
+    """What is behind it is imported when it is asked for."""
+    code = (
+        "import sys, sterna; names = {'hw', 'gen', 'sim', 'sw', 'numpy', 'argparse'}; "
+        "print(*names & set(sys.modules)); sterna.Network; print('amaranth' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["", "False"]
 
 
 def test_make_lists_its_targets():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sterna import main, model_path
+from sw.cli.main import main
+from sw.data.shipped import model_path
 
 
 def test_plan_says_what_would_be_built(capsys) -> None:

@@ -1,6 +1,5 @@
 """CIFAR-10: the published archive and a re-coding as JPEG files, told apart wherever they go."""
 
-import argparse
 import hashlib
 import io
 import pickle
@@ -156,8 +155,7 @@ def test_the_first_images_keep_the_note(recoded: Path) -> None:
     spec = NetworkSpec(name="n", input_size=3072, input_bits=5, steps=3, layers=(layer,))
     weights, biases = (np.ones((10, 3072), int),), (np.zeros(10, int),)
     network = Network(spec, weights, biases, {"dataset": "cifar10"})
-    args = argparse.Namespace(dataset=None, data=str(recoded), images="3")
-    data = load_test_images(network, args)
+    data = load_test_images(network, "3", folder=str(recoded))
     assert (len(data), data.note) == (3, "JPEG re-coding")
 
 

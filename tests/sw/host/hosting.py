@@ -6,8 +6,9 @@ import pytest
 from gen.core.plan import plan_core
 from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.neuron import NeuronSpec
-from sw.host.backend import GoldenBackend, LinkBackend
 from sw.host.board import Board
+from sw.host.golden import GoldenBackend
+from sw.host.link import LinkBackend
 from tests.sw.host.device_twin import DeviceTwin, TwinLine
 
 TIMEOUT = 0.5

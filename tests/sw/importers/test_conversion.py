@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
-from sterna import main
+from sw.cli.main import main
 from sw.data.dataset import load_dataset
 from sw.importers.conversion import Conversion, convert
 from sw.importers.convert_report import convert_and_compare, load_network

@@ -12,7 +12,7 @@ from torch.nn import functional as torch_functional
 
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
-from sterna import main
+from sw.cli.main import main
 from sw.data.dataset import Dataset, load_dataset
 from sw.importers.modules import ConvertError
 from sw.importers.spikingjelly import (

@@ -7,7 +7,7 @@ import pytest
 
 from sim.golden.activity import Activity
 from sim.golden.model import GoldenModel
-from sterna import main
+from sw.cli.main import main
 from sw.data.evaluate import Accuracy
 from sw.learn.fold import fold
 from sw.learn.quantize import quantize

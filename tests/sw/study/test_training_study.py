@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hw.contract.checks import SternaError
-from sterna import main
+from sw.cli.main import main
 from sw.data.dataset import load_dataset
 from sw.data.evaluate import evaluate
 from sw.learn.fold import fold

@@ -23,7 +23,7 @@ from sim.golden.model import GoldenModel
 from sw.data.shipped import model_path
 from sw.host.golden import GoldenBackend
 from sw.verify import bitstream as proving
-from sw.verify.bitstream import Design, ProofError, proof_images, prove
+from sw.verify.bitstream import Design, VerificationError, verification_images, verify_bitstream
 from sw.verify.board_check import _count, check_board
 from tests.builds import check_refusals, check_reload, check_report
 
@@ -69,7 +69,7 @@ def proof(tmp_path_factory):
     folder = tmp_path_factory.mktemp("proof")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proving, "DESIGNS", {"icebreaker": (SMALL,)})
-        report = prove("icebreaker", folder, images=IMAGES)
+        report = verify_bitstream("icebreaker", folder, images=IMAGES)
     assert report == json.loads((folder / "report.json").read_text())
     return report, folder / "digits-dense-rom-rom"
 
@@ -90,7 +90,7 @@ def test_the_bitstream_is_as_planned_and_takes_other_weights(proof, digits, tmp_
     report = json.loads((built / "report.json").read_text())
     assert SMALL.megahertz is not None
     check_report(plan, built, report, SMALL.megahertz)
-    shutil.copytree(built, copy, ignore=shutil.ignore_patterns("prove-*"))
+    shutil.copytree(built, copy, ignore=shutil.ignore_patterns("verify-*"))
     check_reload(plan, copy, report)
     check_refusals(copy)
 
@@ -98,7 +98,7 @@ def test_the_bitstream_is_as_planned_and_takes_other_weights(proof, digits, tmp_
 def test_the_bitstream_equals_the_golden_model(proof, icebox, digits, tmp_path):
     plan, bitstream = small_plan(digits), proof[1] / "sterna_board.bin"
     design = unpack_bitstream(BOARD, bitstream, tmp_path, plan.spec.clock_hz)
-    pixels, _ = proof_images(digits, IMAGES)
+    pixels, _ = verification_images(digits, IMAGES)
     report = check_board(plan, design, tmp_path, pixels)
     assert report == {"images": IMAGES, "compared": VALUES, "mismatches": 0, "first": None}
     with pytest.raises(NetlistError, match="make a clock of 24000000 Hz, not 12000000"):
@@ -106,7 +106,7 @@ def test_the_bitstream_equals_the_golden_model(proof, icebox, digits, tmp_path):
 
 
 def test_one_wrong_bit_of_a_weight_is_found(proof, icebox, digits, tmp_path):
-    pixels, _ = proof_images(digits, IMAGES)
+    pixels, _ = verification_images(digits, IMAGES)
     wrong = one_bit_changed(digits, pixels)
     built, plan = proof[1], small_plan(digits)
     before, after = (built / SYNTHESIS / f"{name}_routed.asc" for name in ("loaded", "wrong"))
@@ -194,11 +194,11 @@ def test_what_differs_is_counted():
     assert (report["mismatches"], report["first"]) == (6, "It broke off")
 
 
-def test_what_cannot_be_proven_is_refused(digits, monkeypatch, tmp_path):
-    with pytest.raises(ProofError, match="one of icebreaker, ulx3s_85f to be proven"):
-        prove("tang_nano_9k", tmp_path)
-    with pytest.raises(ProofError, match="positive, not 0"):
-        prove("icebreaker", tmp_path, images=0)
+def test_what_cannot_be_verified_is_refused(digits, monkeypatch, tmp_path):
+    with pytest.raises(VerificationError, match="one of icebreaker, ulx3s_85f to be verified"):
+        verify_bitstream("tang_nano_9k", tmp_path)
+    with pytest.raises(VerificationError, match="positive, not 0"):
+        verify_bitstream("icebreaker", tmp_path, images=0)
     with pytest.raises(NetlistError, match="must hold a synthesised board"):
         netlist_verilog(ICE40, tmp_path, tmp_path)
     with pytest.raises(NetlistError, match="no models of gowin"):

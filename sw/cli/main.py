@@ -1,0 +1,96 @@
+"""The command line: `sterna info | generate | sim | golden | bench | timing` (`core`); to make
+networks, `train | export | convert | import` (`network`); `study` (`study`); for boards
+`plan | bitstream | self-test | reload | flash | ip | verify-bitstream | ask` (`board`).
+
+Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
+user's input into one sentence and exit code 1. Progress goes to stderr.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+
+from hw.contract.checks import SternaError
+from sw.cli.board import add_board_commands
+from sw.cli.core import add_core_commands
+from sw.cli.network import add_network_commands
+from sw.cli.study import add_study_commands
+
+__all__ = ["main"]
+
+
+def say(line: str) -> None:
+    """Progress, for people."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Progress(logging.Handler):
+    """Passes on what the library reports of itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def listen() -> None:
+    """Report the library's progress, once in a process."""
+    library = logging.getLogger("sw")
+    if not any(isinstance(handler, Progress) for handler in library.handlers):
+        library.addHandler(Progress())
+        library.setLevel(logging.INFO)
+        library.propagate = False
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="sterna",
+        description="Trained ternary-spike networks on open FPGAs, proven bit for bit.",
+        epilog="The road: train -> export -> info -> generate -> sim. "
+        "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of an image.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    add_core_commands(commands)
+    add_network_commands(commands)
+    add_study_commands(commands)
+    add_board_commands(commands)
+    parser.set_defaults(say=say)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    listen()
+    args = build_parser().parse_args(arguments)
+    try:
+        facts, text, code = args.handler(args)
+    except SternaError as error:
+        print(f"sterna: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "sklearn", "cocotb", "cocotb_tools", "matplotlib"):
+            raise
+        print(
+            f"sterna: {args.command} needs the package {error.name}: install it, or use the "
+            "Makefile, which does",
+            file=sys.stderr,
+        )
+        return 1
+    except OSError as error:
+        reason = error.strerror or str(error)
+        print(f"sterna: Cannot use {error.filename or 'a file'}: {reason}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("sterna: Interrupted", file=sys.stderr)
+        return 130
+    try:
+        print(json.dumps(facts, indent=1) if args.json else text, flush=True)
+    except BrokenPipeError:  # the reader has gone; Python would complain again on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
