@@ -53,7 +53,7 @@ def test_arrows_point_down(path):
             ("amaranth", "torch"),
         ),
         (
-            "import sterna, sw.data.dataset, sw.data.evaluate, gen.core.layer_cycles, "
+            "import sw.cli.main, sw.data.dataset, sw.data.evaluate, gen.core.layer_cycles, "
             "sim.bench.run",
             ("torch",),
         ),
@@ -65,6 +65,80 @@ def test_what_an_import_pulls_in(statement, absent):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
+
+
+# The rooms within a floor's package
+
+FLOORS = {
+    "hw": "contract | memory < stage < stream < neuron < layer | link < program < core | learn "
+    "< top",
+    "gen": "core | family < board < explore | ip",
+    "sim": "golden < bench < board",
+    "sw": "data | report < learn | host < importers | verify < study < cli",
+}
+"""From the ground up; rooms beside each other know nothing of each other."""
+
+KNOWN: dict[tuple[str, str], str] = {}
+"""(file, room that it imports) against the floors, and why it is so for now."""
+
+MOST_MODULES = 13
+FULL = {"gen/core": 16}
+"""Rooms with more modules, and how many they have for now."""
+
+
+def floors(package: str) -> dict[str, int]:
+    """The floor of each room of a package."""
+    levels = FLOORS[package].split(" < ")
+    return {room: n for n, level in enumerate(levels) for room in level.split(" | ")}
+
+
+def upward(path: Path) -> set[str]:
+    """Rooms of its own package that a file imports and that are not below its own."""
+    package, *inside = path.relative_to(ROOT).with_suffix("").parts
+    floor, mine = floors(package), inside[0]
+    if mine == "__init__":
+        return set()
+    rooms = {m.split(".")[1] for m in imported(path) if m.startswith(f"{package}.")}
+    return {room for room in rooms - {mine} if floor[room] >= floor[mine]}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_rooms_stand_on_lower_floors(path):
+    name = path.relative_to(ROOT).as_posix()
+    assert upward(path) == {room for file, room in KNOWN if file == name}
+
+
+ROOMS = sorted({path.parent for path in FILES})
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_a_room_says_what_it_is_and_is_not_full(room):
+    name = room.relative_to(ROOT).as_posix()
+    modules = [path for path in room.glob("*.py") if path.stem != "__init__"]
+    assert len(modules) <= FULL.get(name, MOST_MODULES)
+    text = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    assert len(text.splitlines()) >= 2, f"{name}/__init__.py must say what the room is for"
+
+
+def test_tests_mirror_the_rooms():
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests) for path in tests.glob("*/**/*.py")}
+    assert [f.as_posix() for f in sorted(folders) if not (ROOT / f).is_dir()] == []
+
+
+def test_only_the_command_line_prints_and_parses():
+    """What runs as a program by itself may print: its `__main__`, and programs within strings."""
+    apart = {"gen/board/calibrate.py"}
+    for path in FILES:
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith("sw/cli/") or name in apart:
+            continue
+        assert "argparse" not in imported(path), name
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        assert not [c for c in calls if getattr(c.func, "id", "") == "print"], f"{name} prints"
+
+
+# Tests
 
 
 def test_no_test_imports_a_test():

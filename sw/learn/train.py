@@ -5,8 +5,8 @@ added in another order: the same seed on the same machine gives the same network
 split is never loaded here.
 """
 
+import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,13 +42,11 @@ Progress = Callable[[str], None]
 
 EVALUATION_BATCH = 1024
 
+LOG = logging.getLogger(__name__)
+
 
 class TrainError(SternaError):
     """Training that cannot go on."""
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -72,7 +70,7 @@ def train(
     float_epochs: int | None = None,
     integer_epochs: int | None = None,
     compiled: bool = False,
-    progress: Progress = _to_stderr,
+    progress: Progress = LOG.info,
 ) -> Checkpoint:
     """Follow a recipe.
 
@@ -126,7 +124,7 @@ def train_widths(
     *,
     seed: int = 1,
     compiled: bool = False,
-    progress: Progress = _to_stderr,
+    progress: Progress = LOG.info,
 ) -> Iterator[Checkpoint]:
     """One float phase, and from where it ends an integer phase for each width of the weights.
 
