@@ -11,8 +11,7 @@ word first. Cycles are counted from the end of reset. `sim.bench.recording` read
 
 Plusargs: `folder` (of words and records, relative to the working folder or absolute), `stall` (of
 65,536: how probable it is, per cycle, that a word is held back, and that a result is refused),
-`random` (a seed), `watchdog` (cycles in which nothing happens, after which the core is called
-dead).
+`random` (a seed), `watchdog` (cycles in which nothing happens: then the core is called dead).
 """
 
 from collections.abc import Sequence
