@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.contract.spec import SternaError
+from hw.contract.checks import SternaError
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness, word_bytes
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
 

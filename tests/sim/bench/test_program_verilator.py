@@ -1,4 +1,4 @@
-"""Ring 3: shared cores and pipelines of them, as Verilog under Verilator, against the golden model.
+"""Ring 3: cores of programs as Verilog under Verilator, against the golden model.
 
 One network has every kind of edge: convolution with groups, a stride and pooling, an identity, a
 recurrent edge, thresholds by channel, more than one segment. Each layout is compiled once.
@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 
 import sim.bench.run
-from gen.core.pipeline import plan_pipeline
-from gen.core.program_stage import plan_shared
+from gen.core.plan import CorePlan, plan_mixed, plan_programs
+from hw.contract.network import Network
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 from tests.graphs import network_of, residual
 
 IMAGES = 6
-PLANS = {"shared": plan_shared, "pipelined": plan_pipeline}
+
+
+def plan_shared(network: Network, lanes: int) -> CorePlan:
+    return plan_programs(network, lanes, ())
+
+
+PLANS = {"shared": plan_shared, "pipelined": plan_programs, "mixed": plan_mixed}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +49,8 @@ def run(plan, folder, **more):
 
 @pytest.fixture(scope="module")
 def flowing(folders):
-    """Reports of both schedules."""
-    return {
-        name: run(make(network_of(residual()), 4), folders[name]) for name, make in PLANS.items()
-    }
+    """Reports of all schedules."""
+    return {name: run(make(network_of(residual()), 4), folders[name]) for name, make in PLANS.items()}
 
 
 @pytest.mark.parametrize("schedule", PLANS)
@@ -78,7 +82,7 @@ def test_reset_in_the_middle(cycles, folders):
     run(plan_shared(network_of(residual()), 4), folders["shared"], reset_after=cycles)
 
 
-def test_both_schedules_do_the_same(flowing):
+def test_all_schedules_do_the_same(flowing):
     """The same spikes, whoever makes them: events and operations are the network's, not the
     hardware's; a pipeline only takes less time."""
     one, many = flowing["shared"], flowing["pipelined"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gen.core.plan import plan_core
-from gen.core.verilog import TOP, generate
+from gen.core.verilog import generate
 from hw.contract.checks import InputError
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec
-from sim.bench.checker import Checker
-from sim.bench.job import Job
-from sim.bench.run import prepare_shard, simulate
-from sim.bench.verilator import SimulationError, _runtime, build, run_bench, toolchain
+from sim.bench import verilator
+from sim.bench.cache import Cache
+from sim.bench.job import NETWORK
+from sim.bench.run import build_core, prepare_job, prepare_shard, run_shard, simulate
+from sim.bench.verilator import SimulationError, build, toolchain
 from sim.golden.model import GoldenModel
 from sw.data.dataset import DataError, load_dataset
 from sw.data.shipped import model_path
@@ -133,10 +135,10 @@ def test_a_different_network_does_not_pass(digits, tmp_path):
     network, data = digits
     plan = plan_core(network, 16, 1)
     pixels, labels = data.images[:40], data.labels[:40]
-    generate(plan, tmp_path, taps=True)
-    facts = json.loads((tmp_path / "core.json").read_text())
+    facts = generate(plan, tmp_path, taps=True)
+    job = prepare_job(plan, facts)
     with toolchain():
-        build_folder = build(tmp_path, TOP, [f"{TOP}.v", "sterna_rom.v"])
+        build_folder = build_core(tmp_path, job, facts["settle"])
 
     def weight(arrays):
         arrays["weights"][0][5, 36] += 1 if arrays["weights"][0][5, 36] < 7 else -1
@@ -157,20 +159,13 @@ def test_a_different_network_does_not_pass(digits, tmp_path):
         }
         change(arrays)
         other = Network(arrays["spec"], tuple(arrays["weights"]), tuple(arrays["biases"]))
-        job = Job(
-            network=str(other.save(tmp_path / "other.npz")),
-            lanes=16,
-            banks=1,
-            fields=facts["trace"],
-        )
+        other.save(tmp_path / NETWORK)
         shard = prepare_shard(tmp_path / change.__name__, job, pixels, labels)
         with toolchain():
-            run_bench(
-                build_folder, TOP, "sim.bench.core", shard, variables={"STERNA_BENCH": str(shard)}
-            )
+            run_shard(build_folder, shard, job)
         findings = json.loads((shard / "findings.json").read_text())
         assert findings["mismatches"] > 0
-        assert findings["first_mismatch"]
+        assert re.match("(Spike|Potential|Event|Logit) ", findings["first_mismatch"])
 
 
 def test_bad_images_are_refused_before_anything_is_built(digits, tmp_path):
@@ -183,42 +178,96 @@ def test_bad_images_are_refused_before_anything_is_built(digits, tmp_path):
 
 
 def test_verilog_that_does_not_compile_is_one_sentence(tmp_path, monkeypatch):
-    """And the runtime of Verilator is compiled once, by the first build that succeeds."""
+    """And what is mended builds in the same folder, Verilator's runtime being kept for the next
+    build."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "bad.v").write_text("module bad(input clk; endmodule\n")
     with toolchain():
         with pytest.raises(SimulationError, match="Verilator could not build bad: see "):
             build(tmp_path, "bad", ["bad.v"])
-        assert not (tmp_path / "build").exists()
-        assert not (tmp_path / "cache").exists()
-        # ... and what is mended builds in the same folder.
+        assert not (tmp_path / "build" / "bad").exists()
+        assert not list(tmp_path.glob("build-*"))
         (tmp_path / "bad.v").write_text("module bad(input clk); endmodule\n")
-        built = build(tmp_path, "bad", ["bad.v"])
-        assert (built / "bad").exists()
-        assert (built / "verilated.o").exists()
-        (kept,) = (tmp_path / "cache/sterna/verilator").iterdir()
-        (tmp_path / "other").mkdir()
-        shutil.copy(tmp_path / "bad.v", tmp_path / "other")
-        built = build(tmp_path / "other", "bad", ["bad.v"])
-        assert (built / "bad").exists()
-        assert not (built / "verilated.o").exists()
-        # What is damaged is no use to a build, and gone after it.
-        kept.write_bytes(b"no object")
-        (tmp_path / "other/bad.v").write_text("module bad(input clk, input rst); endmodule\n")
-        with pytest.raises(SimulationError, match="Verilator could not build bad"):
-            build(tmp_path / "other", "bad", ["bad.v"])
-        assert not kept.exists()
-        kept.touch()
+        assert os.access(build(tmp_path, "bad", ["bad.v"]) / "bad", os.X_OK)
+        assert "-o verilated.o" in (tmp_path / "build.log").read_text()
+        assert not list(tmp_path.glob("build-*"))
+        (tmp_path / "bad.v").write_text("module bad(input clk, input rst); endmodule\n")
+        build(tmp_path, "bad", ["bad.v"])
+        assert "-o verilated.o" not in (tmp_path / "build.log").read_text()
         assert "VK_GLOBAL_OBJS" not in os.environ["MAKEFLAGS"]
-        # A cache that cannot be written is no cache.
-        kept.unlink()
-        kept.parent.rmdir()
-        kept.parent.write_text("in the way")
-        (tmp_path / "build/runtime.o").unlink()
-        with _runtime(tmp_path / "build", []):
-            pass
-        assert (tmp_path / "build/runtime.o").exists()
-        assert kept.parent.read_text() == "in the way"
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """The texts that were compiled, by a compiler that copies; the cache is an empty one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    texts = []
+
+    def compiling(build_folder, top, files, arguments, waves):
+        texts.append(files[0].read_text())
+        (build_folder / top).write_text(texts[-1])
+        (build_folder / top).chmod(0o755)
+
+    monkeypatch.setattr(verilator, "_compile", compiling)
+    return texts
+
+
+def built(folder, text, **more):
+    """Build a top of this text in a folder of its own."""
+    folder.mkdir()
+    (folder / "top.v").write_text(text)
+    with toolchain():
+        executable = build(folder, "top", ["top.v"], **more) / "top"
+    assert os.access(executable, os.X_OK)
+    return executable.read_text()
+
+
+def test_what_has_the_same_text_is_compiled_once(tmp_path, compiled):
+    """Wherever it lies, whatever its first remark says; with other options it is another."""
+    first = built(tmp_path / "a", "// network 1\nmodule top; endmodule\n")
+    assert built(tmp_path / "b", "// network 2\nmodule top; endmodule\n") == first
+    assert len(compiled) == 1
+    assert built(tmp_path / "c", "// network 1\nmodule top(input x); endmodule\n") != first
+    assert len(compiled) == 2
+    for n, more in enumerate([{"waves": True}, {"options": ("--timing",)}, {"ports": ("clk",)}]):
+        built(tmp_path / f"d{n}", "// network 1\nmodule top; endmodule\n", **more)
+        assert len(compiled) == 3 + n
+
+
+def test_a_damaged_cache_heals_and_an_unusable_one_is_none(tmp_path, compiled):
+    first = built(tmp_path / "a", "module top; endmodule\n")
+    folder = tmp_path / "cache" / "sterna" / "verilator"
+    (kept,) = [file for file in folder.iterdir() if not file.name.startswith("lock-")]
+    kept.write_text("damaged")
+    assert built(tmp_path / "b", "module top; endmodule\n") == first
+    assert len(compiled) == 2
+    assert kept.read_text() == first
+    assert built(tmp_path / "c", "module top; endmodule\n") == first
+    assert len(compiled) == 2
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    assert built(tmp_path / "d", "module top; endmodule\n") == first
+    assert len(compiled) == 3
+
+
+def test_the_cache_keeps_what_was_used_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache, source = Cache("few", files=3, size=100), tmp_path / "source"
+    for n in range(5):
+        source.write_bytes(bytes([n]) * 10)
+        cache.keep(f"key{n}", source)
+        for file in (tmp_path / "sterna" / "few").glob(f"key{n}.*"):
+            os.utime(file, (n, n))
+        if n == 3:
+            assert cache.fetch("key1", tmp_path / "target")  # used: younger than all others
+    assert [cache.fetch(f"key{n}", tmp_path / "target") for n in range(5)] == [
+        *(False, True, False, True, True)
+    ]
+    source.write_bytes(bytes(99))
+    cache.keep("large", source)
+    assert cache.fetch("large", tmp_path / "target")
+    assert not cache.fetch("key4", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == bytes(99)
 
 
 def test_paths_with_spaces_and_missing_tools_are_one_sentence(tmp_path, monkeypatch):
@@ -249,25 +298,7 @@ def test_the_core_that_ships_has_the_same_results_and_cycles(digits, tmp_path, m
     assert_equal(report)
     assert report["values_compared"] == 50 * (10 + 10 + 1)
     assert report["cycle_law_checked"]
-    assert "tap_trace" not in (tmp_path / "sim" / "sterna_core.v").read_text()
-
-
-def test_surplus_values_are_mismatches(digits, tmp_path):
-    plan = plan_core(digits[0])
-    fields = generate(plan, tmp_path, taps=True)["trace"]
-    for surplus in ("event", "neuron", "result", None):
-        checker = Checker(plan, fields, law=False)
-        if surplus == "event":
-            names = [name for name, _ in fields]
-            at = sum(width for _, width in fields[: names.index("event0_0")])
-            checker.recording.trace.append((9, 1 << at))
-            checker.recording.results += [(3, 0)] * 10
-        elif surplus == "neuron":
-            checker.recording.neurons[0].append((0, 0))
-        elif surplus == "result":
-            checker.recording.results.append((3, 0))
-        checker.finish()
-        assert (checker.findings.mismatches > 0) == (surplus is not None)
+    assert "tap_" not in (tmp_path / "sim" / "sterna_core.v").read_text()
 
 
 def test_mnist(tmp_path, monkeypatch):
