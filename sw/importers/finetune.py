@@ -10,6 +10,7 @@ from sw.data.dataset import Dataset
 from sw.importers.modules import AffineLayer, activations
 from sw.learn.integer import IntegerNetwork
 from sw.learn.neuron import compile_neurons
+from sw.learn.plan import dense_chain
 from sw.learn.recipes import Phase, Recipe
 from sw.learn.train import Progress, reproducible, run_phase
 
@@ -56,7 +57,7 @@ def tune(
     recipe = Recipe(
         name=spec.name,
         dataset=data.name,
-        hidden=tuple(layer.neurons for layer in spec.layers[:-1]),
+        layers=dense_chain([layer.neurons for layer in spec.layers[:-1]], spec.classes),
         steps=spec.steps,
         float_phase=phase,
         integer_phase=phase,
@@ -65,14 +66,14 @@ def tune(
         dropout=DROPOUT,
     )
     network = IntegerNetwork(spec)
-    network.load_image(image)
+    network.load_network(image)
     network.integer_layers[-1].scale.fill_(_logit_scale(network, layers, data))
     with reproducible(seed):
         batches = Batches(data, batch=batch, validation=recipe.validation, max_shift=0, seed=seed)
         if compiled:
             compile_neurons(network)
         run_phase(network, recipe, phase, batches, compiled, progress)
-    return replace(network.to_image(), meta=image.meta)
+    return replace(network.to_network(), meta=image.meta)
 
 
 @torch.no_grad()

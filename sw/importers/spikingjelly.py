@@ -291,7 +291,7 @@ def import_network(
     network_ = quantize(
         folded, name=name, weight_bits=weight_bits, pixel_bits=data.bits, exact_decay=exact_decay
     )
-    image = network_.to_image({"dataset": data.name, "source": "SpikingJelly"})
+    image = network_.to_network({"dataset": data.name, "source": "SpikingJelly"})
     check_fits(image, data)
     return image, _compare(original, folded, image, data, shape)
 

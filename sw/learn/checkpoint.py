@@ -3,9 +3,10 @@
 import io
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +18,30 @@ from hw.contract.files import write_atomically
 from hw.contract.spec import NetworkSpec
 from sw.data.dataset import SHAPES
 from sw.learn.integer import IntegerNetwork
-from sw.learn.maps import MapNetwork
-from sw.learn.model import DenseNetwork
+from sw.learn.network import FloatNetwork
+from sw.learn.plan import dense_chain
 from sw.learn.recipes import Recipe
 
 __all__ = ["Checkpoint", "CheckpointError", "float_network"]
 
-FORMAT = "sterna-checkpoint-2"
+FORMAT, FORMER = "sterna-checkpoint-3", "sterna-checkpoint-2"
 
 
 class CheckpointError(SternaError, ValueError):
     """A checkpoint file that cannot be used."""
 
 
-def float_network(recipe: Recipe) -> DenseNetwork | MapNetwork:
+def float_network(recipe: Recipe) -> FloatNetwork:
     """The untrained float network of a recipe; draws from torch's global generator."""
-    common = {
-        "steps": recipe.steps,
-        "pixel_max": recipe.pixel_max,
-        "neuron": recipe.neuron,
-        "train_amplitude": recipe.train_amplitude,
-    }
-    if recipe.maps:
-        return MapNetwork(SHAPES[recipe.dataset], recipe.maps, timed=recipe.timed, **common)
-    return DenseNetwork(recipe.sizes, **common)
+    return FloatNetwork(
+        SHAPES[recipe.dataset],
+        recipe.layers,
+        steps=recipe.steps,
+        pixel_max=recipe.pixel_max,
+        neuron=recipe.neuron,
+        train_amplitude=recipe.train_amplitude,
+        timed=recipe.timed,
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,7 +68,7 @@ class Checkpoint:
     spec: NetworkSpec
     integer_state: Mapping[str, Tensor]
 
-    def float_network(self) -> DenseNetwork | MapNetwork:
+    def float_network(self) -> FloatNetwork:
         """The float network, in evaluation mode."""
         network = float_network(self.recipe)
         network.load_state_dict(dict(self.float_state))
@@ -109,6 +110,8 @@ class Checkpoint:
         path = Path(path)
         content = _read(path)
         try:
+            if content["format"] == FORMER:
+                content = _from_former(content)
             checkpoint = cls(
                 recipe=Recipe.from_dict(content["recipe"]),
                 seed=content["seed"],
@@ -153,6 +156,24 @@ def _read(path: Path) -> dict[str, Any]:
     ):
         # torch.load raises any of these for bytes that are no archive of its own.
         raise CheckpointError(f"Checkpoint {path} is truncated or not a checkpoint") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in (FORMAT, FORMER):
         raise CheckpointError(f"Checkpoint {path} is not a Sterna checkpoint")
     return content
+
+
+def _from_former(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a checkpoint of format 2 in the present form. Its recipe had either the sizes
+    of hidden layers or layers of maps, and a class of float networks for each."""
+    recipe, state = dict(content["recipe"]), dict(content["float_state"])
+    hidden, maps, classes = (recipe.pop(name) for name in ("hidden", "maps", "classes"))
+    if not maps:
+        maps = [asdict(plan) for plan in dense_chain(hidden, classes)]
+        state = {_present_name(name, len(hidden)): value for name, value in state.items()}
+    return {**content, "recipe": {**recipe, "layers": maps}, "float_state": state}
+
+
+def _present_name(name: str, readout: int) -> str:
+    """Name of a dense network's parameter; `readout` is the number of that layer."""
+    name = re.sub(r"^readout\.", f"hidden.{readout}.linear.", name)
+    name = re.sub(r"^hidden\.(\d+)\.", r"layers.\1.", name)
+    return name.replace(".linear.", ".edges.0.weights.").replace(".norm.", ".edges.0.norm.")

@@ -97,7 +97,7 @@ def export(
     recipe = checkpoint.recipe
     data = load_dataset(recipe.dataset, "test", recipe.pixel_bits, folder, steps=recipe.steps)
     network = checkpoint.integer_network()
-    bare = network.to_image()
+    bare = network.to_network()
     check_fits(bare, data)
     hits, compared, activity = compare(network, bare, data, progress)
     progress("running the float network")

@@ -5,6 +5,7 @@ rounding W and then scaling it by gamma / sqrt(var + eps) and the amplitude leav
 rounding again adds a second error (tests/sw/learn/test_fold.py measures it).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +13,7 @@ from torch import Tensor, nn
 
 from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
-from sw.learn.maps import MapNetwork
-from sw.learn.model import DenseNetwork
+from sw.learn.network import Edge, FloatNetwork, Layer
 from sw.learn.neuron import LIFParameters, TernaryLIF
 
 __all__ = ["FoldedLayer", "FoldedNetwork", "fold"]
@@ -34,9 +34,8 @@ class FoldedLayer:
     thetas
         (channels,): thresholds by channel, for both sides, in place of the neuron's.
     name, shape, edges
-        As in `hw.contract.spec.LayerSpec`. Without edges: one dense edge from the layer before,
-        and a name
-        by the place.
+        As in `hw.contract.spec.LayerSpec`. Without edges: one dense edge from the layer before.
+        Without a name: named by its place.
     """
 
     kernels: tuple[Tensor, ...]
@@ -121,61 +120,51 @@ class FoldedNetwork:
 
 
 @torch.no_grad()
-def fold(network: DenseNetwork | MapNetwork) -> FoldedNetwork:
+def fold(network: FloatNetwork) -> FoldedNetwork:
     """Fold a trained network (*Ternary Spike*, eqs 15-17: K~ = a K).
 
     `W' = a_prev * gamma / sqrt(var + eps) * W` and `b' = beta - gamma * mu / sqrt(var + eps)`,
     where a_prev is the sending layer's amplitude, or 1 / pixel_max for the input; an average over
     p x p is divided by p^2 in the weights too. What an identity brings is a_prev itself.
     """
-    return _fold_maps(network) if isinstance(network, MapNetwork) else _fold_dense(network)
-
-
-def _fold_maps(network: MapNetwork) -> FoldedNetwork:
     worth = {INPUT: torch.tensor(1 / network.pixel_max, dtype=torch.float64)}
-    for layer in network.map_layers:
+    for layer in network.float_layers:
         if layer.neuron is not None:
             worth[layer.plan.name] = layer.neuron.amplitude.double()
-    layers = []
-    for layer in network.map_layers:
-        kernels, bias = [], torch.zeros(layer.shape[0], dtype=torch.float64)
-        if layer.bias is not None:
-            bias = bias + layer.bias.double()
-        for part in layer.map_edges:
-            scale = worth[part.edge.source] / part.edge.pool**2
-            if part.weights is None:
-                kernels.append(scale.reshape(1))
-                continue
-            weight = part.weights.weight.double() * scale
-            if part.norm is not None:
-                gain, offset = _affine(part.norm)
-                rows = gain.repeat_interleave(len(weight) // len(gain))
-                weight = weight * rows.reshape(-1, *(1,) * (weight.ndim - 1))
-                bias = bias + offset
-            kernels.append(weight)
-        neuron = None if layer.neuron is None else layer.neuron.constants
-        layers.append(
-            FoldedLayer(
-                tuple(kernels), bias, neuron, layer.plan.name, layer.shape, layer.plan.edges
-            )
-        )
-    return FoldedNetwork(tuple(layers), network.steps, network.input_shape, network.timed)
+    layers = tuple(_fold_layer(layer, worth, network.is_chain) for layer in network.float_layers)
+    # A chain is specified without maps, as it was before there were any: its digest stays.
+    input_shape = None if network.is_chain else network.input_shape
+    return FoldedNetwork(layers, network.steps, input_shape, network.timed)
 
 
-def _fold_dense(network: DenseNetwork) -> FoldedNetwork:
-    layers, scale = [], torch.tensor(1 / network.pixel_max, dtype=torch.float64)
-    for layer in network.hidden_layers:
-        gain, bias = _affine(layer.norm)
-        weight = gain[:, None] * layer.linear.weight.double() * scale
-        layers.append(FoldedLayer.dense(weight, bias, layer.neuron.constants))
-        scale = layer.neuron.amplitude.double()
-    readout = network.readout
-    weight = readout.weight.double() * scale
-    layers.append(FoldedLayer.dense(weight, readout.bias.double(), None))
-    return FoldedNetwork(tuple(layers), network.steps)
+def _fold_layer(layer: Layer, worth: Mapping[str, Tensor], in_chain: bool) -> FoldedLayer:
+    """`worth`: what one unit of each sender is worth, by name."""
+    kernels, bias = [], torch.zeros(layer.shape[0], dtype=torch.float64)
+    if layer.bias is not None:
+        bias = bias + layer.bias.double()
+    for part in layer.edge_modules:
+        kernel, offset = _fold_edge(part, worth[part.edge.source] / part.edge.pool**2)
+        kernels.append(kernel)
+        if offset is not None:
+            bias = bias + offset
+    neuron = None if layer.neuron is None else layer.neuron.constants
+    shape, edges = (None, ()) if in_chain else (layer.shape, layer.plan.edges)
+    return FoldedLayer(tuple(kernels), bias, neuron, layer.plan.name, shape, edges)
 
 
-def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def _fold_edge(part: Edge, scale: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weights of an edge whose input is `scale` times as small, and what it adds to the bias."""
+    if part.weights is None:
+        return scale.reshape(1), None
+    weight, bias = part.weights.weight.double() * scale, part.weights.bias
+    if part.norm is None:
+        return weight, None if bias is None else bias.double()
+    gain, offset = _affine(part.norm)
+    rows = gain.repeat_interleave(len(weight) // len(gain))
+    return weight * rows.reshape(-1, *(1,) * (weight.ndim - 1)), offset
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Gain and offset that batch-norm is at inference."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -15,17 +15,7 @@ from torch.nn import functional
 from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.learn.neuron import State, TernaryLIF
 
-__all__ = [
-    "Activity",
-    "Drive",
-    "Node",
-    "as_maps",
-    "bound",
-    "by_neuron",
-    "chain",
-    "edge_drive",
-    "propagate",
-]
+__all__ = ["Activity", "Drive", "Node", "as_maps", "bound", "by_neuron", "edge_drive", "propagate"]
 
 MARGIN = (0.5, 1.5)
 """Drives, in thresholds, that a penalty on the excitation acts on."""
@@ -96,17 +86,6 @@ class Node(NamedTuple):
             total = part if total is None else total + part
         assert total is not None
         return total
-
-
-def chain(drives: Sequence[Drive], neurons: Sequence[TernaryLIF]) -> list[Node]:
-    """Layers that each receive from the one before; one neuron per layer but the last."""
-    nodes, source = [], INPUT
-    for n, drive in enumerate(drives):
-        neuron = neurons[n] if n < len(neurons) else None
-        name = f"hidden{n + 1}" if neuron is not None else "readout"
-        nodes.append(Node(name, ((EdgeSpec(source=source), drive),), neuron))
-        source = name
-    return nodes
 
 
 def edge_drive(edge: EdgeSpec, source: Shape, target: Shape) -> Callable[[Tensor, Tensor], Tensor]:

@@ -2,7 +2,7 @@
 
 `IntegerNetwork` computes the contract's integers in float32 tensors and passes gradients straight
 through every rounding: quantisation-aware training sees exactly the network that is exported.
-Float32 is exact here: all values are integers and, checked by `to_image`, no sum reaches 2^24,
+Float32 is exact here: all values are integers and, checked by `to_network`, no sum reaches 2^24,
 below which every integer is a float32 and addition in whatever order rounds nothing. In a network
 cast to float64 (`quantize` does, where decay is exact) the bound is 2^53.
 """
@@ -177,7 +177,7 @@ class IntegerNetwork(nn.Module):
         return float(self.integer_layers[-1].scale)
 
     @torch.no_grad()
-    def load_image(self, network: Network) -> None:
+    def load_network(self, network: Network) -> None:
         """Take the integers of a network of this network's specification."""
         assert network.spec == self.spec
         for layer, integers in zip(self.integer_layers, network.layers, strict=True):
@@ -190,7 +190,7 @@ class IntegerNetwork(nn.Module):
                 layer.thetas.copy_(torch.from_numpy(integers.thetas))
 
     @torch.no_grad()
-    def to_image(self, meta: Mapping[str, Any] | None = None) -> Network:
+    def to_network(self, meta: Mapping[str, Any] | None = None) -> Network:
         """The network of the present integers.
 
         Raises

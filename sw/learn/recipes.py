@@ -8,8 +8,8 @@ from typing import Any
 from hw.contract.checks import SternaError
 from hw.contract.edge import EdgeSpec
 from sw.data.dataset import NAMES, RECORDINGS, SHAPES
-from sw.learn.maps import LayerPlan
 from sw.learn.neuron import LIFParameters
+from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
 
 __all__ = ["RECIPES", "VARIANTS", "Phase", "Recipe", "RecipeError", "find_recipe", "variant"]
 
@@ -58,12 +58,10 @@ class Recipe:
         Name of the recipe and of the network it makes.
     dataset
         Data set, one of `sw.data.dataset.NAMES`. Recordings are binned into `steps`.
-    hidden
-        Neurons of each hidden layer of a dense network.
-    maps
-        All layers of a network of maps (`sw.learn.maps`), in place of `hidden`.
-    classes, steps, weight_bits, pixel_bits
-        The rest of the network: readout size, T, and the widths in bits.
+    layers
+        All layers, the readout last; `sw.learn.plan.dense_chain` makes those of a dense network.
+    steps, weight_bits, pixel_bits
+        The rest of the network: T, and the widths in bits.
     neuron
         The float neuron.
     exact_decay
@@ -93,9 +91,7 @@ class Recipe:
 
     name: str
     dataset: str
-    hidden: tuple[int, ...] = ()
-    maps: tuple[LayerPlan, ...] = ()
-    classes: int = 10
+    layers: tuple[LayerPlan, ...]
     steps: int = 4
     weight_bits: int = 4
     pixel_bits: int = 4
@@ -130,9 +126,11 @@ class Recipe:
             replace(self.neuron, soft=True)  # raises where they cannot be
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
-        if self.timed and (not self.maps or self.first_phase or self.soft_phase):
+        if not self.layers:
+            raise RecipeError(f"Recipe {self.name} must have at least one layer")
+        if self.timed and (self.first_phase or self.soft_phase):
             raise RecipeError(
-                f"Recipe {self.name} must have maps and no phase of one step: {self.dataset} holds "
+                f"Recipe {self.name} must have no phase of one step: {self.dataset} holds "
                 "recordings"
             )
 
@@ -151,23 +149,29 @@ class Recipe:
         TypeError
             For fields that are missing or unknown.
         """
-        maps = tuple(
+        layers = tuple(
             LayerPlan(
                 plan["name"], plan["channels"], tuple(EdgeSpec(**edge) for edge in plan["edges"])
             )
-            for plan in data["maps"]
+            for plan in data["layers"]
         )
         phases = {
             name: data.get(name) and Phase(**data[name])
             for name in ("soft_phase", "first_phase", "float_phase", "integer_phase")
         }
-        neuron, hidden = LIFParameters(**data["neuron"]), tuple(data["hidden"])
-        return cls(**{**data, **phases, "maps": maps, "neuron": neuron, "hidden": hidden})
+        neuron = LIFParameters(**data["neuron"])
+        return cls(**{**data, **phases, "layers": layers, "neuron": neuron})
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Input size, hidden neurons, classes."""
-        return (math.prod(SHAPES[self.dataset]), *self.hidden, self.classes)
+        """Values of the input and neurons of each layer, the readout's classes last."""
+        shapes = plan_shapes(SHAPES[self.dataset], self.layers)
+        return tuple(math.prod(shape) for shape in shapes.values())
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Neurons of each layer but the readout."""
+        return self.sizes[1:-1]
 
     @property
     def timed(self) -> bool:
@@ -197,7 +201,7 @@ def variant(recipe: Recipe, name: str) -> Recipe:
 _WIDE = Recipe(
     name="mnist-wide",
     dataset="mnist",
-    hidden=(512,),
+    layers=dense_chain((512,), 10),
     float_phase=Phase(epochs=20, rate=5e-3, weight_decay=2e-2),
     integer_phase=Phase(epochs=10, rate=1e-2),
     batch=256,
@@ -219,7 +223,7 @@ _FASHION = replace(
 _DIGITS = Recipe(
     name="digits-dense",
     dataset="digits",
-    hidden=(128,),
+    layers=dense_chain((128,), 10),
     float_phase=Phase(epochs=60, rate=1e-2, weight_decay=1e-2),
     integer_phase=Phase(epochs=60, rate=1e-2),
     batch=64,
@@ -252,8 +256,7 @@ fire have no gradient, and networks of several layers learn slowly (docs/results
 _MNIST_CONV = replace(
     _WIDE,
     name="mnist-conv",
-    hidden=(),
-    maps=_three_layers(top_stride=1),
+    layers=_three_layers(top_stride=1),
     neuron=_DEEP,
     first_phase=Phase(epochs=30, rate=5e-3, weight_decay=2e-2),
     float_phase=Phase(epochs=12, rate=2e-3, weight_decay=2e-2),
@@ -263,11 +266,24 @@ _MNIST_CONV = replace(
     spike_penalty=0.05,
 )
 
+_MNIST_LENET = replace(
+    _MNIST_CONV,
+    name="mnist-lenet",
+    layers=(
+        LayerPlan("stem", 16, (EdgeSpec(source="input", kind="conv", kernel=5, stride=2),)),
+        LayerPlan("top", 16, (EdgeSpec(source="stem", kind="conv", kernel=5),)),
+        LayerPlan("hidden", 128, (EdgeSpec(source="top", pool=2),)),
+        LayerPlan("readout", 10, (EdgeSpec(source="hidden"),)),
+    ),
+    first_phase=Phase(epochs=24, rate=5e-3, weight_decay=2e-2),
+    float_phase=Phase(epochs=10, rate=2e-3, weight_decay=2e-2),
+    integer_phase=Phase(epochs=8, rate=5e-3),
+)
+
 _FASHION_CONV = replace(
     _FASHION,
     name="fashion-mnist-conv",
-    hidden=(),
-    maps=(
+    layers=(
         LayerPlan("stem", 32, (_conv("input", 5, stride=2),)),
         LayerPlan("middle", 64, (_conv("stem"),)),
         LayerPlan("down", 64, (_conv("middle", stride=2),)),
@@ -302,8 +318,7 @@ def _block(source: str, name: str, channels: int) -> tuple[LayerPlan, ...]:
 _DIGITS_CONV = replace(
     _DIGITS,
     name="digits-conv",
-    hidden=(),
-    maps=(
+    layers=(
         LayerPlan("stem", 16, (_conv("input"),)),
         *_block("stem", "block", 16),
         LayerPlan("readout", 10, (EdgeSpec(source="block"),)),
@@ -318,7 +333,7 @@ _DIGITS_CONV = replace(
 _CIFAR = Recipe(
     name="cifar10-resnet",
     dataset="cifar10",
-    maps=(
+    layers=(
         LayerPlan("stem", 16, (_conv("input"),)),
         *_block("stem", "half", 32),
         *_block("half", "quarter", 64),
@@ -341,7 +356,7 @@ _CIFAR = Recipe(
 _NMNIST = Recipe(
     name="nmnist-conv",
     dataset="nmnist-small",
-    maps=_three_layers(top_stride=2),
+    layers=_three_layers(top_stride=2),
     steps=6,
     pixel_bits=2,
     neuron=_DEEP,
@@ -361,11 +376,11 @@ RECIPES = {
         _DIGITS,
         replace(variant(_DIGITS, "binary"), name="digits-binary"),
         replace(variant(_DIGITS, "ternary"), name="digits-ternary"),
-        replace(_DIGITS, name="digits-deep", hidden=(64, 64, 64)),
+        replace(_DIGITS, name="digits-deep", layers=dense_chain((64, 64, 64), 10)),
         replace(
             _WIDE,
             name="mnist-dense",
-            hidden=(128,),
+            layers=dense_chain((128,), 10),
             float_phase=replace(_WIDE.float_phase, epochs=50),
             integer_phase=replace(_WIDE.integer_phase, epochs=60),
             spike_penalty=0.1,
@@ -374,6 +389,7 @@ RECIPES = {
         _FASHION,
         _DIGITS_CONV,
         _MNIST_CONV,
+        _MNIST_LENET,
         _FASHION_CONV,
         _NMNIST,
         _CIFAR,

@@ -22,8 +22,7 @@ from sw.learn.checkpoint import Checkpoint, float_network
 from sw.learn.fold import fold
 from sw.learn.graph import Activity
 from sw.learn.integer import IntegerNetwork
-from sw.learn.maps import MapNetwork
-from sw.learn.model import DenseNetwork, spike_rate, time_mean_loss
+from sw.learn.network import FloatNetwork, spike_rate, time_mean_loss
 from sw.learn.neuron import TernaryLIF, compile_neurons
 from sw.learn.quantize import quantize
 from sw.learn.recipes import Phase, Recipe
@@ -86,8 +85,7 @@ def train(
         In place of the recipe's; the former of the phases of one step too.
     compiled
         Neurons through torch.compile (`sw.learn.neuron.compiled_law`) and AdamW in one kernel:
-        faster,
-        with other last bits, so another network of the same seed.
+        faster, with other last bits, so another network of the same seed.
     progress
         Receives one line per epoch: epoch, loss, validation accuracy, spike rate, seconds.
 
@@ -182,7 +180,7 @@ def train_widths(
 
 
 @contextmanager
-def _one_step(network: DenseNetwork | MapNetwork, soft: bool) -> Iterator[None]:
+def _one_step(network: FloatNetwork, soft: bool) -> Iterator[None]:
     """The network in one time step, its neurons soft or not (`LIFParameters`)."""
     neurons = [module for module in network.modules() if isinstance(module, TernaryLIF)]
     steps, constants = network.steps, [neuron.constants for neuron in neurons]
@@ -202,7 +200,7 @@ def _phase(phase: Phase, epochs: int | None) -> Phase:
 
 
 def run_phase(
-    network: DenseNetwork | MapNetwork | IntegerNetwork,
+    network: FloatNetwork | IntegerNetwork,
     recipe: Recipe,
     phase: Phase,
     batches: Batches,
@@ -254,7 +252,7 @@ def _optimizer(network: nn.Module, phase: Phase, fused: bool) -> torch.optim.Opt
 
 
 def _epoch(
-    network: DenseNetwork | MapNetwork | IntegerNetwork,
+    network: FloatNetwork | IntegerNetwork,
     recipe: Recipe,
     batches: Batches,
     optimizer: torch.optim.Optimizer,

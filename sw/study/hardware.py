@@ -57,7 +57,7 @@ def kinds(
     for name in VARIANTS:
         progress(f"training: {name}")
         checkpoint = train(variant(recipe, name), progress=lambda line: None)
-        image = checkpoint.integer_network().to_image()
+        image = checkpoint.integer_network().to_network()
         yield row(f"{name}, hard reset, decay 1/4", image)
     yield row("the same, decay exact", with_decay(image, exact=True))
     network = train_relu(data, recipe.hidden, seed=1, epochs=RELU_EPOCHS)

@@ -26,6 +26,7 @@ from hw.contract.files import write_json
 from hw.contract.text import markdown
 from sw.data.dataset import load_dataset
 from sw.data.evaluate import evaluate
+from sw.learn.plan import dense_chain
 from sw.learn.quantize import check_weight_bits
 from sw.learn.recipes import VARIANTS, Phase, Recipe, variant
 from sw.learn.train import train_widths
@@ -87,7 +88,7 @@ class Grid:
         return Recipe(
             name=f"{dataset}-{hidden}-{steps}".replace("-", "_"),
             dataset=dataset,
-            hidden=(hidden,),
+            layers=dense_chain((hidden,), 10),
             steps=steps,
             float_phase=Phase(epochs=self.float_epochs, rate=5e-3, weight_decay=2e-2),
             integer_phase=Phase(epochs=self.integer_epochs, rate=1e-2),
@@ -265,7 +266,7 @@ def _train(
         recipe, widths, data, seed=seed, compiled=compiled, progress=lambda line: None
     )
     for bits, checkpoint in zip(widths, checkpoints, strict=True):
-        accuracy, activity = evaluate(checkpoint.integer_network().to_image(), test)
+        accuracy, activity = evaluate(checkpoint.integer_network().to_network(), test)
         facts = _facts(replace(recipe, weight_bits=bits), kind, seed, bits)
         facts["test"] = [accuracy.hits, accuracy.n]
         facts["validation"] = {
@@ -273,7 +274,7 @@ def _train(
             for phase, figures in checkpoint.trained.items()
         }
         facts["activity"] = activity.to_dict()
-        facts["amplitude"] = round(float(checkpoint.float_state["hidden.0.neuron.amplitude"]), 3)
+        facts["amplitude"] = round(float(checkpoint.float_state["layers.0.neuron.amplitude"]), 3)
         runs.append(facts)
     for facts in runs:
         facts["seconds"] = round(time.monotonic() - started, 1)

@@ -10,8 +10,9 @@ import torch
 
 from sw.data.dataset import Dataset
 from sw.learn.checkpoint import Checkpoint
-from sw.learn.model import DenseNetwork
+from sw.learn.network import FloatNetwork
 from sw.learn.neuron import LIFParameters
+from sw.learn.plan import dense_chain
 from sw.learn.recipes import find_recipe
 from sw.learn.train import train
 
@@ -60,16 +61,21 @@ def idx_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lived_network() -> Callable[..., DenseNetwork]:
+def lived_network() -> Callable[..., FloatNetwork]:
     """Makes float networks whose batch-norms and amplitudes are not at their initial values."""
 
     def make(
         sizes: tuple[int, ...] = (12, 9, 7, 4), neuron: LIFParameters | None = None, steps: int = 4
-    ) -> DenseNetwork:
-        network = DenseNetwork(sizes, steps=steps, pixel_max=15, neuron=neuron)
+    ) -> FloatNetwork:
+        inputs, *hidden, classes = sizes
+        network = FloatNetwork(
+            (inputs, 1, 1), dense_chain(hidden, classes), steps=steps, pixel_max=15, neuron=neuron
+        )
         generator = torch.Generator().manual_seed(3)
-        for layer in network.hidden_layers:
-            norm = layer.norm
+        for layer in network.float_layers[:-1]:
+            norm = layer.edge_modules[0].norm
+            assert norm is not None
+            assert layer.neuron is not None
             for tensor, low, high in (
                 (norm.weight.data, 0.5, 2.5),
                 (norm.bias.data, -0.3, 0.3),

@@ -20,7 +20,7 @@ from sw.data import cifar, download
 from sw.data.dataset import DataError, load_dataset
 from sw.data.shipped import load_test_images
 from sw.learn.export import export, report_table
-from sw.learn.maps import LayerPlan
+from sw.learn.plan import LayerPlan
 from sw.learn.recipes import Phase, find_recipe
 from sw.learn.train import train
 
@@ -161,14 +161,14 @@ def test_the_first_images_keep_the_note(recoded: Path) -> None:
 
 def test_export_says_which_archive(recoded: Path, tmp_path: Path) -> None:
     phase = Phase(epochs=1, rate=1e-3)
-    maps = (
+    layers = (
         LayerPlan("stem", 4, (EdgeSpec(source="input", kind="conv", kernel=3, stride=2),)),
         LayerPlan("readout", 10, (EdgeSpec(source="stem", pool=5),)),
     )
     recipe = replace(
         find_recipe("cifar10-resnet"),
         name="tiny",
-        maps=maps,
+        layers=layers,
         soft_phase=None,
         first_phase=None,
         float_phase=phase,

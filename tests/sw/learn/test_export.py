@@ -94,14 +94,14 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
 
 
 def test_whole_comparison_passes(tiny_network, tiny_data: Dataset) -> None:
-    hits, compared, activity = compare(tiny_network, tiny_network.to_image(), tiny_data)
+    hits, compared, activity = compare(tiny_network, tiny_network.to_network(), tiny_data)
     assert compared == 50 * (2 * 4 * (9 + 7) + 4)
     assert 0 <= hits <= 50
     assert len(activity.spike_rates) == 2
 
 
 def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
-    image = tiny_network.to_image()
+    image = tiny_network.to_network()
     weight = tiny_network.integer_layers[0].weight.data
     weight[4] = -weight[4]
     with pytest.raises(ExportError) as error:
@@ -116,7 +116,7 @@ def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
 
 def test_a_changed_bias_is_seen_in_the_potentials(tiny_network, tiny_data: Dataset) -> None:
     """One unit of bias moves hardly a spike: potentials and logits must be compared as well."""
-    image = tiny_network.to_image()
+    image = tiny_network.to_network()
     layer = tiny_network.integer_layers[0]
     layer.bias.data += 1 / layer.coefficient_max
     quiet = replace(tiny_data, images=np.zeros_like(tiny_data.images))
@@ -125,7 +125,7 @@ def test_a_changed_bias_is_seen_in_the_potentials(tiny_network, tiny_data: Datas
 
 
 def test_a_changed_readout_is_seen_in_the_logits(tiny_network, tiny_data: Dataset) -> None:
-    image = tiny_network.to_image()
+    image = tiny_network.to_network()
     network = tiny_network
     network.integer_layers[2].bias.data[3] += 1
     golden = GoldenModel(image).run(tiny_data.images[:1]).logits[0, 3]
@@ -144,7 +144,7 @@ def test_another_neuron_is_refused(tiny_network, tiny_data: Dataset, field: str)
     change = {"theta": constants.theta + 1, "decay_shift": 1, "reset": "soft"}[field]
     tiny_network.neurons[0].constants = replace(constants, **{field: change})
     with pytest.raises(ExportError):
-        compare(tiny_network, tiny_network.to_image(), tiny_data)
+        compare(tiny_network, tiny_network.to_network(), tiny_data)
 
 
 def test_export_itself_refuses(
@@ -160,7 +160,7 @@ def test_export_itself_refuses(
 
 
 def test_accuracy_counts_the_golden_models_hits(tiny_network, tiny_data: Dataset) -> None:
-    network = tiny_network.to_image()
+    network = tiny_network.to_network()
     answers = GoldenModel(network).run(tiny_data.images).classes
     wrong = (answers + 1) % 4
     wrong[:20] = answers[:20]
@@ -170,7 +170,7 @@ def test_accuracy_counts_the_golden_models_hits(tiny_network, tiny_data: Dataset
 
 
 def test_activity_counts_bits_spikes_and_weights(tiny_network, tiny_data) -> None:
-    network = tiny_network.to_image()
+    network = tiny_network.to_network()
     found, activity = evaluate(network, tiny_data)
     trace = GoldenModel(network).run(tiny_data.images)
     assert found == accuracy(network, tiny_data)
@@ -198,7 +198,7 @@ def test_activity_counts_bits_spikes_and_weights(tiny_network, tiny_data) -> Non
 )
 def test_data_that_do_not_fit(tiny_network, tiny_data, change, complaint: str) -> None:
     with pytest.raises(EvaluateError) as error:
-        check_fits(tiny_network.to_image(), replace(tiny_data, **change))
+        check_fits(tiny_network.to_network(), replace(tiny_data, **change))
     assert str(error.value) == complaint
 
 
@@ -222,7 +222,8 @@ LARGE = 2e6
 def test_shipped_image_has_the_accuracy_it_claims(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
+    mirrors: dict[str, tuple[str, ...]] = {"mnist": (), "fashion-mnist": (), "cifar10": ()}
+    monkeypatch.setattr("sw.data.download.MIRRORS", mirrors)
     network = Network.load(MODELS / f"{name}.npz")
     claimed = Accuracy(**network.meta["test"]["integer"])
     assert claimed.share >= FLOORS[network.meta["dataset"]]

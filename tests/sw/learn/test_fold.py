@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from hw.contract.spec import EdgeSpec
 from sw.learn.fold import fold
-from sw.learn.graph import chain, propagate
-from sw.learn.model import DenseNetwork, spike_rate, time_mean_loss
+from sw.learn.graph import Drive, Node, propagate
+from sw.learn.network import FloatNetwork, spike_rate, time_mean_loss
 from sw.learn.neuron import LIFParameters, TernaryLIF
+from sw.learn.plan import dense_chain
 from sw.learn.quantize import best_scale
 
 NEURONS = [
@@ -33,10 +35,12 @@ def test_folded_network_is_the_network(lived_network, pixels, sizes, neuron) -> 
 
 def test_folded_receiver_takes_the_senders_amplitude(lived_network) -> None:
     network = lived_network((12, 9, 4))
-    amplitude = network.hidden_layers[0].neuron.amplitude.item()
+    amplitude = network.float_layers[0].neuron.amplitude.item()
     readout = fold(network).layers[1]
     assert amplitude != 1.0
-    assert torch.allclose(readout.weight, network.readout.weight.double() * amplitude)
+    assert torch.allclose(
+        readout.weight, network.float_layers[1].edge_modules[0].weights.weight.double() * amplitude
+    )
 
 
 def test_fold_first_then_quantise(lived_network) -> None:
@@ -49,12 +53,18 @@ def test_fold_first_then_quantise(lived_network) -> None:
         return scale * torch.clamp(torch.round(weight / scale), -7, 7)
 
     right = on_grid(exact)
-    linear = network.hidden_layers[0].linear
+    linear = network.float_layers[0].edge_modules[0].weights
     linear.weight.data.copy_(on_grid(linear.weight.data))
     wrong = on_grid(fold(network).layers[0].weight)
     error_right, error_wrong = (float(((w - exact) ** 2).sum()) for w in (right, wrong))
     assert not torch.equal(right, wrong)
     assert error_wrong > 1.2 * error_right
+
+
+def one_layer(drive: Drive) -> list[Node]:
+    """A firing layer of this drive, and a readout that adds up its spikes."""
+    hidden = Node("hidden", ((EdgeSpec(source="input"), drive),), TernaryLIF())
+    return [hidden, Node("readout", ((EdgeSpec(source="hidden"), lambda x: x),), None)]
 
 
 def test_direct_coding_computes_the_first_drive_once() -> None:
@@ -64,25 +74,27 @@ def test_direct_coding_computes_the_first_drive_once() -> None:
         calls.append(x.shape)
         return x
 
-    activity = propagate(torch.ones(5, 3), chain([first, lambda x: x], [TernaryLIF()]), 4)
+    activity = propagate(torch.ones(5, 3), one_layer(first), 4)
     assert calls == [(5, 3)]
     assert activity.spikes[0].shape == (4, 5, 3)
     assert activity.logits.tolist() == [[4.0] * 3] * 5
 
 
 def test_a_network_of_a_readout_alone() -> None:
-    network = DenseNetwork((6, 3), steps=4, pixel_max=15)
+    network = FloatNetwork((6, 1, 1), dense_chain((), 3), steps=4, pixel_max=15)
+    readout = network.float_layers[0].edge_modules[0].weights
+    assert readout is not None
     x = torch.randint(0, 16, (5, 6))
     with torch.no_grad():
-        assert torch.allclose(network(x).logits, 4 * network.readout(x / 15))
+        assert torch.allclose(network(x).logits, 4 * readout(x / 15))
 
 
 def test_amplitude_is_trained_through_the_network(lived_network, pixels) -> None:
     network = lived_network().train()
     labels = torch.arange(len(pixels)) % 4
     time_mean_loss(network(pixels).logits, labels, 4).backward()
-    for layer in network.hidden_layers:
-        for trained in (layer.neuron.amplitude, layer.linear.weight):
+    for layer in network.float_layers[:-1]:
+        for trained in (layer.neuron.amplitude, layer.edge_modules[0].weights.weight):
             assert trained.grad is not None
             assert float(trained.grad.abs().sum()) > 0
 
@@ -90,7 +102,7 @@ def test_amplitude_is_trained_through_the_network(lived_network, pixels) -> None
 def test_excitation_moves_only_drives_near_the_threshold() -> None:
     """The spike rate has no gradient outside ties; what stands in for it acts on the margin."""
     drive = torch.tensor([[0.2, 0.6, -0.9, 1.4, -1.6]], requires_grad=True)
-    activity = propagate(drive, chain([lambda x: x, lambda x: x], [TernaryLIF()]), 4)
+    activity = propagate(drive, one_layer(lambda x: x), 4)
     assert activity.excitation.item() == pytest.approx((0.5 + 0.6 + 0.9 + 1.4 + 1.5) / 5)
     activity.excitation.backward()
     assert drive.grad is not None

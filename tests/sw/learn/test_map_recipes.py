@@ -17,24 +17,24 @@ from sw.learn.checkpoint import Checkpoint, float_network
 from sw.learn.export import export
 from sw.learn.fold import fold
 from sw.learn.integer import IntegerNetwork
-from sw.learn.maps import LayerPlan, MapNetwork, plan_shapes
+from sw.learn.network import FloatNetwork
+from sw.learn.plan import LayerPlan, is_dense_chain, plan_shapes
 from sw.learn.quantize import quantize
 from sw.learn.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe
 from sw.learn.train import train
 
-MAPS = tuple(name for name, recipe in RECIPES.items() if recipe.maps)
+MAPS = tuple(name for name, recipe in RECIPES.items() if not is_dense_chain(recipe.layers))
 
 PHASE = Phase(epochs=1, rate=1e-2)
 TINY = replace(
     find_recipe("digits-dense"),
     name="tiny",
-    hidden=(),
     steps=3,
     spike_penalty=0.1,
     first_phase=Phase(epochs=2, rate=1e-2),
     float_phase=PHASE,
     integer_phase=PHASE,
-    maps=(
+    layers=(
         LayerPlan("stem", 4, (EdgeSpec(source="input", kind="conv", kernel=3, padding=1),)),
         LayerPlan(
             "later",
@@ -63,8 +63,8 @@ def test_there_are_recipes_of_maps_for_every_kind_of_data() -> None:
 @pytest.mark.parametrize("name", MAPS)
 def test_a_recipe_makes_a_network_that_can_be_quantised(name: str) -> None:
     recipe = find_recipe(name)
-    shapes = plan_shapes(SHAPES[recipe.dataset], recipe.maps)
-    assert shapes[recipe.maps[-1].name] == (10, 1, 1)
+    shapes = plan_shapes(SHAPES[recipe.dataset], recipe.layers)
+    assert shapes[recipe.layers[-1].name] == (10, 1, 1)
     network = float_network(recipe)
     spec = quantize(
         fold(network.eval()),
@@ -80,16 +80,13 @@ def test_a_recipe_makes_a_network_that_can_be_quantised(name: str) -> None:
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"first_phase": PHASE}, {"soft_phase": PHASE}, {"maps": (), "hidden": (16,)}, {"maps": ()}],
-)
-def test_recordings_have_no_phase_of_one_step_and_need_maps(fields) -> None:
-    """In one time step there is one image, not T of them; dense networks are not timed."""
+@pytest.mark.parametrize("fields", [{"first_phase": PHASE}, {"soft_phase": PHASE}])
+def test_recordings_have_no_phase_of_one_step(fields) -> None:
+    """In one time step there is one image, not T of them."""
     with pytest.raises(RecipeError) as error:
         replace(find_recipe("nmnist-conv"), **fields)
     assert str(error.value) == (
-        "Recipe nmnist-conv must have maps and no phase of one step: nmnist-small holds recordings"
+        "Recipe nmnist-conv must have no phase of one step: nmnist-small holds recordings"
     )
 
 
@@ -119,13 +116,13 @@ def test_a_first_phase_has_one_step_and_leaves_the_steps_as_they_were(
 ) -> None:
     lines: list[str] = []
     checkpoint = train(TINY, seed=1, progress=lines.append)
-    assert phases == [("MapNetwork", 1, 2), ("MapNetwork", 3, 1), ("IntegerNetwork", 3, 1)]
+    assert phases == [("FloatNetwork", 1, 2), ("FloatNetwork", 3, 1), ("IntegerNetwork", 3, 1)]
     starts = ["one-step epoch 1/2", "one-step epoch 2/2", "float epoch 1/1", "integer epoch 1/1"]
     assert all(line.startswith(f"tiny {s}") for line, s in zip(lines, starts, strict=False))
     assert len(lines) == 5
     assert checkpoint.spec.steps == 3
     network = checkpoint.float_network()
-    assert isinstance(network, MapNetwork)
+    assert isinstance(network, FloatNetwork)
     assert network.steps == 3
     loaded = Checkpoint.load(checkpoint.save(tmp_path / "tiny.pt"))
     assert loaded.recipe == TINY
@@ -157,11 +154,11 @@ def test_a_dense_network_may_have_one_too(phases: Sequence[tuple[str, int, int]]
 
 
 def test_without_one_there_are_two_phases(phases: Sequence[tuple[str, int, int]]) -> None:
-    digest = train(TINY, seed=1, progress=quiet).integer_network().to_image().digest
+    digest = train(TINY, seed=1, progress=quiet).integer_network().to_network().digest
     del phases[:]  # type: ignore[attr-defined]
     without = train(replace(TINY, first_phase=None), seed=1, progress=quiet)
-    assert [name for name, _, _ in phases] == ["MapNetwork", "IntegerNetwork"]
-    assert without.integer_network().to_image().digest != digest  # it was of some use
+    assert [name for name, _, _ in phases] == ["FloatNetwork", "IntegerNetwork"]
+    assert without.integer_network().to_network().digest != digest  # it was of some use
 
 
 def test_epochs_in_place_of_the_recipes(phases: Sequence[tuple[str, int, int]]) -> None:

@@ -9,9 +9,9 @@ from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec
 from sw.learn.export import export
 from sw.learn.fold import fold
-from sw.learn.maps import LayerPlan, MapNetwork, plan_shapes
-from sw.learn.model import spike_rate
+from sw.learn.network import FloatNetwork, spike_rate
 from sw.learn.neuron import LIFParameters
+from sw.learn.plan import LayerPlan, plan_shapes
 from sw.learn.quantize import quantize
 from sw.learn.recipes import Phase, find_recipe
 from sw.learn.train import train
@@ -36,10 +36,10 @@ FEEDBACK = (
 )
 
 
-def lived(plans, neuron: LIFParameters | None = None) -> MapNetwork:
+def lived(plans, neuron: LIFParameters | None = None) -> FloatNetwork:
     """A network whose batch-norms and amplitudes are not at their initial values."""
     torch.manual_seed(4)
-    network = MapNetwork((1, 8, 8), plans, steps=3, pixel_max=15, neuron=neuron)
+    network = FloatNetwork((1, 8, 8), plans, steps=3, pixel_max=15, neuron=neuron)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.data.uniform_(0.8, 2.5)
@@ -48,7 +48,7 @@ def lived(plans, neuron: LIFParameters | None = None) -> MapNetwork:
             assert module.running_var is not None
             module.running_mean.uniform_(-0.1, 0.1)
             module.running_var.uniform_(0.02, 0.3)
-    for layer in network.map_layers:
+    for layer in network.float_layers:
         if layer.neuron is not None:
             layer.neuron.amplitude.data.uniform_(0.6, 1.6)
         else:
@@ -99,8 +99,7 @@ def test_training_ends_in_an_image(plans) -> None:
     phase = Phase(epochs=3, rate=1e-2)
     recipe = replace(
         find_recipe("digits-dense"),
-        hidden=(),
-        maps=plans,
+        layers=plans,
         steps=2,
         spike_penalty=0.0,
         float_phase=phase,

@@ -7,7 +7,7 @@ import torch
 from hw.contract.checks import signed_bits
 from sim.golden.model import GoldenModel
 from sw.learn.fold import FoldedLayer, FoldedNetwork, fold
-from sw.learn.model import time_mean_loss
+from sw.learn.network import time_mean_loss
 from sw.learn.neuron import LIFParameters
 from sw.learn.quantize import QuantizeError, best_scale, quantize
 
@@ -37,7 +37,7 @@ def test_integer_forward_is_the_golden_model(lived_network, pixels, neuron, bits
     network = quantize(
         fold(lived_network(neuron=neuron)), name="tiny", weight_bits=bits, pixel_bits=4
     )
-    image = network.to_image()
+    image = network.to_network()
     trace = GoldenModel(image).run(pixels.numpy().astype(np.uint8))
     with torch.no_grad():
         activity = network(pixels)
@@ -58,14 +58,14 @@ def test_integer_forward_is_the_golden_model(lived_network, pixels, neuron, bits
 
 def test_still_equal_after_training_steps(lived_network, pixels) -> None:
     network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
-    before = network.to_image().digest
+    before = network.to_network().digest
     optimizer = torch.optim.Adam(network.parameters(), lr=0.2)
     for _ in range(5):
         optimizer.zero_grad()
         logits = network(pixels).logits * network.logit_scale
         time_mean_loss(logits, torch.arange(len(pixels)) % 4, 4).backward()
         optimizer.step()
-    image = network.to_image()
+    image = network.to_network()
     assert image.digest != before
     with torch.no_grad():
         logits = network(pixels).logits.numpy()
@@ -103,7 +103,7 @@ def test_best_scale_has_the_least_error_of_its_grid(w_max: int) -> None:
 
 def test_weights_on_a_grid_keep_their_grid() -> None:
     weight = torch.tensor([[-7.0, 3.0, 0.0], [1.0, 2.0, 7.0]], dtype=torch.float64) * 0.25
-    network = quantize(one_layer(weight), name="grid", weight_bits=4, pixel_bits=4).to_image()
+    network = quantize(one_layer(weight), name="grid", weight_bits=4, pixel_bits=4).to_network()
     assert network.weights[0].tolist() == [[-7, 3, 0], [1, 2, 7]]
 
 
@@ -124,7 +124,7 @@ def test_rounding_and_clipping_of_masters(lived_network) -> None:
     layer = network.integer_layers[0]
     layer.weight.data[0, :4] = torch.tensor([9.0, -9.0, 1.4, -1.6])
     layer.bias.data[:2] = torch.tensor([1.5, 1.51])
-    image = network.to_image()
+    image = network.to_network()
     assert image.weights[0][0, :4].tolist() == [7, -7, 1, -2]
     assert image.biases[0][:2].tolist() == [22, 23]  # white pixels of 15, ties to even
 
@@ -155,7 +155,7 @@ def test_weights_that_round_to_zero(lived_network) -> None:
     network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
     network.integer_layers[1].weight.data.mul_(0.01)
     with pytest.raises(QuantizeError) as error:
-        network.to_image()
+        network.to_network()
     assert str(error.value) == "Weights of layer hidden2 must not all be zero once rounded"
 
 
@@ -163,7 +163,7 @@ def test_biases_that_are_not_numbers(lived_network) -> None:
     network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
     network.integer_layers[2].bias.data[1] = float("inf")
     with pytest.raises(QuantizeError) as error:
-        network.to_image()
+        network.to_network()
     assert str(error.value) == "Biases of layer readout must be finite, not NaN or infinite"
 
 
@@ -171,7 +171,7 @@ def test_sums_beyond_float32(lived_network) -> None:
     network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
     network.integer_layers[2].bias.data.fill_(2.0**22)
     with pytest.raises(QuantizeError) as error:
-        network.to_image()
+        network.to_network()
     assert str(error.value).startswith(
         "Sums of layer readout must stay below 2^24 to be exact in float32, not reach 167"
     )

@@ -25,15 +25,15 @@ DECAYING = [
 ]
 
 
-def image_of(lived_network, neuron: LIFParameters, **options) -> Network:
+def network_of(lived_network, neuron: LIFParameters, **options) -> Network:
     network = lived_network((12, 32, 32, 4), neuron=neuron)
-    return quantize(fold(network), name="tiny", weight_bits=4, pixel_bits=4, **options).to_image()
+    return quantize(fold(network), name="tiny", weight_bits=4, pixel_bits=4, **options).to_network()
 
 
 @pytest.mark.parametrize("neuron", DECAYING)
 def test_exact_decay_is_the_real_neuron(lived_network, tiny_data, neuron) -> None:
     """Potentials too, not only spikes: a unit of the exact image's is 2^-f of a weight step."""
-    network = image_of(lived_network, neuron, exact_decay=True)
+    network = network_of(lived_network, neuron, exact_decay=True)
     assert unlike_real(network, tiny_data)[0] == 0
     trace = GoldenModel(network).run(tiny_data.images)
     activity = real_network(network)(torch.from_numpy(tiny_data.images))
@@ -48,7 +48,7 @@ def test_exact_decay_is_the_real_neuron(lived_network, tiny_data, neuron) -> Non
 
 @pytest.mark.parametrize("neuron", DECAYING)
 def test_truncation_loses_what_exactness_keeps(lived_network, tiny_data, neuron) -> None:
-    network = image_of(lived_network, neuron)
+    network = network_of(lived_network, neuron)
     report = decay_report(network, tiny_data)
     spikes, compared, _, images = report["truncating"]
     assert compared == tiny_data.images.shape[0] * network.spec.steps * 64
@@ -58,7 +58,7 @@ def test_truncation_loses_what_exactness_keeps(lived_network, tiny_data, neuron)
 
 
 def test_of_a_large_network_fewer_images_are_compared(lived_network, tiny_data, monkeypatch):
-    network = image_of(lived_network, DECAYING[0])
+    network = network_of(lived_network, DECAYING[0])
     per_image = network.spec.steps * 64
     monkeypatch.setattr("sw.learn.real_decay.SPIKES", 7.5 * per_image)
     _, compared, _, images = decay_report(network, tiny_data)["truncating"]
@@ -68,14 +68,14 @@ def test_of_a_large_network_fewer_images_are_compared(lived_network, tiny_data, 
 def test_a_constant_drive_loses_nothing_to_truncation(lived_network, tiny_data) -> None:
     """Nested floors are a floor: with the same drive at every step, potentials have its sign, and a
     whole threshold is reached by the truncated one exactly when by the real one."""
-    network = image_of(lived_network, LIFParameters())
+    network = network_of(lived_network, LIFParameters())
     golden = GoldenModel(network).run(tiny_data.images)
     real = real_network(network)(torch.from_numpy(tiny_data.images))
     assert np.array_equal(golden.spikes[0], real.spikes[0].transpose(0, 1).numpy())
 
 
 def test_there_and_back(lived_network) -> None:
-    network = image_of(lived_network, LIFParameters(u0=0.5))
+    network = network_of(lived_network, LIFParameters(u0=0.5))
     there = with_decay(network, exact=True)
     assert there.spec.layers[0].neuron != network.spec.layers[0].neuron
     assert with_decay(there, exact=False).digest == network.digest
@@ -83,7 +83,7 @@ def test_there_and_back(lived_network) -> None:
 
 def test_nothing_decays_nothing_to_tell(lived_network, tiny_data) -> None:
     neuron = LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0)
-    network = image_of(lived_network, neuron, exact_decay=True)
+    network = network_of(lived_network, neuron, exact_decay=True)
     assert network.spec.layers[0].neuron.fraction_bits == 0  # type: ignore[union-attr]
     assert decay_report(network, tiny_data) == {}
 
@@ -98,15 +98,15 @@ def test_exact_and_trained_is_still_the_golden_model(lived_network, tiny_data: D
         exact_decay=True,
     )
     assert network.dtype == torch.float64
-    image = network.to_image()
+    image = network.to_network()
     assert max(layer.membrane_bound for layer in image.layers[:-1]) >= 2**24
     compare(network, image, tiny_data)
     with pytest.raises(QuantizeError, match=r"must stay below 2\^24 to be exact in float32"):
-        network.float().to_image()
+        network.float().to_network()
 
 
 def test_too_many_steps_for_exact_decay(lived_network) -> None:
-    network = image_of(lived_network, LIFParameters())
+    network = network_of(lived_network, LIFParameters())
     long = replace(network.spec, steps=17)
     with pytest.raises(SpecError, match="Threshold must be an integer from 1 to 1073741824, not"):
         with_decay(Network(long, network.weights, network.biases), exact=True)
@@ -115,12 +115,12 @@ def test_too_many_steps_for_exact_decay(lived_network) -> None:
 def test_many_steps_have_no_exact_twin(lived_network, tiny_data) -> None:
     """32 bits do not hold it: what is possible is told."""
     network = lived_network((12, 32, 32, 4), steps=14)
-    image = quantize(fold(network), name="long", weight_bits=4, pixel_bits=4).to_image()
+    image = quantize(fold(network), name="long", weight_bits=4, pixel_bits=4).to_network()
     assert set(decay_report(image, tiny_data)) == {"truncating"}
 
 
 def test_a_threshold_of_one_step(lived_network) -> None:
-    exact = image_of(lived_network, LIFParameters(), exact_decay=True)
+    exact = network_of(lived_network, LIFParameters(), exact_decay=True)
     neuron = exact.spec.layers[0].neuron
     assert neuron is not None
     one = replace(neuron, theta=64, potential_bits=7)

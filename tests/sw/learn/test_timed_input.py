@@ -21,7 +21,8 @@ from sw.data.evaluate import EvaluateError, check_fits, evaluate
 from sw.learn.export import compare, export
 from sw.learn.fold import fold
 from sw.learn.integer import IntegerNetwork
-from sw.learn.maps import LayerPlan, MapNetwork
+from sw.learn.network import FloatNetwork
+from sw.learn.plan import LayerPlan, dense_chain
 from sw.learn.quantize import quantize
 from sw.learn.real_decay import decay_report, real_network
 from sw.learn.recipes import Phase, find_recipe
@@ -154,10 +155,10 @@ def test_a_step_sees_its_own_image_alone() -> None:
 def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec, feedback: bool) -> None:
     image = network_of(graph(neuron, feedback=feedback), seed=3)
     network = IntegerNetwork(image.spec)
-    network.load_image(image)
+    network.load_network(image)
     _, compared, _ = compare(network, image, recordings())
     assert compared == 30 * (2 * STEPS * (144 * 3 + 24) + 3)
-    assert network.to_image().digest == image.digest
+    assert network.to_network().digest == image.digest
 
 
 @pytest.mark.parametrize("feedback", [True, False])
@@ -215,7 +216,7 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
         (np.array([9, -9]), np.array([1, 2]), np.array([0, 0])),
     )
     network = IntegerNetwork(spec)
-    network.load_image(image)
+    network.load_network(image)
     compare(network, image, recordings(20, 3, 4))
 
 
@@ -233,17 +234,17 @@ PLANS = (
 )
 
 
-def lived(*, timed: bool) -> MapNetwork:
+def lived(*, timed: bool) -> FloatNetwork:
     """The same network each time, its batch-norms and amplitudes not at their initial values."""
     torch.manual_seed(4)
-    network = MapNetwork((2, 6, 6), PLANS, steps=STEPS, pixel_max=7, timed=timed)
+    network = FloatNetwork((2, 6, 6), PLANS, steps=STEPS, pixel_max=7, timed=timed)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             assert module.running_var is not None
             module.weight.data.uniform_(0.8, 2.5)
             module.bias.data.uniform_(-0.3, 0.3)
             module.running_var.uniform_(0.02, 0.3)
-    for layer in network.map_layers:
+    for layer in network.float_layers:
         if layer.neuron is not None:
             layer.neuron.amplitude.data.uniform_(0.6, 1.6)
     return network.double().eval()
@@ -270,7 +271,7 @@ def test_folded_and_quantised_it_stays_timed() -> None:
     integer = quantize(folded, name="timed", weight_bits=8, pixel_bits=3)
     assert integer.spec.timed_input
     assert integer.spec.image_size == STEPS * 72
-    compare(integer, integer.to_image(), data)
+    compare(integer, integer.to_network(), data)
     unlike = float((integer(films).spikes[0] != after.spikes[0]).double().mean())
     assert unlike < 0.05
 
@@ -283,7 +284,17 @@ def test_gradients_come_from_every_step() -> None:
     assert bool((films.grad.view(-1, STEPS, 72).abs().sum(dim=(0, 2)) > 0).all())
 
 
-def test_training_on_recordings_ends_in_an_image(tmp_path: Path) -> None:
+MEMORY = (
+    LayerPlan("stem", 8, (EdgeSpec(source=INPUT, kind="conv", kernel=3, pool=4),)),
+    LayerPlan("memory", 8, (EdgeSpec(source="stem"), EdgeSpec(source="memory", delay=1))),
+    LayerPlan("readout", 4, (EdgeSpec(source="memory"), EdgeSpec(source="stem"))),
+)
+
+
+@pytest.mark.parametrize("plans", [MEMORY, dense_chain((16,), 4)], ids=["memory", "dense"])
+def test_training_on_recordings_ends_in_a_network(
+    plans: tuple[LayerPlan, ...], tmp_path: Path
+) -> None:
     """Events left or right, first or last: four classes that no sum over time tells apart."""
     random, arrays_ = np.random.default_rng(1), {}
     for split, count in (("train", 360), ("test", 4)):
@@ -302,18 +313,13 @@ def test_training_on_recordings_ends_in_an_image(tmp_path: Path) -> None:
     phase = Phase(epochs=2, rate=1e-2)
     recipe = replace(
         find_recipe("nmnist-conv"),
-        classes=4,
         steps=2,
         batch=8,
         validation=8,
         max_shift=1,
         float_phase=phase,
         integer_phase=phase,
-        maps=(
-            LayerPlan("stem", 8, (EdgeSpec(source=INPUT, kind="conv", kernel=3, pool=4),)),
-            LayerPlan("memory", 8, (EdgeSpec(source="stem"), EdgeSpec(source="memory", delay=1))),
-            LayerPlan("readout", 4, (EdgeSpec(source="memory"), EdgeSpec(source="stem"))),
-        ),
+        layers=plans,
     )
     checkpoint = train(recipe, tmp_path, seed=1, progress=lambda line: None)
     network, report = export(checkpoint, tmp_path)

@@ -54,15 +54,15 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec) -> None:
     thresholds by channel; and back to the image it came from."""
     image = network_of(with_neuron(neuron), seed=3)
     network = IntegerNetwork(image.spec)
-    network.load_image(image)
+    network.load_network(image)
     _, compared, _ = compare(network, image, data())
     assert compared == 40 * (2 * 3 * (144 * 3 + 24) + 3)
-    assert network.to_image().digest == image.digest
+    assert network.to_network().digest == image.digest
 
 
 def test_gradients_reach_every_master() -> None:
     network = IntegerNetwork(residual())
-    network.load_image(network_of(residual(), seed=3))
+    network.load_network(network_of(residual(), seed=3))
     network(torch.from_numpy(data().images)).logits.square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -146,7 +146,7 @@ def test_quantised_graphs_are_near_and_exact(by_channel: bool) -> None:
     folded = small_graph()
     folded.layers[0].kernels[0].div_(15)
     network = quantize(folded, name="graph", weight_bits=8, pixel_bits=4, by_channel=by_channel)
-    image = network.to_image()
+    image = network.to_network()
     assert [layer.channel_thresholds for layer in image.spec.layers] == [by_channel, False, False]
     assert abs(int(image.layers[1].kernels[1][0])) > image.spec.layers[1].w_max  # the constant
     compare(
@@ -237,7 +237,7 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
         (np.array([9, -9]), np.array([1, 2]), np.array([0, 0])),
     )
     network = IntegerNetwork(spec)
-    network.load_image(image)
+    network.load_network(image)
     images = np.random.default_rng(1).integers(0, 8, (20, 3)).astype(np.uint8)
     small = replace(data(20), images=images, labels=np.zeros(20, np.int64))
     compare(network, image, small)
@@ -247,10 +247,10 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
 def test_states_with_thresholds_by_channel_load_after_a_run() -> None:
     image = network_of(residual(), seed=3)
     network, other = IntegerNetwork(image.spec), IntegerNetwork(image.spec)
-    network.load_image(image)
+    network.load_network(image)
     network(torch.from_numpy(data().images))
     other.load_state_dict(network.state_dict())
-    assert other.to_image().digest == image.digest
+    assert other.to_network().digest == image.digest
 
 
 def test_a_channel_of_hardly_any_weight() -> None:

@@ -15,7 +15,7 @@ from sw.study.cost import PICOJOULES, Cost, cost, cost_table
 
 
 def test_a_cost_counts_what_the_golden_model_does(lived_network, tiny_data) -> None:
-    network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4).to_image()
+    network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4).to_network()
     found, trace = cost(network, tiny_data), GoldenModel(network).run(tiny_data.images)
     sops = np.unpackbits(tiny_data.images).sum() * 9
     for spikes, layer in zip(trace.spikes, network.spec.layers[1:], strict=True):

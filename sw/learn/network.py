@@ -1,13 +1,13 @@
-"""Float networks of maps: convolutions, pooling, residual shortcuts, recurrence, ready to train.
+"""The float network that the first phases of training train.
 
-`LayerPlan` says what a layer receives; shapes follow. Every convolution and every dense edge into
-firing neurons has a batch-norm of its own, as the blocks of *Ternary Spike*'s residual networks do;
-an identity and an edge with a delay have none.
+Its layers are made from plans (`sw.learn.plan`): convolutions, dense edges, pooling, residual
+shortcuts, recurrence. Every convolution and every dense edge into firing neurons has a batch-norm
+of its own, as the blocks of *Ternary Spike*'s residual networks do; an identity and an edge with a
+delay have none. `sw.learn.graph.propagate` is shared with the folded and the integer network.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -15,47 +15,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.contract.checks import SpecError
-from hw.contract.edge import INPUT, EdgeSpec, Shape
+from hw.contract.edge import EdgeSpec, Shape
 from sw.learn.graph import Activity, Drive, Node, as_maps, by_neuron, propagate
 from sw.learn.neuron import LIFParameters, TernaryLIF
+from sw.learn.plan import LayerPlan, is_dense_chain, plan_shapes
 
-__all__ = ["LayerPlan", "MapEdge", "MapLayer", "MapNetwork", "plan_shapes"]
-
-
-@dataclass(frozen=True)
-class LayerPlan:
-    """A layer of a network of maps: its name, its channels, what it receives. The last one of a
-    network is the readout."""
-
-    name: str
-    channels: int
-    edges: tuple[EdgeSpec, ...]
+__all__ = ["Edge", "FloatNetwork", "Layer", "spike_rate", "time_mean_loss"]
 
 
-def plan_shapes(input_shape: Shape, plans: Sequence[LayerPlan]) -> dict[str, Shape]:
-    """Shape of the input and of every layer, by name: what each layer's first edge without a delay
-    makes. (`NetworkSpec` checks the others against it.)
-
-    Raises
-    ------
-    SpecError
-        When a layer has no such edge, or its source comes later.
-    """
-    shapes = {INPUT: input_shape}
-    for plan in plans:
-        first = next((edge for edge in plan.edges if not edge.delay), None)
-        if first is None or first.source not in shapes:
-            raise SpecError(f"Layer {plan.name} must receive from an earlier layer without a delay")
-        shapes[plan.name] = first.made(shapes[first.source], plan.channels)
-    return shapes
-
-
-class MapEdge(nn.Module):
+class Edge(nn.Module):
     """One edge: average pooling, weights, batch-norm."""
 
-    def __init__(self, edge: EdgeSpec, source: Shape, target: Shape, *, norm: bool) -> None:
+    def __init__(
+        self, edge: EdgeSpec, source: Shape, target: Shape, *, norm: bool, bias: bool = False
+    ) -> None:
         super().__init__()
-        self.edge, self.source = edge, source
+        self.edge, self.source, self.target = edge, source, target
         channels, rows, columns = edge.pooled(source)
         self.weights: nn.Conv2d | nn.Linear | None = None
         if edge.kind == "conv":
@@ -66,12 +41,11 @@ class MapEdge(nn.Module):
                 edge.stride,
                 edge.padding,
                 groups=edge.groups,
-                bias=False,
+                bias=bias,
             )
         elif edge.kind == "dense":
-            self.weights = nn.Linear(channels * rows * columns, math.prod(target), bias=False)
+            self.weights = nn.Linear(channels * rows * columns, math.prod(target), bias=bias)
         self.norm = nn.BatchNorm2d(target[0]) if norm and edge.kind != "identity" else None
-        self.target = target
 
     def forward(self, x: Tensor) -> Tensor:
         """Drive (..., *maps) of maps."""
@@ -89,11 +63,21 @@ class MapEdge(nn.Module):
         return maps.unflatten(0, x.shape[:-3])
 
 
-class MapLayer(nn.Module):
-    """Edges and neurons of a layer; `neuron` None, and a bias, for the readout."""
+class Layer(nn.Module):
+    """Edges and neurons of a layer; `neuron` None, and a bias, for the readout.
+
+    The readout of a dense chain keeps its bias in its edge's Linear, which draws it at random and
+    sums its gradient in another order; that of any other network starts at zero, beside the edges.
+    Each seed goes on giving the network that it has always given.
+    """
 
     def __init__(
-        self, plan: LayerPlan, shapes: dict[str, Shape], neuron: TernaryLIF | None
+        self,
+        plan: LayerPlan,
+        shapes: dict[str, Shape],
+        neuron: TernaryLIF | None,
+        *,
+        bias_in_edge: bool = False,
     ) -> None:
         super().__init__()
         self.plan, self.shape, self.neuron = plan, shapes[plan.name], neuron
@@ -107,37 +91,49 @@ class MapLayer(nn.Module):
                     f"Layer {plan.name} has an edge from {edge.source}, which is no layer"
                 )
             edge.weight_shape(shapes[edge.source], self.shape, plan.name)
+        readout = neuron is None
         self.edges = nn.ModuleList(
-            MapEdge(
-                edge, shapes[edge.source], self.shape, norm=neuron is not None and not edge.delay
+            Edge(
+                edge,
+                shapes[edge.source],
+                self.shape,
+                norm=not readout and not edge.delay,
+                bias=readout and bias_in_edge,
             )
             for edge in plan.edges
         )
-        self.bias = nn.Parameter(torch.zeros(self.shape[0])) if neuron is None else None
+        own_bias = readout and not bias_in_edge
+        self.bias = nn.Parameter(torch.zeros(self.shape[0])) if own_bias else None
 
     @property
-    def map_edges(self) -> list[MapEdge]:
+    def edge_modules(self) -> list[Edge]:
         """The edges in order, typed."""
-        return cast(list[MapEdge], list(self.edges))
+        return cast(list[Edge], list(self.edges))
 
     def node(self) -> Node:
-        """As `propagate` takes it."""
-        edges = tuple((part.edge, cast(Drive, part)) for part in self.map_edges)
+        """The layer as `propagate` takes it."""
+        edges = tuple((part.edge, cast(Drive, part)) for part in self.edge_modules)
         bias = self.bias
         if bias is not None:
             bias = by_neuron(bias, self.shape)
         return Node(self.plan.name, edges, self.neuron, bias)
 
 
-class MapNetwork(nn.Module):
-    """Ternary-spike network of maps on pixels 0 .. pixel_max.
+class FloatNetwork(nn.Module):
+    """Ternary-spike network on pixels 0 .. pixel_max.
 
     Parameters
     ----------
     input_shape, plans
         Channels, rows, columns of an image; the layers in order, the readout last.
-    steps, pixel_max, neuron, train_amplitude
-        As in `sw.learn.model.DenseNetwork`.
+    steps
+        Time steps T.
+    pixel_max
+        Largest pixel; pixels are divided by it on entry.
+    neuron
+        Constants of all firing neurons.
+    train_amplitude
+        Whether each firing layer's spike amplitude is trained or stays 1.
     timed
         As `NetworkSpec.timed_input`: pixels are (n, steps * size).
 
@@ -167,13 +163,14 @@ class MapNetwork(nn.Module):
         super().__init__()
         self.input_shape, self.steps, self.pixel_max = input_shape, steps, pixel_max
         self.timed = timed
+        self.is_chain = is_dense_chain(plans) and not timed
         shapes = plan_shapes(input_shape, plans)
         readout = plans[-1].name
         if any(edge.source == readout for plan in plans for edge in plan.edges):
             raise SpecError(f"Layer {readout} is the readout: no edge may come from it")
         neurons = [TernaryLIF(neuron, train_amplitude=train_amplitude) for _ in plans[1:]]
         self.layers = nn.ModuleList(
-            MapLayer(plan, shapes, fires)
+            Layer(plan, shapes, fires, bias_in_edge=self.is_chain)
             for plan, fires in zip(plans, [*neurons, None], strict=True)
         )
 
@@ -181,10 +178,24 @@ class MapNetwork(nn.Module):
         """Run pixels (n, size), any dtype, for all steps."""
         scaled = pixels.to(next(self.parameters()).dtype) / self.pixel_max
         scaled = as_maps(scaled, self.input_shape, self.steps, self.timed)
-        nodes = [layer.node() for layer in self.map_layers]
+        nodes = [layer.node() for layer in self.float_layers]
         return propagate(scaled, nodes, self.steps, self.training * self.dropout, self.timed)
 
     @property
-    def map_layers(self) -> list[MapLayer]:
+    def float_layers(self) -> list[Layer]:
         """The layers in order, typed."""
-        return cast(list[MapLayer], list(self.layers))
+        return cast(list[Layer], list(self.layers))
+
+
+def time_mean_loss(logits: Tensor, labels: Tensor, steps: int, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the readout's mean over time (*Ternary Spike*, training section)."""
+    return functional.cross_entropy(logits / steps, labels, label_smoothing=smoothing)
+
+
+def spike_rate(spikes: Sequence[Tensor]) -> Tensor:
+    """Mean |c| over layers, neurons, steps and images: events per neuron and step, 0 to 1, unless
+    neurons are soft."""
+    if not spikes:
+        return torch.zeros(())
+    events = [c.abs().sum() for c in spikes]
+    return torch.stack(events).sum() / sum(c.numel() for c in spikes)
