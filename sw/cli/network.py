@@ -75,11 +75,11 @@ def do_export(args: argparse.Namespace) -> Result:
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
     network, report = export(checkpoint, args.data, args.say)
     files: dict[str, str] = {}
-    told = f"ROM images in {roms / 'rom'}"
+    roms_text = f"ROM files in {roms / 'rom'}"
     try:
         files = rom_texts(plan_network(network, args.lanes, args.banks, args.schedule))
     except PlanError as error:
-        told = f"no ROM images: {error}"
+        roms_text = f"no ROM files: {error}"
     network.save(out)
     for file, text in files.items():
         write_atomically(roms / file, text.encode())
@@ -91,7 +91,7 @@ def do_export(args: argparse.Namespace) -> Result:
         "meta": dict(network.meta),
         "decay": dict(report.decay),
     }
-    text = f"{report_table(report)}\nwrote {out} and {told}"
+    text = f"{report_table(report)}\nwrote {out} and {roms_text}"
     return facts, text, 0
 
 
@@ -113,13 +113,13 @@ def do_convert(args: argparse.Namespace) -> Result:
     )
     if args.tune < 0:
         raise UsageError(f"Epochs of --tune must be a number of at least 0, not {args.tune}")
-    network = load_network(Path(args.network))
-    image, report = convert_and_compare(
-        network, *load_splits(args), conversion, name=name, epochs=args.tune, progress=args.say
+    module = load_network(Path(args.network))
+    network, report = convert_and_compare(
+        module, *load_splits(args), conversion, name=name, epochs=args.tune, progress=args.say
     )
-    image.save(out)
-    facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
-    text = f"{report_table(image, conversion, report)}\nwrote {out}; next: sterna sim {out}"
+    network.save(out)
+    facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
+    text = f"{report_table(network, conversion, report)}\nwrote {out}; next: sterna sim {out}"
     return facts, text, 0
 
 
@@ -127,19 +127,19 @@ def do_import(args: argparse.Namespace) -> Result:
     from sw.importers.spikingjelly import import_network, load_network, report_table
 
     name, out = network_file(args)
-    network = load_network(Path(args.network))
+    module = load_network(Path(args.network))
     test = load_dataset(args.dataset, "test", args.pixel_bits, args.data)
-    image, report = import_network(
-        network,
+    network, report = import_network(
+        module,
         test,
         name=name,
         steps=args.steps,
         weight_bits=args.weight_bits,
         exact_decay=args.exact_decay,
     )
-    image.save(out)
-    facts = {"image": str(out), "digest": image.digest, **report.to_dict()}
-    return facts, f"{report_table(image, report)}\nwrote {out}; next: sterna sim {out}", 0
+    network.save(out)
+    facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
+    return facts, f"{report_table(network, report)}\nwrote {out}; next: sterna sim {out}", 0
 
 
 def add_network_commands(commands: Any) -> None:
@@ -180,7 +180,9 @@ def add_network_commands(commands: Any) -> None:
             "--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)"
         )
         sub.add_argument("--name", help="of the network (default: that of the file)")
-        sub.add_argument("--out", metavar="FILE", help="image (default build/models/NAME.npz)")
+        sub.add_argument(
+            "--out", metavar="FILE", help="network file (default build/models/NAME.npz)"
+        )
 
     sub = command("train", do_train, "train a network by its recipe")
     recipe(sub)
@@ -196,12 +198,12 @@ def add_network_commands(commands: Any) -> None:
     sub = command(
         "export",
         do_export,
-        "prove a trained network equal to the golden model and write its image and ROM images",
+        "prove a trained network equal to its golden model and write network file and ROM files",
     )
     recipe(sub)
     sub.add_argument("--checkpoint", metavar="FILE", help="default build/train/MODEL.pt")
-    sub.add_argument("--out", metavar="FILE", help="image (default build/models/MODEL.npz)")
-    sub.add_argument("--roms", metavar="FOLDER", help="for the ROM images (default build/MODEL)")
+    sub.add_argument("--out", metavar="FILE", help="network file (default build/models/MODEL.npz)")
+    sub.add_argument("--roms", metavar="FOLDER", help="for the ROM files (default build/MODEL)")
     sub.add_argument(
         "--lanes",
         type=int,

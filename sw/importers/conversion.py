@@ -152,7 +152,7 @@ def convert(
     conversion
         How.
     name, meta
-        Of the image.
+        Of the network.
     peaks
         What `calibrate` gave for these images, where it is known already.
 

@@ -1,4 +1,4 @@
-"""`sterna convert`: a ReLU network from a file, converted, held against the original, reported."""
+"""`sterna convert`: a ReLU network from a file, converted, compared with the original."""
 
 import copy
 from collections.abc import Callable
@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hw.contract.network import Network
 from hw.contract.text import table
-from sim.golden.activity import Activity, ActivityMeter
 from sw.data.dataset import Dataset
-from sw.data.evaluate import Accuracy, check_fits, golden_runs
+from sw.data.evaluate import check_fits
 from sw.importers.conversion import Conversion, calibrate, convert
-from sw.importers.finetune import tune
+from sw.importers.finetune import finetune
 from sw.importers.modules import AffineLayer, ConvertError, activations, load_module, read_relu
+from sw.learn.compare import Batch, Comparison, compare
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
 
@@ -27,38 +26,27 @@ TRIAL_IMAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConversionReport:
-    """What a conversion gives on a test set.
+class ConversionReport(Comparison):
+    """What a conversion gives on a test set: the float network is the ReLU network.
 
     Parameters
     ----------
-    relu, spiking
-        Correct answers of the ReLU network and of the golden model of the image.
-    agreement
-        Images on which both give the same class.
     rate_errors
         Per hidden layer: mean |rate - activation|, in units of the activation that became 1.
-    activity
-        Events, spike rates and synaptic operations per image.
     macs
         Multiply-accumulates of the ReLU network per image.
     """
 
-    relu: Accuracy
-    spiking: Accuracy
-    agreement: Accuracy
+    keys = ("relu", "spiking")
+    titles = ("ReLU network", "spiking network")
+
     rate_errors: tuple[float, ...]
-    activity: Activity
     macs: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {
-            "relu": self.relu.to_dict(),
-            "spiking": self.spiking.to_dict(),
-            "agreement": self.agreement.to_dict(),
+        return super().to_dict() | {
             "rate_errors": [round(error, 5) for error in self.rate_errors],
-            "activity": self.activity.to_dict(),
             "macs_per_image": self.macs,
         }
 
@@ -76,7 +64,7 @@ def load_network(path: Path) -> nn.Module:
 
 
 def convert_and_compare(
-    network: nn.Module,
+    module: nn.Module,
     train: Dataset,
     test: Dataset,
     conversion: Conversion,
@@ -97,64 +85,59 @@ def convert_and_compare(
     """
     inputs = train.images.shape[1]
     side = round(inputs**0.5)
-    has_maps = any(isinstance(m, (nn.AvgPool2d, nn.Conv2d, nn.Flatten)) for m in network.modules())
+    has_maps = any(isinstance(m, (nn.AvgPool2d, nn.Conv2d, nn.Flatten)) for m in module.modules())
     shape = (1, side, side) if has_maps and side * side == inputs else (inputs,)
-    layers = read_relu(network, shape)
+    layers, pixel_max = read_relu(module, shape), 2**train.bits - 1
     sample = train.images[:CALIBRATION_IMAGES]
-    _require_same(network, layers, sample[:TRIAL_IMAGES], shape, 2**train.bits - 1)
+    _require_same(module, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), shape, pixel_max)
     meta = {"dataset": train.name, "conversion": vars(conversion)}
-    peaks = calibrate(layers, sample, 2**train.bits - 1, conversion.percentile)
-    image = convert(layers, sample, train.bits, conversion, name=name, meta=meta, peaks=peaks)
-    check_fits(image, test)
+    peaks = calibrate(layers, sample, pixel_max, conversion.percentile)
+    network = convert(layers, sample, train.bits, conversion, name=name, meta=meta, peaks=peaks)
+    check_fits(network, test)
     if epochs:
-        meta = {**meta, "tuned_epochs": epochs}
-        image = tune(replace(image, meta=meta), layers, train, epochs=epochs, progress=progress)
-    report = compare(layers, image, peaks, conversion.divisor, test)
-    told = {"relu": report.relu.to_dict(), "integer": report.spiking.to_dict()}
-    meta = {**image.meta, "test": told, **report.activity.to_dict()}
-    return replace(image, meta=meta), report
+        network = replace(network, meta={**meta, "tuned_epochs": epochs})
+        network = finetune(network, layers, train, epochs=epochs, progress=progress)
+    report = _compare(layers, network, peaks, conversion.divisor, test)
+    accuracies = {
+        "relu": report.float_accuracy.to_dict(),
+        "integer": report.integer_accuracy.to_dict(),
+    }
+    meta = {**network.meta, "test": accuracies, **report.activity.to_dict()}
+    return replace(network, meta=meta), report
 
 
 @torch.no_grad()
 def _require_same(
-    network: nn.Module,
+    module: nn.Module,
     layers: list[AffineLayer],
-    pixels: npt.NDArray[np.uint8],
+    pixels: Tensor,
     shape: tuple[int, ...],
     pixel_max: int,
 ) -> None:
-    """Run the module beside what was read of it."""
-    x = torch.from_numpy(pixels).double().reshape(len(pixels), *shape) / pixel_max
-    theirs = copy.deepcopy(network).double().eval()(x)
-    ours = activations(layers, torch.from_numpy(pixels), pixel_max)[-1]
+    """Compare the module with what was read of it."""
+    x = pixels.double().reshape(len(pixels), *shape) / pixel_max
+    theirs = copy.deepcopy(module).double().eval()(x)
+    ours = activations(layers, pixels, pixel_max)[-1]
     if theirs.shape != ours.shape or not torch.allclose(ours, theirs, rtol=1e-6, atol=1e-6):
         raise ConvertError("Network must compute what its modules do, one after the other")
 
 
-def compare(
+def _compare(
     layers: list[AffineLayer], network: Network, peaks: list[float], divisor: int, test: Dataset
 ) -> ConversionReport:
-    """The ReLU network and the image's golden model on a test set."""
-    meter = ActivityMeter(network)
-    relu, spiking, agree = 0, 0, 0
     errors = np.zeros(len(peaks))
-    for _, pixels, labels, trace in golden_runs(network, test):
-        values = activations(layers, torch.from_numpy(pixels), network.spec.pixel_max)
-        answers = values[-1].argmax(dim=1).numpy()
-        relu += int((answers == labels).sum())
-        spiking += int((trace.classes == labels).sum())
-        agree += int((trace.classes == answers).sum())
-        for n, (peak, spikes) in enumerate(zip(peaks, trace.spikes, strict=True)):
+
+    def run_float(batch: Batch) -> Tensor:
+        *hidden, logits = activations(layers, batch.pixels, network.spec.pixel_max)
+        for n, (peak, spikes) in enumerate(zip(peaks, batch.trace.spikes, strict=True)):
             rate = spikes.astype(float).mean(axis=1) / divisor
-            errors[n] += np.abs(rate - values[n].numpy() / peak).mean() * len(pixels)
-        meter.add(pixels, trace)
-    n = len(test)
+            errors[n] += np.abs(rate - hidden[n].numpy() / peak).mean() * len(batch.pixels)
+        return logits
+
+    comparison = compare(network, test, run_float)
     return ConversionReport(
-        relu=Accuracy(relu, n),
-        spiking=Accuracy(spiking, n),
-        agreement=Accuracy(agree, n),
-        rate_errors=tuple((errors / n).tolist()),
-        activity=meter.activity,
+        **vars(comparison),
+        rate_errors=tuple((errors / len(test)).tolist()),
         macs=sum(layer.weight.numel() for layer in layers),
     )
 
@@ -175,9 +158,7 @@ def report_table(network: Network, conversion: Conversion, report: ConversionRep
                 f"{c.mode}, T = {c.steps}, L = {c.limit}, D = {c.divisor}, percentile "
                 f"{c.percentile:g}, from {start}, {c.weight_bits}-bit weights",
             ),
-            ("ReLU network", report.relu),
-            ("spiking network", report.spiking),
-            ("same class", report.agreement),
+            *report.rows(),
             (
                 "rate error",
                 ", ".join(f"{error:.4f}" for error in report.rate_errors)

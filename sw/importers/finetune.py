@@ -14,15 +14,15 @@ from sw.learn.plan import dense_chain
 from sw.learn.recipes import Phase, Recipe
 from sw.learn.train import Progress, reproducible, run_phase
 
-__all__ = ["tune"]
+__all__ = ["finetune"]
 
 BATCH, RATE, DROPOUT = 256, 5e-3, 0.2
 SAMPLE = 2000
-"""Images that tell what a unit of the integer logits is worth."""
+"""Images from which the worth of a unit of the integer logits is found."""
 
 
-def tune(
-    image: Network,
+def finetune(
+    network: Network,
     layers: list[AffineLayer],
     data: Dataset,
     *,
@@ -35,7 +35,7 @@ def tune(
 
     Parameters
     ----------
-    image, layers
+    network, layers
         What was converted, and the ReLU network it came from (`sw.importers.modules.read_relu`).
     data
         Training images; a tenth of them is set aside for the accuracy that is shown.
@@ -51,7 +51,7 @@ def tune(
     TrainError
         When the loss is no longer finite.
     """
-    spec = image.spec
+    spec = network.spec
     phase = Phase(epochs=epochs, rate=RATE)
     batch = min(BATCH, max(2, len(data) // 20))
     recipe = Recipe(
@@ -65,21 +65,21 @@ def tune(
         validation=max(1, len(data) // 10),
         dropout=DROPOUT,
     )
-    network = IntegerNetwork(spec)
-    network.load_network(image)
-    network.integer_layers[-1].scale.fill_(_logit_scale(network, layers, data))
+    integer = IntegerNetwork(spec)
+    integer.load_network(network)
+    integer.integer_layers[-1].scale.fill_(_logit_scale(integer, layers, data))
     with reproducible(seed):
         batches = Batches(data, batch=batch, validation=recipe.validation, max_shift=0, seed=seed)
         if compiled:
-            compile_neurons(network)
-        run_phase(network, recipe, phase, batches, compiled, progress)
-    return replace(network.to_network(), meta=image.meta)
+            compile_neurons(integer)
+        run_phase(integer, recipe, phase, batches, compiled, progress)
+    return replace(integer.to_network(), meta=network.meta)
 
 
 @torch.no_grad()
-def _logit_scale(network: IntegerNetwork, layers: list[AffineLayer], data: Dataset) -> float:
+def _logit_scale(integer: IntegerNetwork, layers: list[AffineLayer], data: Dataset) -> float:
     """What one unit of an integer logit is worth in the ReLU network, all steps together."""
     pixels = torch.from_numpy(data.images[:SAMPLE])
-    ours = network(pixels).logits.double() / network.spec.steps
-    theirs = activations(layers, pixels, network.spec.pixel_max)[-1]
+    ours = integer(pixels).logits.double() / integer.spec.steps
+    theirs = activations(layers, pixels, integer.spec.pixel_max)[-1]
     return float((ours * theirs).sum() / ours.square().sum())

@@ -1,8 +1,8 @@
 """Networks written in SpikingJelly, read from their modules: weights, thresholds, time constants.
 
 SpikingJelly (Apache-2.0) is not needed to use Sterna, nor installed with it. What was read is
-run beside the module itself before it is believed: a `forward` that does more than run its modules
-one after the other is found out.
+compared with the module itself before it is used: a `forward` that does more than run its modules
+one after the other is refused.
 """
 
 import copy
@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -23,10 +22,10 @@ from gen.core.describe import neuron_text
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import table
-from sim.golden.activity import Activity, ActivityMeter
 from sw.data.dataset import Dataset
-from sw.data.evaluate import Accuracy, check_fits, golden_runs
+from sw.data.evaluate import check_fits
 from sw.importers.modules import AffineLayer, ConvertError, leaves, load_module, read_layers
+from sw.learn.compare import Batch, Comparison, compare, unlike_spikes
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.neuron import LIFParameters, NeuronError
 from sw.learn.quantize import quantize
@@ -144,15 +143,15 @@ def _decay(tau: float, place: str) -> tuple[str, int]:
 
 
 def read_network(
-    network: nn.Module, shape: Sequence[int], *, steps: int, pixel_max: int
+    module: nn.Module, shape: Sequence[int], *, steps: int, pixel_max: int
 ) -> FoldedNetwork:
-    """A SpikingJelly network with unit spikes and whole pixels, nothing rounded.
+    """A SpikingJelly module as a network with unit spikes and whole pixels, nothing rounded.
 
-    A network that ends in spiking neurons gets a readout that counts their spikes.
+    One that ends in spiking neurons gets a readout that counts their spikes.
 
     Parameters
     ----------
-    network
+    module
         Modules that run one after the other, nested however deep: Linear, BatchNorm1d, AvgPool2d,
         Flatten and the nodes of `lif_parameters`; Dropout and Identity do nothing.
     shape
@@ -160,7 +159,7 @@ def read_network(
     steps
         T: the same image is given at every step.
     pixel_max
-        Largest pixel; the network takes pixels / pixel_max.
+        Largest pixel; the module takes pixels / pixel_max.
 
     Raises
     ------
@@ -168,7 +167,7 @@ def read_network(
         One sentence that names what cannot be read.
     """
     passed_over = (nn.Dropout, nn.Identity, _library().layer.Dropout)
-    layers = read_layers(leaves(network, _is_container), shape, _is_node, passed_over)
+    layers = read_layers(leaves(module, _is_container), shape, _is_node, passed_over)
     folded, unit = [], 1 / pixel_max
     for layer in layers:
         parameters, gain = None, 1.0
@@ -196,56 +195,43 @@ def _is_container(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def run_module(network: nn.Module, x: Tensor, steps: int) -> Tensor:
-    """The outputs of all steps added up, (n, classes), of a network that is given x (n, ...) at
+def run_module(module: nn.Module, x: Tensor, steps: int) -> Tensor:
+    """The outputs of all steps added up, (n, classes), of a module that is given x (n, ...) at
     every step; of one that adds up or averages by itself in its own `forward`, what it returns."""
     library = _library()
-    library.functional.reset_net(network)
-    multi = any(getattr(m, "step_mode", "s") == "m" for m in network.modules() if _is_node(m))
+    library.functional.reset_net(module)
+    multi = any(getattr(m, "step_mode", "s") == "m" for m in module.modules() if _is_node(m))
     if multi:
-        out = network(x.expand(steps, *x.shape))
+        out = module(x.expand(steps, *x.shape))
         out = out.sum(dim=0) if out.ndim == 3 else out
     else:
-        out = sum((network(x) for _ in range(steps)), torch.zeros(()))
-    library.functional.reset_net(network)
+        out = sum((module(x) for _ in range(steps)), torch.zeros(()))
+    library.functional.reset_net(module)
     return out
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportReport:
-    """What an import gives on a test set.
+class ImportReport(Comparison):
+    """What an import gives on a test set: the float network is the module itself.
 
     Parameters
     ----------
-    original, integer
-        Correct answers of the module itself and of the image's golden model.
-    agreement
-        Images on which both give the same class.
     unlike_float
         Per firing layer: (spikes that differ from the float network's, spikes compared).
-    activity
-        Events, spike rates and synaptic operations per image.
     """
 
-    original: Accuracy
-    integer: Accuracy
-    agreement: Accuracy
+    keys = ("original", "integer")
+    titles = ("SpikingJelly's network", "integer network")
+
     unlike_float: tuple[tuple[int, int], ...]
-    activity: Activity
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {
-            "original": self.original.to_dict(),
-            "integer": self.integer.to_dict(),
-            "agreement": self.agreement.to_dict(),
-            "unlike_float": [list(pair) for pair in self.unlike_float],
-            "activity": self.activity.to_dict(),
-        }
+        return super().to_dict() | {"unlike_float": [list(pair) for pair in self.unlike_float]}
 
 
 def import_network(
-    network: nn.Module,
+    module: nn.Module,
     data: Dataset,
     *,
     name: str,
@@ -254,16 +240,16 @@ def import_network(
     exact_decay: bool = False,
     shape: Sequence[int] | None = None,
 ) -> tuple[Network, ImportReport]:
-    """Network file of a SpikingJelly network, compared with it on a data set.
+    """The network of a SpikingJelly module, compared with it on a data set.
 
     Parameters
     ----------
-    network
+    module
         See `read_network`; it is not changed.
     data
         Images to compare on.
     name, steps, weight_bits, exact_decay
-        Of the image (`sw.learn.quantize.quantize`).
+        Of the network (`sw.learn.quantize.quantize`).
     shape
         Of an input; the default is (1, side, side), which suits networks with and without Flatten
         if the first module flattens, and (pixels,) otherwise.
@@ -279,47 +265,40 @@ def import_network(
     """
     if not 1 <= steps <= 1024:
         raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {steps!r}")
-    original = copy.deepcopy(network).double().eval()
+    original = copy.deepcopy(module).double().eval()
     inputs = data.images.shape[1]
     side = round(inputs**0.5)
     if shape is None:
-        flattens = any(isinstance(m, nn.Flatten) for m in network.modules())
+        flattens = any(isinstance(m, nn.Flatten) for m in module.modules())
         shape = (1, side, side) if flattens and side * side == inputs else (inputs,)
     pixel_max = 2**data.bits - 1
     folded = read_network(original, shape, steps=steps, pixel_max=pixel_max)
-    _require_same(original, folded, data.images[:TRIAL_IMAGES], shape, pixel_max)
-    network_ = quantize(
+    trial = torch.from_numpy(data.images[:TRIAL_IMAGES])
+    _require_same(original, folded, trial, shape, pixel_max)
+    integer = quantize(
         folded, name=name, weight_bits=weight_bits, pixel_bits=data.bits, exact_decay=exact_decay
     )
-    image = network_.to_network({"dataset": data.name, "source": "SpikingJelly"})
-    check_fits(image, data)
-    return image, _compare(original, folded, image, data, shape)
+    network = integer.to_network({"dataset": data.name, "source": "SpikingJelly"})
+    check_fits(network, data)
+    return network, _compare(original, folded, network, data, shape)
 
 
 def _run(
-    network: nn.Module,
-    pixels: npt.NDArray[np.uint8],
-    shape: Sequence[int],
-    pixel_max: int,
-    steps: int,
+    module: nn.Module, pixels: Tensor, shape: Sequence[int], pixel_max: int, steps: int
 ) -> Tensor:
-    x = torch.from_numpy(pixels).double().reshape(len(pixels), *shape) / pixel_max
+    x = pixels.double().reshape(len(pixels), *shape) / pixel_max
     try:
-        return run_module(network, x, steps)
+        return run_module(module, x, steps)
     except Exception as error:  # a stranger's forward may raise anything
-        told = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConvertError(f"Network cannot run images of shape {tuple(shape)}: {told}") from None
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConvertError(f"Network cannot run images of shape {tuple(shape)}: {cause}") from None
 
 
 def _require_same(
-    network: nn.Module,
-    folded: FoldedNetwork,
-    pixels: npt.NDArray[np.uint8],
-    shape: Sequence[int],
-    pixel_max: int,
+    module: nn.Module, folded: FoldedNetwork, pixels: Tensor, shape: Sequence[int], pixel_max: int
 ) -> None:
-    theirs = _run(network, pixels, shape, pixel_max, folded.steps)
-    ours = folded(torch.from_numpy(pixels)).logits
+    theirs = _run(module, pixels, shape, pixel_max, folded.steps)
+    ours = folded(pixels).logits
     if theirs.shape == ours.shape:
         # Folding rounds elsewhere, so a drive that meets its threshold to the last bit may fire on
         # one side only: all but one in a hundred images must agree.
@@ -335,31 +314,18 @@ def _require_same(
     )
 
 
-@torch.no_grad()
 def _compare(
-    network: nn.Module, folded: FoldedNetwork, image: Network, data: Dataset, shape: Sequence[int]
+    module: nn.Module, folded: FoldedNetwork, network: Network, data: Dataset, shape: Sequence[int]
 ) -> ImportReport:
-    meter, spec = ActivityMeter(image), image.spec
-    original, integer, agree = 0, 0, 0
-    unlike = [[0, 0] for _ in spec.layers[:-1]]
-    for _, pixels, labels, trace in golden_runs(image, data):
-        activity = folded(torch.from_numpy(pixels))
-        meter.add(pixels, trace)
-        answers = _run(network, pixels, shape, spec.pixel_max, spec.steps).argmax(dim=1).numpy()
-        original += int((answers == labels).sum())
-        integer += int((trace.classes == labels).sum())
-        agree += int((answers == trace.classes).sum())
-        for pair, ours, theirs in zip(unlike, trace.spikes, activity.spikes, strict=True):
-            pair[0] += int((ours != theirs.transpose(0, 1).numpy()).sum())
-            pair[1] += ours.size
-    n = len(data)
-    return ImportReport(
-        original=Accuracy(original, n),
-        integer=Accuracy(integer, n),
-        agreement=Accuracy(agree, n),
-        unlike_float=tuple((a, b) for a, b in unlike),
-        activity=meter.activity,
-    )
+    spec, unlike = network.spec, np.zeros((len(network.layers) - 1, 2), dtype=np.int64)
+
+    def run_float(batch: Batch) -> Tensor:
+        unlike[:] += np.array(unlike_spikes(batch.trace, folded(batch.pixels))).reshape(-1, 2)
+        return _run(module, batch.pixels, shape, spec.pixel_max, spec.steps)
+
+    comparison = compare(network, data, run_float)
+    pairs = tuple((int(differ), int(n)) for differ, n in unlike)
+    return ImportReport(**vars(comparison), unlike_float=pairs)
 
 
 def report_table(network: Network, report: ImportReport) -> str:
@@ -373,13 +339,11 @@ def report_table(network: Network, report: ImportReport) -> str:
             f"{network.digest[:16]}",
         ),
         *((layer.name, neuron_text(layer.neuron)) for layer in spec.layers if layer.neuron),
-        ("SpikingJelly's network", report.original),
-        ("integer network", report.integer),
-        ("same class", report.agreement),
+        *report.rows(),
     ]
     for layer, (unlike, n) in zip(spec.layers, report.unlike_float, strict=False):
-        told = f"{unlike} of {n} ({100 * unlike / n:.3f} %)"
-        rows.append((f"spikes unlike float, {layer.name}", told))
+        share = f"{unlike} of {n} ({100 * unlike / n:.3f} %)"
+        rows.append((f"spikes unlike float, {layer.name}", share))
     activity = report.activity
     rows.append(("events per image", f"{activity.events:,.1f}"))
     rows.append(("synaptic operations", f"{activity.sops:,.0f} per image"))

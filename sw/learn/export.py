@@ -1,7 +1,7 @@
-"""Export: from a checkpoint to a network that was compared before it was let go.
+"""Export: from a checkpoint to a network that is written only once it was compared.
 
-The integer network that was trained and the golden model that the hardware is held against are
-two programs. An image leaves only when both agree on every spike, potential and logit of the
+The integer network that was trained and the golden model that the hardware is compared with are
+two programs. A network is exported only when both agree on every spike, potential and logit of the
 whole test split.
 """
 
@@ -13,23 +13,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import table
-from sim.golden.activity import Activity, ActivityMeter
-from sim.golden.model import Trace
-from sw.data.dataset import Dataset, load_dataset
-from sw.data.evaluate import Accuracy, check_fits, golden_runs
+from sw.data.dataset import load_dataset
+from sw.data.evaluate import check_fits
 from sw.learn.checkpoint import Checkpoint
+from sw.learn.compare import Batch, Comparison, compare
 from sw.learn.integer import IntegerNetwork
 from sw.learn.real_decay import decay_report
-from sw.learn.train import Progress, accuracy_of
+from sw.learn.train import Progress
 
-__all__ = ["ExportError", "ExportReport", "compare", "export", "report_table"]
+__all__ = ["EqualityCheck", "ExportError", "ExportReport", "export", "report_table"]
 
-
-TELL = 1000
+REPORT_EVERY = 1000
 """Images between two lines of progress."""
 
 
@@ -38,19 +37,16 @@ class ExportError(SternaError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportReport:
-    """What an export compared and found.
+class ExportReport(Comparison):
+    """What an export compared and found on the test split: the float network is the one before
+    folding.
 
     Parameters
     ----------
     name, digest
-        Of the image.
+        Of the network.
     dataset, note, seed
         What it was trained on, what must be said of that (`Dataset.note`), and with what.
-    float_accuracy, integer_accuracy
-        On the test split: the float network before folding, and the image's golden model.
-    activity
-        Events, spike rates and synaptic operations per image.
     compared
         Spikes, potentials and logits compared, all equal.
     decay
@@ -61,9 +57,6 @@ class ExportReport:
     digest: str
     dataset: str
     seed: int
-    float_accuracy: Accuracy
-    integer_accuracy: Accuracy
-    activity: Activity
     compared: int
     decay: Mapping[str, list[int]]
     note: str = ""
@@ -96,74 +89,86 @@ def export(
     """
     recipe = checkpoint.recipe
     data = load_dataset(recipe.dataset, "test", recipe.pixel_bits, folder, steps=recipe.steps)
-    network = checkpoint.integer_network()
-    bare = network.to_network()
-    check_fits(bare, data)
-    hits, compared, activity = compare(network, bare, data, progress)
-    progress("running the float network")
-    float_hits, n = accuracy_of(
-        checkpoint.float_network(), torch.from_numpy(data.images), torch.from_numpy(data.labels)
-    )
-    progress("holding the decay against real-valued decay")
+    integer, float_network = checkpoint.integer_network(), checkpoint.float_network()
+    network = integer.to_network()
+    check_fits(network, data)
+    check = EqualityCheck(integer, network, len(data), progress)
+
+    def run_float(batch: Batch) -> Tensor:
+        check(batch)
+        return float_network(batch.pixels).logits
+
+    comparison = compare(network, data, run_float)
+    progress("comparing the decay with real-valued decay")
     report = ExportReport(
-        name=bare.spec.name,
-        digest=bare.digest,
+        **vars(comparison),
+        name=network.spec.name,
+        digest=network.digest,
         dataset=recipe.dataset,
         seed=checkpoint.seed,
-        float_accuracy=Accuracy(float_hits, n),
-        integer_accuracy=Accuracy(hits, n),
-        activity=activity,
-        compared=compared,
-        decay=decay_report(bare, data),
+        compared=check.compared,
+        decay=decay_report(network, data),
         note=data.note,
     )
-    meta = _meta(checkpoint, report)
-    return replace(bare, meta=meta), report
+    return replace(network, meta=_meta(checkpoint, report)), report
 
 
-def compare(
-    network: IntegerNetwork, image: Network, data: Dataset, progress: Progress = lambda line: None
-) -> tuple[int, int, Activity]:
-    """Hold the integer network against the golden model on every image of a data set.
+class EqualityCheck:
+    """Compares the integer network in torch with the golden model of the network it became; a
+    `FloatRun` of `sw.learn.compare`.
 
-    Returns
-    -------
-    hits, compared, activity
-        Correct answers of the golden model; values compared; what it did per image.
+    Parameters
+    ----------
+    integer, network
+        Both forms of it.
+    n, progress
+        Images in all; receives a line now and then.
 
     Raises
     ------
     ExportError
-        At the first difference, naming it.
+        When called: at the first difference, naming it.
     """
-    meter, hits, compared, told = ActivityMeter(image), 0, 0, 0
-    for start, pixels, labels, trace in golden_runs(image, data):
-        compared += _compare_batch(network, image, pixels, trace, start)
-        hits += int((trace.classes == labels).sum())
-        meter.add(pixels, trace)
-        done = start + len(pixels)
-        if done == len(data) or done - told >= TELL:
-            progress(f"compared {done} of {len(data)} images with the golden model")
-            told = done
-    return hits, compared, meter.activity
 
+    compared: int
+    """Values compared so far, all equal."""
 
-@torch.no_grad()
-def _compare_batch(
-    network: IntegerNetwork, image: Network, pixels: npt.NDArray[np.uint8], trace: Trace, first: int
-) -> int:
-    activity = network(torch.from_numpy(pixels))
-    names = [layer.spec.name for layer in image.layers[:-1]]
-    pairs: list[tuple[str, str, torch.Tensor, npt.NDArray[Any]]] = []
-    for name, c, u, golden_c, golden_u in zip(
-        names, activity.spikes, activity.potentials, trace.spikes, trace.potentials, strict=True
-    ):
-        pairs.append(("Spikes", name, c.transpose(0, 1), golden_c))
-        pairs.append(("Potentials", name, u.transpose(0, 1), golden_u))
-    pairs.append(("Logits", "readout", activity.logits, trace.logits))
-    for what, layer, ours, theirs in pairs:
-        _require_equal(f"{what} of layer {layer}", ours.numpy(), theirs, first)
-    return sum(theirs.size for *_, theirs in pairs)
+    def __init__(
+        self,
+        integer: IntegerNetwork,
+        network: Network,
+        n: int,
+        progress: Progress = lambda line: None,
+    ) -> None:
+        self._integer, self._n, self._progress = integer, n, progress
+        self._names = [layer.spec.name for layer in network.layers[:-1]]
+        self.compared = self._reported = 0
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        activity, trace = self._integer(batch.pixels), batch.trace
+        pairs: list[tuple[str, Tensor, npt.NDArray[Any]]] = []
+        for name, c, u, golden_c, golden_u in zip(
+            self._names,
+            activity.spikes,
+            activity.potentials,
+            trace.spikes,
+            trace.potentials,
+            strict=True,
+        ):
+            pairs.append((f"Spikes of layer {name}", c.transpose(0, 1), golden_c))
+            pairs.append((f"Potentials of layer {name}", u.transpose(0, 1), golden_u))
+        pairs.append(("Logits of layer readout", activity.logits, trace.logits))
+        for what, ours, theirs in pairs:
+            _require_equal(what, ours.numpy(), theirs, batch.first)
+        self.compared += sum(theirs.size for *_, theirs in pairs)
+        self._report(batch.first + len(batch.pixels))
+        return activity.logits
+
+    def _report(self, done: int) -> None:
+        if done == self._n or done - self._reported >= REPORT_EVERY:
+            self._progress(f"compared {done} of {self._n} images with the golden model")
+            self._reported = done
 
 
 def _require_equal(what: str, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], first: int) -> None:
@@ -204,14 +209,13 @@ def report_table(report: ExportReport) -> str:
         ("network", f"{report.name} (seed {report.seed})"),
         ("digest", report.digest),
         ("test images", f"{report.integer_accuracy.n} of {report.dataset}{note}"),
-        ("float network", report.float_accuracy),
-        ("integer network", report.integer_accuracy),
+        *report.rows(),
         ("compared with golden model", f"{report.compared} values, all equal"),
         ("spikes per neuron and step", rates or "no firing layer"),
         ("events per image", f"{activity.events:,.1f}, {activity.input_events:.1f} of the pixels"),
         ("synaptic operations", f"{activity.sops:,.0f} per image"),
     ]
     for kind, (spikes, n, classes, images) in report.decay.items():
-        told = f"{spikes} of {n} spikes ({100 * spikes / n:.3f} %), {classes} of {images} classes"
-        rows.append((f"{kind} decay", f"{told} differ from real-valued potentials"))
+        found = f"{spikes} of {n} spikes ({100 * spikes / n:.3f} %), {classes} of {images} classes"
+        rows.append((f"{kind} decay", f"{found} differ from real-valued potentials"))
     return table(rows)

@@ -212,9 +212,9 @@ class IntegerNetwork(nn.Module):
             None if layer.thetas is None else layer.thetas.numpy().astype(np.int32)
             for layer in self.integer_layers
         )
-        image = Network(self.spec, tuple(weights), tuple(biases), meta or {}, thetas=thetas)
-        _require_exact(image, self.dtype)
-        return image
+        network = Network(self.spec, tuple(weights), tuple(biases), meta or {}, thetas=thetas)
+        _require_exact(network, self.dtype)
+        return network
 
 
 def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 The same integer weights, biases and thresholds are run with potentials that keep every fraction:
 in float64, in which they are exact as long as k(T-1) more bits than the sums have fit into 53. With
-enough fraction bits nothing is truncated, and the image's spikes are these very spikes.
+enough fraction bits nothing is truncated, and the network's spikes are these very spikes.
 """
 
 from dataclasses import replace
@@ -16,6 +16,7 @@ from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec
 from sw.data.dataset import Dataset
 from sw.data.evaluate import golden_runs
+from sw.learn.compare import unlike_spikes
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.neuron import LIFParameters
 from sw.learn.quantize import fraction_bits
@@ -73,7 +74,7 @@ def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
 
 
 def real_network(network: Network) -> FoldedNetwork:
-    """The image's integers with real-valued potentials, in units of a weight step."""
+    """The network's integers with real-valued potentials, in units of a weight step."""
     layers = []
     for layer in network.layers:
         n, parameters = layer.spec.neuron, None
@@ -111,14 +112,14 @@ def real_network(network: Network) -> FoldedNetwork:
 
 @torch.no_grad()
 def unlike_real(network: Network, data: Dataset) -> tuple[int, int, int]:
-    """(spikes that differ, spikes compared, images whose class differs) of the golden model, held
-    against real-valued potentials. A spike is one neuron at one step, fired or not."""
+    """(spikes that differ, spikes compared, images whose class differs) of the golden model,
+    compared with real-valued potentials."""
     real, spikes, compared, classes = real_network(network), 0, 0, 0
     for _, pixels, _, trace in golden_runs(network, data):
         activity = real(torch.from_numpy(pixels))
-        for ours, theirs in zip(trace.spikes, activity.spikes, strict=True):
-            spikes += int((ours != theirs.transpose(0, 1).numpy()).sum())
-            compared += ours.size
+        for unlike, n in unlike_spikes(trace, activity):
+            spikes += unlike
+            compared += n
         classes += int((trace.classes != activity.logits.argmax(dim=1).numpy()).sum())
     return spikes, compared, classes
 

@@ -78,9 +78,11 @@ def study(
     }
     for title, conversion in VARIANTS:
         progress(f"{title}: {len(test)} images, {conversion.steps} steps")
-        image = convert(layers, sample, train.bits, conversion, peaks=peaks[conversion.percentile])
+        spiking = convert(
+            layers, sample, train.bits, conversion, peaks=peaks[conversion.percentile]
+        )
         rates = RateErrors(hidden_values, peaks[conversion.percentile], conversion.divisor)
-        logits, events = GoldenModel(image).over_time(test.images, observe=rates.observe)
+        logits, events = GoldenModel(spiking).over_time(test.images, observe=rates.observe)
         classes = logits.argmax(axis=2)
         total = np.cumsum(np.sum(events, axis=0)) / len(test)
         facts["variants"][title] = {

@@ -51,21 +51,21 @@ def kinds(
     """Train and convert 64-128-10 for every kind."""
     recipe = find_recipe("digits-dense")
 
-    def row(title: str, image: Network, repeat: bool = False) -> Kind:
-        return Kind(title=title, core=plan_core(image, lanes, repeat=repeat))
+    def row(title: str, network: Network, repeat: bool = False) -> Kind:
+        return Kind(title=title, core=plan_core(network, lanes, repeat=repeat))
 
     for name in VARIANTS:
         progress(f"training: {name}")
         checkpoint = train(variant(recipe, name), progress=lambda line: None)
-        image = checkpoint.integer_network().to_network()
-        yield row(f"{name}, hard reset, decay 1/4", image)
-    yield row("the same, decay exact", with_decay(image, exact=True))
-    network = train_relu(data, recipe.hidden, seed=1, epochs=RELU_EPOCHS)
-    layers = read_relu(network, (data.images.shape[1],))
+        network = checkpoint.integer_network().to_network()
+        yield row(f"{name}, hard reset, decay 1/4", network)
+    yield row("the same, decay exact", with_decay(network, exact=True))
+    relu = train_relu(data, recipe.hidden, seed=1, epochs=RELU_EPOCHS)
+    layers = read_relu(relu, (data.images.shape[1],))
     for title, conversion in CONVERSIONS:
-        image = convert(layers, data.images, data.bits, conversion)
-        yield row(f"{title}, T = {conversion.steps}", image)
-    yield row("the same, spikes repeated", image, repeat=True)
+        network = convert(layers, data.images, data.bits, conversion)
+        yield row(f"{title}, T = {conversion.steps}", network)
+    yield row("the same, spikes repeated", network, repeat=True)
 
 
 def study(

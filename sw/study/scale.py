@@ -1,8 +1,7 @@
 """`sterna study scale`: cycles, memory and synaptic operations of networks on a shared core.
 
-The model (`gen.core.expectation`) is held against the cycle law, which the hardware keeps to the
-cycle, on the
-networks that ship; then it tells of networks too large to build here.
+The model (`gen.core.expectation`) is compared, on the networks that ship, with the cycle law, which
+the hardware keeps to the cycle; then it is applied to networks too large to build here.
 """
 
 import time

@@ -1,8 +1,8 @@
 """`sterna study training`: binary, ternary and trainable ternary spikes side by side.
 
 Every network of the grid is trained from scratch, once in float and from there once per width of
-the weights on its integers, and judged on the whole test set by the golden model of its image. What
-is done is kept in `runs.json`: a study that was broken off goes on where it stopped.
+the weights on its integers, and judged on the whole test set by its golden model. What is done is
+kept in `runs.json`: a study that was interrupted continues where it stopped.
 """
 
 import json

@@ -220,7 +220,7 @@ def test_rates_come_to_the_activations(digits_network) -> None:
     assert reports["if", 64].agreement.hits > reports["if", 4].agreement.hits
     best = reports["augmapping", 8]
     assert best.agreement.share > 0.97
-    assert best.relu.hits - best.spiking.hits <= 3
+    assert best.float_accuracy.hits - best.integer_accuracy.hits <= 3
     # Binary spikes cannot be taken back, ternary ones can: they are never further off.
     assert reports["termapping", 64].rate_errors[1] <= reports["if", 64].rate_errors[1]
     assert max(best.rate_errors) < 0.02
@@ -293,7 +293,7 @@ def test_tuning_regains_what_two_bits_lost(digits_network) -> None:
     tuned, after = convert_and_compare(
         digits_network, train, test, conversion, name="low", epochs=6
     )
-    assert after.spiking.hits > before.spiking.hits + 10
+    assert after.integer_accuracy.hits > before.integer_accuracy.hits + 10
     assert tuned.spec == rounded.spec
     assert tuned.digest != rounded.digest
     assert tuned.meta["tuned_epochs"] == 6
@@ -332,7 +332,7 @@ def test_a_network_without_a_hidden_layer() -> None:
     )
     assert report.activity.spike_rates == ()
     assert report.activity.events == report.activity.input_events
-    assert network.meta["test"]["integer"] == report.spiking.to_dict()
+    assert network.meta["test"]["integer"] == report.integer_accuracy.to_dict()
 
 
 class Twisted(nn.Sequential):

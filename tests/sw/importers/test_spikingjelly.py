@@ -145,11 +145,11 @@ def test_a_trained_class_of_ones_own_to_an_image(digits: Dataset) -> None:
     before = [p.clone() for p in network.parameters()]
     image, report = import_network(network, digits, name="own", steps=4)
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
-    assert report.original.share > 0.9
-    assert report.integer.share > report.original.share - 0.02
+    assert report.float_accuracy.share > 0.9
+    assert report.integer_accuracy.share > report.float_accuracy.share - 0.02
     assert report.agreement.share > 0.97
     classes = GoldenModel(image).classify(digits.images)
-    assert report.integer.hits == int((classes == digits.labels).sum())
+    assert report.integer_accuracy.hits == int((classes == digits.labels).sum())
     spikes, n = report.unlike_float[0]
     assert n == 364 * 4 * 32
     assert spikes < 0.03 * n

@@ -13,11 +13,13 @@ from sim.golden.model import GoldenModel
 from sw.data.dataset import DataError, Dataset, load_dataset
 from sw.data.evaluate import Accuracy, EvaluateError, accuracy, check_fits, evaluate
 from sw.learn.checkpoint import Checkpoint
-from sw.learn.export import ExportError, compare, export, report_table
+from sw.learn.compare import compare
+from sw.learn.export import ExportError, export, report_table
 from sw.learn.fold import fold
 from sw.learn.integer import IntegerNetwork
 from sw.learn.quantize import quantize
 from sw.learn.train import accuracy_of
+from tests.sw.learn.equality import compare_exactly
 
 MODELS = Path(__file__).parents[3] / "models"
 
@@ -31,7 +33,7 @@ def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
     lines: list[str] = []
     image, report = export(digits_checkpoint, progress=lines.append)
     assert lines[0] == "compared 364 of 364 images with the golden model"
-    assert len(lines) == 3
+    assert len(lines) == 2
     test = load_dataset("digits", "test", 4)
     trace = GoldenModel(image).run(test.images)
     assert report.digest == image.digest
@@ -72,6 +74,7 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
         digest="d1",
         float_accuracy=Accuracy(3, 4),
         integer_accuracy=Accuracy(1, 3),
+        agreement=Accuracy(2, 3),
         activity=Activity(80.62, (0.25,), 208.6, 11599.0),
         compared=99,
         decay={"truncating": [31, 10000, 1, 50], "exact": [0, 10000, 0, 50]},
@@ -82,6 +85,7 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
         "test images                 3 of digits",
         "float network               3/4 (75.00 %)",
         "integer network             1/3 (33.33 %)",
+        "same class                  2/3 (66.67 %)",
         "compared with golden model  99 values, all equal",
         "spikes per neuron and step  0.250",
         "events per image            208.6, 80.6 of the pixels",
@@ -94,10 +98,28 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
 
 
 def test_whole_comparison_passes(tiny_network, tiny_data: Dataset) -> None:
-    hits, compared, activity = compare(tiny_network, tiny_network.to_network(), tiny_data)
+    network = tiny_network.to_network()
+    comparison, compared = compare_exactly(tiny_network, network, tiny_data)
     assert compared == 50 * (2 * 4 * (9 + 7) + 4)
-    assert 0 <= hits <= 50
-    assert len(activity.spike_rates) == 2
+    assert (comparison.integer_accuracy, comparison.activity) == evaluate(network, tiny_data)
+    assert comparison.float_accuracy == comparison.integer_accuracy
+    assert comparison.agreement == Accuracy(50, 50)
+
+
+def test_a_comparison_counts_each_class(tiny_network, tiny_data: Dataset) -> None:
+    """Against a network that always answers 2."""
+    network = tiny_network.to_network()
+
+    def run_float(batch) -> torch.Tensor:
+        return torch.tensor([0.0, 1.0, 2.0, 0.5]).expand(len(batch.pixels), 4)
+
+    found, trace = (
+        compare(network, tiny_data, run_float),
+        GoldenModel(network).run(tiny_data.images),
+    )
+    assert found.float_accuracy == Accuracy(int((tiny_data.labels == 2).sum()), 50)
+    assert found.agreement == Accuracy(int((trace.classes == 2).sum()), 50)
+    assert found.to_dict()["float"] == found.float_accuracy.to_dict()
 
 
 def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
@@ -105,7 +127,7 @@ def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
     weight = tiny_network.integer_layers[0].weight.data
     weight[4] = -weight[4]
     with pytest.raises(ExportError) as error:
-        compare(tiny_network, image, tiny_data)
+        compare_exactly(tiny_network, image, tiny_data)
     sentence = str(error.value)
     assert sentence.startswith(
         "Spikes of layer hidden1 must equal the golden model's, but at image "
@@ -121,7 +143,7 @@ def test_a_changed_bias_is_seen_in_the_potentials(tiny_network, tiny_data: Datas
     layer.bias.data += 1 / layer.coefficient_max
     quiet = replace(tiny_data, images=np.zeros_like(tiny_data.images))
     with pytest.raises(ExportError, match=r"^Potentials of layer hidden1 must equal"):
-        compare(tiny_network, image, quiet)
+        compare_exactly(tiny_network, image, quiet)
 
 
 def test_a_changed_readout_is_seen_in_the_logits(tiny_network, tiny_data: Dataset) -> None:
@@ -130,7 +152,7 @@ def test_a_changed_readout_is_seen_in_the_logits(tiny_network, tiny_data: Datase
     network.integer_layers[2].bias.data[3] += 1
     golden = GoldenModel(image).run(tiny_data.images[:1]).logits[0, 3]
     with pytest.raises(ExportError) as error:
-        compare(network, image, tiny_data)
+        compare_exactly(network, image, tiny_data)
     assert str(error.value) == (
         "Logits of layer readout must equal the golden model's, but at image 0, neuron 3 torch "
         f"has {golden + 4} and the golden model {golden}: nothing was exported"
@@ -144,7 +166,7 @@ def test_another_neuron_is_refused(tiny_network, tiny_data: Dataset, field: str)
     change = {"theta": constants.theta + 1, "decay_shift": 1, "reset": "soft"}[field]
     tiny_network.neurons[0].constants = replace(constants, **{field: change})
     with pytest.raises(ExportError):
-        compare(tiny_network, tiny_network.to_network(), tiny_data)
+        compare_exactly(tiny_network, tiny_network.to_network(), tiny_data)
 
 
 def test_export_itself_refuses(

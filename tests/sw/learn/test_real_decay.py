@@ -10,11 +10,11 @@ from hw.contract.checks import SpecError
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
-from sw.learn.export import compare
 from sw.learn.fold import fold
 from sw.learn.neuron import LIFParameters
 from sw.learn.quantize import QuantizeError, quantize
 from sw.learn.real_decay import decay_report, real_network, unlike_real, with_decay
+from tests.sw.learn.equality import compare_exactly
 
 DECAYING = [
     LIFParameters(),
@@ -100,7 +100,7 @@ def test_exact_and_trained_is_still_the_golden_model(lived_network, tiny_data: D
     assert network.dtype == torch.float64
     image = network.to_network()
     assert max(layer.membrane_bound for layer in image.layers[:-1]) >= 2**24
-    compare(network, image, tiny_data)
+    compare_exactly(network, image, tiny_data)
     with pytest.raises(QuantizeError, match=r"must stay below 2\^24 to be exact in float32"):
         network.float().to_network()
 

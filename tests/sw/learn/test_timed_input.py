@@ -18,7 +18,7 @@ from sim.golden.activity import ActivityMeter
 from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
 from sw.data.evaluate import EvaluateError, check_fits, evaluate
-from sw.learn.export import compare, export
+from sw.learn.export import export
 from sw.learn.fold import fold
 from sw.learn.integer import IntegerNetwork
 from sw.learn.network import FloatNetwork
@@ -28,6 +28,7 @@ from sw.learn.real_decay import decay_report, real_network
 from sw.learn.recipes import Phase, find_recipe
 from sw.learn.train import train
 from tests.graphs import arrays, network_of, residual
+from tests.sw.learn.equality import compare_exactly
 
 STEPS = 3
 NEURONS = [
@@ -156,7 +157,7 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec, feedback: b
     image = network_of(graph(neuron, feedback=feedback), seed=3)
     network = IntegerNetwork(image.spec)
     network.load_network(image)
-    _, compared, _ = compare(network, image, recordings())
+    _, compared = compare_exactly(network, image, recordings())
     assert compared == 30 * (2 * STEPS * (144 * 3 + 24) + 3)
     assert network.to_network().digest == image.digest
 
@@ -217,7 +218,7 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
     )
     network = IntegerNetwork(spec)
     network.load_network(image)
-    compare(network, image, recordings(20, 3, 4))
+    compare_exactly(network, image, recordings(20, 3, 4))
 
 
 PLANS = (
@@ -271,7 +272,7 @@ def test_folded_and_quantised_it_stays_timed() -> None:
     integer = quantize(folded, name="timed", weight_bits=8, pixel_bits=3)
     assert integer.spec.timed_input
     assert integer.spec.image_size == STEPS * 72
-    compare(integer, integer.to_network(), data)
+    compare_exactly(integer, integer.to_network(), data)
     unlike = float((integer(films).spikes[0] != after.spikes[0]).double().mean())
     assert unlike < 0.05
 

@@ -14,7 +14,6 @@ from sim.golden.activity import ActivityMeter
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
-from sw.learn.export import compare
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.graph import _Run, as_maps, propagate
 from sw.learn.integer import IntegerNetwork
@@ -23,6 +22,7 @@ from sw.learn.quantize import QuantizeError, quantize
 from sw.learn.real_decay import real_network
 from sw.study.cost import macs
 from tests.graphs import arrays, network_of, residual
+from tests.sw.learn.equality import compare_exactly
 
 NEURONS = [
     NeuronSpec(theta=20, potential_bits=6),
@@ -55,7 +55,7 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec) -> None:
     image = network_of(with_neuron(neuron), seed=3)
     network = IntegerNetwork(image.spec)
     network.load_network(image)
-    _, compared, _ = compare(network, image, data())
+    _, compared = compare_exactly(network, image, data())
     assert compared == 40 * (2 * 3 * (144 * 3 + 24) + 3)
     assert network.to_network().digest == image.digest
 
@@ -149,7 +149,7 @@ def test_quantised_graphs_are_near_and_exact(by_channel: bool) -> None:
     image = network.to_network()
     assert [layer.channel_thresholds for layer in image.spec.layers] == [by_channel, False, False]
     assert abs(int(image.layers[1].kernels[1][0])) > image.spec.layers[1].w_max  # the constant
-    compare(
+    compare_exactly(
         network,
         image,
         Dataset(name="x", split="test", bits=4, images=images, labels=np.zeros(60, np.int64)),
@@ -240,7 +240,7 @@ def test_a_layer_that_receives_with_a_delay_only() -> None:
     network.load_network(image)
     images = np.random.default_rng(1).integers(0, 8, (20, 3)).astype(np.uint8)
     small = replace(data(20), images=images, labels=np.zeros(20, np.int64))
-    compare(network, image, small)
+    compare_exactly(network, image, small)
     assert real_network(image)(torch.from_numpy(images)).logits.shape == (20, 2)
 
 
