@@ -1,8 +1,8 @@
 """A network of layers and edges in torch: one order of events for float, folded and integer ones.
 
 Values travel as maps, (n, channels, rows, columns) where they are the same at every step and with
-T in front where they are not; in a chain they may travel as rows, (n, size). How maps lie in memory
-is left to the convolutions, which are faster with the channels last.
+T in front where they are not. How maps lie in memory is left to the convolutions, which are faster
+with the channels last.
 """
 
 from collections.abc import Callable, Sequence
@@ -142,8 +142,8 @@ def propagate(
     nodes
         In the order of the network, the readout last.
     dropout
-        Share of the neurons that are not heard, the same ones at all steps; of the others each is
-        heard as much more.
+        Share of the neurons whose spikes are not passed on, the same ones at all steps; those of
+        the others are scaled up accordingly.
     timed
         Pixels are recordings: one image per step, (n, steps, *maps).
     """
@@ -163,7 +163,7 @@ class _Run:
         self.pixels, self.steps, self.dropout, self.timed = pixels, steps, dropout, timed
         self.masks: dict[str, Tensor] = {}
 
-    def heard(self, node: Node, c: Tensor, shape: torch.Size) -> Tensor:
+    def received_from(self, node: Node, c: Tensor, shape: torch.Size) -> Tensor:
         """What receivers get of unit spikes; `shape` is (n, *maps)."""
         assert node.neuron is not None
         sent = node.neuron.amplified(c)
@@ -187,7 +187,7 @@ class _Run:
             assert node.neuron is not None
             drive = node.drive(received)
             c, u = node.neuron.over_time(drive, self.steps if self._constant(drive) else None)
-            sent[node.name] = self.heard(node, c, c.shape[1:])
+            sent[node.name] = self.received_from(node, c, c.shape[1:])
             spikes.append(c)
             potentials.append(u)
             drives.append(drive)
@@ -218,13 +218,13 @@ class _Run:
                 c, state = node.neuron.step(drive, states[node.name])
                 states[node.name] = state
                 history[node.name].append((c, state.u, drive))
-                now[node.name] = self.heard(node, c, c.shape)
+                now[node.name] = self.received_from(node, c, c.shape)
             logits = logits + self._drive(nodes[-1], received, not before)
             before = now
-        told = [
+        layers = [
             [torch.stack(part) for part in zip(*history[node.name], strict=True)] for node in firing
         ]
-        spikes, potentials, drives = ([layer[part] for layer in told] for part in range(3))
+        spikes, potentials, drives = ([layer[part] for layer in layers] for part in range(3))
         return _activity(nodes, spikes, potentials, drives, logits)
 
     def _drive(self, node: Node, received: Callable[[EdgeSpec], Tensor], first: bool) -> Tensor:

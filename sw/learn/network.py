@@ -68,7 +68,7 @@ class Layer(nn.Module):
 
     The readout of a dense chain keeps its bias in its edge's Linear, which draws it at random and
     sums its gradient in another order; that of any other network starts at zero, beside the edges.
-    Each seed goes on giving the network that it has always given.
+    Each seed thereby still gives the network that it gave before the two were one class.
     """
 
     def __init__(

@@ -80,7 +80,7 @@ class Recipe:
     max_shift
         Augmentation: each image is moved by up to this many pixels each way.
     dropout
-        Share of the hidden neurons that are not heard while training (`sw.learn.graph.propagate`).
+        Share of the hidden neurons that are left out while training (`sw.learn.graph.propagate`).
     mirror
         Augmentation: half of the images are mirrored, left to right.
     spike_penalty

@@ -49,14 +49,14 @@ def measured_rates(
     return found
 
 
-def _row(plan: ProgramStagePlan, rates: Any, told: str) -> Result:
+def _row(plan: ProgramStagePlan, rates: Any, rates_text: str) -> Result:
     scale, bits = expected(plan, rates), memory_bits(plan)
     spec = plan.network.spec
     return {
         "network": spec.name,
         "steps": spec.steps,
         "lanes": plan.lanes,
-        "rates": told,
+        "rates": rates_text,
         "weights": sum(layer.weights.size for layer in plan.network.layers),
         "neurons": sum(layer.neurons for layer in spec.layers[:-1]),
         "cycles": round(scale.cycles),
@@ -84,7 +84,7 @@ def check(network: Network, data: Dataset, lanes: int, images: int) -> Result:
     return row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
 
 
-def foretell(spec: NetworkSpec, lanes: int, rate: float) -> Result:
+def predict(spec: NetworkSpec, lanes: int, rate: float) -> Result:
     """A network that was never trained, every neuron firing at the same rate."""
     plan = plan_program(random_network(spec, bias=0), lanes)
     rates = {INPUT: 0.5, **{layer.name: rate for layer in spec.layers[:-1]}}
@@ -100,18 +100,18 @@ def study(
     out: Path,
     progress: Callable[[str], None],
 ) -> Result:
-    """Check the model, foretell the large networks, write the facts."""
-    started, checked, told = time.monotonic(), [], []
+    """Check the model, predict the large networks, write the facts."""
+    started, checked, predicted = time.monotonic(), [], []
     for network, data in shipped:
         progress(f"{network.spec.name}: model against cycle law")
         checked.append(check(network, data, lanes[0], images))
     for name, make in ZOO.items():
         for n in lanes:
             progress(f"{name}, {n} lanes")
-            told.append(foretell(make(), n, rate))
+            predicted.append(predict(make(), n, rate))
     facts = {
         "checked": checked,
-        "foretold": told,
+        "foretold": predicted,
         "images": images,
         "seconds": round(time.monotonic() - started, 1),
     }

@@ -1,8 +1,8 @@
 """`sterna study training`: binary, ternary and trainable ternary spikes side by side.
 
 Every network of the grid is trained from scratch, once in float and from there once per width of
-the weights on its integers, and judged on the whole test set by its golden model. What is done is
-kept in `runs.json`: a study that was interrupted continues where it stopped.
+the weights on its integers, and evaluated on the whole test set by its golden model. What is done
+is kept in `runs.json`: a study that was interrupted continues where it stopped.
 """
 
 import json
@@ -283,10 +283,10 @@ def _train(
 
 
 def _cells(
-    runs: Sequence[Run], steps: Sequence[int], told: Callable[[list[Run]], str], **chosen: Any
+    runs: Sequence[Run], steps: Sequence[int], text_of: Callable[[list[Run]], str], **chosen: Any
 ) -> list[str]:
     cells = (_select(runs, steps=t, **chosen) for t in steps)
-    return [told(cell) if cell else "-" for cell in cells]
+    return [text_of(cell) if cell else "-" for cell in cells]
 
 
 def _select(runs: Sequence[Run], **chosen: Any) -> list[Run]:
@@ -330,7 +330,7 @@ def activity_table(runs: Sequence[Run], weight_bits: int = 4) -> str:
     return _tables(runs, _activity, [weight_bits])
 
 
-def _tables(runs: Sequence[Run], told: Callable[[list[Run]], str], widths: Sequence[int]) -> str:
+def _tables(runs: Sequence[Run], text_of: Callable[[list[Run]], str], widths: Sequence[int]) -> str:
     steps, tables = _values(runs, "steps"), []
     for dataset, hidden in product(_values(runs, "dataset"), _values(runs, "hidden")):
         one = {"dataset": dataset, "hidden": hidden}
@@ -338,7 +338,7 @@ def _tables(runs: Sequence[Run], told: Callable[[list[Run]], str], widths: Seque
         rows = [
             [
                 f"{kind}, {bits}-bit weights",
-                *_cells(runs, steps, told, weight_bits=bits, variant=kind, **one),
+                *_cells(runs, steps, text_of, weight_bits=bits, variant=kind, **one),
             ]
             for bits, kind in product(widths, VARIANTS)
         ]
