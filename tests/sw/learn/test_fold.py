@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hw.contract.spec import EdgeSpec
+from hw.contract.edge import EdgeSpec
 from sw.learn.fold import fold
 from sw.learn.graph import Drive, Node, propagate
 from sw.learn.network import FloatNetwork, spike_rate, time_mean_loss
