@@ -161,7 +161,8 @@ def test_an_initial_potential_where_channels_do_not_fill_the_lanes(tmp_path, mon
 
 
 def test_cycles_beyond_32_bits(tmp_path: Path) -> None:
-    """Records have 32 bits of a cycle, and less lies between two rows; rows that are half written are not there yet."""
+    """Records have 32 bits of a cycle, and less lies between two rows; rows that are half written
+    are not there yet."""
     cycles = [5, 2**32 - 1, 2**32 + 7, 2**33 + 3]
     rows = b"".join((n % 2**32 | 9 << 32).to_bytes(12, "little") for n in cycles)
     file = tmp_path / "results.bin"

@@ -50,7 +50,9 @@ def run(plan, folder, **more):
 @pytest.fixture(scope="module")
 def flowing(folders):
     """Reports of all schedules."""
-    return {name: run(make(network_of(residual()), 4), folders[name]) for name, make in PLANS.items()}
+    return {
+        name: run(make(network_of(residual()), 4), folders[name]) for name, make in PLANS.items()
+    }
 
 
 @pytest.mark.parametrize("schedule", PLANS)
