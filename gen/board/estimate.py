@@ -15,8 +15,8 @@ from typing import Any
 
 from gen.board.boards import Board
 from gen.core.plan import CorePlan, PlanError
-from gen.core.stage import Memory
 from gen.family.base import Family
+from gen.stage.stage import Memory
 from hw.top.board import BoardSpec
 from hw.top.loader import DIGEST_ROWS
 

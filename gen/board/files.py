@@ -12,8 +12,8 @@ from amaranth.back import verilog
 
 from gen.board.flash_image import flash_image
 from gen.core.plan import CorePlan, PlanError
-from gen.core.stage import Rom
 from gen.core.verilog import core_facts
+from gen.stage.stage import Rom
 from hw.contract.files import write_files, write_json
 from hw.contract.link import LENGTH_MAX, VERSION
 from hw.memory.sources import verilog_source

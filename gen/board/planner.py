@@ -11,7 +11,6 @@ from typing import Any
 
 from gen.board.boards import BOARDS, Board
 from gen.board.estimate import Estimate, estimate, memory_shares
-from gen.core.layer_stage import LayerOptions
 from gen.core.plan import (
     SCHEDULES,
     CorePlan,
@@ -22,6 +21,7 @@ from gen.core.plan import (
     plan_network,
 )
 from gen.family.pll import pll
+from gen.layer.stage import LayerOptions
 from hw.contract.network import Network
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 from hw.top.board import BoardSpec

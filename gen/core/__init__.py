@@ -1,4 +1,4 @@
-"""A network as a core: stages in a row, each with its layout, ROMs, and cycle law.
+"""A network as a core: stages in a row.
 
-Network -> plan (stages) -> ROM files and Verilog; what it will cost is predicted beside.
+Network -> plan (which stages) -> ROM files and Verilog; the cycle law of all stages together.
 """

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.core.plan import CorePlan
-from gen.core.stage import StageTimes
+from gen.stage.stage import StageTimes
 
 __all__ = ["CycleLaw", "mean_cycles", "single_run"]
 

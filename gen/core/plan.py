@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.layer_stage import LayerOptions, plan_layers
-from gen.core.program_stage import PROGRAM_LANES, plan_program
-from gen.core.stage import PlanError, Rom, StagePlan
+from gen.layer.stage import LayerOptions, plan_layers
+from gen.program.stage import PROGRAM_LANES, plan_program
+from gen.stage.stage import PlanError, Rom, StagePlan
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network
@@ -200,7 +200,7 @@ def plan_core(
     lean: bool = False,
     repeat: bool = False,
 ) -> CorePlan:
-    """Every layer as a stage of its own: see `gen.core.layer_stage.LayerOptions`.
+    """Every layer as a stage of its own: see `gen.layer.stage.LayerOptions`.
 
     Raises
     ------

@@ -77,7 +77,7 @@ class LayerStage(Stage):
     the next group. So its drives and potentials need no memory, and its spikes are put into the
     order of time at the end.
 
-    Its cycle law is the composition of its parts': `gen.core.layer_cycles` computes it.
+    Its cycle law is the composition of its parts': `gen.layer.cycles` computes it.
 
     Members
     -------

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan
-from gen.core.taps import Comparison, Seen, Tap, signed, split_fields
+from gen.stage.taps import Comparison, Seen, Tap, signed, split_fields
 from hw.contract.network import Network
 from sim.bench.recording import Recording, Rows
 from sim.golden.activity import ActivityMeter

@@ -137,7 +137,7 @@ def do_cost(args: argparse.Namespace) -> Result:
 
 
 def do_scale(args: argparse.Namespace) -> Result:
-    from gen.core.program_stage import LANES
+    from gen.program.stage import LANES
     from sw.study.scale import scale_table, study
 
     out = can_write(Path(args.out or BUILD / "scale.json"))

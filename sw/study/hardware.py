@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gen.board.timing import close_timing
-from gen.core.layer_stage import DEFAULT_LANES
 from gen.core.plan import CorePlan, plan_core
+from gen.layer.stage import DEFAULT_LANES
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown

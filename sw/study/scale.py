@@ -1,7 +1,7 @@
 """`sterna study scale`: cycles, memory and synaptic operations of networks on a shared core.
 
-The model (`gen.core.expectation`) is compared, on the networks that ship, with the cycle law, which
-the hardware keeps to the cycle; then it is applied to networks too large to build here.
+The model (`gen.program.expectation`) is compared, on the networks that ship, with the cycle law,
+which the hardware keeps to the cycle; then it is applied to networks too large to build here.
 """
 
 import time
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.expectation import expected, memory_bits
 from gen.core.law import mean_cycles
 from gen.core.plan import plan_programs
-from gen.core.program_stage import ProgramStagePlan, plan_program
+from gen.program.expectation import expected, memory_bits
+from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.files import write_json

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gen.core.law import CycleLaw
-from gen.core.layer_stage import LayerOptions
 from gen.core.plan import CorePlan, PlanError, dense_tail, plan_core, plan_mixed, plan_network
-from gen.core.taps import Seen
+from gen.layer.stage import LayerOptions
+from gen.stage.taps import Seen
 from hw.contract.network import Network
 from hw.core import Core
 from hw.neuron.readout import result_layout

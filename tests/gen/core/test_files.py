@@ -1,4 +1,4 @@
-"""gen.core.rom, gen.core.verilog: files are byte-identical, complete, and lead back to the
+"""gen.stage.rom, gen.core.verilog: files are byte-identical, complete, and lead back to the
 image."""
 
 import json

@@ -3,8 +3,8 @@
 import numpy as np
 
 from gen.core.law import CycleLaw
-from gen.core.layer_stage import LayerStagePlan
 from gen.core.plan import CorePlan
+from gen.layer.stage import LayerStagePlan
 from hw.contract.checks import signed_bits
 from hw.contract.network import Network
 from hw.core import Core

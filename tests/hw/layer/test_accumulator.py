@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gen.core.layer_cycles import event_counts, play_cycles
+from gen.layer.cycles import event_counts, play_cycles
 from hw.contract.network import Layer
 from hw.contract.spec import LayerSpec
 from hw.layer.accumulator import Accumulator

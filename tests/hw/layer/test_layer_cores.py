@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen.core.plan import CorePlan, plan_core
-from gen.core.taps import event_counts
+from gen.stage.taps import event_counts
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.layer.queue import SpikeQueue

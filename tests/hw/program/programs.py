@@ -10,8 +10,8 @@ from amaranth.hdl import Value
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_programs
-from gen.core.program_cycles import operation_cycles
-from gen.core.program_stage import ProgramStagePlan
+from gen.program.cycles import operation_cycles
+from gen.program.stage import ProgramStagePlan
 from hw.contract.builder import NetworkBuilder
 from hw.contract.edge import INPUT, EdgeSpec, Shape
 from hw.contract.layout import map_layout

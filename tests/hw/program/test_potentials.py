@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from amaranth.hdl import Value
 
-from gen.core.program_cycles import sweep_cycles
-from gen.core.program_stage import plan_program
+from gen.program.cycles import sweep_cycles
+from gen.program.stage import plan_program
 from hw.contract.neuron import NeuronSpec
 from hw.program.operation import update
 from hw.program.potentials import Potentials

@@ -25,7 +25,7 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 
-from gen.core.program_stage import plan_program
+from gen.program.stage import plan_program
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.program.operation import operation

@@ -9,8 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
-from gen.core.program_cycles import plays
-from gen.core.program_stage import ProgramStagePlan, plan_program
+from gen.program.cycles import plays
+from gen.program.stage import ProgramStagePlan, plan_program
 from hw.layer.encoder import ChunkEncoder
 from hw.program.operation import operation, spike_event
 from hw.program.program import Scan
@@ -239,7 +239,7 @@ def test_cycle_law(name: str, from_input: int) -> None:
 
 
 def test_what_a_plan_counts_is_what_is_played() -> None:
-    """`gen.core.program_cycles.plays` sees the same slots and events."""
+    """`gen.program.cycles.plays` sees the same slots and events."""
     for name, from_input in MAPS:
         plan, rng = PLANS[name], np.random.default_rng(5)
         p = plan.program

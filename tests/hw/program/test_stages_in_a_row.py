@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gen.core.plan import PlanError, cuts, plan_programs
-from gen.core.program_stage import plan_program
+from gen.program.stage import plan_program
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
 from hw.program.stage import ProgramStage

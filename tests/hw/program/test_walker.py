@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from gen.core.program_stage import ProgramStagePlan, plan_program
+from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.layout import map_layout
 from hw.program.operation import spike_event, update
 from hw.program.program import Scan

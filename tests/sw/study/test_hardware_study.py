@@ -1,6 +1,6 @@
 """The kinds of neurons whose cost is compared: each row is what its title says."""
 
-from gen.core.layer_stage import DEFAULT_LANES
+from gen.layer.stage import DEFAULT_LANES
 from hw.contract.neuron import NeuronSpec
 from sim.golden.model import GoldenModel
 from sw.data.dataset import load_dataset

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gen.core.fanout import edge_tables
-from gen.core.memory_map import MemoryMap, Region, allocate
 from gen.core.plan import PlanError, plan_core, plan_network
-from gen.core.program_cycles import Play, plays, scan_cycles, sweep_cycles
-from gen.core.program_stage import ProgramStagePlan, plan_program
-from gen.core.program_writer import segments
+from gen.program.cycles import Play, plays, scan_cycles, sweep_cycles
+from gen.program.fanout import edge_tables
+from gen.program.memory_map import MemoryMap, Region, allocate
+from gen.program.stage import ProgramStagePlan, plan_program
+from gen.program.writer import segments
 from hw.contract.edge import EdgeSpec
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.neuron import NeuronSpec

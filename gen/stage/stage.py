@@ -1,7 +1,7 @@
 """A stage as it is planned: what a core is a chain of, and all that anybody asks of one.
 
-A layer with hardware of its own is one kind (`gen.core.layer_stage`), a program that runs layers in
-turn another (`gen.core.program_stage`). Files, benches, planner, estimates and laws ask the stage.
+A layer with hardware of its own is one kind (`gen.layer.stage`), a program that runs layers in
+turn another (`gen.program.stage`). Files, benches, planner, estimates and laws ask the stage.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.taps import Tap
+from gen.stage.taps import Tap
 from hw.contract.checks import SternaError
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network

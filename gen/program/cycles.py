@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.stage import NEVER, StageTimes
+from gen.stage.stage import NEVER, StageTimes
 from hw.contract.edge import INPUT
 from hw.contract.layout import map_layout
 from hw.neuron.readout import Readout
@@ -22,7 +22,7 @@ from hw.program.stage import ProgramStage
 from hw.program.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from gen.core.program_stage import ProgramStagePlan
+    from gen.program.stage import ProgramStagePlan
 
 __all__ = [
     "Play",

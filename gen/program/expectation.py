@@ -1,9 +1,9 @@
 """Cycles, memory and synaptic operations of a network on a shared core, from spike rates alone.
 
-The expectation of the cycle law (`gen.core.program_cycles`), every coefficient of a map taken to
+The expectation of the cycle law (`gen.program.cycles`), every coefficient of a map taken to
 be there
 with its own probability and by itself: for networks too large to simulate. Held against the law
-itself on every shipped network (tests/gen/core/test_expectation.py).
+itself on every shipped network (tests/gen/program/test_expectation.py).
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.program_cycles import Play, positions, scan_cycles, send_cycles, sweep_cycles
+from gen.program.cycles import Play, positions, scan_cycles, send_cycles, sweep_cycles
 from hw.contract.layout import map_layout
 from hw.program.program import Scan, Send, Sweep
 from hw.program.stage import ProgramStage
 
 if TYPE_CHECKING:
-    from gen.core.program_stage import ProgramStagePlan
+    from gen.program.stage import ProgramStagePlan
 
 __all__ = ["Scale", "expected", "memory_bits"]
 

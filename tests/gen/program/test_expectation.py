@@ -7,10 +7,10 @@ import pytest
 
 from gen.board.boards import find_board
 from gen.board.estimate import blocks, require_memory
-from gen.core.expectation import expected, memory_bits
 from gen.core.law import CycleLaw
 from gen.core.plan import PlanError, cuts, plan_programs
-from gen.core.program_stage import ProgramStagePlan, plan_program
+from gen.program.expectation import expected, memory_bits
+from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.network import Network

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.stage import PlanError
+from gen.stage.stage import PlanError
 
 __all__ = ["pack_bits", "read_rows"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.layer_cycles import LayerTimes
-from gen.core.rom import pack_bits, read_rows
-from gen.core.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
-from gen.core.taps import EventTap, NeuronTap, Tap, event_counts
+from gen.layer.cycles import LayerTimes
+from gen.stage.rom import pack_bits, read_rows
+from gen.stage.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
+from gen.stage.taps import EventTap, NeuronTap, Tap, event_counts
 from hw.contract.checks import signed_bits
 from hw.contract.layout import MapLayout
 from hw.contract.network import Layer, Network

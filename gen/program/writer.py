@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.fanout import edge_tables
-from gen.core.memory_map import MemoryMap, Region, allocate
+from gen.program.fanout import edge_tables
+from gen.program.memory_map import MemoryMap, Region, allocate
 from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT
 from hw.contract.laws import decay

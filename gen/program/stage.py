@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.expectation import expected
-from gen.core.memory_map import MemoryMap, memory_rows
-from gen.core.program_cycles import ProgramTimes, updates
-from gen.core.program_writer import write_program
-from gen.core.rom import pack_bits
-from gen.core.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
-from gen.core.taps import Swept, Tap, WordTap
+from gen.program.cycles import ProgramTimes, updates
+from gen.program.expectation import expected
+from gen.program.memory_map import MemoryMap, memory_rows
+from gen.program.writer import write_program
+from gen.stage.rom import pack_bits
+from gen.stage.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
+from gen.stage.taps import Swept, Tap, WordTap
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network

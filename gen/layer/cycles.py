@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.stage import NEVER, StageTimes
-from gen.core.taps import event_counts
+from gen.stage.stage import NEVER, StageTimes
+from gen.stage.taps import event_counts
 from hw.contract.neuron import NeuronSpec
 from hw.layer.accumulator import Accumulator
 from hw.layer.geometry import LayerGeometry
