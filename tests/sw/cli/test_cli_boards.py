@@ -55,10 +55,6 @@ def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
             ["plan", "--board", "ulx3s_85f", "mnist-conv", "--lanes", "12"],
             "Lanes of a shared core on a board must be one of (8, 16, 32, 64, 128), not 12",
         ),
-        (
-            ["self-test", "--board", "ulx3s_85f", "digits-conv"],
-            "must be a pipeline of dense layers for this, not",
-        ),
     ],
 )
 def test_faults_are_one_sentence(arguments, words, capsys, tmp_path: Path, monkeypatch) -> None:
