@@ -99,16 +99,19 @@ class Checker:
         self.findings.steady_additions = [0] * len(plan.network.spec.layers)
 
     def check(self, pixels: npt.NDArray[np.uint8], labels: Int, trace: Trace) -> None:
-        """Compare the next `len(pixels)` pictures, whose results have all been recorded; what was
-        recorded of later ones stays for the next call."""
+        """Compare the next `len(pixels)` pictures, whose results have all been recorded, stage by
+        stage as data flow; what was recorded of later ones stays for the next call."""
         found, images = self.findings, Seen(pixels, trace.spikes, trace.potentials)
         found.start = self._recording.start
-        self._check_results(self._recording.take("results", trace.logits.size), labels, trace)
+        results = self._recording.take("results", trace.logits.size)
+        if self._first_class is None and len(results.cycles):
+            self._first_class = int(results.cycles[: trace.logits.shape[1]][-1])
         for name, tap in self._taps:
             rows = self._recording.take(name, tap.rows(images))
             for comparison in tap.compare(rows.data, images):
                 found.compare(comparison)
             self._count_additions(tap, rows)
+        self._check_results(results, labels, trace)
         if self._law is not None:
             found.check_law(self._law.predict(pixels, trace.spikes))
         self._meter.add(pixels, trace)
@@ -133,8 +136,6 @@ class Checker:
         found.compare(Comparison("Class", chosen, trace.classes))
         found.correct_rtl += int((chosen == labels[: len(chosen)]).sum())
         found.completion += rows.cycles[classes - 1 :: classes].tolist()
-        if self._first_class is None and found.completion:
-            self._first_class = found.completion[0]
 
     def _count_additions(self, tap: Tap, rows: Rows) -> None:
         added = tap.additions(rows.data)

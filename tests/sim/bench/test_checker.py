@@ -48,7 +48,7 @@ def recorded(which: str) -> tuple[CorePlan, np.ndarray, Records, list[tuple[str,
     return plan, pixels, records, [*core.taps, ("results", bits)]
 
 
-def found(folder: Path, which: str, spoil: Callable[[Records], None]) -> Findings:
+def found(folder: Path, which: str, spoil: Callable[[Records], object]) -> Findings:
     """About two pictures, each checked by itself, after `spoil`."""
     plan, pixels, records, widths = recorded(which)
     copy = {name: list(rows) for name, rows in records.items()}
@@ -89,7 +89,7 @@ def surplus(name: str) -> Callable[[Records], None]:
     return lambda records: records[name].append((10**6, 0))
 
 
-def missing(name: str) -> Callable[[Records], None]:
+def missing(name: str) -> Callable[[Records], object]:
     return lambda records: records[name].pop()
 
 
@@ -161,8 +161,8 @@ def test_an_initial_potential_where_channels_do_not_fill_the_lanes(tmp_path, mon
 
 
 def test_cycles_beyond_32_bits(tmp_path: Path) -> None:
-    """Records have 32 bits of a cycle, and less lies between two rows; rows that are half written
-    are not there yet."""
+    """Records have 32 bits of a cycle, and less lies between two rows; a row that is half written
+    is not there yet."""
     cycles = [5, 2**32 - 1, 2**32 + 7, 2**33 + 3]
     rows = b"".join((n % 2**32 | 9 << 32).to_bytes(12, "little") for n in cycles)
     file = tmp_path / "results.bin"

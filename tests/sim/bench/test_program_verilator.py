@@ -15,6 +15,8 @@ from hw.contract.network import Network
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 from tests.graphs import network_of, residual
+from tests.hw.program.programs import conv, dense, part
+from tests.hw.program.programs import network as maps
 
 IMAGES = 6
 
@@ -23,12 +25,12 @@ def plan_shared(network: Network, lanes: int) -> CorePlan:
     return plan_programs(network, lanes, ())
 
 
-PLANS = {"shared": plan_shared, "pipelined": plan_programs, "mixed": plan_mixed}
+PLANS = {"shared": plan_shared, "pipelined": plan_programs}
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return {name: tmp_path_factory.mktemp(name) for name in PLANS}
+    return {name: tmp_path_factory.mktemp(name) for name in (*PLANS, "mixed")}
 
 
 def pixels_for(network, count: int = IMAGES):
@@ -49,7 +51,7 @@ def run(plan, folder, **more):
 
 @pytest.fixture(scope="module")
 def flowing(folders):
-    """Reports of all schedules."""
+    """Reports of both schedules."""
     return {
         name: run(make(network_of(residual()), 4), folders[name]) for name, make in PLANS.items()
     }
@@ -84,13 +86,22 @@ def test_reset_in_the_middle(cycles, folders):
     run(plan_shared(network_of(residual()), 4), folders["shared"], reset_after=cycles)
 
 
-def test_all_schedules_do_the_same(flowing):
+def test_both_schedules_do_the_same(flowing):
     """The same spikes, whoever makes them: events and operations are the network's, not the
     hardware's; a pipeline only takes less time."""
     one, many = flowing["shared"], flowing["pipelined"]
     for key in ("events_per_image", "sops_per_image", "values_compared", "correct_rtl"):
         assert one[key] == many[key]
     assert many["cycles_per_image"]["mean"] < one["cycles_per_image"]["mean"]
+
+
+@pytest.mark.parametrize("stall", [0, 0.4])
+def test_both_kinds_of_stage_in_one_core(folders, stall):
+    """A program, then layers with hardware of their own: taps of both, and one cycle law."""
+    mixed = maps((2, 3, 3), part(4, conv("input", 3)), part(8, dense("a")), part(3, dense("b")))
+    report = run(plan_mixed(mixed, 4), folders["mixed"], stall=stall)
+    assert report["cycle_law_checked"] == (not stall)
+    assert report["bottleneck"] in ("b", "c")
 
 
 def test_a_recording_on_the_core_that_ships(tmp_path):

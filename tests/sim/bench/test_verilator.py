@@ -298,7 +298,7 @@ def test_the_core_that_ships_has_the_same_results_and_cycles(digits, tmp_path, m
     assert_equal(report)
     assert report["values_compared"] == 50 * (10 + 10 + 1)
     assert report["cycle_law_checked"]
-    assert "tap_" not in (tmp_path / "sim" / "sterna_core.v").read_text()
+    assert not re.search("output .*tap_", (tmp_path / "sim" / "sterna_core.v").read_text())
 
 
 def test_mnist(tmp_path, monkeypatch):
