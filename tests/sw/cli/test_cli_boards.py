@@ -44,16 +44,16 @@ def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
         (["ask", "serial:/dev/nowhere"], "nowhere"),
         (["ask", "golden:mnist-dense", "digits-dense"], "has the network 85348af0"),
         (["ip", "digits-dense", "--lanes", "0"], "Lanes must be an integer from 1 to 1024"),
-        (["ip", "digits-conv"], "must be a chain of dense layers for this core"),
+        (["ip", "digits-conv"], "must be a chain of dense layers for layers of their own"),
         (
             ["plan", "--board", "icebreaker", "digits-conv"],
-            "does not fit icebreaker: with 8 lanes, one shared core it needs 37 block RAMs of 30 "
-            "(the weights of layer readout alone need 4, all weights 12, potentials 7); the "
+            "does not fit icebreaker: with 8 lanes, one program core it needs 37 block RAMs of 30 "
+            "(the weights of layer block_down alone need 4, all weights 12, potentials 7); the "
             "smallest listed board that holds it is tang_nano_9k",
         ),
         (
             ["plan", "--board", "ulx3s_85f", "mnist-conv", "--lanes", "12"],
-            "Lanes of a shared core on a board must be one of (8, 16, 32, 64, 128), not 12",
+            "Lanes of a program core on a board must be one of (8, 16, 32, 64, 128), not 12",
         ),
     ],
 )
