@@ -139,8 +139,9 @@ test: $(VENV)/stamp-test ## all tests
 regression: $(VENV)/stamp-test ## put the present values of the shipped networks on record
 	@$(VENV)/bin/python -m tests.sim.golden.regression --write
 
-check: $(VENV)/stamp-test ## ruff and pyright
+check: $(VENV)/stamp-test ## ruff, its format, and pyright
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
 
 clean: ## remove what was built, not the environment
