@@ -1,4 +1,10 @@
-"""Word finder: which words of a vector have something to say, plane by plane."""
+"""Nonzero finder: which words of a vector have a bit set, plane by plane.
+
+A vector is mostly zeros, so a queue must not walk through all of its words. One flag per word and
+plane is kept beside the memory; the flagged words are listed one per cycle, and words without a bit
+cost nothing. The number of flags is counted while words are written, so that the last word of a
+plane is known before it is listed.
+"""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,7 +17,7 @@ __all__ = ["WordFinder", "visit_layout"]
 
 
 def visit_layout(words: int, planes: int) -> data.StructLayout:
-    """A word to visit: its index, buffer and plane, and what ends with it (`SPIKE`: nothing)."""
+    """A word to fetch: its index, buffer and plane, and what ends with it (`SPIKE`: nothing)."""
     return data.StructLayout(
         {
             "word": unsigned((words - 1).bit_length()),
@@ -28,7 +34,7 @@ class WordFinder(wiring.Component):
     A vector is listed plane by plane, from the top one down; with `repeat`, plane p 2^p times.
     Keeps one flag per plane and word, and their number per plane, for each of `buffers` vectors, in
     turn. A plane is scanned lowest word first, a word per cycle, over the flagged words only;
-    a plane without any is one visit all the same, because its end must be told.
+    a plane without any is one visit all the same, because its end is an event too.
 
     Latency 3: from the cycle in which `last` is written to the first visit offered.
 
@@ -100,9 +106,10 @@ class WordFinder(wiring.Component):
                         ]
                     m.d.sync += fresh[b].eq(self.last)
 
-        # Listing. `pending` has the words still to visit in this plane; the lowest and the rest
-        # come out of one subtraction: a carry chain, not a priority tree. That the plane is done
-        # with this visit (`plane_done`) is known from the number left, a cycle ahead.
+        # Listing. `pending` has the words still to visit in this plane. One subtraction separates
+        # them, by a carry chain in place of a priority tree: `pending & ~less_one` is the lowest,
+        # `pending & less_one` are the others. That the plane is done with this visit
+        # (`plane_done`) is known from the number left, a cycle ahead.
         active, buffer = Signal(), Signal()
         pending = Signal(self._words, reset_less=True)
         left = Signal(sums, reset_less=True)
@@ -133,11 +140,13 @@ class WordFinder(wiring.Component):
         next_plane = self._plane(next_turn)
         next_flags = Array(Array(planes) for planes in flags)[next_buffer][next_plane]
         next_count = Array(Array(planes) for planes in counts)[next_buffer][next_plane]
-        # Compared before the choice, not after it: the counts stand for long, the choice is late.
+        # Compared before the choice, not after it: the counts have been stable for many cycles, the
+        # choice depends on this cycle's `turn` and `buffer`.
         few = Array(Array(count <= 1 for count in planes) for planes in counts)
         next_few = few[next_buffer][next_plane]
 
         with m.If(active & ready & ~plane_done):
+            # `left` counts this visit: at 2, the next one is the last.
             m.d.sync += [
                 pending.eq(pending & less_one),
                 left.eq(left - 1),
@@ -152,7 +161,8 @@ class WordFinder(wiring.Component):
                 buffer.eq(next_buffer),
             ]
             with m.If(~active | vector_done):
-                # A vector that is listed to its end is not fresh from here on.
+                # With one buffer, the next vector to look at is the one just listed, whose `fresh`
+                # is cleared in this same cycle.
                 listed = active & (self._buffers == 1)
                 m.d.sync += active.eq(Array(fresh)[next_buffer] & ~listed)
             with m.If(active & (turn == 0)):
@@ -163,7 +173,8 @@ class WordFinder(wiring.Component):
                     with m.If(buffer == b):
                         m.d.sync += fresh[b].eq(0)
 
-        # One-hot; nothing for an empty plane, which reads word 0.
+        # One-hot. Of an empty plane, `pending - 1` is all ones and nothing is found: the visit
+        # reads word 0, whose plane has no bits, and brings the end alone.
         found = Signal(self._words, reset_less=True)
         m.d.comb += self.o.payload.word.eq(one_hot_index(found))
         with m.If(ready):

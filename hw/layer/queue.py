@@ -1,4 +1,9 @@
-"""Spike queue: holds vectors of coefficients and plays them as events, silence left out."""
+"""Spike queue: holds vectors of coefficients and plays them as events, silence left out.
+
+It decouples a sender that delivers a vector word by word from an accumulator that takes one event
+per cycle, as many times over as it has groups. A vector is loaded while another one plays, so both
+sides keep busy; the nonzero finder leaves out what has no bit, so playing costs one cycle an event.
+"""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -109,7 +114,8 @@ class SpikeQueue(wiring.Component):
             Cat(self.i.payload[n].magnitude[p] for n in range(self._chunk)).any()
             for p in range(self._planes)
         )
-        # A cycle late, so that the sender's multiplexers are apart from memory and counters.
+        # A cycle late, so that the sender's multiplexers are apart from memory and counters. Memory
+        # and finder are late together: no word is listed before it can be read.
         m.d.sync += [
             write.addr.eq(Cat(word, target)),
             write.data.eq(self.i.payload),
@@ -124,6 +130,7 @@ class SpikeQueue(wiring.Component):
                 m.d.sync += target.eq(target ^ loaded)
 
         # Fetch: finder -> memory's register -> fabric register -> the plane's bits -> encoder.
+        # Each register moves on when the one after it is empty or moves on: `register`, `fetch`.
         # The skid buffer keeps the encoder's `ready` from reaching back to the finder.
         chunks = encoder.i
         if not self._lean:
@@ -156,7 +163,8 @@ class SpikeQueue(wiring.Component):
             if self._signed:
                 m.d.comb += chunks.payload.negative[n].eq(element.negative)
 
-        # Release: when the last STEP has been taken, the buffer may be loaded again.
+        # Release: when the last STEP has been taken, the buffer may be loaded again. Passes are
+        # counted here once more, as the finder is several words ahead of the events that leave.
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
         played = Signal()
         replay = Signal(range(self._replays))

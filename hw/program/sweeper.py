@@ -1,4 +1,10 @@
-"""Sweeper: lets a layer's potentials fire, word after word, one per cycle."""
+"""Sweeper: fires a layer's potentials and prepares them for the next step, one word per cycle.
+
+Potentials lie in one memory, `lanes` to a word; the neurons of all layers are this one row of
+lanes, with the numbers of each layer in the operation's word. What is written back is already the
+next step's `decay(u) + addend`, so that scans add straight to it. Words do not depend on each
+other: the laws are registers in a row, and the word's number travels beside them (`places`).
+"""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
@@ -101,7 +107,8 @@ class Sweeper(wiring.Component):
         sweep = operation(p, self.word, Sweep)
         has_drives = not isinstance(sweep.has_drive, Const) or sweep.has_drive.value
 
-        # A word in every cycle; in every other one if a drive is read between.
+        # A word in every cycle; in every other one if a drive is read between. `places[n]` is the
+        # word whose values are in the registers of cycle n of the table above.
         running, pause = Signal(), Signal()
         place = data.StructLayout(
             {
@@ -116,7 +123,7 @@ class Sweeper(wiring.Component):
         m.d.comb += [places[0].eq(here), places[0].valid.eq(running & ~pause)]
         with m.If(self.start):
             m.d.sync += [
-                Cat(running, pause, position).eq(1),
+                Cat(running, pause, position).eq(1),  # running alone
                 here.index.eq(0),
                 here.channels.eq(sweep.channels),
             ]
@@ -134,7 +141,8 @@ class Sweeper(wiring.Component):
             m.d.sync += places[n + 1].eq(places[n])
         address = sweep.potential + here.index
         if has_drives:
-            # 3 cycles after its potential: there when the sum is made.
+            # 3 cycles after its potential, an odd number: with words in every other cycle, the
+            # memory's port is free then. The drive is there when the sum is made.
             drive = sweep.drive + places[3].index
             address = Mux(sweep.has_drive & places[3].valid, drive, address)
         m.d.sync += [
@@ -148,7 +156,8 @@ class Sweeper(wiring.Component):
             self.fired.eq(places[4].valid & sweep.fires & ~sweep.first),
         ]
 
-        # Bias and threshold rows: two cycles after their address.
+        # Bias and threshold rows: two cycles after their address, a register before the cycle that
+        # needs them (7 and 3).
         biases = self._rom(m, "biases", p.bias_table, places[4].channels)
         thetas: list[Value | None] = [None] * p.lanes
         if p.theta_table is not None:
@@ -193,7 +202,8 @@ class Sweeper(wiring.Component):
         if p.spike_sign:
             m.d.comb += self.spikes[k].negative.eq(negative)
 
-        # A number that is 0 in all sweeps is a constant, and its logic goes.
+        # A number that is 0 in all sweeps is a constant, and synthesis removes its logic: no soft
+        # reset, no subtraction.
         r = register("r")
         lowered = held - Mux(negative, -sweep.step, sweep.step)
         m.d.sync += r.eq(Mux(spike, Mux(sweep.hard, 0, lowered), held))

@@ -1,4 +1,10 @@
-"""Walker: from a spike's place to every potential it reaches, one update per cycle."""
+"""Walker: from a spike's place to every potential it reaches, one update per cycle.
+
+What a spike reaches is a rectangle of positions, times the groups of target channels. Two table
+rows (one per axis) say how many positions and where the first is; from there on all is counting
+with fixed steps, so there is no multiplier and no arithmetic of kernels. While one event is walked,
+the next ones pass table lookup and address sums, so that walks follow each other without a gap.
+"""
 
 from typing import Any
 
@@ -66,12 +72,13 @@ class Walker(wiring.Component):
         m = Module()
         p = self._program
         scan = operation(p, self.word, Scan)
-        last = Signal()  # the walk is over, or has not begun
+        last = Signal()  # this cycle's update is the event's last, or there is none: take the next
         stages = Chain(m, "stage", 4, self.i.valid, last)
         looked, read, summed, based = stages.moves
         m.d.comb += [self.i.ready.eq(looked), self.busy.eq(self.valid | stages.any_valid)]
 
-        # Where the event is, in positions and channels.
+        # Where the event is, in positions and channels: a word of a picture may hold several
+        # positions side by side, so the lane's upper bits belong to the column.
         event = self.i.payload
         most = p.lane_bits
         lane_column, channel = Signal(most), Signal(most)
@@ -126,6 +133,8 @@ class Walker(wiring.Component):
                 weight[0].eq(row.weight + col.weight),
                 more[0].eq(row.more),
                 more[1].eq(col.more),
+                # In place of what `Chain` assigns (the last assignment counts): an event that
+                # reaches nothing ends here, before it would hold the walk up.
                 stages.valids[2].eq(stages.valids[1] & row.some & col.some),
             ]
         with m.If(based):
@@ -166,7 +175,12 @@ class Walker(wiring.Component):
         weight: Value,
         more: list[Signal],
     ) -> None:
-        """Three counters, and where the current row and group began."""
+        """Three counters, columns in rows in groups, and where the current row and group began.
+
+        The counters hold how many are left; columns and rows are loaded again from what the event
+        brought, groups are the same for all events of the scan. Steps may be negative (a kernel is
+        walked backwards): addresses wrap around, and come out right.
+        """
         out = self.o
         more_rows, more_columns = more
         rows, columns = (Signal.like(more_rows, name=name) for name in ("rows", "columns"))
@@ -186,6 +200,7 @@ class Walker(wiring.Component):
 
         m.d.comb += last.eq(~self.valid | ((columns == 0) & (rows == 0) & (groups == 0)))
         with m.If(last):
+            # Row and group begin where the event does.
             m.d.sync += [
                 self.valid.eq(begin),
                 out.shift.eq(event.shift),
@@ -205,7 +220,7 @@ class Walker(wiring.Component):
                 columns.eq(columns - 1),
             ]
         with m.Else():
-            on = rows != 0
+            on = rows != 0  # another row of this group; otherwise the first row of the next group
             m.d.sync += columns.eq(columns_kept)
             for n, (place, kept) in enumerate(
                 zip((out.potential, out.weight), starts["row"], strict=True)
