@@ -55,7 +55,7 @@ class Board:
         Clock of the core unless asked otherwise, in Hz, by the number of banks from which on it
         holds: what a full chip reaches after routing (docs/results.md).
     shared_clock
-        The same of shared cores.
+        The same of program stages.
     luts, ffs, brams, sprams
         What the device has.
     flash

@@ -2,9 +2,8 @@
 
 A board whose weights come with the bitstream is synthesised with random placeholders; the real
 weights are put in afterwards (gen/family/rom_swap.py), so that new weights of the same shape need
-neither
-synthesis nor routing. Boards that load their weights have them in a flash image of their own, and
-Gowin's tools know no swap: there the real weights are synthesised.
+neither synthesis nor routing. Boards that load their weights have them in a flash image of their
+own, and Gowin's tools know no swap: there the real weights are synthesised.
 """
 
 import hashlib
@@ -86,7 +85,7 @@ def build_board(
 def reload_board(
     network: Network, folder: Path, progress: Progress = lambda line: None
 ) -> dict[str, Any]:
-    """Put the weights of `image` into the bitstream that lies in `folder`, without synthesis.
+    """Put the weights of `network` into the bitstream that lies in `folder`, without synthesis.
 
     Raises
     ------
@@ -190,7 +189,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _as_wide(network: Network, built: dict[str, Any]) -> Network:
-    """The image with layers as wide as the hardware: narrower sums fit into wider registers.
+    """The network with layers as wide as the hardware: narrower sums fit into wider registers.
 
     Raises `ReloadError` for sums that do not fit.
     """

@@ -112,7 +112,7 @@ def measure(board: Board, core: CorePlan, folder: Path) -> dict[str, int]:
     synthesize(flow, folder, BOARD_TOP, facts["sources"], lambda line: None)
     limits = write_constraints(board, folder)
     arguments = [*board.flags, *limits, "--json", "netlist.json", "--pack-only"]
-    with contextlib.suppress(ToolError):  # one that is too large is told with the same table
+    with contextlib.suppress(ToolError):  # one that is too large is reported with the same table
         run(flow.router, arguments, folder, "pack.log")
     return {kind: used for kind, (used, _) in utilization(folder / "pack.log").items()}
 

@@ -2,8 +2,7 @@
 
 Look-up tables are a weighted sum of the sizes of what costs them; the weights were fitted to
 synthesised designs, family by family (gen/board/calibrate.py: `make calibrate`). Block RAM is
-counted
-memory by memory, as Yosys maps it.
+counted memory by memory, as Yosys maps it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The design of a board as files: Verilog, ROM images, placeholders, flash image, manifest."""
+"""The design of a board as files: Verilog, ROM files, placeholders, flash image, manifest."""
 
 import hashlib
 import random

@@ -1,8 +1,7 @@
 """Planner: lanes, banks and weight memories with which a network fits a board and runs fastest.
 
 No tool is run: resources are estimated from the layout (gen/board/estimate.py), speed from the
-events
-that a layer is expected to take.
+cycles that each stage is expected to take.
 """
 
 from collections.abc import Iterator, Sequence

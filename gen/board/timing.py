@@ -31,7 +31,7 @@ def close_timing(
     Parameters
     ----------
     megahertz
-        The clock to aim at. Missing it is told in the report, not an error.
+        The clock to aim at. A miss is reported, and no error.
     seed
         Of the placer; figures move by some percent with it.
 

@@ -16,7 +16,7 @@ GOWIN_PACK = Program(name="gowin_pack", package="Apycula", script="gowin_pack")
 
 
 def _constraints(pins: Sequence[Pin], oscillator_hz: int) -> list[str]:
-    # This file has no frequencies: nextpnr is told the core's clock on its command line.
+    # This file has no frequencies: nextpnr gets the core's clock on its command line.
     lines = []
     for pin in pins:
         levels = " ".join(f"{key}={value}" for key, value in pin.attributes.items())

@@ -1,7 +1,7 @@
 """New ROM contents in a routed design, without synthesis: seconds instead of minutes.
 
 A block RAM keeps a *column slice* of a ROM, one bit of its row over 512 addresses (ECP5) or 256
-(iCE40), in a place that only the contents tell. So a design is built once with random ROM images,
+(iCE40), in a place that only the contents tell. So a design is built once with random ROM files,
 the placeholders, and a tool of the family finds their slices and puts others there. These tools say
 little about how that went (ecpbram reports success when it found nothing): this module finds the
 slices first, works out what every block RAM must hold afterwards, and compares.

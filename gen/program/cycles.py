@@ -1,7 +1,7 @@
 """The cycle law of a program stage. Exact for flowing streams.
 
 A time is the number of a cycle. An operation's time is the cycle of its START; all of them follow
-from the program, the spikes and the components' latencies. `docs/shared.md` has the law.
+from the program, the spikes and the components' latencies. `docs/program.md` has the law.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,8 @@
-"""Cycles, memory and synaptic operations of a network on a shared core, from spike rates alone.
+"""Cycles, memory and synaptic operations of a program, from spike rates alone.
 
-The expectation of the cycle law (`gen.program.cycles`), every coefficient of a map taken to
-be there
-with its own probability and by itself: for networks too large to simulate. Held against the law
-itself on every shipped network (tests/gen/program/test_expectation.py).
+The expectation of the cycle law (`gen.program.cycles`), every coefficient of a map taken to be
+there with its own probability and by itself: for networks too large to simulate. Held against the
+law itself on every shipped network (tests/gen/program/test_expectation.py).
 """
 
 from collections.abc import Mapping
@@ -52,7 +51,7 @@ def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Sc
     Parameters
     ----------
     plan
-        The core.
+        The stage.
     rates
         Of each layer that fires, and of `input`: the probability of a coefficient's bit, per step;
         a number, or an array that (planes, channels, rows, columns) admits.

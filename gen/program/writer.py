@@ -246,7 +246,7 @@ class _Writer:
         return any(neuron is not None and neuron.signed for neuron in stage)
 
     def _release(self) -> None:
-        """The last scan of the image lets go of it."""
+        """The last scan of the input frees its buffer."""
         last = max(
             n for n, op in enumerate(self.operations) if isinstance(op, Scan) and op.from_input
         )

@@ -1,4 +1,4 @@
-"""How maps lie in the words of a shared core's memories."""
+"""How maps lie in words: those of a program's memories, and those between stages."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

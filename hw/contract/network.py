@@ -1,4 +1,4 @@
-"""The network: one file with the specification and the integers. See docs/image.md.
+"""The network: one file with the specification and the integers. See docs/network-file.md.
 
 It is the only thing that crosses from learning to hardware. A file is an ordinary `.npz` archive
 (`numpy.load` opens it) whose `header.json` carries the format version, the specification and a

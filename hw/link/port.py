@@ -133,7 +133,7 @@ class HostPort(wiring.Component):
     ready, fault : In(1)
         The weights are there; they could not be read.
     load_en, load_addr, load_data : In
-        Write a word 0 .. 15 of the mailbox; only while `ready` is low. For who loads the weights.
+        Write a word 0 .. 15 of the mailbox; only while `ready` is low. Used by the loader.
     busy : Out(1)
         A command is carried out or answered.
     error : Out(1)

@@ -1,4 +1,4 @@
-"""Weight ROM: one row of `lanes` weights per address. docs/image.md has the layout."""
+"""Weight ROM: one row of `lanes` weights per address. docs/network-file.md has the layout."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""An operation's word as Amaranth sees it, and the payloads between the parts of a shared core."""
+"""An operation's word as Amaranth sees it, and the payloads between a program stage's parts."""
 
 from types import SimpleNamespace
 from typing import Any

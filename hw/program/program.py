@@ -1,7 +1,7 @@
-"""The program of a shared core: what one set of hardware does, one operation after the other.
+"""A program: what one set of hardware does, one operation after the other.
 
 There are three operations. A *scan* plays the spikes of one map over one edge into the potentials
-it reaches. A *sweep* lets a layer fire and prepares it for the next step. A *send* hands the
+it reaches. A *sweep* fires a layer and prepares it for the next step. A *send* hands the
 readout's sums on. Whatever distinguishes one edge or layer from another is numbers in here; this
 module imports no Amaranth.
 """
@@ -51,7 +51,8 @@ class Scan:
     Parameters
     ----------
     from_input
-        Of the image, not of a layer's spikes.
+        The map comes from outside (a picture, or what the stage before sends), not from the
+        memory of spikes.
     address
         First word.
     last_row, last_column, last_plane
@@ -71,7 +72,7 @@ class Scan:
     identity
         Add `constant`, times each coefficient, to the lane of its own channel.
     release
-        The image has been read for the last time.
+        The input has been read for the last time: its buffer is free.
     name, source, when, channels
         For reports: layer, source, the source's step, and target channels that a coefficient
         reaches at each position. The hardware does not see them.
@@ -165,7 +166,7 @@ class Sweep:
 @dataclass(frozen=True, kw_only=True)
 class Send:
     """Hand on what was made, `last_word` + 1 words from `address` on: the readout's sums out of the
-    memory of potentials, or, of a core that is a stage of a pipeline, spikes."""
+    memory of potentials, or, where another stage follows, spikes."""
 
     address: int = 0
     last_word: int = 0
@@ -264,7 +265,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
-    """All that a shared core is made of.
+    """All that a program stage is made of.
 
     Parameters
     ----------
@@ -291,7 +292,7 @@ class Program:
         The memory of spikes: bits of a magnitude, whether there is a sign.
     input_bits, input_sign, input_words
         Bits of a pixel's magnitude, and whether it has a sign; words of an image, or of all images
-        of a recording. To a stage of a pipeline, what the stage before sends is a recording.
+        of a recording. What the stage before sends is a recording too.
     classes, logit_bits
         Of the readout; no classes: what is sent are spikes.
     """

@@ -24,7 +24,7 @@ __all__ = ["ProgramStage", "RomFiles"]
 
 @dataclass(frozen=True, kw_only=True)
 class RomFiles:
-    """Paths of ROM images, as the Verilog names them."""
+    """Paths of ROM files, as the Verilog names them."""
 
     program: str
     weights: str
@@ -40,14 +40,14 @@ class ProgramStage(Stage):
 
     An operation STARTs `FETCH_CYCLES` + 1 cycles after the first in which nothing of the one before
     is on its way. The next image is loaded while one is worked on. A synchronous reset, at any
-    time, leaves a core that computes the next image right.
+    time, leaves a stage that computes the next image right.
 
     Parameters
     ----------
     program
         What it does.
     files
-        ROM images for Verilog; None for simulation by Amaranth.
+        ROM files for Verilog; None for simulation by Amaranth.
     events
         Drive `additions`: a word of potentials was added to, a weight row.
     taps
@@ -193,7 +193,7 @@ class ProgramStage(Stage):
 
     def _images(self, m: Module, scanner: Scanner) -> tuple[Signal, Signal]:
         """Two images: one is read while the other is loaded. Returns whether there is one to read,
-        and the signal that lets go of it."""
+        and the signal that frees it."""
         p = self._program
         bits = (p.input_words - 1).bit_length()
         m.submodules.images = images = Memory(

@@ -40,8 +40,8 @@ class WeightLoader(wiring.Component):
         MAGIC, digest of the network, the rows of each part in turn (big-endian), CRC-32 of all that
         comes before (little-endian)
 
-    `ready` or `fault` rises after the last byte and stays. A fault is told also when the magic is
-    another: the bytes are counted through all the same.
+    `ready` or `fault` rises after the last byte and stays. With a wrong magic, too, it is then
+    that `fault` rises: the bytes are counted through all the same.
 
     Takes a byte per cycle.
 

@@ -1,8 +1,7 @@
 """cocotb bench of a core with AXI4-Stream ports: cocotbext-axi drives it, as a user's bench would.
 
 Run by `tests/sim/bench/test_axis.py`; network and images lie in the folder named by STERNA_BENCH,
-where
-each test adds a line to `findings.jsonl`. What crosses the ports is recorded apart from
+where each test adds a line to `findings.jsonl`. What crosses the ports is recorded apart from
 cocotbext-axi, half a cycle before it happens, and held against the contract of AXI4-Stream and
 against what cocotbext-axi believes.
 """

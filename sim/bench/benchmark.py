@@ -59,7 +59,7 @@ def benchmark(
         Images/s and clock cycles/s of the Verilator simulation, every value being compared, all
         processes together, building not counted.
     generate
-        Seconds from the network's file to Verilog and ROM images on disk, best of 3.
+        Seconds from the network's file to Verilog and ROM files on disk, best of 3.
     """
     from threadpoolctl import threadpool_limits
 

@@ -1,4 +1,4 @@
-"""What a bench is told to do: a JSON file between `sim.bench.run` and the simulator's process."""
+"""What a bench is to do: a JSON file between `sim.bench.run` and the simulator's process."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ class Job:
     """What a bench is to do.
 
     `recipe` describes the plan (`gen.core.plan.rebuild`). `word_bits` and `result_bits` are the
-    widths of the core's streams, `taps` name and bits of
-    each of its taps, none of the core that ships. `stall` is the probability, per cycle, that a
-    word is held back, and that a result is not taken (0: streams flow); `reset_after` the cycles
-    after which, once, the core is reset and everything begins anew (0: never). `watchdog` is the
-    quiet cycles after which a core is called dead.
+    widths of the core's streams, `taps` name and bits of each of its taps, none of the core that
+    ships. `stall` is the probability, per cycle, that a word is held back, and that a result is not
+    taken (0: streams flow); `reset_after` the cycles after which, once, the core is reset and
+    everything begins anew (0: never). `watchdog` is the quiet cycles after which a core is called
+    dead.
     """
 
     recipe: dict[str, Any]

@@ -44,7 +44,7 @@ def simulate(
 ) -> dict[str, Any]:
     """Simulate a core on images (n, input_size) and compare every value with the golden model.
 
-    Leaves Verilog, ROM images, logs and `report.json` in `folder`.
+    Leaves Verilog, ROM files, logs and `report.json` in `folder`.
 
     Parameters
     ----------

@@ -213,7 +213,7 @@ def run_bench(
     Parameters
     ----------
     cwd
-        The working folder, with the ROM images; by default the one that holds the build folder.
+        The working folder, with the ROM files; by default the one that holds the build folder.
 
     Raises
     ------

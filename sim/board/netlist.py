@@ -2,8 +2,7 @@
 vendor's cells as Yosys models them.
 
 The netlist of a board has random placeholders in its ROMs (gen/board/build.py); the real contents
-are put
-in here by the same tool that puts them into the routed design.
+are put in here by the same tool that puts them into the routed design.
 """
 
 import json

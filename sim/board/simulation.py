@@ -89,7 +89,7 @@ class BoardSimulation:
     Parameters
     ----------
     folder
-        With the Verilog, and the ROM images where it looks for them; the build stays there.
+        With the Verilog, and the ROM files where it looks for them; the build stays there.
     sources
         Names of the Verilog files in it.
     pins

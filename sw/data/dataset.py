@@ -1,11 +1,9 @@
 """Data sets as quantised pixels. No torch here: `make sim` reads its test images through this.
 
 `digits` needs no download: scikit-learn carries it. `mnist` and `fashion-mnist` are idx files
-(`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`), `nmnist-small` holds recordings
-of an event
-camera (`sw/data/nmnist.py`). They are looked for in the given folder, in $STERNA_DATA, in the
-user's
-cache, and then, where they are published, fetched (`sw/data/download.py`).
+(`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`), `nmnist-small` holds recordings of
+an event camera (`sw/data/nmnist.py`). They are looked for in the given folder, in $STERNA_DATA, in
+the user's cache, and then, where they are published, fetched (`sw/data/download.py`).
 """
 
 import os

@@ -23,7 +23,7 @@ class GoldenBackend(Backend):
 
     The cycles are the cycle law's for a single image on an idle core, from the hand-shake of the
     image's last word; the events are the weight rows added: of a layer of its own, every spike, and
-    every set bit of the image, once per group; of a shared core, every update.
+    every set bit of the image, once per group; of a program, every update.
     """
 
     def __init__(self, plan: CorePlan) -> None:

@@ -24,7 +24,7 @@ class Identity:
     `digest` is the SHA-256 (hex) of the network; `image_bytes` what a WRITE takes; `ready`
     says that the weights are there, `weights_failed` that they could not be read. `clock_hz`
     and `baud` are 0 for a back end that has none. `layout` is how the pixels of an image lie in the
-    words of a shared core, None where they follow one another. `timed`: what is classified are
+    words of a program, None where they follow one another. `timed`: what is classified are
     recordings, an image for every step.
     """
 

@@ -1,8 +1,7 @@
 """Networks of torch modules, read as one affine map per layer of neurons.
 
 What lies between two activations (ReLUs here, spiking neurons in `sw.importers.spikingjelly`) is
-affine, and
-becomes one matrix and one bias: batch-norm and pooling need no layer of their own.
+affine, and becomes one matrix and one bias: batch-norm and pooling need no layer of their own.
 """
 
 import warnings

@@ -83,9 +83,8 @@ def _neuron_spec(
 
 
 def _may_scale_channels(layer: FoldedLayer) -> bool:
-    """Whether thresholds by channel are possible (`hw.contract.spec.LayerSpec`), and no constant
-    is the same
-    for all channels."""
+    """Whether thresholds by channel are possible (`hw.contract.spec.LayerSpec`), and no constant is
+    the same for all channels."""
     p = layer.neuron
     return (
         p is not None

@@ -1,4 +1,4 @@
-"""`sterna study scale`: cycles, memory and synaptic operations of networks on a shared core.
+"""`sterna study scale`: cycles, memory and synaptic operations of networks as programs.
 
 The model (`gen.program.expectation`) is compared, on the networks that ship, with the cycle law,
 which the hardware keeps to the cycle; then it is applied to networks too large to build here.

@@ -125,8 +125,7 @@ def study(
     list
         Per run: dataset, hidden, steps, variant, seed, weight_bits, epochs; test accuracy, and by
         phase that on the validation images, as [hits, n]; activity (`sw.data.evaluate.Activity`),
-        the
-        trained amplitude, seconds of its float training and all its widths, machine.
+        the trained amplitude, seconds of its float training and all its widths, machine.
 
     Raises
     ------

@@ -47,8 +47,7 @@ class VerificationError(SternaError, ValueError):
 @dataclass(frozen=True, kw_only=True)
 class Design:
     """What is verified of a board: a network on it, as `gen.board.planner.plan_board` takes it, and
-    of that
-    the netlist, the bitstream, or both."""
+    of that the netlist, the bitstream, or both."""
 
     model: str
     lanes: int | None = None
