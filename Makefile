@@ -48,16 +48,16 @@ sim: $(VENV)/stamp-sim ## real images through Verilog and golden model, every va
 golden: $(VENV)/stamp-sim ## the whole test set through the golden model
 	@$(STERNA) golden $(MODEL) $(if $(IMAGES),--images $(IMAGES))
 
-info: $(VENV)/stamp-sim ## what a network image holds
+info: $(VENV)/stamp-sim ## what a network file holds
 	@$(STERNA) info $(MODEL) $(CORE)
 
-generate: $(VENV)/stamp-sim ## Verilog and ROM images in build/
+generate: $(VENV)/stamp-sim ## Verilog and ROM files in build/
 	@$(STERNA) generate $(MODEL) $(CORE)
 
 train: $(VENV)/stamp-train ## train a network by its recipe
 	@$(STERNA) train $(MODEL) $(SEED_OPTION)
 
-export: $(VENV)/stamp-train ## network image and ROM images of what was trained
+export: $(VENV)/stamp-train ## network file and ROM files of what was trained
 	@$(STERNA) export $(MODEL) $(CORE)
 
 bench: $(VENV)/stamp-sim ## how fast the tools are
@@ -75,7 +75,7 @@ results-conversion: $(VENV)/stamp-results ## one ReLU network as IF, TerMapping,
 results-cost: $(VENV)/stamp-sim ## SOPs and estimated energy of all networks that ship
 	@$(STERNA) study cost
 
-results-scale: $(VENV)/stamp-sim ## shared core: the cycle model against the cycle law; the papers' large networks
+results-scale: $(VENV)/stamp-sim ## programs: the cycle model against the cycle law; the papers' large networks
 	@$(STERNA) study scale
 
 results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron routed for an ECP5-85k

@@ -129,9 +129,9 @@ def read_rows(path: Path) -> list[int]:
         lines = [line.partition("//")[0].split() for line in path.read_text().splitlines()]
         rows = [int(word, 16) for line in lines for word in line]
     except (OSError, ValueError):
-        raise ReloadError(f"ROM image {path} must be a file of hexadecimal rows") from None
+        raise ReloadError(f"ROM file {path} must be a file of hexadecimal rows") from None
     if not rows:
-        raise ReloadError(f"ROM image {path} must have at least one row")
+        raise ReloadError(f"ROM file {path} must have at least one row")
     return rows
 
 
@@ -143,10 +143,10 @@ def _all_slices(layout: Layout, roms: Swaps) -> tuple[Bits, Bits, list[Path]]:
     for before, after in roms:
         rows, others = read_rows(before), read_rows(after)
         if len(rows) != len(others):
-            raise ReloadError(f"ROM image {after} must have {len(rows)} rows, not {len(others)}")
+            raise ReloadError(f"ROM file {after} must have {len(rows)} rows, not {len(others)}")
         width = max(rows).bit_length()
         if max(others).bit_length() > width:
-            raise ReloadError(f"ROM image {after} must have rows of {width} bits, as {before}")
+            raise ReloadError(f"ROM file {after} must have rows of {width} bits, as {before}")
         old.append(_slices(layout, rows, width))
         new.append(_slices(layout, others, width))
         owners += [before] * len(old[-1])
@@ -197,7 +197,7 @@ def _find(
     wanted = {slice_.tobytes(): n for n, slice_ in enumerate(np.packbits(old, axis=1))}
     if len(wanted) < len(old):
         raise ReloadError(
-            "Placeholder ROM images must be random: two columns are equal (or nearly empty blocks)"
+            "Placeholder ROM files must be random: two columns are equal (or nearly empty blocks)"
         )
     found: dict[int, list[tuple[str, npt.NDArray[np.int64]]]] = {n: [] for n in range(len(old))}
     for name, bits in brams.items():
@@ -208,7 +208,7 @@ def _find(
     for n, places in found.items():
         if len(places) != 1:
             raise ReloadError(
-                f"ROM image {owners[n]} is not what {source} was built with: a column of it is "
+                f"ROM file {owners[n]} is not what {source} was built with: a column of it is "
                 f"{len(places)} times in the design, not once"
             )
     return [places[0] for places in found.values()]

@@ -1,4 +1,4 @@
-"""Where a shared core keeps what: regions of its memories, and how long each is needed."""
+"""Where a program keeps what: regions of its memories, and how long each is needed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

@@ -193,7 +193,7 @@ def add_core_commands(commands: Any) -> None:
                 "--lanes",
                 type=int,
                 metavar="N",
-                help="neurons per cycle (default 128, of a shared core 16)",
+                help="neurons per cycle (default 128, of a program 16)",
             )
             sub.add_argument(
                 "--banks",
@@ -206,8 +206,9 @@ def add_core_commands(commands: Any) -> None:
                 "--schedule",
                 choices=SCHEDULES,
                 default="auto",
-                help="hardware for each layer, or one core for all in turn (default: "
-                "a pipeline for chains of dense layers)",
+                help="pipelined: hardware for each layer; shared: one program for all in turn; "
+                "mixed: a program, then hardware for each dense layer behind it (default: what "
+                "suits the network)",
             )
         return sub
 
@@ -215,7 +216,7 @@ def add_core_commands(commands: Any) -> None:
     sub.add_argument("--graph", action="store_true", help="layers and edges, as text and as SVG")
     sub.add_argument("--out", metavar="FILE", help="picture (default build/NETWORK.svg)")
 
-    sub = command("generate", do_generate, "write Verilog and ROM images", data=False, core=True)
+    sub = command("generate", do_generate, "write Verilog and ROM files", data=False, core=True)
     sub.add_argument("--out", metavar="FOLDER", help="default build/NETWORK")
 
     sub = command(

@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="sterna",
         description="Trained ternary-spike networks on open FPGAs, proven bit for bit.",
         epilog="The road: train -> export -> info -> generate -> sim. "
-        "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of an image.",
+        "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of a network file.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

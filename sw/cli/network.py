@@ -205,10 +205,7 @@ def add_network_commands(commands: Any) -> None:
     sub.add_argument("--out", metavar="FILE", help="network file (default build/models/MODEL.npz)")
     sub.add_argument("--roms", metavar="FOLDER", help="for the ROM files (default build/MODEL)")
     sub.add_argument(
-        "--lanes",
-        type=int,
-        metavar="N",
-        help="neurons per cycle (default 128, of a shared core 16)",
+        "--lanes", type=int, metavar="N", help="neurons per cycle (default 128, of a program 16)"
     )
     sub.add_argument(
         "--banks",

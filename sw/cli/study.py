@@ -233,7 +233,7 @@ def add_study_commands(commands: Any) -> None:
     sub = study(
         "scale",
         do_scale,
-        "cycles, memory and synaptic operations on a shared core: the "
+        "cycles, memory and synaptic operations of a program: the "
         "model against the cycle law, and for the papers' large networks",
     )
     sub.add_argument("models", nargs="*", metavar="MODEL", help="default: all that ship")

@@ -25,7 +25,9 @@ def model_path(name: str) -> Path:
         return Path(name)
     if not shipped.exists():
         names = sorted(path.stem for path in MODELS.glob("*.npz"))
-        raise UsageError(f"Model must be one of {names} or the path of an image, not {name!r}")
+        raise UsageError(
+            f"Model must be one of {names} or the path of a network file, not {name!r}"
+        )
     return shipped
 
 

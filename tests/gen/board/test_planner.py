@@ -123,7 +123,7 @@ MEASURED = json.loads(WEIGHTS.with_name("measured.json").read_text())
 @pytest.mark.parametrize("name", DESIGNS)
 def test_estimates_are_near_what_synthesis_made(name: str) -> None:
     """Within 15 % of the look-up tables, exact on block RAM, on the designs of `make calibrate`; a
-    shared core's ROMs have columns that never change, which Yosys leaves out."""
+    program core's ROMs have columns that never change, which Yosys leaves out."""
     board = BOARDS[name]
     assert [options for options, *_ in MEASURED[name]] == DESIGNS[name]
     for options, luts, brams in MEASURED[name]:

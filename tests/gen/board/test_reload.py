@@ -74,7 +74,7 @@ def refused_swaps(swap, design, old, new, tmp_path):
         ([(foreign, new[0])], "foreign.hex is not what .* was built with: a column .* 0 times"),
         ([(old[0], wide)], "wide.hex must have rows of 16 bits"),
         ([(old[0], short)], "short.hex must have 512 rows, not 1"),
-        ([(wide, wide)], "Placeholder ROM images must be random"),
+        ([(wide, wide)], "Placeholder ROM files must be random"),
         ([(old[0], tmp_path / "none.hex")], "none.hex must be a file of hexadecimal rows"),
         ([], "A swap needs at least one ROM"),
     ]:

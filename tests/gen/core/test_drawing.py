@@ -67,7 +67,7 @@ def test_the_dense_core_refuses_a_graph(tmp_path, capsys) -> None:
     path = network.save(tmp_path / "graph.npz")
     out = str(tmp_path / "verilog")
     assert main(["generate", str(path), "--banks", "2", "--out", out]) == 1
-    assert capsys.readouterr().err.startswith("sterna: A shared core has 1 bank: network residual")
+    assert capsys.readouterr().err.startswith("sterna: A program has 1 bank: network residual")
     assert not (tmp_path / "verilog").exists()
     assert Network.load(model_path("digits-dense")).spec.is_chain
     assert edge_text(EdgeSpec(source="a", kind="identity", delay=1)) == "identity, a step later"

@@ -40,9 +40,9 @@ def test_bad_rom_images_are_refused():
     name = "rom/0_hidden1_bank0_slice0.hex"
     short = files[name].rsplit("\n", 2)[0] + "\n"
     for text, sentence in [
-        (None, f"ROM image {name} is missing"),
-        ("xyz\n", f"ROM image {name} must hold hexadecimal rows only"),
-        (short, f"ROM image {name} must have 68 rows, not 67"),
+        (None, f"ROM file {name} is missing"),
+        ("xyz\n", f"ROM file {name} must hold hexadecimal rows only"),
+        (short, f"ROM file {name} must have 68 rows, not 67"),
     ]:
         changed = {**files, name: text} if text else {k: v for k, v in files.items() if k != name}
         with pytest.raises(PlanError) as refused:

@@ -1,4 +1,4 @@
-"""From a network to a shared core's program: tables, memory map, words of operations, refusals."""
+"""From a network to a program core's program: tables, memory map, words of operations, refusals."""
 
 from dataclasses import fields, replace
 from itertools import combinations, pairwise
@@ -471,7 +471,7 @@ def test_unknown_lanes_are_refused(lanes: int) -> None:
     with pytest.raises(PlanError) as refused:
         plan_program(network_of(residual()), lanes)
     assert str(refused.value) == (
-        f"Lanes of a shared core must be one of (2, 4, 8, 16, 32, 64, 128), not {lanes}"
+        f"Lanes of a program core must be one of (2, 4, 8, 16, 32, 64, 128), not {lanes}"
     )
 
 

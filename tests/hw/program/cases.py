@@ -1,4 +1,4 @@
-"""Networks of maps, a case each: every kind of edge, of neuron and of pace of a shared core.
+"""Networks of maps, a case each: every kind of edge, of neuron and of pace of a program core.
 
 Maps are as small as the case admits: what a network is made of matters here, not its size.
 """

@@ -1,4 +1,4 @@
-"""The whole shared core against the golden model: every spike, potential, logit, class, cycle.
+"""The whole program core against the golden model: every spike, potential, logit, class, cycle.
 
 Maps are as small as the case admits: what a network is made of matters here, not its size.
 """
@@ -86,7 +86,7 @@ def test_residual_network() -> None:
 
 
 def test_a_chain_of_dense_layers() -> None:
-    """A network without shapes and edges runs on a shared core too."""
+    """A network without shapes and edges runs on a program core too."""
     rng, neurons = np.random.default_rng(1), [NEURONS["leak"], NEURONS["unequal-soft"]]
     network = random_chain(rng, (11, 7, 9, 5), steps=3, input_bits=3, neurons=neurons)
     run = ProgramRun(program_core(network, 4), random_pixels(network, 3))

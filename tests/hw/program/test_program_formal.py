@@ -172,7 +172,7 @@ def test_some_event_waits_as_long(tmp_path: Path) -> None:
     assert "proof did fail" in run.stdout + run.stderr
 
 
-# What a shared core is made of
+# What a program core is made of
 
 
 @pytest.mark.parametrize("taps", [False, True])

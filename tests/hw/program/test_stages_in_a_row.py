@@ -1,4 +1,4 @@
-"""A pipeline of shared cores against the golden model; stages that send spikes; where to cut."""
+"""A pipeline of program cores against the golden model; stages that send spikes; where to cut."""
 
 import numpy as np
 import pytest

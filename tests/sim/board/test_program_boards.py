@@ -1,4 +1,4 @@
-"""Boards with shared cores, complete tops at their pins under Verilator: images and recordings,
+"""Boards with program cores, complete tops at their pins under Verilator: images and recordings,
 one core or several in a row, against the golden model, its cycle law and its count of updates."""
 
 from dataclasses import replace
