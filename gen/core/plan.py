@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.layer.stage import LayerOptions, plan_layers
-from gen.program.stage import PROGRAM_LANES, plan_program
+from gen.layer.stage import LayerOptions, LayerStagePlan, plan_layers
+from gen.program.stage import PROGRAM_LANES, ProgramStagePlan, plan_program
 from gen.stage.stage import PlanError, Rom, StagePlan
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
@@ -49,8 +49,11 @@ class CorePlan:
         In the order data flow.
     schedule
         How it came about: one of `SCHEDULES`, but `auto`.
+    bounds
+        The first layer of each program, then the first layer that is a stage of its own (or the
+        number of layers). With `options`, all it takes to build the same again.
     options
-        How its layers are laid out, if it has such stages; for building the same again.
+        How layers that are stages of their own are laid out.
     """
 
     network: Network
@@ -58,6 +61,7 @@ class CorePlan:
     banks: int
     stages: tuple[StagePlan, ...]
     schedule: str
+    bounds: tuple[int, ...]
     options: LayerOptions
 
     @property
@@ -140,7 +144,7 @@ class CorePlan:
             "schedule": self.schedule,
             "lanes": self.lanes,
             "banks": self.banks,
-            "starts": [stage.layers.start for stage in self.stages[1:]],
+            "bounds": self.bounds,
             "options": asdict(self.options),
         }
 
@@ -150,13 +154,42 @@ def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
     given: dict[str, Any] = dict(recipe["options"])
     if given["memories"] is not None:
         given["memories"] = tuple(given["memories"])
-    options = LayerOptions(**given)
-    if recipe["schedule"] == "mixed":
-        return plan_mixed(network, recipe["lanes"], recipe["banks"], options)
-    if recipe["schedule"] == "shared" or dense_tail(network.spec):
-        plan = plan_programs(network, recipe["lanes"], recipe["starts"])
-        return replace(plan, schedule=recipe["schedule"])
-    return _plan_chain(network, options)
+    options, lanes, bounds = LayerOptions(**given), recipe["lanes"], tuple(recipe["bounds"])
+    programs = _programs(network, lanes, bounds)
+    return CorePlan(
+        network=network,
+        lanes=lanes,
+        banks=recipe["banks"],
+        stages=(*programs, *_layers(network, options, programs)),
+        schedule=recipe["schedule"],
+        bounds=bounds,
+        options=options,
+    )
+
+
+def _programs(network: Network, lanes: int, bounds: Sequence[int]) -> list[ProgramStagePlan]:
+    """A program for the layers from each bound to the next."""
+    layers = network.spec.layers
+    alone = [*bounds] == [0, len(layers)]
+    return [
+        plan_program(
+            network,
+            lanes,
+            range(start, stop),
+            layers[start - 1].name if start else INPUT,
+            "" if alone else str(n),
+        )
+        for n, (start, stop) in enumerate(pairwise(bounds))
+    ]
+
+
+def _layers(
+    network: Network, options: LayerOptions, programs: Sequence[ProgramStagePlan]
+) -> list[LayerStagePlan]:
+    """A stage of its own for each layer behind the programs."""
+    if not programs:
+        return plan_layers(network, options)
+    return plan_layers(network, options, programs[-1].layers.stop, programs[-1].output)
 
 
 def cuts(spec: NetworkSpec) -> list[int]:
@@ -221,16 +254,13 @@ def plan_core(
             f"Network {network.spec.name} must be a chain of dense layers for layers of their own: "
             "convolution, pooling, shortcuts and recurrence run in programs"
         )
-    return _plan_chain(network, options)
-
-
-def _plan_chain(network: Network, options: LayerOptions) -> CorePlan:
     return CorePlan(
         network=network,
         lanes=options.lanes,
         banks=options.banks,
         stages=tuple(plan_layers(network, options)),
         schedule="pipelined",
+        bounds=(0,),
         options=options,
     )
 
@@ -253,18 +283,14 @@ def plan_programs(
             f"Network {spec.name} can be cut before the layers {names}, not before layer numbers "
             f"{[n for n in chosen if n not in possible]}"
         )
-    bounds, lanes = [0, *chosen, len(spec.layers)], PROGRAM_LANES if lanes is None else lanes
-    stages = []
-    for n, (start, stop) in enumerate(pairwise(bounds)):
-        source = spec.layers[start - 1].name if start else INPUT
-        mark = str(n) if chosen else ""
-        stages.append(plan_program(network, lanes, range(start, stop), source, mark))
+    bounds, lanes = (0, *chosen, len(spec.layers)), PROGRAM_LANES if lanes is None else lanes
     return CorePlan(
         network=network,
         lanes=lanes,
         banks=1,
-        stages=tuple(stages),
+        stages=tuple(_programs(network, lanes, bounds)),
         schedule="pipelined" if chosen or starts is None else "shared",
+        bounds=bounds,
         options=LayerOptions(),
     )
 
@@ -293,19 +319,21 @@ def plan_mixed(
             f"Network {spec.name} must have dense layers behind others to mix both kinds of stage"
         )
     lanes = PROGRAM_LANES if lanes is None else lanes
-    head = plan_program(network, lanes, range(first), mark="0")
-    wanted = head.expected_cycles()
+    bounds = (0, first)
+    programs = _programs(network, lanes, bounds)
+    wanted = max(stage.expected_cycles() for stage in programs)
     tries = [options] if options else [LayerOptions(lanes=n, banks=banks) for n in TAIL_LANES]
     for chosen in tries:
-        tail = plan_layers(network, chosen, first, head.output)
+        tail = _layers(network, chosen, programs)
         if max(stage.expected_cycles() for stage in tail) <= wanted:
             break
     return CorePlan(
         network=network,
         lanes=lanes,
         banks=banks,
-        stages=(head, *tail),
+        stages=(*programs, *tail),
         schedule="mixed",
+        bounds=bounds,
         options=chosen,
     )
 

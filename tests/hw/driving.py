@@ -140,6 +140,8 @@ class Bench:
             if reset_at is not None:
                 await self._phase(ctx, rng, lambda cycle: cycle == reset_at)
                 self._forget()
+                for source in self.sources:
+                    ctx.set(source.port.valid, 0)  # nothing is offered while the component settles
                 ctx.set(reset, 1)
                 await ctx.tick()
                 ctx.set(reset, 0)

@@ -127,16 +127,14 @@ PACES = [
 @pytest.mark.parametrize(("name", "pace"), PACES, ids=str)
 def test_every_value_is_golden(name: str, pace: Pace) -> None:
     plan = CASES[name]
-    run = CoreRun(plan, random_pixels(plan.network, 3), pace)
+    run = CoreRun(plan, random_pixels(plan.network, 2), pace)
     assert run.compared > 0
     assert all(spikes.any() for spikes in run.trace.spikes)
     if pace == FLOWING:
         run.check_law()
 
 
-@pytest.mark.parametrize(
-    ("name", "cycle"), [("maps", 3), ("maps", 250), ("spikes", 40), ("spikes", 111)]
-)
+@pytest.mark.parametrize(("name", "cycle"), [("maps", 250), ("spikes", 3), ("spikes", 40)])
 def test_a_reset_at_any_time(name: str, cycle: int) -> None:
     plan = CASES[name]
     CoreRun(plan, random_pixels(plan.network, 2), reset_at=cycle).check_law()
@@ -144,9 +142,9 @@ def test_a_reset_at_any_time(name: str, cycle: int) -> None:
 
 def test_many_pictures_in_a_row_keep_the_law() -> None:
     """Long enough that every stage has waited for every other one."""
-    for name in ("maps", "maps-wide-words", "counts-groups"):
+    for name in ("maps-wide-words", "counts-groups"):
         plan = CASES[name]
-        CoreRun(plan, random_pixels(plan.network, 9, seed=11)).check_law()
+        CoreRun(plan, random_pixels(plan.network, 6, seed=11)).check_law()
 
 
 def test_what_a_network_gets_by_itself() -> None:

@@ -1,13 +1,16 @@
 """gen.core.plan: every layer laid out, every impossible layout refused."""
 
+import json
+
 import pytest
 
-from gen.core.plan import PlanError, plan_core
+from gen.core.plan import CorePlan, PlanError, plan_core, plan_mixed, plan_programs, rebuild
 from hw.contract.checks import SpecError
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.layer.geometry import LayerGeometry
 from tests.hw.layer.cores import geometries
+from tests.hw.program import programs
 from tests.networks import chain, network_of_ones
 
 
@@ -22,6 +25,35 @@ def test_shipped_topology_at_128_lanes():
     assert (first.planes, first.signed, len(first.slices)) == (4, False, 8)
     assert (second.groups, second.lanes, second.words, second.rows) == (1, 10, 8, 128)
     assert (second.planes, second.signed) == (1, True)
+
+
+MAPS = programs.network(
+    (1, 6, 6),
+    programs.part(4, programs.conv("input", 3)),
+    programs.part(4, programs.conv("a", 3)),
+    programs.part(6, programs.dense("b")),
+    programs.part(3, programs.dense("c")),
+)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        plan_core(network(37, 9, 4), 4, 2, ["ram", "rom"], fire_lanes=2, lean=True),
+        plan_programs(network(37, 9, 4), 8),
+        plan_programs(network(37, 9, 4), 8, ()),
+        plan_programs(MAPS, 4),
+        plan_programs(MAPS, 4, [2]),
+        plan_mixed(MAPS, 4, 2),
+    ],
+)
+def test_a_recipe_makes_the_same_plan(plan: CorePlan) -> None:
+    same = rebuild(plan.network, json.loads(json.dumps(plan.recipe())))
+    assert same.facts() == plan.facts()
+    assert [s.facts() for s in same.stages] == [s.facts() for s in plan.stages]
+    assert {name: rom.text for name, rom in same.roms().items()} == {
+        name: rom.text for name, rom in plan.roms().items()
+    }
 
 
 def test_groups_are_of_equal_size():
