@@ -28,6 +28,7 @@ from amaranth.lib import stream, wiring
 from gen.program.stage import plan_program
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
+from hw.core import Core
 from hw.program.operation import operation
 from hw.program.program import Program, Scan
 from hw.program.scanner import Scanner
@@ -178,7 +179,7 @@ def test_some_event_waits_as_long(tmp_path: Path) -> None:
 @pytest.mark.parametrize("taps", [False, True])
 @pytest.mark.parametrize("made", [smallest, plain, mixed])
 def test_no_multiplier_and_taps_only_on_request(made: Callable[[], Program], taps: bool) -> None:
-    core = ProgramStage(made(), taps=taps)
+    core = Core([ProgramStage(made(), taps=taps)], taps=taps)
     text = rtlil.convert(core, ports=ports_of(core), name="core")
     cells = set(re.findall(r"cell (\$\w+)", text))
     assert {"$add", "$memrd_v2"} <= cells
