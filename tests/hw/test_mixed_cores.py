@@ -12,9 +12,9 @@ from gen.layer.stage import LayerOptions
 from gen.stage.taps import Seen
 from hw.contract.network import Network
 from hw.core import Core
-from hw.neuron.readout import result_layout
 from sim.golden.model import GoldenModel
-from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, fields
+from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
+from tests.hw.layer.cores import check_results
 from tests.hw.program.programs import conv, dense, network, part, random_pixels
 
 MAPS = network(
@@ -99,17 +99,7 @@ class CoreRun:
             for what, found, expected in tap.compare(rows, images):
                 assert np.array_equal(found, expected), what
                 self.compared += expected.size
-        self._check_results()
-
-    def _check_results(self) -> None:
-        expected = []
-        for row in self.trace.logits.tolist():
-            firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
-            expected += zip(row, firsts, [0] * (len(row) - 1) + [1], strict=True)
-        layer = self.plan.network.layers[-1]
-        layout = result_layout(layer.spec.neurons, layer.logit_bits)
-        found = [fields(layout, raw) for raw in self.sink.values]
-        assert [(r.logit, r.best, r.last) for r in found] == expected
+        check_results(plan, self.sink, self.trace)
 
     def check_law(self) -> None:
         classes = self.plan.network.spec.classes
