@@ -18,12 +18,12 @@ from hw.contract.layout import map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.core import Core
-from hw.neuron.readout import result_layout
 from hw.program.program import Operation, Program, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
 from tests.graphs import NEURON, arrays, conv, dense, identity
-from tests.hw.driving import FLOWING, Bench, Pace, fields
+from tests.hw.driving import FLOWING, Bench, Pace
+from tests.hw.layer.cores import check_results
 from tests.hw.vectors import random_vectors
 
 __all__ = [
@@ -209,7 +209,7 @@ class ProgramRun:
             [(number, *word) for number, valid, *word in stage if valid] for stage in seen
         ]
         self.seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._check_results()
+        check_results(self.plan, self.sink, self.trace)
         for n in range(len(self.programs)):
             self._check_words(n)
 
@@ -217,18 +217,6 @@ class ProgramRun:
     def lively(self) -> bool:
         """Every layer fires, and not always."""
         return all(0 < np.mean(spikes != 0) < 1 for spikes in self.trace.spikes)
-
-    def _check_results(self) -> None:
-        """Every logit, every first maximum so far, every end of an image."""
-        p = self.programs[-1]
-        expected = []
-        for row in self.trace.logits.tolist():
-            firsts = [row.index(max(row[: n + 1])) for n in range(len(row))]
-            lasts = [0] * (len(row) - 1) + [1]
-            expected += zip(row, firsts, lasts, strict=True)
-        layout = result_layout(p.classes, p.logit_bits)
-        found = [fields(layout, raw) for raw in self.sink.values]
-        assert [(r.logit, r.best, r.last) for r in found] == expected
 
     def _check_words(self, stage: int) -> None:
         """Every spike and every potential of a stage, in the order of the program; no spike where
