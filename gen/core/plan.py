@@ -216,7 +216,7 @@ def dense_tail(spec: NetworkSpec) -> int:
     first, possible = len(spec.layers), {0, *cuts(spec)}
     for n in reversed(range(len(spec.layers))):
         (edge, *others), layer = spec.edges(n), spec.layers[n]
-        dense = edge.kind == "dense" and not edge.delay and not others
+        dense = edge.kind == "dense" and not (edge.delay or edge.shift or others)
         if not dense or layer.channel_thresholds or n not in possible:
             break
         first = n

@@ -161,7 +161,7 @@ class _Writer:
             row_table=self._table("rows", tables.rows),
             column_table=self._table("columns", tables.columns),
             weight=weight if len(tables.weights) else 0,
-            shift=0 if neuron is None else neuron.fraction_bits,
+            shift=edge.shift + (0 if neuron is None else neuron.fraction_bits),
             **tables.numbers,
         )
 

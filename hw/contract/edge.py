@@ -14,6 +14,7 @@ KINDS = ("dense", "conv", "identity")
 KERNELS = (1, 3, 5, 7)
 STRIDES = (1, 2)
 CONSTANT_BITS = 16
+MAX_SHIFT = 7
 """Width of the constant of an identity edge."""
 
 Shape = tuple[int, int, int]
@@ -48,6 +49,8 @@ class EdgeSpec:
         Groups of a convolution's channels that do not see each other.
     delay
         0: spikes of this time step. 1: of the step before (recurrent and feedback edges).
+    shift
+        What arrives counts times 2^shift, 0 to 7.
     """
 
     source: str
@@ -58,6 +61,7 @@ class EdgeSpec:
     padding: int = 0
     groups: int = 1
     delay: int = 0
+    shift: int = 0
 
     def __post_init__(self) -> None:
         where = f"edge from {self.source}"
@@ -68,6 +72,7 @@ class EdgeSpec:
         require(self.kind in KINDS, f"Kind of {where} must be one of {KINDS}, not {self.kind!r}")
         require_int(f"Pooling of {where}", self.pool, 1, 256)
         require_int(f"Delay of {where}", self.delay, 0, 1)
+        require_int(f"Shift of {where}", self.shift, 0, MAX_SHIFT)
         require(self.source != INPUT or self.delay == 0, "Edge from input must have no delay")
         if self.kind == "conv":
             for what, value, choices in (

@@ -28,7 +28,7 @@ from hw.contract.spec import LayerSpec, NetworkSpec
 
 __all__ = ["FORMAT_VERSION", "Layer", "Network", "NetworkError"]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MAGIC = "sterna-network"
 MAX_FILE_BYTES = 1 << 30
 
@@ -140,7 +140,7 @@ class Layer:
             rows = np.abs(kernel.astype(np.int64)).reshape(len(kernel), -1).sum(axis=1)
             if len(rows) > len(total):  # dense weights of maps: the largest of a channel's neurons
                 rows = rows.reshape(len(total), -1).max(axis=1)
-            total += rows * most * edge.pool**2
+            total += rows * most * edge.pool**2 << edge.shift
         return total
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Any
 
 from hw.contract.checks import SpecError, only_known, require, require_int
 from hw.contract.edge import CONSTANT_BITS, INPUT, EdgeSpec, Shape, sides_text
+from hw.contract.learning import LearningSpec, check_learning
 from hw.contract.neuron import NeuronSpec
 
 __all__ = ["LayerSpec", "NetworkSpec"]
@@ -161,6 +162,8 @@ class NetworkSpec:
     timed_input
         The input is a recording: `steps` images one after the other, each seen at its own step
         alone (the binned events of an event camera).
+    learning
+        How the network learns; None: it does not.
     """
 
     name: str
@@ -170,6 +173,7 @@ class NetworkSpec:
     layers: tuple[LayerSpec, ...]
     input_shape: Shape | None = None
     timed_input: bool = False
+    learning: LearningSpec | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -203,6 +207,12 @@ class NetworkSpec:
         )
         for n in range(len(self.layers)):
             self._check_edges(n)
+        require(
+            self.learning is None or isinstance(self.learning, LearningSpec),
+            f"Learning must be a LearningSpec or None, not {self.learning!r}",
+        )
+        if self.learning is not None:
+            check_learning(self)
 
     def _check_input_shape(self, shape: Shape) -> None:
         require(
@@ -322,6 +332,8 @@ class NetworkSpec:
             values["input_shape"] = list(self.input_shape)
         if self.timed_input:
             values["timed_input"] = True
+        if self.learning is not None:
+            values["learning"] = self.learning.to_dict()
         return values
 
     @classmethod
@@ -338,6 +350,10 @@ class NetworkSpec:
             layers = tuple(LayerSpec.from_dict(entry) for entry in network.get("layers", ()))
             if network.get("input_shape") is not None:
                 network["input_shape"] = tuple(network["input_shape"])
+            if network.get("learning") is not None:
+                learning = only_known(LearningSpec, network["learning"])
+                rates = tuple(learning.get("rates", ()))
+                network["learning"] = LearningSpec(**{**learning, "rates": rates})
             return cls(**{**network, "layers": layers})
         except TypeError as error:
             raise SpecError(f"Network specification is incomplete: {error}") from None

@@ -68,10 +68,12 @@ def receive(values: npt.NDArray[np.integer], edge: EdgeSpec, kernel: Float) -> F
     receiver, or a row (n, neurons) over a dense one."""
     pooled = pool(values.astype(kernel.dtype), edge.pool)
     if edge.kind == "dense":
-        return pooled.reshape(len(pooled), kernel.shape[1]) @ kernel.T
-    if edge.kind == "identity":
-        return pooled * kernel[0]
-    return convolve(pooled, kernel, edge)
+        made = pooled.reshape(len(pooled), kernel.shape[1]) @ kernel.T
+    elif edge.kind == "identity":
+        made = pooled * kernel[0]
+    else:
+        made = convolve(pooled, kernel, edge)
+    return made * kernel.dtype.type(1 << edge.shift) if edge.shift else made
 
 
 def fan_out(edge: EdgeSpec, source: Shape, target: Shape) -> Int:
