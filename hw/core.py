@@ -37,6 +37,7 @@ class Core(wiring.Component):
     load : In(load_layout(parts)), with memories that are loaded
         Rows of weights, while the core is held in reset: it fetches biases when that ends. Parts
         are numbered stage by stage.
+    teacher : In(hw.learn.stage.teacher(program)), of a core that learns
     events : Out
         `Stage.additions` of all stages: a weight row was added in the cycle before.
     tap_{name}_valid, tap_{name} : Out, with taps
@@ -54,6 +55,7 @@ class Core(wiring.Component):
     o: stream.Interface
     load: data.View
     events: Signal
+    teacher: wiring.PureInterface
 
     def __init__(
         self, stages: Sequence[Stage], *, taps: bool = False, events: bool = False
@@ -74,6 +76,9 @@ class Core(wiring.Component):
             members["load"] = In(load_layout(self.parts))
         if events:
             members["events"] = Out(sum(len(stage.additions) for stage in self._stages))
+        for stage in self._stages:
+            if stage.teacher is not None:
+                members["teacher"] = In(stage.teacher)
         for name, bits in self.taps:
             members |= {f"tap_{name}_valid": Out(1), f"tap_{name}": Out(bits)}
         super().__init__(members)
@@ -90,6 +95,9 @@ class Core(wiring.Component):
             m.d.comb += self.events.eq(Cat(stage.additions for stage in self._stages))
         if self.parts:
             self._load(m)
+        for stage in self._stages:
+            if stage.teacher is not None:
+                wiring.connect(m, wiring.flipped(self.teacher), stage.teaching)
         for name, point in self._points.items():
             m.d.comb += [
                 getattr(self, f"tap_{name}_valid").eq(point.valid),

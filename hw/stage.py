@@ -33,6 +33,8 @@ class Stage(wiring.Component):
     additions
         Not a port: a bit per memory of weights, a row was added in the cycle before. Driven only
         where a stage was built with `events`.
+    teacher
+        Signature of `teaching`, the port of a stage that learns; None: it does not.
     taps
         Not ports: places to watch by name, where a stage was built with `taps`. Nobody who does
         not look at them has logic for them.
@@ -43,6 +45,8 @@ class Stage(wiring.Component):
     load: data.View
     parts: Sequence[tuple[int, int]] = ()
     additions: Signal
+    teacher: wiring.Signature | None = None
+    teaching: wiring.PureInterface
     taps: dict[str, TapPoint]
 
     if TYPE_CHECKING:

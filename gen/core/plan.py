@@ -103,6 +103,11 @@ class CorePlan:
         """Contents of every ROM by file name."""
         return {name: rom for stage in self.stages for name, rom in stage.roms().items()}
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Verilog that the core's memories are instances of (`hw.memory.sources`)."""
+        return tuple(dict.fromkeys(name for stage in self.stages for name in stage.sources))
+
     def component(self, *, files: bool = True, events: bool = False, taps: bool = False) -> Core:
         """The hardware; its ROMs are read from files, or, without `files`, are Amaranth's.
         `events`, `taps`: see `hw.core.Core`."""

@@ -67,7 +67,8 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     facts = manifest(plan, core.taps)
     head = f"// {plan.network.spec.name}, network {plan.network.digest}, made by Sterna.\n"
     text = verilog.convert(core, name=TOP, strip_internal_attrs=True, emit_src=False)
-    sources = {f"{TOP}.v": head + text, "sterna_rom.v": verilog_source("sterna_rom.v")}
+    sources = {f"{TOP}.v": head + text}
+    sources |= {name: verilog_source(name) for name in plan.sources}
     write_files(folder, sources | rom_texts(plan), owned=["rom/*.hex"])
     write_json(folder / "core.json", facts)
     return facts

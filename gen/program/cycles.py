@@ -57,7 +57,7 @@ class Play:
     updates: Int
 
 
-def plays(plan: "ProgramStagePlan", scan: Scan, packed: npt.NDArray[np.integer]) -> Play:
+def plays(program: Program, scan: Scan, packed: npt.NDArray[np.integer]) -> Play:
     """What a scan finds in a map, packed in words: (words, lanes)."""
     planes, magnitude = scan.last_plane + 1, np.abs(packed.astype(np.int16))
     bits = magnitude[:, None, :] >> np.arange(planes)[None, :, None] & 1
@@ -67,7 +67,7 @@ def plays(plan: "ProgramStagePlan", scan: Scan, packed: npt.NDArray[np.integer])
         lane = np.zeros_like(word)
     else:
         word, plane, lane = np.nonzero(bits)
-    reached = positions(plan.program, scan, word, lane) * (scan.last_group + 1)
+    reached = positions(program, scan, word, lane) * (scan.last_group + 1)
     return Play(words * planes, word * planes + plane, reached)
 
 
@@ -80,8 +80,9 @@ def positions(program: Program, scan: Scan, word: Int, lane: Int) -> Int:
     return down[scan.row_table + word // columns] * across[scan.column_table + column]
 
 
-def scan_cycles(play: Play, identity: bool) -> int:
-    """Cycles from a scan's START to the first in which nothing of it is on its way.
+def scan_cycles(play: Play, identity: bool, latency: int = Potentials.LATENCY) -> int:
+    """Cycles from a scan's START to the first in which nothing of it is on its way; `latency` from
+    an update to the end of the cycle that writes it.
 
     An event passes the encoder's output, the four stages of the walker, and the walk. Each holds
     one, and takes the next in the cycle in which it is left.
@@ -111,7 +112,7 @@ def scan_cycles(play: Play, identity: bool) -> int:
             walked = max(based + 1, ended)
             ended = walked + n
     shown += play.slots - place
-    return max(shown, summed + 1 if slot else 0, ended + Potentials.LATENCY if ended else 0)
+    return max(shown, summed + 1 if slot else 0, ended + latency if ended else 0)
 
 
 def sweep_cycles(sweep: Sweep) -> int:
@@ -252,4 +253,7 @@ def operation_plays(
     used = {op.source for op in plan.program.operations if isinstance(op, Scan)}
     packed = {name: map_layout(spec, name, plan.lanes).pack(sources[name]) for name in used}
     for op in plan.program.operations[:-1]:
-        yield op, plays(plan, op, packed[op.source][op.when]) if isinstance(op, Scan) else None
+        yield (
+            op,
+            plays(plan.program, op, packed[op.source][op.when]) if isinstance(op, Scan) else None,
+        )

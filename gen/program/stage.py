@@ -99,7 +99,7 @@ class ProgramStagePlan(StagePlan):
         head = f"{len(p.operations)} operations of {p.code.bits} bit; {network}"
         made = {files.program: Rom(head=head, rows=p.code.words, bits=p.code.bits, swappable=False)}
         for name, table in (
-            (files.weights, p.weight_table),
+            (files.weights, p.weight_table if len(p.weights) else None),
             (files.biases, p.bias_table),
             (files.thetas, p.theta_table),
         ):

@@ -17,7 +17,7 @@ from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
 from hw.program.program import Operation, Program, Reach, Scan, Send, Sweep
 
-__all__ = ["segments", "write_program"]
+__all__ = ["ProgramWriter", "segments", "write_program"]
 
 Int = npt.NDArray[np.int64]
 
@@ -27,7 +27,7 @@ def write_program(
 ) -> tuple[Program, MemoryMap, dict[str, int]]:
     """The program of some layers of a network that receive the spikes of `source` (or the input);
     what lies where; and how many rows of weights each layer has."""
-    return _Writer(network, lanes, layers, source).write()
+    return ProgramWriter(network, lanes, layers, source).write()
 
 
 def segments(spec: NetworkSpec) -> list[range]:
@@ -51,7 +51,7 @@ def segments(spec: NetworkSpec) -> list[range]:
     return found
 
 
-class _Writer:
+class ProgramWriter:
     """Collects tables, weights, operations."""
 
     def __init__(self, network: Network, lanes: int, layers: range, source: str) -> None:

@@ -130,6 +130,8 @@ class StagePlan(ABC):
         Whose weights the estimate of look-up tables takes (`gen.board.estimate`).
     law_images
         Pictures over which the law's mean cycles are worth their time.
+    sources
+        Verilog that memories are instances of.
     """
 
     network: Network
@@ -141,6 +143,7 @@ class StagePlan(ABC):
     vectors: int
     sizes_of: str
     law_images: int
+    sources: tuple[str, ...] = ("sterna_rom.v",)
 
     @abstractmethod
     def component(self, *, files: bool = True, events: bool = False, taps: bool = False) -> Stage:

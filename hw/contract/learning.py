@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DITHER_BITS",
-    "MAX_ERROR",
     "LearnedEdge",
     "LearningSpec",
     "change",
@@ -37,8 +36,7 @@ Int = npt.NDArray[np.int64]
 DITHER_BITS = 16
 """Of the random word, as many as an index may have."""
 
-MAX_ERROR = 63
-"""Largest |error| of a class."""
+MAX_ERROR_BITS = 6
 
 RATES = range(-7, DITHER_BITS + 1)
 
@@ -63,6 +61,9 @@ class LearningSpec:
         counts, over 2^k.
     input_bias
         xb: the constant pixel that brings the bias of the first layer.
+    error_bits
+        Bits of the magnitude of a class's error, 1 to 6: of the judge's +1 and -1, 1; more for
+        errors that are given.
     seed
         First word of the dither's generator; not 0.
     """
@@ -73,6 +74,7 @@ class LearningSpec:
     inject_shift: int = 4
     rates: tuple[int, ...]
     input_bias: int = 8
+    error_bits: int = 1
     seed: int = 0x9E3779B9
 
     def __post_init__(self) -> None:
@@ -81,6 +83,7 @@ class LearningSpec:
         require_int("Margin", self.margin, 0, 2**30)
         require_int("Shift of the injected error", self.inject_shift, 0, 15)
         require_int("Constant pixel of the bias", self.input_bias, 1, 255)
+        require_int("Error width", self.error_bits, 1, MAX_ERROR_BITS)
         require_int("Seed of the dither", self.seed, 1, 2**32 - 1)
         require(
             isinstance(self.rates, tuple) and len(self.rates) > 0,
@@ -88,6 +91,11 @@ class LearningSpec:
         )
         for rate in self.rates:
             require_int("Learning rate", rate, RATES.start, RATES.stop - 1)
+
+    @property
+    def error_max(self) -> int:
+        """Largest |error| of a class."""
+        return (1 << self.error_bits) - 1
 
     @property
     def readout_only(self) -> bool:

@@ -6,5 +6,5 @@ __all__ = ["verilog_source"]
 
 
 def verilog_source(name: str) -> str:
-    """The text of `sterna_rom.v` or `sterna_spram.v`."""
+    """The text of `sterna_rom.v`, `sterna_ram.v` or `sterna_spram.v`."""
     return Path(__file__).with_name(name).read_text()

@@ -6,6 +6,7 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data
 
+from hw.contract.learning import DITHER_BITS
 from hw.program.program import Operation, Program
 
 __all__ = ["Chain", "operation", "reach_layout", "spike_event", "update"]
@@ -27,20 +28,22 @@ def operation(program: Program, word: Value, kind: type[Operation]) -> Any:
 
 
 def spike_event(program: Program) -> data.StructLayout:
-    """A spike of one bit plane: lane, row, word of the row, plane, sign. Over an identity edge all
+    """A spike of one bit plane: lane, row, word of the row, plane, sign, and where the network
+    learns, the magnitude of its whole coefficient. Over an identity edge all
     lanes go at once: those that are active, and their signs."""
     lanes = program.lanes if program.has_identities else 0
-    return data.StructLayout(
-        {
-            "lane": unsigned(program.lane_bits),
-            "row": unsigned(program.row_bits),
-            "column": unsigned(program.word_column_bits),
-            "plane": unsigned((program.planes - 1).bit_length()),
-            "negative": unsigned(1),
-            "active": unsigned(lanes),
-            "negatives": unsigned(lanes),
-        }
-    )
+    members: dict[str, Any] = {
+        "lane": unsigned(program.lane_bits),
+        "row": unsigned(program.row_bits),
+        "column": unsigned(program.word_column_bits),
+        "plane": unsigned((program.planes - 1).bit_length()),
+        "negative": unsigned(1),
+        "active": unsigned(lanes),
+        "negatives": unsigned(lanes),
+    }
+    if program.learning is not None:
+        members["value"] = unsigned(program.learning.value_bits)
+    return data.StructLayout(members)
 
 
 def reach_layout(program: Program) -> data.StructLayout:
@@ -58,18 +61,22 @@ def reach_layout(program: Program) -> data.StructLayout:
 
 
 def update(program: Program) -> data.StructLayout:
-    """One word of potentials and what is added to it: a row of weights, shifted, signed."""
+    """One word of potentials and what is added to it: a row of weights, shifted, signed. Where the
+    network learns, also the coefficient's magnitude, its sender, and which word of the target."""
     lanes = program.lanes if program.has_identities else 0
-    return data.StructLayout(
-        {
-            "potential": unsigned((program.potential_words - 1).bit_length()),
-            "weight": unsigned(max(1, (len(program.weights) - 1).bit_length())),
-            "shift": unsigned(program.most_shift.bit_length()),
-            "negative": unsigned(1),
-            "active": unsigned(lanes),
-            "negatives": unsigned(lanes),
-        }
-    )
+    members: dict[str, Any] = {
+        "potential": unsigned((program.most_words - 1).bit_length()),
+        "weight": unsigned(max(1, (program.most_rows - 1).bit_length())),
+        "shift": unsigned(program.most_shift.bit_length()),
+        "negative": unsigned(1),
+        "active": unsigned(lanes),
+        "negatives": unsigned(lanes),
+    }
+    if program.learning is not None:
+        members["value"] = unsigned(program.learning.value_bits)
+        members["sender"] = unsigned(DITHER_BITS)
+        members["word"] = unsigned(max(1, program.target_words - 1).bit_length())
+    return data.StructLayout(members)
 
 
 class Chain:

@@ -1,5 +1,7 @@
 """Potentials: a memory of words of `lanes`, and one addition to a word per cycle."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -51,9 +53,11 @@ class Potentials(wiring.Component):
         Read a word for `seen`, where nothing is `busy`.
     seen : Out
         Two cycles after `look`.
+    row : In
+        Of a network that learns: the masters' row of weights, two cycles after the update.
     busy : Out(1)
         Updates or a sweep are on their way.
-    fired, spikes, spike_address, potentials : Out
+    fired, spikes, spike_address, potentials, counting : Out
         Of the sweeper.
     """
 
@@ -66,32 +70,34 @@ class Potentials(wiring.Component):
     look: Signal
     look_address: Signal
     seen: data.View
+    row: data.View
     busy: Signal
     fired: Signal
     spikes: data.View
     spike_address: Signal
     potentials: data.View
+    counting: wiring.PureInterface
 
     def __init__(self, program: Program, files: tuple[str, str, str] | None = None) -> None:
         self._program, self._files = program, files
         self._sweeper = Sweeper(program, None if files is None else files[1:])
         values = drives(program.lanes, program.potential_bits)
         ports = self._sweeper.signature.members
-        super().__init__(
-            {
-                "word": In(program.code.bits),
-                "valid": In(1),
-                "i": In(update(program)),
-                "sweep": In(1),
-                "look": In(1),
-                "look_address": In(ports["read"].shape),
-                "seen": Out(values),
-                "busy": Out(1),
-                **{
-                    name: ports[name] for name in ("fired", "spikes", "spike_address", "potentials")
-                },
-            }
-        )
+        members: dict[str, Any] = {
+            "word": In(program.code.bits),
+            "valid": In(1),
+            "i": In(update(program)),
+            "sweep": In(1),
+            "look": In(1),
+            "look_address": In(ports["read"].shape),
+            "seen": Out(values),
+            "busy": Out(1),
+            **{name: ports[name] for name in ("fired", "spikes", "spike_address", "potentials")},
+        }
+        if program.learning is not None:
+            members["row"] = In(drives(program.lanes, program.weight_bits))
+            members["counting"] = ports["counting"]
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -152,6 +158,8 @@ class Potentials(wiring.Component):
             self.spike_address.eq(sweeper.spike_address),
             self.potentials.eq(sweeper.potentials),
         ]
+        if p.learning is not None:
+            wiring.connect(m, wiring.flipped(self.counting), sweeper.counting)
         return m
 
     def _terms(self, m: Module, flow: list) -> list[tuple[Value, Value]]:
@@ -159,15 +167,20 @@ class Potentials(wiring.Component):
         plus one."""
         p = self._program
         scan = operation(p, self.word, Scan)
-        table = p.weight_table
-        m.submodules.weights = rom = WeightRom(
-            width=table.width, rows=table.words, file=self._files and self._files[0]
-        )
-        m.d.comb += rom.addr.eq(self.i.weight)
+        fixed: list[Value] = [Const(0, signed(p.weight_bits))] * p.lanes
+        if len(p.weights):
+            table = p.weight_table
+            m.submodules.weights = rom = WeightRom(
+                width=table.width, rows=table.words, file=self._files and self._files[0]
+            )
+            m.d.comb += rom.addr.eq(self.i.weight)
+            fixed = [rom.data.word_select(k, p.weight_bits).as_signed() for k in range(p.lanes)]
         at_2, at_3 = flow[2][1], flow[3][1]
         terms = []
         for k in range(p.lanes):
-            weight: Value = rom.data.word_select(k, p.weight_bits).as_signed()
+            weight = fixed[k]
+            if p.learning is not None:
+                weight = Mux(scan.learned, self.row[k], weight)
             negative: Value = at_3.negative
             active: Value = Const(1)
             if p.has_identities:

@@ -1,13 +1,15 @@
 """A program: what one set of hardware does, one operation after the other.
 
-There are three operations. A *scan* plays the spikes of one map over one edge into the potentials
+There are four operations. A *scan* plays the spikes of one map over one edge into the potentials
 it reaches. A *sweep* fires a layer and prepares it for the next step. A *send* hands the
-readout's sums on. Whatever distinguishes one edge or layer from another is numbers in here; this
-module imports no Amaranth.
+readout's sums on. Of a network that learns, a *decide* ends the program where there is nothing to
+learn; behind it scans may change rows of weights in place of adding them. Whatever distinguishes
+one edge or layer from another is numbers in here; this module imports no Amaranth.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +17,21 @@ import numpy.typing as npt
 
 from hw.contract.checks import signed_bits
 
-__all__ = ["Code", "Field", "Operation", "Program", "Reach", "Scan", "Send", "Sweep", "Table"]
+__all__ = [
+    "Code",
+    "Counted",
+    "Decide",
+    "Field",
+    "Held",
+    "Learning",
+    "Operation",
+    "Program",
+    "Reach",
+    "Scan",
+    "Send",
+    "Sweep",
+    "Table",
+]
 
 Int = npt.NDArray[np.int64]
 
@@ -38,6 +54,30 @@ class Reach:
     count: int
     potential: int = 0
     weight: int = 0
+
+
+class Held(IntEnum):
+    """Maps of a network that learns, beside spikes and pictures."""
+
+    NONE = 0
+    COUNTS = 1
+    """N: each neuron's spikes, added up over the forward steps."""
+    BACK = 2
+    """B: those of the backward steps."""
+    ERROR = 3
+    """Of each class."""
+    CONSTANT = 4
+    """One sender, of the scan's `constant`: it brings a bias."""
+
+
+class Counted(IntEnum):
+    """What a sweep counts."""
+
+    NOTHING = 0
+    FORWARD = 1
+    """The spikes, as N."""
+    BACK = 2
+    """As B, and sends those alone whose neuron has 0 < N < T_F."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +113,17 @@ class Scan:
         Add `constant`, times each coefficient, to the lane of its own channel.
     release
         The input has been read for the last time: its buffer is free.
+    held
+        The map is one of `Held`.
+    learned
+        Rows are those of the masters.
+    update
+        Change the rows: each event is a whole coefficient, and a row's master weights get its
+        product with the word of `vector` (of `Held`) at `potential` and following ones.
+    sender
+        Number of the first coefficient's sender, for the dither.
+    rate
+        Which of the learning rates.
     name, source, when, channels
         For reports: layer, source, the source's step, and target channels that a coefficient
         reaches at each position. The hardware does not see them.
@@ -99,6 +150,12 @@ class Scan:
     identity: int = 0
     constant: int = 0
     release: int = 0
+    held: int = 0
+    learned: int = 0
+    update: int = 0
+    vector: int = 0
+    sender: int = 0
+    rate: int = 0
     name: str = ""
     source: str = ""
     when: int = 0
@@ -140,6 +197,9 @@ class Sweep:
         Index into `Program.decays`.
     start
         Decayed initial potential.
+    counted
+        What is counted (`Counted`), from word `counts` of its memory on; a `first` sweep clears
+        it.
     """
 
     potential: int = 0
@@ -160,6 +220,8 @@ class Sweep:
     top: int = 0
     decay: int = 0
     start: int = 0
+    counted: int = 0
+    counts: int = 0
     name: str = ""
 
 
@@ -173,11 +235,24 @@ class Send:
     name: str = ""
 
 
-Operation = Scan | Sweep | Send
-NOTES = {"Scan": ("name", "source", "when", "channels"), "Sweep": ("name",), "Send": ("name",)}
+@dataclass(frozen=True, kw_only=True)
+class Decide:
+    """Wait for the judge, or for an error that is given. Where nothing is to be learned the program
+    ends here; else it goes on with the next operation."""
+
+    name: str = ""
+
+
+Operation = Scan | Sweep | Send | Decide
+NOTES = {
+    "Scan": ("name", "source", "when", "channels"),
+    "Sweep": ("name",),
+    "Send": ("name",),
+    "Decide": ("name",),
+}
 """For people and for programs: what the hardware does not see."""
 
-KINDS: tuple[type[Scan | Sweep | Send], ...] = (Scan, Sweep, Send)
+KINDS: tuple[type[Scan | Sweep | Send | Decide], ...] = (Scan, Sweep, Send, Decide)
 
 
 @dataclass(frozen=True)
@@ -264,6 +339,64 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Learning:
+    """What a program has more where the network learns.
+
+    Parameters
+    ----------
+    masters
+        (rows, lanes): master weights at the start.
+    master_bits, fraction_bits
+        M, and s of them below the weight.
+    count_words
+        Words of the counts of each stage.
+    count_planes, count_sign
+        Bits of |N|, and whether N may be negative.
+    back_planes
+        Bits of |B|; 0: no hidden layer learns.
+    error_planes
+        Bits of the error of a class, beside its sign.
+    steps
+        T_F: a neuron that fired at all of them passes nothing back.
+    value_bits
+        Of the largest coefficient of an update.
+    rates
+        How many learning rates there are.
+    rate_range
+        Smallest and largest rate that the hardware can be set to.
+    margin_bits
+        Of the largest margin.
+    seed
+        First word of the dither's generator.
+    """
+
+    masters: Int
+    master_bits: int
+    fraction_bits: int
+    count_words: int
+    count_planes: int
+    count_sign: bool
+    back_planes: int
+    error_planes: int
+    steps: int
+    value_bits: int
+    rates: int
+    rate_range: tuple[int, int]
+    margin_bits: int
+    seed: int
+
+    @property
+    def held_planes(self) -> int:
+        """Bits of the magnitude of anything held."""
+        return max(self.count_planes, self.back_planes, self.error_planes, self.value_bits)
+
+    @property
+    def vector_bits(self) -> int:
+        """Of a signed count or error."""
+        return 1 + max(self.count_planes, self.back_planes, self.error_planes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
     """All that a program stage is made of.
 
@@ -295,6 +428,8 @@ class Program:
         of a recording. What the stage before sends is a recording too.
     classes, logit_bits
         Of the readout; no classes: what is sent are spikes.
+    learning
+        None: it does not learn.
     """
 
     lanes: int
@@ -317,6 +452,7 @@ class Program:
     input_words: int
     classes: int
     logit_bits: int
+    learning: Learning | None = None
 
     @cached_property
     def code(self) -> Code:
@@ -326,13 +462,29 @@ class Program:
     @property
     def memories(self) -> dict[str, tuple[int, int]]:
         """(words, bits of a word) of the memories that are worth block RAM."""
-        return {
+        found = {
             "potentials": (self.potential_words, self.lanes * self.potential_bits),
             "spikes": (self.spike_words, self.lanes * (self.spike_planes + self.spike_sign)),
             "images": (self.image_words, self.lanes * (self.input_bits + self.input_sign)),
             "weights": (len(self.weights), self.lanes * self.weight_bits),
             "program": (len(self.operations), self.code.bits),
         }
+        if self.learning is not None:
+            found["masters"] = (len(self.learning.masters), self.master_table.width)
+            if not len(self.weights):
+                del found["weights"]
+        return found
+
+    @cached_property
+    def master_table(self) -> Table:
+        """The master weights as their memory holds them."""
+        assert self.learning is not None
+        return Table.of(self.learning.masters, self.learning.master_bits)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the larger memory of weights."""
+        return max(len(self.weights), 0 if self.learning is None else len(self.learning.masters))
 
     @cached_property
     def weight_table(self) -> Table:
@@ -348,6 +500,11 @@ class Program:
     def theta_table(self) -> Table | None:
         """The thresholds as a ROM holds them."""
         return None if self.thetas is None else Table.of(self.thetas)
+
+    @property
+    def most_words(self) -> int:
+        """Words of the larger of the memories of potentials and of counts."""
+        return max(self.potential_words, 0 if self.learning is None else self.learning.count_words)
 
     @property
     def image_words(self) -> int:
@@ -382,6 +539,11 @@ class Program:
     def word_column_bits(self) -> int:
         """Width of the number of a word in its row."""
         return max(op.last_column for op in self.operations if isinstance(op, Scan)).bit_length()
+
+    @property
+    def target_words(self) -> int:
+        """Most groups of target channels that an edge reaches."""
+        return 1 + max(op.last_group for op in self.operations if isinstance(op, Scan))
 
     @property
     def has_identities(self) -> bool:

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.layer.encoder import ChunkEncoder
 from hw.program.operation import Chain, operation, spike_event
 from hw.program.program import Program, Scan
-from hw.stream.payloads import Kind, coefficients
+from hw.stream.payloads import Kind, coefficients, transfer
 
 __all__ = ["Scanner"]
 
@@ -45,8 +45,8 @@ class Scanner(wiring.Component):
     address, read : Out
         Of the memories; what is read is on `spikes` or `pixels` in the next cycle, and stays until
         there is `read` again.
-    spikes, pixels : In
-        A word of layer's spikes; of an image.
+    spikes, pixels, held : In
+        A word of layer's spikes; of an image; of what is held besides, where the network learns.
     o : Out(stream of spike_event(program))
     """
 
@@ -59,23 +59,26 @@ class Scanner(wiring.Component):
     read: Signal
     spikes: data.View
     pixels: data.View
+    held: data.View
     o: stream.Interface
 
     def __init__(self, program: Program) -> None:
         self._program = p = program
-        self._address_bits = max(p.spike_words - 1, p.input_words - 1, 1).bit_length()
-        super().__init__(
-            {
-                "word": In(p.code.bits),
-                "start": In(1),
-                "busy": Out(1),
-                "address": Out(self._address_bits),
-                "read": Out(1),
-                "spikes": In(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
-                "pixels": In(coefficients(p.lanes, p.input_bits, p.input_sign)),
-                "o": Out(stream.Signature(spike_event(p))),
-            }
-        )
+        held = 0 if p.learning is None else p.learning.count_words
+        self._address_bits = max(p.spike_words - 1, p.input_words - 1, held - 1, 1).bit_length()
+        members = {
+            "word": In(p.code.bits),
+            "start": In(1),
+            "busy": Out(1),
+            "address": Out(self._address_bits),
+            "read": Out(1),
+            "spikes": In(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
+            "pixels": In(coefficients(p.lanes, p.input_bits, p.input_sign)),
+            "o": Out(stream.Signature(spike_event(p))),
+        }
+        if p.learning is not None:
+            members["held"] = In(coefficients(p.lanes, p.learning.held_planes, True))
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -113,7 +116,7 @@ class Scanner(wiring.Component):
         active, negative = Signal(p.lanes, reset_less=True), Signal(p.lanes, reset_less=True)
         with m.If(advance):
             m.d.sync += fetched.eq(here)
-        bits, signs = self._bits(scan.from_input, fetched.plane)
+        bits, signs = self._bits(scan, fetched.plane)
         with m.If(stages.moves[1]):
             m.d.sync += [shown.eq(fetched), active.eq(bits), negative.eq(signs)]
         some = Signal()
@@ -144,9 +147,31 @@ class Scanner(wiring.Component):
         if place.size:
             for name in ("row", "column", "plane"):
                 m.d.comb += one[name].eq(Mux(identity, shown[name], at[name]))
+        if p.learning is not None:
+            self._values(m, scan, p.learning.value_bits, stages.moves[1], encoder, event)
         return m
 
-    def _bits(self, from_input: Value, plane: Value) -> tuple[Value, Value]:
+    def _values(
+        self, m: Module, scan, bits: int, moves: Value, encoder: ChunkEncoder, event
+    ) -> None:
+        """The magnitude of the event's whole coefficient: a word's values pass beside the encoder,
+        from register to register as its bits do."""
+        lanes = self._program.lanes
+        whole = Signal(data.ArrayLayout(bits, lanes))
+        m.d.comb += [
+            whole[k].eq(Mux(scan.held != 0, self.held[k].magnitude, self.pixels[k].magnitude))
+            for k in range(lanes)
+        ]
+        moved = (moves, transfer(encoder.i), ~encoder.o.valid | encoder.o.ready)
+        values = whole
+        for n, move in enumerate(moved):
+            register = Signal.like(whole, name=f"values{n}", reset_less=True)
+            with m.If(move):
+                m.d.sync += register.eq(values)
+            values = register
+        m.d.comb += self.o.payload.value.eq(values[event.index[: self._program.lane_bits]])
+
+    def _bits(self, scan, plane: Value) -> tuple[Value, Value]:
         """The set bits of a plane, and their signs."""
         spikes, pixels = self.spikes, self.pixels
         lanes = range(self._program.lanes)
@@ -159,4 +184,13 @@ class Scanner(wiring.Component):
                 (pixels, self._program.input_sign),
             )
         ]
-        return Mux(from_input, lit, fired), Mux(from_input, sides[1], sides[0])
+        bits, signs = Mux(scan.from_input, lit, fired), Mux(scan.from_input, sides[1], sides[0])
+        if self._program.learning is None:
+            return bits, signs
+        # An update plays whole coefficients, all planes of them at once.
+        some = Cat(
+            Mux(scan.held != 0, self.held[k].magnitude, pixels[k].magnitude).any() for k in lanes
+        )
+        held = Cat(self.held[k].magnitude.bit_select(plane, 1) for k in lanes)
+        bits = Mux(scan.update, some, Mux(scan.held != 0, held, bits))
+        return bits, Mux(scan.held != 0, Cat(self.held[k].negative for k in lanes), signs)

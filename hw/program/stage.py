@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,13 +13,13 @@ from hw.memory.rom import WeightRom
 from hw.neuron.readout import Readout, result_layout
 from hw.program.operation import operation
 from hw.program.potentials import Potentials
-from hw.program.program import Code, Program, Scan, Send, Sweep
+from hw.program.program import Code, Decide, Program, Scan, Send, Sweep
 from hw.program.scanner import Scanner
 from hw.program.walker import Walker
 from hw.stage import Stage, TapPoint
 from hw.stream.payloads import coefficients, transfer
 
-__all__ = ["ProgramStage", "RomFiles"]
+__all__ = ["Learns", "ProgramStage", "RomFiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,30 @@ class RomFiles:
     weights: str
     biases: str
     thetas: str
+
+
+class Learns:
+    """What passes between a stage's control and the parts that learn (`hw.learn.stage`).
+
+    Attributes
+    ----------
+    updating, busy
+        From the parts: this scan changes rows; a row is on its way.
+    decided, learn
+        From the parts: the verdict is there; it is to learn.
+    deciding, finished, idle
+        From the control: a `Decide` waits; nothing is left to do for the picture; nothing is done.
+    deep
+        From the control: the operation is behind the `Decide`.
+    taken, target, current
+        From the control: the last word of a picture is taken, into this buffer; the buffer of the
+        picture that is worked on.
+    """
+
+    def __init__(self) -> None:
+        self.updating, self.busy, self.decided, self.learn = (Signal() for _ in range(4))
+        self.deciding, self.finished, self.idle, self.deep = (Signal() for _ in range(4))
+        self.taken, self.target, self.current = (Signal() for _ in range(3))
 
 
 class ProgramStage(Stage):
@@ -91,6 +115,7 @@ class ProgramStage(Stage):
         *,
         events: bool = False,
         taps: bool = False,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         p, f = program, files
         self._program, self._files, self._taps, self._count = program, files, taps, events
@@ -109,7 +134,11 @@ class ProgramStage(Stage):
             self.tap_operation = Signal(range(len(p.operations)))
             word = Cat(self.tap_spikes, self.tap_potentials)
             self.taps["words"] = TapPoint(self.tap_valid, word)
-        super().__init__(members)
+        super().__init__(members | dict(more or {}))
+
+    def _learn(self, m: Module, word: Value, scanner: Scanner, walker: Walker) -> Learns | None:
+        """The parts that learn, of a stage that has any."""
+        return None
 
     def _sent(self) -> data.Layout:
         p = self._program
@@ -132,9 +161,11 @@ class ProgramStage(Stage):
             scanner.word.eq(word),
             walker.word.eq(word),
             potentials.word.eq(word),
-            potentials.valid.eq(walker.valid),
             potentials.i.eq(walker.o),
         ]
+        learns = self._learn(m, word, scanner, walker)
+        adds = walker.valid if learns is None else walker.valid & ~learns.updating
+        m.d.comb += potentials.valid.eq(adds)
 
         # Spikes: written by sweeps, read by scans.
         m.submodules.spikes = spikes = Memory(
@@ -147,9 +178,11 @@ class ProgramStage(Stage):
             store.data.eq(potentials.spikes),
             scanner.spikes.eq(load.data),
         ]
-        ready, released = self._images(m, scanner)
+        ready, released = self._images(m, scanner, learns)
         idle = Signal()
         m.d.comb += idle.eq(~(scanner.busy | walker.busy | potentials.busy))
+        if learns is not None:
+            m.d.comb += idle.eq(~(scanner.busy | walker.busy | potentials.busy | learns.busy))
 
         number = Signal(range(len(p.operations)))
         kind, scan = word[: Code.KIND_BITS], operation(p, word, Scan)
@@ -175,23 +208,41 @@ class ProgramStage(Stage):
                 with m.Elif(kind == Code.number(Sweep)):
                     m.d.comb += potentials.sweep.eq(1)
                     m.next = "RUN"
+                if learns is not None:
+                    with m.Elif(kind == Code.number(Decide)):
+                        m.next = "DECIDE"
                 with m.Else():
                     m.d.comb += begin.eq(1)
                     m.next = "SEND"
             with m.State("RUN"), m.If(idle):
-                m.d.comb += released.eq((kind == Code.number(Scan)) & scan.release)
                 m.d.sync += number.eq(number + 1)
                 m.next = "FETCH"
+                if learns is None:
+                    m.d.comb += released.eq((kind == Code.number(Scan)) & scan.release)
+                else:
+                    with m.If(number == len(p.operations) - 1):
+                        m.d.comb += [learns.finished.eq(1), learns.deep.eq(1)]
+                        m.d.sync += number.eq(0)
             with m.State("SEND"), m.If(sent):
-                m.d.sync += number.eq(0)
+                m.d.sync += number.eq(0 if learns is None else number + 1)
                 m.next = "FETCH"
+            if learns is not None:
+                with m.State("DECIDE"):
+                    m.d.comb += learns.deciding.eq(1)
+                    with m.If(learns.decided):
+                        m.d.comb += learns.finished.eq(~learns.learn)
+                        m.d.sync += number.eq(Mux(learns.learn, number + 1, 0))
+                        m.next = "FETCH"
+        if learns is not None:
+            # The picture is needed until the last row has been changed.
+            m.d.comb += [released.eq(learns.finished), learns.idle.eq(~ready)]
         if self._count:
             m.d.sync += self.additions.eq(potentials.valid)
         if self._taps:
             self._tap(m, number)
         return m
 
-    def _images(self, m: Module, scanner: Scanner) -> tuple[Signal, Signal]:
+    def _images(self, m: Module, scanner: Scanner, learns: Learns | None) -> tuple[Signal, Signal]:
         """Two images: one is read while the other is loaded. Returns whether there is one to read,
         and the signal that frees it."""
         p = self._program
@@ -215,6 +266,12 @@ class ProgramStage(Stage):
             scanner.pixels.eq(read.data),
             ready.eq(Array(full)[current]),
         ]
+        if learns is not None:
+            m.d.comb += [
+                learns.taken.eq(taken & last),
+                learns.target.eq(target),
+                learns.current.eq(current),
+            ]
         with m.If(taken):
             m.d.sync += [count.eq(Mux(last, 0, count + 1)), target.eq(target ^ last)]
         m.d.sync += current.eq(current ^ released)

@@ -6,6 +6,8 @@ next step's `decay(u) + addend`, so that scans add straight to it. Words do not 
 other: the laws are registers in a row, and the word's number travels beside them (`places`).
 """
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -13,10 +15,34 @@ from amaranth.lib.wiring import In, Out
 from hw.layer.lif import decay
 from hw.memory.rom import WeightRom
 from hw.program.operation import operation
-from hw.program.program import Program, Sweep, Table
+from hw.program.program import Counted, Program, Sweep, Table
 from hw.stream.payloads import coefficients, drives
 
-__all__ = ["Sweeper"]
+__all__ = ["Sweeper", "counting"]
+
+
+def counting(program: Program) -> wiring.Signature:
+    """A sweeper's access to the counts of each neuron's spikes, N forward and B backward.
+
+    `forward_word` and `back_word` are those of word `read`, a cycle after its address. In a cycle
+    with `forward` or `back`, `word` is written to `address`; `masks` are those of its neurons.
+    """
+    learning = program.learning
+    assert learning is not None
+    address = max(1, (learning.count_words - 1).bit_length())
+    words = drives(program.lanes, learning.vector_bits)
+    return wiring.Signature(
+        {
+            "read": Out(address),
+            "forward_word": In(words),
+            "back_word": In(words),
+            "forward": Out(1),
+            "back": Out(1),
+            "address": Out(address),
+            "word": Out(words),
+            "masks": Out(program.lanes),
+        }
+    )
 
 
 class Sweeper(wiring.Component):
@@ -60,6 +86,8 @@ class Sweeper(wiring.Component):
         `spikes`, and where they go, `spike_address`, are those of a word that fires.
     potentials : Out
         The u that is kept, two cycles after its word's spikes.
+    counting : Out(counting(program))
+        Of a network that learns: where its counts are read and written.
     """
 
     LATENCY = 8
@@ -77,29 +105,31 @@ class Sweeper(wiring.Component):
     spikes: data.View
     spike_address: Signal
     potentials: data.View
+    counting: wiring.PureInterface
 
     def __init__(self, program: Program, files: tuple[str, str] | None = None) -> None:
         self._program, self._files = program, files
         p = program
         values = drives(p.lanes, p.potential_bits)
         self._address = unsigned(max(1, (p.potential_words - 1).bit_length()))
-        super().__init__(
-            {
-                "word": In(p.code.bits),
-                "start": In(1),
-                "busy": Out(1),
-                "read": Out(self._address),
-                "v": In(values),
-                "memory": In(values),
-                "prepared": Out(values),
-                "write": Out(1),
-                "write_address": Out(self._address),
-                "fired": Out(1),
-                "spikes": Out(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
-                "spike_address": Out(max(1, (p.spike_words - 1).bit_length())),
-                "potentials": Out(values),
-            }
-        )
+        members: dict[str, Any] = {
+            "word": In(p.code.bits),
+            "start": In(1),
+            "busy": Out(1),
+            "read": Out(self._address),
+            "v": In(values),
+            "memory": In(values),
+            "prepared": Out(values),
+            "write": Out(1),
+            "write_address": Out(self._address),
+            "fired": Out(1),
+            "spikes": Out(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
+            "spike_address": Out(max(1, (p.spike_words - 1).bit_length())),
+            "potentials": Out(values),
+        }
+        if p.learning is not None:
+            members["counting"] = Out(counting(p))
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -162,10 +192,40 @@ class Sweeper(wiring.Component):
         thetas: list[Value | None] = [None] * p.lanes
         if p.theta_table is not None:
             thetas = [*self._rom(m, "thetas", p.theta_table, places[0].channels)]
+        self._masks: list[Value] = [Const(1)] * p.lanes
+        if p.learning is not None:
+            self._count(m, sweep, places)
         for k in range(p.lanes):
             arrives = places[5].valid if has_drives else None
             self._lane(m, sweep, k, biases[k], thetas[k], arrives)
         return m
+
+    def _count(self, m: Module, sweep, places: list[Signal]) -> None:
+        """N or B of the word whose spikes leave, read in time for cycle 4, and written after it."""
+        p, port = self._program, self.counting
+        assert p.learning is not None
+        m.d.sync += [
+            port.read.eq(sweep.counts + places[1].index),
+            port.address.eq(sweep.counts + places[4].index),
+            port.forward.eq(places[4].valid & (sweep.counted == Counted.FORWARD)),
+            port.back.eq(places[4].valid & (sweep.counted == Counted.BACK)),
+        ]
+        back = sweep.counted == Counted.BACK
+        for k in range(p.lanes):
+            forward_count, back_count = port.forward_word[k], port.back_word[k]
+            mask = Signal(name=f"mask{k}", reset_less=True)
+            held = Signal(signed(p.learning.vector_bits), name=f"count{k}", reset_less=True)
+            passes = (forward_count != 0) & (forward_count != p.learning.steps)
+            m.d.sync += [
+                mask.eq(~back | passes),
+                held.eq(Mux(back, back_count, forward_count)),
+                port.masks[k].eq(mask),
+            ]
+            self._masks[k] = mask
+            spike = self.spikes[k]
+            negative = spike.negative if p.spike_sign else Const(0)
+            one = Mux(spike.magnitude[0], Mux(negative, Const(-1, signed(2)), 1), 0)
+            m.d.sync += port.word[k].eq(Mux(sweep.first, 0, held + one))
 
     def _rom(self, m: Module, name: str, table: Table, address: Value) -> list[Value]:
         """A ROM's numbers, one per lane."""
@@ -198,7 +258,8 @@ class Sweeper(wiring.Component):
             negative.eq(below & sweep.fires),
             held.eq(v),
         ]
-        m.d.comb += self.spikes[k].magnitude.eq(spike)
+        # What is masked is not sent, but resets its neuron.
+        m.d.comb += self.spikes[k].magnitude.eq(spike & self._masks[k])
         if p.spike_sign:
             m.d.comb += self.spikes[k].negative.eq(negative)
 

@@ -92,15 +92,17 @@ class Walker(wiring.Component):
         # 1. The tables' memories; 2. their registers.
         row_table = self._table(m, "rows", p.rows, scan.row_table + event.row, looked)
         column_table = self._table(m, "columns", p.columns, scan.column_table + column, looked)
-        passed = data.StructLayout(
-            {
-                "shift": update(p)["shift"].shape,
-                "channel": unsigned(most),
-                "negative": unsigned(1),
-                "active": update(p)["active"].shape,
-                "negatives": update(p)["negatives"].shape,
-            }
-        )
+        wide = update(p)
+        members = {
+            "shift": wide["shift"].shape,
+            "channel": unsigned(most),
+            "negative": unsigned(1),
+            "active": wide["active"].shape,
+            "negatives": wide["negatives"].shape,
+        }
+        if p.learning is not None:
+            members |= {name: wide[name].shape for name in ("value", "sender")}
+        passed = data.StructLayout(members)
 
         def register(shape: Any, name: str) -> Any:
             return Signal(shape, name=name, reset_less=True)
@@ -114,6 +116,12 @@ class Walker(wiring.Component):
                 events[0].active.eq(event.active),
                 events[0].negatives.eq(event.negatives),
             ]
+            if p.learning is not None:
+                # Rows of values: an event's row is its group of channels.
+                m.d.sync += [
+                    events[0].value.eq(event.value),
+                    events[0].sender.eq(scan.sender + Cat(event.lane, event.row)),
+                ]
         for n, move in enumerate((read, summed, based), 1):
             with m.If(move):
                 m.d.sync += events[n].eq(events[n - 1])
@@ -123,7 +131,6 @@ class Walker(wiring.Component):
             m.d.sync += [row.eq(row_table), col.eq(column_table)]
 
         # 3. Offsets added; 4. bases added.
-        wide = update(p)
         more = [register(layout["more"].shape, f"more{n}") for n in range(4)]
         potential = [register(wide["potential"].shape, f"potential{n}") for n in range(2)]
         weight = [register(wide["weight"].shape, f"weight{n}") for n in range(2)]
@@ -213,6 +220,8 @@ class Walker(wiring.Component):
                 Cat(columns, columns_kept).eq(more_columns.replicate(2)),
                 groups.eq(scan.last_group),
             ]
+            if self._program.learning is not None:
+                m.d.sync += [out.value.eq(event.value), out.sender.eq(event.sender), out.word.eq(0)]
         with m.Elif(columns != 0):
             m.d.sync += [
                 out.potential.eq(out.potential + 1),
@@ -236,3 +245,5 @@ class Walker(wiring.Component):
                     starts["group"][0].eq(by_group[0]),
                     starts["group"][1].eq(by_group[1]),
                 ]
+                if self._program.learning is not None:
+                    m.d.sync += out.word.eq(out.word + 1)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hw.contract.checks import InputError
 from hw.contract.edge import INPUT
 from hw.contract.laws import fire, reset, saturate
-from hw.contract.learning import MAX_ERROR, change, judge, turned, xorshift
+from hw.contract.learning import change, judge, turned, xorshift
 from hw.contract.neuron import NeuronSpec
 from hw.learn.masters import Masters
 from sim.golden.model import GoldenModel
@@ -94,7 +94,7 @@ class Learner:
         Parameters
         ----------
         error
-            (classes,), each within +-63, in place of the judge's.
+            (classes,), each within +-`error_max`, in place of the judge's.
 
         Raises
         ------
@@ -107,8 +107,9 @@ class Learner:
         given = None
         if error is not None:
             given = np.asarray(error, dtype=np.int64)
-            if given.shape != (classes,) or np.abs(given).max() > MAX_ERROR:
-                raise InputError(f"Error must be {classes} integers within +-{MAX_ERROR}")
+            most = self._learning.error_max
+            if given.shape != (classes,) or np.abs(given).max() > most:
+                raise InputError(f"Error must be {classes} integers within +-{most}")
         return self._run(pixels, label, given)
 
     def _run(self, pixels: npt.ArrayLike, label: int | None, given: Int | None) -> Sample:

@@ -140,7 +140,7 @@ def test_plans_count_updates_as_the_tables_do(seed: int, lanes: int) -> None:
         top = spec.pixel_max if scan.from_input else 1
         values = rng.integers(0, top + 1, (1, int(np.prod(layout.shape))))
         packed = layout.pack(values)[0]
-        play = plays(plan, scan, packed)
+        play = plays(plan.program, scan, packed)
         counts = []
         for word, plane in np.ndindex(len(packed), scan.last_plane + 1):
             lit = np.flatnonzero(packed[word] >> plane & 1)

@@ -250,7 +250,7 @@ def test_what_a_plan_counts_is_what_is_played() -> None:
             assert isinstance(scan, Scan)
             size = (scan.last_row + 1) * (scan.last_column + 1)
             words = pixels if from_input else spikes
-            play = plays(plan, scan, words[scan.address : scan.address + size])
+            play = plays(plan.program, scan, words[scan.address : scan.address + size])
             events = events_of(plan, number, spikes, pixels)
             assert play.slots == size * (scan.last_plane + 1)
             assert play.slot.tolist() == [slot for slot, _ in events]

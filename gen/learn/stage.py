@@ -1,0 +1,104 @@
+"""A network that learns as a stage, and as a core of that one stage."""
+
+from dataclasses import dataclass
+
+from gen.core.plan import CorePlan
+from gen.layer.stage import LayerOptions
+from gen.learn.writer import MasterRows, write_learning_program
+from gen.program.stage import LANES, ProgramStagePlan
+from gen.stage.stage import PlanError, Rom
+from hw.learn.masters import Masters
+from hw.learn.stage import LearningStage
+
+__all__ = ["LEARNING_LANES", "LearningStagePlan", "learning_stage", "plan_learning"]
+
+LEARNING_LANES = 64
+MASTERS_FILE = "rom/masters.hex"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LearningStagePlan(ProgramStagePlan):
+    """A program that runs a network and learns.
+
+    Parameters
+    ----------
+    masters
+        The state at power-up.
+    rows
+        Where each master lies.
+    """
+
+    masters: Masters
+    rows: MasterRows
+    sources = ("sterna_rom.v", "sterna_ram.v")
+
+    def component(
+        self, *, files: bool = True, events: bool = False, taps: bool = False
+    ) -> LearningStage:
+        return LearningStage(
+            self.program,
+            self._files if files else None,
+            masters_file=MASTERS_FILE if files else None,
+            events=events,
+            taps=taps,
+        )
+
+    def roms(self) -> dict[str, Rom]:
+        table, digest = self.program.master_table, self.masters.digest[:16]
+        head = (
+            f"{len(table.words)} rows of {table.lanes} x {table.bits} bit; masters {digest}, "
+            f"network {self.network.digest[:16]}"
+        )
+        made = Rom(head=head, rows=table.words, bits=table.width, swappable=False)
+        return super().roms() | {MASTERS_FILE: made}
+
+
+def plan_learning(masters: Masters, lanes: int = LEARNING_LANES) -> CorePlan:
+    """Lay out a network that learns: one stage, as it is at power-up with these masters.
+
+    Raises
+    ------
+    PlanError
+        When lanes is not a power of two from 2 to 128, a layer has neurons that a program does not
+        have, or learned layers have weights of different widths.
+    """
+    if lanes not in LANES:
+        raise PlanError(f"Lanes of a learning core must be one of {LANES}, not {lanes!r}")
+    network = masters.working()
+    spec = network.spec
+    if spec.classes < 2:
+        raise PlanError(f"Network {spec.name} must have two classes or more to learn on hardware")
+    for layer in spec.layers[:-1]:
+        neuron = layer.neuron
+        if neuron is not None and (neuron.limit > 1 or neuron.guarded):
+            raise PlanError(
+                f"Layer {layer.name} has augmented or guarded spikes, which a program core does "
+                "not have"
+            )
+    program, memory_map, rows = write_learning_program(masters, lanes)
+    stage = LearningStagePlan(
+        network=network,
+        lanes=lanes,
+        program=program,
+        memory_map=memory_map,
+        layers=range(len(spec.layers)),
+        weight_rows={},
+        masters=masters,
+        rows=rows,
+    )
+    return CorePlan(
+        network=network,
+        lanes=lanes,
+        banks=1,
+        stages=(stage,),
+        schedule="learning",
+        bounds=(0, len(spec.layers)),
+        options=LayerOptions(),
+    )
+
+
+def learning_stage(plan: CorePlan) -> LearningStagePlan:
+    """The stage of a core made by `plan_learning`."""
+    (stage,) = plan.stages
+    assert isinstance(stage, LearningStagePlan)
+    return stage
