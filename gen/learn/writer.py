@@ -439,7 +439,10 @@ class _Writer(ProgramWriter):
                 scan = replace(scan, held=Held.COUNTS, address=place)
             self.operations.append(replace(scan, last_plane=0, shift=0, **change))
             if edge.bias:
-                self.operations.append(replace(self._bias(edge), last_plane=0, shift=0, **change))
+                # A neuron that fires at every step; the constant pixel is one number.
+                total = edge.bias * (1 if edge.source == INPUT else self.steps)
+                scan = replace(self._bias(edge), constant=total, last_plane=0, shift=0)
+                self.operations.append(replace(scan, **change))
             if edge.copied:
                 self.operations.append(
                     replace(
