@@ -48,7 +48,8 @@ class LearningLaw:
         stage = learning_stage(plan)
         self._stage, self._program = stage, stage.program
         self._spec = plan.network.spec
-        self._latency = UpdateEngine(stage.program).latency
+        assert stage.program.learning is not None
+        self._latency = UpdateEngine.latency(stage.program.learning)
         self._next = ProgramStage.FETCH_CYCLES  # START of the first operation
 
     def sample(

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.learning import DITHER_BITS
 from hw.program.operation import update
-from hw.program.program import Program
+from hw.program.program import Learning, Program
 from hw.stream.payloads import drives
 
 __all__ = ["UpdateEngine"]
@@ -32,8 +32,6 @@ class UpdateEngine(wiring.Component):
 
     k is the rate, K the largest that can be set; the dither is K bits, the upper ones of
     (R xor turned(sender xor target)): the same as the law's upper k of 16.
-
-    Latency `latency` from an update to the end of the cycle that writes it.
 
     Parameters
     ----------
@@ -77,8 +75,7 @@ class UpdateEngine(wiring.Component):
         assert program.learning is not None
         self._program, self._learning = program, program.learning
         l = program.learning  # noqa: E741
-        self._levels = max(1, (l.value_bits - 1).bit_length())
-        self.latency = self._levels + 7
+        self._levels = self.latency(l) - 7
         address = update(program)["weight"].shape
         low, high = l.rate_range
         masters = drives(program.lanes, l.master_bits)
@@ -97,6 +94,12 @@ class UpdateEngine(wiring.Component):
                 "busy": Out(1),
             }
         )
+
+    @staticmethod
+    def latency(learning: Learning) -> int:
+        """Cycles from an update to the end of the cycle that writes it: one more for each level of
+        sums."""
+        return max(1, (learning.value_bits - 1).bit_length()) + 7
 
     def elaborate(self, platform) -> Module:
         m = Module()
