@@ -60,7 +60,7 @@ async def core_learns_what_the_golden_model_learns(dut: Any) -> None:
             else:
                 error = errors[n] if modes[n] == 2 else None
                 sample = learner.learn(pixels[n], int(labels[n]), error)
-            dumped = n + 1 == count or (job.dump > 0 and (n + 1) % job.dump == 0)
+            dumped = job.dumps(n + 1)
             given_error = bool(modes[n] == 2)
             checker.check(
                 pixels[n], int(labels[n]), sample, learner, dumped=dumped, given=given_error

@@ -7,8 +7,8 @@
 
 A sample is a record of bytes: what the teacher says (`control_bytes`), then the picture's words.
 The next one begins when the rows have been read. Rows of a record are as those of
-`sim.bench.harness`, and so are the plusargs; `dump` says after how many samples all rows are read
-back (0: after the last alone), and `samples` how many there are.
+`sim.bench.harness`, and so are the plusargs; all rows are read back after every `dump` samples (0:
+after the last alone), and after each of the `first` ones; `samples` says how many there are.
 """
 
 from collections.abc import Sequence
@@ -129,7 +129,7 @@ module {BENCH_TOP};
     .teacher__row_data({s.row_bits}'b0){", " if ports else ""}{ports});
 
   string folder;
-  integer stall = 0, seed = 0, dump = 0;
+  integer stall = 0, seed = 0, dump = 0, first = 0;
   reg [63:0] samples = 0, watchdog = 0;
   integer file = 0;
 {lines("  integer file_{name} = 0;", records)}
@@ -139,6 +139,7 @@ module {BENCH_TOP};
     void'($value$plusargs("random=%d", seed));
     void'($value$plusargs("watchdog=%d", watchdog));
     void'($value$plusargs("dump=%d", dump));
+    void'($value$plusargs("first=%d", first));
     void'($value$plusargs("samples=%d", samples));
     void'($urandom(seed));
   end
@@ -241,7 +242,8 @@ module {BENCH_TOP};
           {{last_logit_now, last_word, random, 31'b0, learned, cycle[31:0]}});
         row_address <= 0;
         reading <= 0;
-        if (taken + 1 == samples || (dump != 0 && (taken + 1) % dump == 0)) state <= READ;
+        if (taken + 1 == samples || taken < first || (dump != 0 && (taken + 1) % dump == 0))
+          state <= READ;
         else begin
           state <= CONTROL;
           taken <= taken + 1;

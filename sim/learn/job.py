@@ -13,13 +13,14 @@ MASTERS = "network.masters.npz"
 @dataclass(frozen=True, kw_only=True)
 class LearningJob:
     """What a bench is to do; see `sim.bench.job.Job`. `dump`: after how many samples all masters
-    are read back (0: after the last)."""
+    are read back (0: after the last), and after each of the first `dump_first`."""
 
     lanes: int
     result_bits: int
     row_bits: int
     taps: list[tuple[str, int]]
     dump: int = 1
+    dump_first: int = 0
     samples: int = 0
     stall: float = 0.0
     seed: int = 0
@@ -33,5 +34,11 @@ class LearningJob:
             f"+random={self.seed}",
             f"+watchdog={self.watchdog}",
             f"+dump={self.dump}",
+            f"+first={self.dump_first}",
             f"+samples={self.samples}",
         ]
+
+    def dumps(self, number: int) -> bool:
+        """Whether all masters are read back after sample `number`, from 1."""
+        regular = self.dump > 0 and number % self.dump == 0
+        return regular or number <= self.dump_first or number == self.samples

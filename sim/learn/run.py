@@ -100,6 +100,7 @@ def learn_in_simulation(
     *,
     lanes: int,
     dump: int = 1,
+    dump_first: int = 0,
     taps: bool = True,
     stall: float = 0.0,
     seed: int = 0,
@@ -118,8 +119,9 @@ def learn_in_simulation(
         The samples, in order.
     lanes
         Of the core.
-    dump
-        Read back all masters after so many samples; 0: after the last alone.
+    dump, dump_first
+        Read back all masters after so many samples each time (0: after the last alone), and after
+        each of the first ones.
     taps
         Without, the core that ships is simulated: it shows logits, verdicts, cycles and masters.
     stall
@@ -156,6 +158,7 @@ def learn_in_simulation(
         row_bits=shape.row_bits,
         taps=facts["taps"],
         dump=dump,
+        dump_first=dump_first,
         samples=len(lesson.labels),
         stall=stall,
         seed=seed,
