@@ -72,9 +72,9 @@ def test_what_an_import_pulls_in(statement, absent):
 FLOORS = {
     "hw": "contract | memory < stage < stream < neuron < layer | link < program < core | learn "
     "< top",
-    "gen": "stage < layer | program < core | family < board < explore | ip",
-    "sim": "golden < bench < board",
-    "sw": "data | report < learn | host < importers | verify < study < cli",
+    "gen": "stage < layer | program < core | family < learn < board < explore | ip",
+    "sim": "golden < bench < learn | board",
+    "sw": "data | report < learn | spide | host < importers | verify < study < cli",
 }
 """From the ground up; rooms beside each other know nothing of each other."""
 

@@ -1,1 +1,5 @@
-"""The learning stage as it is planned: masters -> rows in both copies -> program; its cycle law."""
+"""The learning stage as it is planned (`hw/learn`).
+
+Masters -> rows in two copies -> program: forward, readout, decision, backward, updates; a core of
+that one stage; its cycle law.
+"""

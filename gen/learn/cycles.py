@@ -16,11 +16,11 @@ from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.learn.engine import UpdateEngine
 from hw.learn.judge import Judge
+from hw.learn.sample import Sample
 from hw.neuron.readout import Readout
 from hw.program.potentials import Potentials
 from hw.program.program import Decide, Held, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
-from sim.golden.learning import Sample
 
 __all__ = ["LearningLaw", "Times"]
 

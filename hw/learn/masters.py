@@ -210,6 +210,6 @@ class Masters:
             raise MastersError(f"File of masters {path} lacks the array {error}") from None
         except SternaError as error:
             raise MastersError(f"File of masters {path} is inconsistent: {error}") from None
-        if masters.working().digest != network.digest:
+        if masters.working().digest != network.digest or masters.digest != digests[0]:
             raise MastersError(f"File of masters {path} is corrupted: its weights do not match")
         return masters

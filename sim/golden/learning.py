@@ -1,10 +1,10 @@
 """The golden model of learning: docs/arithmetic.md, one sample at a time, exact.
 
 Nothing here knows how the hardware works: it is what the hardware is held against, after every
-sample, value by value. `sw.learn.spide` is a twin that is equal on every value, and quick.
+sample, value by value. `sw.spide.twin` is a twin that is equal on every value, and quick.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,51 +15,12 @@ from hw.contract.laws import fire, reset, saturate
 from hw.contract.learning import change, judge, turned, xorshift
 from hw.contract.neuron import NeuronSpec
 from hw.learn.masters import Masters
+from hw.learn.sample import Sample
 from sim.golden.model import GoldenModel
 
 __all__ = ["Learner", "Sample"]
 
 Int = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """All that happened for one sample.
-
-    spikes, potentials
-        Of each firing layer, (T_F, neurons).
-    counts
-        N of each firing layer, (neurons,): its coefficients, added up over the steps.
-    logits
-        (classes,).
-    error
-        (classes,); all 0: nothing was learned.
-    learned
-        Whether anything is changed.
-    back_spikes, back_potentials
-        r, before the mask, and u of the backward stage, (T_B, neurons) of each learning group.
-    masks, back_counts
-        a, and B after the mask, (neurons,) of each learning group.
-    random
-        R, the word of the dither; the same as before where nothing was learned.
-    """
-
-    spikes: tuple[Int, ...]
-    potentials: tuple[Int, ...]
-    counts: tuple[Int, ...]
-    logits: Int
-    error: Int
-    learned: bool
-    back_spikes: tuple[Int, ...]
-    back_potentials: tuple[Int, ...]
-    masks: tuple[Int, ...]
-    back_counts: tuple[Int, ...]
-    random: int
-
-    @property
-    def label(self) -> int:
-        """The class: the first maximum of the logits."""
-        return int(self.logits.argmax())
 
 
 class Learner:
