@@ -1,5 +1,5 @@
 # Every target sets up what it needs in .venv.
-# Options: MODEL= IMAGES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL= PORT=
+# Options: MODEL= IMAGES= SAMPLES= PASSES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL= PORT=
 
 MODEL  ?= digits-dense
 BANKS  ?= 1
@@ -19,8 +19,8 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(MHZ),--mhz $(MHZ))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
-.PHONY: help sim golden info generate train export bench timing results results-training results-conversion \
-	results-cost results-hardware results-scale models regression plan bitstream reload flash ask \
+.PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
+	results-cost results-hardware results-scale results-learning models regression plan bitstream reload flash ask \
 	self-test ip verify-bitstream prove-bitstream banks calibrate test check clean
 .DEFAULT_GOAL := help
 
@@ -45,6 +45,10 @@ $(VENV)/stamp-%: pyproject.toml $(VENV)/stamp-sim
 sim: $(VENV)/stamp-sim ## real images through Verilog and golden model, every value compared
 	@$(STERNA) sim $(MODEL) $(SIM_OPTIONS)
 
+learn: $(VENV)/stamp-sim ## a network learns from noise on the Verilog of a learning core, every value compared
+	@$(STERNA) learn $(or $(call GIVEN,MODEL),digits) --on sim $(addprefix --lanes ,$(LANES)) $(SEED_OPTION) \
+		$(addprefix --samples ,$(SAMPLES)) $(addprefix --passes ,$(PASSES))
+
 golden: $(VENV)/stamp-sim ## the whole test set through the golden model
 	@$(STERNA) golden $(MODEL) $(if $(IMAGES),--images $(IMAGES))
 
@@ -63,7 +67,7 @@ export: $(VENV)/stamp-train ## network file and ROM files of what was trained
 bench: $(VENV)/stamp-sim ## how fast the tools are
 	@$(STERNA) bench $(MODEL) $(CORE) $(if $(IMAGES),--images $(IMAGES))
 
-results: results-training results-conversion results-cost results-hardware results-scale ## all tables: hours
+results: results-training results-conversion results-cost results-hardware results-scale results-learning ## all tables: hours
 
 results-training: $(VENV)/stamp-results ## binary, ternary, trainable ternary side by side; may be broken off
 	@$(STERNA) study training
@@ -77,6 +81,9 @@ results-cost: $(VENV)/stamp-sim ## SOPs and estimated energy of all networks tha
 
 results-scale: $(VENV)/stamp-sim ## programs: the cycle model against the cycle law; the papers' large networks
 	@$(STERNA) study scale
+
+results-learning: $(VENV)/stamp-results ## networks that learn on their own, from noise and after a drift; may be broken off
+	@$(STERNA) study learning
 
 results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron routed for an ECP5-85k
 	@$(STERNA) study hardware

@@ -1,6 +1,6 @@
 """The command line: `sterna info | generate | sim | golden | bench | timing` (`core`); to make
-networks, `train | export | convert | import` (`network`); `study` (`study`); for boards
-`plan | bitstream | self-test | reload | flash | ip | verify-bitstream | ask` (`board`).
+networks, `train | export | convert | import` (`network`) and `learn` (`learn`); `study` (`study`);
+for boards `plan | bitstream | self-test | reload | flash | ip | verify-bitstream | ask` (`board`).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
 user's input into one sentence and exit code 1. Progress goes to stderr.
@@ -15,6 +15,7 @@ import sys
 from hw.contract.checks import SternaError
 from sw.cli.board import add_board_commands
 from sw.cli.core import add_core_commands
+from sw.cli.learn import add_learn_command
 from sw.cli.network import add_network_commands
 from sw.cli.study import add_study_commands
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_core_commands(commands)
     add_network_commands(commands)
+    add_learn_command(commands)
     add_study_commands(commands)
     add_board_commands(commands)
     parser.set_defaults(say=say)

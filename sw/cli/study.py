@@ -1,5 +1,5 @@
-"""Commands that make the tables of docs/results.md: `study training`, `conversion`, `cost`, `scale`
-and `hardware`."""
+"""Commands that make the tables of the documentation: `study training`, `conversion`, `cost`,
+`scale`, `hardware` and `learning`."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -171,6 +171,35 @@ def do_hardware(args: argparse.Namespace) -> Result:
     return facts, f"{hardware_table(facts)}\n\nwrote {out}: study.json ({facts['seconds']} s)", 0
 
 
+def do_learning(args: argparse.Namespace) -> Result:
+    from sw.study import learning
+
+    require_plots()
+    seeds = choices(args.seeds, "Seeds")
+    if args.passes is not None and args.passes < 1:
+        raise UsageError(f"Passes must be a positive number, not {args.passes}")
+    out = Path(args.out or BUILD / "learning")
+    can_write(out / "runs.json")
+    runs = learning.study(
+        out,
+        args.data,
+        parts=tuple(dict.fromkeys(args.parts.split(","))),
+        seeds=seeds,
+        passes=args.passes,
+        progress=args.say,
+    )
+    files = ", ".join(["runs.json", *learning.plot(runs, out)])
+    tables = (
+        ("Test accuracy, mean and standard deviation over the seeds:", learning.accuracy_table),
+        ("Samples that changed anything, and what fires on test images:", learning.activity_table),
+        ("Test accuracy by samples of the first pass:", learning.samples_table),
+        ("Drifted images: accuracy by samples, undrifted in brackets:", learning.drift_table),
+        ("Settings, by training images that were held out:", learning.choice_table),
+    )
+    text = "\n\n".join(f"{what}\n\n{table(runs)}" for what, table in tables)
+    return {"runs": runs}, f"{text}\n\nwrote {out}: {files}", 0
+
+
 def add_study_commands(commands: Any) -> None:
     """Add the parsers."""
     studies = commands.add_parser(
@@ -257,3 +286,18 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument("--lanes", type=int, default=16, metavar="N", help="default 16")
     sub.add_argument("--mhz", type=float, default=100.0, help="clock to aim at (default 100)")
     sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
+
+    sub = study(
+        "learning",
+        do_learning,
+        "networks that learn by SPIDE in integers: from noise, and after a drift; goes on where it "
+        "was broken off",
+    )
+    default = "digits,mnist,drift,fashion-mnist,variants,choice"
+    sub.add_argument(
+        "--parts", default=default, metavar="PART,..", help=f"of the study (default {default})"
+    )
+    sub.add_argument("--seeds", default="1,2,3,4,5", metavar="N,N,..", help="default 1,2,3,4,5")
+    sub.add_argument(
+        "--passes", type=int, metavar="N", help="in place of each data set's, without rate drops"
+    )

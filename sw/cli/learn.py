@@ -1,0 +1,328 @@
+"""The command that lets a network learn on its own, one sample at a time: `sterna learn`."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hw.contract.files import write_json
+from hw.contract.network import Network
+from hw.contract.text import percent, table
+from hw.learn.masters import Masters, masters_path
+from sw.cli.options import BUILD, Result, can_write
+from sw.data.dataset import RECORDINGS, Dataset, load_dataset
+from sw.data.evaluate import check_fits
+from sw.data.shipped import UsageError, model_path
+from sw.spide.drift import DRIFTS, drifted
+from sw.spide.session import Learns, Point, Schedule, Session, run_session, split_off
+from sw.spide.start import PRESETS, Preset, readout_learning, readout_masters
+from sw.spide.twin import FastLearner
+
+__all__ = ["add_learn_command"]
+
+NOISE = "noise"
+BACKENDS = ("golden", "sim")
+SIMULATED = 300
+"""Samples of a simulated session from noise, unless others are asked for."""
+INTERRUPTED = 130
+"""Exit code of a program that SIGINT ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Of a session: to learn from, to judge settings by, to report; the last as they were before
+    the drift, if there is one."""
+
+    train: Dataset
+    held_out: Dataset
+    test: Dataset
+    plain: Dataset | None
+
+
+def do_learn(args: argparse.Namespace) -> Result:
+    if args.slower < 0:
+        raise UsageError(f"Halvings must be a number of at least 0, not {args.slower}")
+    masters = beginning(args)
+    name = args.dataset or masters.network.meta.get("dataset")
+    if not isinstance(name, str):
+        raise UsageError("The network names no data set: give --dataset")
+    preset = PRESETS.get(name)
+    schedule = schedule_of(args, preset)
+    out = Path(args.out or BUILD / "learn" / f"{masters.spec.name}.npz")
+    if out.suffix != ".npz":  # others lie beside it, by other endings
+        raise UsageError(f"File of a network must end in .npz, not {str(out)!r}")
+    can_write(out)
+    images = load_images(args, name, masters, preset)
+    if args.on == "sim":
+        return on_verilog(args, masters, images, schedule, out, name)
+    learner = backend(args, masters)
+    learner.rates = [min(k + args.slower, 16) for k in learner.rates]
+    before, started = hits_of(learner, images.test), masters.learned
+
+    def told(point: Point) -> None:
+        held = percent(point.hits, point.n) if point.n else "none held out"
+        args.say(
+            f"pass {point.number}, {point.samples:,} samples, {point.learned:,} learned: {held}"
+        )
+
+    session = run_session(learner, images.train, images.held_out, schedule, told)
+    made = keep(masters, out, name, session)
+    after = hits_of(learner, images.test)
+    facts: dict[str, Any] = {
+        "network": masters.spec.name,
+        "digest": made.digest,
+        "dataset": images.test.title,
+        "before": {"hits": before, "n": len(images.test)},
+        "after": {"hits": after, "n": len(images.test)},
+        "learned_before": started,
+        "session": session.to_dict(),
+        "image": str(out),
+        "masters": str(masters_path(out)),
+    }
+    rows: list[tuple[str, object]] = [
+        ("network", f"{masters.spec.name}, digest {made.digest}"),
+        ("samples", f"{session.samples:,} in {session.seconds:.0f} s"),
+        ("learned", f"{percent(session.learned, max(session.samples, 1))}; {started:,} before"),
+        ("test, before", f"{percent(before, len(images.test))}, {images.test.title}"),
+        ("test, after", percent(after, len(images.test))),
+    ]
+    if images.plain is not None:
+        kept = hits_of(learner, images.plain)
+        facts["undrifted"] = {"hits": kept, "n": len(images.plain)}
+        rows.append(("undrifted", percent(kept, len(images.plain))))
+    write_json(out.with_suffix(".json"), facts)
+    rows.append(("wrote", f"{out}, {masters_path(out).name}, {out.with_suffix('.json').name}"))
+    rows.append(("curve", draw(session, out, images)))
+    if session.interrupted:
+        rows.append(("interrupted", "what was learned is kept; go on with --from " + str(out)))
+    return facts, table(rows), INTERRUPTED if session.interrupted else 0
+
+
+def on_verilog(
+    args: argparse.Namespace,
+    masters: Masters,
+    images: Images,
+    schedule: Schedule,
+    out: Path,
+    dataset: str,
+) -> Result:
+    """The session on the Verilog of a learning core, every value compared."""
+    from sw.spide.simulated import learn_on_verilog
+
+    learning = masters.spec.learning
+    assert learning is not None
+    rates = tuple(min(k + args.slower, 16) for k in learning.rates)
+    margin = learning.margin if args.margin is None else args.margin
+    report, after = learn_on_verilog(
+        masters,
+        images.train,
+        images.test,
+        schedule,
+        out.parent,
+        lanes=args.lanes,
+        rates=rates,
+        margin=margin,
+        progress=args.say,
+    )
+    made = store(after, out, dataset, report["samples"])
+    report |= {"digest": made.digest, "image": str(out), "masters": str(masters_path(out))}
+    bad = report["mismatches"] + report["cycle_law_violations"]
+    rows: list[tuple[str, object]] = [
+        ("network", f"{masters.spec.name}, digest {made.digest}"),
+        ("core", report["layout"]),
+        ("samples", f"{report['samples']:,}, {report['learned']:,} learned"),
+        ("values compared", f"{report['values_compared']:,}"),
+        ("mismatches", report["mismatches"]),
+        ("cycle law violations", report["cycle_law_violations"]),
+        ("test, before", f"{percent(report['hits_before'], report['n'])}, {report['dataset']}"),
+        ("test, after", percent(report["hits_after"], report["n"])),
+        ("share learned", f"{100 * report['share_learned']:.1f} %"),
+        ("cycles", f"{report['cycles_inference']} inference, {report['cycles_learning']} learning"),
+        (
+            f"at {report['clock_hz'] / 1e6:g} MHz ({report['board']})",
+            f"{report['updates_per_second']:,} updates/s, {report['samples_per_second']:,} "
+            "samples/s (RTL's cycles, the board's clock for programs)",
+        ),
+        ("wrote", f"{out}, {masters_path(out).name}, report.json"),
+    ]
+    if report["first_mismatch"]:
+        rows.insert(5, ("first mismatch", report["first_mismatch"]))
+    return report, table(rows), 1 if bad else 0
+
+
+def beginning(args: argparse.Namespace) -> Masters:
+    """What learning starts from."""
+    margin = {} if args.margin is None else {"margin": args.margin}
+    source = args.source or (NOISE if args.model in PRESETS else args.model)
+    if source == NOISE:
+        if args.model not in PRESETS:
+            raise UsageError(
+                f"Preset must be one of {tuple(PRESETS)} to start from noise, not {args.model!r}"
+            )
+        masters = Masters.of(PRESETS[args.model].network(args.seed, **margin))
+    else:
+        path = model_path(source)
+        network, beside = Network.load(path), masters_path(path)
+        if network.spec.learning is None:
+            if not args.readout_only:
+                raise UsageError(
+                    f"Network {network.spec.name} has no learning in its specification: give "
+                    "--readout-only"
+                )
+            return Masters.of(readout_learning(network, **margin))
+        replace(network.spec.learning, **margin)  # refuses a margin that is none
+        masters = Masters.load(beside, network) if beside.exists() else Masters.of(network)
+    learning = masters.spec.learning
+    if args.readout_only and learning is not None and not learning.readout_only:
+        return readout_masters(masters)
+    return masters
+
+
+def schedule_of(args: argparse.Namespace, preset: Preset | None) -> Schedule:
+    """Passes and rate drops: the preset's where a network starts from noise, else one pass."""
+    noise = args.source in (None, NOISE) and args.model in PRESETS
+    passes = args.passes if args.passes is not None else preset.passes if noise and preset else 1
+    drops = preset.drops if noise and preset and args.passes is None else ()
+    if args.rate_drop is not None:
+        parts = [part for part in args.rate_drop.split(",") if part]
+        if not all(part.isdecimal() for part in parts):
+            raise UsageError(f"Rate drops must be passes joined by commas, not {args.rate_drop!r}")
+        drops = tuple(int(part) for part in parts)
+    samples = args.samples
+    if args.on == "sim" and args.passes is None:
+        passes, drops = 1, ()
+        samples = SIMULATED if samples is None else samples
+    return Schedule(passes=passes, samples=samples, drops=drops, seed=args.seed, every=args.every)
+
+
+def load_images(
+    args: argparse.Namespace, name: str, masters: Masters, preset: Preset | None
+) -> Images:
+    """Drifted, if that is asked for."""
+    if name in RECORDINGS:
+        raise UsageError(f"Data set {name} holds recordings, from which no network learns")
+    bits = masters.spec.input_bits
+    whole, test = (load_dataset(name, split, 8, args.data) for split in ("train", "test"))
+    count = args.held_out if args.held_out is not None else preset.held_out if preset else 0
+    train, held_out = split_off(drifted(whole, args.drift, bits), count)
+    found = Images(
+        train=train,
+        held_out=held_out,
+        test=drifted(test, args.drift, bits),
+        plain=None if args.drift is None else drifted(test, None, bits),
+    )
+    for data in (found.train, found.test):
+        check_fits(masters.network, data)
+    return found
+
+
+def backend(args: argparse.Namespace, masters: Masters) -> Learns:
+    """Who learns: `--on`. What it learns must be in `masters` when the session is over."""
+    if args.on != "golden":
+        raise UsageError(f"Learner must be one of {BACKENDS}, not {args.on!r}")
+    learner = FastLearner(masters)
+    if args.margin is not None:
+        learner.margin = args.margin
+    return learner
+
+
+def hits_of(learner: Learns, data: Dataset) -> int:
+    """Right answers."""
+    return int((learner.classify(data.images) == data.labels).sum())
+
+
+def keep(masters: Masters, out: Path, dataset: str, session: Session) -> Network:
+    """Write the network as it is now, and its masters beside it; returns the network."""
+    return store(masters, out, dataset, session.samples)
+
+
+def store(masters: Masters, out: Path, dataset: str, samples: int) -> Network:
+    """See `keep`; after so many samples."""
+    made = masters.working()
+    meta = {
+        **made.meta,
+        "dataset": dataset,
+        "learning": {"samples": samples, "learned": masters.learned},
+    }
+    made = replace(made, meta=meta)
+    made.save(out)
+    masters.save(masters_path(out))
+    return made
+
+
+def draw(session: Session, out: Path, images: Images) -> str:
+    """The curve as a picture beside the network; returns its name, or why there is none."""
+    if not len(images.held_out):
+        return "none: no images are held out"
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return "not drawn: that needs the package matplotlib"
+    from sw.study.plots import write_png
+
+    figure = Figure(figsize=(6, 4), dpi=110, layout="tight")
+    axes = figure.subplots()
+    axes.plot(
+        [point.samples for point in session.points],
+        [100 * point.share for point in session.points],
+        marker=".",
+    )
+    axes.set(xlabel="samples", ylabel="accuracy on held-out images, %", title=images.train.title)
+    axes.grid(alpha=0.3)
+    write_png(out.with_suffix(".png"), figure)
+    return out.with_suffix(".png").name
+
+
+def add_learn_command(commands: Any) -> None:
+    """Add the parser."""
+    text = "let a network learn, one sample at a time, as the hardware does"
+    sub = commands.add_parser("learn", help=text, description=text)
+    handler: Callable[[argparse.Namespace], Result] = do_learn
+    sub.set_defaults(handler=handler)
+    sub.add_argument(
+        "model",
+        nargs="?",
+        default="digits",
+        metavar="MODEL",
+        help=f"one of {', '.join(PRESETS)}, to start from noise (default digits); or a network",
+    )
+    sub.add_argument(
+        "--from",
+        dest="source",
+        metavar="NOISE",
+        help="noise, or a network by name or path; goes on from the masters beside its file",
+    )
+    sub.add_argument(
+        "--on",
+        default="golden",
+        choices=BACKENDS,
+        help="who learns: the golden model (default), or the Verilog of a core, simulated, every "
+        f"value compared ({SIMULATED} samples unless --samples or --passes is given)",
+    )
+    sub.add_argument("--lanes", type=int, default=64, metavar="N", help="of the core (default 64)")
+    sub.add_argument("--dataset", help="data set, if not the one that the network names")
+    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    sub.add_argument("--passes", type=int, metavar="N", help="default: the preset's, else 1")
+    sub.add_argument("--samples", type=int, metavar="N", help="of each pass (default all)")
+    sub.add_argument("--seed", type=int, default=1, help="of noise and order (default 1)")
+    sub.add_argument("--readout-only", action="store_true", help="nothing but the readout learns")
+    sub.add_argument("--drift", choices=DRIFTS, help="what has befallen all images")
+    sub.add_argument("--margin", type=int, metavar="N", help="learn where it is smaller")
+    sub.add_argument(
+        "--rate-drop",
+        metavar="N,N,..",
+        help="passes before which every rate is halved (default: the preset's, if --passes is)",
+    )
+    sub.add_argument(
+        "--slower", type=int, default=0, metavar="N", help="halve every rate so often (default 0)"
+    )
+    sub.add_argument(
+        "--held-out",
+        type=int,
+        metavar="N",
+        help="training images that are only looked at (default: the preset's, else none)",
+    )
+    sub.add_argument("--every", type=int, metavar="N", help="samples from one look to the next")
+    sub.add_argument("--out", metavar="FILE", help="network (default build/learn/NETWORK.npz)")
+    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
