@@ -192,7 +192,7 @@ def do_learning(args: argparse.Namespace) -> Result:
     tables = (
         ("Test accuracy, mean and standard deviation over the seeds:", learning.accuracy_table),
         ("Samples that changed anything, and what fires on test images:", learning.activity_table),
-        ("Test accuracy by samples of the first pass:", learning.samples_table),
+        ("Test accuracy by samples, of the first pass and beyond:", learning.samples_table),
         ("Drifted images: accuracy by samples, undrifted in brackets:", learning.drift_table),
         ("Settings, by training images that were held out:", learning.choice_table),
     )

@@ -430,7 +430,7 @@ def samples_table(runs: Sequence[Run]) -> str:
         }
         text = ", ".join(f"{n:,}: {mean(shares):.1f}" for n, shares in points.items())
         rows.append([group[0]["dataset"], text])
-    return markdown(["", "samples: test, % (the last: one pass)"], rows)
+    return markdown(["", "samples: test, %"], rows)
 
 
 def choice_table(runs: Sequence[Run]) -> str:

@@ -35,10 +35,7 @@ class Noted:
             os.kill(os.getpid(), signal.SIGINT)
         self.blocks.append(images[:, 0].tolist())
         self.seen_rates.append(list(self.rates))
-        return [
-            SimpleNamespace(label=int(y), learned=x % 2 == 0)
-            for x, y in zip(images[:, 0], labels, strict=True)
-        ]
+        return [Answer(int(y), bool(x % 2 == 0)) for x, y in zip(images[:, 0], labels, strict=True)]
 
     def classify(self, images):
         return np.zeros(len(images), dtype=np.int64)

@@ -158,3 +158,23 @@ def test_labels_that_do_not_fit_are_refused_before_anything_is_learned():
         with pytest.raises(InputError, match=sentence):
             learner.learn_all(images, labels)
     assert learner.masters.digest == before
+
+
+@pytest.mark.parametrize("bits", [4, 5])
+def test_potentials_that_cannot_hold_minus_v(bits):
+    """V = 8 in 4 bits: -8 is cut to -7, and a neuron fires a step earlier than its division says
+    (`bits` = 5: as the division says)."""
+    spec = learning_spec(
+        1, (16,), 2, neurons=spide(8, bits), weight_bits=5, steps=9, input_bits=1, steps_back=9,
+        inject_shift=0, error_bits=1, master_bits=5, rates=(0, 0),
+    )  # fmt: skip
+    drives = np.arange(16)[:, None]
+    network = random_network(spec, 1, bias=0)
+    network = Network(
+        spec, ([drives], np.stack([drives[:, 0] // 2, -drives[:, 0] // 2])), network.biases
+    )
+    golden, twin = Learner(Masters.of(network)), FastLearner(Masters.of(network))
+    one, other = golden.learn([1], 1, [1, -1]), twin.learn([1], 1, [1, -1])
+    assert_equal(golden, twin, one, other)
+    closed = np.clip((9 * drives[:, 0] + 8) // 16, 0, 9)
+    assert (one.counts[0] == closed).all() == (bits == 5)
