@@ -56,7 +56,7 @@ def test_every_value_and_every_cycle(name: str, tmp_path: Path) -> None:
     assert (report["mismatches"], report["first_mismatch"]) == (0, "")
     assert report["cycle_law_checked"]
     assert report["cycle_law_violations"] == 0
-    assert 0 < report["learned"]
+    assert report["learned"] > 0
     learner = Learner(masters)
     for picture, label in zip(taught.pixels, taught.labels, strict=True):
         learner.learn(picture, int(label))
