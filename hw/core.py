@@ -55,7 +55,7 @@ class Core(wiring.Component):
     o: stream.Interface
     load: data.View
     events: Signal
-    teacher: wiring.PureInterface
+    teacher: Any
 
     def __init__(
         self, stages: Sequence[Stage], *, taps: bool = False, events: bool = False

@@ -1,7 +1,7 @@
 """A stage: what a core is a chain of. A stream of words in, a stream of words or logits out."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -46,7 +46,7 @@ class Stage(wiring.Component):
     parts: Sequence[tuple[int, int]] = ()
     additions: Signal
     teacher: wiring.Signature | None = None
-    teaching: wiring.PureInterface
+    teaching: Any
     taps: dict[str, TapPoint]
 
     if TYPE_CHECKING:

@@ -233,7 +233,7 @@ class _Writer(ProgramWriter):
             for n in range(self.last):
                 words, here = self.layouts[names[n]].words, place[n]
                 potentials.append(Region(f"{names[n]} (back)", words, here, here))
-                ends = max([here, *([place[n - 1]] if n else [])])
+                ends = max(here, place[n - 1] if n else here)
                 count = words * self.learning.steps_back
                 spikes.append(Region(f"{names[n]} (back)", count, here, ends))
             words, here = self.layouts[self.hidden].words, place[self.last - 1]
@@ -247,7 +247,7 @@ class _Writer(ProgramWriter):
             return [groups]
         return [[g] for g in groups]
 
-    def _rows_of(self, source: MapLayout, target: MapLayout, numbers: Int, **more: int) -> Scan:
+    def _rows_of(self, source: MapLayout, target: MapLayout, numbers: Int) -> Scan:
         """Lay down rows of masters: (senders, targets) of them, by number. What all scans over them
         have in common."""
         tables = edge_tables(DENSE, source, target, (numbers + 1).T)
@@ -263,7 +263,9 @@ class _Writer(ProgramWriter):
             column_table=self._table("columns", tables.columns),
             weight=start,
             learned=1,
-            **{**tables.numbers, **more},
+            **tables.numbers,
+            name="",
+            source="",
         )
 
     def _edge(self, n: int, k: int) -> Scan:

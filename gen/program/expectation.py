@@ -65,7 +65,7 @@ def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Sc
         total[0] += 1 + ProgramStage.FETCH_CYCLES
         if isinstance(op, Sweep):
             total[0] += sweep_cycles(op)
-        else:
+        elif isinstance(op, Scan):
             # The same edge at another step costs the same.
             key = replace(op, address=0, potential=0, when=0, release=0)
             if key not in known:

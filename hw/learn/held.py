@@ -1,5 +1,7 @@
 """What a network that learns holds beside spikes: counts of both stages, and the error."""
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -44,7 +46,7 @@ class HeldMaps(wiring.Component):
 
     word: Signal
     sweeping: Signal
-    counting: wiring.PureInterface
+    counting: Any
     address: Signal
     read: Signal
     held: data.View

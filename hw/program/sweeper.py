@@ -105,7 +105,7 @@ class Sweeper(wiring.Component):
     spikes: data.View
     spike_address: Signal
     potentials: data.View
-    counting: wiring.PureInterface
+    counting: Any
 
     def __init__(self, program: Program, files: tuple[str, str] | None = None) -> None:
         self._program, self._files = program, files
@@ -200,7 +200,7 @@ class Sweeper(wiring.Component):
             self._lane(m, sweep, k, biases[k], thetas[k], arrives)
         return m
 
-    def _count(self, m: Module, sweep, places: list[Signal]) -> None:
+    def _count(self, m: Module, sweep, places: list[Any]) -> None:
         """N or B of the word whose spikes leave, read in time for cycle 4, and written after it."""
         p, port = self._program, self.counting
         assert p.learning is not None

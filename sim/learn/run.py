@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,7 @@ def learn_in_simulation(
     started = time.monotonic()
     lesson = lesson.filled(masters)
     plan = plan_learning(masters, lanes)
+    _check_ranges(plan, lesson)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     report_file, shard = folder / "report.json", folder / "shard0"
@@ -227,23 +228,36 @@ def _shape(plan: CorePlan) -> Shape:
     )
 
 
-def _lay_out(shard: Path, job: LearningJob, shape: Shape, plan: CorePlan, lesson: Lesson) -> None:
-    """The folder from which the bench works, with the samples as the harness reads them."""
-    shard.mkdir(parents=True)
-    (shard / "job.json").write_text(json.dumps(asdict(job)))
-    arrays = {name: getattr(lesson, name) for name in ("pixels", "labels", "margins", "rates")}
-    np.savez(shard / "samples.npz", **arrays, modes=lesson.modes, errors=lesson.errors)
+def _rate_range(plan: CorePlan) -> tuple[int, int]:
+    learning = learning_stage(plan).program.learning
+    assert learning is not None
+    return learning.rate_range
+
+
+def _check_ranges(plan: CorePlan, lesson: Lesson) -> None:
+    """Refuse rates and margins that the core cannot be set to."""
     learning = learning_stage(plan).program.learning
     assert learning is not None
     assert lesson.margins is not None
     assert lesson.rates is not None
-    assert lesson.modes is not None
-    assert lesson.errors is not None
     low, high = learning.rate_range
     if lesson.rates.min() < low or lesson.rates.max() > high:
         raise InputError(f"Learning rates of this core must lie in {low}..{high}")
     if lesson.margins.min() < 0 or int(lesson.margins.max()).bit_length() > learning.margin_bits:
         raise InputError(f"Margins of this core must lie in 0..{(1 << learning.margin_bits) - 1}")
+
+
+def _lay_out(shard: Path, job: LearningJob, shape: Shape, plan: CorePlan, lesson: Lesson) -> None:
+    """The folder from which the bench works, with the samples as the harness reads them."""
+    shard.mkdir(parents=True)
+    (shard / "job.json").write_text(json.dumps(asdict(job)))
+    names = [field.name for field in fields(Lesson)]
+    np.savez(shard / "samples.npz", **{name: getattr(lesson, name) for name in names})
+    low, high = _rate_range(plan)
+    assert lesson.margins is not None
+    assert lesson.rates is not None
+    assert lesson.modes is not None
+    assert lesson.errors is not None
     width = (high - low).bit_length()
     size = -(-plan.input_bits // 8)
     words = plan.pack(lesson.pixels)

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gen.learn.stage import plan_learning
+from gen.stage.stage import PlanError
+from hw.contract.checks import InputError
 from hw.contract.network import Network
 from hw.learn.masters import Masters
 from sim.golden.learning import Learner
@@ -97,3 +100,22 @@ def test_streams_that_stop_and_go(tmp_path: Path) -> None:
     assert (report["mismatches"], report["first_mismatch"]) == (0, "")
     assert not report["cycle_law_checked"]
     assert report["learned"] > 0
+
+
+def test_what_the_core_does_not_have_is_refused(tmp_path: Path) -> None:
+    """In a sentence, before anything is written."""
+    rng = np.random.default_rng(9)
+    masters = Masters.of(learning_network(rng))
+    for more, sentence in (
+        ({"rates": np.full((1, 2), 16)}, "Learning rates of this core must lie in"),
+        ({"margins": np.array([1 << 29])}, "Margins of this core must lie in 0"),
+        ({"errors": np.full((1, 3), 2)}, "Errors must lie within"),
+        ({"modes": np.zeros(2)}, "must have shape"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            learn_in_simulation(
+                masters, lesson(rng, masters.network, 1, **more), tmp_path / "core", lanes=4
+            )
+    with pytest.raises(PlanError, match="Lanes of a learning core must be one of"):
+        plan_learning(masters, 12)
+    assert not (tmp_path / "core").exists()
