@@ -6,14 +6,21 @@ __all__ = [
     "ANSWER",
     "BOARD_NAMES",
     "CLASS",
+    "COUNT_BYTES",
     "CRC_BYTES",
     "CYCLES",
     "EVENTS",
     "HEADER_BYTES",
     "IDENTITY_WORDS",
+    "LABEL_BYTES",
+    "LEARNED_WORDS",
+    "LEARNING",
     "LENGTH_MAX",
     "LOGITS",
+    "MARGIN_BYTES",
     "REFUSAL",
+    "ROW_BYTES",
+    "STATE_BYTES",
     "SYNC",
     "TAG",
     "TIMEOUT_BITS",
@@ -45,6 +52,19 @@ IDENTITY_WORDS = 16
 TAG, CLASS, CYCLES, EVENTS, LOGITS = range(16, 21)
 """Words of the mailbox after those of the identity; logit n is in word LOGITS + n."""
 
+LEARNED_WORDS = 2
+"""Behind the logits, on a board that learns: whether the sample was learned, and the count of
+learned samples after it."""
+
+LABEL_BYTES = 2
+COUNT_BYTES = 4
+MARGIN_BYTES = 4
+ROW_BYTES = 2
+"""Of a label, the count of learned samples, a margin, the number of a row of masters."""
+
+STATE_BYTES = 21
+"""Of the answer to STATE, before the rates."""
+
 BOARD_NAMES = {1: "ulx3s_85f", 2: "icebreaker", 3: "tang_nano_9k"}
 """What a bitstream answers to IDENTIFY; a number never changes and is never used again."""
 
@@ -58,6 +78,12 @@ class Command(IntEnum):
     READ = 4
     COUNTERS = 5
     RESET = 6
+    LEARN = 7
+    RATE = 8
+    WEIGHTS = 9
+    LOAD = 10
+    SEED = 11
+    STATE = 13  # 12 will be TRAIN
 
 
 class ErrorCode(IntEnum):
@@ -71,3 +97,9 @@ class ErrorCode(IntEnum):
     NO_INPUT = 6
     NO_RESULT = 7
     NOT_READY = 8
+    COUNT = 9
+    VALUE = 10
+
+
+LEARNING = frozenset(command for command in Command if command >= Command.LEARN)
+"""What only a board that learns carries out."""

@@ -1,6 +1,7 @@
 """Host port: carries out what the host asks for over the UART (`docs/link.md`)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -10,6 +11,8 @@ from hw.contract.checks import SpecError
 from hw.contract.link import (
     ANSWER,
     IDENTITY_WORDS,
+    LEARNED_WORDS,
+    LEARNING,
     LENGTH_MAX,
     LOGITS,
     REFUSAL,
@@ -20,6 +23,7 @@ from hw.contract.link import (
     ErrorCode,
 )
 from hw.link.frame import FrameReceiver, FrameSender, check_length
+from hw.link.learning import LearningDesk, LearningFacts
 from hw.link.mailbox import Mailbox, ResultRecorder
 from hw.link.uart import UartReceiver, UartTransmitter, check_divisor
 from hw.neuron.readout import result_layout
@@ -28,7 +32,8 @@ from hw.stream.payloads import transfer
 __all__ = ["HostPort", "ImageAssembler"]
 
 STATUS_BYTE = 2
-"""Of the mailbox; bit 0: the weights are there, bit 1: they could not be read."""
+"""Of the mailbox; bit 0: the weights are there, bit 1: they could not be read, bit 2: the core
+learns, bit 3: it has."""
 
 
 class ImageAssembler(wiring.Component):
@@ -116,9 +121,11 @@ class HostPort(wiring.Component):
     classes, logit_bits
         Format of the results.
     identity
-        Words 0 .. 15 of the mailbox; bits 16 and 17 of word 0 are filled in here.
+        Words 0 .. 15 of the mailbox; bits 16 to 19 of word 0 are filled in here.
     event_lanes
         Bits of `events`.
+    learning
+        Of a core that learns: its commands are carried out too.
 
     Members
     -------
@@ -134,6 +141,7 @@ class HostPort(wiring.Component):
         The weights are there; they could not be read.
     load_en, load_addr, load_data : In
         Write a word 0 .. 15 of the mailbox; only while `ready` is low. Used by the loader.
+    teacher : Out(learning.teacher), with `learning`
     busy : Out(1)
         A command is carried out or answered.
     error : Out(1)
@@ -153,6 +161,7 @@ class HostPort(wiring.Component):
     load_data: Signal
     busy: Signal
     error: Signal
+    teacher: wiring.PureInterface
 
     def __init__(
         self,
@@ -165,6 +174,7 @@ class HostPort(wiring.Component):
         identity: Sequence[int],
         event_lanes: int,
         timeout_bits: int = TIMEOUT_BITS,
+        learning: LearningFacts | None = None,
     ) -> None:
         check_divisor(divisor)
         if word_bits % 8:
@@ -176,15 +186,29 @@ class HostPort(wiring.Component):
         self._word_bits, self._words, self._size = word_bits, words, size
         self._classes, self._logit_bits = classes, logit_bits
         self._identity, self._event_lanes = list(identity), event_lanes
-        self._answers = {  # bytes of payload
+        self._learning = learning
+        self._requests: dict[int, int] = {  # bytes of payload
+            command: size * (command == Command.WRITE)
+            for command in Command
+            if command not in LEARNING
+        }
+        self._mailbox_words = LOGITS + classes + LEARNED_WORDS * (learning is not None)
+        result = WORD_BYTES * (self._mailbox_words - TAG)
+        self._answers: dict[int, int] = {
             Command.IDENTIFY: WORD_BYTES * IDENTITY_WORDS,
-            Command.READ: WORD_BYTES * (LOGITS - TAG + classes),
+            Command.READ: result,
             Command.COUNTERS: WORD_BYTES * (LOGITS - TAG),
         }
-        check_length("Image", size)
-        check_length("Answer to READ", self._answers[Command.READ])
+        members: dict[str, Any] = {}
+        if learning is not None:
+            self._requests |= learning.payloads(size)
+            self._answers |= learning.answers(result)
+            members["teacher"] = Out(learning.teacher)
+        check_length("Image", self._requests.get(Command.LEARN, size))
+        check_length("Answer to READ", result)
         super().__init__(
-            {
+            members
+            | {
                 "rx": In(1, init=1),  # type: ignore[call-arg]
                 "tx": Out(1, init=1),  # type: ignore[call-arg]
                 "image": Out(stream.Signature(word_bits)),
@@ -206,15 +230,20 @@ class HostPort(wiring.Component):
         m.submodules.rx = rx = UartReceiver(self._divisor)
         m.submodules.tx = tx = UartTransmitter(self._divisor)
         m.submodules.receiver = receiver = FrameReceiver(
-            {command: self._size * (command == Command.WRITE) for command in Command},
-            self._timeout_bits * self._divisor,
+            self._requests, self._timeout_bits * self._divisor
         )
         m.submodules.sender = sender = FrameSender(max(self._answers.values()))
         m.submodules.assembler = assembler = ImageAssembler(self._word_bits, self._words)
         m.submodules.recorder = recorder = ResultRecorder(
             classes=self._classes, logit_bits=self._logit_bits, event_lanes=self._event_lanes
         )
-        m.submodules.mailbox = mailbox = Mailbox(LOGITS + self._classes, self._identity)
+        m.submodules.mailbox = mailbox = Mailbox(self._mailbox_words, self._identity)
+        desk = None
+        if self._learning is not None:
+            m.submodules.desk = desk = LearningDesk(
+                self._learning, classes=self._classes, image_bytes=self._size
+            )
+            wiring.connect(m, desk.teacher, wiring.flipped(self.teacher))
         wiring.connect(m, rx.o, receiver.i)
         wiring.connect(m, sender.o, tx.i)
         wiring.connect(m, assembler.o, wiring.flipped(self.image))
@@ -227,9 +256,12 @@ class HostPort(wiring.Component):
         kind = receiver.kind
         # In registers, as `failure` is: no cycle both decodes a frame and acts on it.
         runs, resets = Signal(), Signal()
+        writes, running = kind == Command.WRITE, kind == Command.RUN
+        if desk is not None:
+            writes, running = writes | (kind == Command.LEARN), running | (kind == Command.LEARN)
         m.d.sync += [
-            opened.eq(receiver.opened & (kind == Command.WRITE) & self.ready),
-            runs.eq(kind == Command.RUN),
+            opened.eq(receiver.opened & writes & self.ready),
+            runs.eq(running),
             resets.eq(kind == Command.RESET),
         ]
         m.d.comb += [
@@ -240,7 +272,7 @@ class HostPort(wiring.Component):
             receiver.fault.eq(rx.fault),
             assembler.clear.eq(self.core_reset),
             assembler.byte.eq(rx.o.payload),
-            assembler.valid.eq(receiver.payload & writing),
+            assembler.valid.eq(receiver.payload & writing & (1 if desk is None else desk.image)),
             assembler.go.eq(go),
             recorder.go.eq(go),
             recorder.sent.eq(transfer(self.image)),
@@ -253,8 +285,16 @@ class HostPort(wiring.Component):
             mailbox.data.eq(Mux(self.load_en, self.load_data, recorder.data)),
             self.busy.eq(1),
         ]
-        self._judge(m, receiver, assembler.late, writing, loaded, finished, verdict)
-        self._answer(m, receiver, sender, mailbox, failure)
+        self._judge(m, receiver, assembler.late, writing, loaded, finished, verdict, desk)
+        self._answer(m, receiver, sender, mailbox, failure, desk)
+        if desk is not None:
+            m.d.comb += [
+                desk.kind.eq(kind),
+                desk.begin.eq(receiver.opened),
+                desk.valid.eq(receiver.payload),
+                desk.byte.eq(rx.o.payload),
+                desk.accept.eq(ended & ~refused),
+            ]
 
         m.d.sync += self.core_reset.eq(forget)
         with m.If(opened):
@@ -281,13 +321,32 @@ class HostPort(wiring.Component):
                 m.next = "ANSWER"
                 with m.If(go):
                     m.next = "RUN"
-            with m.State("RUN"), m.If(recorder.done):
-                m.next = "ANSWER"
+            if desk is None:
+                with m.State("RUN"), m.If(recorder.done):
+                    m.next = "ANSWER"
+            else:
+                self._note(m, desk, mailbox, finished)
             with m.State("ANSWER"):
                 m.d.comb += sender.start.eq(1)
                 with m.If(sender.done):
                     m.next = "LISTEN"
         return m
+
+    def _note(self, m: Module, desk: LearningDesk, mailbox: Mailbox, finished: Signal) -> None:
+        """A sample is over when result and core are; both words about it go behind the logits."""
+        with m.State("RUN"), m.If(finished & desk.over):
+            m.next = "LEARNED"
+        for name, following, word, value in (
+            ("LEARNED", "COUNT", 0, desk.result),
+            ("COUNT", "ANSWER", 1, desk.count),
+        ):
+            with m.State(name):
+                m.d.comb += [
+                    mailbox.en.eq(-1),
+                    mailbox.addr.eq(LOGITS + self._classes + word),
+                    mailbox.data.eq(value),
+                ]
+                m.next = following
 
     def _judge(
         self,
@@ -298,14 +357,23 @@ class HostPort(wiring.Component):
         loaded: Signal,
         finished: Signal,
         verdict: Signal,
+        desk: LearningDesk | None,
     ) -> None:
         """What a whole frame of the kind received is answered: 0, or a fault."""
+        if desk is not None:
+            m.d.comb += verdict.eq(desk.verdict)
         with m.Switch(receiver.kind):
             with m.Case(Command.WRITE):
                 with m.If(~writing):
                     m.d.comb += verdict.eq(ErrorCode.NOT_READY)
                 with m.Elif(late):
                     m.d.comb += verdict.eq(ErrorCode.CRC)
+            if desk is not None:
+                with m.Case(Command.LEARN):
+                    with m.If(~writing):
+                        m.d.comb += verdict.eq(ErrorCode.NOT_READY)
+                    with m.Elif(late):
+                        m.d.comb += verdict.eq(ErrorCode.CRC)
             with m.Case(Command.RUN), m.If(~loaded):
                 m.d.comb += verdict.eq(Mux(self.ready, ErrorCode.NO_INPUT, ErrorCode.NOT_READY))
             with m.Case(Command.READ, Command.COUNTERS), m.If(~finished):
@@ -318,6 +386,7 @@ class HostPort(wiring.Component):
         sender: FrameSender,
         mailbox: Mailbox,
         failure: Signal,
+        desk: LearningDesk | None,
     ) -> None:
         """The fields of the answer, and its payload byte by byte."""
         kind = receiver.kind
@@ -333,7 +402,15 @@ class HostPort(wiring.Component):
             mailbox.index.eq(sender.index + Mux(identify, 0, WORD_BYTES * TAG)),
         ]
         with m.If(identify & (sender.index == STATUS_BYTE)):
-            m.d.comb += sender.data.eq(Cat(self.ready, self.fault))
+            m.d.comb += sender.data.eq(
+                Cat(self.ready, self.fault)
+                if desk is None
+                else Cat(self.ready, self.fault, 1, desk.changed)
+            )
+        if desk is not None:
+            m.d.comb += desk.index.eq(sender.index)
+            with m.If((kind == Command.WEIGHTS) | (kind == Command.STATE)):
+                m.d.comb += sender.data.eq(desk.data)
         with m.Switch(kind):
             for command, length in self._answers.items():
                 with m.Case(command):
