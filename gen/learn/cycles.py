@@ -28,10 +28,11 @@ Int = npt.NDArray[np.int64]
 
 
 class Times(NamedTuple):
-    """Cycles of a sample's last logit, and of `done`."""
+    """Cycles of a sample's last logit, and of `done`; weight rows added until that logit."""
 
     logit: int
     done: int
+    additions: int
 
 
 class LearningLaw:
@@ -58,7 +59,7 @@ class LearningLaw:
         """The times of the next sample, whose last word is taken in cycle `taken`; `given`: an
         error is given, and offered as early as it can be taken."""
         now, began, behind = self._next, False, False
-        logit = done = 0
+        logit = done = additions = 0
         for op in self._program.operations:
             if isinstance(op, Send):
                 logit, taken_by_readout = self._send(now)
@@ -79,10 +80,12 @@ class LearningLaw:
                 play = plays(self._program, op, self._words(op, pixels, sample, behind))
                 latency = self._latency if op.update else Potentials.LATENCY
                 now += scan_cycles(play, False, latency)
+                if not behind:
+                    additions += int(play.updates.sum())
             done = now
             now += 1 + ProgramStage.FETCH_CYCLES
         self._next = done + 1 + ProgramStage.FETCH_CYCLES
-        return Times(logit, done)
+        return Times(logit, done, additions)
 
     def _send(self, start: int) -> tuple[int, int]:
         """Cycles of the last logit, and of the last word's hand-shake with the readout."""

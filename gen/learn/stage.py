@@ -8,7 +8,8 @@ from gen.learn.writer import MasterRows, write_learning_program
 from gen.program.stage import LANES, ProgramStagePlan
 from gen.stage.stage import PlanError, Rom
 from hw.learn.masters import Masters
-from hw.learn.stage import LearningStage
+from hw.learn.stage import LearningStage, teacher
+from hw.link.learning import LearningFacts
 
 __all__ = ["LEARNING_LANES", "LearningStagePlan", "learning_stage", "plan_learning"]
 
@@ -41,6 +42,23 @@ class LearningStagePlan(ProgramStagePlan):
             masters_file=MASTERS_FILE if files else None,
             events=events,
             taps=taps,
+        )
+
+    def facts(self) -> LearningFacts:
+        """What the host port of a board needs to know."""
+        learning, spec = self.program.learning, self.masters.spec.learning
+        assert learning is not None
+        assert spec is not None
+        low, high = learning.rate_range
+        return LearningFacts(
+            teacher=teacher(self.program),
+            rows=len(learning.masters),
+            master_bits=learning.master_bits,
+            lowest=low,
+            highest=high,
+            margin=min(spec.margin, (1 << learning.margin_bits) - 1),
+            rates=spec.rates,
+            learned=self.masters.learned,
         )
 
     def roms(self) -> dict[str, Rom]:

@@ -19,6 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.pll import PllSpec
 from hw.core import Core
+from hw.link.learning import LearningFacts
 from hw.link.port import HostPort
 from hw.top.loader import DigestReader, LoadPart, WeightLoader
 from hw.top.self_test import SelfTest, TestImages
@@ -117,6 +118,8 @@ class BoardTop(wiring.Component):
         Rows of the digest's ROM, and its `$readmemh` file, on a board without a flash.
     test_images
         Put a `SelfTest` between host and core.
+    learning
+        Of a core with the port `teacher`; it is the host's.
 
     Members
     -------
@@ -149,11 +152,12 @@ class BoardTop(wiring.Component):
         digest: Sequence[int] = (),
         digest_file: str | None = None,
         test_images: TestImages | None = None,
+        learning: LearningFacts | None = None,
     ) -> None:
         self._board, self._core, self._identity = board, core, list(identity)
         self._words, self._classes = words, classes
         self._digest, self._digest_file = digest, digest_file
-        self._test_images = test_images
+        self._test_images, self._learning = test_images, learning
         members = {
             "clk": In(1),
             "rx": In(1, init=1),  # type: ignore[call-arg]
@@ -183,8 +187,11 @@ class BoardTop(wiring.Component):
             logit_bits=logit_bits,
             identity=self._identity,
             event_lanes=len(core.events),
+            learning=self._learning,
         )
         m.submodules.core = DomainRenamer("core")(core)
+        if self._learning is not None:
+            wiring.connect(m, host.teacher, core.teacher)
         self._core_reset(m, host)
         words = host.image
         if self._test_images is None:

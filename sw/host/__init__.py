@@ -9,6 +9,7 @@ imported when it is opened.
 from hw.contract.checks import InputError
 from sw.host.board import Board, open_board
 from sw.host.errors import (
+    CannotLearn,
     ConnectionFailed,
     DamagedReply,
     DeviceError,
@@ -19,10 +20,12 @@ from sw.host.errors import (
     WeightsMissing,
 )
 from sw.host.identity import Identity
+from sw.host.learning import LearningState, MasterState
 from sw.host.protocol import Counters, Result
 
 __all__ = [
     "Board",
+    "CannotLearn",
     "ConnectionFailed",
     "Counters",
     "DamagedReply",
@@ -30,7 +33,9 @@ __all__ = [
     "HostError",
     "Identity",
     "InputError",
+    "LearningState",
     "LinkTimeout",
+    "MasterState",
     "ProtocolMismatch",
     "Result",
     "UrlError",

@@ -52,11 +52,21 @@ def _open_golden(
     banks = _number(options, "banks", 1)
 
     from gen.core.plan import plan_network
+    from gen.learn.stage import LEARNING_LANES, plan_learning
     from hw.contract.network import Network
+    from hw.learn.masters import Masters, masters_path
     from sw.data.shipped import model_path
-    from sw.host.golden import GoldenBackend
+    from sw.host.golden import GoldenBackend, LearningGolden
 
-    network = Network.load(model_path(name))
+    path = model_path(name)
+    network = Network.load(path)
+    if network.spec.learning is not None:
+        if banks != 1:
+            raise UrlError(f"Banks of a network that learns must be 1, not {banks}")
+        beside = masters_path(path)
+        masters = Masters.load(beside, network) if beside.exists() else Masters.of(network)
+        plan = plan_learning(masters, lanes or LEARNING_LANES)
+        return LearningGolden(plan), time.monotonic
     return GoldenBackend(plan_network(network, lanes, banks)), time.monotonic
 
 

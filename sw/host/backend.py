@@ -1,11 +1,13 @@
 """What answers a host, as a `Board` calls it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from sw.host.identity import Identity
+from sw.host.learning import LearningState, MasterState
 from sw.host.protocol import Counters, Result
 
 __all__ = ["Backend", "Pixels"]
@@ -31,6 +33,28 @@ class Backend(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Forget image and result."""
+
+    # Called of what learns only.
+
+    @abstractmethod
+    def learn(self, pixels: Pixels, label: int) -> Result:
+        """Run one image, and learn from it; the label is a class."""
+
+    @abstractmethod
+    def learning(self) -> LearningState:
+        """What learning stands at."""
+
+    @abstractmethod
+    def rate(self, enabled: bool, margin: int, rates: tuple[int, ...]) -> None:
+        """Set how it learns; the rates are in range."""
+
+    @abstractmethod
+    def masters(self, progress: Callable[[int, int], None]) -> MasterState:
+        """All masters, unchanged while they are read."""
+
+    @abstractmethod
+    def load_masters(self, masters: MasterState, progress: Callable[[int, int], None]) -> None:
+        """Go on from there; rows and numbers are in range."""
 
     @abstractmethod
     def close(self) -> None:

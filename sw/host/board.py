@@ -9,7 +9,7 @@ does not fit the network raises `InputError`.
 
 import operator
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,8 +19,9 @@ import numpy.typing as npt
 from hw.contract.checks import InputError
 from sw.host.address import Clock, open_backend
 from sw.host.backend import Backend
-from sw.host.errors import ConnectionFailed, WeightsMissing
+from sw.host.errors import CannotLearn, ConnectionFailed, WeightsMissing
 from sw.host.identity import Identity
+from sw.host.learning import LearningState, MasterState
 from sw.host.protocol import Counters, Result
 
 __all__ = ["Board", "Progress", "open_board"]
@@ -29,7 +30,7 @@ READY_TIMEOUT = 1.0
 """Seconds: the largest flash image that a board reads takes a quarter of one."""
 
 Progress = Callable[[int, int], None]
-"""Called with the images done and the images in all."""
+"""Called with the images, or rows, done, and those in all."""
 
 
 class Board:
@@ -137,6 +138,96 @@ class Board:
             classes[n] = backend.infer(image).label
             progress(n + 1, len(pixels))
         return classes
+
+    @property
+    def _learner(self) -> Backend:
+        backend = self._backend
+        if not self._identity.learns:
+            raise CannotLearn("The board's core does not learn: its network must have a learning")
+        return backend
+
+    def learn(
+        self,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        progress: Progress = lambda done, total: None,
+    ) -> list[Result]:
+        """Learn from images (n, pixels) with labels (n,), all checked before the first is sent.
+        Results tell of each whether it was learned, and how many had been then. Whatever breaks it
+        off, a sample is learned as a whole, once or not at all; `learning` says how many were.
+
+        Raises
+        ------
+        CannotLearn
+            When the board does not learn.
+        InputError
+            When images or labels do not fit the network.
+        HostError
+            When the board cannot be used or answers anything but a sound result.
+        """
+        backend = self._learner
+        pixels = _check_pixels(_as_array(images, "Images"), self._identity)
+        classes, wanted = self._identity.classes, np.asarray(labels)
+        if wanted.shape != (len(pixels),) or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise InputError(f"Labels must be integers of shape ({len(pixels)},)")
+        if wanted.size and not 0 <= int(wanted.min()) <= int(wanted.max()) < classes:
+            raise InputError(f"Labels must lie in 0..{classes - 1}")
+        results = []
+        for n, image in enumerate(pixels):
+            results.append(backend.learn(image, int(wanted[n])))
+            progress(n + 1, len(pixels))
+        return results
+
+    def learning(self) -> LearningState:
+        """What learning stands at. Raises as `learn` does."""
+        return self._learner.learning()
+
+    def rate(
+        self,
+        *,
+        enabled: bool | None = None,
+        margin: int | None = None,
+        rates: Sequence[int] | None = None,
+    ) -> LearningState:
+        """Set how the board learns; what is not given stays. Raises as `learn` does."""
+        backend = self._learner
+        now = backend.learning()
+        k = now.rates if rates is None else tuple(int(rate) for rate in rates)
+        if len(k) != len(now.rates) or not all(now.lowest <= rate <= now.highest for rate in k):
+            raise InputError(
+                f"Rates must be {len(now.rates)} in {now.lowest}..{now.highest}, not {list(k)}"
+            )
+        mu = now.margin if margin is None else int(margin)
+        if not 0 <= mu < 2**32:
+            raise InputError(f"Margin must lie in 0..{2**32 - 1}, not be {mu}")
+        backend.rate(now.enabled if enabled is None else bool(enabled), mu, k)
+        return backend.learning()
+
+    def masters(self, progress: Progress = lambda done, total: None) -> MasterState:
+        """All masters, the random word and the count, to save. Raises as `learn` does."""
+        return self._learner.masters(progress)
+
+    def load_masters(
+        self, masters: MasterState, progress: Progress = lambda done, total: None
+    ) -> None:
+        """Go on from masters that were saved. Broken off, it leaves some rows of each: load again.
+        Raises as `learn` does."""
+        backend = self._learner
+        now = backend.learning()
+        rows, shape = np.asarray(masters.rows), (now.rows, self._identity.lanes)
+        if rows.shape != shape or rows.dtype.kind not in "iu":
+            raise InputError(f"Rows of masters must be integers of shape {shape}")
+        top = 1 << now.master_bits - 1
+        if int(rows.min()) < -top or int(rows.max()) >= top:
+            raise InputError(f"Masters must lie in {-top}..{top - 1}")
+        if not 1 <= masters.random < 2**32 or not 0 <= masters.count < 2**32:
+            raise InputError("Random word and count must be numbers of 32 bits, the first not 0")
+        backend.load_masters(
+            MasterState(
+                rows=rows.astype(np.int64), random=int(masters.random), count=int(masters.count)
+            ),
+            progress,
+        )
 
     def counters(self) -> Counters:
         """Of the last run; DeviceError NO_RESULT when there is none since opening, reset or a

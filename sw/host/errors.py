@@ -4,6 +4,7 @@ from hw.contract.checks import SternaError
 from hw.contract.link import Command, ErrorCode
 
 __all__ = [
+    "CannotLearn",
     "ConnectionFailed",
     "DamagedReply",
     "DeviceError",
@@ -23,6 +24,8 @@ MEANINGS = {
     ErrorCode.NO_INPUT: "it has no image to run",
     ErrorCode.NO_RESULT: "it has no finished run",
     ErrorCode.NOT_READY: "its weights are not there",
+    ErrorCode.COUNT: "it has learned another number of samples",
+    ErrorCode.VALUE: "a number in the request is out of its range",
 }
 
 
@@ -65,6 +68,10 @@ class DeviceError(HostError):
         super().__init__(
             f"The board answers {code.name} to {command.name}: {MEANINGS[code]} (error {code:d})"
         )
+
+
+class CannotLearn(HostError):
+    """The board's core does not learn."""
 
 
 class WeightsMissing(HostError):

@@ -4,18 +4,25 @@ The room's other modules import `hw.contract` alone; this one needs the generato
 simulation, and is imported when a `golden:` address is opened.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from gen.core.law import single_run
+from gen.core.law import LONG_AGO, single_run
 from gen.core.plan import CorePlan
+from gen.learn.cycles import LearningLaw
+from gen.learn.stage import learning_stage
 from hw.contract.link import VERSION, Command, ErrorCode
+from sim.golden.learning import Learner, Sample
 from sim.golden.model import GoldenModel
 from sw.host.backend import Backend, Pixels
 from sw.host.errors import DeviceError
 from sw.host.identity import Identity, packed_bytes
+from sw.host.learning import LearningState, MasterState
 from sw.host.protocol import Counters, Result
 
-__all__ = ["GoldenBackend"]
+__all__ = ["GoldenBackend", "LearningGolden"]
 
 
 class GoldenBackend(Backend):
@@ -68,5 +75,106 @@ class GoldenBackend(Backend):
     def reset(self) -> None:
         self._last = None
 
+    def learn(self, pixels: Pixels, label: int) -> Result:
+        raise DeviceError(ErrorCode.COMMAND, Command.LEARN)
+
+    def learning(self) -> LearningState:
+        raise DeviceError(ErrorCode.COMMAND, Command.STATE)
+
+    def rate(self, enabled: bool, margin: int, rates: tuple[int, ...]) -> None:
+        raise DeviceError(ErrorCode.COMMAND, Command.RATE)
+
+    def masters(self, progress: Callable[[int, int], None]) -> MasterState:
+        raise DeviceError(ErrorCode.COMMAND, Command.WEIGHTS)
+
+    def load_masters(self, masters: MasterState, progress: Callable[[int, int], None]) -> None:
+        raise DeviceError(ErrorCode.COMMAND, Command.LOAD)
+
     def close(self) -> None:
         self.reset()
+
+
+class LearningGolden(GoldenBackend):
+    """The golden model of learning, with the counters and rows of a core of this plan.
+
+    Parameters
+    ----------
+    plan
+        Of `gen.learn.stage.plan_learning`; its masters are left as they are.
+    """
+
+    def __init__(self, plan: CorePlan) -> None:
+        super().__init__(plan)
+        self._stage = learning_stage(plan)
+        masters = self._stage.masters
+        self._learner = Learner(replace(masters, arrays=list(masters.arrays)))
+        self._facts = self._stage.facts()
+        self._learner.margin = self._facts.margin
+        self._enabled, self._changed = True, False
+
+    def identify(self) -> Identity:
+        return replace(super().identify(), learns=True, changed=self._changed)
+
+    def infer(self, pixels: Pixels) -> Result:
+        return self._answer(pixels, self._learner.infer(pixels))
+
+    def learn(self, pixels: Pixels, label: int) -> Result:
+        if not self._enabled:
+            return self.infer(pixels)
+        masters = self._learner.masters
+        before = list(masters.arrays), masters.random, masters.learned
+        try:
+            sample = self._learner.learn(pixels, label)
+        except BaseException:  # an update is whole, or none at all
+            masters.arrays[:], masters.random, masters.learned = before
+            raise
+        self._changed |= sample.learned
+        return self._answer(pixels, sample)
+
+    def _answer(self, pixels: Pixels, sample: Sample) -> Result:
+        times = LearningLaw(self._plan).sample(pixels, sample, LONG_AGO)
+        self._last = Counters(cycles=times.logit - LONG_AGO, events=times.additions)
+        return Result(
+            label=sample.label,
+            logits=sample.logits.astype(np.int32),
+            counters=self._last,
+            learned=sample.learned,
+            count=self._learner.masters.learned,
+        )
+
+    def learning(self) -> LearningState:
+        facts, learner = self._facts, self._learner
+        return LearningState(
+            count=learner.masters.learned,
+            random=learner.masters.random,
+            rows=facts.rows,
+            row_bytes=facts.row_bytes,
+            master_bits=facts.master_bits,
+            enabled=self._enabled,
+            margin=learner.margin,
+            rates=tuple(learner.rates),
+            lowest=facts.lowest,
+            highest=facts.highest,
+        )
+
+    def rate(self, enabled: bool, margin: int, rates: tuple[int, ...]) -> None:
+        if margin >> self._facts.width("margin"):
+            raise DeviceError(ErrorCode.VALUE, Command.RATE)
+        self._enabled, self._learner.margin = enabled, margin
+        self._learner.rates = list(rates)
+
+    def masters(self, progress: Callable[[int, int], None]) -> MasterState:
+        masters = self._learner.masters
+        rows = self._stage.rows.pack(masters.arrays)
+        progress(len(rows), len(rows))
+        return MasterState(rows=rows, random=masters.random, count=masters.learned)
+
+    def load_masters(self, masters: MasterState, progress: Callable[[int, int], None]) -> None:
+        now = self._learner.masters
+        shapes = [(edge.rows, edge.targets) for edge in now.edges]
+        arrays = self._stage.rows.unpack(masters.rows, shapes)
+        self._learner.masters = replace(
+            now, arrays=arrays, random=masters.random, learned=masters.count
+        )
+        self._changed = True
+        progress(len(masters.rows), len(masters.rows))

@@ -25,7 +25,8 @@ class Identity:
     says that the weights are there, `weights_failed` that they could not be read. `clock_hz`
     and `baud` are 0 for a back end that has none. `layout` is how the pixels of an image lie in the
     words of a program, None where they follow one another. `timed`: what is classified are
-    recordings, an image for every step.
+    recordings, an image for every step. `learns`: the core learns; `changed`: its weights are no
+    longer those of the digest.
     """
 
     protocol: int
@@ -44,6 +45,8 @@ class Identity:
     weights_failed: bool = False
     layout: MapLayout | None = None
     timed: bool = False
+    learns: bool = False
+    changed: bool = False
 
     @property
     def pixels(self) -> int:
@@ -102,16 +105,20 @@ def parse_identity(payload: bytes) -> Identity:
         weights_failed=bool(word[0] >> 17 & 1),
         layout=layout,
         timed=bool(word[10] >> 8 & 1),
+        learns=bool(word[0] >> 18 & 1),
+        changed=bool(word[0] >> 19 & 1),
     )
     i, parts = identity, max(1, identity.parts)  # no steps: refused below
     part = packed_bytes(i.pixels // parts, i.input_bits)
     sound = {
         "protocol version": i.protocol == VERSION,
-        "state": word[0] >> 18 == 0 and not (i.ready and i.weights_failed),
+        "state": word[0] >> 20 == 0
+        and not (i.ready and i.weights_failed)
+        and i.changed <= i.learns,
         "input size": 1 <= i.input_size <= 65536,
         "bits per pixel": 1 <= i.input_bits <= 8,
         "time steps": 1 <= i.steps <= 1024,
-        "classes": i.classes >= 1 and result_bytes(i.classes) <= 0xFFFF,
+        "classes": i.classes >= 1 and result_bytes(i.classes, i.learns) <= 0xFFFF,
         "lanes": 1 <= i.lanes <= 1024,
         "banks": i.banks in (1, 2, 4, 8, 16),
         "clock": i.clock_hz > 0,

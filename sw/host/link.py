@@ -1,12 +1,26 @@
 """A board behind a byte transport, by docs/link.md."""
 
+import struct
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from hw.contract.link import HEADER_BYTES, TIMEOUT_BITS, Command, ErrorCode
+import numpy as np
+
+from hw.contract.link import HEADER_BYTES, STATE_BYTES, TIMEOUT_BITS, Command, ErrorCode
 from sw.host.backend import Backend, Pixels
 from sw.host.errors import DamagedReply, DeviceError, LinkTimeout
 from sw.host.identity import IDENTITY_BYTES, Identity, pack_pixels, parse_identity
+from sw.host.learning import (
+    COUNTS,
+    LearningState,
+    MasterState,
+    check_learned,
+    learn_payload,
+    pack_row,
+    parse_state,
+    rate_payload,
+    unpack_row,
+)
 from sw.host.protocol import (
     COUNTER_BYTES,
     OVERHEAD_BYTES,
@@ -32,6 +46,9 @@ SETTLE_READS = 16
 """Reads after which a line that is never silent is given up."""
 
 SETTLE_CHUNK = 4096
+
+MOST_EDGES = 64
+"""That learn, in a network."""
 
 
 class Transport(Protocol):
@@ -87,6 +104,8 @@ class LinkBackend(Backend):
         self._sequence = 0
         self._identity: Identity | None = None
         self._tag: int | None = None  # of the last result
+        self._edges: int | None = None  # that learn
+        self._count: int | None = None  # of learned samples, as far as the host knows
         self._settled = False  # what the board heard before this is unknown
 
     def identify(self) -> Identity:
@@ -98,8 +117,9 @@ class LinkBackend(Backend):
     def infer(self, pixels: Pixels) -> Result:
         identity = self._identity or self.identify()
         self._tag = None
+        count = self._known() if identity.learns else 0
         self._tag, result = self._persist(lambda: self._run(pixels, identity))
-        return result
+        return check_learned(result, count, taught=False)
 
     def _run(self, pixels: Pixels, identity: Identity) -> tuple[int, Result]:
         payload = pack_pixels(pixels, identity)
@@ -107,8 +127,99 @@ class LinkBackend(Backend):
         tag = frame_tag(write)
         self._exchange(write, 0, bytes)
         self._ask(Command.RUN)
-        length = result_bytes(identity.classes)
-        return tag, self._ask(Command.READ, length, lambda answer: parse_result(answer, tag))
+        return tag, self._result(tag, identity)
+
+    def _result(self, tag: int, identity: Identity) -> Result:
+        """What READ says of the image with this tag."""
+        learns = identity.learns
+        length = result_bytes(identity.classes, learns)
+        return self._ask(Command.READ, length, lambda a: parse_result(a, tag, learns))
+
+    def learn(self, pixels: Pixels, label: int) -> Result:
+        identity = self._identity or self.identify()
+        count, self._tag = self._known(), None
+        self._count = None  # until the sample's fate is known
+        image, left = pack_pixels(pixels, identity), self._retries
+        while True:
+            request = encode(self._next(), Command.LEARN, learn_payload(image, label, count))
+            tag, length = frame_tag(request), result_bytes(identity.classes, True)
+            try:
+                result = self._exchange(request, length, lambda a, t=tag: parse_result(a, t, True))
+                break
+            except (LinkTimeout, DamagedReply, DeviceError) as error:
+                if not left or not getattr(error, "transport", True):
+                    raise
+                left -= 1
+            # Was it learned? If not, nothing has been changed, and it may be sent again.
+            now = self.learning().count
+            self._count = None
+            if now == (count + 1) % COUNTS:
+                result = self._persist(lambda t=tag: self._result(t, identity))
+                break
+            if now != count:
+                raise DamagedReply(
+                    f"The board has learned {now} samples, and not {count} or one more: somebody "
+                    "else teaches it"
+                )
+        result = check_learned(result, count, taught=True)
+        self._tag, self._count = tag, result.count
+        return result
+
+    def _known(self) -> int:
+        """The count of learned samples."""
+        return self.learning().count if self._count is None else self._count
+
+    def learning(self) -> LearningState:
+        identity = self._identity or self.identify()
+        state = self._persist(lambda: self._state(identity))
+        self._count = state.count
+        return state
+
+    def _state(self, identity: Identity) -> LearningState:
+        """STATE; how long its answer is, the board says."""
+        edges = self._edges
+
+        def parse(answer: bytes) -> LearningState:
+            return parse_state(answer, identity.lanes)
+
+        length = None if edges is None else STATE_BYTES + edges
+        state = self._ask(Command.STATE, length, parse)
+        self._edges = len(state.rates)
+        return state
+
+    def rate(self, enabled: bool, margin: int, rates: tuple[int, ...]) -> None:
+        payload = rate_payload(enabled, margin, rates)
+        self._persist(lambda: self._send(Command.RATE, payload))
+
+    def masters(self, progress: Callable[[int, int], None]) -> MasterState:
+        identity = self._identity or self.identify()
+        state = self.learning()
+        rows = np.zeros((state.rows, identity.lanes), dtype=np.int64)
+        for n in range(state.rows):
+            request = struct.pack("<H", n)
+            rows[n] = self._persist(
+                lambda r=request: self._send(
+                    Command.WEIGHTS,
+                    r,
+                    state.row_bytes,
+                    lambda answer: unpack_row(answer, state, identity.lanes),
+                )
+            )
+            progress(n + 1, state.rows)
+        if self.learning() != state:
+            raise DamagedReply("The board's masters were changed while they were read")
+        return MasterState(rows=rows, random=state.random, count=state.count)
+
+    def load_masters(self, masters: MasterState, progress: Callable[[int, int], None]) -> None:
+        state = self.learning()
+        self._count = None  # until all is there
+        for n, row in enumerate(masters.rows):
+            payload = struct.pack("<H", n) + pack_row(row, state)
+            self._persist(lambda p=payload: self._send(Command.LOAD, p))
+            progress(n + 1, state.rows)
+        payload = struct.pack("<II", masters.random, masters.count)
+        self._persist(lambda: self._send(Command.SEED, payload))
+        self._count = masters.count
 
     def counters(self) -> Counters:
         return self._persist(lambda: self._ask(Command.COUNTERS, COUNTER_BYTES, self._own_counters))
@@ -144,11 +255,23 @@ class LinkBackend(Backend):
         self._sequence = (self._sequence + 1) % 256
         return self._sequence
 
-    def _ask(self, command: Command, length: int = 0, parse: Callable[[bytes], T] = bytes) -> T:
-        return self._exchange(encode(self._next(), command), length, parse)
+    def _ask(
+        self, command: Command, length: int | None = 0, parse: Callable[[bytes], T] = bytes
+    ) -> T:
+        return self._send(command, b"", length, parse)
 
-    def _exchange(self, request: bytes, length: int, parse: Callable[[bytes], T]) -> T:
-        """Send a request; what `parse` makes of its answer's payload of `length` bytes."""
+    def _send(
+        self,
+        command: Command,
+        payload: bytes,
+        length: int | None = 0,
+        parse: Callable[[bytes], T] = bytes,
+    ) -> T:
+        return self._exchange(encode(self._next(), command, payload), length, parse)
+
+    def _exchange(self, request: bytes, length: int | None, parse: Callable[[bytes], T]) -> T:
+        """Send a request; what `parse` makes of its answer's payload of `length` bytes; None: of a
+        STATE, which says itself how long it is."""
         sequence, command = request[2], Command(request[3])
         if not self._settled:
             self._settle()
@@ -156,6 +279,9 @@ class LinkBackend(Backend):
         self._transport.discard()
         self._transport.write(request)
         answer = self._read(HEADER_BYTES, b"", command, len(request) + OVERHEAD_BYTES)
+        if length is None:
+            told = int.from_bytes(answer[4:6], "little")
+            length = min(max(told, STATE_BYTES + 1), STATE_BYTES + MOST_EDGES)
         rest = answer_rest(answer, command, length)
         answer += self._read(rest, answer, command, rest)
         try:

@@ -14,6 +14,7 @@ from hw.contract.link import (
     ANSWER,
     CRC_BYTES,
     HEADER_BYTES,
+    LEARNED_WORDS,
     LOGITS,
     REFUSAL,
     SYNC,
@@ -56,11 +57,14 @@ class Counters:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """Of one image: its class, its logits (int32, one per class) and the run's counters."""
+    """Of one image: its class, its logits (int32, one per class) and the run's counters; on a
+    board that learns, whether the image was learned, and how many were then."""
 
     label: int
     logits: npt.NDArray[np.int32]
     counters: Counters
+    learned: bool = False
+    count: int = 0
 
 
 def encode(sequence: int, command: Command, payload: bytes = b"") -> bytes:
@@ -134,9 +138,9 @@ def _device_error(code: int, command: Command) -> DeviceError:
         ) from None
 
 
-def result_bytes(classes: int) -> int:
-    """Payload of the answer to READ."""
-    return COUNTER_BYTES + 4 * classes
+def result_bytes(classes: int, learns: bool = False) -> int:
+    """Payload of the answer to READ, and to LEARN, of a board that learns or not."""
+    return COUNTER_BYTES + 4 * classes + WORD_BYTES * LEARNED_WORDS * learns
 
 
 def parse_counters(payload: bytes) -> tuple[int, Counters]:
@@ -145,8 +149,8 @@ def parse_counters(payload: bytes) -> tuple[int, Counters]:
     return tag, Counters(cycles=cycles, events=events)
 
 
-def parse_result(payload: bytes, tag: int) -> Result:
-    """The answer to READ, which must belong to the image with this tag.
+def parse_result(payload: bytes, tag: int, learns: bool = False) -> Result:
+    """The answer to READ, or to LEARN, which must belong to the image with this tag.
 
     Raises
     ------
@@ -157,10 +161,14 @@ def parse_result(payload: bytes, tag: int) -> Result:
     if found != tag:
         raise DamagedReply("The answer to READ belongs to another image: its tag differs")
     label = int.from_bytes(payload[4:8], "little")
-    logits = np.frombuffer(payload, dtype="<i4", offset=COUNTER_BYTES).astype(np.int32)
+    learned, count = struct.unpack("<2I", payload[-8:]) if learns else (0, 0)
+    end = len(payload) - WORD_BYTES * LEARNED_WORDS * learns
+    logits = np.frombuffer(payload[:end], dtype="<i4", offset=COUNTER_BYTES).astype(np.int32)
+    if learned > 1:
+        raise DamagedReply(f"The answer to READ must say 0 or 1 of learning, not {learned}")
     if label != int(logits.argmax()):
         raise DamagedReply(
             "The answer to READ contradicts itself: its class is not the first "
             "maximum of its logits"
         )
-    return Result(label=label, logits=logits, counters=counters)
+    return Result(label=label, logits=logits, counters=counters, learned=bool(learned), count=count)

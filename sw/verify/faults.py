@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from hw.contract.link import SYNC, Command, ErrorCode
+from hw.contract.link import LEARNING, SYNC, Command, ErrorCode
 from sw.host.protocol import encode
 
 __all__ = ["DAMAGES", "Maker", "Shot", "resealed"]
 
 Levels = list[tuple[int, float]]
 """(level, bit times), one after the other."""
+
+PLAIN = tuple(command for command in Command if command not in LEARNING)
 
 FIELDS = {
     "sync": (0, 1),
@@ -78,7 +80,7 @@ class Maker:
     def frame(self, *commands: Command) -> bytes:
         """A sound frame of one of these commands; by default WRITE is the most frequent."""
         r = self.random
-        command = r.choice(commands or (*Command, *[Command.WRITE] * 4))
+        command = r.choice(commands or (*PLAIN, *[Command.WRITE] * 4))
         payload = r.choice(self._payloads) if command == Command.WRITE else b""
         return encode(r.randrange(256), command, payload)
 

@@ -12,19 +12,28 @@ from dataclasses import dataclass, field
 __all__ = [
     "BROKEN",
     "COMMAND",
+    "COUNT",
     "COUNTERS",
     "CRC",
     "IDENTIFY",
+    "LEARN",
     "LENGTH",
+    "LOAD",
     "NOT_READY",
     "NO_INPUT",
     "NO_RESULT",
+    "RATE",
     "READ",
     "RESET",
     "RUN",
+    "SEED",
     "SILENCE",
+    "STATE",
+    "TRAIN",
     "TRUNCATED",
+    "VALUE",
     "VERSION",
+    "WEIGHTS",
     "WRITE",
     "CoreModel",
     "Heard",
@@ -36,7 +45,9 @@ __all__ = [
 ]
 
 IDENTIFY, WRITE, RUN, READ, COUNTERS, RESET = range(1, 7)
+LEARN, RATE, WEIGHTS, LOAD, SEED, TRAIN, STATE = range(7, 14)
 CRC, LENGTH, COMMAND, VERSION, TRUNCATED, NO_INPUT, NO_RESULT, NOT_READY = range(1, 9)
+COUNT, VALUE = 9, 10
 
 BROKEN, SILENCE = -1, -2
 """Among bytes: one that comes without its stop bit; nothing for longer than the time-out."""

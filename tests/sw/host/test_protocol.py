@@ -51,9 +51,9 @@ def take(data, command, length=0, sequence=5):
 
 
 def test_numbers_are_the_documents():
-    rows = dict(re.findall(r"^\| `(0x0\d)` \| (\w+) \|", LINK, re.M))
+    rows = dict(re.findall(r"^\| `(0x0[0-9A-F])` \| (\w+) \|", LINK, re.M))
     assert {int(kind, 16): name for kind, name in rows.items()} == {c: c.name for c in Command}
-    codes = re.findall(r"^\| (\d) \| ([A-Z_]+) \|", LINK, re.M)
+    codes = re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", LINK, re.M)
     assert {int(code): name for code, name in codes} == {c: c.name for c in ErrorCode}
     assert set(errors.MEANINGS) == set(ErrorCode)
 
@@ -120,7 +120,7 @@ def test_error_answers(command, code):
         (answer(0x84, version=2), ProtocolMismatch, "protocol version 2, not 1"),
         (answer(0x84, b"123", version=2), ProtocolMismatch, "protocol version 2, not 1"),
         (answer(0x84, version=2)[:-1] + b"!", DamagedReply, "CRC"),
-        (answer(0xFF, b"\x09\x04"), ProtocolMismatch, "does not have"),
+        (answer(0xFF, b"\x0b\x04"), ProtocolMismatch, "does not have"),
         (answer(0xFF, b"\x00\x04"), ProtocolMismatch, "does not have"),
     ],
 )
@@ -168,7 +168,8 @@ def test_identity():
     [
         (0, 2 | 1 << 16, "protocol version"),
         (0, 1 | 3 << 16, "state"),
-        (0, 1 | 1 << 18, "state"),
+        (0, 1 | 1 << 19, "state"),
+        (0, 1 | 1 << 20, "state"),
         (9, 0, "input size"),
         (9, 65537, "input size"),
         (10, 4 << 16, "bits per pixel"),
