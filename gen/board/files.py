@@ -129,7 +129,7 @@ def generate_board(
     """
     played = None if test_images is None else _test_images(plan, test_images)
     stage = plan.stages[0]
-    learning = stage.facts() if isinstance(stage, LearningStagePlan) else None
+    learning = stage.port_facts() if isinstance(stage, LearningStagePlan) else None
     top = BoardTop(
         board,
         plan.component(events=True),

@@ -44,7 +44,7 @@ class LearningStagePlan(ProgramStagePlan):
             taps=taps,
         )
 
-    def facts(self) -> LearningFacts:
+    def port_facts(self) -> LearningFacts:
         """What the host port of a board needs to know."""
         learning, spec = self.program.learning, self.masters.spec.learning
         assert learning is not None

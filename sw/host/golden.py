@@ -108,7 +108,7 @@ class LearningGolden(GoldenBackend):
         self._stage = learning_stage(plan)
         masters = self._stage.masters
         self._learner = Learner(replace(masters, arrays=list(masters.arrays)))
-        self._facts = self._stage.facts()
+        self._facts = self._stage.port_facts()
         self._learner.margin = self._facts.margin
         self._enabled, self._changed = True, False
 

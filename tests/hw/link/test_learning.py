@@ -89,7 +89,7 @@ class Board:
         masters.learned = learned
         self.plan = plan_learning(masters, 4)
         self.stage = learning_stage(self.plan)
-        self.facts = self.stage.facts()
+        self.facts = self.stage.port_facts()
         self.learner = Learner(masters)
         spec = self.network.spec
         self.layout = map_layout(spec, "input", 4)
