@@ -264,6 +264,9 @@ class HostPort(wiring.Component):
             runs.eq(running),
             resets.eq(kind == Command.RESET),
         ]
+        taken = receiver.payload & writing
+        if desk is not None:
+            taken &= desk.image
         m.d.comb += [
             refused.eq(failure != 0),
             forget.eq(opened | (ended & Mux(refused, writing, resets))),
@@ -272,7 +275,7 @@ class HostPort(wiring.Component):
             receiver.fault.eq(rx.fault),
             assembler.clear.eq(self.core_reset),
             assembler.byte.eq(rx.o.payload),
-            assembler.valid.eq(receiver.payload & writing & (1 if desk is None else desk.image)),
+            assembler.valid.eq(taken),
             assembler.go.eq(go),
             recorder.go.eq(go),
             recorder.sent.eq(transfer(self.image)),
