@@ -338,6 +338,7 @@ def test_settings_and_masters_that_are_set() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict, sentence: str) -> None:
-    facts = Board().facts
+    network = learning_network(np.random.default_rng(1))
+    facts = learning_stage(plan_learning(Masters.of(network), 4)).port_facts()
     with pytest.raises(SpecError, match=sentence):
         LearningFacts(**{**vars(facts), **changes})
