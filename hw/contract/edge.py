@@ -13,8 +13,8 @@ INPUT = "input"
 KINDS = ("dense", "conv", "identity")
 KERNELS = (1, 3, 5, 7)
 STRIDES = (1, 2)
-CONSTANT_BITS = 16
 MAX_SHIFT = 7
+CONSTANT_BITS = 16
 """Width of the constant of an identity edge."""
 
 Shape = tuple[int, int, int]

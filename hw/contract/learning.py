@@ -214,13 +214,14 @@ def check_learning(spec: "NetworkSpec") -> None:
     require(len(thetas) < 2, f"{name} must have one threshold for all layers to learn")
     shape = spec.shape_of(spec.edges(first)[0].source)
     require(shape[1:] == (1, 1), f"{name} must have rows of values, not maps, where it learns")
-    sources = [edge.source for edge in spec.edges(0)]
+    for n in range(first, last + 1):
+        sources = [edge.source for edge in spec.edges(n)]
+        require(
+            len(set(sources)) == len(sources),
+            f"Layer {spec.layers[n].name} must have one edge from each source to learn",
+        )
     require(
-        learning.readout_only or len(set(sources)) == len(sources),
-        f"{name} must have one edge from each source to learn",
-    )
-    require(
-        learning.readout_only or sources[0] == INPUT,
+        learning.readout_only or spec.edges(0)[0].source == INPUT,
         f"{name} must have the edge from its input first to learn",
     )
     edges = learned_edges(spec)

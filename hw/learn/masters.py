@@ -185,7 +185,7 @@ class Masters:
             magic, version = header["format"], header["version"]
             digests = header["digest"], header["network"]
             random, learned = header["random"], header["learned"]
-            if magic != MAGIC or type(version) is not int:
+            if magic != MAGIC or type(version) is not int or version < 1:
                 raise ValueError
         except FileNotFoundError:
             raise MastersError(f"File of masters {path} does not exist") from None

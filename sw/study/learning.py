@@ -494,9 +494,9 @@ def plot(runs: Sequence[Run], folder: Path) -> list[str]:
             ylabel="test accuracy, %",
             title="Learned from noise, one sample at a time",
         )
-        axes.set_ylim(40 if first else 75, 100)
+        axes.set_ylim(40 if first else 60, 100)
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="lower right")
         write_png(folder / name, figure)
         names.append(name)
     return names

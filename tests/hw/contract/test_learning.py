@@ -173,7 +173,7 @@ NEURONS = (
         ),
         (
             {"layers": (other(inputs=8, edges=(of("input"),) * 2), READOUT)},
-            "Network net must have one edge from each source to learn",
+            "Layer hidden must have one edge from each source to learn",
         ),
         (
             {"layers": (other(inputs=7, edges=(back("hidden"), of("input"))), READOUT)},
