@@ -13,7 +13,6 @@ from amaranth.back import verilog
 from gen.board.flash_image import flash_image
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import core_facts
-from gen.learn.stage import LearningStagePlan
 from gen.stage.stage import Rom
 from hw.contract.files import write_files, write_json
 from hw.contract.link import LENGTH_MAX, VERSION
@@ -128,8 +127,6 @@ def generate_board(
         When an image is longer than a frame of the link.
     """
     played = None if test_images is None else _test_images(plan, test_images)
-    stage = plan.stages[0]
-    learning = stage.port_facts() if isinstance(stage, LearningStagePlan) else None
     top = BoardTop(
         board,
         plan.component(events=True),
@@ -139,14 +136,12 @@ def generate_board(
         digest=digest_rows(plan.network.digest),
         digest_file=DIGEST_FILE,
         test_images=played,
-        learning=learning,
+        learning=plan.stages[0].port_facts(),
     )
     text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True, emit_src=False)
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
-    sources = [f"{BOARD_TOP}.v", "sterna_spram.v" if plan.loaded else "sterna_rom.v"]
-    if learning is not None:
-        sources.append("sterna_ram.v")
+    sources = [f"{BOARD_TOP}.v", *(("sterna_spram.v",) if plan.loaded else plan.sources)]
     files |= {name: verilog_source(name).encode() for name in sources[1:]}
     roms: dict[str, Rom] = {}
     random_roms: dict[str, str] = {}

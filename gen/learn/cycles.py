@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from gen.core.plan import CorePlan
 from gen.learn.stage import learning_stage
-from gen.program.cycles import plays, scan_cycles, sweep_cycles
+from gen.program.cycles import logit_times, plays, scan_cycles, sweep_cycles
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.learn.engine import UpdateEngine
 from hw.learn.judge import Judge
 from hw.learn.sample import Sample
-from hw.neuron.readout import Readout
 from hw.program.potentials import Potentials
 from hw.program.program import Decide, Held, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
@@ -62,8 +61,8 @@ class LearningLaw:
         logit = done = additions = 0
         for op in self._program.operations:
             if isinstance(op, Send):
-                logit, taken_by_readout = self._send(now)
-                now = taken_by_readout + 1 + ProgramStage.FETCH_CYCLES
+                handed, logit = logit_times(self._program, now)
+                now = handed + 1 + ProgramStage.FETCH_CYCLES
                 continue
             if isinstance(op, Decide):
                 done = max(now + 1, logit + Judge.LATENCY) + given * self._program.classes
@@ -86,17 +85,6 @@ class LearningLaw:
             now += 1 + ProgramStage.FETCH_CYCLES
         self._next = done + 1 + ProgramStage.FETCH_CYCLES
         return Times(logit, done, additions)
-
-    def _send(self, start: int) -> tuple[int, int]:
-        """Cycles of the last logit, and of the last word's hand-shake with the readout."""
-        p, at, sending = self._program, start, 0
-        lanes = min(p.lanes, p.classes)
-        done = 0
-        for group in range(-(-p.classes // p.lanes)):
-            at = max(at + ProgramStage.LOOK_CYCLES, sending)
-            done = at + Readout.LATENCY + min(lanes, p.classes - group * lanes) - 1
-            sending = done + Readout.RECOVERY
-        return done, at
 
     def _words(
         self, op: Scan, pixels: npt.NDArray[np.integer], sample: Sample, behind: bool

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gen.core.plan import CorePlan
 from gen.layer.stage import LayerOptions
 from gen.learn.writer import MasterRows, write_learning_program
-from gen.program.stage import LANES, ProgramStagePlan
+from gen.program.stage import LANES, ProgramStagePlan, check_neurons
 from gen.stage.stage import PlanError, Rom
 from hw.learn.masters import Masters
 from hw.learn.stage import LearningStage, teacher
@@ -86,13 +86,7 @@ def plan_learning(masters: Masters, lanes: int = LEARNING_LANES) -> CorePlan:
     spec = network.spec
     if spec.classes < 2:
         raise PlanError(f"Network {spec.name} must have two classes or more to learn on hardware")
-    for layer in spec.layers[:-1]:
-        neuron = layer.neuron
-        if neuron is not None and (neuron.limit > 1 or neuron.guarded):
-            raise PlanError(
-                f"Layer {layer.name} has augmented or guarded spikes, which a program core does "
-                "not have"
-            )
+    check_neurons(network, range(len(spec.layers)))
     program, memory_map, rows = write_learning_program(masters, lanes)
     stage = LearningStagePlan(
         network=network,

@@ -99,6 +99,7 @@ class _Writer(ProgramWriter):
             for start, array in zip(starts, masters.arrays, strict=False)
         ]
         self.index: list[Int] = []
+        self.biases: dict[int, Scan] = {}  # of each layer, once laid down
         self.master_rows = 0
         # Rows of zeros behind the biases: the backward stage has none.
         self.nothing = self.channel_groups
@@ -132,10 +133,8 @@ class _Writer(ProgramWriter):
             if edge.layer < len(self.mine) - 1 and edge.source == names[n]
         )
         if n == len(self.mine) - 2:
-            back += (
-                self.spec.classes * ((1 << self.learning.error_bits) - 1) * q
-                << self.learning.inject_shift
-            )
+            error = self.spec.classes * self.learning.error_max
+            back += error * q << self.learning.inject_shift
         return max(neuron.u_max + max(forward, back), neuron.theta, neuron.step)
 
     def _potential_bits(self, layer) -> int:  # type: ignore[override]
@@ -159,7 +158,7 @@ class _Writer(ProgramWriter):
         self._readout(readout, memory)
         self.operations.append(Decide(name="decide"))
         if not self.learning.readout_only:
-            self._backward(readout, memory)
+            self._backward(memory)
         self._updates(edges)
         program = self._program(memory)
         zeros = np.zeros((max(layout.groups for layout in self.layouts.values()), self.lanes), int)
@@ -186,8 +185,8 @@ class _Writer(ProgramWriter):
         assert neuron is not None
         values = [self.steps * neuron.limit]
         if not learning.readout_only:
-            error = (1 << learning.error_bits) - 1
-            values += [spec.pixel_max, learning.input_bias, learning.steps_back, error]
+            values += [spec.pixel_max, learning.input_bias]
+            values += [learning.steps_back, learning.error_max]
         fraction = self.masters.fraction(0)
         return Learning(
             masters=self.rows.pack(self.masters.arrays),
@@ -288,7 +287,7 @@ class _Writer(ProgramWriter):
 
     def _bias(self, edge: LearnedEdge) -> Scan:
         """What brings the learned bias of an edge, beside its rows; laid down at its first use."""
-        if edge.layer not in self._biases:
+        if edge.layer not in self.biases:
             number = self.learned[edge.layer, edge.number]
             layer = self.spec.layers[edge.layer]
             constant = edge.bias * (self.steps if edge.layer == self.last else 1)
@@ -296,7 +295,7 @@ class _Writer(ProgramWriter):
             scan = self._rows_of(
                 one, self.layouts[layer.name], self.numbers[number][edge.senders :]
             )
-            self._biases[edge.layer] = replace(
+            self.biases[edge.layer] = replace(
                 scan,
                 name=layer.name,
                 source="constant",
@@ -307,11 +306,7 @@ class _Writer(ProgramWriter):
                 sender=edge.senders,
                 rate=number,
             )
-        return self._biases[edge.layer]
-
-    @property
-    def _biases(self) -> dict[int, Scan]:
-        return self.__dict__.setdefault("bias_scans", {})
+        return self.biases[edge.layer]
 
     def _begin(self, n: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
         if self.learning.readout_only:
@@ -377,7 +372,7 @@ class _Writer(ProgramWriter):
             rate=number,
         )
 
-    def _backward(self, readout: Scan, memory: MemoryMap) -> None:
+    def _backward(self, memory: MemoryMap) -> None:
         """T_B steps over the transposed copies; the error is the drive of the last group."""
         self.copies = {n: self._copy(n) for n, edge in enumerate(self.masters.edges) if edge.copied}
         last = self.last - 1

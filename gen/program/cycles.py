@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Play",
     "ProgramTimes",
+    "logit_times",
     "operation_cycles",
     "operation_plays",
     "plays",
@@ -206,13 +207,20 @@ class ProgramTimes(StageTimes):
 
     def send_logits(self, start: int) -> None:
         """The logits of all classes, in words of `lanes`."""
-        p, at = self._plan.program, start
-        lanes = min(p.lanes, p.classes)
-        for group in range(-(-p.classes // p.lanes)):
-            at = max(at + ProgramStage.LOOK_CYCLES, self.sending)
-            self.done = at + Readout.LATENCY + min(lanes, p.classes - group * lanes) - 1
-            self.sending = self.done + Readout.RECOVERY
-        self.next = at + 1 + ProgramStage.FETCH_CYCLES
+        taken, self.done = logit_times(self._plan.program, start, self.sending)
+        self.sending = self.done + Readout.RECOVERY
+        self.next = taken + 1 + ProgramStage.FETCH_CYCLES
+
+
+def logit_times(program: Program, start: int, sending: int = NEVER) -> tuple[int, int]:
+    """Of a SEND of logits that STARTs in cycle `start`, the readout taking words from `sending` on:
+    when the readout takes the last word, and when the last logit leaves."""
+    at, lanes, done = start, min(program.lanes, program.classes), start
+    for group in range(-(-program.classes // program.lanes)):
+        at = max(at + ProgramStage.LOOK_CYCLES, sending)
+        done = at + Readout.LATENCY + min(lanes, program.classes - group * lanes) - 1
+        sending = done + Readout.RECOVERY
+    return at, done
 
 
 def operation_cycles(

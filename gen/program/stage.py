@@ -20,7 +20,7 @@ from hw.contract.network import Network
 from hw.program.program import Program, Sweep
 from hw.program.stage import ProgramStage, RomFiles
 
-__all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "plan_program"]
+__all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "check_neurons", "plan_program"]
 
 PROGRAM_LANES = 16
 LANES = (2, 4, 8, 16, 32, 64, 128)
@@ -187,6 +187,17 @@ class ProgramStagePlan(StagePlan):
         return pack_bits(self.layout.pack(images).reshape(-1, self.lanes), spec.input_bits)
 
 
+def check_neurons(network: Network, layers: range) -> None:
+    """Refuse neurons that a program does not have; raises PlanError."""
+    for n in layers:
+        layer = network.spec.layers[n]
+        if layer.neuron is not None and (layer.neuron.limit > 1 or layer.neuron.guarded):
+            raise PlanError(
+                f"Layer {layer.name} has augmented or guarded spikes, which a program core does "
+                "not have"
+            )
+
+
 def plan_program(
     network: Network,
     lanes: int = PROGRAM_LANES,
@@ -216,12 +227,6 @@ def plan_program(
             f"Readout {readout.name} must be a row of logits, not maps of "
             f"{readout.map_shape[1]}x{readout.map_shape[2]}"
         )
-    for n in chosen:
-        layer = spec.layers[n]
-        if layer.neuron is not None and (layer.neuron.limit > 1 or layer.neuron.guarded):
-            raise PlanError(
-                f"Layer {layer.name} has augmented or guarded spikes, which a program core does "
-                "not have"
-            )
+    check_neurons(network, chosen)
     program, memory_map, rows = write_program(network, lanes, chosen, source)
     return ProgramStagePlan(network, lanes, program, memory_map, chosen, rows, source, mark)

@@ -179,6 +179,11 @@ class StagePlan(ABC):
     def sizes(self) -> dict[str, float]:
         """Sizes of what costs look-up tables, in bits, by name."""
 
+    def port_facts(self) -> Any:
+        """What a board's host port needs to know of a stage that learns
+        (`hw.link.learning.LearningFacts`); None: it does not learn."""
+        return None
+
     def around(self, spec: Any) -> dict[str, float]:
         """Sizes of what a stage like this needs once around the core (`hw.top.board.BoardSpec`)."""
         return {}

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from hw.contract.checks import SternaError
 
-__all__ = ["BENCH_TOP", "OPTIONS", "PERIOD", "PUBLIC", "harness", "word_bytes"]
+__all__ = ["BENCH_TOP", "FAST_CLOCK", "OPTIONS", "PERIOD", "PUBLIC", "harness", "word_bytes"]
 
 BENCH_TOP = "sterna_bench"
 
@@ -42,7 +42,7 @@ def word_bytes(bits: int) -> int:
 OPTIONS = ("--timing", "--converge-limit", str(4 * BURST))
 """Of Verilator: each edge of a burst is a round of the time step."""
 
-_FAST_CLOCK = f"""\
+FAST_CLOCK = f"""\
   // The clock runs by itself, and time stands, until `pause`: a step of time, with all that cocotb
   // does around it, takes longer than a cycle of a small core.
   reg clk = 0, go = 0, gone = 0;
@@ -119,7 +119,7 @@ module {BENCH_TOP};
   reg [63:0] start = 0;
   reg [63:0] taken = 0;
 
-{_CLOCK_TO_SEE if waves else _FAST_CLOCK}
+{_CLOCK_TO_SEE if waves else FAST_CLOCK}
   reg pause = 1;
   reg core_rst = 0;
   reg i__valid = 0;

@@ -14,7 +14,7 @@ after the last alone), and after each of the `first` ones; `samples` says how ma
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sim.bench.harness import BENCH_TOP, BURST, PERIOD, word_bytes
+from sim.bench.harness import BENCH_TOP, BURST, FAST_CLOCK, word_bytes
 
 __all__ = ["DONE_BITS", "PUBLIC", "Shape", "learning_harness"]
 
@@ -92,13 +92,7 @@ module {BENCH_TOP};
   reg [63:0] cycle = 0;
   reg [63:0] taken = 0;
 
-  // The clock runs by itself, and time stands, until `pause`.
-  reg clk = 0, go = 0, gone = 0;
-  always #{PERIOD} go = !go;
-  always @(go or clk) begin
-    gone <= go;
-    clk <= !clk && (!pause || go != gone);
-  end
+{FAST_CLOCK}
   reg pause = 1;
   reg core_rst = 0;
   reg i__valid = 0;
