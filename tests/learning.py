@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.learning import LearningSpec
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
+from tests.learners import learning_spec, spide
 
 __all__ = ["learning_network", "readout_network"]
 
@@ -32,46 +32,25 @@ def learning_network(
     shift: int = 1,
 ) -> Network:
     """A network that learns in all its layers, with random weights and biases."""
-    neuron = NeuronSpec(
-        theta=theta, negative="off", reset="soft", step=2 * theta, potential_bits=potential_bits
-    )
-    layers, before, size = [], INPUT, inputs
-    names = [f"group{g}" for g in range(len(groups))]
-    for g, (name, neurons) in enumerate(zip(names, groups, strict=True)):
-        edges = [EdgeSpec(source=before, shift=shift if g else 0)]
-        received = size
-        if g == 0 and feedback:
-            edges.append(EdgeSpec(source=names[-1], delay=1, shift=shift))
-            received += groups[-1]
-        layers.append(
-            LayerSpec(
-                name=name,
-                inputs=received,
-                neurons=neurons,
-                weight_bits=weight_bits,
-                neuron=neuron,
-                edges=tuple(edges),
-            )
-        )
-        before, size = name, neurons
-    layers.append(LayerSpec(name="readout", inputs=size, neurons=classes, weight_bits=weight_bits))
-    count = sum(len(layer.edges) or 1 for layer in layers)
-    spec = NetworkSpec(
-        name="learning",
-        input_size=inputs,
-        input_bits=input_bits,
+    count = len(groups) + 1 + feedback
+    spec = learning_spec(
+        inputs,
+        groups,
+        classes,
+        neurons=spide(theta, potential_bits),
+        feedback=feedback,
+        shifts=(0, *[shift] * len(groups)),
+        weight_bits=weight_bits,
         steps=steps,
-        layers=tuple(layers),
-        learning=LearningSpec(
-            master_bits=weight_bits + fraction,
-            steps_back=steps_back,
-            margin=margin,
-            inject_shift=inject,
-            rates=rates or tuple(int(k) for k in rng.integers(-1, 5, count)),
-            input_bias=int(rng.integers(1, 9)),
-            error_bits=error_bits,
-            seed=int(rng.integers(1, 2**32)),
-        ),
+        input_bits=input_bits,
+        master_bits=weight_bits + fraction,
+        steps_back=steps_back,
+        margin=margin,
+        inject_shift=inject,
+        rates=rates or tuple(int(k) for k in rng.integers(-1, 5, count)),
+        input_bias=int(rng.integers(1, 9)),
+        error_bits=error_bits,
+        seed=int(rng.integers(1, 2**32)),
     )
     return _filled(rng, spec)
 

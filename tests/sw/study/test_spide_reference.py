@@ -15,21 +15,23 @@ from torch.nn import functional
 
 from sw.data.dataset import Dataset
 from sw.study.spide_reference import (
-    CONFIGURATIONS,
     Edge,
     FeedbackNetwork,
-    Figures,
     Forward,
     ReferenceConfiguration,
     SpideError,
     Wiring,
-    accuracy_table,
-    agreement,
-    agreement_table,
     backward_stage,
     exact_beta,
     forward_stage,
     gradients,
+)
+from sw.study.spide_training import (
+    CONFIGURATIONS,
+    Figures,
+    accuracy_table,
+    agreement,
+    agreement_table,
     run_reference,
     study,
     train_batch,
@@ -407,7 +409,7 @@ def test_chunks_add_up() -> None:
 def test_study_keeps_what_is_done(tmp_path: Path, idx_folder: Path, monkeypatch) -> None:
     few = replace(SHORT, batch=10, epochs=1)
     monkeypatch.setitem(CONFIGURATIONS, "short", few)
-    monkeypatch.setattr("sw.study.spide_reference.MARKS", (40,))
+    monkeypatch.setattr("sw.study.spide_training.MARKS", (40,))
     out, lines = tmp_path / "out", []
     (run,) = study(out, idx_folder, lines.append, names=("short",))
     assert lines[-1] == f"short: test {run['test'][0]}/10 ({10 * run['test'][0]:.2f} %)"
