@@ -4,31 +4,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NETWORK", "Job"]
+__all__ = ["NETWORK", "BenchJob", "Job"]
 
 NETWORK = "network.npz"
 """The file of the network, in the folder above the one of the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a bench is to do.
+class BenchJob:
+    """What every bench is told.
 
-    `recipe` describes the plan (`gen.core.plan.rebuild`). `word_bits` and `result_bits` are the
-    widths of the core's streams, `taps` name and bits of each of its taps, none of the core that
-    ships. `stall` is the probability, per cycle, that a word is held back, and that a result is not
-    taken (0: streams flow); `reset_after` the cycles after which, once, the core is reset and
-    everything begins anew (0: never). `watchdog` is the quiet cycles after which a core is called
-    dead.
+    `result_bits` is the width of the core's results, `taps` name and bits of each of its taps, none
+    of the core that ships. `stall` is the probability, per cycle, that a word is held back, and
+    that a result is not taken (0: streams flow). `watchdog` is the quiet cycles after which a core
+    is called dead.
     """
 
-    recipe: dict[str, Any]
-    word_bits: int
     result_bits: int
     taps: list[tuple[str, int]]
     stall: float = 0.0
     seed: int = 0
-    reset_after: int = 0
     watchdog: int = 10_000_000
 
     def plusargs(self, folder: Path) -> list[str]:
@@ -39,3 +34,17 @@ class Job:
             f"+random={self.seed}",
             f"+watchdog={self.watchdog}",
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(BenchJob):
+    """What the bench of a core is to do.
+
+    `recipe` describes the plan (`gen.core.plan.rebuild`), `word_bits` the width of the core's
+    input. `reset_after` is the cycles after which, once, the core is reset and everything begins
+    anew (0: never).
+    """
+
+    recipe: dict[str, Any]
+    word_bits: int
+    reset_after: int = 0

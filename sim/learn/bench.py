@@ -18,11 +18,12 @@ from gen.learn.stage import plan_learning
 from hw.contract.network import Network
 from hw.learn.masters import Masters
 from sim.bench.driver import Driver
+from sim.bench.job import NETWORK
 from sim.bench.recording import Recording
 from sim.golden.learning import Learner
 from sim.learn.checker import LearningChecker
 from sim.learn.harness import DONE_BITS
-from sim.learn.job import MASTERS, NETWORK, LearningJob
+from sim.learn.job import MASTERS, LearningJob
 
 BLOCK = 50
 """Samples compared at a time, at most."""

@@ -3,36 +3,30 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MASTERS", "NETWORK", "LearningJob"]
+from sim.bench.job import BenchJob
 
-NETWORK = "network.npz"
+__all__ = ["MASTERS", "LearningJob"]
+
 MASTERS = "network.masters.npz"
 """In the folder above the one of the job, as they are at first; in the job's, as they are left."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningJob:
-    """What a bench is to do; see `sim.bench.job.Job`. `dump`: after how many samples all masters
-    are read back (0: after the last), and after each of the first `dump_first`."""
+class LearningJob(BenchJob):
+    """What the bench of a learning core is to do. `dump`: after how many samples all masters are
+    read back (0: after the last), and after each of the first `dump_first`."""
 
     lanes: int
-    result_bits: int
     row_bits: int
-    taps: list[tuple[str, int]]
     dump: int = 1
     dump_first: int = 0
     samples: int = 0
-    stall: float = 0.0
-    seed: int = 0
     watchdog: int = 1_000_000
 
     def plusargs(self, folder: Path) -> list[str]:
         """Of `sim.learn.harness`."""
         return [
-            f"+folder={folder}",
-            f"+stall={round(self.stall * 2**16)}",
-            f"+random={self.seed}",
-            f"+watchdog={self.watchdog}",
+            *super().plusargs(folder),
             f"+dump={self.dump}",
             f"+first={self.dump_first}",
             f"+samples={self.samples}",

@@ -22,10 +22,11 @@ from hw.learn.masters import Masters
 from hw.learn.stage import MODE_JUDGE
 from hw.neuron.readout import result_layout
 from sim.bench.harness import BENCH_TOP, OPTIONS
+from sim.bench.job import NETWORK
 from sim.bench.verilator import build, run_bench, toolchain
 from sim.golden.model import GoldenModel
 from sim.learn.harness import PUBLIC, Shape, learning_harness
-from sim.learn.job import MASTERS, NETWORK, LearningJob
+from sim.learn.job import MASTERS, LearningJob
 
 __all__ = ["Lesson", "learn_in_simulation"]
 
