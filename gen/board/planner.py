@@ -4,8 +4,9 @@ No tool is run: resources are estimated from the layout (gen/board/estimate.py),
 cycles that each stage is expected to take.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gen.board.boards import BOARDS, Board
@@ -21,11 +22,21 @@ from gen.core.plan import (
 )
 from gen.family.pll import pll
 from gen.layer.stage import LayerOptions
+from gen.learn.stage import plan_learning
 from hw.contract.network import Network
+from hw.learn.masters import Masters
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 from hw.top.board import BoardSpec
 
-__all__ = ["BAUD", "FLASH_ADDRESS", "BoardPlan", "board_spec", "default_hz", "plan_board"]
+__all__ = [
+    "BAUD",
+    "FLASH_ADDRESS",
+    "BoardPlan",
+    "board_spec",
+    "default_hz",
+    "plan_board",
+    "plan_learning_board",
+]
 
 BAUD = 1_000_000
 FLASH_ADDRESS = 0x20000
@@ -35,6 +46,9 @@ BANKS = (1, 2, 4, 8)
 MOST_LANES = 128
 PROGRAM_LANES = (8, 16, 32, 64, 128)
 """Lanes of a program on a board: the words of a picture are whole bytes."""
+
+LEARNING_LANES = (4, *PROGRAM_LANES)
+"""Of a core that learns, likewise."""
 
 TAIL_LANES = (8, 16, 32, 64)
 """Lanes of dense layers behind a program that are tried."""
@@ -139,9 +153,44 @@ def plan_board(
     plans = [_place(board, choice, hz, test_images) for choice in choices]
     if not plans:
         raise PlanError(f"Network {network.spec.name} fits none of the memories {memories}")
+    return _fastest(board, plans, partial(_layouts, network), chosen, test_images)
+
+
+def plan_learning_board(
+    board: Board, masters: Masters, *, lanes: int | None = None, megahertz: float | None = None
+) -> BoardPlan:
+    """The fastest layout that fits of a network that learns; what is given is kept.
+
+    Raises
+    ------
+    PlanError, PllError
+        As `plan_board`.
+    """
+    if lanes is not None and lanes not in LEARNING_LANES:
+        raise PlanError(
+            f"Lanes of a learning core on a board must be one of {LEARNING_LANES}, not {lanes!r}"
+        )
+    hz = None if megahertz is None else megahertz * 1e6
+    most = max(layer.neurons for layer in masters.spec.layers)
+    choices = [plan_learning(masters, count) for count in LEARNING_LANES if count < 2 * most]
+    cores = choices if lanes is None else [plan_learning(masters, lanes)]
+    plans = [_place(board, core, hz) for core in cores]
+    return _fastest(board, plans, lambda _: choices, lanes is None)
+
+
+def _fastest(
+    board: Board,
+    plans: list[BoardPlan],
+    layouts: Callable[[Board], Iterable[CorePlan]],
+    chosen: bool = True,
+    test_images: int = 0,
+) -> BoardPlan:
+    """Of those that fit. `layouts`: every one on another board; `chosen`: `plans` are all that
+    there are on this one."""
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
-        raise PlanError(_too_large(board, network, min(plans, key=_excess), chosen, test_images))
+        nearest = min(plans, key=_excess)
+        raise PlanError(_too_large(board, nearest, layouts, chosen, test_images))
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
@@ -249,28 +298,35 @@ def _excess(plan: BoardPlan) -> float:
 
 
 def _too_large(
-    board: Board, network: Network, nearest: BoardPlan, chosen: bool, test_images: int
+    board: Board,
+    nearest: BoardPlan,
+    layouts: Callable[[Board], Iterable[CorePlan]],
+    chosen: bool,
+    test_images: int,
 ) -> str:
-    """`chosen`: the layout was the planner's to choose."""
     needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
     sentence = (
-        f"Network {network.spec.name} does not fit {board.name}: with "
+        f"Network {nearest.core.network.spec.name} does not fit {board.name}: with "
         f"{nearest.core.facts()['layout']} it needs {needs}"
     )
     if nearest.estimate.brams > board.brams:
         sentence += f" ({memory_shares(nearest.core, board)})"
-    if not chosen and _holds(board, network, test_images):
+    if not chosen and _holds(board, layouts, test_images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
-    if test_images and _holds(board, network, 0):
+    if test_images and _holds(board, layouts, 0):
         return f"{sentence}; with fewer test images it fits"
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
-        if _holds(other, network, test_images):
+        if _holds(other, layouts, test_images):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"
     return f"{sentence}; no listed board holds it"
 
 
-def _holds(board: Board, network: Network, test_images: int) -> bool:
-    layouts: Iterator[CorePlan] = _program_choices(network, None, 1, "auto")
-    if not dense_tail(network.spec):
-        layouts = _choices(board, network, None, None, None, None, None, None)
-    return any(not _over(_place(board, core, None, test_images)) for core in layouts)
+def _holds(board: Board, layouts: Callable[[Board], Iterable[CorePlan]], test_images: int) -> bool:
+    return any(not _over(_place(board, core, None, test_images)) for core in layouts(board))
+
+
+def _layouts(network: Network, board: Board) -> Iterator[CorePlan]:
+    """All layouts of a network that does not learn."""
+    if dense_tail(network.spec):
+        return _program_choices(network, None, 1, "auto")
+    return _choices(board, network, None, None, None, None, None, None)

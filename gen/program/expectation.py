@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.program.cycles import Play, positions, scan_cycles, send_cycles, sweep_cycles
-from hw.contract.layout import map_layout
-from hw.program.program import Scan, Send, Sweep
+from hw.contract.layout import MapLayout, map_layout
+from hw.program.program import Decide, Held, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Scale:
 
 
 def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Scale:
-    """The cost of an image on average.
+    """The cost of an image on average; in a network that learns, before it learns from it.
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Sc
         if isinstance(op, Send):
             total[0] += send_cycles(plan, op)
             continue
+        if isinstance(op, Decide):
+            break
         total[0] += 1 + ProgramStage.FETCH_CYCLES
         if isinstance(op, Sweep):
             total[0] += sweep_cycles(op)
@@ -69,18 +71,27 @@ def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Sc
             # The same edge at another step costs the same.
             key = replace(op, address=0, potential=0, when=0, release=0)
             if key not in known:
-                known[key] = _scan(plan, op, rates[op.source])
+                known[key] = _scan(plan, op, _rate(op, rates))
             total += known[key]
     cycles, updates, events, sops = total.tolist()
     cycles = max(cycles, p.input_words)  # the next image is loaded meanwhile
     return Scale(cycles=cycles, updates=updates, events=events, sops=sops)
 
 
+def _rate(scan: Scan, rates: Mapping[str, Float | float]) -> Float | float:
+    if scan.held == Held.CONSTANT:
+        return scan.constant.bit_count() / (scan.last_plane + 1)
+    return rates[scan.source]
+
+
 def _scan(plan: "ProgramStagePlan", scan: Scan, rate: Float | float) -> Float:
     """(cycles, updates, events, synaptic operations) of a scan."""
     spec, p = plan.network.spec, plan.program
-    layout = map_layout(spec, scan.source, plan.lanes)
-    shape = (scan.last_plane + 1, *spec.shape_of(scan.source))
+    constant = scan.held == Held.CONSTANT
+    layout = (
+        MapLayout((1, 1, 1), plan.lanes) if constant else map_layout(spec, scan.source, plan.lanes)
+    )
+    shape = (scan.last_plane + 1, *layout.shape)
     chance = layout.pack(np.broadcast_to(rate, shape).reshape(shape[0], -1).astype(np.float64))
     places = positions(p, scan, *np.nonzero(np.ones(chance.shape[1:]))).reshape(chance.shape[1:])
     sops = float((chance * places).sum()) * scan.channels

@@ -13,15 +13,14 @@ from hw.learn.masters import Masters, masters_path
 from sw.cli.options import BUILD, Result, can_write
 from sw.data.dataset import RECORDINGS, Dataset, load_dataset
 from sw.data.evaluate import check_fits
-from sw.data.shipped import UsageError, model_path
+from sw.data.shipped import UsageError
 from sw.spide.drift import DRIFTS, drifted
 from sw.spide.session import Learns, Point, Schedule, Session, run_session, split_off
-from sw.spide.start import PRESETS, Preset, readout_learning, readout_masters
+from sw.spide.start import NOISE, PRESETS, Preset, beginning
 from sw.spide.twin import FastLearner
 
 __all__ = ["add_learn_command"]
 
-NOISE = "noise"
 BACKENDS = ("golden", "sim")
 SIMULATED = 300
 """Samples of a simulated session from noise, unless others are asked for."""
@@ -43,7 +42,9 @@ class Images:
 def do_learn(args: argparse.Namespace) -> Result:
     if args.slower < 0:
         raise UsageError(f"Halvings must be a number of at least 0, not {args.slower}")
-    masters = beginning(args)
+    masters = beginning(
+        args.model, args.source, seed=args.seed, margin=args.margin, readout_only=args.readout_only
+    )
     name = args.dataset or masters.network.meta.get("dataset")
     if not isinstance(name, str):
         raise UsageError("The network names no data set: give --dataset")
@@ -149,34 +150,6 @@ def on_verilog(
     if report["first_mismatch"]:
         rows.insert(5, ("first mismatch", report["first_mismatch"]))
     return report, table(rows), 1 if bad else 0
-
-
-def beginning(args: argparse.Namespace) -> Masters:
-    """What learning starts from."""
-    margin = {} if args.margin is None else {"margin": args.margin}
-    source = args.source or (NOISE if args.model in PRESETS else args.model)
-    if source == NOISE:
-        if args.model not in PRESETS:
-            raise UsageError(
-                f"Preset must be one of {tuple(PRESETS)} to start from noise, not {args.model!r}"
-            )
-        masters = Masters.of(PRESETS[args.model].network(args.seed, **margin))
-    else:
-        path = model_path(source)
-        network, beside = Network.load(path), masters_path(path)
-        if network.spec.learning is None:
-            if not args.readout_only:
-                raise UsageError(
-                    f"Network {network.spec.name} has no learning in its specification: give "
-                    "--readout-only"
-                )
-            return Masters.of(readout_learning(network, **margin))
-        replace(network.spec.learning, **margin)  # refuses a margin that is none
-        masters = Masters.load(beside, network) if beside.exists() else Masters.of(network)
-    learning = masters.spec.learning
-    if args.readout_only and learning is not None and not learning.readout_only:
-        return readout_masters(masters)
-    return masters
 
 
 def schedule_of(args: argparse.Namespace, preset: Preset | None) -> Schedule:

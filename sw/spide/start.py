@@ -19,17 +19,21 @@ from hw.contract.learning import RATES, LearningSpec
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
-from hw.learn.masters import Masters
+from hw.learn.masters import Masters, masters_path
+from sw.data.shipped import UsageError, model_path
 
 __all__ = [
+    "NOISE",
     "PRESETS",
     "Preset",
     "StartError",
+    "beginning",
     "noise_network",
     "readout_learning",
     "readout_masters",
 ]
 
+NOISE = "noise"
 SEED = 0x9E3779B9
 LARGE = 256
 """Pixels from which on an input counts as large, as MNIST's: twice the margin of a small one's, and
@@ -248,3 +252,57 @@ PRESETS = {
     )
 }
 """Networks of noise, by data set."""
+
+
+def beginning(
+    model: str,
+    source: str | None = None,
+    *,
+    seed: int = 1,
+    margin: int | None = None,
+    readout_only: bool = False,
+) -> Masters:
+    """What learning starts from.
+
+    Parameters
+    ----------
+    model
+        A preset, which starts from noise; or a network, by name or path.
+    source
+        `noise`, or a network, if it is not `model` itself.
+    seed
+        Of noise.
+    margin
+        mu, if it is not the specification's or the preset's.
+    readout_only
+        Nothing but the readout learns.
+
+    Raises
+    ------
+    UsageError, ContractError
+        When there is no such preset or network, or the network has no learning.
+    """
+    given = {} if margin is None else {"margin": margin}
+    source = source or (NOISE if model in PRESETS else model)
+    if source == NOISE:
+        if model not in PRESETS:
+            raise UsageError(
+                f"Preset must be one of {tuple(PRESETS)} to start from noise, not {model!r}"
+            )
+        masters = Masters.of(PRESETS[model].network(seed, **given))
+    else:
+        path = model_path(source)
+        network, beside = Network.load(path), masters_path(path)
+        if network.spec.learning is None:
+            if not readout_only:
+                raise UsageError(
+                    f"Network {network.spec.name} has no learning in its specification: give "
+                    "--readout-only"
+                )
+            return Masters.of(readout_learning(network, **given))
+        replace(network.spec.learning, **given)  # refuses a margin that is none
+        masters = Masters.load(beside, network) if beside.exists() else Masters.of(network)
+    learning = masters.spec.learning
+    if readout_only and learning is not None and not learning.readout_only:
+        return readout_masters(masters)
+    return masters

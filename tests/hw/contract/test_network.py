@@ -174,6 +174,10 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
         "models/digits-conv.npz",
         "f7dbb7985297049cc9a5c4321eb35eb0c2da3f1346189ee0f72ad2e731268d4f",
     ),
+    5: (
+        "tests/hw/contract/version5.npz",
+        "63a3eff27e3025e47ee595224523ec1f93368f11f34dd17a930faae8a5ef59d4",
+    ),
 }
 
 

@@ -1,34 +1,174 @@
-"""A whole board that learns, in Verilog, taught through its RX pin: results, counters and every
-master are the golden model's."""
+"""A whole board that learns, in Verilog, at its pins: every answer, and every master weight, is the
+golden model's, whatever is sent."""
+
+import random
+from collections.abc import Iterator
+from copy import deepcopy
 
 import numpy as np
+import pytest
 
 from gen.board.boards import find_board
-from gen.board.estimate import estimate
-from gen.board.planner import BoardPlan, board_spec, default_hz
-from gen.learn.stage import plan_learning
+from gen.board.planner import BoardPlan, plan_learning_board
+from gen.learn.stage import learning_stage
+from hw.contract.layout import map_layout
 from hw.learn.masters import Masters
 from sim.board.around import simulate_board
+from sim.board.simulation import BoardSimulation
+from sim.golden.learning import Learner
 from sw.host.board import Board
 from sw.host.golden import LearningGolden
 from sw.host.link import LinkBackend
+from tests.hw.link.linking import (
+    COMMAND,
+    COUNT,
+    CRC,
+    LEARN,
+    LOAD,
+    NO_RESULT,
+    RATE,
+    READ,
+    RESET,
+    RUN,
+    SEED,
+    STATE,
+    TRAIN,
+    TRUNCATED,
+    VALUE,
+    WEIGHTS,
+    WRITE,
+    frame,
+    number,
+    refusal,
+)
 from tests.learning import learning_network
+
+LEARNED = 0xFFFF
+"""Samples that the masters have learned at power-up."""
+
+
+class Pins:
+    """A small learning board at its pins, and the golden model beside it."""
+
+    def __init__(self, line: BoardSimulation, plan: BoardPlan, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.line, self.plan = line, plan
+        self.stage = learning_stage(plan.core)
+        self.facts = self.stage.port_facts()
+        self.learner = Learner(deepcopy(self.stage.masters))
+        self.layout = map_layout(plan.core.network.spec, "input", plan.core.lanes)
+
+    @property
+    def count(self) -> int:
+        return self.learner.masters.learned
+
+    def image(self) -> np.ndarray:
+        return self.rng.integers(0, 16, 9)
+
+    def packed(self, pixels: np.ndarray) -> bytes:
+        """Four bits a pixel, the first in the low bits."""
+        words = self.layout.pack(pixels[None]).reshape(-1)
+        return bytes(int(a) | int(b) << 4 for a, b in zip(words[::2], words[1::2], strict=True))
+
+    def row_bytes(self, row: np.ndarray) -> bytes:
+        bits = self.facts.master_bits
+        value = sum((int(master) % (1 << bits)) << bits * n for n, master in enumerate(row))
+        return number(value, self.facts.row_bytes)
+
+    def rows(self) -> list[bytes]:
+        packed = self.stage.rows.pack(self.learner.masters.arrays)
+        return [self.row_bytes(row) for row in packed]
+
+    def exchange(self, sent: bytes, size: int) -> bytes:
+        """Send bytes; the answer's first `size` bytes."""
+        self.line.write(sent)
+        return self.line.read(size, 0.02)
+
+    def ask(self, kind: int, payload: bytes, expected: bytes) -> None:
+        """A right frame must be answered with this payload."""
+        sequence = int(self.rng.integers(256))
+        wanted = frame(kind | 0x80, expected, sequence)
+        answer = self.exchange(frame(kind, payload, sequence), len(wanted))
+        assert answer.hex(" ") == wanted.hex(" ")
+
+    def refuse(self, sent: bytes, code: int) -> None:
+        """What is sent must be refused."""
+        wanted = refusal(code, sent[3], sent[2])
+        assert self.exchange(sent, len(wanted)).hex(" ") == wanted.hex(" ")
+
+    def result(self, kind: int, payload: bytes, sample, learned: int, tag: bytes) -> bytes:
+        """The answer to LEARN or READ, all but its counters checked; its payload."""
+        size = 16 + 4 * len(sample.logits) + 8
+        answer = self.exchange(frame(kind, payload, 9), size + 10)
+        body = answer[6:-4]
+        assert frame(kind | 0x80, body, 9) == answer
+        assert len(body) == size
+        tail = b"".join(number(int(v)) for v in sample.logits)
+        assert body[16:] == tail + number(learned) + number(self.count)
+        assert body[:8] == tag + number(sample.label)
+        return body
+
+    def learn(self, label: int | None = None, enabled: bool = True) -> bool:
+        """A picture of its own."""
+        pixels = self.image()
+        label = int(self.rng.integers(3)) if label is None else label
+        payload = self.packed(pixels) + number(label, 2) + number(self.count)
+        tag = frame(LEARN, payload, 9)[-4:]
+        sample = self.learner.learn(pixels, label) if enabled else self.learner.infer(pixels)
+        body = self.result(LEARN, payload, sample, int(sample.learned), tag)
+        assert self.result(READ, b"", sample, int(sample.learned), tag) == body
+        return sample.learned
+
+    def infer(self) -> None:
+        pixels = self.image()
+        write = frame(WRITE, self.packed(pixels), 8)
+        assert self.exchange(write, 10) == frame(0x82, b"", 8)
+        self.ask(RUN, b"", b"")
+        self.result(READ, b"", self.learner.infer(pixels), 0, write[-4:])
+
+    def state(self, enabled: bool = True) -> bytes:
+        f, learner = self.facts, self.learner
+        said = number(self.count) + number(learner.masters.random) + number(f.rows, 2)
+        said += number(f.row_bytes, 2) + bytes([f.master_bits, len(f.rates)])
+        said += number(f.lowest, 1) + number(f.highest, 1) + number(learner.margin)
+        return said + bytes([enabled]) + b"".join(number(k, 1) for k in learner.rates)
+
+    def check_rows(self, *some: int) -> None:
+        rows = self.rows()
+        for n in some or range(len(rows)):
+            self.ask(WEIGHTS, number(n, 2), rows[n])
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory):
+    """A board that is compiled once: (plan, how to start it)."""
+    network = learning_network(np.random.default_rng(4), feedback=True, margin=60)
+    masters = Masters.of(network)
+    masters.learned = LEARNED
+    plan = plan_learning_board(find_board("ulx3s_85f"), masters, lanes=4, megahertz=8)
+    folder = tmp_path_factory.mktemp("learning-board")
+    return plan, lambda: simulate_board(plan, folder)
+
+
+@pytest.fixture
+def pins(built, request: pytest.FixtureRequest) -> Iterator[Pins]:
+    plan, start = built
+    with start() as line:
+        Board(LinkBackend(line, baud=line.baud, timeout=0.05), lambda: line.time).wait_ready()
+        yield Pins(line, plan, seed=len(request.node.name))
 
 
 def facts(result):
     return result.label, result.logits.tolist(), result.counters, result.learned, result.count
 
 
-def test_a_board_is_taught_through_its_pins(tmp_path):
+def test_a_board_is_taught_by_the_host_library(built) -> None:
+    """Counters too."""
+    plan, start = built
     rng = np.random.default_rng(4)
-    core = plan_learning(Masters.of(learning_network(rng, feedback=True)), 8)
-    board = find_board("ulx3s_85f")
-    spec = board_spec(board, default_hz(board, core), loaded=False)
-    used = estimate(board, core, spec, 0)
-    plan = BoardPlan(board=board, core=core, spec=spec, estimate=used, cycles=0.0)
     images, labels = rng.integers(0, 16, (6, 9)), rng.integers(0, 3, 6)
-    golden = Board(LearningGolden(core))
-    with simulate_board(plan, tmp_path) as line:
+    golden = Board(LearningGolden(plan.core))
+    with start() as line:
         taught = Board(LinkBackend(line, baud=line.baud, timeout=0.05), lambda: line.time)
         identity = taught.wait_ready()
         assert (identity.learns, identity.changed) == (True, False)
@@ -42,3 +182,84 @@ def test_a_board_is_taught_through_its_pins(tmp_path):
         assert (state.rows == wanted.rows).all()
         assert (state.random, state.count) == (wanted.random, wanted.count)
         assert taught.learning() == golden.learning()
+
+
+def test_learned_samples_and_every_master(pins: Pins) -> None:
+    """LEARN, READ, RUN, STATE; the count from its start on."""
+    pins.ask(STATE, b"", pins.state())
+    learned = [pins.learn() for _ in range(12)]
+    assert any(learned)
+    assert not all(learned)
+    assert pins.count == LEARNED + sum(learned)
+    pins.infer()
+    pins.check_rows()
+    pins.ask(STATE, b"", pins.state())
+
+
+def test_refused_and_damaged_frames_change_nothing(pins: Pins) -> None:
+    """COUNT, VALUE, CRC, TRUNCATED, an unknown command; the image of a LEARN is forgotten."""
+    some = random.Random(1)
+    f, now = pins.facts, number(LEARNED)
+    image = pins.packed(pins.image())
+    good = frame(LEARN, image + number(1, 2) + now, 1)
+    row = some.randbytes(f.row_bytes)
+    rates = bytes(f.lowest % 256 for _ in f.rates)
+    for sent, code in (
+        (frame(LEARN, image + number(1, 2) + number(LEARNED + 1), 2), COUNT),
+        (frame(LEARN, image + number(1, 2) + number(LEARNED | 1 << 24), 2), COUNT),
+        (frame(LEARN, image + number(3, 2) + now, 3), VALUE),
+        (frame(LEARN, image + number(256, 2) + number(7), 3), VALUE),
+        (frame(WEIGHTS, number(f.rows, 2), 4), VALUE),
+        (frame(LOAD, number(f.rows, 2) + row, 4), VALUE),
+        (frame(LOAD, number(256, 2) + row, 4), VALUE),
+        (frame(SEED, number(0) + number(5), 4), VALUE),
+        (frame(RATE, b"\x02" + number(1) + rates, 4), VALUE),
+        (frame(RATE, b"\x01" + number(1 << 31) + rates, 4), VALUE),
+        (frame(RATE, b"\x01" + number(1) + rates[1:] + number(f.lowest - 1, 1), 4), VALUE),
+        (frame(RATE, b"\x01" + number(1) + number(f.highest + 1, 1) + rates[1:], 4), VALUE),
+        (frame(TRAIN, b"", 4)[:6], COMMAND),
+    ):
+        pins.refuse(sent, code)
+    for sent in (
+        good,
+        frame(LOAD, number(0, 2) + row, 4),
+        frame(SEED, number(7) + number(5), 4),
+        frame(RATE, b"\x00" + number(1) + rates, 4),
+    ):
+        harmed = bytearray(sent)
+        harmed[some.randrange(6, len(sent))] ^= 1 << some.randrange(8)
+        pins.refuse(bytes(harmed), CRC)
+        pins.refuse(sent[:-1], TRUNCATED)
+    pins.refuse(frame(READ, b"", 4), NO_RESULT)
+    pins.ask(STATE, b"", pins.state())
+    pins.check_rows()
+    pins.learn()
+
+
+def test_settings_and_masters_that_are_set(pins: Pins) -> None:
+    """RATE, learning off and on; LOAD and SEED put another state on; RESET leaves it."""
+    f, learner = pins.facts, pins.learner
+    pins.learn()
+    for enabled in (False, True):
+        learner.margin = 900 if enabled else 77
+        learner.rates = [f.highest - 3, f.lowest + 1, f.highest]
+        rates = b"".join(number(k, 1) for k in learner.rates)
+        pins.ask(RATE, bytes([enabled]) + number(learner.margin) + rates, b"")
+        pins.ask(STATE, b"", pins.state(enabled))
+        for _ in range(4):
+            pins.learn(enabled=enabled)
+    masters = learner.masters
+    for n in range(len(masters.arrays)):
+        low, high = masters.limits(n)
+        shape = masters.arrays[n].shape
+        masters.arrays[n] = pins.rng.integers(low, high + 1, shape)
+    masters.random, masters.learned = 0xDEADBEEF, 2**32 - 1
+    for n, row in enumerate(pins.rows()):
+        pins.ask(LOAD, number(n, 2) + row, b"")
+    pins.ask(SEED, number(0xDEADBEEF) + number(2**32 - 1), b"")
+    pins.ask(RESET, b"", b"")
+    pins.ask(STATE, b"", pins.state())
+    for _ in range(8):
+        pins.learn()
+    assert pins.count < 10  # it went round
+    pins.check_rows()
