@@ -19,11 +19,14 @@ from hw.contract.link import LENGTH_MAX, VERSION
 from hw.memory.sources import verilog_source
 from hw.top.board import BoardSpec, BoardTop
 from hw.top.loader import DIGEST_ROWS
+from hw.top.sample_store import Samples
 from hw.top.self_test import TestImages
 
-__all__ = ["BOARD_TOP", "DIGEST_FILE", "generate_board", "identity"]
+__all__ = ["BOARD_TOP", "DIGEST_FILE", "LabelledImages", "generate_board", "identity"]
 
 BOARD_TOP = "sterna_board"
+
+LabelledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]
 DIGEST_FILE = "rom/digest.hex"
 
 
@@ -84,6 +87,7 @@ def placeholders(roms: dict[str, Rom]) -> dict[str, str]:
 
 REPEATS = 64
 IMAGES_FILE = "rom/images.hex"
+SAMPLES_FILE = "rom/samples.hex"
 
 
 def _test_images(plan: CorePlan, images: npt.NDArray[np.uint8]) -> TestImages:
@@ -97,12 +101,31 @@ def _image_rom(plan: CorePlan, played: TestImages | None) -> dict[str, Rom]:
     return {IMAGES_FILE: Rom(head=head, rows=played.rows, bits=plan.input_bits, swappable=True)}
 
 
+def _samples(plan: CorePlan, samples: LabelledImages) -> Samples:
+    images, labels = samples
+    label_bits = max(1, (plan.network.spec.classes - 1).bit_length())
+    rows = [
+        row | int(labels[n // plan.words]) << plan.input_bits
+        for n, row in enumerate(plan.pack(images))
+    ]
+    return Samples(rows=rows, words=plan.words, label_bits=label_bits, file=SAMPLES_FILE)
+
+
+def _sample_rom(plan: CorePlan, store: Samples | None) -> dict[str, Rom]:
+    if store is None:
+        return {}
+    bits = plan.input_bits + store.label_bits
+    head = f"{store.images} labelled images"
+    return {SAMPLES_FILE: Rom(head=head, rows=store.rows, bits=bits, swappable=False)}
+
+
 def generate_board(
     plan: CorePlan,
     board: BoardSpec,
     name: str,
     folder: Path,
     test_images: npt.NDArray[np.uint8] | None = None,
+    samples: LabelledImages | None = None,
 ) -> dict[str, Any]:
     """Write the board's design; return its manifest, which is `board.json` too.
 
@@ -120,12 +143,19 @@ def generate_board(
     test_images
         Images (n, input_size) that are put on the chip, to be played at full speed
         (`hw.top.self_test`).
+    samples
+        Of a core that learns: images (n, input_size) and labels (n,) that are put on the chip, to
+        be learned from at full speed (`hw.top.sample_store`).
 
     Raises
     ------
     PlanError
         When an image is longer than a frame of the link.
     """
+    learning = plan.stages[0].port_facts()
+    store = None if samples is None else _samples(plan, samples)
+    if store is not None:
+        learning = replace(learning, samples=store.images)
     played = None if test_images is None else _test_images(plan, test_images)
     top = BoardTop(
         board,
@@ -136,7 +166,8 @@ def generate_board(
         digest=digest_rows(plan.network.digest),
         digest_file=DIGEST_FILE,
         test_images=played,
-        learning=plan.stages[0].port_facts(),
+        learning=learning,
+        samples=store,
     )
     text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True, emit_src=False)
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
@@ -148,7 +179,7 @@ def generate_board(
     if plan.loaded:
         files["flash.bin"] = flash_image(plan)
     else:
-        roms = board_roms(plan) | _image_rom(plan, played)
+        roms = board_roms(plan) | _image_rom(plan, played) | _sample_rom(plan, store)
         if plan.swappable:
             random_roms = placeholders(roms)
     files |= {file: rom.text.encode() for file, rom in roms.items()}
@@ -162,6 +193,7 @@ def generate_board(
         "roms": sorted(roms),
         "placeholders": bool(random_roms),
         "test_images": played and [played.images, played.repeats],
+        "samples": 0 if store is None else store.images,
         "clock_hz": board.clock_hz,
         "baud": board.baud,
         "flash_address": board.flash_address,

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gen.core.plan import CorePlan
 from gen.layer.stage import LayerOptions
 from gen.learn.writer import MasterRows, write_learning_program
 from gen.program.stage import LANES, ProgramStagePlan, check_neurons
-from gen.stage.stage import PlanError, Rom
+from gen.stage.stage import Memory, PlanError, Rom
 from hw.learn.masters import Masters
 from hw.learn.stage import LearningStage, teacher
 from hw.link.learning import LearningFacts
@@ -60,6 +62,17 @@ class LearningStagePlan(ProgramStagePlan):
             rates=spec.rates,
             learned=self.masters.learned,
         )
+
+    def weight_memories(self) -> dict[str, list[Memory]]:
+        bits = self.program.master_table.width
+        found: dict[str, list[Memory]] = {}
+        starts = np.cumsum([0, *(array.size for array in self.masters.arrays)])
+        for edge, start, end in zip(self.masters.edges, starts, starts[1:], strict=False):
+            name = self.network.spec.layers[edge.layer].name
+            mine = (self.rows.index >= start) & (self.rows.index < end)
+            rows = int(mine.any(axis=1).sum())
+            found.setdefault(name, []).append(Memory(bits, rows, True))
+        return found
 
     def roms(self) -> dict[str, Rom]:
         table, digest = self.program.master_table, self.masters.digest[:16]

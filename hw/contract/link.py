@@ -24,6 +24,7 @@ __all__ = [
     "SYNC",
     "TAG",
     "TIMEOUT_BITS",
+    "TRAIN_BYTES",
     "VERSION",
     "WORD_BYTES",
     "Command",
@@ -62,8 +63,11 @@ MARGIN_BYTES = 4
 ROW_BYTES = 2
 """Of a label, the count of learned samples, a margin, the number of a row of masters."""
 
-STATE_BYTES = 21
+STATE_BYTES = 23
 """Of the answer to STATE, before the rates."""
+
+TRAIN_BYTES = 16
+"""Of the answer to TRAIN."""
 
 BOARD_NAMES = {1: "ulx3s_85f", 2: "icebreaker", 3: "tang_nano_9k"}
 """What a bitstream answers to IDENTIFY; a number never changes and is never used again."""
@@ -83,7 +87,8 @@ class Command(IntEnum):
     WEIGHTS = 9
     LOAD = 10
     SEED = 11
-    STATE = 13  # 12 will be TRAIN
+    TRAIN = 12
+    STATE = 13
 
 
 class ErrorCode(IntEnum):

@@ -17,15 +17,53 @@ from hw.contract.link import (
     ROW_BYTES,
     STATE_BYTES,
     TAG,
+    TRAIN_BYTES,
     WORD_BYTES,
     Command,
     ErrorCode,
 )
 
-__all__ = ["LearningDesk", "LearningFacts"]
+__all__ = ["LearningDesk", "LearningFacts", "drill"]
 
 JUDGE = 1
 """`hw.learn.stage.MODE_JUDGE`: the sample is learned, if the judge says so."""
+
+
+SAMPLE_BYTES = 2
+PASSES_BYTES = 2
+"""Of a number of pictures in the store; of passes over them."""
+
+
+def drill(samples: int, label_bits: int) -> wiring.Signature:
+    """What a store of so many labelled pictures is told, and tells (`hw.top.sample_store`).
+
+    Members
+    -------
+    start
+        Play `count` pictures from number `first` on, `passes` times; those are stable until `over`.
+    done
+        The core has done all that follows from a picture.
+    label
+        Of the picture whose word is offered to the core.
+    over
+        Nothing is played.
+    cycles, hits
+        Of what was played last: how long it took, and how many pictures had the class of their
+        label before anything was learned from them.
+    """
+    return wiring.Signature(
+        {
+            "start": Out(1),
+            "first": Out(range(samples)),
+            "count": Out(range(samples + 1)),
+            "passes": Out(8 * PASSES_BYTES),
+            "done": Out(1),
+            "label": In(label_bits),
+            "over": In(1),
+            "cycles": In(48),
+            "hits": In(32),
+        }
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +82,8 @@ class LearningFacts:
         At power-up.
     learned
         Samples that the masters at power-up have learned.
+    samples
+        Labelled pictures on the chip.
     """
 
     teacher: wiring.Signature
@@ -54,10 +94,16 @@ class LearningFacts:
     margin: int
     rates: tuple[int, ...]
     learned: int = 0
+    samples: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.rows <= LENGTH_MAX:
             raise SpecError(f"Rows of masters must be 1 to {LENGTH_MAX}, not {self.rows!r}")
+        if not 0 <= self.samples < 1 << 8 * SAMPLE_BYTES:
+            raise SpecError(
+                f"Pictures on the chip must be at most {(1 << 8 * SAMPLE_BYTES) - 1}, not "
+                f"{self.samples!r}"
+            )
         if len(self.rates) > 64 or not all(
             self.lowest <= rate <= self.highest for rate in self.rates
         ):
@@ -75,13 +121,19 @@ class LearningFacts:
         return Shape.cast(shape).width
 
     @property
+    def drill(self) -> wiring.Signature:
+        """To the store of pictures."""
+        return drill(self.samples, self.width("label"))
+
+    @property
     def row_bytes(self) -> int:
         """Of a row of masters."""
         return -(-self.width("row") // 8)
 
     def payloads(self, image_bytes: int) -> dict[int, int]:
         """Bytes of payload of each command that only a learning core has."""
-        return {
+        train: dict[int, int] = {Command.TRAIN: 2 * SAMPLE_BYTES + PASSES_BYTES + COUNT_BYTES}
+        return (train if self.samples else {}) | {
             Command.LEARN: image_bytes + LABEL_BYTES + COUNT_BYTES,
             Command.RATE: 1 + MARGIN_BYTES + len(self.rates),
             Command.WEIGHTS: ROW_BYTES,
@@ -92,7 +144,8 @@ class LearningFacts:
 
     def answers(self, result_bytes: int) -> dict[int, int]:
         """Bytes of payload of the answers to them that have any."""
-        return {
+        train: dict[int, int] = {Command.TRAIN: TRAIN_BYTES}
+        return (train if self.samples else {}) | {
             Command.LEARN: result_bytes,
             Command.WEIGHTS: self.row_bytes,
             Command.STATE: STATE_BYTES + len(self.rates),
@@ -100,8 +153,8 @@ class LearningFacts:
 
 
 class LearningDesk(wiring.Component):
-    """Takes the payloads of LEARN, RATE, WEIGHTS, LOAD and SEED, says whether they can be carried
-    out, and carries them out; the count of learned samples and the settings are kept here.
+    """Takes the payloads of LEARN, TRAIN, RATE, WEIGHTS, LOAD and SEED, says whether they can be
+    carried out, and carries them out; count of learned samples and settings are kept here.
 
     All payloads go through one shift register: their fields are its last bytes, and stand until the
     next payload. Nothing is changed before `accept`. A reset leaves everything as it is, as it
@@ -139,8 +192,9 @@ class LearningDesk(wiring.Component):
     changed : Out(1)
         A sample was learned, or a row loaded, since power-up.
     index : In
-        Byte of an answer to WEIGHTS or STATE; it is in `data` `LATENCY` cycles later.
+        Byte of an answer to WEIGHTS, STATE or TRAIN; it is in `data` `LATENCY` cycles later.
     data : Out(8)
+    drill : Out(drill), where there are pictures on the chip
     """
 
     LATENCY = 4
@@ -159,12 +213,15 @@ class LearningDesk(wiring.Component):
     changed: Signal
     index: Signal
     data: Signal
+    drill: Any
 
     def __init__(self, facts: LearningFacts, *, classes: int, image_bytes: int) -> None:
         self._facts, self._classes, self._size = facts, classes, image_bytes
         longest = max(facts.answers(WORD_BYTES * (LOGITS - TAG)).values())
+        more = {"drill": Out(facts.drill)} if facts.samples else {}
         super().__init__(
-            {
+            more
+            | {
                 "teacher": Out(facts.teacher),
                 "kind": In(8),
                 "begin": In(1),
@@ -181,6 +238,11 @@ class LearningDesk(wiring.Component):
                 "data": Out(8),
             }
         )
+
+    @property
+    def plays(self) -> bool:
+        """There are pictures on the chip."""
+        return self._facts.samples > 0
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -233,6 +295,21 @@ class LearningDesk(wiring.Component):
                 for flag, rate in zip(out, rates, strict=True)
             ),
         ]
+        label_now, teaches_kind, impossible = label, kind == Command.LEARN, Signal()
+        if f.samples:
+            first, number, passes, _ = fields(
+                Command.TRAIN, SAMPLE_BYTES, SAMPLE_BYTES, PASSES_BYTES, COUNT_BYTES
+            )
+            d, drills = self.drill, kind == Command.TRAIN
+            m.d.sync += impossible.eq((number == 0) | (passes == 0) | (first + number > f.samples))
+            m.d.comb += [
+                d.start.eq(self.accept & drills),
+                d.first.eq(first),
+                d.count.eq(number),
+                d.passes.eq(passes),
+                d.done.eq(t.done),
+            ]
+            label_now, teaches_kind = Mux(drills, d.label, label), teaches_kind | drills
         wide = Signal()
         m.d.sync += wide.eq((margin >> f.width("margin") != 0) | (on > 1))
         with m.Switch(kind):
@@ -241,6 +318,12 @@ class LearningDesk(wiring.Component):
                     m.d.sync += self.verdict.eq(ErrorCode.VALUE)
                 with m.Elif(other):
                     m.d.sync += self.verdict.eq(ErrorCode.COUNT)
+            if f.samples:
+                with m.Case(Command.TRAIN):
+                    with m.If(impossible):
+                        m.d.sync += self.verdict.eq(ErrorCode.VALUE)
+                    with m.Elif(other):
+                        m.d.sync += self.verdict.eq(ErrorCode.COUNT)
             with m.Case(Command.RATE), m.If(wide | Cat(out).any()):
                 m.d.sync += self.verdict.eq(ErrorCode.VALUE)
             with m.Case(Command.WEIGHTS, Command.LOAD), m.If(beyond):
@@ -259,8 +342,8 @@ class LearningDesk(wiring.Component):
         m.d.comb += [
             seeds.eq(self.accept & (kind == Command.SEED)),
             sets.eq(self.accept & (kind == Command.RATE)),
-            teaches.eq((kind == Command.LEARN) & enabled),
-            t.label.eq(label),
+            teaches.eq(teaches_kind & enabled),
+            t.label.eq(label_now),
             t.mode.eq(Mux(teaches, JUDGE, 0)),
             t.margin.eq(margin_now),
             t.rates.as_value().eq(Cat(rates_now)),
@@ -301,6 +384,7 @@ class LearningDesk(wiring.Component):
             C(len(rates), 8),
             C(f.lowest, signed(8)),
             C(f.highest, signed(8)),
+            C(f.samples, 8 * SAMPLE_BYTES),
             margin,
             C(0, 32 - len(margin)),
             enabled,
@@ -313,10 +397,13 @@ class LearningDesk(wiring.Component):
         said = Signal(8 * (STATE_BYTES + len(rates)))
         there = Signal(8 * f.row_bytes)
         m.d.comb += [said.eq(Cat(state, wide)), there.eq(row)]
-        m.d.sync += self.data.eq(
-            Mux(
-                self.kind == Command.STATE,
-                said.word_select(self.index, 8),
-                there.word_select(self.index, 8),
-            )
+        byte = Mux(
+            self.kind == Command.STATE,
+            said.word_select(self.index, 8),
+            there.word_select(self.index, 8),
         )
+        if f.samples:
+            d = self.drill
+            told = Cat(d.cycles, C(0, 64 - len(d.cycles)), self.count, d.hits)
+            byte = Mux(self.kind == Command.TRAIN, told.word_select(self.index, 8), byte)
+        m.d.sync += self.data.eq(byte)

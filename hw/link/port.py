@@ -142,6 +142,7 @@ class HostPort(wiring.Component):
     load_en, load_addr, load_data : In
         Write a word 0 .. 15 of the mailbox; only while `ready` is low. Used by the loader.
     teacher : Out(learning.teacher), with `learning`
+    drill : Out(learning.drill), where pictures are on the chip
     busy : Out(1)
         A command is carried out or answered.
     error : Out(1)
@@ -162,6 +163,7 @@ class HostPort(wiring.Component):
     busy: Signal
     error: Signal
     teacher: wiring.PureInterface
+    drill: Any
 
     def __init__(
         self,
@@ -204,6 +206,8 @@ class HostPort(wiring.Component):
             self._requests |= learning.payloads(size)
             self._answers |= learning.answers(result)
             members["teacher"] = Out(learning.teacher)
+            if learning.samples:
+                members["drill"] = Out(learning.drill)
         check_length("Image", self._requests.get(Command.LEARN, size))
         check_length("Answer to READ", result)
         super().__init__(
@@ -244,6 +248,8 @@ class HostPort(wiring.Component):
                 self._learning, classes=self._classes, image_bytes=self._size
             )
             wiring.connect(m, desk.teacher, wiring.flipped(self.teacher))
+            if self._learning.samples:
+                wiring.connect(m, desk.drill, wiring.flipped(self.drill))
         wiring.connect(m, rx.o, receiver.i)
         wiring.connect(m, sender.o, tx.i)
         wiring.connect(m, assembler.o, wiring.flipped(self.image))
@@ -257,12 +263,16 @@ class HostPort(wiring.Component):
         # In registers, as `failure` is: no cycle both decodes a frame and acts on it.
         runs, resets = Signal(), Signal()
         writes, running = kind == Command.WRITE, kind == Command.RUN
+        forgetting, drills = kind == Command.RESET, Signal()
         if desk is not None:
             writes, running = writes | (kind == Command.LEARN), running | (kind == Command.LEARN)
+            if desk.plays:
+                forgetting |= kind == Command.TRAIN
+                m.d.sync += drills.eq(kind == Command.TRAIN)
         m.d.sync += [
             opened.eq(receiver.opened & writes & self.ready),
             runs.eq(running),
-            resets.eq(kind == Command.RESET),
+            resets.eq(forgetting),
         ]
         taken = receiver.payload & writing
         if desk is not None:
@@ -324,6 +334,12 @@ class HostPort(wiring.Component):
                 m.next = "ANSWER"
                 with m.If(go):
                     m.next = "RUN"
+                if desk is not None and desk.plays:
+                    with m.If(drills & ~refused):
+                        m.next = "TRAIN"
+            if desk is not None and desk.plays:
+                with m.State("TRAIN"), m.If(desk.drill.over):
+                    m.next = "ANSWER"
             if desk is None:
                 with m.State("RUN"), m.If(recorder.done):
                     m.next = "ANSWER"
@@ -377,6 +393,9 @@ class HostPort(wiring.Component):
                         m.d.comb += verdict.eq(ErrorCode.NOT_READY)
                     with m.Elif(late):
                         m.d.comb += verdict.eq(ErrorCode.CRC)
+                if desk.plays:
+                    with m.Case(Command.TRAIN), m.If(~self.ready):
+                        m.d.comb += verdict.eq(ErrorCode.NOT_READY)
             with m.Case(Command.RUN), m.If(~loaded):
                 m.d.comb += verdict.eq(Mux(self.ready, ErrorCode.NO_INPUT, ErrorCode.NOT_READY))
             with m.Case(Command.READ, Command.COUNTERS), m.If(~finished):
@@ -412,7 +431,10 @@ class HostPort(wiring.Component):
             )
         if desk is not None:
             m.d.comb += desk.index.eq(sender.index)
-            with m.If((kind == Command.WEIGHTS) | (kind == Command.STATE)):
+            told = (kind == Command.WEIGHTS) | (kind == Command.STATE)
+            if desk.plays:
+                told |= kind == Command.TRAIN
+            with m.If(told):
                 m.d.comb += sender.data.eq(desk.data)
         with m.Switch(kind):
             for command, length in self._answers.items():

@@ -22,13 +22,17 @@ from hw.core import Core
 from hw.link.learning import LearningFacts
 from hw.link.port import HostPort
 from hw.top.loader import DigestReader, LoadPart, WeightLoader
+from hw.top.sample_store import Samples, SampleStore
 from hw.top.self_test import SelfTest, TestImages
 from hw.top.spi_flash import SpiFlashReader
 
-__all__ = ["BoardSpec", "BoardTop", "StatusLed"]
+__all__ = ["CORE_RESET_CYCLES", "BoardSpec", "BoardTop", "StatusLed"]
 
 POWER_ON_CYCLES = 1024
 """Reset after power-up: an iCE40's block RAMs cannot be read in the first microseconds."""
+
+CORE_RESET_CYCLES = 4
+"""From a command that resets the core to the core's first cycle without reset."""
 
 FLASH_PAUSE_SECONDS = 50e-6
 """After the flash was woken; it needs 3 to 30 microseconds, by make."""
@@ -101,7 +105,7 @@ class BoardTop(wiring.Component):
     """Everything between the pins.
 
         clk -> PLL -> sync, held in reset until the PLL stands and some time after
-        rx, tx <-> HostPort <-> [SelfTest] <-> Core
+        rx, tx <-> HostPort <-> [SelfTest or SampleStore] <-> Core
         flash <-> SpiFlashReader -> WeightLoader -> Core.load
 
     Parameters
@@ -120,6 +124,8 @@ class BoardTop(wiring.Component):
         Put a `SelfTest` between host and core.
     learning
         Of a core with the port `teacher`; it is the host's.
+    samples
+        Put a `SampleStore` between host and core; `learning` says how many there are.
 
     Members
     -------
@@ -153,11 +159,12 @@ class BoardTop(wiring.Component):
         digest_file: str | None = None,
         test_images: TestImages | None = None,
         learning: LearningFacts | None = None,
+        samples: Samples | None = None,
     ) -> None:
         self._board, self._core, self._identity = board, core, list(identity)
         self._words, self._classes = words, classes
         self._digest, self._digest_file = digest, digest_file
-        self._test_images, self._learning = test_images, learning
+        self._test_images, self._learning, self._samples = test_images, learning, samples
         members = {
             "clk": In(1),
             "rx": In(1, init=1),  # type: ignore[call-arg]
@@ -194,7 +201,16 @@ class BoardTop(wiring.Component):
             wiring.connect(m, host.teacher, core.teacher)
         self._core_reset(m, host)
         words = host.image
-        if self._test_images is None:
+        if self._samples is not None:
+            m.submodules.store = store = SampleStore(
+                self._samples, word_bits=word_bits, classes=self._classes, logit_bits=logit_bits
+            )
+            wiring.connect(m, host.drill, store.drill)
+            wiring.connect(m, host.image, store.i)
+            wiring.connect(m, core.o, store.results)
+            wiring.connect(m, store.answers, host.results)
+            words = store.o
+        elif self._test_images is None:
             wiring.connect(m, core.o, host.results)
         else:
             m.submodules.self_test = test = SelfTest(

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaranth.hdl import Array, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.memory.rom import WeightRom
 from hw.neuron.readout import result_layout
 from hw.stream.payloads import transfer
+from hw.top.row_player import RowPlayer
 
 __all__ = ["SelfTest", "TestImages"]
 
@@ -63,7 +63,7 @@ class SelfTest(wiring.Component):
         To the host.
     """
 
-    LATENCY = WeightRom.PIPELINE_CYCLES + 2
+    LATENCY = RowPlayer.LATENCY
 
     i: stream.Interface
     o: stream.Interface
@@ -97,43 +97,18 @@ class SelfTest(wiring.Component):
         return m
 
     def _feed(self, m: Module, start: Signal) -> None:
-        """ROM -> a few words held ready, so that the ROM's latency costs nothing -> core."""
+        """All images, `repeats` times, to the core."""
         images = self._images
-        m.submodules.rom = rom = WeightRom(
-            width=self._word_bits, rows=images.rows, file=images.file
+        m.submodules.player = player = RowPlayer(
+            width=self._word_bits, rows=images.rows, most_repeats=images.repeats, file=images.file
         )
-        cycles = WeightRom.PIPELINE_CYCLES
-        running, repeat = Signal(), Signal(range(images.repeats))
-        address = Signal(range(len(images.rows)))
-        depth = cycles + 2
-        flight, level = Signal(cycles), Signal(range(depth + 1))
-        held = data.ArrayLayout(self._word_bits, depth)
-        words = Signal(held)
-        fetch, arrives, sent = Signal(), Signal(), transfer(self.o)
-        slot = Signal(range(depth))
-        on_way = sum((flight[n] for n in range(cycles)), level)
         m.d.comb += [
-            rom.addr.eq(address),
-            arrives.eq(flight[-1]),
-            slot.eq(level - sent),
-            fetch.eq(running & (on_way < depth)),
-            self.o.valid.eq(level != 0),
-            self.o.payload.eq(words[0]),
+            player.start.eq(start),
+            player.first.eq(0),
+            player.last.eq(len(images.rows) - 1),
+            player.repeats.eq(images.repeats),
         ]
-        m.d.sync += [flight.eq(flight << 1 | fetch), level.eq(level + arrives - sent)]
-        with m.If(sent):
-            m.d.sync += [words[n].eq(words[n + 1]) for n in range(depth - 1)]
-        with m.If(arrives):
-            m.d.sync += words[slot].eq(rom.data)
-        with m.If(start):
-            m.d.sync += running.eq(1)
-        with m.Elif(fetch):
-            last = address == len(images.rows) - 1
-            m.d.sync += address.eq(Mux(last, 0, address + 1))
-            with m.If(last):
-                m.d.sync += repeat.eq(repeat + 1)
-                with m.If(repeat == images.repeats - 1):
-                    m.d.sync += [running.eq(0), repeat.eq(0)]
+        wiring.connect(m, player.o, wiring.flipped(self.o))
 
     def _add_up(self, m: Module, ended: Signal) -> None:
         """Sum of each logit; `ended` after the last image's last."""

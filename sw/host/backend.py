@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sw.host.identity import Identity
-from sw.host.learning import LearningState, MasterState
+from sw.host.learning import LearningState, MasterState, Trained
 from sw.host.protocol import Counters, Result
 
 __all__ = ["Backend", "Pixels"]
@@ -39,6 +39,10 @@ class Backend(ABC):
     @abstractmethod
     def learn(self, pixels: Pixels, label: int) -> Result:
         """Run one image, and learn from it; the label is a class."""
+
+    @abstractmethod
+    def train(self, first: int, images: int, passes: int) -> Trained:
+        """Learn from images on the chip, which are there."""
 
     @abstractmethod
     def learning(self) -> LearningState:

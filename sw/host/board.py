@@ -21,7 +21,7 @@ from sw.host.address import Clock, open_backend
 from sw.host.backend import Backend
 from sw.host.errors import CannotLearn, ConnectionFailed, WeightsMissing
 from sw.host.identity import Identity
-from sw.host.learning import LearningState, MasterState
+from sw.host.learning import LearningState, MasterState, Trained
 from sw.host.protocol import Counters, Result
 
 __all__ = ["Board", "Progress", "open_board"]
@@ -177,6 +177,33 @@ class Board:
             results.append(backend.learn(image, int(wanted[n])))
             progress(n + 1, len(pixels))
         return results
+
+    def train(
+        self,
+        passes: int = 1,
+        *,
+        first: int = 0,
+        count: int | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> list[Trained]:
+        """Learn from the labelled images that are on the chip, at its full speed: from number
+        `first` on, `count` of them (default: all that follow), pass after pass; what came of each
+        pass. With learning off it says how many are right. Raises as `learn` does."""
+        backend = self._learner
+        there = backend.learning().samples
+        wanted = there - first if count is None else count
+        if not there:
+            raise CannotLearn("The board has no images on its chip to learn from")
+        if passes < 1 or first < 0 or wanted < 1 or first + wanted > there:
+            raise InputError(
+                f"Images to learn from must be some of the {there} on the chip, in one pass or "
+                f"more, not {wanted} from number {first} on in {passes}"
+            )
+        done = []
+        for n in range(passes):
+            done.append(backend.train(first, wanted, 1))
+            progress(n + 1, passes)
+        return done
 
     def learning(self) -> LearningState:
         """What learning stands at. Raises as `learn` does."""

@@ -8,18 +8,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from gen.core.law import LONG_AGO, single_run
 from gen.core.plan import CorePlan
 from gen.learn.cycles import LearningLaw
 from gen.learn.stage import learning_stage
 from hw.contract.link import VERSION, Command, ErrorCode
+from hw.top.board import CORE_RESET_CYCLES
+from hw.top.sample_store import SampleStore
 from sim.golden.learning import Learner, Sample
 from sim.golden.model import GoldenModel
 from sw.host.backend import Backend, Pixels
 from sw.host.errors import DeviceError
 from sw.host.identity import Identity, packed_bytes
-from sw.host.learning import LearningState, MasterState
+from sw.host.learning import LearningState, MasterState, Trained
 from sw.host.protocol import Counters, Result
 
 __all__ = ["GoldenBackend", "LearningGolden"]
@@ -78,6 +81,9 @@ class GoldenBackend(Backend):
     def learn(self, pixels: Pixels, label: int) -> Result:
         raise DeviceError(ErrorCode.COMMAND, Command.LEARN)
 
+    def train(self, first: int, images: int, passes: int) -> Trained:
+        raise DeviceError(ErrorCode.COMMAND, Command.TRAIN)
+
     def learning(self) -> LearningState:
         raise DeviceError(ErrorCode.COMMAND, Command.STATE)
 
@@ -101,10 +107,15 @@ class LearningGolden(GoldenBackend):
     ----------
     plan
         Of `gen.learn.stage.plan_learning`; its masters are left as they are.
+    samples
+        Images (n, input_size) and labels (n,) that are on the chip.
     """
 
-    def __init__(self, plan: CorePlan) -> None:
+    def __init__(
+        self, plan: CorePlan, samples: tuple[npt.NDArray[np.uint8], npt.NDArray] | None = None
+    ) -> None:
         super().__init__(plan)
+        self._samples = samples
         self._stage = learning_stage(plan)
         masters = self._stage.masters
         self._learner = Learner(replace(masters, arrays=list(masters.arrays)))
@@ -119,8 +130,11 @@ class LearningGolden(GoldenBackend):
         return self._answer(pixels, self._learner.infer(pixels))
 
     def learn(self, pixels: Pixels, label: int) -> Result:
+        return self._answer(pixels, self._learn(pixels, label))
+
+    def _learn(self, pixels: Pixels, label: int) -> Sample:
         if not self._enabled:
-            return self.infer(pixels)
+            return self._learner.infer(pixels)
         masters = self._learner.masters
         before = list(masters.arrays), masters.random, masters.learned
         try:
@@ -129,7 +143,23 @@ class LearningGolden(GoldenBackend):
             masters.arrays[:], masters.random, masters.learned = before
             raise
         self._changed |= sample.learned
-        return self._answer(pixels, sample)
+        return sample
+
+    def train(self, first: int, images: int, passes: int) -> Trained:
+        if self._samples is None:
+            raise DeviceError(ErrorCode.COMMAND, Command.TRAIN)
+        law, hits, done = LearningLaw(self._plan), 0, 0
+        begin = SampleStore.LATENCY - CORE_RESET_CYCLES  # in the law's time
+        taken = begin + self._plan.words - 1
+        before = self._learner.masters.learned
+        for number in [*range(first, first + images)] * passes:
+            pixels, label = self._samples[0][number], int(self._samples[1][number])
+            sample = self._learn(pixels, label)
+            hits += sample.label == label
+            done = law.sample(pixels, sample, taken).done
+            taken = 0  # the words of all others are there long before they are wanted
+        learned = self._learner.masters.learned - before
+        return Trained(samples=images * passes, learned=learned, hits=hits, cycles=done - begin + 1)
 
     def _answer(self, pixels: Pixels, sample: Sample) -> Result:
         times = LearningLaw(self._plan).sample(pixels, sample, LONG_AGO)
@@ -155,6 +185,7 @@ class LearningGolden(GoldenBackend):
             rates=tuple(learner.rates),
             lowest=facts.lowest,
             highest=facts.highest,
+            samples=0 if self._samples is None else len(self._samples[1]),
         )
 
     def rate(self, enabled: bool, margin: int, rates: tuple[int, ...]) -> None:

@@ -13,11 +13,14 @@ from sw.host.protocol import Result
 __all__ = [
     "LearningState",
     "MasterState",
+    "Trained",
     "check_learned",
     "learn_payload",
     "pack_row",
     "parse_state",
+    "parse_trained",
     "rate_payload",
+    "train_payload",
     "unpack_row",
 ]
 
@@ -38,6 +41,8 @@ class LearningState:
         Learning is on; mu; k of each learned edge.
     lowest, highest
         Rates that can be set.
+    samples
+        Labelled images on the chip.
     """
 
     count: int
@@ -50,6 +55,25 @@ class LearningState:
     rates: tuple[int, ...]
     lowest: int
     highest: int
+    samples: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What came of images on the chip: the answer to TRAIN.
+
+    samples, learned
+        Images that were run, and those of them that were learned.
+    hits
+        Images that had the class of their label, before anything was learned from them.
+    cycles
+        From the first one's first word to the end of the last one's update.
+    """
+
+    samples: int
+    learned: int
+    hits: int
+    cycles: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,8 +94,8 @@ def parse_state(payload: bytes, lanes: int) -> LearningState:
     ProtocolMismatch
         When there can be no such board.
     """
-    count, random, rows, row_bytes, bits, edges, low, high, margin, on = struct.unpack_from(
-        "<IIHHBBbbIB", payload
+    count, random, rows, row_bytes, bits, edges, low, high, samples, margin, on = (
+        struct.unpack_from("<IIHHBBbbHIB", payload)
     )
     rates = struct.unpack_from(f"<{len(payload) - STATE_BYTES}b", payload, STATE_BYTES)
     sound = {
@@ -96,7 +120,30 @@ def parse_state(payload: bytes, lanes: int) -> LearningState:
         rates=tuple(rates),
         lowest=low,
         highest=high,
+        samples=samples,
     )
+
+
+def train_payload(first: int, images: int, passes: int, count: int) -> bytes:
+    """Of TRAIN; `count`: of learned samples."""
+    return struct.pack("<HHHI", first, images, passes, count)
+
+
+def parse_trained(payload: bytes, samples: int, count: int) -> tuple[Trained, int]:
+    """The answer to TRAIN with so many samples, `count` having been learned before; and the count.
+
+    Raises
+    ------
+    DamagedReply
+        When it cannot be.
+    """
+    cycles, now, hits = struct.unpack("<QII", payload)
+    learned = (now - count) % COUNTS
+    if learned > samples or hits > samples or not cycles:
+        raise DamagedReply(
+            f"The board says of {samples} samples that {hits} were right and {learned} were learned"
+        )
+    return Trained(samples=samples, learned=learned, hits=hits, cycles=cycles), now
 
 
 def learn_payload(image: bytes, label: int, count: int) -> bytes:

@@ -6,7 +6,14 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from hw.contract.link import HEADER_BYTES, STATE_BYTES, TIMEOUT_BITS, Command, ErrorCode
+from hw.contract.link import (
+    HEADER_BYTES,
+    STATE_BYTES,
+    TIMEOUT_BITS,
+    TRAIN_BYTES,
+    Command,
+    ErrorCode,
+)
 from sw.host.backend import Backend, Pixels
 from sw.host.errors import DamagedReply, DeviceError, LinkTimeout
 from sw.host.identity import IDENTITY_BYTES, Identity, pack_pixels, parse_identity
@@ -14,11 +21,14 @@ from sw.host.learning import (
     COUNTS,
     LearningState,
     MasterState,
+    Trained,
     check_learned,
     learn_payload,
     pack_row,
     parse_state,
+    parse_trained,
     rate_payload,
+    train_payload,
     unpack_row,
 )
 from sw.host.protocol import (
@@ -46,6 +56,9 @@ SETTLE_READS = 16
 """Reads after which a line that is never silent is given up."""
 
 SETTLE_CHUNK = 4096
+
+SAMPLE_CYCLES = 1 << 16
+"""More than a core whose pictures are on the chip has ever needed for one of them."""
 
 MOST_EDGES = 64
 """That learn, in a network."""
@@ -165,6 +178,36 @@ class LinkBackend(Backend):
         self._tag, self._count = tag, result.count
         return result
 
+    def train(self, first: int, images: int, passes: int) -> Trained:
+        identity = self._identity or self.identify()
+        count, samples, left = self._known(), images * passes, self._retries
+        self._tag = self._count = None  # until their fate is known
+        payload = train_payload(first, images, passes, count)
+        patience = samples * SAMPLE_CYCLES / max(identity.clock_hz, 1)
+        while True:
+            request = encode(self._next(), Command.TRAIN, payload)
+            try:
+                trained, now = self._exchange(
+                    request,
+                    TRAIN_BYTES,
+                    lambda answer: parse_trained(answer, samples, count),
+                    patience,
+                )
+                break
+            except (LinkTimeout, DamagedReply, DeviceError) as error:
+                if not left or not getattr(error, "transport", True):
+                    raise
+                left -= 1
+            # Where nothing was learned nothing has been changed, and it may be done again.
+            learned = (self.learning().count - count) % COUNTS
+            self._count = None
+            if learned:
+                raise DamagedReply(
+                    f"The answer to TRAIN was lost; {learned} samples were learned since"
+                )
+        self._count = now
+        return trained
+
     def _known(self) -> int:
         """The count of learned samples."""
         return self.learning().count if self._count is None else self._count
@@ -269,21 +312,25 @@ class LinkBackend(Backend):
     ) -> T:
         return self._exchange(encode(self._next(), command, payload), length, parse)
 
-    def _exchange(self, request: bytes, length: int | None, parse: Callable[[bytes], T]) -> T:
-        """Send a request; what `parse` makes of its answer's payload of `length` bytes; None: of a
-        STATE, which says itself how long it is."""
+    def _exchange(
+        self, request: bytes, length: int | None, parse: Callable[[bytes], T], patience: float = 0.0
+    ) -> T:
+        """Send a request that keeps the board for `patience` seconds at most; what `parse` makes
+        of its answer's payload of `length` bytes; None: of a STATE, which says itself how long it
+        is."""
         sequence, command = request[2], Command(request[3])
         if not self._settled:
             self._settle()
         self._settled = False  # until the answer has been accepted
         self._transport.discard()
         self._transport.write(request)
-        answer = self._read(HEADER_BYTES, b"", command, len(request) + OVERHEAD_BYTES)
+        on_wire = (len(request) + OVERHEAD_BYTES) * self._byte_time
+        answer = self._read(HEADER_BYTES, b"", command, on_wire + patience)
         if length is None:
             told = int.from_bytes(answer[4:6], "little")
             length = min(max(told, STATE_BYTES + 1), STATE_BYTES + MOST_EDGES)
         rest = answer_rest(answer, command, length)
-        answer += self._read(rest, answer, command, rest)
+        answer += self._read(rest, answer, command, rest * self._byte_time)
         try:
             parsed = parse(answer_payload(answer, sequence, command))
         except DeviceError as error:
@@ -292,8 +339,8 @@ class LinkBackend(Backend):
         self._settled = True
         return parsed
 
-    def _read(self, count: int, before: bytes, command: Command, on_wire: int) -> bytes:
-        data = self._transport.read(count, self._timeout + on_wire * self._byte_time)
+    def _read(self, count: int, before: bytes, command: Command, seconds: float) -> bytes:
+        data = self._transport.read(count, self._timeout + seconds)
         if len(data) == count:
             return data
         if not before and not data:

@@ -25,6 +25,7 @@ from tests.hw.link.linking import (
     CRC,
     LEARN,
     LOAD,
+    NO_INPUT,
     NO_RESULT,
     RATE,
     READ,
@@ -45,6 +46,10 @@ from tests.learning import learning_network
 
 LEARNED = 0xFFFF
 """Samples that the masters have learned at power-up."""
+
+_rng = np.random.default_rng(11)
+SAMPLES = _rng.integers(0, 16, (13, 9)).astype(np.uint8), _rng.integers(0, 3, 13)
+"""On the chip."""
 
 
 class Pins:
@@ -130,7 +135,8 @@ class Pins:
         f, learner = self.facts, self.learner
         said = number(self.count) + number(learner.masters.random) + number(f.rows, 2)
         said += number(f.row_bytes, 2) + bytes([f.master_bits, len(f.rates)])
-        said += number(f.lowest, 1) + number(f.highest, 1) + number(learner.margin)
+        said += number(f.lowest, 1) + number(f.highest, 1) + number(len(SAMPLES[1]), 2)
+        said += number(learner.margin)
         return said + bytes([enabled]) + b"".join(number(k, 1) for k in learner.rates)
 
     def check_rows(self, *some: int) -> None:
@@ -147,7 +153,7 @@ def built(tmp_path_factory: pytest.TempPathFactory):
     masters.learned = LEARNED
     plan = plan_learning_board(find_board("ulx3s_85f"), masters, lanes=4, megahertz=8)
     folder = tmp_path_factory.mktemp("learning-board")
-    return plan, lambda: simulate_board(plan, folder)
+    return plan, lambda: simulate_board(plan, folder, samples=SAMPLES)
 
 
 @pytest.fixture
@@ -156,6 +162,11 @@ def pins(built, request: pytest.FixtureRequest) -> Iterator[Pins]:
     with start() as line:
         Board(LinkBackend(line, baud=line.baud, timeout=0.05), lambda: line.time).wait_ready()
         yield Pins(line, plan, seed=len(request.node.name))
+
+
+def shots(first: int, count: int, passes: int) -> bytes:
+    """Of a TRAIN, what is to be played."""
+    return number(first, 2) + number(count, 2) + number(passes, 2)
 
 
 def facts(result):
@@ -167,7 +178,7 @@ def test_a_board_is_taught_by_the_host_library(built) -> None:
     plan, start = built
     rng = np.random.default_rng(4)
     images, labels = rng.integers(0, 16, (6, 9)), rng.integers(0, 3, 6)
-    golden = Board(LearningGolden(plan.core))
+    golden = Board(LearningGolden(plan.core, SAMPLES))
     with start() as line:
         taught = Board(LinkBackend(line, baud=line.baud, timeout=0.05), lambda: line.time)
         identity = taught.wait_ready()
@@ -217,13 +228,19 @@ def test_refused_and_damaged_frames_change_nothing(pins: Pins) -> None:
         (frame(RATE, b"\x01" + number(1 << 31) + rates, 4), VALUE),
         (frame(RATE, b"\x01" + number(1) + rates[1:] + number(f.lowest - 1, 1), 4), VALUE),
         (frame(RATE, b"\x01" + number(1) + number(f.highest + 1, 1) + rates[1:], 4), VALUE),
-        (frame(TRAIN, b"", 4)[:6], COMMAND),
+        (frame(TRAIN, shots(0, 13, 0) + now, 5), VALUE),
+        (frame(TRAIN, shots(0, 0, 1) + now, 5), VALUE),
+        (frame(TRAIN, shots(1, 13, 1) + now, 5), VALUE),
+        (frame(TRAIN, shots(65535, 13, 1) + now, 5), VALUE),
+        (frame(TRAIN, shots(0, 13, 1) + number(LEARNED - 1), 5), COUNT),
+        (frame(14, b"", 4)[:6], COMMAND),
     ):
         pins.refuse(sent, code)
     for sent in (
         good,
         frame(LOAD, number(0, 2) + row, 4),
         frame(SEED, number(7) + number(5), 4),
+        frame(TRAIN, shots(0, 13, 1) + now, 4),
         frame(RATE, b"\x00" + number(1) + rates, 4),
     ):
         harmed = bytearray(sent)
@@ -262,4 +279,50 @@ def test_settings_and_masters_that_are_set(pins: Pins) -> None:
     for _ in range(8):
         pins.learn()
     assert pins.count < 10  # it went round
+    pins.check_rows()
+
+
+def test_a_board_learns_from_the_images_on_its_chip(built) -> None:
+    """Pass after pass: cycles, hits, and every master; between samples that are sent."""
+    plan, start = built
+    golden = Board(LearningGolden(plan.core, SAMPLES))
+    with start() as line:
+        board = Board(LinkBackend(line, baud=line.baud, timeout=0.05), lambda: line.time)
+        board.wait_ready()
+        assert board.learning().samples == 13
+        images, labels = SAMPLES
+        for both in (board, golden):
+            both.rate(margin=100)
+        learned = 0
+        for first, count, passes in ((0, 13, 3), (12, 1, 1), (3, 4, 2)):
+            came = board.train(passes, first=first, count=count)
+            assert came == golden.train(passes, first=first, count=count)
+            learned += sum(each.learned for each in came)
+            assert facts(board.learn(images[:1], labels[:1])[0]) == facts(
+                golden.learn(images[:1], labels[:1])[0]
+            )
+        assert 0 < learned < 48
+        for both in (board, golden):
+            both.rate(enabled=False)
+        (looked,), (wanted,) = board.train(), golden.train()
+        assert looked == wanted
+        assert looked.learned == 0
+        state, expected = board.masters(), golden.masters()
+        assert (state.rows == expected.rows).all()
+        assert (state.random, state.count) == (expected.random, expected.count)
+
+
+def test_training_forgets_image_and_result(pins: Pins) -> None:
+    """Of a WRITE before it nothing is left in the core; in one command, several passes."""
+    images, labels = SAMPLES
+    pins.exchange(frame(WRITE, pins.packed(pins.image()), 1), 10)
+    hits = 0
+    for n in [*range(2, 9)] * 2:
+        sample = pins.learner.learn(images[n], int(labels[n]))
+        hits += int(sample.label == labels[n])
+    answer = pins.exchange(frame(TRAIN, shots(2, 7, 2) + number(LEARNED), 1), 26)
+    assert answer[14:22] == number(pins.count) + number(hits)
+    pins.refuse(frame(RUN, b"", 2), NO_INPUT)
+    pins.refuse(frame(READ, b"", 2), NO_RESULT)
+    pins.infer()
     pins.check_rows()
