@@ -1,5 +1,5 @@
 # Every target sets up what it needs in .venv.
-# Options: MODEL= IMAGES= SAMPLES= PASSES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= URL= PORT=
+# Options: MODEL= IMAGES= SAMPLES= PASSES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= LEARN=1 URL= PORT=
 
 MODEL  ?= digits-dense
 BANKS  ?= 1
@@ -16,7 +16,8 @@ SIM_OPTIONS := $(CORE) $(if $(IMAGES),--images $(IMAGES)) $(if $(filter-out 0,$(
 BOARD ?= icebreaker
 GIVEN = $(foreach v,$(1),$(if $(filter command% environment,$(origin $(v))),$($(v))))
 BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call GIVEN,LANES)) \
-	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(MHZ),--mhz $(MHZ))
+	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(MHZ),--mhz $(MHZ)) \
+	$(if $(LEARN),--learn $(addprefix --samples ,$(SAMPLES)))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \

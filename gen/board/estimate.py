@@ -52,13 +52,15 @@ class Estimate:
         }
 
 
-def estimate(board: Board, core: CorePlan, spec: BoardSpec, test_images: int = 0) -> Estimate:
-    """Resources of a core and all around it on a board, with test images in a ROM if any."""
+def estimate(board: Board, core: CorePlan, spec: BoardSpec, images: int = 0) -> Estimate:
+    """Resources of a core and all around it on a board, with `images` in a ROM: those of a core
+    that learns with their labels."""
     memories = [Memory(32, 20 + core.network.spec.classes, False)]  # the mailbox
     if not core.loaded:
         memories.append(Memory(32, DIGEST_ROWS, True))
-    if test_images:
-        memories.append(Memory(core.input_bits, test_images * core.words, True))
+    if images:
+        label = core.stages[0].label_bits
+        memories.append(Memory(core.input_bits + label, images * core.words, True))
     own = [memory for stage in core.stages for memory in stage.memories().values()]
     return Estimate(
         luts=round(_luts(board, core, spec)),
@@ -118,7 +120,7 @@ def memory_shares(core: CorePlan, board: Board) -> str:
     totals = {"weights": 0, "potentials": 0}
     for stage in core.stages:
         for name, memory in stage.memories().items():
-            kind = name.rstrip("_0123456789")
+            kind = name.rstrip("_0123456789").replace("masters", "weights")
             if kind in totals:
                 totals[kind] += blocks(board, memory)
     name = max(layers, key=lambda name: layers[name])

@@ -103,7 +103,7 @@ def _image_rom(plan: CorePlan, played: TestImages | None) -> dict[str, Rom]:
 
 def _samples(plan: CorePlan, samples: LabelledImages) -> Samples:
     images, labels = samples
-    label_bits = max(1, (plan.network.spec.classes - 1).bit_length())
+    label_bits = plan.stages[0].label_bits
     rows = [
         row | int(labels[n // plan.words]) << plan.input_bits
         for n, row in enumerate(plan.pack(images))

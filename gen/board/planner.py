@@ -157,9 +157,15 @@ def plan_board(
 
 
 def plan_learning_board(
-    board: Board, masters: Masters, *, lanes: int | None = None, megahertz: float | None = None
+    board: Board,
+    masters: Masters,
+    *,
+    lanes: int | None = None,
+    megahertz: float | None = None,
+    samples: int = 0,
 ) -> BoardPlan:
-    """The fastest layout that fits of a network that learns; what is given is kept.
+    """The fastest layout that fits of a network that learns; what is given is kept. `samples`
+    labelled images go onto the chip too.
 
     Raises
     ------
@@ -174,8 +180,8 @@ def plan_learning_board(
     most = max(layer.neurons for layer in masters.spec.layers)
     choices = [plan_learning(masters, count) for count in LEARNING_LANES if count < 2 * most]
     cores = choices if lanes is None else [plan_learning(masters, lanes)]
-    plans = [_place(board, core, hz) for core in cores]
-    return _fastest(board, plans, lambda _: choices, lanes is None)
+    plans = [_place(board, core, hz, samples) for core in cores]
+    return _fastest(board, plans, lambda _: choices, lanes is None, samples)
 
 
 def _fastest(
@@ -194,13 +200,13 @@ def _fastest(
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
-def _place(board: Board, core: CorePlan, hz: float | None, test_images: int = 0) -> BoardPlan:
+def _place(board: Board, core: CorePlan, hz: float | None, images: int = 0) -> BoardPlan:
     spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=core.loaded)
     return BoardPlan(
         board=board,
         core=core,
         spec=spec,
-        estimate=estimate(board, core, spec, test_images),
+        estimate=estimate(board, core, spec, images),
         cycles=core.expected_cycles(),
     )
 
@@ -314,7 +320,7 @@ def _too_large(
     if not chosen and _holds(board, layouts, test_images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
     if test_images and _holds(board, layouts, 0):
-        return f"{sentence}; with fewer test images it fits"
+        return f"{sentence}; with fewer images on the chip it fits"
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
         if _holds(other, layouts, test_images):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"

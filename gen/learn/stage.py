@@ -35,6 +35,10 @@ class LearningStagePlan(ProgramStagePlan):
     rows: MasterRows
     sources = ("sterna_rom.v", "sterna_ram.v")
 
+    @property
+    def label_bits(self) -> int:  # type: ignore[override]
+        return max(1, (self.network.spec.classes - 1).bit_length())
+
     def component(
         self, *, files: bool = True, events: bool = False, taps: bool = False
     ) -> LearningStage:

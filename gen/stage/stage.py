@@ -132,6 +132,8 @@ class StagePlan(ABC):
         Pictures over which the law's mean cycles are worth their time.
     sources
         Verilog that memories are instances of.
+    label_bits
+        Of the class that is known of a picture, where a stage learns from it; else 0.
     """
 
     network: Network
@@ -144,6 +146,7 @@ class StagePlan(ABC):
     sizes_of: str
     law_images: int
     sources: tuple[str, ...] = ("sterna_rom.v",)
+    label_bits: int = 0
 
     @abstractmethod
     def component(self, *, files: bool = True, events: bool = False, taps: bool = False) -> Stage:

@@ -6,6 +6,7 @@ next step's `decay(u) + addend`, so that scans add straight to it. Words do not 
 other: the laws are registers in a row, and the word's number travels beside them (`places`).
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
@@ -195,10 +196,24 @@ class Sweeper(wiring.Component):
         self._masks: list[Value] = [Const(1)] * p.lanes
         if p.learning is not None:
             self._count(m, sweep, places)
+        later = self._settled(m, sweep)
         for k in range(p.lanes):
             arrives = places[5].valid if has_drives else None
-            self._lane(m, sweep, k, biases[k], thetas[k], arrives)
+            self._lane(m, later, k, biases[k], thetas[k], arrives)
         return m
+
+    @staticmethod
+    def _settled(m: Module, sweep) -> SimpleNamespace:
+        """What all lanes take of the operation, and `minus_` some of it, in registers: each goes
+        far. The operation stands for longer than a cycle before anything is made of it."""
+        found = {}
+        negated = {f"minus_{name}": -getattr(sweep, name) for name in ("down", "step", "top")}
+        for name, value in (vars(sweep) | negated).items():
+            found[name] = value
+            if not isinstance(getattr(sweep, name.removeprefix("minus_")), Const):
+                found[name] = Signal(value.shape(), name=f"settled_{name}", reset_less=True)
+                m.d.sync += found[name].eq(value)
+        return SimpleNamespace(**found)
 
     def _count(self, m: Module, sweep, places: list[Any]) -> None:
         """N or B of the word whose spikes leave, read in time for cycle 4, and written after it."""
@@ -245,7 +260,7 @@ class Sweeper(wiring.Component):
             return Signal(shape, name=f"{name}{k}", reset_less=True)
 
         v = self.v[k]
-        up, down = sweep.up, -sweep.down
+        up, down = sweep.up, sweep.minus_down
         if theta is not None:
             up, down = Mux(sweep.by_channel, theta, up), Mux(sweep.by_channel, -theta, down)
         top, bottom = register("up"), register("down")
@@ -266,12 +281,12 @@ class Sweeper(wiring.Component):
         # A number that is 0 in all sweeps is a constant, and synthesis removes its logic: no soft
         # reset, no subtraction.
         r = register("r")
-        lowered = held - Mux(negative, -sweep.step, sweep.step)
+        lowered = held - Mux(negative, sweep.minus_step, sweep.step)
         m.d.sync += r.eq(Mux(spike, Mux(sweep.hard, 0, lowered), held))
         u = register("u")
         kept: Value = r
         if p.can_saturate:
-            kept = Mux(r > sweep.top, sweep.top, Mux(r < -sweep.top, -sweep.top, r))
+            kept = Mux(r > sweep.top, sweep.top, Mux(r < sweep.minus_top, sweep.minus_top, r))
         m.d.sync += u.eq(kept)
         m.d.comb += self.potentials[k].eq(u)
 

@@ -12,21 +12,26 @@ import numpy.typing as npt
 from gen.board.bitstream import REPORT, SEEDS
 from gen.board.boards import BOARDS, find_board
 from gen.board.build import build_board, reload_board
-from gen.board.planner import BoardPlan, plan_board
+from gen.board.files import LabelledImages
+from gen.board.planner import BoardPlan, plan_board, plan_learning_board
 from gen.core.plan import SCHEDULES, CorePlan, plan_core
+from gen.learn.stage import learning_stage
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table
+from hw.learn.masters import Masters
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_image_options
 from sw.cli.tables import board_table, plan_table
 from sw.data.dataset import DataError, load_dataset
-from sw.data.evaluate import mean_cycles
-from sw.data.shipped import load_test_images, model_path
+from sw.data.evaluate import check_fits, mean_cycles
+from sw.data.shipped import UsageError, load_test_images, model_path
+from sw.spide.start import PRESETS, beginning
 
 __all__ = ["add_board_commands"]
 
+DEFAULT_START = "digits"
 EXAMPLES = 16
 """Images in the test bench of an IP package."""
 
@@ -38,8 +43,23 @@ def load_network(args: argparse.Namespace) -> Network:
 
 def board_plan(args: argparse.Namespace) -> BoardPlan:
     """The plan that the options describe; what they leave open is the planner's to choose."""
+    board = find_board(args.board)
+    if args.learn:
+        if args.banks not in (None, 1) or args.schedule != "auto" or args.test_images:
+            raise UsageError("A core that learns has one bank, one schedule and no test images")
+        masters = beginning(args.model or DEFAULT_START, seed=args.start)
+        held = learning_samples(masters, args)
+        return plan_learning_board(
+            board,
+            masters,
+            lanes=args.lanes,
+            megahertz=args.mhz,
+            samples=0 if held is None else len(held[1]),
+        )
+    if args.samples is not None:
+        raise UsageError("Images to learn from are for a core that learns: give --learn")
     return plan_board(
-        find_board(args.board),
+        board,
         load_network(args),
         lanes=args.lanes,
         banks=args.banks,
@@ -69,6 +89,22 @@ def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
     return mean_cycles(core, found.images[: min(stage.law_images for stage in core.stages)])
 
 
+def learning_samples(masters: Masters, args: argparse.Namespace) -> LabelledImages | None:
+    """Training images that are put on the chip, with their labels; None: none are asked for."""
+    if args.samples is None:
+        return None
+    spec, name = masters.spec, masters.network.meta.get("dataset")
+    if not isinstance(name, str):
+        raise UsageError(f"Network {spec.name} names no data set to put on the chip")
+    count = args.samples
+    if count != "all" and not (count.isdecimal() and int(count)):
+        raise UsageError(f"Samples must be a positive number or 'all', not {count!r}")
+    data = load_dataset(name, "train", spec.input_bits, args.data)
+    check_fits(masters.network, data)
+    n = len(data) if count == "all" else int(count)
+    return data.images[:n], data.labels[:n]
+
+
 def do_plan(args: argparse.Namespace) -> Result:
     plan = board_plan(args)
     return plan.to_dict(), plan_table(plan.to_dict()), 0
@@ -79,10 +115,17 @@ def do_bitstream(args: argparse.Namespace) -> Result:
     args.say(plan_table(plan.to_dict()))
     folder = board_folder(args)
     played = test_images(plan, args) if args.test_images else None
+    samples = learning_samples(learning_stage(plan.core).masters, args) if args.learn else None
     report = build_board(
-        plan, folder, seed=args.seed, seeds=args.seeds, test_images=played, progress=args.say
+        plan,
+        folder,
+        seed=args.seed,
+        seeds=args.seeds,
+        test_images=played,
+        samples=samples,
+        progress=args.say,
     )
-    cycles = flowing_cycles(plan.core, args.data)
+    cycles = None if args.learn else flowing_cycles(plan.core, args.data)
     if cycles is not None:
         report["cycles_per_image"] = round(cycles, 1)
         report["images_per_second"] = round(plan.spec.clock_hz / cycles)
@@ -244,6 +287,21 @@ def add_board_commands(commands: Any) -> None:
             help="a layer after the other on one core, or all at once (default: the "
             "planner's choice)",
         )
+        sub.add_argument(
+            "--learn",
+            action="store_true",
+            help=f"a core that learns: MODEL is one of {', '.join(PRESETS)}, to start from noise "
+            f"(default {DEFAULT_START}), or a network with learning and its masters beside it",
+        )
+        sub.add_argument(
+            "--samples",
+            metavar="N",
+            help="with --learn: put so many training images on the chip, or 'all' (default none)",
+        )
+        sub.add_argument(
+            "--start", type=int, default=1, metavar="N", help="with --learn: seed of the noise"
+        )
+        sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
         sub.add_argument("--mhz", type=float, help="clock of the core (default: the board's)")
         sub.add_argument(
             "--test-images",
@@ -268,7 +326,6 @@ def add_board_commands(commands: Any) -> None:
         default=SEEDS,
         help=f"how many to try, until one meets the clock (default {SEEDS})",
     )
-    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
     sub.add_argument("--out", metavar="FOLDER", help="default build/BOARD")
 
     sub = command(
@@ -283,7 +340,6 @@ def add_board_commands(commands: Any) -> None:
         metavar="PORT",
         help="of a real board, built with the same options (default: simulate it)",
     )
-    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
 
     sub = command("reload", do_reload, "put another network of the same shape into a bitstream")
     board(sub)

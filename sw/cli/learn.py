@@ -124,6 +124,7 @@ def on_verilog(
         lanes=args.lanes,
         rates=rates,
         margin=margin,
+        taps=args.compare == "all",
         progress=args.say,
     )
     made = store(after, out, dataset, report["samples"])
@@ -272,6 +273,13 @@ def add_learn_command(commands: Any) -> None:
         choices=BACKENDS,
         help="who learns: the golden model (default), or the Verilog of a core, simulated, every "
         f"value compared ({SIMULATED} samples unless --samples or --passes is given)",
+    )
+    sub.add_argument(
+        "--compare",
+        choices=("all", "results"),
+        default="all",
+        help="with --on sim: all values (default), or, for long sessions, what leaves the core and "
+        "the masters after each pass",
     )
     sub.add_argument("--lanes", type=int, default=64, metavar="N", help="of the core (default 64)")
     sub.add_argument("--dataset", help="data set, if not the one that the network names")

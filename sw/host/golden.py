@@ -109,6 +109,11 @@ class LearningGolden(GoldenBackend):
         Of `gen.learn.stage.plan_learning`; its masters are left as they are.
     samples
         Images (n, input_size) and labels (n,) that are on the chip.
+
+    Attributes
+    ----------
+    facts
+        What the host port of such a core knows of it.
     """
 
     def __init__(
@@ -119,8 +124,8 @@ class LearningGolden(GoldenBackend):
         self._stage = learning_stage(plan)
         masters = self._stage.masters
         self._learner = Learner(replace(masters, arrays=list(masters.arrays)))
-        self._facts = self._stage.port_facts()
-        self._learner.margin = self._facts.margin
+        self.facts = self._stage.port_facts()
+        self._learner.margin = self.facts.margin
         self._enabled, self._changed = True, False
 
     def identify(self) -> Identity:
@@ -173,7 +178,7 @@ class LearningGolden(GoldenBackend):
         )
 
     def learning(self) -> LearningState:
-        facts, learner = self._facts, self._learner
+        facts, learner = self.facts, self._learner
         return LearningState(
             count=learner.masters.learned,
             random=learner.masters.random,
@@ -189,7 +194,7 @@ class LearningGolden(GoldenBackend):
         )
 
     def rate(self, enabled: bool, margin: int, rates: tuple[int, ...]) -> None:
-        if margin >> self._facts.width("margin"):
+        if margin >> self.facts.width("margin"):
             raise DeviceError(ErrorCode.VALUE, Command.RATE)
         self._enabled, self._learner.margin = enabled, margin
         self._learner.rates = list(rates)

@@ -55,12 +55,14 @@ def learn_on_verilog(
     lanes: int,
     rates: Sequence[int] | None = None,
     margin: int | None = None,
+    taps: bool = True,
     board: str = "ulx3s_85f",
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[dict[str, Any], Masters]:
     """Learn under Verilator; every value of every sample is compared with the golden model.
 
-    Masters are read back after each of the first `ALWAYS_COMPARED` samples, then after every pass.
+    Masters are read back after each of the first `ALWAYS_COMPARED` samples, then after every pass;
+    without `taps` after every pass alone.
 
     Parameters
     ----------
@@ -70,6 +72,9 @@ def learn_on_verilog(
         Of the core.
     rates, margin
         None: those of the specification.
+    taps
+        False: what leaves the core after each sample is compared, and the masters after each pass,
+        but no potential, spike or count; for long sessions.
     board
         Whose clock for programs the updates a second are counted at.
 
@@ -96,7 +101,8 @@ def learn_on_verilog(
         folder,
         lanes=lanes,
         dump=count,
-        dump_first=ALWAYS_COMPARED,
+        dump_first=ALWAYS_COMPARED if taps else 0,
+        taps=taps,
         progress=progress,
     )
     hits = right(masters), right(after)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gen.board.files import LabelledImages
 from gen.board.planner import BoardPlan
 from hw.contract.files import write_json
 from hw.contract.link import ErrorCode
 from hw.contract.text import table
 from sim.board.around import simulate_board
 from sim.board.simulation import BoardSimulation
-from sw.verify.fault_trials import KINDS, TRIES, Trials
+from sw.verify.fault_trials import TRIES, Trials
 
 __all__ = ["attack", "campaign", "campaign_table"]
 
@@ -35,13 +36,16 @@ def attack(
     frames: int = 1000,
     seed: int = 1,
     progress: Progress = lambda text: None,
+    samples: LabelledImages | None = None,
 ) -> dict[str, Any]:
     """Run a campaign on a board that is simulated already; the report as plain data. Every kind of
-    damage comes equally often. Equal arguments give equal reports, but for the wall-clock time."""
+    damage comes equally often. `samples`: those on the chip of a board that learns. Equal
+    arguments give equal reports, but for the wall-clock time."""
     started, before = time.monotonic(), line.time
-    trials = Trials(line, plan, images, seed)
+    trials = Trials(line, plan, images, seed, samples)
+    kinds = [*trials.kinds]
     for n in range(frames):
-        trials.trial(KINDS[n % len(KINDS)])
+        trials.trial(kinds[n % len(kinds)])
         if (n + 1) % 100 == 0:
             progress(f"{n + 1} of {frames} damaged frames")
     total = sum(trials.kinds.values(), Counter[str]())
@@ -76,6 +80,7 @@ def campaign(
     frames: int = 1000,
     seed: int = 1,
     progress: Progress = lambda text: None,
+    samples: LabelledImages | None = None,
 ) -> dict[str, Any]:
     """Build a board, run a campaign on it, write the report to REPORT in `folder` too.
 
@@ -84,8 +89,10 @@ def campaign(
     SimulationError
         When the board cannot be built, or breaks off.
     """
-    with simulate_board(plan, folder) as line:
-        report = attack(line, plan, images, frames=frames, seed=seed, progress=progress)
+    with simulate_board(plan, folder, samples=samples) as line:
+        report = attack(
+            line, plan, images, frames=frames, seed=seed, progress=progress, samples=samples
+        )
     write_json(folder / REPORT, report)
     return report
 

@@ -3,6 +3,9 @@
 A trial sends one shot of `sw.verify.faults`, in every third waits until the board's own time-out is
 over, and then has the host library run a real image: WRITE, RUN, READ. Logits, class, cycles and
 events must be the golden model's. An exchange that raises is repeated, as a host would do.
+
+A board that learns is asked for its state first, and, after damages of its own commands, for all
+its masters, which must be the golden model's too; it runs an image or learns from it.
 """
 
 import zlib
@@ -12,18 +15,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gen.board.files import LabelledImages
 from gen.board.planner import BoardPlan
 from hw.contract.link import HEADER_BYTES, REFUSAL, TIMEOUT_BITS, Command, ErrorCode
 from sim.board.simulation import BoardSimulation
 from sw.host.board import Board
 from sw.host.errors import DeviceError, HostError
-from sw.host.golden import GoldenBackend
+from sw.host.golden import GoldenBackend, LearningGolden
 from sw.host.identity import pack_pixels
 from sw.host.link import LinkBackend
 from sw.host.protocol import Result
+from sw.verify.fault_lessons import LESSON_DAMAGES, Lessons
 from sw.verify.faults import DAMAGES, Maker, Shot, resealed
 
-__all__ = ["KINDS", "TRIES", "Trials"]
+__all__ = ["KINDS", "LESSON_KINDS", "TRIES", "Trials"]
 
 
 def _inserted(m: Maker, answer: bytes) -> bytes:
@@ -51,9 +56,23 @@ ANSWER_DAMAGES: dict[str, tuple[Sequence[int], Callable[[Maker, bytes], bytes]]]
 }
 """Name: (which answers of an exchange, what becomes of one). Whatever comes is not the answer."""
 
+LESSON_ANSWERS = {
+    f"LEARN, {name}{again}": (harm, bool(again))
+    for name, (_, harm) in ANSWER_DAMAGES.items()
+    for again in ("", ", asked again")
+}
+"""Name: (what becomes of the answer to LEARN, whether the host may ask again)."""
+
 KINDS = (*DAMAGES, *ANSWER_DAMAGES)
+LESSON_KINDS = (*LESSON_DAMAGES, *LESSON_ANSWERS)
+"""Besides, on a board that learns."""
+
 TRIES = 3
 """Exchanges after a shot until the board counts as hung."""
+
+ROWS_SHARE = 1 / 8
+"""Of the trials with a damage that every board knows, after which all masters are compared: they
+are what takes longest."""
 
 QUIET_BITS, PATIENT_BITS = 200, TIMEOUT_BITS + 256
 
@@ -109,24 +128,43 @@ def answers(heard: bytes) -> tuple[list[tuple[int, int, bytes]], bytes]:
 
 
 class Trials:
-    """Trials on one board, and what came of them; `images` are of the network's input size."""
+    """Trials on one board, and what came of them; `images` are of the network's input size,
+    `samples` those on the chip of a board that learns."""
 
     def __init__(
-        self, line: BoardSimulation, plan: BoardPlan, images: npt.NDArray[np.uint8], seed: int
+        self,
+        line: BoardSimulation,
+        plan: BoardPlan,
+        images: npt.NDArray[np.uint8],
+        seed: int,
+        samples: LabelledImages | None = None,
     ) -> None:
         self._line, self._noisy, self._images = line, NoisyLine(line), images
-        golden = GoldenBackend(plan.core)
-        self._expected = [golden.infer(image) for image in images]
-        longest = max(result.counters.cycles for result in self._expected) / plan.spec.clock_hz
+        learns = plan.core.stages[0].port_facts() is not None
+        golden = LearningGolden(plan.core, samples) if learns else GoldenBackend(plan.core)
+        self._golden: GoldenBackend = golden
+        first = [self._golden.infer(image) for image in images]
+        longest = max(result.counters.cycles for result in first) / plan.spec.clock_hz
         self._quiet = QUIET_BITS / line.baud + longest
         self._patience = PATIENT_BITS / line.baud
         timeout = 2 * TIMEOUT_BITS / line.baud + longest
-        backend = LinkBackend(self._noisy, baud=line.baud, timeout=timeout)
-        self.board = Board(backend, lambda: line.time)
+        self.board, self._patient_board = (
+            Board(
+                LinkBackend(self._noisy, baud=line.baud, timeout=timeout, retries=retries),
+                lambda: line.time,
+            )
+            for retries in (0, 2)
+        )
         identity = self.board.wait_ready()
         self._maker = Maker(seed, [pack_pixels(image, identity) for image in images])
-        self._last = self._expected[0]
-        self.kinds = {kind: Counter[str]() for kind in KINDS}
+        self._lessons: Lessons | None = None
+        if isinstance(golden, LearningGolden):
+            self._lessons = Lessons(golden, identity, images, self._maker.random)
+            self._maker.lessons = self._lessons
+        self._unknown: tuple[npt.NDArray[np.uint8], int] | None = None  # learned or not
+        self._last = first[0]
+        every = (*KINDS, *(LESSON_KINDS if learns else ()))
+        self.kinds = {kind: Counter[str]() for kind in every}
         self.errors, self.raised = Counter[str](), Counter[str]()
         self.wrong: list[str] = []
         self.unexpected: list[str] = []
@@ -136,17 +174,20 @@ class Trials:
         """One shot, and all that follows."""
         count, patient = self.kinds[kind], self._maker.random.random() < 1 / 3
         count["frames"] += 1
+        damages = DAMAGES | LESSON_DAMAGES
         if kind in ANSWER_DAMAGES:
             count[self._harm_answer(kind)] += 1
+        elif kind in LESSON_ANSWERS:
+            count[self._harm_lesson(kind)] += 1
         else:
-            shot = DAMAGES[kind](self._maker)
+            shot = damages[kind](self._maker)
             count[self._shoot(kind, shot, patient)] += 1
             if patient:
                 self._check_counters(kind, shot)
         for attempt in range(1, TRIES + 1):
             if self._exchange(kind):
                 count[f"try {attempt}"] += 1
-                if patient and attempt > 1 and kind in DAMAGES:
+                if patient and attempt > 1 and kind in damages:
                     self.unexpected.append(f"{kind}: not ready again after the time-out")
                 return
         self.hangs += 1
@@ -154,14 +195,75 @@ class Trials:
     def _exchange(self, kind: str) -> bool:
         """A whole exchange; whether there was an answer."""
         n = self._maker.random.randrange(len(self._images))
+        lesson = None
         try:
-            result = self.board.infer(self._images[n])
+            if self._lessons is not None:
+                self._compare(kind, self._lessons)
+                if self._maker.random.random() < 0.5:
+                    lesson = self._lessons.sample()
+            if lesson is None:
+                result = self.board.infer(self._images[n])
+            else:
+                self._unknown = lesson
+                (result,) = self.board.learn(lesson[0][None], [lesson[1]])
+                self._unknown = None
         except HostError:
             return False
-        self._last = expected = self._expected[n]
+        self._judge(kind, result, self._images[n], lesson)
+        return True
+
+    def _judge(
+        self,
+        kind: str,
+        result: Result,
+        image: npt.NDArray[np.uint8],
+        lesson: tuple[npt.NDArray[np.uint8], int] | None,
+    ) -> None:
+        """The result of an image, or of a lesson, must be the golden model's."""
+        golden = self._golden
+        expected = golden.infer(image) if lesson is None else golden.learn(*lesson)
+        self._last = expected
         if facts(result) != facts(expected):
             self.wrong.append(f"{kind}: {facts(result)} instead of {facts(expected)}")
-        return True
+
+    def _compare(self, kind: str, lessons: Lessons) -> None:
+        """State and masters must be the golden model's."""
+        state, unknown = self.board.learning(), self._unknown
+        if unknown is not None and state.count != lessons.golden.learning().count:
+            lessons.golden.learn(*unknown)  # its answer was lost
+        self._unknown = None
+        if lessons.loaded:
+            self.board.load_masters(lessons.golden.masters(lambda done, total: None))
+            lessons.loaded, state = False, self.board.learning()
+        wanted = lessons.golden.learning()
+        same = state == wanted
+        if kind in LESSON_KINDS or self._maker.random.random() < ROWS_SHARE:
+            there, expected = self.board.masters(), lessons.golden.masters(lambda done, total: None)
+            same &= (there.rows == expected.rows).all()
+        if not same:
+            self.wrong.append(f"{kind}: {state} or masters instead of {wanted}")
+            lessons.loaded = True  # go on from the same state
+
+    def _harm_lesson(self, kind: str) -> str:
+        """A lesson whose answer is damaged: it must raise, or be right when it is asked again."""
+        harm, again = LESSON_ANSWERS[kind]
+        assert self._lessons is not None
+        image, label = self._lessons.sample()
+        board = self._patient_board if again else self.board
+        board.learning()  # what it knows of the count may be old
+        self._noisy.spare, self._noisy.harm = 0, lambda answer: harm(self._maker, answer)
+        try:
+            (result,) = board.learn(image[None], [label])
+        except HostError as error:
+            self.raised[type(error).__name__] += 1
+            if again:
+                self.unexpected.append(f"{kind}: {error}")
+            self._golden.learn(image, label)  # the request was sound
+            return "raised"
+        if not again:
+            self.wrong.append(f"{kind}: taken for an answer")
+        self._judge(kind, result, image, (image, label))
+        return "accepted"
 
     def _harm_answer(self, kind: str) -> str:
         """An exchange whose answer is damaged: it must raise."""
@@ -183,8 +285,8 @@ class Trials:
         except DeviceError as error:
             if error.code != ErrorCode.NO_RESULT:
                 self.unexpected.append(f"{kind}: {error}")
-        except HostError:  # right, if a sound RUN in the shot left the result of another image
-            if all(frame[3] != Command.RUN for frame in shot.frames):
+        except HostError:  # right, if a sound frame of the shot left the result of another image
+            if all(frame[3] not in (Command.RUN, Command.LEARN) for frame in shot.frames):
                 self.unexpected.append(f"{kind}: COUNTERS raises")
         else:
             if counters != self._last.counters:
@@ -208,15 +310,18 @@ class Trials:
         refusals = [ErrorCode(payload[0]) for _, kind, payload in found if kind == REFUSAL]
         self.errors.update(code.name for code in refusals)
         sound = [(sequence, kind) for sequence, kind, _ in found if kind != REFUSAL]
-        asked = {(frame[2], frame[3] | 0x80) for frame in shot.frames}
+        asked = {(frame[2], frame[3] | 0x80): frame for frame in shot.frames}
+        for answer in sound:
+            if self._lessons is not None and answer in asked:
+                self._lessons.carried_out(asked[answer])
         if rest or (shot.codes and (not refusals or refusals[0] not in shot.codes)):
             self.unexpected.append(f"{kind}: {heard.hex()}")
-        if not set(sound) <= asked or not shot.least <= len(sound) <= shot.most:
+        if not set(sound) <= set(asked) or not shot.least <= len(sound) <= shot.most:
             self.wrong.append(f"{kind}: {heard.hex()}")
         return "refused" if refusals else "accepted" if sound else "silent"
 
 
-def facts(result: Result) -> tuple[int, list[int], int, int]:
-    """Class, logits, cycles, events."""
-    counters = result.counters
-    return result.label, result.logits.tolist(), counters.cycles, counters.events
+def facts(result: Result) -> tuple[int, list[int], int, int, bool, int]:
+    """Class, logits, cycles, events; whether it was learned, and the count then."""
+    counters, learned = result.counters, (result.learned, result.count)
+    return result.label, result.logits.tolist(), counters.cycles, counters.events, *learned

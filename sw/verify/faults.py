@@ -5,11 +5,12 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from hw.contract.link import LEARNING, SYNC, Command, ErrorCode
 from sw.host.protocol import encode
 
-__all__ = ["DAMAGES", "Maker", "Shot", "resealed"]
+__all__ = ["DAMAGES", "Frames", "Maker", "Shot", "resealed"]
 
 Levels = list[tuple[int, float]]
 """(level, bit times), one after the other."""
@@ -71,16 +72,38 @@ def levels(data: bytes, bit: float = 1.0) -> Levels:
     return [(1, 3.0), *((level, bit) for level in bits)]
 
 
+class Frames(Protocol):
+    """Makes sound frames of some commands (`sw.verify.fault_lessons.Lessons`)."""
+
+    commands: tuple[Command, ...]
+
+    def frame(self, command: Command) -> bytes:
+        """A frame."""
+        ...
+
+
 class Maker:
-    """Makes shots, from a seed and the payloads of WRITE for some images."""
+    """Makes shots, from a seed and the payloads of WRITE for some images; `lessons` makes frames
+    for a board that learns."""
 
     def __init__(self, seed: int, payloads: Sequence[bytes]) -> None:
         self.random, self._payloads = Random(seed), payloads
+        self.lessons: Frames | None = None
+
+    @property
+    def unknown(self) -> list[int]:
+        """Kinds that are no command of the board."""
+        there = {*PLAIN, *(() if self.lessons is None else self.lessons.commands)}
+        return [kind for kind in range(256) if kind not in there]
 
     def frame(self, *commands: Command) -> bytes:
-        """A sound frame of one of these commands; by default WRITE is the most frequent."""
+        """A sound frame of one of these commands; by default WRITE, and on a board that learns
+        LEARN, is the most frequent."""
         r = self.random
-        command = r.choice(commands or (*PLAIN, *[Command.WRITE] * 4))
+        taught = () if self.lessons is None else (*self.lessons.commands, *[Command.LEARN] * 3)
+        command = r.choice(commands or (*PLAIN, *[Command.WRITE] * 4, *taught))
+        if self.lessons is not None and command in LEARNING:
+            return self.lessons.frame(command)
         payload = r.choice(self._payloads) if command == Command.WRITE else b""
         return encode(r.randrange(256), command, payload)
 
@@ -226,7 +249,7 @@ DAMAGES: dict[str, Callable[[Maker], Shot]] = {
     "too short": lambda m: m.length(lambda n: m.random.randrange(n) if n else 1),
     "too long": lambda m: m.length(lambda n: n + m.random.choice((1, 2, 9, 100))),
     "oversize": lambda m: m.length(lambda n: m.random.choice((0x7FFF, 0x8000, 0xFFFF))),
-    "unknown command": lambda m: m.changed(3, [0, *range(7, 256)], ErrorCode.COMMAND),
+    "unknown command": lambda m: m.changed(3, m.unknown, ErrorCode.COMMAND),
     "other version": lambda m: m.changed(1, [0, *range(2, 256)], ErrorCode.VERSION),
     "cut": Maker.cut,
     "garbage alone": lambda m: m.garbage(0, 0, 0),

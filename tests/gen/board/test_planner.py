@@ -99,7 +99,7 @@ def test_a_layout_too_large_is_told_that_another_fits() -> None:
     with pytest.raises(PlanError, match="with lanes and banks of the planner's choice it fits"):
         plan_board(find_board("tang_nano_9k"), load("digits-dense"), lanes=43, banks=4)
     with pytest.raises(
-        PlanError, match=r"1431 block RAMs of 26 .*; with fewer test images it fits"
+        PlanError, match=r"1431 block RAMs of 26 .*; with fewer images on the chip it fits"
     ):
         plan_board(find_board("tang_nano_9k"), load("digits-dense"), test_images=100_000)
     with pytest.raises(PllError):

@@ -4,6 +4,7 @@ golden model's, whatever is sent."""
 import random
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from sim.golden.learning import Learner
 from sw.host.board import Board
 from sw.host.golden import LearningGolden
 from sw.host.link import LinkBackend
+from sw.verify.fault_campaign import campaign
+from sw.verify.fault_trials import KINDS, LESSON_KINDS
 from tests.hw.link.linking import (
     COMMAND,
     COUNT,
@@ -151,7 +154,7 @@ def built(tmp_path_factory: pytest.TempPathFactory):
     network = learning_network(np.random.default_rng(4), feedback=True, margin=60)
     masters = Masters.of(network)
     masters.learned = LEARNED
-    plan = plan_learning_board(find_board("ulx3s_85f"), masters, lanes=4, megahertz=8)
+    plan = plan_learning_board(find_board("ulx3s_85f"), masters, lanes=4, megahertz=4)
     folder = tmp_path_factory.mktemp("learning-board")
     return plan, lambda: simulate_board(plan, folder, samples=SAMPLES)
 
@@ -326,3 +329,20 @@ def test_training_forgets_image_and_result(pins: Pins) -> None:
     pins.refuse(frame(READ, b"", 2), NO_RESULT)
     pins.infer()
     pins.check_rows()
+
+
+def test_a_fault_campaign(built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of damage."""
+    plan, start = built
+    monkeypatch.setattr(
+        "sw.verify.fault_campaign.simulate_board", lambda plan, folder, samples: start()
+    )
+    images = np.random.default_rng(5).integers(0, 16, (3, 9)).astype(np.uint8)
+    frames = len(KINDS) + len(LESSON_KINDS)
+    report = campaign(plan, images, tmp_path, frames, seed=7, samples=SAMPLES)
+    assert report["details"] == []
+    assert (report["wrong_answers"], report["hangs"], report["unexpected"]) == (0, 0, 0)
+    assert report["frames"] == sum(report["recovered"]) == frames
+    assert set(report["kinds"]) == {*KINDS, *LESSON_KINDS}
+    assert report["errors"]["COUNT"]
+    assert report["errors"]["VALUE"]
