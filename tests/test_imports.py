@@ -74,7 +74,7 @@ FLOORS = {
     "< top",
     "gen": "stage < layer | program < core | family < learn < board < explore | ip",
     "sim": "golden < bench < learn | board",
-    "sw": "data | report < learn | spide | host < importers | verify < study < cli",
+    "sw": "data | report < learn | spide < host < importers | verify < study < cli",
 }
 """From the ground up; rooms beside each other know nothing of each other."""
 

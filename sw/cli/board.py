@@ -25,9 +25,9 @@ from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_image_options
 from sw.cli.tables import board_table, plan_table
 from sw.data.dataset import DataError, load_dataset
-from sw.data.evaluate import check_fits, mean_cycles
+from sw.data.evaluate import mean_cycles
 from sw.data.shipped import UsageError, load_test_images, model_path
-from sw.spide.start import PRESETS, beginning
+from sw.spide.start import PRESETS, beginning, stored_samples
 
 __all__ = ["add_board_commands"]
 
@@ -91,18 +91,7 @@ def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
 
 def learning_samples(masters: Masters, args: argparse.Namespace) -> LabelledImages | None:
     """Training images that are put on the chip, with their labels; None: none are asked for."""
-    if args.samples is None:
-        return None
-    spec, name = masters.spec, masters.network.meta.get("dataset")
-    if not isinstance(name, str):
-        raise UsageError(f"Network {spec.name} names no data set to put on the chip")
-    count = args.samples
-    if count != "all" and not (count.isdecimal() and int(count)):
-        raise UsageError(f"Samples must be a positive number or 'all', not {count!r}")
-    data = load_dataset(name, "train", spec.input_bits, args.data)
-    check_fits(masters.network, data)
-    n = len(data) if count == "all" else int(count)
-    return data.images[:n], data.labels[:n]
+    return None if args.samples is None else stored_samples(masters, args.samples, args.data)
 
 
 def do_plan(args: argparse.Namespace) -> Result:

@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hw.contract.files import write_json
+from hw.contract.learning import RATES
 from hw.contract.network import Network
 from hw.contract.text import percent, table
 from hw.learn.masters import Masters, masters_path
@@ -15,17 +16,28 @@ from sw.data.dataset import RECORDINGS, Dataset, load_dataset
 from sw.data.evaluate import check_fits
 from sw.data.shipped import UsageError
 from sw.spide.drift import DRIFTS, drifted
-from sw.spide.session import Learns, Point, Schedule, Session, run_session, split_off
+from sw.spide.session import Learns, Point, Schedule, Session, part, run_session, split_off
 from sw.spide.start import NOISE, PRESETS, Preset, beginning
 from sw.spide.twin import FastLearner
 
 __all__ = ["add_learn_command"]
 
-BACKENDS = ("golden", "sim")
 SIMULATED = 300
 """Samples of a simulated session from noise, unless others are asked for."""
 INTERRUPTED = 130
 """Exit code of a program that SIGINT ended."""
+
+
+class Learner(Learns, Protocol):
+    """A learner whose margin can be set."""
+
+    @property
+    def margin(self) -> int:
+        """mu; it may be set."""
+        ...
+
+    @margin.setter
+    def margin(self, margin: int) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +69,40 @@ def do_learn(args: argparse.Namespace) -> Result:
     images = load_images(args, name, masters, preset)
     if args.on == "sim":
         return on_verilog(args, masters, images, schedule, out, name)
-    learner = backend(args, masters)
-    learner.rates = [min(k + args.slower, 16) for k in learner.rates]
-    before, started = hits_of(learner, images.test), masters.learned
+    if ":" not in args.on:
+        if args.on != "golden":
+            raise UsageError(f"Learner must be golden, sim or a board's address, not {args.on!r}")
+        learner = FastLearner(masters)
+        return held_session(args, learner, lambda: masters, images, schedule, out, name)
+    from sw.host.board import open_board
+    from sw.host.lessons import BoardLearner
+
+    with open_board(args.on, retries=args.retries) as board:
+        built = beginning(args.model, seed=args.seed, readout_only=args.readout_only)
+        taught = BoardLearner(board, built)
+        if args.stored and not taught.samples:
+            raise UsageError(f"Board {args.on} has no images on its chip")
+        if args.source is not None:
+            taught.load(masters)
+        return held_session(args, taught, taught.masters, images, schedule, out, name)
+
+
+def held_session(
+    args: argparse.Namespace,
+    learner: Learner,
+    now: Callable[[], Masters],
+    images: Images,
+    schedule: Schedule,
+    out: Path,
+    name: str,
+) -> Result:
+    """The session, wherever the learner is; `now` says its masters."""
+    if args.margin is not None:
+        learner.margin = args.margin
+    learner.rates = [min(k + args.slower, RATES.stop - 1) for k in learner.rates]
+    begun = now()
+    spec, started = begun.spec, begun.learned
+    before = hits_of(learner, images.test)
 
     def told(point: Point) -> None:
         held = percent(point.hits, point.n) if point.n else "none held out"
@@ -67,11 +110,17 @@ def do_learn(args: argparse.Namespace) -> Result:
             f"pass {point.number}, {point.samples:,} samples, {point.learned:,} learned: {held}"
         )
 
-    session = run_session(learner, images.train, images.held_out, schedule, told)
-    made = keep(masters, out, name, session)
+    if args.stored:
+        from sw.host.lessons import BoardLearner, run_stored
+
+        assert isinstance(learner, BoardLearner)
+        session = run_stored(learner, images.held_out, schedule, told)
+    else:
+        session = run_session(learner, images.train, images.held_out, schedule, told)
+    made = keep(now(), out, name, session)
     after = hits_of(learner, images.test)
     facts: dict[str, Any] = {
-        "network": masters.spec.name,
+        "network": spec.name,
         "digest": made.digest,
         "dataset": images.test.title,
         "before": {"hits": before, "n": len(images.test)},
@@ -82,7 +131,7 @@ def do_learn(args: argparse.Namespace) -> Result:
         "masters": str(masters_path(out)),
     }
     rows: list[tuple[str, object]] = [
-        ("network", f"{masters.spec.name}, digest {made.digest}"),
+        ("network", f"{spec.name}, digest {made.digest}"),
         ("samples", f"{session.samples:,} in {session.seconds:.0f} s"),
         ("learned", f"{percent(session.learned, max(session.samples, 1))}; {started:,} before"),
         ("test, before", f"{percent(before, len(images.test))}, {images.test.title}"),
@@ -113,7 +162,7 @@ def on_verilog(
 
     learning = masters.spec.learning
     assert learning is not None
-    rates = tuple(min(k + args.slower, 16) for k in learning.rates)
+    rates = tuple(min(k + args.slower, RATES.stop - 1) for k in learning.rates)
     margin = learning.margin if args.margin is None else args.margin
     report, after = learn_on_verilog(
         masters,
@@ -183,22 +232,14 @@ def load_images(
     found = Images(
         train=train,
         held_out=held_out,
-        test=drifted(test, args.drift, bits),
-        plain=None if args.drift is None else drifted(test, None, bits),
+        test=part(drifted(test, args.drift, bits), slice(args.test_images)),
+        plain=None
+        if args.drift is None
+        else part(drifted(test, None, bits), slice(args.test_images)),
     )
     for data in (found.train, found.test):
         check_fits(masters.network, data)
     return found
-
-
-def backend(args: argparse.Namespace, masters: Masters) -> Learns:
-    """Who learns: `--on`. What it learns must be in `masters` when the session is over."""
-    if args.on != "golden":
-        raise UsageError(f"Learner must be one of {BACKENDS}, not {args.on!r}")
-    learner = FastLearner(masters)
-    if args.margin is not None:
-        learner.margin = args.margin
-    return learner
 
 
 def hits_of(learner: Learns, data: Dataset) -> int:
@@ -270,9 +311,19 @@ def add_learn_command(commands: Any) -> None:
     sub.add_argument(
         "--on",
         default="golden",
-        choices=BACKENDS,
-        help="who learns: the golden model (default), or the Verilog of a core, simulated, every "
-        f"value compared ({SIMULATED} samples unless --samples or --passes is given)",
+        metavar="WHERE",
+        help="who learns: golden, the golden model (default); sim, the Verilog of a core, "
+        f"simulated, every value compared ({SIMULATED} samples unless --samples or --passes is "
+        "given); or a board by its address, built of MODEL: it goes on from what it has learned, "
+        "unless --from is given",
+    )
+    sub.add_argument(
+        "--stored",
+        action="store_true",
+        help="of a board: learn from the images on its chip, all of them in each pass",
+    )
+    sub.add_argument(
+        "--retries", type=int, default=0, metavar="N", help="of a board's exchange (default 0)"
     )
     sub.add_argument(
         "--compare",
@@ -303,6 +354,13 @@ def add_learn_command(commands: Any) -> None:
         type=int,
         metavar="N",
         help="training images that are only looked at (default: the preset's, else none)",
+    )
+    sub.add_argument(
+        "--test-images",
+        type=int,
+        metavar="N",
+        help="test images that are looked at before and after (default all; a simulated board "
+        "takes its time)",
     )
     sub.add_argument("--every", type=int, metavar="N", help="samples from one look to the next")
     sub.add_argument("--out", metavar="FILE", help="network (default build/learn/NETWORK.npz)")

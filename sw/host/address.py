@@ -6,6 +6,7 @@ A back end that needs more than `hw.contract` imports it when it is opened.
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from sw.host.backend import Backend
@@ -54,19 +55,19 @@ def _open_golden(
     from gen.core.plan import plan_network
     from gen.learn.stage import LEARNING_LANES, plan_learning
     from hw.contract.network import Network
-    from hw.learn.masters import Masters, masters_path
     from sw.data.shipped import model_path
     from sw.host.golden import GoldenBackend, LearningGolden
+    from sw.spide.start import PRESETS, beginning
 
-    path = model_path(name)
-    network = Network.load(path)
-    if network.spec.learning is not None:
+    network = None if name in PRESETS else Network.load(model_path(name))
+    if network is None or network.spec.learning is not None:
         if banks != 1:
             raise UrlError(f"Banks of a network that learns must be 1, not {banks}")
-        beside = masters_path(path)
-        masters = Masters.load(beside, network) if beside.exists() else Masters.of(network)
+        masters = beginning(name)
         plan = plan_learning(masters, lanes or LEARNING_LANES)
-        return LearningGolden(plan), time.monotonic
+        return LearningGolden(plan, _stored(masters, options)), time.monotonic
+    if "samples" in options:
+        raise UrlError(f"Network {network.spec.name} does not learn, and has no use for samples")
     return GoldenBackend(plan_network(network, lanes, banks)), time.monotonic
 
 
@@ -74,15 +75,33 @@ def _open_simulation(
     name: str, options: dict[str, str], timeout: float | None, retries: int
 ) -> tuple[Backend, Clock]:
     from gen.board.boards import find_board
-    from gen.board.planner import plan_board
+    from gen.board.planner import plan_board, plan_learning_board
     from hw.contract.network import Network
     from sim.board.around import simulate_board
     from sw.data.shipped import model_path
+    from sw.spide.start import beginning
 
-    board = find_board(name)
-    model = options.get("model", board.model)
-    plan = plan_board(board, Network.load(model_path(model)))
-    simulation = simulate_board(plan, BUILD / "boards" / f"{name}-{Path(model).stem}")
+    board, samples = find_board(name), None
+    if "learn" in options:
+        if "model" in options:
+            raise UrlError("Options learn and model of a board exclude each other")
+        model = options["learn"]
+        masters = beginning(model)
+        samples = _stored(masters, options)
+        plan = plan_learning_board(
+            board,
+            masters,
+            lanes=_number(options, "lanes", 1) if "lanes" in options else None,
+            samples=0 if samples is None else len(samples[1]),
+        )
+    elif {"lanes", "samples"} & set(options):
+        raise UrlError("Options lanes and samples of a simulated board go with learn")
+    else:
+        model = options.get("model", board.model)
+        plan = plan_board(board, Network.load(model_path(model)))
+    simulation = simulate_board(
+        plan, BUILD / "boards" / f"{name}-{Path(model).stem}", samples=samples
+    )
     backend = LinkBackend(
         simulation, baud=simulation.baud, timeout=timeout or SIMULATION_TIMEOUT, retries=retries
     )
@@ -105,10 +124,19 @@ def _open_serial(
     return backend, time.monotonic
 
 
+def _stored(masters: Any, options: dict[str, str]) -> Any:
+    """The labelled images that `samples` puts on the chip."""
+    if "samples" not in options:
+        return None
+    from sw.spide.start import stored_samples
+
+    return stored_samples(masters, options["samples"])
+
+
 Opener = Callable[[str, dict[str, str], float | None, int], tuple[Backend, Clock]]
 OPENERS: dict[str, tuple[Opener, set[str]]] = {
-    "golden": (_open_golden, {"lanes", "banks"}),
-    "sim": (_open_simulation, {"model"}),
+    "golden": (_open_golden, {"lanes", "banks", "samples"}),
+    "sim": (_open_simulation, {"model", "learn", "lanes", "samples"}),
     "serial": (_open_serial, {"baud"}),
 }
 

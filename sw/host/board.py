@@ -272,8 +272,10 @@ def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> B
     Parameters
     ----------
     url
-        `golden:MODEL[?lanes=N&banks=N]`, `sim:BOARD[?model=MODEL]` or
-        `serial:PORT[?baud=N]`. A MODEL is a shipped network or the path of a network file.
+        `golden:MODEL[?lanes=N&banks=N&samples=N]`, `sim:BOARD[?model=MODEL]`,
+        `sim:BOARD?learn=MODEL[&lanes=N&samples=N]` or `serial:PORT[?baud=N]`. A MODEL is a shipped
+        network or the path of a network file; of a core that learns, a preset of `sterna learn`
+        too, which starts from noise. `samples` training images lie on the chip, or all.
     timeout
         Longest wait for an answer, in seconds besides the time on the wire: by default 2, and for
         a simulation 0.05 *simulated* seconds.

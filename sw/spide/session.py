@@ -26,6 +26,8 @@ __all__ = [
     "Seen",
     "Session",
     "SessionError",
+    "held",
+    "part",
     "run_session",
     "split_off",
 ]
@@ -53,15 +55,15 @@ class Seen(Protocol):
 
 
 class Learns(Protocol):
-    """A learner, wherever it is.
+    """A learner, wherever it is."""
 
-    Attributes
-    ----------
-    rates
-        k of each learned edge.
-    """
+    @property
+    def rates(self) -> list[int]:
+        """k of each learned edge; it may be set."""
+        ...
 
-    rates: list[int]
+    @rates.setter
+    def rates(self, rates: list[int]) -> None: ...
 
     def learn_all(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> Sequence[Seen]:
         """Learn from images (n, pixels) with labels (n,), in their order."""
@@ -290,7 +292,7 @@ class _Run:
 
     def _block(self, chosen: npt.NDArray[np.int64]) -> None:
         labels = self.train.labels[chosen]
-        with _held():
+        with held():
             seen = self.learner.learn_all(self.train.images[chosen], labels)
             learned = sum(one.learned for one in seen)
             self.samples += len(chosen)
@@ -317,7 +319,7 @@ class _Run:
 
 
 @contextmanager
-def _held() -> Iterator[None]:
+def held() -> Iterator[None]:
     """Let an interrupt wait: half a sample must not be learned. (Python hands signals to the main
     thread alone; elsewhere there is nothing to hold.)"""
     if threading.current_thread() is not threading.main_thread():

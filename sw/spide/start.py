@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hw.contract.builder import NetworkBuilder
 from hw.contract.checks import SternaError, require_int
@@ -20,6 +21,8 @@ from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
 from hw.learn.masters import Masters, masters_path
+from sw.data.dataset import load_dataset
+from sw.data.evaluate import check_fits
 from sw.data.shipped import UsageError, model_path
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "noise_network",
     "readout_learning",
     "readout_masters",
+    "stored_samples",
 ]
 
 NOISE = "noise"
@@ -306,3 +310,27 @@ def beginning(
     if readout_only and learning is not None and not learning.readout_only:
         return readout_masters(masters)
     return masters
+
+
+def stored_samples(
+    masters: Masters, count: str, folder: str | None = None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Training images (n, pixels) and labels (n,) to be put on a chip: the first `count` of the
+    data set that the network names, or `all`.
+
+    Raises
+    ------
+    UsageError
+        When there is no such data set or number.
+    """
+    spec, name = masters.spec, masters.network.meta.get("dataset")
+    if not isinstance(name, str):
+        raise UsageError(f"Network {spec.name} names no data set to put on the chip")
+    if count != "all" and not (count.isascii() and count.isdecimal() and int(count)):
+        raise UsageError(f"Samples must be a positive number or 'all', not {count!r}")
+    data = load_dataset(name, "train", spec.input_bits, folder)
+    check_fits(masters.network, data)
+    n = len(data) if count == "all" else int(count)
+    if n > len(data):
+        raise UsageError(f"Samples must be at most the {len(data)} of {name}, not {n}")
+    return data.images[:n], data.labels[:n]

@@ -14,6 +14,9 @@ from tests.learning import learning_network
 from tests.sw.host.device_twin import DeviceTwin
 
 LANES = 4
+_rng = np.random.default_rng(8)
+SAMPLES = _rng.integers(0, 16, (7, 9)).astype(np.uint8), _rng.integers(0, 3, 7)
+"""On the chip."""
 
 
 class LearningTwin(DeviceTwin):
@@ -22,7 +25,7 @@ class LearningTwin(DeviceTwin):
     def __init__(self, seed: int = 2):
         self.masters = Masters.of(learning_network(np.random.default_rng(seed)))
         super().__init__(plan_learning(self.masters, LANES))
-        self.golden: LearningGolden = LearningGolden(self.plan)
+        self.golden: LearningGolden = LearningGolden(self.plan, SAMPLES)
         self.state = self.golden.learning()
         self.layout = map_layout(self.masters.spec, "input", LANES)
         self.updates = 0  # of masters, by LEARN or LOAD
@@ -42,7 +45,7 @@ class LearningTwin(DeviceTwin):
         _, version, _, kind, length = struct.unpack_from("<BBBBH", self.frame)
         size, row, edges = self.image_bytes, self.state.row_bytes, len(self.state.rates)
         lengths = {1: 0, 2: size, 3: 0, 4: 0, 5: 0, 6: 0, 7: size + 6, 8: 5 + edges}
-        lengths |= {9: 2, 10: 2 + row, 11: 8, 13: 0}
+        lengths |= {9: 2, 10: 2 + row, 11: 8, 12: 10, 13: 0}
         if len(self.frame) == 6 and version == 1 and lengths.get(kind) == length:
             if kind in (2, 7):
                 self.forget()
@@ -84,11 +87,23 @@ class LearningTwin(DeviceTwin):
                 rows = self.golden.masters(lambda done, total: None).rows
                 self.put(rows, random, count)
                 self.reply(0x8B, b"")
+        elif kind == 12:
+            first, images, passes, count = struct.unpack("<HHHI", payload)
+            if not images or not passes or first + images > len(SAMPLES[1]):
+                self.error(10)
+            elif count != self.golden.learning().count:
+                self.error(9)
+            else:
+                done = self.golden.train(first, images, passes)
+                self.updates += done.learned
+                self.forget()
+                now = self.golden.learning().count
+                self.reply(0x8C, struct.pack("<QII", done.cycles, now, done.hits))
         elif kind == 13:
             s = self.golden.learning()
             said = struct.pack("<IIHH", s.count, s.random, s.rows, s.row_bytes)
             said += struct.pack("<BBbb", s.master_bits, len(s.rates), s.lowest, s.highest)
-            said += struct.pack("<IB", s.margin, s.enabled)
+            said += struct.pack("<HIB", s.samples, s.margin, s.enabled)
             self.reply(0x8D, said + struct.pack(f"<{len(s.rates)}b", *s.rates))
         else:
             super().carry_out(kind, payload, crc)

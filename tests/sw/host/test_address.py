@@ -31,14 +31,17 @@ __all__ = ["board", "images", "line", "twin"]  # fixtures
         ("golden:", "must name what it is"),
         ("golden:?lanes=4", "must name what it is"),
         ("golden:digits-dense?lanes", "must be NAME=VALUE"),
-        ("golden:digits-dense?baud=9", r"must be of \['banks', 'lanes'\], each at most once"),
+        ("golden:digits-dense?baud=9", r"must be of \['banks', 'lanes', 'samples'\], each at most"),
         ("golden:digits-dense?lanes=2&lanes=3", "each at most once"),
         ("golden:digits-dense?lanes=x", "Option lanes must be a positive number, not 'x'"),
         ("golden:digits-dense?lanes=0", "Option lanes must be a positive number, not '0'"),
         ("golden:digits-dense?lanes=-4", "Option lanes must be a positive number"),
         ("serial:/dev/x?baud=fast", "Option baud must be a positive number"),
         ("serial:/dev/x?lanes=4", r"must be of \['baud'\]"),
-        ("sim:tiny?baud=4", r"must be of \['model'\]"),
+        ("sim:tiny?baud=4", r"must be of \['lanes', 'learn', 'model', 'samples'\]"),
+        ("sim:ulx3s_85f?lanes=8", "Options lanes and samples of a simulated board go with learn"),
+        ("sim:ulx3s_85f?learn=digits&model=digits-dense", "exclude each other"),
+        ("golden:digits-dense?samples=4", "does not learn, and has no use for samples"),
     ],
 )
 def test_addresses_that_name_no_board(url, words):
@@ -70,7 +73,8 @@ def test_a_model_or_board_that_is_not_there():
 def test_a_simulated_board_is_opened_and_closed(monkeypatch, line, images):
     class Boards:
         @staticmethod
-        def simulate_board(plan, folder):
+        def simulate_board(plan, folder, samples):
+            assert samples is None
             assert (plan.board.name, plan.core.network.spec.name) == ("icebreaker", "digits-dense")
             assert folder == Path("build/boards/icebreaker-digits-dense")
             return line

@@ -1,0 +1,169 @@
+"""A board as the learner of a session, and the images on its chip as a session of their own."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from gen.learn.stage import learning_stage, plan_learning
+from hw.contract.checks import SternaError
+from hw.contract.learning import RATES
+from hw.learn.masters import Masters
+from sw.data.dataset import Dataset
+from sw.host.board import Board
+from sw.host.learning import MasterState
+from sw.host.protocol import Result
+from sw.spide.session import Point, Schedule, Session, held
+
+__all__ = ["BoardLearner", "run_stored"]
+
+
+class BoardLearner:
+    """What a session asks of a learner (`sw.spide.session.Learns`), of a board.
+
+    Parameters
+    ----------
+    board
+        Open; left open.
+    built
+        The beginning that its bitstream was built of.
+
+    Raises
+    ------
+    SternaError
+        When the board has another network.
+    HostError
+        When it does not learn, or does not answer soundly.
+    """
+
+    def __init__(self, board: Board, built: Masters) -> None:
+        self._board, self._built = board, built
+        identity, self._state = board.wait_ready(), board.learning()
+        plan = plan_learning(built, identity.lanes)
+        if identity.digest != plan.network.digest:
+            raise SternaError(
+                f"The board was built of the network {identity.digest[:16]}, not "
+                f"{plan.network.digest[:16]} of {built.spec.name}"
+            )
+        self._rows = learning_stage(plan).rows
+
+    @property
+    def samples(self) -> int:
+        """Labelled images on the chip."""
+        return self._state.samples
+
+    @property
+    def rates(self) -> list[int]:
+        """k of each learned edge; it may be set."""
+        return list(self._state.rates)
+
+    @rates.setter
+    def rates(self, rates: list[int]) -> None:
+        self._state = self._board.rate(rates=rates)
+
+    @property
+    def margin(self) -> int:
+        """mu; it may be set."""
+        return self._state.margin
+
+    @margin.setter
+    def margin(self, margin: int) -> None:
+        self._state = self._board.rate(margin=margin)
+
+    def learn_all(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> list[Result]:
+        """Learn from images (n, pixels) with labels (n,), in their order."""
+        return self._board.learn(images, labels)
+
+    def classify(self, images: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Classes (n,) of images (n, pixels); nothing is learned."""
+        return self._board.classify(images)
+
+    def masters(self) -> Masters:
+        """What the board has learned."""
+        state = self._board.masters()
+        shapes = [(edge.rows, edge.targets) for edge in self._built.edges]
+        return Masters(
+            network=self._built.network,
+            arrays=self._rows.unpack(state.rows, shapes),
+            random=state.random,
+            learned=state.count,
+        )
+
+    def load(self, masters: Masters) -> None:
+        """Let the board go on from there.
+
+        Raises
+        ------
+        SternaError
+            When those are of another network.
+        """
+        if masters.spec != self._built.spec:
+            raise SternaError(
+                f"Masters to go on from must be of the network {self._built.spec.name} that the "
+                f"board was built of, with the same specification, not of {masters.spec.name}"
+            )
+        rows = self._rows.pack(masters.arrays)
+        self._board.load_masters(
+            MasterState(rows=rows, random=masters.random, count=masters.learned)
+        )
+
+    def train(self) -> tuple[int, int, int]:
+        """A pass over the images on the chip: (samples, right before, learned)."""
+        (trained,) = self._board.train()
+        return trained.samples, trained.hits, trained.learned
+
+
+def run_stored(
+    learner: BoardLearner,
+    held_out: Dataset,
+    schedule: Schedule,
+    progress: Callable[[Point], None] = lambda point: None,
+) -> Session:
+    """As `sw.spide.session.run_session`, from the images on the chip: all of them in each pass, in
+    the order in which they lie there."""
+    started, rates = time.monotonic(), learner.rates
+    points: list[Point] = []
+    passes: list[tuple[int, int]] = []
+    seen = right = learned = 0
+    interrupted = False
+
+    def look(number: int) -> None:
+        hits = 0
+        if len(held_out):
+            hits = int((learner.classify(held_out.images) == held_out.labels).sum())
+        points.append(
+            Point(
+                samples=seen,
+                number=number,
+                hits=hits,
+                n=len(held_out),
+                right=right,
+                learned=learned,
+            )
+        )
+        progress(points[-1])
+
+    try:
+        look(0)
+        for number in range(1, schedule.passes + 1):
+            if number in schedule.drops:
+                learner.rates = [min(k + 1, RATES.stop - 1) for k in learner.rates]
+            with held():
+                samples, hits, changed = learner.train()
+                seen, right, learned = seen + samples, right + hits, learned + changed
+                passes.append((samples, changed))
+            look(number)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        learner.rates = rates
+    return Session(
+        points=tuple(points),
+        samples=seen,
+        right=right,
+        learned=learned,
+        passes=tuple(passes),
+        seconds=time.monotonic() - started,
+        interrupted=interrupted,
+    )
