@@ -121,7 +121,10 @@ class LearningStage(ProgramStage):
         l = p.learning  # noqa: E741
         assert l is not None
         potentials = self._potentials
-        scan, kind = operation(p, word, Scan), word[: Code.KIND_BITS]
+        # A cycle late, which is early enough: the operation goes far, to every lane.
+        late = Signal(p.code.bits)
+        m.d.sync += late.eq(word)
+        scan, kind = operation(p, late, Scan), late[: Code.KIND_BITS]
         m.submodules.masters = masters = MasterMemory(
             width=p.master_table.width, rows=p.master_table.words, file=self._masters_file
         )
@@ -137,7 +140,7 @@ class LearningStage(ProgramStage):
             updating.eq((kind == Code.number(Scan)) & scan.update),
             learns.updating.eq(updating),
             learns.busy.eq(engine.busy),
-            held.word.eq(word),
+            held.word.eq(late),
             held.sweeping.eq(kind == Code.number(Sweep)),
             held.address.eq(scanner.address),
             held.read.eq(scanner.read),

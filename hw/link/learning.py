@@ -296,6 +296,8 @@ class LearningDesk(wiring.Component):
             ),
         ]
         label_now, teaches_kind, impossible = label, kind == Command.LEARN, Signal()
+        # In a register, as it goes to every bit of a row, which stands for long.
+        m.d.sync += t.row_en.eq(self.accept & (kind == Command.LOAD))
         if f.samples:
             first, number, passes, _ = fields(
                 Command.TRAIN, SAMPLE_BYTES, SAMPLE_BYTES, PASSES_BYTES, COUNT_BYTES
@@ -350,7 +352,6 @@ class LearningDesk(wiring.Component):
             t.seed_en.eq(seeds),
             t.seed.eq(random),
             t.row_address.eq(place),
-            t.row_en.eq(self.accept & (kind == Command.LOAD)),
             t.row_data.eq(row),
         ]
         with m.If(sets):

@@ -194,9 +194,9 @@ class Sweeper(wiring.Component):
         if p.theta_table is not None:
             thetas = [*self._rom(m, "thetas", p.theta_table, places[0].channels)]
         self._masks: list[Value] = [Const(1)] * p.lanes
-        if p.learning is not None:
-            self._count(m, sweep, places)
         later = self._settled(m, sweep)
+        if p.learning is not None:
+            self._count(m, later, places)
         for k in range(p.lanes):
             arrives = places[5].valid if has_drives else None
             self._lane(m, later, k, biases[k], thetas[k], arrives)
