@@ -149,7 +149,7 @@ def _finish(
     else:
         _copy(work / report["bitstream"], bitstream)
     files = {"bitstream": bitstream}
-    if plan.core.loaded:
+    if plan.spec.flash_address is not None:
         files["flash_image"] = folder / "flash.bin"
     for name, path in files.items():
         data = path.read_bytes()

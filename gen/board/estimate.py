@@ -16,6 +16,7 @@ from gen.board.boards import Board
 from gen.core.plan import CorePlan, PlanError
 from gen.family.base import Family
 from gen.stage.stage import Memory
+from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 from hw.top.board import BoardSpec
 from hw.top.loader import DIGEST_ROWS
 
@@ -56,16 +57,20 @@ def estimate(board: Board, core: CorePlan, spec: BoardSpec, images: int = 0) -> 
     """Resources of a core and all around it on a board, with `images` in a ROM: those of a core
     that learns with their labels."""
     memories = [Memory(32, 20 + core.network.spec.classes, False)]  # the mailbox
-    if not core.loaded:
+    if spec.flash_address is None:
         memories.append(Memory(32, DIGEST_ROWS, True))
+    sprams = 0
     if images:
-        label = core.stages[0].label_bits
-        memories.append(Memory(core.input_bits + label, images * core.words, True))
+        bits, rows = core.input_bits + core.stages[0].label_bits, images * core.words
+        if spec.flash_address is not None and not core.loaded:
+            sprams = -(-bits // SPRAM_BITS) * -(-rows // SPRAM_ROWS)
+        else:
+            memories.append(Memory(bits, rows, True))
     own = [memory for stage in core.stages for memory in stage.memories().values()]
     return Estimate(
         luts=round(_luts(board, core, spec)),
         brams=sum(blocks(board, memory) for memory in [*memories, *own]),
-        sprams=sum(memory.sprams for memory in own),
+        sprams=sprams + sum(memory.sprams for memory in own),
         available={"luts": board.luts, "brams": board.brams, "sprams": board.sprams},
     )
 

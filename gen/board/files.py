@@ -67,11 +67,11 @@ def digest_rows(digest: str) -> list[int]:
     return words + [0] * (DIGEST_ROWS - len(words))
 
 
-def board_roms(plan: CorePlan) -> dict[str, Rom]:
-    """Contents of every ROM of a board whose weights come with the bitstream."""
+def digest_rom(plan: CorePlan) -> dict[str, Rom]:
+    """The digest's ROM, of a board without a flash image, which has it."""
     head = f"digest of {plan.network.spec.name}; network {plan.network.digest[:16]}"
     digest = Rom(head=head, rows=digest_rows(plan.network.digest), bits=32, swappable=True)
-    return plan.roms() | {DIGEST_FILE: digest}
+    return {DIGEST_FILE: digest}
 
 
 def placeholders(roms: dict[str, Rom]) -> dict[str, str]:
@@ -101,22 +101,28 @@ def _image_rom(plan: CorePlan, played: TestImages | None) -> dict[str, Rom]:
     return {IMAGES_FILE: Rom(head=head, rows=played.rows, bits=plan.input_bits, swappable=True)}
 
 
-def _samples(plan: CorePlan, samples: LabelledImages) -> Samples:
+def _samples(plan: CorePlan, samples: LabelledImages, loaded: bool) -> Samples:
     images, labels = samples
     label_bits = plan.stages[0].label_bits
     rows = [
         row | int(labels[n // plan.words]) << plan.input_bits
         for n, row in enumerate(plan.pack(images))
     ]
-    return Samples(rows=rows, words=plan.words, label_bits=label_bits, file=SAMPLES_FILE)
+    return Samples(
+        rows=rows,
+        words=plan.words,
+        bits=plan.input_bits + label_bits,
+        label_bits=label_bits,
+        file=SAMPLES_FILE,
+        loaded=loaded,
+    )
 
 
 def _sample_rom(plan: CorePlan, store: Samples | None) -> dict[str, Rom]:
-    if store is None:
+    if store is None or store.loaded:
         return {}
-    bits = plan.input_bits + store.label_bits
     head = f"{store.images} labelled images"
-    return {SAMPLES_FILE: Rom(head=head, rows=store.rows, bits=bits, swappable=False)}
+    return {SAMPLES_FILE: Rom(head=head, rows=store.rows, bits=store.bits, swappable=False)}
 
 
 def generate_board(
@@ -153,7 +159,8 @@ def generate_board(
         When an image is longer than a frame of the link.
     """
     learning = plan.stages[0].port_facts()
-    store = None if samples is None else _samples(plan, samples)
+    flash = board.flash_address is not None
+    store = None if samples is None else _samples(plan, samples, loaded=flash)
     if store is not None:
         learning = replace(learning, samples=store.images)
     played = None if test_images is None else _test_images(plan, test_images)
@@ -172,14 +179,19 @@ def generate_board(
     text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True, emit_src=False)
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
-    sources = [f"{BOARD_TOP}.v", *(("sterna_spram.v",) if plan.loaded else plan.sources)]
+    sources = [f"{BOARD_TOP}.v", *(() if plan.loaded else plan.sources)]
+    if flash:
+        sources.append("sterna_spram.v")
     files |= {name: verilog_source(name).encode() for name in sources[1:]}
     roms: dict[str, Rom] = {}
     random_roms: dict[str, str] = {}
-    if plan.loaded:
-        files["flash.bin"] = flash_image(plan)
-    else:
-        roms = board_roms(plan) | _image_rom(plan, played) | _sample_rom(plan, store)
+    if flash:
+        loaded = None if store is None or not store.loaded else (store.bits, store.rows)
+        files["flash.bin"] = flash_image(plan, loaded)
+    if not plan.loaded:
+        roms = plan.roms() | _image_rom(plan, played) | _sample_rom(plan, store)
+        if not flash:
+            roms |= digest_rom(plan)
         if plan.swappable:
             random_roms = placeholders(roms)
     files |= {file: rom.text.encode() for file, rom in roms.items()}

@@ -47,7 +47,7 @@ MOST_LANES = 128
 PROGRAM_LANES = (8, 16, 32, 64, 128)
 """Lanes of a program on a board: the words of a picture are whole bytes."""
 
-LEARNING_LANES = (4, *PROGRAM_LANES)
+LEARNING_LANES = (2, 4, *PROGRAM_LANES)
 """Of a core that learns, likewise."""
 
 TAIL_LANES = (8, 16, 32, 64)
@@ -165,7 +165,8 @@ def plan_learning_board(
     samples: int = 0,
 ) -> BoardPlan:
     """The fastest layout that fits of a network that learns; what is given is kept. `samples`
-    labelled images go onto the chip too.
+    labelled images go onto the chip too: into block RAM, or where there are single-port RAMs into
+    those, from the flash.
 
     Raises
     ------
@@ -201,7 +202,8 @@ def _fastest(
 
 
 def _place(board: Board, core: CorePlan, hz: float | None, images: int = 0) -> BoardPlan:
-    spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=core.loaded)
+    loaded = core.loaded or bool(images and board.sprams and core.stages[0].label_bits)
+    spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=loaded)
     return BoardPlan(
         board=board,
         core=core,

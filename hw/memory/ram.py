@@ -1,6 +1,6 @@
 """Weight RAM: a WeightRom's place and timing, filled at power-up."""
 
-from amaranth.hdl import ClockSignal, Instance, Module, Signal, unsigned
+from amaranth.hdl import Array, ClockSignal, Instance, Module, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -25,7 +25,8 @@ class WeightRam(wiring.Component):
     width, depth
         Bits per row; rows.
     spram
-        Built of single-port RAMs (`hw/memory/sterna_spram.v`), in place of block RAM.
+        Built of single-port RAMs (`hw/memory/sterna_spram.v`), in place of block RAM; one behind
+        the other where there are more than `SPRAM_ROWS` rows.
 
     Members
     -------
@@ -44,7 +45,6 @@ class WeightRam(wiring.Component):
     load_data: Signal
 
     def __init__(self, *, width: int, depth: int, spram: bool = False) -> None:
-        assert not spram or depth <= SPRAM_ROWS
         self._width, self._depth, self._spram = width, depth, spram
         address_bits = max(1, (depth - 1).bit_length())
         super().__init__(
@@ -61,17 +61,7 @@ class WeightRam(wiring.Component):
         m = Module()
         row = Signal(self._width)
         if self._spram:
-            m.submodules.memory = Instance(
-                "sterna_spram",
-                p_WIDTH=self._width,
-                p_ADDRESS=len(self.addr),
-                i_clk=ClockSignal(),
-                i_addr=self.addr,
-                o_data=row,
-                i_load_en=self.load_en,
-                i_load_addr=self.load_addr,
-                i_load_data=self.load_data,
-            )
+            self._single_ports(m, row)
         else:
             m.submodules.memory = memory = Memory(
                 shape=unsigned(self._width), depth=self._depth, init=[]
@@ -88,3 +78,28 @@ class WeightRam(wiring.Component):
         m.d.sync += out.eq(row)
         m.d.comb += self.data.eq(out)
         return m
+
+    def _single_ports(self, m: Module, row: Signal) -> None:
+        """Memories of `SPRAM_ROWS` each; which one has the row is known as late as the row is."""
+        bits = (SPRAM_ROWS - 1).bit_length()
+        banks, low = -(-self._depth // SPRAM_ROWS), min(len(self.addr), bits)
+        bank = self.load_addr[low:]
+        rows = [Signal(self._width, name=f"row{n}") for n in range(banks)]
+        for n, found in enumerate(rows):
+            m.submodules[f"memory{n}" if banks > 1 else "memory"] = Instance(
+                "sterna_spram",
+                p_WIDTH=self._width,
+                p_ADDRESS=low,
+                i_clk=ClockSignal(),
+                i_addr=self.addr[:low],
+                o_data=found,
+                i_load_en=self.load_en & (bank == n) if banks > 1 else self.load_en,
+                i_load_addr=self.load_addr[:low],
+                i_load_data=self.load_data,
+            )
+        if banks == 1:
+            m.d.comb += row.eq(rows[0])
+        else:
+            chosen = Signal(len(bank))
+            m.d.sync += chosen.eq(self.addr[low:])
+            m.d.comb += row.eq(Array(rows)[chosen])

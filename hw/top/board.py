@@ -200,7 +200,7 @@ class BoardTop(wiring.Component):
         if self._learning is not None:
             wiring.connect(m, host.teacher, core.teacher)
         self._core_reset(m, host)
-        words = host.image
+        words, store = host.image, None
         if self._samples is not None:
             m.submodules.store = store = SampleStore(
                 self._samples, word_bits=word_bits, classes=self._classes, logit_bits=logit_bits
@@ -229,7 +229,7 @@ class BoardTop(wiring.Component):
             self.tx.eq(host.tx),
         ]
         if board.flash_address is not None:
-            digest = self._load(m, core, host)
+            digest = self._load(m, core, host, store)
         else:
             m.submodules.digest = digest = DigestReader(self._digest, self._digest_file)
         m.d.comb += [
@@ -294,15 +294,23 @@ class BoardTop(wiring.Component):
         ]
         m.d.comb += ResetSignal("core").eq(reset)
 
-    def _load(self, m: Module, core: Core, host: HostPort) -> WeightLoader:
-        """Weights from the flash."""
+    def _load(
+        self, m: Module, core: Core, host: HostPort, store: SampleStore | None
+    ) -> WeightLoader:
+        """Weights, or the store's pictures, from the flash."""
         board = self._board
         assert board.flash_address is not None
+        parts: list[tuple[int, int]] = core.parts
+        if store is not None and self._samples is not None and self._samples.loaded:
+            assert not parts
+            parts, loaded = [(self._samples.bits, len(self._samples.rows))], store.load
+        else:
+            loaded = core.load
         m.submodules.flash = flash = SpiFlashReader(
             address=board.flash_address, pause=round(board.clock_hz * FLASH_PAUSE_SECONDS)
         )
         m.submodules.loader = loader = WeightLoader(
-            [LoadPart(width=width, depth=depth) for width, depth in core.parts]
+            [LoadPart(width=width, depth=depth) for width, depth in parts]
         )
         wiring.connect(m, flash.o, loader.i)
         m.d.comb += [
@@ -310,7 +318,7 @@ class BoardTop(wiring.Component):
             self.flash_clk.eq(flash.clk),
             self.flash_copi.eq(flash.copi),
             flash.cipo.eq(self.flash_cipo),
-            core.load.eq(loader.load),
+            loaded.eq(loader.load),
             host.fault.eq(loader.fault),
         ]
         return loader

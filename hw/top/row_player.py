@@ -6,8 +6,9 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.memory.ram import WeightRam
 from hw.memory.rom import WeightRom
-from hw.stream.payloads import transfer
+from hw.stream.payloads import load_layout, transfer
 
 __all__ = ["RowPlayer"]
 
@@ -24,6 +25,8 @@ class RowPlayer(wiring.Component):
         As of a `WeightRom`.
     most_repeats
         Largest number of `repeats`.
+    loaded
+        The rows are loaded at power-up, into single-port RAMs (`hw.memory.ram.WeightRam`).
 
     Members
     -------
@@ -32,6 +35,8 @@ class RowPlayer(wiring.Component):
     first, last, repeats : In
         Rows to play, and how often; stable while they are played.
     o : Out(stream of width)
+    load : In(load_layout([(width, len(rows))])), with `loaded`
+        Writes a row, while nothing is played.
     """
 
     LATENCY = WeightRom.PIPELINE_CYCLES + 2
@@ -41,13 +46,21 @@ class RowPlayer(wiring.Component):
     last: Signal
     repeats: Signal
     o: stream.Interface
+    load: data.View
 
     def __init__(
-        self, *, width: int, rows: Sequence[int], most_repeats: int, file: str | None = None
+        self,
+        *,
+        width: int,
+        rows: Sequence[int],
+        most_repeats: int,
+        file: str | None = None,
+        loaded: bool = False,
     ) -> None:
-        self._width, self._rows, self._file = width, rows, file
+        self._width, self._rows, self._file, self._loaded = width, rows, file, loaded
         super().__init__(
-            {
+            ({"load": In(load_layout([(width, len(rows))]))} if loaded else {})
+            | {
                 "start": In(1),
                 "first": In(range(len(rows))),
                 "last": In(range(len(rows))),
@@ -58,7 +71,15 @@ class RowPlayer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.rom = rom = WeightRom(width=self._width, rows=self._rows, file=self._file)
+        if self._loaded:
+            m.submodules.rom = rom = WeightRam(width=self._width, depth=len(self._rows), spram=True)
+            m.d.comb += [
+                rom.load_en.eq(self.load.en),
+                rom.load_addr.eq(self.load.address),
+                rom.load_data.eq(self.load.data),
+            ]
+        else:
+            m.submodules.rom = rom = WeightRom(width=self._width, rows=self._rows, file=self._file)
         cycles = WeightRom.PIPELINE_CYCLES
         running, repeat = Signal(), Signal.like(self.repeats)
         address = Signal.like(self.first)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.link.learning import drill
 from hw.neuron.readout import result_layout
-from hw.stream.payloads import transfer
+from hw.stream.payloads import load_layout, transfer
 from hw.top.row_player import RowPlayer
 
 __all__ = ["SampleStore", "Samples"]
@@ -18,18 +18,20 @@ __all__ = ["SampleStore", "Samples"]
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Pictures in a ROM: a row has a word and, above it, the picture's label; the `$readmemh` file
-    that has them (None to simulate by Amaranth), how many words make a picture, and bits of a
-    label."""
+    """Pictures in a memory: a row has a word and, above it, the picture's label. The `$readmemh`
+    file that has them (None to simulate by Amaranth), how many words make a picture, bits of a row
+    and of a label; `loaded`: not in a ROM, but loaded at power-up."""
 
     rows: Sequence[int]
     words: int
+    bits: int
     label_bits: int
     file: str | None = None
+    loaded: bool = False
 
     @property
     def images(self) -> int:
-        """Pictures in the ROM."""
+        """Pictures that there are."""
         return len(self.rows) // self.words
 
 
@@ -62,6 +64,8 @@ class SampleStore(wiring.Component):
         From the core.
     answers : Out(stream of result_layout(classes, logit_bits))
         To the host: results, while nothing is played.
+    load : In(load_layout(...)), of pictures that are loaded
+        Writes a row.
     """
 
     PAUSE = 8
@@ -77,12 +81,15 @@ class SampleStore(wiring.Component):
     o: stream.Interface
     results: stream.Interface
     answers: stream.Interface
+    load: data.View
 
     def __init__(self, samples: Samples, *, word_bits: int, classes: int, logit_bits: int) -> None:
         self._samples, self._word_bits = samples, word_bits
         result = stream.Signature(result_layout(classes, logit_bits))
+        load = load_layout([(samples.bits, len(samples.rows))])
         super().__init__(
-            {
+            ({"load": In(load)} if samples.loaded else {})
+            | {
                 "drill": In(drill(samples.images, samples.label_bits)),
                 "i": In(stream.Signature(word_bits)),
                 "o": Out(stream.Signature(word_bits)),
@@ -96,11 +103,14 @@ class SampleStore(wiring.Component):
         s, d = self._samples, self.drill
         words = s.words
         m.submodules.player = player = RowPlayer(
-            width=self._word_bits + s.label_bits,
+            width=s.bits,
             rows=s.rows,
             most_repeats=(1 << len(d.passes)) - 1,
             file=s.file,
+            loaded=s.loaded,
         )
+        if s.loaded:
+            m.d.comb += player.load.eq(self.load)
         pause = Signal(range(self.PAUSE))
         begin = Signal()
         m.d.sync += [

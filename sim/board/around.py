@@ -38,7 +38,7 @@ def board_sources(
     facts = generate_board(plan.core, plan.spec, plan.board.name, folder, test_images, samples)
     models = ["plls.v", "plls.vlt"]
     flash = pins = ""
-    if plan.core.loaded:
+    if plan.spec.flash_address is not None:
         models += ["spram.v", "spi_flash.v"]
         data = (folder / "flash.bin").read_bytes()
         write_atomically(folder / "flash.hex", "".join(f"{b:02x}\n" for b in data).encode())

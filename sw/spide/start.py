@@ -215,8 +215,10 @@ class Preset:
 
     Parameters
     ----------
+    name
+        Of the preset.
     dataset
-        Its name; that of the preset, too.
+        Its name.
     shape
         Arguments of `noise_network`.
     passes, drops
@@ -225,6 +227,7 @@ class Preset:
         Training images that settings are judged by, the last ones.
     """
 
+    name: str
     dataset: str
     shape: Mapping[str, Any] = field(default_factory=dict)
     passes: int
@@ -234,28 +237,31 @@ class Preset:
     def network(self, seed: int = 1, **changes: Any) -> Network:
         """Its network of noise; `changes` are other arguments of `noise_network`."""
         made = noise_network(
-            f"{self.dataset}-spide", **{"classes": 10, "seed": seed, **self.shape, **changes}
+            f"{self.name}-spide", **{"classes": 10, "seed": seed, **self.shape, **changes}
         )
         return replace(made, meta={"dataset": self.dataset, "seed": seed})
 
 
 _LARGE: dict[str, Any] = {"input_size": 784, "hidden": (128,)}
 
-PRESETS = {
-    preset.dataset: preset
-    for preset in (
-        Preset(
-            dataset="digits",
-            shape={"input_size": 64, "hidden": (64,), "input_rms": 7.0},
-            passes=30,
-            drops=(16, 23),
-            held_out=143,
-        ),
-        Preset(dataset="mnist", shape=_LARGE, passes=8, drops=(4, 6, 8), held_out=5000),
-        Preset(dataset="fashion-mnist", shape=_LARGE, passes=8, drops=(4, 6, 8), held_out=5000),
-    )
-}
-"""Networks of noise, by data set."""
+_DIGITS: dict[str, Any] = {"input_size": 64, "hidden": (64,), "input_rms": 7.0}
+
+
+def _presets() -> list[Preset]:
+    small = {"dataset": "digits", "passes": 30, "drops": (16, 23), "held_out": 143}
+    large = {"shape": _LARGE, "passes": 8, "drops": (4, 6, 8), "held_out": 5000}
+    lean = {**_DIGITS, "weight_bits": 5, "master_bits": 8}
+    return [
+        Preset(name="digits", shape=_DIGITS, **small),
+        Preset(name="digits-lean", shape=lean, **small),
+        Preset(name="mnist", dataset="mnist", **large),
+        Preset(name="fashion-mnist", dataset="fashion-mnist", **large),
+    ]
+
+
+PRESETS = {preset.name: preset for preset in _presets()}
+"""Networks of noise, most by the name of their data set. `digits-lean` is for the smallest chips:
+its weights and masters were chosen on held-out training images."""
 
 
 def beginning(

@@ -53,11 +53,15 @@ def test_presets_are_data_sets():
     found = {name: (p.dataset, p.passes, p.drops) for name, p in PRESETS.items()}
     assert found == {
         "digits": ("digits", 30, (16, 23)),
+        "digits-lean": ("digits", 30, (16, 23)),
         "mnist": ("mnist", 8, (4, 6, 8)),
         "fashion-mnist": ("fashion-mnist", 8, (4, 6, 8)),
     }
     sizes = {name: [*map(len, p.network().weights)] for name, p in PRESETS.items()}
-    assert sizes == {"digits": [64, 10], "mnist": [128, 10], "fashion-mnist": [128, 10]}
+    small, large = [64, 10], [128, 10]
+    assert sizes == {
+        "digits": small, "digits-lean": small, "mnist": large, "fashion-mnist": large
+    }  # fmt: skip
 
 
 def test_noise_has_the_width_that_makes_a_drive_of_the_threshold():
