@@ -25,7 +25,7 @@ from gen.family.tools import ToolError, run
 from hw.contract.files import write_json
 from hw.contract.network import Network
 
-__all__ = ["calibrate", "fit", "measure"]
+__all__ = ["LEARNING", "calibrate", "fit", "learning_weights", "measure"]
 
 MAPS = [
     {"model": "digits-conv", "schedule": "shared", "lanes": 8},
@@ -85,7 +85,10 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
 }
 
 MEASURED = WEIGHTS.with_name("measured.json")
-"""[options, look-up tables, block RAMs] of each of `DESIGNS`, as they were found."""
+"""[options, look-up tables, block RAMs] of each of `DESIGNS`, as they were found; under `LEARNING`,
+by family, [sizes, look-up tables] of whole boards that learn (`sterna bitstream --learn`)."""
+
+LEARNING = "learning"
 
 
 def design(board: Board, options: dict[str, Any]) -> CorePlan:
@@ -170,8 +173,20 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
             print(key, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
             known[key] = dict(zip(designs[0][1], np.round(weights, 4).tolist(), strict=True))
         measured[name] = found
+        known |= learning_weights(measured.get(LEARNING, {}))
         write_json(WEIGHTS, known)
         write_json(MEASURED, measured)
+
+
+def learning_weights(measured: dict[str, list[Any]]) -> dict[str, dict[str, float]]:
+    """Fitted to what was found of boards that learn, by family."""
+    found = {}
+    for family, points in measured.items():
+        names = list(points[0][0])
+        rows = np.array([[sizes[name] for name in names] for sizes, _ in points], dtype=float)
+        weights = fit(rows, np.array([luts for _, luts in points], dtype=float), 0.0)
+        found[f"{family} {LEARNING}"] = dict(zip(names, np.round(weights, 4).tolist(), strict=True))
+    return found
 
 
 if __name__ == "__main__":

@@ -214,7 +214,9 @@ def _place(board: Board, core: CorePlan, hz: float | None, images: int = 0) -> B
 
 
 def _over(plan: BoardPlan) -> list[tuple[str, int, int]]:
-    return plan.estimate.over(plan.board.family.full)
+    family = plan.board.family
+    kinds = {stage.sizes_of for stage in plan.core.stages}
+    return plan.estimate.over(min(family.full_of.get(kind, family.full) for kind in kinds))
 
 
 def default_hz(board: Board, core: CorePlan) -> float:

@@ -186,6 +186,9 @@ class Family:
     full
         Share of the look-up tables that a design may use; beyond, nextpnr finds no place for it, or
         only with a lucky seed.
+    full_of
+        The same of cores of some kinds of stage (`gen.stage.stage.StagePlan.sizes_of`), where it is
+        another.
     lean, fire_lanes
         How cores are built unless asked otherwise (`gen.core.plan.plan_core`): small rather than
         fast, and with so many lanes that fire; 0 for all.
@@ -213,6 +216,7 @@ class Family:
     rams: BlockRams
     names: ResourceNames
     full: float
+    full_of: Mapping[str, float] = field(default_factory=dict)
     lean: bool = False
     fire_lanes: int = 0
     swap: RomSwap | None = None

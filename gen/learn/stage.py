@@ -1,6 +1,7 @@
 """A network that learns as a stage, and as a core of that one stage."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,16 @@ class LearningStagePlan(ProgramStagePlan):
     masters: Masters
     rows: MasterRows
     sources = ("sterna_rom.v", "sterna_ram.v")
+
+    sizes_of = "learning"
+
+    def sizes(self) -> dict[str, float]:
+        p, learning = self.program, self.program.learning
+        assert learning is not None
+        return {"lane": p.lanes * (p.potential_bits + learning.master_bits)}
+
+    def around(self, spec: Any) -> dict[str, float]:
+        return {"loader": float(spec.flash_address is not None)}
 
     @property
     def label_bits(self) -> int:  # type: ignore[override]

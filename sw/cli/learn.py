@@ -54,6 +54,10 @@ class Images:
 def do_learn(args: argparse.Namespace) -> Result:
     if args.slower < 0:
         raise UsageError(f"Halvings must be a number of at least 0, not {args.slower}")
+    if args.test_images is not None and args.test_images < 1:
+        raise UsageError(f"Test images must be at least 1, not {args.test_images}")
+    if args.stored and ":" not in args.on:
+        raise UsageError("Images on a chip are a board's: give --on with its address")
     masters = beginning(
         args.model, args.source, seed=args.seed, margin=args.margin, readout_only=args.readout_only
     )

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from gen.board.boards import BOARDS, find_board
-from gen.board.calibrate import DESIGNS, design, fit
+from gen.board.calibrate import DESIGNS, LEARNING, design, fit, learning_weights
 from gen.board.estimate import WEIGHTS, estimate, features
-from gen.board.planner import board_spec, default_hz, plan_board
+from gen.board.planner import FLASH_ADDRESS, board_spec, default_hz, plan_board, plan_learning_board
 from gen.core.plan import PlanError
 from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from sw.data.shipped import model_path
+from sw.spide.start import beginning
 from tests.networks import chain, network_of_ones
 
 
@@ -178,3 +179,35 @@ def test_estimates_hold_for_designs_they_were_not_fitted_to() -> None:
 )
 def test_block_rams_of_one_memory(family: str, width: int, depth: int, blocks: int) -> None:
     assert FAMILIES[family].rams.count(width, depth, True) == blocks
+
+
+def test_a_core_that_learns_is_planned() -> None:
+    """What is given is kept; what does not fit is told where it would; images go onto the chip."""
+    masters = beginning("digits-lean")
+    ulx3s, icebreaker = BOARDS["ulx3s_85f"], BOARDS["icebreaker"]
+    plan = plan_learning_board(ulx3s, masters, samples=100)
+    assert plan.core.lanes == 64
+    assert plan.spec.flash_address is None
+    bare = plan_learning_board(ulx3s, masters)
+    assert plan.estimate.brams > bare.estimate.brams
+    small = plan_learning_board(icebreaker, masters, samples=1433)
+    assert small.core.lanes == 2
+    assert (small.spec.flash_address, small.estimate.sprams) == (FLASH_ADDRESS, 3)
+    assert plan_learning_board(icebreaker, masters).spec.flash_address is None
+    with pytest.raises(PlanError, match=r"it needs \d+ look-up .*it fits$"):
+        plan_learning_board(icebreaker, masters, lanes=64)
+    with pytest.raises(PlanError, match="Lanes of a learning core on a board must be one of"):
+        plan_learning_board(ulx3s, masters, lanes=3)
+    with pytest.raises(PlanError, match="board that holds it is ulx3s_85f"):
+        plan_learning_board(icebreaker, beginning("mnist"))
+
+
+def test_estimates_of_cores_that_learn_are_near_what_synthesis_made() -> None:
+    known = json.loads(WEIGHTS.read_text())
+    assert set(MEASURED[LEARNING]) == {"ecp5", "ice40", "gowin"}
+    for family, points in MEASURED[LEARNING].items():
+        weights = known[f"{family} {LEARNING}"]
+        for sizes, luts in points:
+            guess = sum(weights[name] * size for name, size in sizes.items())
+            assert abs(guess / luts - 1) < 0.05, (family, sizes)
+    assert learning_weights(MEASURED[LEARNING]).items() <= known.items()

@@ -8,6 +8,7 @@ import pytest
 
 from hw.contract.network import Network
 from hw.learn.masters import Masters, masters_path
+from sim.golden.learning import Learner
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import load_dataset
@@ -195,3 +196,63 @@ def test_a_curve_of_ones_own_data(capsys, tmp_path, idx_folder):
     assert code == 0
     assert "15 in " in out
     assert np.asarray(learned(file).arrays[0]).shape == (785, 128)
+
+
+BOARD = "golden:digits?lanes=8&samples=40"
+
+
+def test_a_board_by_its_address_learns_the_same(capsys, tmp_path):
+    """Through the host library as at home; it goes on from what it has, or from a file."""
+    few = ["--passes", "1", "--samples", "30", "--held-out", "4", "--test-images", "5"]
+    home, board, more, loaded = (tmp_path / f"{name}.npz" for name in "abcd")
+    assert run(capsys, "digits", *few, "--out", str(home))[0] == 0
+    assert run(capsys, "digits", *few, "--on", BOARD, "--out", str(board))[0] == 0
+    assert learned(board).digest == learned(home).digest
+    facts = json.loads(board.with_suffix(".json").read_text())
+    assert facts["after"]["n"] == 5
+    again = ["--seed", "1", *few]
+    assert run(capsys, "--from", str(home), *again, "--out", str(more))[0] == 0
+    code, _, _ = run(
+        capsys, "digits", "--from", str(home), "--on", BOARD, *again, "--out", str(loaded)
+    )
+    assert code == 0
+    assert learned(loaded).digest == learned(more).digest
+    assert learned(loaded).learned > learned(home).learned
+
+
+def test_a_board_learns_from_its_own_images(capsys, tmp_path):
+    file = tmp_path / "n.npz"
+    options = ["--stored", "--passes", "2", "--rate-drop", "2", "--held-out", "0"]
+    code, out, err = run(
+        capsys, "digits", "--on", BOARD, *options, "--test-images", "3", "--out", str(file)
+    )
+    assert code == 0, err
+    assert "80 in" in out
+    train = load_dataset("digits", "train", 4)
+    learner = Learner(Masters.of(PRESETS["digits"].network(1)))
+    for _ in range(2):
+        for image, label in zip(train.images[:40], train.labels[:40].tolist(), strict=True):
+            learner.learn(image, label)
+        learner.rates = [k + 1 for k in learner.rates]
+    assert learned(file).digest == learner.masters.digest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--stored"], "Images on a chip are a board's: give --on with its address"),
+        (["--on", "elsewhere"], "Learner must be golden, sim or a board's address"),
+        (["--on", "golden:digits?lanes=8", "--stored"], "has no images on its chip"),
+        (["--on", "golden:digits-lean?lanes=8"], "The board was built of the network "),
+        (["--on", "golden:digits-dense"], "The board's core does not learn"),
+        (["--test-images", "0"], "Test images must be at least 1, not 0"),
+        (["--on", "golden:digits?samples=0"], "Samples must be a positive number or 'all'"),
+        (["--on", "golden:digits?samples=9999"], "Samples must be at most the 1433 of digits"),
+    ],
+)
+def test_boards_that_cannot_learn_this(capsys, tmp_path, arguments, sentence):
+    code, out, err = run(capsys, "digits", *arguments, "--out", str(tmp_path / "n.npz"))
+    assert code == 2 or code == 1
+    assert (out, err.count("\n")) == ("", 1)
+    assert sentence in err
+    assert not [*tmp_path.iterdir()]
