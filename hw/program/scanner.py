@@ -114,13 +114,19 @@ class Scanner(wiring.Component):
         # The word, then the bits of its plane.
         fetched, shown = Signal(place, reset_less=True), Signal(place, reset_less=True)
         active, negative = Signal(p.lanes, reset_less=True), Signal(p.lanes, reset_less=True)
+        anything = Signal(reset_less=True)
         with m.If(advance):
             m.d.sync += fetched.eq(here)
-        bits, signs = self._bits(scan, fetched.plane)
+        # What is played is needed in every lane; the operation stands for two cycles before.
+        late = Signal(p.code.bits)
+        m.d.sync += late.eq(self.word)
+        settled = operation(p, late, Scan)
+        bits, signs = self._bits(settled, fetched.plane)
         with m.If(stages.moves[1]):
             m.d.sync += [shown.eq(fetched), active.eq(bits), negative.eq(signs)]
+            m.d.sync += anything.eq(bits.any())
         some = Signal()
-        m.d.comb += some.eq(stages.valids[1] & active.any())
+        m.d.comb += some.eq(stages.valids[1] & anything)
 
         m.submodules.encoder = encoder = ChunkEncoder(1 << place.size, p.lanes)
         chunk, event = encoder.i, encoder.o.payload
@@ -148,7 +154,7 @@ class Scanner(wiring.Component):
             for name in ("row", "column", "plane"):
                 m.d.comb += one[name].eq(Mux(identity, shown[name], at[name]))
         if p.learning is not None:
-            self._values(m, scan, p.learning.value_bits, stages.moves[1], encoder, event)
+            self._values(m, settled, p.learning.value_bits, stages.moves[1], encoder, event)
         return m
 
     def _values(

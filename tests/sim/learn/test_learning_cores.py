@@ -15,6 +15,7 @@ from sim.golden.learning import Learner
 from sim.golden.model import GoldenModel
 from sim.learn.run import Lesson, learn_in_simulation
 from tests.learning import learning_network, readout_network
+from tests.sim.learn.sweep import SAMPLES, run_core
 
 
 def lesson(rng: np.random.Generator, network: Network, count: int, **more: Any) -> Lesson:
@@ -66,6 +67,14 @@ def test_every_value_and_every_cycle(name: str, tmp_path: Path) -> None:
     assert after.digest == masters.digest
     logits = GoldenModel(after.working()).run(taught.pixels).logits
     assert (logits == [learner.infer(picture).logits for picture in taught.pixels]).all()
+
+
+def test_a_core_of_random_sizes(tmp_path: Path) -> None:
+    """More of them: `python -m tests.sim.learn.sweep`."""
+    report = run_core(3, tmp_path)
+    assert (report["mismatches"], report["first_mismatch"]) == (0, "")
+    assert report["cycle_law_violations"] == 0
+    assert 0 < report["learned"] < SAMPLES
 
 
 def test_errors_that_are_given(tmp_path: Path) -> None:
