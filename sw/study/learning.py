@@ -24,6 +24,7 @@ from sw.data.evaluate import evaluate
 from sw.data.shipped import model_path
 from sw.spide.drift import DRIFTS, drifted, quantised
 from sw.spide.session import Point, Schedule, run_session, split_off
+from sw.spide.softmax import SoftmaxTeacher, softmax_network
 from sw.spide.start import PRESETS, readout_learning, readout_masters
 from sw.spide.twin import FastLearner
 from sw.study.plots import write_png
@@ -51,7 +52,13 @@ ADAPTED = (100, 300, 1000, 3000)
 HELD_OUT = 10_000
 """Training images of MNIST that settings are chosen by, the last ones."""
 
-PARTS = ("digits", "mnist", "drift", "fashion-mnist", "variants", "choice")
+LOSS_BITS = 4
+"""Of an error that a softmax gives, besides its sign."""
+
+LOSS = 1.0
+"""Its temperature in margins, unless others are tried."""
+
+PARTS = ("digits", "loss", "mnist", "drift", "fashion-mnist", "variants", "choice")
 SHORT = {"steps": 4, "steps_back": 8}
 
 
@@ -69,6 +76,9 @@ class Case:
         None: the preset's.
     held_out
         Training images to judge it by, in place of the test images; 0: none.
+    loss
+        The error is given, that of a softmax of logits / (loss * mu) (`sw.spide.softmax`); None:
+        the judge's.
     """
 
     dataset: str
@@ -78,6 +88,7 @@ class Case:
     passes: int | None = None
     drops: tuple[int, ...] | None = None
     held_out: int = 0
+    loss: float | None = None
 
     @property
     def file(self) -> str:
@@ -98,6 +109,8 @@ def cases(parts: Sequence[str], seeds: Sequence[int]) -> Iterator[Case]:
             yield Case(dataset=part_name, title="R8", seed=seeds[0])
         elif part_name == "variants":
             yield from _variants(seeds)
+        elif part_name == "loss":
+            yield from _losses(seeds)
         elif part_name == "choice":
             yield from _choices(seeds[0])
 
@@ -122,6 +135,22 @@ def _variants(seeds: Sequence[int]) -> Iterator[Case]:
         yield Case(dataset="mnist", title="R4", seed=seed, changes=SHORT)
     for title, changes in large:
         yield Case(dataset="mnist", title=title, seed=seeds[0], changes=changes)
+
+
+def _losses(seeds: Sequence[int]) -> Iterator[Case]:
+    """The paper's loss: its temperature, judged by training images that are not learned from, then
+    the test images."""
+    for loss in (0.25, 0.5, 1.0, 2.0):
+        yield Case(
+            dataset="digits",
+            title=f"digits, softmax, temperature {loss:g} mu",
+            seed=seeds[0],
+            held_out=PRESETS["digits"].held_out,
+            loss=loss,
+        )
+    for seed in seeds:
+        yield Case(dataset="digits", title="R8, softmax", seed=seed, loss=LOSS)
+    yield Case(dataset="mnist", title="R8, softmax", seed=seeds[0], loss=LOSS)
 
 
 def _choices(seed: int) -> Iterator[Case]:
@@ -221,6 +250,7 @@ def _asked(case: Case) -> Run:
         "drops": list(preset.drops if case.drops is None else case.drops),
         "held_out": case.held_out,
         "changes": dict(case.changes),
+        **({} if case.loss is None else {"loss": case.loss}),
     }
     return json.loads(json.dumps(asked))
 
@@ -260,7 +290,15 @@ def _learn(case: Case, folder: Path, data: Any, progress: Progress) -> Run:
     judged = load_dataset(case.dataset, "test", spec.input_bits, data)
     if case.held_out:
         train, judged = split_off(train, case.held_out)
-    learner, asked = FastLearner(Masters.of(network)), _asked(case)
+    learner: FastLearner | SoftmaxTeacher
+    asked = _asked(case)
+    if case.loss is None:
+        learner = FastLearner(Masters.of(network))
+    else:
+        assert spec.learning is not None
+        network = softmax_network(network, LOSS_BITS)
+        learner = SoftmaxTeacher(Masters.of(network), case.loss * spec.learning.margin)
+        spec = network.spec
     schedule = Schedule(
         passes=asked["passes"], drops=tuple(asked["drops"]), seed=case.seed, at=LOOKS
     )
@@ -440,7 +478,7 @@ def choice_table(runs: Sequence[Run]) -> str:
         for group in _groups(runs, held_out=True)
         for run in group
     ]
-    return markdown(["MNIST, 4 passes", "held-out, %", "mu", "k"], rows)
+    return markdown(["", "held-out, %", "mu", "k"], rows)
 
 
 def drift_table(runs: Sequence[Run]) -> str:
