@@ -40,8 +40,8 @@ NETWORKS: dict[str, tuple[int, Any]] = {
         lambda rng: learning_network(rng, fraction=0, steps=1, groups=(3, 4), classes=2),
     ),
     "two groups, no feedback, wide words": (
-        32,
-        lambda rng: learning_network(rng, inputs=40, groups=(33, 20), classes=11, input_bits=8),
+        16,
+        lambda rng: learning_network(rng, inputs=20, groups=(17, 9), classes=18, input_bits=8),
     ),
     "readout alone": (8, lambda rng: readout_network(rng)),
 }
@@ -71,7 +71,7 @@ def test_every_value_and_every_cycle(name: str, tmp_path: Path) -> None:
 
 def test_a_core_of_random_sizes(tmp_path: Path) -> None:
     """More of them: `python -m tests.sim.learn.sweep`."""
-    report = run_core(3, tmp_path)
+    report = run_core(13, tmp_path)
     assert (report["mismatches"], report["first_mismatch"]) == (0, "")
     assert report["cycle_law_violations"] == 0
     assert 0 < report["learned"] < SAMPLES
