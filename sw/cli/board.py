@@ -47,7 +47,9 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
     if args.learn:
         if args.banks not in (None, 1) or args.schedule != "auto" or args.test_images:
             raise UsageError("A core that learns has one bank, one schedule and no test images")
-        masters = beginning(args.model or DEFAULT_START, seed=args.start)
+        masters = beginning(
+            args.model or DEFAULT_START, seed=args.start, readout_only=args.readout_only
+        )
         held = learning_samples(masters, args)
         return plan_learning_board(
             board,
@@ -56,8 +58,10 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
             megahertz=args.mhz,
             samples=0 if held is None else len(held[1]),
         )
-    if args.samples is not None:
-        raise UsageError("Images to learn from are for a core that learns: give --learn")
+    if args.samples is not None or args.readout_only:
+        raise UsageError(
+            "Only a core that learns has images to learn from, or a readout that does: give --learn"
+        )
     return plan_board(
         board,
         load_network(args),
@@ -286,6 +290,9 @@ def add_board_commands(commands: Any) -> None:
             "--samples",
             metavar="N",
             help="with --learn: put so many training images on the chip, or 'all' (default none)",
+        )
+        sub.add_argument(
+            "--readout-only", action="store_true", help="with --learn: only the readout learns"
         )
         sub.add_argument(
             "--start", type=int, default=1, metavar="N", help="with --learn: seed of the noise"

@@ -101,3 +101,26 @@ def test_ip_package(tmp_path: Path, capsys) -> None:
     assert {"sterna_axis.v", "sterna_rom.v", "sterna.core", "README.md"} <= {
         path.name for path in out.iterdir()
     }
+
+
+def test_plan_of_a_core_that_learns(capsys) -> None:
+    """From noise, with images on the chip, or the readout alone of a network that is trained."""
+    options = ["--learn", "digits-lean", "--samples", "all", "--json"]
+    assert main(["plan", "--board", "icebreaker", *options]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["lanes"], facts["schedule"]) == (2, "learning")
+    assert facts["estimate"]["sprams"] == [3, 4]
+    readout = ["--learn", "digits-dense", "--readout-only"]
+    assert main(["plan", "--board", "ulx3s_85f", *readout]) == 0
+    assert "digits-dense" in capsys.readouterr().out
+    for arguments, sentence in (
+        (["--samples", "3"], "give --learn"),
+        (["--readout-only"], "give --learn"),
+        (["--learn", "digits", "--banks", "2"], "A core that learns has one bank"),
+        (["--learn", "digits", "--samples", "x"], "Samples must be a positive number or 'all'"),
+        (["--learn", "digits-dense"], "has no learning in its specification"),
+    ):
+        assert main(["plan", "--board", "ulx3s_85f", *arguments]) != 0
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert sentence in err
