@@ -52,7 +52,7 @@ async def play(ctx: Any, dut: SampleStore, orders: list[int], shots: tuple, idle
         ctx.set(dut.results.valid, now)
         guess = rng.randrange(CLASSES)
         ctx.set(dut.results.payload.best, guess)
-        ctx.set(dut.results.payload.last, now)
+        ctx.set(dut.results.payload.last, now or rng.randrange(2))  # not valid, it says nothing
         finished = done < answered and cycle >= dones[done]
         ctx.set(dut.drill.done, finished)
         assert not ctx.get(dut.i.ready)
