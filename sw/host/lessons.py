@@ -14,7 +14,7 @@ from sw.data.dataset import Dataset
 from sw.host.board import Board
 from sw.host.learning import MasterState
 from sw.host.protocol import Result
-from sw.spide.session import Point, Schedule, Session, held
+from sw.spide.session import Point, Schedule, Session, held, look
 
 __all__ = ["BoardLearner", "run_stored"]
 
@@ -128,24 +128,13 @@ def run_stored(
     seen = right = learned = 0
     interrupted = False
 
-    def look(number: int) -> None:
-        hits = 0
-        if len(held_out):
-            hits = int((learner.classify(held_out.images) == held_out.labels).sum())
-        points.append(
-            Point(
-                samples=seen,
-                number=number,
-                hits=hits,
-                n=len(held_out),
-                right=right,
-                learned=learned,
-            )
-        )
-        progress(points[-1])
+    def see(number: int) -> None:
+        point = look(learner, held_out, number=number, samples=seen, right=right, learned=learned)
+        points.append(point)
+        progress(point)
 
     try:
-        look(0)
+        see(0)
         for number in range(1, schedule.passes + 1):
             if number in schedule.drops:
                 learner.rates = [min(k + 1, RATES.stop - 1) for k in learner.rates]
@@ -153,7 +142,7 @@ def run_stored(
                 samples, hits, changed = learner.train()
                 seen, right, learned = seen + samples, right + hits, learned + changed
                 passes.append((samples, changed))
-            look(number)
+            see(number)
     except KeyboardInterrupt:
         interrupted = True
     finally:

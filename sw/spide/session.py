@@ -27,6 +27,7 @@ __all__ = [
     "Session",
     "SessionError",
     "held",
+    "look",
     "part",
     "run_session",
     "split_off",
@@ -302,20 +303,24 @@ class _Run:
             self.passes[-1][1] += learned
 
     def _look(self, number: int) -> None:
-        hits = 0
-        if len(self.held_out):
-            answers = self.learner.classify(self.held_out.images)
-            hits = int((answers == self.held_out.labels).sum())
-        point = Point(
-            samples=self.samples,
+        point = look(
+            self.learner,
+            self.held_out,
             number=number,
-            hits=hits,
-            n=len(self.held_out),
+            samples=self.samples,
             right=self.right,
             learned=self.learned,
         )
         self.points.append(point)
         self.progress(point)
+
+
+def look(learner: Learns, held_out: Dataset, **seen: int) -> Point:
+    """Classify the held-out images, if there are any; `seen`: the other fields of the point."""
+    hits = 0
+    if len(held_out):
+        hits = int((learner.classify(held_out.images) == held_out.labels).sum())
+    return Point(hits=hits, n=len(held_out), **seen)
 
 
 @contextmanager
