@@ -200,6 +200,23 @@ def do_learning(args: argparse.Namespace) -> Result:
     return {"runs": runs}, f"{text}\n\nwrote {out}: {files}", 0
 
 
+def do_reference(args: argparse.Namespace) -> Result:
+    from sw.study.spide_training import CONFIGURATIONS, accuracy_table, agreement_table, study
+
+    out = Path(args.out or BUILD / "learning-reference")
+    can_write(out / "runs.json")
+    names = tuple(dict.fromkeys(args.runs.split(","))) if args.runs else (*CONFIGURATIONS,)
+    runs = study(out, args.data, args.say, names)
+    text = "\n\n".join(
+        (
+            accuracy_table(runs),
+            f"After training:\n\n{agreement_table(runs)}",
+            f"Before training:\n\n{agreement_table(runs, 'agreement_before')}",
+        )
+    )
+    return {"runs": runs}, f"{text}\n\nwrote {out}: runs.json", 0
+
+
 def add_study_commands(commands: Any) -> None:
     """Add the parsers."""
     studies = commands.add_parser(
@@ -301,3 +318,12 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument(
         "--passes", type=int, metavar="N", help="in place of each data set's, without rate drops"
     )
+
+    sub = study(
+        "reference",
+        do_reference,
+        "SPIDE in floating point as its paper has it: accuracy, rates, and how well spikes solve "
+        "the backward equation; goes on where it was broken off",
+    )
+    every = "mnist-f128, fashion-mnist-f400, mnist-f64c3u (default all)"
+    sub.add_argument("--runs", metavar="NAME,..", help=every)

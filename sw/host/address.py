@@ -59,11 +59,12 @@ def _open_golden(
     from sw.host.golden import GoldenBackend, LearningGolden
     from sw.spide.start import PRESETS, beginning
 
+    readout = _readout_only(options)
     network = None if name in PRESETS else Network.load(model_path(name))
-    if network is None or network.spec.learning is not None:
+    if network is None or network.spec.learning is not None or readout:
         if banks != 1:
             raise UrlError(f"Banks of a network that learns must be 1, not {banks}")
-        masters = beginning(name)
+        masters = beginning(name, readout_only=readout)
         plan = plan_learning(masters, lanes or LEARNING_LANES)
         return LearningGolden(plan, _stored(masters, options)), time.monotonic
     if "samples" in options:
@@ -86,7 +87,7 @@ def _open_simulation(
         if "model" in options:
             raise UrlError("Options learn and model of a board exclude each other")
         model = options["learn"]
-        masters = beginning(model)
+        masters = beginning(model, readout_only=_readout_only(options))
         samples = _stored(masters, options)
         plan = plan_learning_board(
             board,
@@ -94,8 +95,8 @@ def _open_simulation(
             lanes=_number(options, "lanes", 1) if "lanes" in options else None,
             samples=0 if samples is None else len(samples[1]),
         )
-    elif {"lanes", "samples"} & set(options):
-        raise UrlError("Options lanes and samples of a simulated board go with learn")
+    elif {"lanes", "readout", "samples"} & set(options):
+        raise UrlError("Options lanes, readout and samples of a simulated board go with learn")
     else:
         model = options.get("model", board.model)
         plan = plan_board(board, Network.load(model_path(model)))
@@ -124,6 +125,14 @@ def _open_serial(
     return backend, time.monotonic
 
 
+def _readout_only(options: dict[str, str]) -> bool:
+    """Whether a network's readout alone learns, be it one that does not learn itself."""
+    chosen = options.get("readout", "all")
+    if chosen not in ("all", "only"):
+        raise UrlError(f"Readout that learns must be 'only' or 'all', not {chosen!r}")
+    return chosen == "only"
+
+
 def _stored(masters: Any, options: dict[str, str]) -> Any:
     """The labelled images that `samples` puts on the chip."""
     if "samples" not in options:
@@ -135,8 +144,8 @@ def _stored(masters: Any, options: dict[str, str]) -> Any:
 
 Opener = Callable[[str, dict[str, str], float | None, int], tuple[Backend, Clock]]
 OPENERS: dict[str, tuple[Opener, set[str]]] = {
-    "golden": (_open_golden, {"lanes", "banks", "samples"}),
-    "sim": (_open_simulation, {"model", "learn", "lanes", "samples"}),
+    "golden": (_open_golden, {"lanes", "banks", "readout", "samples"}),
+    "sim": (_open_simulation, {"model", "learn", "lanes", "readout", "samples"}),
     "serial": (_open_serial, {"baud"}),
 }
 

@@ -272,10 +272,11 @@ def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> B
     Parameters
     ----------
     url
-        `golden:MODEL[?lanes=N&banks=N&samples=N]`, `sim:BOARD[?model=MODEL]`,
-        `sim:BOARD?learn=MODEL[&lanes=N&samples=N]` or `serial:PORT[?baud=N]`. A MODEL is a shipped
-        network or the path of a network file; of a core that learns, a preset of `sterna learn`
-        too, which starts from noise. `samples` training images lie on the chip, or all.
+        `golden:MODEL[?lanes=N&banks=N&samples=N&readout=only]`, `sim:BOARD[?model=MODEL]`,
+        `sim:BOARD?learn=MODEL[&lanes=N&samples=N&readout=only]` or `serial:PORT[?baud=N]`. A MODEL
+        is a shipped network or the path of a network file; of a core that learns, a preset of
+        `sterna learn` too, which starts from noise. `samples` training images lie on the chip, or
+        all. `readout=only`: the readout learns behind a network's layers, which stay as they are.
     timeout
         Longest wait for an answer, in seconds besides the time on the wire: by default 2, and for
         a simulation 0.05 *simulated* seconds.
