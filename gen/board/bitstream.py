@@ -15,6 +15,7 @@ from gen.family.base import Flow
 from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
+from hw.contract.process import fills_folder
 
 __all__ = [
     "REPORT",
@@ -50,6 +51,7 @@ class TimingError(SternaError, RuntimeError):
         self.best_mhz = best_mhz
 
 
+@fills_folder
 def build_bitstream(
     board: Board,
     folder: Path,

@@ -26,6 +26,7 @@ from gen.family.registry import FAMILIES
 from gen.family.rom_swap import ReloadError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
+from hw.contract.process import fills_folder
 
 __all__ = ["build_board", "reload_board"]
 
@@ -35,6 +36,7 @@ SYNTHESIS = "synthesis"
 """Folder of the design with placeholders, and of what the tools make of it."""
 
 
+@fills_folder
 def build_board(
     plan: BoardPlan,
     folder: Path,
@@ -84,6 +86,7 @@ def build_board(
     return _finish(plan, facts, folder, report, progress)
 
 
+@fills_folder
 def reload_board(
     network: Network, folder: Path, progress: Progress = lambda line: None
 ) -> dict[str, Any]:

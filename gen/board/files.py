@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.back import verilog
 
 from gen.board.flash_image import flash_image
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import core_facts
+from gen.stage.emit import emit
 from gen.stage.stage import Rom
 from hw.contract.files import write_files, write_json
 from hw.contract.link import LENGTH_MAX, VERSION
@@ -176,7 +176,7 @@ def generate_board(
         learning=learning,
         samples=store,
     )
-    text = verilog.convert(top, name=BOARD_TOP, strip_internal_attrs=True, emit_src=False)
+    text = emit(top, BOARD_TOP)
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
     sources = [f"{BOARD_TOP}.v", *(() if plan.loaded else plan.sources)]

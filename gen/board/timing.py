@@ -12,10 +12,12 @@ from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.files import write_json
+from hw.contract.process import fills_folder
 
 __all__ = ["close_timing"]
 
 
+@fills_folder
 def close_timing(
     plan: CorePlan,
     folder: Path,

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
-
 from gen.core.plan import CorePlan
+from gen.stage.emit import emit
 from hw.contract.files import write_files, write_json
+from hw.contract.process import fills_folder
 from hw.memory.sources import verilog_source
 
 __all__ = ["TOP", "core_facts", "generate", "manifest", "rom_texts"]
@@ -49,6 +49,7 @@ def core_facts(plan: CorePlan) -> dict[str, Any]:
     }
 
 
+@fills_folder
 def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, Any]:
     """Write `sterna_core.v`, `sterna_rom.v`, `rom/*.hex`, then `core.json`; return the manifest.
 
@@ -66,7 +67,7 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     core = plan.component(taps=taps)
     facts = manifest(plan, core.taps)
     head = f"// {plan.network.spec.name}, network {plan.network.digest}, made by Sterna.\n"
-    text = verilog.convert(core, name=TOP, strip_internal_attrs=True, emit_src=False)
+    text = emit(core, TOP)
     sources = {f"{TOP}.v": head + text}
     sources |= {name: verilog_source(name) for name in plan.sources}
     write_files(folder, sources | rom_texts(plan), owned=["rom/*.hex"])

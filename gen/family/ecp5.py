@@ -11,7 +11,7 @@ from gen.family.base import BlockRams, Cells, Family, Flow, Pin, ResourceNames
 from gen.family.pll import Choice, Limits, Pll
 from gen.family.rom_swap import Bits, Layout, RomSwap, write_slices
 from gen.family.tools import beside, nextpnr, run
-from hw.contract.pll import PllSpec
+from hw.top.pll import PllSpec
 
 __all__ = ["ECPBRAM", "ECPPACK", "FAMILY"]
 

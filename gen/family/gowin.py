@@ -6,7 +6,7 @@ from fractions import Fraction
 from gen.family.base import FAIL_SOON, BlockRams, Family, Flow, Pin, ResourceNames
 from gen.family.pll import Choice, Limits, Pll
 from gen.family.tools import Program, nextpnr
-from hw.contract.pll import PllSpec
+from hw.top.pll import PllSpec
 
 __all__ = ["FAMILY"]
 

@@ -11,7 +11,7 @@ from gen.family.base import FAIL_SOON, BlockRams, Cells, Family, Flow, Pin, Reso
 from gen.family.pll import Choice, Limits, Pll
 from gen.family.rom_swap import Bits, Layout, ReloadError, RomSwap, write_slices
 from gen.family.tools import beside, nextpnr, run
-from hw.contract.pll import PllSpec
+from hw.top.pll import PllSpec
 
 __all__ = ["FAMILY", "ICEBRAM", "ICEPACK"]
 

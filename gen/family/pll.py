@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from hw.contract.checks import SternaError
-from hw.contract.pll import PllSpec
+from hw.top.pll import PllSpec
 
 __all__ = ["Choice", "Limits", "Pll", "PllError", "PllSettings", "pll"]
 

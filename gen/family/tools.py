@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hw.contract.checks import SternaError
+from hw.contract.process import clean_environment, ends_with_us
 
 __all__ = ["LOADER", "YOSYS", "Program", "Tool", "ToolError", "beside", "find", "nextpnr", "run"]
 
@@ -152,6 +153,7 @@ def _version(place: str, ask: str) -> str | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=clean_environment(),
             text=True,
             errors="replace",
             check=False,
@@ -204,6 +206,8 @@ def run(
             subprocess.Popen(
                 [*found.command, *arguments],
                 cwd=folder,
+                env=clean_environment(),
+                preexec_fn=ends_with_us(),
                 text=True,
                 errors="replace",
                 stdin=source,

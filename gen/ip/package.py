@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.back import verilog
 from amaranth.lib.wiring import In
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import manifest, rom_texts
 from gen.ip.texts import BENCH, CORE, CORE_BENCH, CORE_SIM, INSTANCE, MEANINGS, README
+from gen.stage.emit import emit
 from hw.contract.files import write_files, write_json
 from hw.contract.neuron import NeuronSpec
+from hw.contract.process import fills_folder
 from hw.memory.sources import verilog_source
 from hw.top.axi import ERRORS, AxiStreamCore
 
@@ -29,6 +30,7 @@ Examples = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
 """Images (n, input_size) and their logits (n, classes)."""
 
 
+@fills_folder
 def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None) -> dict[str, Any]:
     """Write the core with AXI4-Stream ports and all that a design around it needs.
 
@@ -79,7 +81,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     }
     roms = sorted(files)
     bench = {} if examples is None else _bench(plan, dut, examples)
-    text = verilog.convert(dut, name=AXI_TOP, strip_internal_attrs=True, emit_src=False)
+    text = emit(dut, AXI_TOP)
     files[f"{AXI_TOP}.v"] = head + text
     files["sterna_rom.v"] = verilog_source("sterna_rom.v")
 

@@ -17,11 +17,11 @@ from amaranth.hdl import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.pll import PllSpec
 from hw.core import Core
 from hw.link.learning import LearningFacts
 from hw.link.port import HostPort
 from hw.top.loader import DigestReader, LoadPart, WeightLoader
+from hw.top.pll import PllSpec
 from hw.top.sample_store import Samples, SampleStore
 from hw.top.self_test import SelfTest, TestImages
 from hw.top.spi_flash import SpiFlashReader

@@ -7,9 +7,7 @@ against what cocotbext-axi believes.
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -21,6 +19,7 @@ from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStream
 
 from hw.contract.network import Network
 from hw.top.axi import ERRORS
+from sim.bench.job import job_folder
 from sim.golden.model import GoldenModel
 
 SHORT, LONG, LARGE = (1 << bit for bit in range(len(ERRORS)))
@@ -56,7 +55,7 @@ class Bench:
     """Source, sink, watches and golden model of one core."""
 
     def __init__(self, dut) -> None:
-        self.dut, self.folder = dut, Path(os.environ["STERNA_BENCH"])
+        self.dut, self.folder = dut, job_folder()
         self.network = Network.load(self.folder / "network.npz")
         self.pixels = np.load(self.folder / "pixels.npy")
         trace = GoldenModel(self.network).run(self.pixels)

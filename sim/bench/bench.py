@@ -8,7 +8,6 @@ against the golden model (`sim.bench.checker`).
 
 import gc
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ import cocotb
 import numpy as np
 
 from gen.core.plan import rebuild
-from hw.contract.network import Network
 from sim.bench.checker import Checker
 from sim.bench.driver import Driver
 from sim.bench.harness import word_bytes
-from sim.bench.job import NETWORK, Job
+from sim.bench.job import Job, job_folder
 from sim.bench.recording import Recording
 from sim.golden.model import GoldenModel
 
@@ -39,7 +37,7 @@ class Bench:
         self.dut, self.folder = dut, folder
         self.driver = Driver(dut)
         self.job = Job(**json.loads((folder / "job.json").read_text()))
-        network = Network.load(folder.parent / NETWORK)
+        network = self.job.network(folder)
         self.plan = rebuild(network, self.job.recipe)
         self.pixels = np.load(folder / "pixels.npy")
         self.labels = np.load(folder / "labels.npy")
@@ -74,7 +72,7 @@ class Bench:
 @cocotb.test()
 async def core_equals_golden_model(dut: Any) -> None:
     """Every value that a core produces is the golden model's."""
-    bench = Bench(dut, Path(os.environ["STERNA_BENCH"]))
+    bench = Bench(dut, job_folder())
     await bench.reset()
     if bench.job.reset_after:
         await bench.driver.wait(deadline=bench.job.reset_after)

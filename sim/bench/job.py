@@ -1,30 +1,56 @@
 """What a bench is to do: a JSON file between `sim.bench.run` and the simulator's process."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NETWORK", "BenchJob", "Job"]
+from hw.contract.network import Network, NetworkError
+from hw.contract.process import end_with_parent
+
+__all__ = ["NETWORK", "BenchJob", "Job", "job_folder"]
 
 NETWORK = "network.npz"
 """The file of the network, in the folder above the one of the job."""
+
+
+def job_folder() -> Path:
+    """In a bench's process: the folder with its job. From now on it ends with who started it."""
+    end_with_parent()
+    return Path(os.environ["STERNA_BENCH"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchJob:
     """What every bench is told.
 
-    `result_bits` is the width of the core's results, `taps` name and bits of each of its taps, none
-    of the core that ships. `stall` is the probability, per cycle, that a word is held back, and
-    that a result is not taken (0: streams flow). `watchdog` is the quiet cycles after which a core
-    is called dead.
+    `digest` is of the network whose core was built. `result_bits` is the width of the core's
+    results, `taps` name and bits of each of its taps, none of the core that ships. `stall` is the
+    probability, per cycle, that a word is held back, and that a result is not taken (0: streams
+    flow). `watchdog` is the quiet cycles after which a core is called dead.
     """
 
+    digest: str
     result_bits: int
     taps: list[tuple[str, int]]
     stall: float = 0.0
     seed: int = 0
     watchdog: int = 10_000_000
+
+    def network(self, folder: Path) -> Network:
+        """The network that lies above the job's folder.
+
+        Raises
+        ------
+        NetworkError
+            When it is not the one that the job is about: somebody else has written there.
+        """
+        found = Network.load(folder.parent / NETWORK)
+        if found.digest != self.digest:
+            raise NetworkError(
+                f"Network in {folder.parent} must have digest {self.digest}, not {found.digest}"
+            )
+        return found
 
     def plusargs(self, folder: Path) -> list[str]:
         """Of `sim.bench.harness`."""

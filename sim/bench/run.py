@@ -17,6 +17,7 @@ from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from hw.contract.checks import InputError
 from hw.contract.files import write_atomically, write_json
+from hw.contract.process import fills_folder
 from hw.neuron.readout import result_layout
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
 from sim.bench.job import NETWORK, Job
@@ -29,6 +30,7 @@ __all__ = ["simulate"]
 Progress = Callable[[str], None]
 
 
+@fills_folder
 def simulate(
     plan: CorePlan,
     pixels: npt.NDArray[np.integer],
@@ -82,7 +84,6 @@ def simulate(
     if processes is not None and processes < 1:
         raise InputError(f"Processes must be a positive number, not {processes!r}")
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     report_file = folder / "report.json"
     report_file.unlink(missing_ok=True)
     for old in (folder / "waves.fst", *folder.glob("shard*")):
@@ -132,6 +133,7 @@ def prepare_job(plan: CorePlan, facts: dict[str, Any], **more: Any) -> Job:
     """The job of a core as `generate` described it, whose network lies in `NETWORK`."""
     logit_bits = plan.network.layers[-1].logit_bits
     return Job(
+        digest=plan.network.digest,
         recipe=plan.recipe(),
         word_bits=plan.input_bits,
         result_bits=result_layout(plan.network.spec.classes, logit_bits).size,

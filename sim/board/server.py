@@ -5,15 +5,15 @@ Run by `sim.board.simulation`, which asks through a socket; STERNA_BENCH names t
 """
 
 import json
-import os
 from dataclasses import dataclass
 from multiprocessing.connection import Client
-from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import Event, FallingEdge, First, RisingEdge, Timer
 from cocotb.utils import get_sim_time
+
+from sim.bench.job import job_folder
 
 START_CYCLES = 16
 """Clock cycles with the line at rest, before the first request."""
@@ -113,7 +113,7 @@ def now() -> int:
 async def serve_a_board(dut) -> None:
     """Carry out requests, (method, *arguments), until the other end closes the socket. Each is
     answered with (what it returns, simulated picoseconds, faults on TX so far)."""
-    job = json.loads((Path(os.environ["STERNA_BENCH"]) / "job.json").read_text())
+    job = json.loads((job_folder() / "job.json").read_text())
     server = Server(dut, Line(**job["line"]))
     with Client(job["socket"], family="AF_UNIX") as connection:
         await server.start(dut)

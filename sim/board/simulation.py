@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from hw.contract.checks import SpecError
+from hw.contract.process import clean_environment
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
 
 __all__ = ["WATCHDOG", "BoardPins", "BoardSimulation"]
@@ -234,7 +235,7 @@ def _launch(build_folder: Path, top: str, run_folder: Path) -> subprocess.Popen[
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env=clean_environment(PYTHONPATH=path),
         )
 
 

@@ -20,6 +20,7 @@ from gen.board.files import BOARD_TOP
 from gen.family.ice40 import ICEPACK
 from gen.family.tools import Tool, ToolError, find, run
 from hw.contract.files import write_atomically
+from hw.contract.process import clean_environment
 from sim.board.netlist import NetlistError, cell_models
 
 __all__ = ["find_icebox", "find_iceunpack", "unpack_bitstream"]
@@ -63,6 +64,7 @@ def find_icebox() -> Tool:
         asked = subprocess.run(
             ["dpkg-query", "--show", "--showformat=${Version}", "fpga-icestorm"],
             capture_output=True,
+            env=clean_environment(),
             text=True,
             check=False,
         )
@@ -141,7 +143,11 @@ def _tidy(text: str) -> str:
 def _tables(icebox: Tool) -> dict[str, Any]:
     folder = str(Path(icebox.command[0]).resolve().parent)
     asked = subprocess.run(
-        [sys.executable, "-c", TABLES, folder], capture_output=True, text=True, check=False
+        [sys.executable, "-c", TABLES, folder],
+        capture_output=True,
+        env=clean_environment(),
+        text=True,
+        check=False,
     )
     if asked.returncode:
         raise ToolError(f"icebox_vlog must lie beside its icebox.py, but {folder} has none")

@@ -6,19 +6,16 @@ Run by `sim.learn.run`; its job lies in the folder named by STERNA_BENCH, where 
 
 import gc
 import json
-import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import cocotb
 import numpy as np
 
 from gen.learn.stage import plan_learning
-from hw.contract.network import Network
 from hw.learn.masters import Masters
 from sim.bench.driver import Driver
-from sim.bench.job import NETWORK
+from sim.bench.job import NETWORK, job_folder
 from sim.bench.recording import Recording
 from sim.golden.learning import Learner
 from sim.learn.checker import LearningChecker
@@ -34,9 +31,9 @@ QUIET_CYCLES = 100
 @cocotb.test()
 async def core_learns_what_the_golden_model_learns(dut: Any) -> None:
     """Every value of every sample, and every master weight, is the golden model's."""
-    folder = Path(os.environ["STERNA_BENCH"])
+    folder = job_folder()
     job = LearningJob(**json.loads((folder / "job.json").read_text()))
-    network = Network.load(folder.parent / NETWORK)
+    network = job.network(folder)
     masters = Masters.load(folder.parent / MASTERS, network)
     plan = plan_learning(masters, job.lanes)
     learner = Learner(masters)

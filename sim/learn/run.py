@@ -18,6 +18,7 @@ from gen.learn.stage import learning_stage, plan_learning
 from hw.contract.checks import InputError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
+from hw.contract.process import fills_folder
 from hw.learn.masters import Masters
 from hw.learn.stage import MODE_JUDGE
 from hw.neuron.readout import result_layout
@@ -94,6 +95,7 @@ class Lesson:
         return lesson
 
 
+@fills_folder
 def learn_in_simulation(
     masters: Masters,
     lesson: Lesson,
@@ -146,15 +148,16 @@ def learn_in_simulation(
     plan = plan_learning(masters, lanes)
     _check_ranges(plan, lesson)
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     report_file, shard = folder / "report.json", folder / "shard0"
     report_file.unlink(missing_ok=True)
     shutil.rmtree(shard, ignore_errors=True)
     facts = generate(plan, folder, taps=taps)
-    masters.working().save(folder / NETWORK)
+    network = masters.working()
+    network.save(folder / NETWORK)
     masters.save(folder / MASTERS)
     shape = _shape(plan)
     job = LearningJob(
+        digest=network.digest,
         lanes=lanes,
         result_bits=shape.result_bits,
         row_bits=shape.row_bits,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hw.contract.files import write_atomically, write_json
+from hw.contract.process import fills_folder
 from hw.contract.text import markdown
 from sim.golden.model import GoldenModel
 from sw.data.dataset import Dataset
@@ -36,6 +37,7 @@ WITHIN = 0.3
 """Points within which a spiking network counts as equal to its ReLU network."""
 
 
+@fills_folder
 def study(
     train: Dataset,
     test: Dataset,

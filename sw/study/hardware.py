@@ -15,6 +15,7 @@ from gen.core.plan import CorePlan, plan_core
 from gen.layer.stage import DEFAULT_LANES
 from hw.contract.files import write_json
 from hw.contract.network import Network
+from hw.contract.process import fills_folder
 from hw.contract.text import markdown
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import accuracy, mean_cycles
@@ -68,6 +69,7 @@ def kinds(
     yield row("the same, spikes repeated", network, repeat=True)
 
 
+@fills_folder
 def study(
     folder: Path,
     *,

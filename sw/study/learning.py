@@ -17,6 +17,7 @@ from typing import Any
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
+from hw.contract.process import fills_folder
 from hw.contract.text import markdown
 from hw.learn.masters import Masters, masters_path
 from sw.data.dataset import Dataset, load_dataset
@@ -174,6 +175,7 @@ def _choices(seed: int) -> Iterator[Case]:
         )
 
 
+@fills_folder
 def study(
     folder: Path,
     data: str | os.PathLike[str] | None = None,

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hw.contract.files import write_atomically, write_json
+from hw.contract.process import fills_folder
 from hw.contract.text import markdown
 from sw.data.dataset import SHAPES, Dataset, load_dataset
 from sw.learn.train import Progress, reproducible
@@ -383,13 +384,14 @@ CONFIGURATIONS = {
 integers. Dropout is left out: these runs are short."""
 
 
+@fills_folder
 def study(
-    out: Path,
+    folder: Path,
     data_folder: str | os.PathLike[str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
     names: Sequence[str] = tuple(CONFIGURATIONS),
 ) -> list[Run]:
-    """Run configurations by name; `runs.json` in `out` after each, a checkpoint after each epoch.
+    """Run configurations by name; `runs.json` after each, a checkpoint after each epoch.
 
     What `runs.json` has already is not run again.
 
@@ -403,7 +405,7 @@ def study(
     for name in names:
         if name not in CONFIGURATIONS:
             raise SpideError(f"Reference must be one of {(*CONFIGURATIONS,)}, not {name!r}")
-    runs = _finished(out / "runs.json")
+    runs = _finished(folder / "runs.json")
     for name in names:
         configuration = CONFIGURATIONS[name]
         if any(run["configuration"] == _plain(configuration) for run in runs):
@@ -412,10 +414,10 @@ def study(
             load_dataset(configuration.dataset, split, 8, data_folder)
             for split in ("train", "test")
         )
-        checkpoint = out / f"{name}.pt"
+        checkpoint = folder / f"{name}.pt"
         run = run_reference(configuration, (train, test), progress, checkpoint=checkpoint)
         runs = [*(other for other in runs if other["name"] != name), run]
-        write_json(out / "runs.json", runs)
+        write_json(folder / "runs.json", runs)
         hits, n = run["test"]
         progress(f"{name}: test {hits}/{n} ({100 * hits / n:.2f} %)")
     return [run for name in names for run in runs if run["name"] == name]

@@ -23,6 +23,7 @@ from typing import Any
 
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
+from hw.contract.process import fills_folder
 from hw.contract.text import markdown
 from sw.data.dataset import load_dataset
 from sw.data.evaluate import evaluate
@@ -98,6 +99,7 @@ class Grid:
         )
 
 
+@fills_folder
 def study(
     grid: Grid,
     folder: Path,

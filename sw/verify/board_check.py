@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.board.planner import BoardPlan
+from hw.contract.process import fills_folder
 from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
 from sw.host.errors import HostError
@@ -31,6 +32,7 @@ AROUND = (f"{SIMULATED_TOP}.v", "spi_flash.v", "flash.hex")
 """What is soldered around the chip, of the files that `sim.board.around` writes."""
 
 
+@fills_folder
 def check_board(
     plan: BoardPlan,
     design: Sequence[str],

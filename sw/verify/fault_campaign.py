@@ -15,6 +15,7 @@ from gen.board.files import LabelledImages
 from gen.board.planner import BoardPlan
 from hw.contract.files import write_json
 from hw.contract.link import ErrorCode
+from hw.contract.process import fills_folder
 from hw.contract.text import table
 from sim.board.around import simulate_board
 from sim.board.simulation import BoardSimulation
@@ -73,6 +74,7 @@ def attack(
     }
 
 
+@fills_folder
 def campaign(
     plan: BoardPlan,
     images: npt.NDArray[np.uint8],

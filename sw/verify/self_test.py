@@ -17,6 +17,7 @@ from gen.board.planner import BoardPlan
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan
 from hw.contract.network import NetworkError
+from hw.contract.process import fills_folder
 from hw.top.self_test import SelfTest
 from sim.board.around import simulate_board
 from sim.golden.model import GoldenModel
@@ -53,6 +54,7 @@ def expected_run(
     return sums.tolist(), done + SelfTest.LATENCY + 2 + plan.network.spec.classes - 1
 
 
+@fills_folder
 def self_test(
     plan: BoardPlan,
     images: npt.NDArray[np.uint8],

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gen.board.boards import Board
 from gen.family.pll import pll
-from hw.contract.pll import PllSpec
 from hw.memory.sources import verilog_source
+from hw.top.pll import PllSpec
 
 ROM = verilog_source("sterna_rom.v")
 SHAPES = ((16, 512), (10, 300), (7, 700))
