@@ -9,7 +9,7 @@ from typing import Any
 from gen.core.describe import neuron_text
 from gen.core.drawing import graph_svg, graph_text
 from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_network
-from hw.contract.files import write_atomically
+from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import percent, table
@@ -111,7 +111,7 @@ def do_sim(args: argparse.Namespace) -> Result:
     if args.images is None:
         args.images = "4" if args.waves else "1000"
     data = load_test_images(plan.network, args.images, dataset=args.dataset, folder=args.data)
-    out = Path(args.out or BUILD / "sim")
+    out = Path(args.out or BUILD / "sim" / plan.network.spec.name)
     report = simulate(
         plan,
         data.images,
@@ -122,6 +122,8 @@ def do_sim(args: argparse.Namespace) -> Result:
         processes=args.processes,
         progress=args.say,
     )
+    if not args.out:
+        write_json(BUILD / "sim" / "report.json", report)  # of the last run
     failed = bool(report["mismatches"] or report["cycle_law_violations"])
     return report, sim_table(report, f"{data.title}, {data.split}", out), int(failed)
 
@@ -236,7 +238,11 @@ def add_core_commands(commands: Any) -> None:
         help="stall the streams with this probability per cycle",
     )
     sub.add_argument("--processes", type=int, help="simulations side by side (default: cores)")
-    sub.add_argument("--out", metavar="FOLDER", help="default build/sim")
+    sub.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="default build/sim/NETWORK; the last run's report.json is copied to build/sim",
+    )
 
     sub = command(
         "golden", do_golden, "classify images with the golden model", data=True, core=False
