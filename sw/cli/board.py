@@ -14,7 +14,7 @@ from gen.board.boards import BOARDS, find_board
 from gen.board.build import build_board, reload_board
 from gen.board.files import LabelledImages
 from gen.board.planner import BoardPlan, plan_board, plan_learning_board
-from gen.core.plan import SCHEDULES, CorePlan, plan_core
+from gen.core.plan import SCHEDULES, plan_core
 from gen.learn.stage import learning_stage
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
@@ -24,8 +24,7 @@ from hw.learn.masters import Masters
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_image_options
 from sw.cli.tables import board_table, plan_table
-from sw.data.dataset import DataError, load_dataset
-from sw.data.evaluate import mean_cycles
+from sw.data.evaluate import flowing_cycles
 from sw.data.shipped import UsageError, load_test_images, model_path
 from sw.spide.start import PRESETS, beginning, stored_samples
 
@@ -76,21 +75,6 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
 def board_folder(args: argparse.Namespace) -> Path:
     """Where a board's design and bitstream lie."""
     return Path(args.out or BUILD / args.board)
-
-
-def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
-    """Mean cycles per image with the input flowing, by the cycle law, over test images of the data
-    set that the network names; None where that is not at hand."""
-    name, spec = core.network.meta.get("dataset"), core.network.spec
-    if not isinstance(name, str):
-        return None
-    try:
-        found = load_dataset(
-            name, "test", spec.input_bits, data, download=False, steps=spec.recorded_steps
-        )
-    except DataError:
-        return None
-    return mean_cycles(core, found.images[: min(stage.law_images for stage in core.stages)])
 
 
 def learning_samples(masters: Masters, args: argparse.Namespace) -> LabelledImages | None:

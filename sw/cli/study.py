@@ -217,6 +217,15 @@ def do_reference(args: argparse.Namespace) -> Result:
     return {"runs": runs}, f"{text}\n\nwrote {out}: runs.json", 0
 
 
+def do_bitstreams(args: argparse.Namespace) -> Result:
+    from sw.study import bitstreams
+
+    out = Path(args.out or BUILD / "bitstreams")
+    names = tuple(dict.fromkeys(args.boards.split(","))) if args.boards else ()
+    locked = bitstreams.study(out, names, args.data, again=args.again, progress=args.say)
+    return locked, f"{bitstreams.bitstreams_table(locked)}\n\nin {bitstreams.LOCK}", 0
+
+
 def add_study_commands(commands: Any) -> None:
     """Add the parsers."""
     studies = commands.add_parser(
@@ -327,3 +336,12 @@ def add_study_commands(commands: Any) -> None:
     )
     every = "mnist-f128, fashion-mnist-f400, mnist-f64c3u (default all)"
     sub.add_argument("--runs", metavar="NAME,..", help=every)
+
+    sub = study(
+        "bitstreams",
+        do_bitstreams,
+        "the boards' default bitstreams: builds those whose inputs have changed, and renews their "
+        "lock in the checkout",
+    )
+    sub.add_argument("--boards", metavar="NAME,..", help="default all")
+    sub.add_argument("--again", action="store_true", help="also what has not changed")

@@ -12,7 +12,7 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import GoldenModel, Trace
-from sw.data.dataset import Dataset
+from sw.data.dataset import DataError, Dataset, load_dataset
 
 __all__ = [
     "Accuracy",
@@ -20,6 +20,7 @@ __all__ = [
     "accuracy",
     "check_fits",
     "evaluate",
+    "flowing_cycles",
     "golden_runs",
     "mean_cycles",
 ]
@@ -118,3 +119,18 @@ def mean_cycles(core: CorePlan, images: npt.NDArray[np.uint8]) -> float:
     """Cycles from one image's result to the next, on average over two images or more, which are
     offered without a pause: by the cycle law, which the hardware keeps."""
     return law.mean_cycles(core, images, GoldenModel(core.network).run(images).spikes)
+
+
+def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
+    """Mean cycles per image with the input flowing, by the cycle law, over test images of the data
+    set that the network names; None where that is not at hand."""
+    name, spec = core.network.meta.get("dataset"), core.network.spec
+    if not isinstance(name, str):
+        return None
+    try:
+        found = load_dataset(
+            name, "test", spec.input_bits, data, download=False, steps=spec.recorded_steps
+        )
+    except DataError:
+        return None
+    return mean_cycles(core, found.images[: min(stage.law_images for stage in core.stages)])

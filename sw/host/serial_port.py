@@ -1,5 +1,6 @@
 """A transport over a serial port of the system, through pyserial."""
 
+import errno
 import importlib
 import os
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ __all__ = ["SerialPort"]
 
 WRITE_TIMEOUT = 5.0
 """Seconds after which a port that takes no bytes is given up."""
+
+IN_USE = {errno.EAGAIN, errno.EBUSY, errno.EWOULDBLOCK}
+"""What the system says of a port that another program has locked, or opened alone."""
 
 
 def _pyserial() -> Any:
@@ -51,6 +55,10 @@ class SerialPort:
                 port, baud, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True
             )
         except (*self._faults, ValueError) as reason:
+            if getattr(reason, "errno", None) in IN_USE:
+                raise ConnectionFailed(
+                    f"Serial port {port} is in use by another program: end that first"
+                ) from None
             raise ConnectionFailed(
                 f"Serial port {port} cannot be opened at {baud} baud: {_cause(reason)}"
             ) from None

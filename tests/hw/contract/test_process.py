@@ -211,7 +211,7 @@ RUNS_A_TOOL = """
 import sys
 from pathlib import Path
 from gen.family.tools import Tool, run
-code = "import os, sys, time; print(os.getpid(), os.environ.get('OPT'), flush=True); time.sleep(600)"
+code = "import os, time; print(os.getpid(), os.environ.get('OPT'), flush=True); time.sleep(600)"
 tool = Tool(name="tool", command=(sys.executable, "-c", code), version="1", origin="native")
 run(tool, [], Path(sys.argv[1]), "log", lambda line: print(line, flush=True))
 """

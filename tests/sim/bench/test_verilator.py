@@ -270,10 +270,14 @@ def test_the_cache_keeps_what_was_used_last(tmp_path, monkeypatch):
     assert (tmp_path / "target").read_bytes() == bytes(99)
 
 
-def test_paths_with_spaces_and_missing_tools_are_one_sentence(tmp_path, monkeypatch):
-    (tmp_path / "a b").mkdir()
-    with toolchain(), pytest.raises(SimulationError, match="need a path without spaces"):
-        build(tmp_path / "a b", "x", ["x.v"])
+@pytest.mark.parametrize("letter", [*' #;:"`\\'])
+def test_paths_that_make_would_misread_are_one_sentence(letter, tmp_path):
+    folder = tmp_path / f"a{letter}b"
+    with toolchain(), pytest.raises(SimulationError, match="need a path without spaces and"):
+        build(folder, "x", ["x.v"])
+
+
+def test_missing_tools_are_one_sentence(monkeypatch):
     before = dict(os.environ)
     monkeypatch.setattr("sim.bench.verilator.shutil.which", lambda tool: None)
     with pytest.raises(SimulationError, match="Simulation needs perl"), toolchain():

@@ -129,7 +129,7 @@ def test_serial_equals_golden(port, images, twin):
         assert board.identify().digest == PLAN.network.digest
         for image in images:
             assert facts(board.infer(image)) == golden(image)
-        with pytest.raises(ConnectionFailed, match="cannot be opened at 9600 baud"):
+        with pytest.raises(ConnectionFailed, match="is in use by another program: end that first"):
             open_board(f"serial:{port}?baud=9600")  # nobody else meanwhile
         twin.wrong_tag = 1
         with pytest.raises(DamagedReply, match="another image"):

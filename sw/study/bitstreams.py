@@ -1,0 +1,188 @@
+"""`sterna study bitstreams`: the bitstreams that boards get by default, under a lock.
+
+`bitstreams.json`, beside this file, has for each board what goes into its default bitstream, by
+hash, and what came of it after routing. Whatever changes the one must renew the other: a test
+compares the hashes, without running a tool.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gen.board.boards import BOARDS, Board, constraints, find_board
+from gen.board.build import build_board
+from gen.board.files import generate_board
+from gen.board.planner import BoardPlan, plan_board
+from gen.family.tools import YOSYS
+from hw.contract.checks import SternaError
+from hw.contract.files import write_json
+from hw.contract.network import Network
+from hw.contract.process import fills_folder
+from hw.contract.text import markdown
+from sw.data.evaluate import flowing_cycles
+from sw.data.shipped import model_path
+
+__all__ = ["LOCK", "bitstreams_table", "default_plan", "inputs", "read_lock", "study"]
+
+LOCK = Path(__file__).with_name("bitstreams.json")
+"""{board: {"inputs": see `inputs`, "routed": what came of them}}."""
+
+ROUTED = (
+    "network",
+    "layout",
+    "asked_mhz",
+    "fmax_mhz",
+    "seed",
+    "fmax_by_seed",
+    "planned",
+    "used",
+    "cycles_per_image",
+    "images_per_second",
+    "bitstream_sha256",
+    "seconds",
+)
+"""Of a build's report, what the lock keeps."""
+
+Facts = dict[str, Any]
+
+
+def default_plan(board: Board) -> BoardPlan:
+    """What `sterna bitstream --board NAME` builds."""
+    return plan_board(board, Network.load(model_path(board.model)))
+
+
+def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
+    """What goes into a board's bitstream, each part as SHA-256 or as text; the design is written
+    to `folder`, and no tool is run.
+
+    `verilog`, `contents` (of memories and flash), `constraints`, `flags` of the tools, with the
+    clock asked, and `tools`: the packages of PyPI that this version names.
+    """
+    board, flow = plan.board, plan.board.family.flow
+    facts = generate_board(plan.core, plan.spec, board.name, folder)
+    contents = hashlib.sha256()
+    for name in sorted(set(facts["files"]) - set(facts["sources"])):
+        contents.update(name.encode() + (folder / name).read_bytes())
+    flags = [flow.synthesis, *board.flags, *flow.router_flags, *board.pack, *flow.pack_flags]
+    packages = sorted({p.package for p in (YOSYS, flow.router, flow.packer)})
+    return {
+        "verilog": facts["hardware"],
+        "contents": contents.hexdigest(),
+        "constraints": _sha(constraints(board)[1]),
+        "flags": _sha(json.dumps([*flags, plan.spec.clock_hz])),
+        "tools": ", ".join(f"{name} {version(name)}" for name in packages),
+    }
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_lock(path: Path = LOCK) -> dict[str, Facts]:
+    """The lock; empty when there is none.
+
+    Raises
+    ------
+    SternaError
+        When the file is not a lock.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            name: {k: dict(facts[k]) for k in ("inputs", "routed")}
+            for name, facts in json.loads(path.read_text()).items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SternaError(f"File {path} must be a lock of bitstreams, and is none") from None
+
+
+@fills_folder
+def study(
+    folder: Path,
+    boards: Sequence[str] = (),
+    data: str | None = None,
+    *,
+    again: bool = False,
+    lock: Path = LOCK,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Facts]:
+    """Build the default bitstreams whose inputs are not those of the lock, and renew it after each.
+
+    Parameters
+    ----------
+    folder
+        A folder in it for each board.
+    boards
+        By name; all.
+    data
+        Where the data sets lie by which cycles an image are counted.
+    again
+        Build also what is as the lock has it.
+
+    Returns
+    -------
+    dict
+        The lock.
+
+    Raises
+    ------
+    BoardError, ToolError, TimingError
+        As `gen.board.build.build_board`.
+    """
+    locked = read_lock(lock)
+    for name in boards or (*BOARDS,):
+        plan = default_plan(find_board(name))
+        now = inputs(plan, folder / name / "inputs")
+        if not again and name in locked and locked[name]["inputs"] == now:
+            progress(f"{name}: as the lock has it")
+            continue
+        progress(f"{name}: {plan.core.facts()['layout']}, {plan.core.network.spec.name}")
+        report = build_board(plan, folder / name, progress=progress)
+        cycles = flowing_cycles(plan.core, data)
+        if cycles is not None:
+            report["cycles_per_image"] = round(cycles, 1)
+            report["images_per_second"] = round(plan.spec.clock_hz / cycles)
+        routed = {key: report[key] for key in ROUTED if key in report}
+        locked[name] = {"inputs": now, "routed": routed}
+        write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
+    return locked
+
+
+def bitstreams_table(locked: Mapping[str, Facts]) -> str:
+    """Markdown, as docs/results.md has it: a column for each board."""
+    columns = {name: facts["routed"] for name, facts in locked.items()}
+    rows = {
+        "network": lambda r: r["network"],
+        "layout": lambda r: r["layout"],
+        "look-up tables (iCE40: logic cells)": lambda r: _used(r, "luts"),
+        "... as planned": lambda r: _planned(r, "luts"),
+        "flip-flops": lambda r: f"{r['used']['ffs'][0]:,}",
+        "block RAM": lambda r: _used(r, "brams"),
+        "single-port RAM": lambda r: _used(r, "sprams"),
+        "clock asked / after routing, MHz": lambda r: (
+            f"{r['asked_mhz']:g} / **{r['fmax_mhz']:.2f}** (seed {r['seed']})"
+        ),
+        "cycles an image": lambda r: f"{r['cycles_per_image']:,}",
+        "images/s at the clock asked": lambda r: f"{r['images_per_second']:,}",
+        "synthesis / place and route / pack, s": lambda r: " / ".join(
+            f"{seconds:.0f}" for seconds in r["seconds"].values()
+        ),
+    }
+    return markdown(
+        ("", *columns),
+        ((what, *(told(routed) for routed in columns.values())) for what, told in rows.items()),
+    )
+
+
+def _used(routed: Facts, kind: str) -> str:
+    there = routed["planned"][kind][1]
+    return f"{routed['used'][kind]:,} of {there:,}" if there else "-"
+
+
+def _planned(routed: Facts, kind: str) -> str:
+    planned, used = routed["planned"][kind][0], routed["used"][kind]
+    return f"{planned:,} ({100 * (planned - used) / used:+.0f} %)"

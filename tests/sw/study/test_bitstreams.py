@@ -1,0 +1,70 @@
+"""The default bitstreams' lock: what goes in is what was routed, and the documents say so."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gen.board.boards import BOARDS, find_board
+from hw.contract.checks import SternaError
+from sw.study import bitstreams
+from sw.study.bitstreams import bitstreams_table, default_plan, inputs, read_lock, study
+
+RESULTS = Path(__file__).parents[3] / "docs" / "results.md"
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_default_bitstream_is_made_of_what_the_lock_has(name: str, tmp_path: Path):
+    locked, now = read_lock()[name]["inputs"], inputs(default_plan(find_board(name)), tmp_path)
+    differs = sorted(key for key in now if now[key] != locked.get(key))
+    assert not differs, f"{name}: {', '.join(differs)} changed: run make bitstreams BOARD={name}"
+
+
+def test_the_documents_have_the_locks_table():
+    assert list(read_lock()) == list(BOARDS)
+    assert bitstreams_table(read_lock()) in RESULTS.read_text()
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the boards that were built; no tool is run."""
+    names: list[str] = []
+    facts = read_lock()
+
+    def build(plan: Any, folder: Path, progress: Any) -> dict[str, Any]:
+        names.append(plan.board.name)
+        return facts[plan.board.name]["routed"] | {"more": 1}
+
+    monkeypatch.setattr(bitstreams, "build_board", build)
+    monkeypatch.setattr(bitstreams, "flowing_cycles", lambda core, data: 1000.04)
+    return names
+
+
+def test_what_has_changed_is_built_and_locked(built: list[str], tmp_path: Path):
+    lock, said = tmp_path / "lock.json", []
+    board = "tang_nano_9k"
+
+    def run(**more: Any) -> dict[str, Any]:
+        return study(tmp_path, [board], lock=lock, progress=said.append, **more)
+
+    first = run()
+    assert built == [board]
+    assert first[board]["routed"]["cycles_per_image"] == 1000.0
+    assert "more" not in first[board]["routed"]
+    assert read_lock(lock) == first
+    assert run() == first
+    assert (built, said[-1]) == ([board], f"{board}: as the lock has it")
+    run(again=True)
+    assert built == [board] * 2
+    first[board]["inputs"]["flags"] = "others"
+    lock.write_text(json.dumps(first))
+    assert run()[board]["inputs"]["flags"] != "others"
+    assert built == [board] * 3
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[1]", "{}x", '{"a": 1}', '{"a": {"inputs": {}}}'])
+def test_a_file_that_is_no_lock_is_one_sentence(text: str, tmp_path: Path):
+    (tmp_path / "lock").write_text(text)
+    with pytest.raises(SternaError, match="must be a lock of bitstreams, and is none"):
+        read_lock(tmp_path / "lock")
