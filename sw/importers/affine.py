@@ -6,6 +6,7 @@ as the library's class that it is derived from; that its forward is no other is 
 it (`sw.importers.modules`).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -46,7 +47,7 @@ LAZY = "run it once before it is saved, which gives it weights"
 
 ADVICE = {
     "LogSoftmax": LAST,
-    "Module": "build the network of the library's modules",
+    "Module": "build the network of modules of torch.nn",
     "MultiheadAttention": USE,
     "ParameterDict": USE,
     "ParameterList": USE,
@@ -123,7 +124,8 @@ def shape_behind(module: nn.Module, shape: Sequence[int]) -> tuple[int, ...] | N
     if name == "Linear":
         takes = cast(nn.Linear, module).weight.shape[1]
         if takes != shape[-1]:
-            raise ValueError(f"takes {takes} values, and gets {got}")
+            missing = ": put a Flatten before it" if takes == math.prod(shape) else ""
+            raise ValueError(f"takes {takes} values, and gets {got}{missing}")
     if name in NORMS and cast(nn.BatchNorm1d, module).running_mean is None:
         raise ValueError("must keep running statistics")
     trial = torch.zeros(2, *shape, dtype=torch.float64)

@@ -35,7 +35,9 @@ CALIBRATION_IMAGES = 2000
 TRIAL_IMAGES = 100
 
 CONTENTS = Contents(
-    made_of="of plain torch.nn modules", activation="ReLU", instead="build it of those"
+    made_of="of plain torch.nn modules",
+    activation="ReLU",
+    instead="build it of those (SpikingJelly's go through sterna import)",
 )
 
 

@@ -153,15 +153,15 @@ def read_layers(
             raise ConvertError(f"Network cannot be converted: {place} is damaged") from None
     if reader.images is not None and not reader.trouble:
         reader.close("end")
+    if not reader.trouble and not reader.layers:
+        reader.trouble.append("it has no Linear")
     if not reader.trouble and len(reader.shape) > 1:
         reader.trouble.append(
-            f"its output must be one value per class, not of shape {reader.shape} (put a Flatten "
-            "before the last Linear)"
+            f"its output must be one value per class, not of shape {reader.shape}: put a Flatten "
+            "before the last Linear"
         )
     if reader.trouble:
         raise ConvertError(f"Network cannot be converted: {'; '.join(reader.trouble)}")
-    if not reader.layers:
-        raise ConvertError("Network cannot be converted: it has no Linear")
     for layer in reader.layers:
         try:
             require_finite(layer.place, layer.weight, layer.bias)

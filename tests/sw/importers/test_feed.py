@@ -20,10 +20,9 @@ MEAN, STD = 0.3, 0.4
 def networks() -> tuple[nn.Sequential, nn.Sequential]:
     """One for pixels / largest pixel, and the same for normalised ones."""
     torch.manual_seed(1)
-    plain = nn.Sequential(nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
-    normalised = nn.Sequential(nn.Linear(64, 20), *plain[1:])
-    first: Any = plain[0]
-    other: Any = normalised[0]
+    plain: Any = nn.Sequential(nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
+    normalised: Any = nn.Sequential(nn.Linear(64, 20), *plain[1:])
+    first, other = plain[0], normalised[0]
     with torch.no_grad():
         other.weight.copy_(first.weight * STD)
         other.bias.copy_(first.bias + MEAN * first.weight.sum(dim=1))

@@ -184,6 +184,16 @@ def hooked() -> nn.Module:
             "a hook (torch.nn.utils.weight_norm, spectral_norm, prune: take it off with "
             "remove_weight_norm, remove_spectral_norm, prune.remove)",
         ),
+        (
+            lambda: nn.Sequential(nn.AvgPool2d(2), L(16, 10)),
+            "Network cannot be converted: 1 (Linear) takes 16 values, and gets maps of (1, 4, 4): "
+            "put a Flatten before it",
+        ),
+        (
+            lambda: nn.Sequential(nn.AvgPool2d(2), L(4, 10)),
+            "Network cannot be converted: its output must be one value per class, not of shape "
+            "(1, 4, 10): put a Flatten before the last Linear",
+        ),
         (endless, "Network must not contain itself"),
         (
             lambda: nn.Sequential(L(64, 20), nn.BatchNorm1d(20, track_running_stats=False)),

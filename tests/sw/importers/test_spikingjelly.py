@@ -1,6 +1,7 @@
 """SpikingJelly's networks: what is read computes what they compute, what cannot be is named."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import Dataset, load_dataset
+from sw.importers.affine import READ
 from sw.importers.modules import ConvertError
 from sw.importers.spikingjelly import (
     import_network,
@@ -233,6 +235,34 @@ def test_what_is_derived_from_a_known_module_under_another_name_is_named(digits:
     ):
         with pytest.raises(ConvertError, match=rf"0 \({type(module).__name__}\) is not supported"):
             import_network(nn.Sequential(module, nn.Linear(10, 10)), digits, name="x", steps=2)
+
+
+ARGUMENTS = [
+    *((), (4,), (2,), (4, 4), (4, 2), (1, 4, 3), (4, 4, 4), (nn.ReLU(),), (nn.ReLU(), 4, 4)),
+    *((False, "m", nn.ReLU()), (nn.ReLU(), torch.add)),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_module_of_spikingjelly_is_read_or_named() -> None:
+    kinds = {c for m in (layer, neuron) for c in vars(m).values() if isinstance(c, type)}
+    tried = 0
+    for cls in (c for c in kinds if issubclass(c, nn.Module)):
+        made = None
+        for arguments in ARGUMENTS:
+            try:
+                made = cls(*arguments)
+                break
+            except Exception:
+                continue
+        if made is None or cls.__name__ in READ:
+            continue
+        tried += 1
+        with pytest.raises(ConvertError) as refused:
+            read_network(nn.Sequential(made, nn.Linear(64, 10)), (64,), steps=2, pixel_max=15)
+        assert re.search(rf"\b{cls.__name__}\b", str(refused.value))
+        assert "\n" not in str(refused.value)
+    assert tried > 50
 
 
 @pytest.mark.parametrize("step_mode", ["s", "m"])
