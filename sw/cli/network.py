@@ -14,6 +14,9 @@ from sw.data.shipped import DEFAULT_MODEL, UsageError
 __all__ = ["add_network_commands", "load_splits"]
 
 
+FED = "; it is fed pixels / largest pixel, 0 to 1, unless --mean and --std say otherwise"
+
+
 def load_splits(args: argparse.Namespace) -> tuple[Dataset, Dataset]:
     """Training and test images of --dataset, --pixel-bits wide, from --data."""
     if args.dataset in RECORDINGS:
@@ -115,7 +118,14 @@ def do_convert(args: argparse.Namespace) -> Result:
         raise UsageError(f"Epochs of --tune must be a number of at least 0, not {args.tune}")
     module = load_network(Path(args.network))
     network, report = convert_and_compare(
-        module, *load_splits(args), conversion, name=name, epochs=args.tune, progress=args.say
+        module,
+        *load_splits(args),
+        conversion,
+        name=name,
+        epochs=args.tune,
+        mean=args.mean,
+        std=args.std,
+        progress=args.say,
     )
     network.save(out)
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
@@ -136,6 +146,8 @@ def do_import(args: argparse.Namespace) -> Result:
         steps=args.steps,
         weight_bits=args.weight_bits,
         exact_decay=args.exact_decay,
+        mean=args.mean,
+        std=args.std,
     )
     network.save(out)
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
@@ -145,8 +157,10 @@ def do_import(args: argparse.Namespace) -> Result:
 def add_network_commands(commands: Any) -> None:
     """Add the parsers."""
 
-    def command(name: str, handler: Callable[..., Result], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+    def command(
+        name: str, handler: Callable[..., Result], text: str, more: str = ""
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text}{more}")
         sub.set_defaults(handler=handler)
         sub.add_argument("--json", action="store_true", help="print the answer as JSON")
         sub.add_argument(
@@ -165,6 +179,11 @@ def add_network_commands(commands: Any) -> None:
             help=f"recipe (default {DEFAULT_MODEL})",
         )
 
+    def values(text: str) -> tuple[float, ...]:
+        return tuple(float(part) for part in text.split(","))
+
+    values.__name__ = "list of numbers"  # what argparse calls it in a message
+
     def network(sub: argparse.ArgumentParser, made_of: str, use: str) -> None:
         sub.add_argument(
             "network",
@@ -179,6 +198,15 @@ def add_network_commands(commands: Any) -> None:
         sub.add_argument(
             "--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)"
         )
+        for option, what, default in (("mean", "mean", 0), ("std", "standard deviation", 1)):
+            sub.add_argument(
+                f"--{option}",
+                type=values,
+                default=(),
+                metavar="X,..",
+                help=f"{what} by which the network's inputs were normalised in training, of pixels "
+                f"/ largest pixel: one number, or one per channel (default {default})",
+            )
         sub.add_argument("--name", help="of the network (default: that of the file)")
         sub.add_argument(
             "--out", metavar="FILE", help="network file (default build/models/NAME.npz)"
@@ -222,6 +250,7 @@ def add_network_commands(commands: Any) -> None:
         "convert",
         do_convert,
         "make a spiking network of a trained ReLU network by threshold balancing",
+        FED,
     )
     network(sub, "plain modules", "calibrates (training images) and compares (test images)")
     sub.add_argument(
@@ -265,7 +294,7 @@ def add_network_commands(commands: Any) -> None:
         help="train N epochs more, on the integers: for weights of few bits (default 0)",
     )
 
-    sub = command("import", do_import, "make a network of a network trained in SpikingJelly")
+    sub = command("import", do_import, "make a network of a network trained in SpikingJelly", FED)
     network(sub, "SpikingJelly modules", "compares (test images)")
     sub.add_argument(
         "--exact-decay", action="store_true", help="keep enough bits that no decay is truncated"

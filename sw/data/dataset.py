@@ -20,7 +20,16 @@ from sw.data.download import fetch
 from sw.data.idx import DataError, read_idx
 from sw.data.nmnist import SIDE, read_nmnist
 
-__all__ = ["NAMES", "RECORDINGS", "SHAPES", "SPLITS", "DataError", "Dataset", "load_dataset"]
+__all__ = [
+    "NAMES",
+    "RECORDINGS",
+    "SHAPES",
+    "SPLITS",
+    "TEST_RULES",
+    "DataError",
+    "Dataset",
+    "load_dataset",
+]
 
 SHAPES = {
     "digits": (1, 8, 8),
@@ -33,6 +42,9 @@ SHAPES = {
 
 RECORDINGS = ("nmnist-small",)
 """Data sets whose entries are recordings: as many images as a network takes steps."""
+
+TEST_RULES = {"digits": "of each class the first and every fifth after it"}
+"""How the test images are chosen where the data set was published in one piece."""
 
 NAMES = tuple(SHAPES)
 SPLITS = ("train", "test")

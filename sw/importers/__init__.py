@@ -1,5 +1,5 @@
 """Networks from elsewhere.
 
-A torch module -> its layers (modules) -> folded network -> quantised, and compared with the
-original.
+A file (files) -> a torch module -> its layers (modules, affine) -> folded network -> quantised, and
+compared with the original, which is fed what it was trained on (feed).
 """

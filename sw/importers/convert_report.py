@@ -1,7 +1,6 @@
 """`sterna convert`: a ReLU network from a file, converted, compared with the original."""
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,35 @@ from hw.contract.text import table
 from sw.data.dataset import Dataset
 from sw.data.evaluate import check_fits
 from sw.importers.conversion import Conversion, calibrate, convert
+from sw.importers.feed import Feed, ForeignComparison, tested
+from sw.importers.files import Contents, load_module
 from sw.importers.finetune import finetune
-from sw.importers.modules import AffineLayer, ConvertError, activations, load_module, read_relu
-from sw.learn.compare import Batch, Comparison, compare
+from sw.importers.modules import (
+    AffineLayer,
+    ConvertError,
+    Leaf,
+    activations,
+    as_read,
+    final_softmax,
+    read_relu,
+    relu_leaves,
+)
+from sw.learn.compare import Batch, compare
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
 
 CALIBRATION_IMAGES = 2000
 TRIAL_IMAGES = 100
 
+CONTENTS = Contents(
+    made_of="of plain torch.nn modules",
+    activation="ReLU",
+    instead="build it of those (SpikingJelly's go through sterna import)",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
-class ConversionReport(Comparison):
+class ConversionReport(ForeignComparison):
     """What a conversion gives on a test set: the float network is the ReLU network.
 
     Parameters
@@ -35,6 +51,8 @@ class ConversionReport(Comparison):
         Per hidden layer: mean |rate - activation|, in units of the activation that became 1.
     macs
         Multiply-accumulates of the ReLU network per image.
+    left_out
+        A softmax at the network's end, which changes no class.
     """
 
     keys = ("relu", "spiking")
@@ -42,12 +60,14 @@ class ConversionReport(Comparison):
 
     rate_errors: tuple[float, ...]
     macs: int
+    left_out: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
         return super().to_dict() | {
             "rate_errors": [round(error, 5) for error in self.rate_errors],
             "macs_per_image": self.macs,
+            "left_out": self.left_out,
         }
 
 
@@ -60,7 +80,7 @@ def load_network(path: Path) -> nn.Module:
     ConvertError
         When it cannot be read, or holds something else.
     """
-    return load_module(path, [], "of plain torch.nn modules")
+    return load_module(path, CONTENTS)
 
 
 def convert_and_compare(
@@ -71,33 +91,44 @@ def convert_and_compare(
     *,
     name: str,
     epochs: int = 0,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Network, ConversionReport]:
     """Convert with the first training images as calibration, train on for some epochs on the
     integers (`sw.importers.finetune`) if asked to, and compare on a test set.
 
+    Parameters
+    ----------
+    module
+        See `sw.importers.modules.read_relu`; it is not changed.
+    train, test
+        Images; the module takes (pixels / largest pixel - mean) / std.
+    conversion, name, epochs
+        How, of the network, and of training on.
+    mean, std
+        One value, or one per channel; without any, 0 and 1.
+
     Raises
     ------
     ConvertError
-        See `sw.importers.conversion`.
+        See `sw.importers.modules` and `sw.importers.conversion`.
     EvaluateError
         When the data set does not fit the network.
     """
-    inputs = train.images.shape[1]
-    side = round(inputs**0.5)
-    has_maps = any(isinstance(m, (nn.AvgPool2d, nn.Conv2d, nn.Flatten)) for m in module.modules())
-    shape = (1, side, side) if has_maps and side * side == inputs else (inputs,)
-    layers, pixel_max = read_relu(module, shape), 2**train.bits - 1
+    module = as_read(module)
+    feed = Feed.of(train, relu_leaves(module), mean, std)
+    layers, softmax = read_relu(module, feed.shape, feed.front), final_softmax(module)
     sample = train.images[:CALIBRATION_IMAGES]
-    _require_same(module, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), shape, pixel_max)
-    meta = {"dataset": train.name, "conversion": vars(conversion)}
-    peaks = calibrate(layers, sample, pixel_max, conversion.percentile)
+    _require_same(module, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), feed)
+    meta = {"dataset": train.name, "conversion": vars(conversion), **feed.meta}
+    peaks = calibrate(layers, sample, feed.pixel_max, conversion.percentile)
     network = convert(layers, sample, train.bits, conversion, name=name, meta=meta, peaks=peaks)
     check_fits(network, test)
     if epochs:
         network = replace(network, meta={**meta, "tuned_epochs": epochs})
         network = finetune(network, layers, train, epochs=epochs, progress=progress)
-    report = _compare(layers, network, peaks, conversion.divisor, test)
+    report = _compare(layers, network, peaks, conversion.divisor, test, feed, softmax)
     accuracies = {
         "relu": report.float_accuracy.to_dict(),
         "integer": report.integer_accuracy.to_dict(),
@@ -107,23 +138,28 @@ def convert_and_compare(
 
 
 @torch.no_grad()
-def _require_same(
-    module: nn.Module,
-    layers: list[AffineLayer],
-    pixels: Tensor,
-    shape: tuple[int, ...],
-    pixel_max: int,
-) -> None:
+def _require_same(module: nn.Module, layers: list[AffineLayer], pixels: Tensor, feed: Feed) -> None:
     """Compare the module with what was read of it."""
-    x = pixels.double().reshape(len(pixels), *shape) / pixel_max
-    theirs = copy.deepcopy(module).double().eval()(x)
-    ours = activations(layers, pixels, pixel_max)[-1]
-    if theirs.shape != ours.shape or not torch.allclose(ours, theirs, rtol=1e-6, atol=1e-6):
+    theirs = feed.run(module, pixels)
+    ours = activations(layers, pixels, feed.pixel_max)[-1]
+    softmax = final_softmax(module)
+    if softmax is not None:
+        ours = softmax[1](ours)
+    same = theirs.shape == ours.shape and torch.allclose(
+        ours, theirs.to(ours.dtype), rtol=1e-6, atol=1e-6
+    )
+    if not same:
         raise ConvertError("Network must compute what its modules do, one after the other")
 
 
 def _compare(
-    layers: list[AffineLayer], network: Network, peaks: list[float], divisor: int, test: Dataset
+    layers: list[AffineLayer],
+    network: Network,
+    peaks: list[float],
+    divisor: int,
+    test: Dataset,
+    feed: Feed,
+    softmax: Leaf | None,
 ) -> ConversionReport:
     errors = np.zeros(len(peaks))
 
@@ -137,6 +173,9 @@ def _compare(
     comparison = compare(network, test, run_float)
     return ConversionReport(
         **vars(comparison),
+        fed=feed.text,
+        tested=tested(test),
+        left_out="" if softmax is None else softmax[0],
         rate_errors=tuple((errors / len(test)).tolist()),
         macs=sum(layer.weight.numel() for layer in layers),
     )
@@ -159,6 +198,7 @@ def report_table(network: Network, conversion: Conversion, report: ConversionRep
                 f"{c.percentile:g}, from {start}, {c.weight_bits}-bit weights",
             ),
             *report.rows(),
+            *([("left out", f"{report.left_out}: it changes no class")] if report.left_out else []),
             (
                 "rate error",
                 ", ".join(f"{error:.4f}" for error in report.rate_errors)

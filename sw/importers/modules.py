@@ -4,17 +4,17 @@ What lies between two activations (ReLUs here, spiking neurons in `sw.importers.
 affine, and becomes one matrix and one bias: batch-norm and pooling need no layer of their own.
 """
 
-import warnings
-from collections.abc import Callable, Sequence
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hw.contract.checks import SternaError
+from sw.importers.affine import ConvertError, affine, kind, shape_behind, what_to_do
 from sw.learn.integer import require_finite
 from sw.learn.quantize import QuantizeError
 
@@ -23,34 +23,19 @@ __all__ = [
     "ConvertError",
     "Leaf",
     "activations",
+    "as_read",
+    "cause",
+    "final_softmax",
     "leaves",
-    "load_module",
     "read_layers",
     "read_relu",
+    "relu_leaves",
 ]
 
-KNOWN = [
-    nn.Sequential,
-    nn.Linear,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.ReLU,
-    nn.Flatten,
-    nn.Dropout,
-    nn.Identity,
-    nn.AvgPool2d,
-    nn.MaxPool2d,
-    nn.Conv2d,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.LeakyReLU,
-    nn.GELU,
-]
-"""Modules that a file may hold: those that convert, and those that are refused by their place."""
+NORMALISATION = "normalisation"
+"""Place of what stands in front of a network's modules."""
 
-
-class ConvertError(SternaError, ValueError):
-    """A network, or calibration data, that cannot be converted."""
+ENDLESS = "Network must not contain itself"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,55 +49,73 @@ class AffineLayer:
     activation: nn.Module | None = None
 
 
+Leaf = tuple[str, nn.Module]
+"""A module and its place, for messages."""
+
+
 @dataclass
 class _Reader:
     """Walks modules and gathers what is between two activations into one affine map."""
 
     shape: tuple[int, ...]
     is_activation: Callable[[nn.Module], bool]
-    passed_over: tuple[type[nn.Module], ...]
+    activation: str
     layers: list[AffineLayer] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
-    weight: Tensor | None = None  # of the map since the last activation; None: the identity
-    bias: Tensor | None = None
+    images: Tensor | None = None
+    """What the map since the last activation makes, without its offset, of each single input,
+    (inputs, size); None: the input itself."""
+    offset: Tensor = field(default_factory=lambda: torch.zeros(0))
     place: str = ""
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
-    def then(self, weight: Tensor, bias: Tensor | None, place: str) -> None:
-        """Compose with x -> weight x + bias."""
-        if self.trouble:  # sizes may not fit any more: the rest is read for its names only
-            self.weight = self.bias = torch.zeros(1)
+    def read(self, place: str, module: nn.Module) -> None:
+        if self.is_activation(module):
+            if not self.trouble:
+                self.close(place, module)
             return
-        weight = weight.detach().double()
-        if self.weight is None:
-            self.weight = weight
-            self.bias = torch.zeros(len(weight), dtype=torch.float64)
-        else:
-            assert self.bias is not None
-            self.bias = weight @ self.bias
-            self.weight = weight @ self.weight
-        if bias is not None:
-            self.bias = self.bias + bias.detach().double()
+        try:
+            shape = shape_behind(module, self.shape)
+        except ValueError as error:
+            shape = self.shape
+            if not self.trouble:  # sizes may not fit any more behind what is not read
+                self.trouble.append(f"{place} {error}")
+        if shape is None:
+            advice = what_to_do(kind(module), self.activation)
+            self.trouble.append(f"{place} is not supported ({advice})")
+        elif not self.trouble:
+            self.then(place, module)
+            self.shape = shape
+
+    def then(self, place: str, module: nn.Module) -> None:
+        """Compose with a module."""
+        step = affine(module, self.shape)
+        if step is None:
+            return
         self.place = self.place or place
+        if self.images is None:
+            self.offset = torch.zeros(self.size, dtype=torch.float64)
+            if step.matrix is not None and len(self.shape) == 1:
+                self.images = step.matrix.T
+            else:
+                self.images = torch.eye(self.size, dtype=torch.float64)
+                self.images = step.linear(self.images.reshape(-1, *self.shape)).flatten(1)
+        else:
+            self.images = step.linear(self.images.reshape(-1, *self.shape)).flatten(1)
+        offset = step.linear(self.offset.reshape(1, *self.shape))
+        self.offset = (offset if step.offset is None else offset + step.offset).flatten()
 
     def close(self, place: str, activation: nn.Module | None = None) -> None:
         """An activation, or the end."""
-        if self.trouble:
-            return
-        if self.weight is None:
+        if self.images is None:
             self.trouble.append(f"{place} follows no Linear")
             return
-        assert self.bias is not None
-        self.layers.append(AffineLayer(self.weight, self.bias, self.place, activation))
-        self.weight = self.bias = None
-        self.place = ""
-
-
-Leaf = tuple[str, nn.Module]
-"""A module and its place, for messages."""
+        weight = self.images.T.contiguous()
+        self.layers.append(AffineLayer(weight, self.offset, self.place, activation))
+        self.images, self.place = None, ""
 
 
 @torch.no_grad()
@@ -120,39 +123,45 @@ def read_layers(
     leaves: Sequence[Leaf],
     shape: Sequence[int],
     is_activation: Callable[[nn.Module], bool],
-    passed_over: tuple[type[nn.Module], ...] = (nn.Dropout, nn.Identity),
+    activation: str,
 ) -> list[AffineLayer]:
     """Layers of modules that run one after the other.
 
-    Linear, BatchNorm1d, AvgPool2d and Flatten are affine; each activation ends a layer.
+    What `sw.importers.affine` knows is affine, or nothing once trained; each activation ends a
+    layer.
 
     Parameters
     ----------
     leaves
-        In the order in which they run.
+        In the order in which they run, of a network as `as_read` gives it.
     shape
-        Of an input: (784,), or (1, 28, 28) before an AvgPool2d.
-    is_activation, passed_over
-        What ends a layer; what does nothing once trained.
+        Of an input: (784,), or (1, 28, 28).
+    is_activation, activation
+        What ends a layer, and in words.
 
     Raises
     ------
     ConvertError
         One sentence that names every module that cannot be read.
     """
-    reader = _Reader(tuple(shape), is_activation, passed_over)
+    reader = _Reader(tuple(shape), is_activation, activation)
     for place, module in leaves:
         try:
-            _read_module(reader, place, module)
-        except (AttributeError, TypeError, ValueError, RuntimeError):
+            reader.read(place, module)
+        except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
             # A module from a file may hold anything, or lack what its class has.
             raise ConvertError(f"Network cannot be converted: {place} is damaged") from None
-    if reader.weight is not None:
+    if reader.images is not None and not reader.trouble:
         reader.close("end")
+    if not reader.trouble and not reader.layers:
+        reader.trouble.append("it has no Linear")
+    if not reader.trouble and len(reader.shape) > 1:
+        reader.trouble.append(
+            f"its output must be one value per class, not of shape {reader.shape}: put a Flatten "
+            "before the last Linear"
+        )
     if reader.trouble:
         raise ConvertError(f"Network cannot be converted: {'; '.join(reader.trouble)}")
-    if not reader.layers:
-        raise ConvertError("Network cannot be converted: it has no Linear")
     for layer in reader.layers:
         try:
             require_finite(layer.place, layer.weight, layer.bias)
@@ -161,24 +170,47 @@ def read_layers(
     return reader.layers
 
 
-def read_relu(network: nn.Module, shape: Sequence[int]) -> list[AffineLayer]:
+def relu_leaves(network: nn.Module) -> list[Leaf]:
+    """Modules of a network of nested Sequentials."""
+    return leaves(network, lambda module: isinstance(module, nn.Sequential))
+
+
+def final_softmax(network: nn.Module) -> Leaf | None:
+    """A softmax over the classes that ends a network: it leaves the order of the logits as it is,
+    so it is not read."""
+    place, module = (relu_leaves(network) or [("", nn.Identity())])[-1]
+    if isinstance(module, (nn.Softmax, nn.LogSoftmax)) and module.dim in (None, 1, -1):
+        return place, module
+    return None
+
+
+def read_relu(
+    network: nn.Module, shape: Sequence[int], front: nn.Module | None = None
+) -> list[AffineLayer]:
     """The layers of a ReLU network of plain `torch.nn` modules: what `read_layers` reads, and ReLU;
-    Dropout and Identity are passed over.
+    a final Softmax or LogSoftmax is left out.
 
     Parameters
     ----------
     network
         A Sequential (they may be nested), in evaluation mode or not.
     shape
-        Of an input: (784,), or (1, 28, 28) before an AvgPool2d.
+        Of an input: (784,), or (1, 28, 28).
+    front
+        What stands in front of it (`sw.importers.feed.Feed`).
 
     Raises
     ------
     ConvertError
         One sentence that names every module that cannot be converted.
     """
-    found = leaves(network, lambda module: isinstance(module, nn.Sequential))
-    layers = read_layers(found, shape, lambda module: isinstance(module, nn.ReLU))
+    network = as_read(network)
+    found = relu_leaves(network)
+    if final_softmax(network) is not None:
+        found.pop()
+    if front is not None:
+        found.insert(0, (NORMALISATION, front))
+    layers = read_layers(found, shape, lambda module: isinstance(module, nn.ReLU), "ReLU")
     if layers[-1].activation is not None:
         raise ConvertError(
             "Network cannot be converted: the last module must be a Linear (the readout), not a "
@@ -187,84 +219,106 @@ def read_relu(network: nn.Module, shape: Sequence[int]) -> list[AffineLayer]:
     return layers
 
 
-def leaves(
-    network: nn.Module, is_container: Callable[[nn.Module], bool], prefix: str = ""
-) -> list[Leaf]:
-    """Modules in the order in which their containers have them, with their places."""
-    if is_container(network):
-        return [
-            leaf
-            for name, child in network._modules.items()  # a module that is used twice, twice
-            if child is not None
-            for leaf in leaves(child, is_container, f"{prefix}.{name}" if prefix else name)
-        ]
-    return [(f"{prefix or 'network'} ({type(network).__name__})", network)]
-
-
-def _read_module(reader: _Reader, place: str, module: nn.Module) -> None:
-    size = reader.size
-    if isinstance(module, nn.Linear):
-        if module.in_features != size:
-            reader.trouble.append(f"{place} takes {module.in_features} values, and gets {size}")
-        else:
-            reader.then(module.weight, module.bias, place)
-        reader.shape = (module.out_features,)
-    elif isinstance(module, nn.BatchNorm1d):
-        if module.running_mean is None or module.running_var is None:
-            reader.trouble.append(f"{place} keeps no running statistics")
-        elif not reader.trouble and (len(module.running_mean) != size or reader.weight is None):
-            reader.trouble.append(f"{place} must follow a Linear of its size")
-        else:
-            gain = 1 / torch.sqrt(module.running_var.double() + module.eps)
-            offset = -gain * module.running_mean.double()
-            if module.affine:
-                gain, offset = gain * module.weight, offset * module.weight + module.bias
-            reader.then(torch.diag(gain), offset, place)
-    elif reader.is_activation(module):
-        reader.close(place, module)
-    elif isinstance(module, nn.AvgPool2d):
-        if len(reader.shape) != 3:
-            reader.trouble.append(f"{place} needs maps (channels, rows, columns)")
-            return
-        # A pooling is a matrix: its columns are what it makes of each single input.
-        basis = torch.eye(size, dtype=torch.float64).reshape(size, *reader.shape)
-        try:
-            pooled = nn.AvgPool2d.forward(module, basis)  # not a subclass's, which may want steps
-        except RuntimeError:
-            reader.trouble.append(f"{place} does not fit maps of {reader.shape}")
-            return
-        reader.shape = tuple(pooled.shape[1:])
-        reader.then(pooled.flatten(1).T, None, place)
-    elif isinstance(module, nn.Flatten):
-        reader.shape = (size,)
-    elif not isinstance(module, reader.passed_over):
-        hint = " (convolution comes with a later version)" if isinstance(module, nn.Conv2d) else ""
-        reader.trouble.append(f"{place} is not supported{hint}")
-
-
-def load_module(path: Path, known: Sequence[type], made_of: str) -> nn.Module:
-    """A module saved with `torch.save(network, path)`. No code of the file is run: besides plain
-    `torch.nn` modules it may hold those of `known`; `made_of` says so in the message.
+def leaves(network: nn.Module, is_container: Callable[[nn.Module], bool]) -> list[Leaf]:
+    """Modules in the order in which their containers have them, with their places.
 
     Raises
     ------
     ConvertError
-        When it cannot be read, or holds something else.
+        For a network that contains itself.
+    """
+
+    def walk(name: str, module: nn.Module) -> Iterator[Leaf]:
+        if not is_container(module):
+            yield _place(name, module), module
+            return
+        for key, child in module._modules.items():  # a module that is used twice, twice
+            if child is not None:
+                yield from walk(f"{name}.{key}" if name else key, child)
+
+    try:
+        return list(walk("", network))
+    except RecursionError:
+        raise ConvertError(ENDLESS) from None
+
+
+def _place(name: str, module: nn.Module) -> str:
+    return f"{name or 'network'} ({type(module).__name__})"
+
+
+# A stranger's module
+
+
+def as_read(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose parameters and buffers are dense and float64.
+
+    Raises
+    ------
+    ConvertError
+        One sentence, for a module that cannot be copied, and for weights that are no real numbers
+        or not there.
     """
     try:
-        with torch.serialization.safe_globals([*KNOWN, *known]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            network = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConvertError(f"Network {path} does not exist") from None
-    except Exception:  # torch raises anything at all for a file that is not its own
+        for name, module in network.named_modules():
+            _require_own_weights(_place(name, module), module)
+        copied = copy.deepcopy(network, _uncopied(network))
+        for name, module in copied.named_modules():
+            for held in (module._parameters, module._buffers):
+                values = cast(dict[str, Tensor | None], held)
+                for key, value in values.items():
+                    if value is not None:
+                        values[key] = _dense(value, f"{key} of {_place(name, module)}")
+        return copied.eval()
+    except ConvertError:
+        raise
+    except RecursionError:
+        raise ConvertError(ENDLESS) from None
+    except Exception as error:  # a stranger's module may hold anything
+        raise ConvertError(f"Network cannot be copied: {cause(error)}") from None
+
+
+def _require_own_weights(place: str, module: nn.Module) -> None:
+    """Not ones that a hook computes anew at every run."""
+    computed = any(isinstance(vars(module).get(key), Tensor) for key in ("weight", "bias"))
+    if computed and module._forward_pre_hooks:
         raise ConvertError(
-            f"Network {path} must be a torch.nn.Sequential {made_of}, written with "
-            "torch.save(network, path)"
-        ) from None
-    if not isinstance(network, nn.Module):
-        raise ConvertError(f"Network {path} must be a module, not a {type(network).__name__}")
-    return network.eval()
+            f"Network cannot be converted: weights of {place} must be its own, not computed by a "
+            "hook (torch.nn.utils.weight_norm, spectral_norm, prune: take it off with "
+            "remove_weight_norm, remove_spectral_norm, prune.remove)"
+        )
+
+
+def _uncopied(network: nn.Module) -> dict[int, Tensor]:
+    """Plain copies, by identity, of tensors that Python does not copy: sparse ones, and those that
+    know how they were computed, such as potentials that were not reset after training."""
+    held = [
+        value
+        for module in network.modules()
+        for values in (vars(module), *(v for v in vars(module).values() if isinstance(v, dict)))
+        for value in values.values()
+        if isinstance(value, Tensor)
+    ]
+    return {
+        id(value): value.detach().to_dense()
+        for value in held
+        if value.layout is not torch.strided or not value.is_leaf
+    }
+
+
+def _dense(value: Tensor, what: str) -> Tensor:
+    if nn.parameter.is_lazy(value) or value.is_meta:
+        raise ConvertError(f"Network cannot be converted: {what} has no values yet")
+    if value.is_complex():
+        raise ConvertError(
+            f"Network cannot be converted: {what} must be real numbers, not {value.dtype}"
+        )
+    value = value.detach()
+    return (value.dequantize() if value.is_quantized else value).double()
+
+
+def cause(error: Exception) -> str:
+    """What a stranger's code raises, in a line."""
+    return f"{type(error).__name__}: {error}".strip(" :").splitlines()[0]
 
 
 @torch.no_grad()

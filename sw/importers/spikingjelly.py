@@ -5,7 +5,6 @@ compared with the module itself before it is used: a `forward` that does more th
 one after the other is refused.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +19,23 @@ from torch import Tensor, nn
 
 from gen.core.describe import neuron_text
 from hw.contract.checks import SternaError
-from hw.contract.network import Network
+from hw.contract.network import Network, NetworkError
+from hw.contract.spec import NetworkSpec
 from hw.contract.text import table
 from sw.data.dataset import Dataset
 from sw.data.evaluate import check_fits
-from sw.importers.modules import AffineLayer, ConvertError, leaves, load_module, read_layers
-from sw.learn.compare import Batch, Comparison, compare, unlike_spikes
+from sw.importers.affine import kind
+from sw.importers.feed import Feed, ForeignComparison, tested
+from sw.importers.files import Contents, load_module
+from sw.importers.modules import (
+    NORMALISATION,
+    AffineLayer,
+    ConvertError,
+    as_read,
+    leaves,
+    read_layers,
+)
+from sw.learn.compare import Batch, compare, unlike_spikes
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.neuron import LIFParameters, NeuronError
 from sw.learn.quantize import quantize
@@ -43,6 +53,7 @@ TRIAL_IMAGES = 200
 """Images on which a module and what was read of it must agree."""
 
 NODES = ("IFNode", "LIFNode", "TernaryIFNode", "TernaryLIFNode")
+ACTIVATION = f"one of {', '.join(NODES)}"
 
 
 @cache
@@ -73,7 +84,13 @@ def load_network(path: Path) -> nn.Module:
         for thing in vars(module).values()
         if isinstance(thing, type) and issubclass(thing, nn.Module)
     ]
-    return load_module(path, known, "of torch.nn and SpikingJelly modules")
+    contents = Contents(
+        known=known,
+        made_of="of torch.nn and SpikingJelly modules",
+        activation=ACTIVATION,
+        instead="give classes of your own to sw.importers.spikingjelly.import_network, in Python",
+    )
+    return load_module(path, contents)
 
 
 def _is_node(module: nn.Module) -> bool:
@@ -143,7 +160,12 @@ def _decay(tau: float, place: str) -> tuple[str, int]:
 
 
 def read_network(
-    module: nn.Module, shape: Sequence[int], *, steps: int, pixel_max: int
+    module: nn.Module,
+    shape: Sequence[int],
+    *,
+    steps: int,
+    pixel_max: int,
+    front: nn.Module | None = None,
 ) -> FoldedNetwork:
     """A SpikingJelly module as a network with unit spikes and whole pixels, nothing rounded.
 
@@ -152,22 +174,26 @@ def read_network(
     Parameters
     ----------
     module
-        Modules that run one after the other, nested however deep: Linear, BatchNorm1d, AvgPool2d,
-        Flatten and the nodes of `lif_parameters`; Dropout and Identity do nothing.
+        Modules that run one after the other, nested however deep: what `sw.importers.affine`
+        knows, and the nodes of `lif_parameters`.
     shape
         Of an input without its batch: (784,), or (1, 28, 28).
     steps
         T: the same image is given at every step.
     pixel_max
         Largest pixel; the module takes pixels / pixel_max.
+    front
+        What stands in front of it (`sw.importers.feed.Feed`).
 
     Raises
     ------
     ConvertError
         One sentence that names what cannot be read.
     """
-    passed_over = (nn.Dropout, nn.Identity, _library().layer.Dropout)
-    layers = read_layers(leaves(module, _is_container), shape, _is_node, passed_over)
+    found = leaves(as_read(module), _is_container)
+    if front is not None:
+        found.insert(0, (NORMALISATION, front))
+    layers = read_layers(found, shape, _is_node, ACTIVATION)
     folded, unit = [], 1 / pixel_max
     for layer in layers:
         parameters, gain = None, 1.0
@@ -187,11 +213,29 @@ def _place(layer: AffineLayer) -> str:
     return f"{type(layer.activation).__name__} after {layer.place}"
 
 
+CONTAINERS = {
+    "Module",  # a class of the user's own
+    "ModuleDict",
+    "ModuleList",
+    "MultiStepContainer",
+    "SeqToANNContainer",
+    "Sequential",
+    "StepModeContainer",
+}
+
+
 def _is_container(module: nn.Module) -> bool:
     """Whether a module is what its children do, in the order in which they were made."""
-    known = (nn.Linear, nn.BatchNorm1d, nn.Flatten, nn.AvgPool2d, nn.Dropout)
     has_children = any(child is not None for child in module._modules.values())
-    return has_children and not _is_node(module) and not isinstance(module, known)
+    return has_children and not _is_node(module) and kind(module).__name__ in CONTAINERS
+
+
+def _takes_steps(module: nn.Module) -> bool:
+    """Whether a module takes all time steps at once, (T, n, ...)."""
+    return (
+        isinstance(module, _library().base.MultiStepModule)
+        or getattr(module, "step_mode", "s") == "m"
+    )
 
 
 @torch.no_grad()
@@ -200,8 +244,7 @@ def run_module(module: nn.Module, x: Tensor, steps: int) -> Tensor:
     every step; of one that adds up or averages by itself in its own `forward`, what it returns."""
     library = _library()
     library.functional.reset_net(module)
-    multi = any(getattr(m, "step_mode", "s") == "m" for m in module.modules() if _is_node(m))
-    if multi:
+    if any(_takes_steps(m) for m in module.modules()):
         out = module(x.expand(steps, *x.shape))
         out = out.sum(dim=0) if out.ndim == 3 else out
     else:
@@ -211,7 +254,7 @@ def run_module(module: nn.Module, x: Tensor, steps: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportReport(Comparison):
+class ImportReport(ForeignComparison):
     """What an import gives on a test set: the float network is the module itself.
 
     Parameters
@@ -239,6 +282,8 @@ def import_network(
     weight_bits: int = 8,
     exact_decay: bool = False,
     shape: Sequence[int] | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
 ) -> tuple[Network, ImportReport]:
     """The network of a SpikingJelly module, compared with it on a data set.
 
@@ -251,8 +296,10 @@ def import_network(
     name, steps, weight_bits, exact_decay
         Of the network (`sw.learn.quantize.quantize`).
     shape
-        Of an input; the default is (1, side, side), which suits networks with and without Flatten
-        if the first module flattens, and (pixels,) otherwise.
+        Of an input; the default is what suits the first module (`sw.importers.feed.Feed.of`).
+    mean, std
+        The module takes (pixels / largest pixel - mean) / std: one value, or one per channel;
+        without any, 0 and 1.
 
     Raises
     ------
@@ -265,39 +312,39 @@ def import_network(
     """
     if not 1 <= steps <= 1024:
         raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {steps!r}")
-    original = copy.deepcopy(module).double().eval()
-    inputs = data.images.shape[1]
-    side = round(inputs**0.5)
-    if shape is None:
-        flattens = any(isinstance(m, nn.Flatten) for m in module.modules())
-        shape = (1, side, side) if flattens and side * side == inputs else (inputs,)
-    pixel_max = 2**data.bits - 1
-    folded = read_network(original, shape, steps=steps, pixel_max=pixel_max)
+    original = as_read(module)
+    feed = Feed.of(data, leaves(original, _is_container), mean, std, shape)
+    folded = read_network(
+        original, feed.shape, steps=steps, pixel_max=feed.pixel_max, front=feed.front
+    )
     trial = torch.from_numpy(data.images[:TRIAL_IMAGES])
-    _require_same(original, folded, trial, shape, pixel_max)
+    _require_same(original, folded, trial, feed)
     integer = quantize(
         folded, name=name, weight_bits=weight_bits, pixel_bits=data.bits, exact_decay=exact_decay
     )
-    network = integer.to_network({"dataset": data.name, "source": "SpikingJelly"})
-    check_fits(network, data)
-    return network, _compare(original, folded, network, data, shape)
-
-
-def _run(
-    module: nn.Module, pixels: Tensor, shape: Sequence[int], pixel_max: int, steps: int
-) -> Tensor:
-    x = pixels.double().reshape(len(pixels), *shape) / pixel_max
+    meta = {"dataset": data.name, "source": "SpikingJelly", **feed.meta}
     try:
-        return run_module(module, x, steps)
-    except Exception as error:  # a stranger's forward may raise anything
-        cause = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConvertError(f"Network cannot run images of shape {tuple(shape)}: {cause}") from None
+        network = integer.to_network(meta)
+    except NetworkError as error:
+        raise _with_exact_decay(error, integer.spec) from None
+    check_fits(network, data)
+    return network, _compare(original, folded, network, data, feed)
 
 
-def _require_same(
-    module: nn.Module, folded: FoldedNetwork, pixels: Tensor, shape: Sequence[int], pixel_max: int
-) -> None:
-    theirs = _run(module, pixels, shape, pixel_max, folded.steps)
+def _with_exact_decay(error: NetworkError, spec: NetworkSpec) -> SternaError:
+    """The error, with what exact decay has to do with it."""
+    for layer in spec.layers:
+        taken = layer.neuron.fraction_bits if layer.neuron else 0
+        if taken and str(error).startswith(f"Layer {layer.name} must keep its sums"):
+            return ConvertError(
+                f"{error}, of which exact decay over {spec.steps} time steps takes {taken}: use "
+                "fewer time steps, or no exact decay"
+            )
+    return error
+
+
+def _require_same(module: nn.Module, folded: FoldedNetwork, pixels: Tensor, feed: Feed) -> None:
+    theirs = feed.run(lambda x: run_module(module, x, folded.steps), pixels)
     ours = folded(pixels).logits
     if theirs.shape == ours.shape:
         # Folding rounds elsewhere, so a drive that meets its threshold to the last bit may fire on
@@ -315,17 +362,17 @@ def _require_same(
 
 
 def _compare(
-    module: nn.Module, folded: FoldedNetwork, network: Network, data: Dataset, shape: Sequence[int]
+    module: nn.Module, folded: FoldedNetwork, network: Network, data: Dataset, feed: Feed
 ) -> ImportReport:
     spec, unlike = network.spec, np.zeros((len(network.layers) - 1, 2), dtype=np.int64)
 
     def run_float(batch: Batch) -> Tensor:
         unlike[:] += np.array(unlike_spikes(batch.trace, folded(batch.pixels))).reshape(-1, 2)
-        return _run(module, batch.pixels, shape, spec.pixel_max, spec.steps)
+        return feed.run(lambda x: run_module(module, x, spec.steps), batch.pixels)
 
     comparison = compare(network, data, run_float)
     pairs = tuple((int(differ), int(n)) for differ, n in unlike)
-    return ImportReport(**vars(comparison), unlike_float=pairs)
+    return ImportReport(**vars(comparison), fed=feed.text, tested=tested(data), unlike_float=pairs)
 
 
 def report_table(network: Network, report: ImportReport) -> str:

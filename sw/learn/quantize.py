@@ -40,7 +40,12 @@ def best_scale(weight: Tensor, w_max: int) -> float:
 
 
 def _neuron_spec(
-    name: str, p: LIFParameters, scale: float, fraction_bits: int, potential_bits: int | None
+    name: str,
+    p: LIFParameters,
+    scale: float,
+    fraction_bits: int,
+    potential_bits: int | None,
+    steps: int,
 ) -> NeuronSpec:
     """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
     if p.fraction_bits:
@@ -59,6 +64,12 @@ def _neuron_spec(
 
     one = 1 << fraction_bits
     theta, down = (max(one, whole(side)) for side in (p.theta, p.theta_down))
+    if fraction_bits and max(theta, down) > 2 ** (MAX_WIDTH - 2):
+        raise QuantizeError(
+            f"Threshold of layer {name} must be within {MAX_WIDTH - 2} bits, not "
+            f"{(max(theta, down) - 1).bit_length()}, of which exact decay over {steps} time steps "
+            f"takes {fraction_bits}: use fewer time steps, or no exact decay"
+        )
     soft = p.reset == "soft"
     neuron = NeuronSpec(
         theta=theta,
@@ -189,7 +200,8 @@ def quantize(
     ------
     QuantizeError
         One sentence: weights or biases that are NaN or infinite, weights that are all zero, a
-        threshold below half a weight step, a weight width out of range.
+        threshold below half a weight step, or too wide under exact decay, a weight width out of
+        range.
     SpecError
         For other widths that the contract refuses.
     """
@@ -202,7 +214,9 @@ def quantize(
         if layer.neuron is not None:
             bits = _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0
             # The finest step has the largest threshold, and that is the neuron's.
-            neuron = _neuron_spec(title, layer.neuron, float(scale.min()), bits, potential_bits)
+            neuron = _neuron_spec(
+                title, layer.neuron, float(scale.min()), bits, potential_bits, folded.steps
+            )
             if own:
                 thetas = _thetas(title, layer.neuron, scale, bits)
         scales.append((scale, thetas))
