@@ -15,12 +15,10 @@ from gen.board.build import build_board, reload_board
 from gen.board.files import LabelledImages
 from gen.board.planner import BoardPlan, plan_board, plan_learning_board
 from gen.core.plan import SCHEDULES, plan_core
-from gen.learn.stage import learning_stage
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table
-from hw.learn.masters import Masters
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_image_options
 from sw.cli.tables import board_table, plan_table
@@ -40,8 +38,9 @@ def load_network(args: argparse.Namespace) -> Network:
     return Network.load(model_path(args.model or find_board(args.board).model))
 
 
-def board_plan(args: argparse.Namespace) -> BoardPlan:
-    """The plan that the options describe; what they leave open is the planner's to choose."""
+def board_plan(args: argparse.Namespace) -> tuple[BoardPlan, LabelledImages | None]:
+    """The plan that the options describe; what they leave open is the planner's to choose. With
+    it, of a core that learns, the labelled images that go onto the chip."""
     board = find_board(args.board)
     if args.learn:
         if args.banks not in (None, 1) or args.schedule != "auto" or args.test_images:
@@ -49,19 +48,20 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
         masters = beginning(
             args.model or DEFAULT_START, seed=args.start, readout_only=args.readout_only
         )
-        held = learning_samples(masters, args)
-        return plan_learning_board(
+        held = None if args.samples is None else stored_samples(masters, args.samples, args.data)
+        plan = plan_learning_board(
             board,
             masters,
             lanes=args.lanes,
             megahertz=args.mhz,
             samples=0 if held is None else len(held[1]),
         )
+        return plan, held
     if args.samples is not None or args.readout_only:
         raise UsageError(
             "Only a core that learns has images to learn from, or a readout that does: give --learn"
         )
-    return plan_board(
+    plan = plan_board(
         board,
         load_network(args),
         lanes=args.lanes,
@@ -70,6 +70,7 @@ def board_plan(args: argparse.Namespace) -> BoardPlan:
         schedule=args.schedule,
         test_images=args.test_images,
     )
+    return plan, None
 
 
 def board_folder(args: argparse.Namespace) -> Path:
@@ -77,22 +78,16 @@ def board_folder(args: argparse.Namespace) -> Path:
     return Path(args.out or BUILD / args.board)
 
 
-def learning_samples(masters: Masters, args: argparse.Namespace) -> LabelledImages | None:
-    """Training images that are put on the chip, with their labels; None: none are asked for."""
-    return None if args.samples is None else stored_samples(masters, args.samples, args.data)
-
-
 def do_plan(args: argparse.Namespace) -> Result:
-    plan = board_plan(args)
+    plan, _ = board_plan(args)
     return plan.to_dict(), plan_table(plan.to_dict()), 0
 
 
 def do_bitstream(args: argparse.Namespace) -> Result:
-    plan = board_plan(args)
+    plan, samples = board_plan(args)
     args.say(plan_table(plan.to_dict()))
     folder = board_folder(args)
     played = test_images(plan, args) if args.test_images else None
-    samples = learning_samples(learning_stage(plan.core).masters, args) if args.learn else None
     report = build_board(
         plan,
         folder,
@@ -176,7 +171,7 @@ def do_verify(args: argparse.Namespace) -> Result:
 def do_self_test(args: argparse.Namespace) -> Result:
     from sw.verify.self_test import self_test
 
-    plan = board_plan(args)
+    plan, _ = board_plan(args)
     images = test_images(plan, args)
     core = plan.core
     name = f"{args.board}-{core.network.spec.name}-{core.lanes}x{core.banks}-self-test"
