@@ -89,7 +89,7 @@ results-learning: $(VENV)/stamp-results ## networks that learn on their own, fro
 results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron routed for an ECP5-85k
 	@$(STERNA) study hardware
 
-# The networks in models/, from nothing: these by recipe, the others converted from ReLU networks.
+# The networks in sw/data/models/, from nothing: these by recipe, the others converted from ReLU networks.
 TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide fashion-mnist-dense
 COMPILED := mnist-conv mnist-lenet fashion-mnist-conv nmnist-conv cifar10-resnet
 

@@ -93,7 +93,7 @@ LEARNING = "learning"
 
 def design(board: Board, options: dict[str, Any]) -> CorePlan:
     """The core of one entry of `DESIGNS`."""
-    models = Path(__file__).parents[2] / "models"
+    models = Path(__file__).parents[2] / "sw" / "data" / "models"
     network = Network.load(models / f"{options['model']}.npz")
     if "schedule" in options:
         return plan_network(network, options["lanes"], schedule=options["schedule"])

@@ -28,7 +28,7 @@ def load_splits(args: argparse.Namespace) -> tuple[Dataset, Dataset]:
 
 
 def recipe_name(name: str) -> str:
-    """`mnist-dense` from itself or from `models/mnist-dense.npz`."""
+    """`mnist-dense` from itself or from `my/mnist-dense.npz`."""
     return Path(name).stem if name.endswith(".npz") else name
 
 

@@ -10,7 +10,7 @@ from sw.data.evaluate import check_fits
 
 __all__ = ["DEFAULT_MODEL", "UsageError", "load_test_images", "model_path"]
 
-MODELS = Path(__file__).parents[2] / "models"
+MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "digits-dense"
 
 

@@ -1,6 +1,6 @@
 """The contract's values on record: hashes of all that the shipped networks compute.
 
-`regression.json` holds, for each network in `models/`, SHA-256 hashes of every spike, potential and
+`regression.json` holds, for each network in `sw/data/models`, SHA-256 hashes of every spike, potential and
 logit on seeded pictures. `test_regression` compares them, so that a change of the contract is
 noticed even where golden model and hardware change together.
 
@@ -26,7 +26,7 @@ from sim.golden.model import GoldenModel
 __all__ = ["RECORD", "differences", "models", "pictures", "read_record", "record_of"]
 
 RECORD = Path(__file__).parent / "regression.json"
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[3] / "sw" / "data" / "models"
 SEED = 11
 FEW, MANY = 8, 32
 LARGE = 150_000

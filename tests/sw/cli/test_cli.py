@@ -26,7 +26,7 @@ def test_info(capsys):
     code, out, _ = run(capsys, "info", "mnist-dense")
     assert code == 0
     assert "784 x 128, 4-bit weights, ternary" in out
-    code, out, _ = run(capsys, "info", "models/digits-dense.npz", "--json")
+    code, out, _ = run(capsys, "info", "sw/data/models/digits-dense.npz", "--json")
     facts = json.loads(out)
     assert facts["spec"]["input_size"] == 64
     assert facts["digest"] == Network.load(ROOT / "models" / "digits-dense.npz").digest
