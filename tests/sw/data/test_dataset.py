@@ -97,7 +97,8 @@ def test_gzipped_files_read_the_same(idx_folder: Path) -> None:
         (b"\0\0\x0d\x03" + HEADER[4:] + b"ab", "must start with 00000803, not 00000d03"),
         (b"\0\0\x08\x01" + HEADER[4:] + b"ab", "must start with 00000803, not 00000801"),
         (HEADER + b"abc", "must hold 4 bytes after its header, not 3"),
-        (HEADER + b"abcde", "must hold 4 bytes after its header, not 5"),
+        (HEADER + b"abcde", "must hold 4 bytes after its header, not more"),
+        (HEADER[:4] + b"\x40" + HEADER[5:], "must hold at most 256 MiB, not 2,147,483,652 bytes"),
     ],
 )
 def test_broken_idx_file(tmp_path: Path, content: bytes, complaint: str) -> None:
