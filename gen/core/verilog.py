@@ -6,12 +6,32 @@ from typing import Any
 from amaranth.back import verilog
 
 from gen.core.plan import CorePlan
-from hw.contract.files import write_files, write_json
+from hw.contract.checks import SternaError
+from hw.contract.files import json_text, write_files
 from hw.memory.sources import verilog_source
 
-__all__ = ["TOP", "core_facts", "generate", "manifest", "rom_texts"]
+__all__ = ["TOP", "VerilogError", "core_facts", "generate", "manifest", "rom_texts", "verilog_text"]
 
 TOP = "sterna_core"
+
+
+class VerilogError(SternaError, RuntimeError):
+    """A Yosys that does not write Verilog."""
+
+
+def verilog_text(component: Any, name: str) -> str:
+    """The Verilog of a component, its module called `name`.
+
+    Raises
+    ------
+    VerilogError
+        When the Yosys that comes with Amaranth cannot be run to its end.
+    """
+    try:
+        return verilog.convert(component, name=name, strip_internal_attrs=True, emit_src=False)
+    except verilog.YosysError as error:
+        lines = str(error).strip().splitlines() or ["it printed nothing"]
+        raise VerilogError(f"Yosys did not write the Verilog: {lines[-1]}") from None
 
 
 def rom_texts(plan: CorePlan) -> dict[str, str]:
@@ -65,10 +85,9 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     """
     core = plan.component(taps=taps)
     facts = manifest(plan, core.taps)
-    head = f"// {plan.network.spec.name}, network {plan.network.digest}, made by Sterna.\n"
-    text = verilog.convert(core, name=TOP, strip_internal_attrs=True, emit_src=False)
-    sources = {f"{TOP}.v": head + text}
-    sources |= {name: verilog_source(name) for name in plan.sources}
-    write_files(folder, sources | rom_texts(plan), owned=["rom/*.hex"])
-    write_json(folder / "core.json", facts)
+    head = f"// {plan.network.spec.file_name}, network {plan.network.digest}, made by Sterna.\n"
+    files = {f"{TOP}.v": head + verilog_text(core, TOP)}
+    files |= {name: verilog_source(name) for name in plan.sources}
+    files |= {**rom_texts(plan), "core.json": json_text(facts)}
+    write_files(folder, files, owned=["rom/*.hex"])
     return facts

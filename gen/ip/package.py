@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.back import verilog
 from amaranth.lib.wiring import In
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
-from gen.core.verilog import manifest, rom_texts
+from gen.core.verilog import manifest, rom_texts, verilog_text
 from gen.ip.texts import BENCH, CORE, CORE_BENCH, CORE_SIM, INSTANCE, MEANINGS, README
-from hw.contract.files import write_files, write_json
+from hw.contract.files import json_text, write_files
 from hw.contract.neuron import NeuronSpec
 from hw.memory.sources import verilog_source
 from hw.top.axi import ERRORS, AxiStreamCore
@@ -70,7 +69,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     if examples is not None:
         _check(plan, examples)
     dut = AxiStreamCore(plan.component(), pixels=plan.network.spec.input_size, words=plan.words)
-    digest, name = plan.network.digest, plan.network.spec.name
+    digest, name = plan.network.digest, plan.network.spec.file_name
     head = f"// {name}, network {digest}, made by Sterna.\n"
     # Vivado's manual (UG901) allows no comment in a memory file.
     files = {
@@ -79,8 +78,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     }
     roms = sorted(files)
     bench = {} if examples is None else _bench(plan, dut, examples)
-    text = verilog.convert(dut, name=AXI_TOP, strip_internal_attrs=True, emit_src=False)
-    files[f"{AXI_TOP}.v"] = head + text
+    files[f"{AXI_TOP}.v"] = head + verilog_text(dut, AXI_TOP)
     files["sterna_rom.v"] = verilog_source("sterna_rom.v")
 
     facts = manifest(plan, dut.core.taps)
@@ -104,8 +102,8 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     files["sterna.core"] = CORE.substitute(values, bench=CORE_BENCH if bench else "")
     files["sterna.core"] += CORE_SIM if bench else ""
     files |= {path: text.replace("$head", head) for path, text in bench.items()}
+    files["core.json"] = json_text(facts)
     write_files(folder, files, owned=["rom/*.hex", "tb/*"])
-    write_json(folder / "core.json", facts)
     return facts
 
 
@@ -152,8 +150,8 @@ def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:
         f"wire {f'[{bits - 1}:0] ' if bits > 1 else ''}{port};" for port, (_, bits) in ports.items()
     ]
     return {
-        "name": spec.name,
-        "vlnv": f"::sterna_{spec.name.replace('-', '_')}:{INTERFACE_VERSION}",
+        "name": spec.file_name,
+        "vlnv": f"::sterna_{spec.file_name.replace('-', '_')}:{INTERFACE_VERSION}",
         "digest": plan.network.digest,
         "lanes": plan.lanes,
         "banks": _count(plan.banks, "bank"),

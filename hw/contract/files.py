@@ -239,6 +239,8 @@ def _staged(path: Path, data: bytes, undo: ExitStack) -> Callable[[], object]:
         return partial(_pour, path, data)
     with _naming(path):
         target = Path(os.path.realpath(path))
+        if target.parent.exists() and not target.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{secrets.token_hex(8)}.part")
         undo.callback(temporary.unlink, missing_ok=True)

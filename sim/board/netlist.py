@@ -67,7 +67,7 @@ def netlist_verilog(family: Family, built: Path, folder: Path) -> list[str]:
     run(YOSYS, ["-q", "-p", commands], folder, "yosys.log")
     text = (folder / "netlist.v").read_text()
     # Synthesis leaves pins open that a cell's parameters switch off.
-    (folder / "netlist.v").write_text(f"// verilator lint_off PINMISSING\n{text}")
+    write_atomically(folder / "netlist.v", f"// verilator lint_off PINMISSING\n{text}".encode())
     return ["netlist.v", *cell_models(family, folder)]
 
 

@@ -166,7 +166,7 @@ def do_ip(args: argparse.Namespace) -> Result:
 
     plan = plan_core(Network.load(model_path(args.model)), args.lanes, args.banks)
     spec = plan.network.spec
-    out = Path(args.out or BUILD / "ip" / spec.name)
+    out = Path(args.out or BUILD / "ip" / spec.file_name)
     shape = (EXAMPLES, spec.input_size)
     pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
     facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.network).run(pixels).logits))
@@ -195,7 +195,7 @@ def do_self_test(args: argparse.Namespace) -> Result:
     plan = board_plan(args)
     images = test_images(plan, args)
     core = plan.core
-    name = f"{args.board}-{core.network.spec.name}-{core.lanes}x{core.banks}-self-test"
+    name = f"{args.board}-{core.network.spec.file_name}-{core.lanes}x{core.banks}-self-test"
     facts = self_test(plan, images, BUILD / "boards" / name, port=args.port, progress=args.say)
     verdict = "equal to golden model and cycle law" if facts["equal"] else "DIFFERENT"
     rows = [
