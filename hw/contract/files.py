@@ -27,6 +27,7 @@ __all__ = [
     "cache_folder",
     "can_write",
     "json_text",
+    "read_json",
     "write_atomically",
     "write_files",
     "write_json",
@@ -173,6 +174,38 @@ def _damage(*more: type[Exception]) -> Iterator[None]:
         *more,
     ) as error:
         raise ArchiveError(str(error)) from None
+
+
+def read_json(path: Path, form: Any) -> Any:
+    """Plain data out of a file. Its form: a type; a tuple of forms, one of which fits; a list of
+    the form of all entries; a dictionary of forms by key, beside which there may be other keys, or
+    with `str` the form of all values.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, or it may not be read.
+    ValueError
+        When it is not JSON, or of another form.
+    """
+    data = json.loads(path.read_bytes())
+    if not _has_form(data, form):
+        raise ValueError(f"{path} is of another form")
+    return data
+
+
+def _has_form(data: Any, form: Any) -> bool:
+    if isinstance(form, tuple):
+        return any(_has_form(data, one) for one in form)
+    if isinstance(form, list):
+        return isinstance(data, list) and all(_has_form(entry, form[0]) for entry in data)
+    if isinstance(form, dict):
+        if not isinstance(data, dict):
+            return False
+        if str in form:
+            return all(_has_form(value, form[str]) for value in data.values())
+        return all(key in data and _has_form(data[key], one) for key, one in form.items())
+    return data is None if form is None else type(data) is form
 
 
 # Writing

@@ -1,7 +1,6 @@
 """Commands about boards: `plan`, `bitstream`, `flash`, `ask` and the others."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,26 +137,11 @@ def do_reload(args: argparse.Namespace) -> Result:
 
 
 def do_flash(args: argparse.Namespace) -> Result:
-    from gen.board.flash import flash
+    from gen.board.flash import flash_built
 
-    board, folder = find_board(args.board), board_folder(args)
-    try:
-        report = json.loads((folder / REPORT).read_text())
-        bitstream = Path(report["bitstream"])
-    except (OSError, ValueError, KeyError):
-        raise SternaError(
-            f"Folder {folder} must hold a finished bitstream: run make bitstream first"
-        ) from None
-    data = report.get("flash_image")
-    flash(
-        board,
-        bitstream,
-        permanent=args.keep,
-        data=data and Path(data),
-        address=report["flash_address"] or 0,
-        progress=args.say,
-    )
-    facts = {"board": board.name, "bitstream": str(bitstream), "network": report["network"]}
+    board = find_board(args.board)
+    report = flash_built(board, board_folder(args), permanent=args.keep, progress=args.say)
+    facts = {name: report[name] for name in ("board", "bitstream", "network")}
     return facts, f"{report['network']} is on the {board.title}", 0
 
 
