@@ -57,8 +57,8 @@ CHAIN = {
     "hardware": str,
 }
 SYNTHESISED = {"bitstream": str, "resources": {str: [int]}, "cells": {str: int}}
-"""What a reload wants to know of `board.json`, at first and of what can be reloaded, and of the report
-on the synthesis."""
+"""What a reload wants to know of `board.json`, at first and of what can be reloaded, and of the
+report on the synthesis."""
 
 
 def build_board(
@@ -138,6 +138,8 @@ def reload_board(
             "build the bitstream anew"
         )
     built = _read(folder / "board.json", BUILT | CHAIN)
+    if len(built["memories"]) != len(built["layers"]):
+        raise _unreadable(folder / "board.json")
     _require_shape(network, built)
     plan = plan_board(
         board,
@@ -222,9 +224,13 @@ def _read(path: Path, form: dict[str, Any]) -> dict[str, Any]:
     try:
         return read_json(path, form)
     except (OSError, ValueError, RecursionError):
-        raise ReloadError(
-            f"Folder {path.parent} must hold a finished bitstream: {path.name} cannot be read"
-        ) from None
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> ReloadError:
+    return ReloadError(
+        f"Folder {path.parent} must hold a finished bitstream: {path.name} cannot be read"
+    )
 
 
 def _as_wide(network: Network, built: dict[str, Any]) -> Network:
