@@ -105,7 +105,7 @@ class Archive:
 
     def integers(
         self, forms: Mapping[str, Form], unread: Collection[str] = ()
-    ) -> dict[str, npt.NDArray[np.integer[Any]]]:
+    ) -> dict[str, npt.NDArray[Any]]:
         """The arrays of these names and shapes; the file has no others but the header and those
         that may stay `unread`. None is unpacked before all fit.
 

@@ -420,10 +420,10 @@ class Network:
         try:
             spec = NetworkSpec.from_dict(spec_data)
             arrays = archive.integers(_array_shapes(spec))
-            weights, biases, thetas = (
-                tuple(arrays.get(f"{what}{n}") for n in range(len(spec.layers)))
-                for what in ("weights", "bias", "thetas")
-            )
+            numbers = range(len(spec.layers))
+            weights = tuple(arrays[f"weights{n}"] for n in numbers)
+            biases = tuple(arrays[f"bias{n}"] for n in numbers)
+            thetas = tuple(arrays.get(f"thetas{n}") for n in numbers)
             network = cls(spec, weights, biases, meta, thetas=thetas)
         except (SpecError, NetworkError) as error:
             raise NetworkError(f"Network file {path} is inconsistent: {error}") from None
