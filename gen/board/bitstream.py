@@ -14,7 +14,7 @@ from gen.board.boards import Board, constraints
 from gen.family.base import Flow
 from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.checks import SternaError
-from hw.contract.files import write_json
+from hw.contract.files import write_atomically, write_json
 from hw.contract.process import fills_folder
 
 __all__ = [
@@ -153,7 +153,7 @@ def synthesize(
     progress("synthesis (Yosys)")
     script = f"read_verilog {' '.join(sources)}\n{flow.synthesis.format(top=top)}\n"
     script += "write_json netlist.json\ntee -q -o cells.json stat -json\n"
-    (folder / "synth.ys").write_text(script)
+    write_atomically(folder / "synth.ys", script.encode())
     run(YOSYS, ["-q", "synth.ys"], folder, "yosys.log")
     stat = json.loads((folder / "cells.json").read_text())
     cells = stat.get("design", {}).get("num_cells_by_type", {})  # of an empty design, neither
@@ -163,7 +163,7 @@ def synthesize(
 def write_constraints(board: Board, folder: Path) -> list[str]:
     """Write the file with the board's pins; return nextpnr's arguments that name it."""
     name, text = constraints(board)
-    (folder / name).write_text(text)
+    write_atomically(folder / name, text.encode())
     *flag, last = board.family.flow.constraints_flag
     return [*flag, last + name] if last.endswith("=") else [*flag, last, name]
 

@@ -7,7 +7,6 @@ own, and Gowin's tools know no swap: there the real weights are synthesised.
 """
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from gen.board.files import BOARD_TOP, LabelledImages, generate_board
 from gen.board.planner import BoardPlan, plan_board
 from gen.family.registry import FAMILIES
 from gen.family.rom_swap import ReloadError
-from hw.contract.files import write_atomically, write_json
+from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.process import fills_folder
 
@@ -34,6 +33,33 @@ Progress = Callable[[str], None]
 
 SYNTHESIS = "synthesis"
 """Folder of the design with placeholders, and of what the tools make of it."""
+
+BUILT = {"board": str, "network": str, "reloadable": bool, "roms": [str]}
+CHAIN = {
+    "lanes": int,
+    "banks": int,
+    "clock_hz": int,
+    "memories": [str],
+    "fire_lanes": int,
+    "lean": bool,
+    "steps": int,
+    "input_bits": int,
+    "layers": [
+        {
+            "name": str,
+            "inputs": int,
+            "neurons": int,
+            "weight_bits": int,
+            "neuron": (dict, None),
+            "accumulator_bound": int,
+            "drive_bound": int,
+        }
+    ],
+    "hardware": str,
+}
+SYNTHESISED = {"bitstream": str, "resources": {str: [int]}, "cells": {str: int}}
+"""What a reload wants to know of `board.json`, at first and of what can be reloaded, and of the
+report on the synthesis."""
 
 
 @fills_folder
@@ -83,14 +109,17 @@ def build_board(
         seeds=seeds,
         progress=progress,
     )
-    return _finish(plan, facts, folder, report, progress)
+    report = _finish(plan, facts, folder, folder, report, progress)
+    write_json(folder / REPORT, report)
+    return report
 
 
 @fills_folder
 def reload_board(
     network: Network, folder: Path, progress: Progress = lambda line: None
 ) -> dict[str, Any]:
-    """Put the weights of `network` into the bitstream that lies in `folder`, without synthesis.
+    """Put the weights of `network` into the bitstream that lies in `folder`, without synthesis. All
+    is made before the first file there is touched, and there is no report until all are in place.
 
     Raises
     ------
@@ -98,7 +127,8 @@ def reload_board(
         When there is no bitstream, it is for a network of another shape or neuron, its hardware is
         too narrow for these weights, or its files are not those of its report.
     """
-    built, report = _read(folder / "board.json"), _read(folder / SYNTHESIS / REPORT)
+    built = _read(folder / "board.json", BUILT)
+    report = _read(folder / SYNTHESIS / REPORT, SYNTHESISED)
     board = find_board(built["board"])
     if not built["reloadable"]:
         raise ReloadError(
@@ -110,6 +140,9 @@ def reload_board(
             f"Weights of {board.name} cannot be reloaded: its tools cannot change block RAM; "
             "build the bitstream anew"
         )
+    built = _read(folder / "board.json", BUILT | CHAIN)
+    if len(built["memories"]) != len(built["layers"]):
+        raise _unreadable(folder / "board.json")
     _require_shape(network, built)
     plan = plan_board(
         board,
@@ -126,26 +159,33 @@ def reload_board(
     try:
         facts = generate_board(plan.core, plan.spec, board.name, with_new)
         _require_same(built, facts)
-        for name in (f for f in facts["files"] if (with_new / f).is_file()):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        report = _finish(plan, facts, with_new, folder, report, progress)
+        (folder / REPORT).unlink(missing_ok=True)
+        for name in (*facts["files"], "board.json", Path(report["bitstream"]).name):
             os.replace(with_new / name, folder / name)
-        os.replace(with_new / "board.json", folder / "board.json")
     finally:
         shutil.rmtree(with_new, ignore_errors=True)
-    return _finish(plan, facts, folder, report, progress)
+    write_json(folder / REPORT, report)
+    return report
 
 
 def _finish(
-    plan: BoardPlan, facts: dict[str, Any], folder: Path, report: dict[str, Any], progress: Progress
+    plan: BoardPlan,
+    facts: dict[str, Any],
+    made: Path,
+    folder: Path,
+    report: dict[str, Any],
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Real contents into the routed design, if it has placeholders; then bitstream and report."""
+    """Real contents, which lie in `made`, into the design routed in `folder`, if it has
+    placeholders; the bitstream into `made`, too. Returns the report, of all in `folder`."""
     board, work = plan.board, folder / SYNTHESIS
     ending = Path(report["bitstream"]).suffix
-    bitstream = folder / f"{BOARD_TOP}{ending}"
+    bitstream = made / f"{BOARD_TOP}{ending}"
     swap, routed = board.family.swap, board.family.flow.routed
     if facts["placeholders"] and swap is not None:
         progress(f"putting the weights into {len(facts['roms'])} memories")
-        pairs = [(folder / "placeholder" / name, folder / name) for name in facts["roms"]]
+        pairs = [(folder / "placeholder" / name, made / name) for name in facts["roms"]]
         report["swap"] = swap(work / routed, work / f"loaded_{routed}", pairs)
         pack(board, work, f"loaded_{routed}", f"loaded{ending}", progress)
         os.replace(work / f"loaded{ending}", bitstream)
@@ -153,10 +193,10 @@ def _finish(
         _copy(work / report["bitstream"], bitstream)
     files = {"bitstream": bitstream}
     if plan.spec.flash_address is not None:
-        files["flash_image"] = folder / "flash.bin"
+        files["flash_image"] = made / "flash.bin"
     for name, path in files.items():
         data = path.read_bytes()
-        report[name] = str(path)
+        report[name] = str(folder / path.name)
         report[f"{name}_sha256"] = hashlib.sha256(data).hexdigest()
         report[f"{name}_bytes"] = len(data)
     report |= {
@@ -170,7 +210,6 @@ def _finish(
     }
     report.pop("sha256", None)
     report.pop("bytes", None)
-    write_json(folder / REPORT, report)
     return report
 
 
@@ -184,13 +223,17 @@ def _copy(source: Path, target: Path) -> None:
     write_atomically(target, source.read_bytes())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, form: dict[str, Any]) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise ReloadError(
-            f"Folder {path.parent} must hold a finished bitstream: {path.name} cannot be read"
-        ) from None
+        return read_json(path, form)
+    except (OSError, ValueError, RecursionError):
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> ReloadError:
+    return ReloadError(
+        f"Folder {path.parent} must hold a finished bitstream: {path.name} cannot be read"
+    )
 
 
 def _as_wide(network: Network, built: dict[str, Any]) -> Network:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from gen.board.flash_image import flash_image
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import core_facts
-from gen.stage.emit import emit
+from gen.stage.emit import verilog_text
 from gen.stage.stage import Rom
-from hw.contract.files import write_files, write_json
+from hw.contract.files import json_text, write_files
 from hw.contract.link import LENGTH_MAX, VERSION
 from hw.memory.sources import verilog_source
 from hw.top.board import BoardSpec, BoardTop
@@ -69,7 +69,7 @@ def digest_rows(digest: str) -> list[int]:
 
 def digest_rom(plan: CorePlan) -> dict[str, Rom]:
     """The digest's ROM, of a board without a flash image, which has it."""
-    head = f"digest of {plan.network.spec.name}; network {plan.network.digest[:16]}"
+    head = f"digest of {plan.network.spec.file_name}; network {plan.network.digest[:16]}"
     digest = Rom(head=head, rows=digest_rows(plan.network.digest), bits=32, swappable=True)
     return {DIGEST_FILE: digest}
 
@@ -176,9 +176,8 @@ def generate_board(
         learning=learning,
         samples=store,
     )
-    text = emit(top, BOARD_TOP)
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
-    files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + text).encode()}
+    files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + verilog_text(top, BOARD_TOP)).encode()}
     sources = [f"{BOARD_TOP}.v", *(() if plan.loaded else plan.sources)]
     if flash:
         sources.append("sterna_spram.v")
@@ -219,6 +218,6 @@ def generate_board(
         "files": sorted(files),
         "hardware": hashlib.sha256(b"".join(files[name] for name in sources)).hexdigest(),
     }
+    files["board.json"] = json_text(facts).encode()
     write_files(folder, files, owned=["rom/*.hex", "placeholder/rom/*.hex"])
-    write_json(folder / "board.json", facts)
     return facts

@@ -1,13 +1,17 @@
 """A bitstream onto a board, through openFPGALoader."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from gen.board.bitstream import REPORT
 from gen.board.boards import Board
 from gen.family.tools import LOADER, ToolError, find, run
+from hw.contract.files import read_json
 
-__all__ = ["FlashError", "flash"]
+__all__ = ["FlashError", "flash", "flash_built"]
 
 Progress = Callable[[str], None]
 
@@ -19,6 +23,61 @@ NO_BOARD = re.compile(
 
 class FlashError(ToolError):
     """A board that cannot be reached, or refuses its bitstream."""
+
+
+FILE = {"board": str, "network": str, "bitstream": str, "bitstream_sha256": str}
+REPORTED = (
+    {**FILE, "flash_address": None},
+    {**FILE, "flash_address": int, "flash_image": str, "flash_image_sha256": str},
+)
+"""What `report.json` must say."""
+
+
+def flash_built(
+    board: Board, folder: Path, *, permanent: bool = False, progress: Progress = lambda line: None
+) -> dict[str, Any]:
+    """Load what `gen.board.build` left in a folder; return its report.
+
+    Parameters
+    ----------
+    permanent
+        See `flash`.
+
+    Raises
+    ------
+    FlashError
+        When nothing is finished there, it is for another board, or a file is not the one that the
+        report is about; and as `flash`.
+    ToolError
+        When openFPGALoader is missing.
+    """
+    try:
+        report = read_json(folder / REPORT, REPORTED)
+    except (OSError, ValueError, RecursionError):
+        raise FlashError(
+            f"Folder {folder} must hold a finished bitstream: run make bitstream first"
+        ) from None
+    if report["board"] != board.name:
+        raise FlashError(
+            f"Folder {folder} must hold a bitstream for {board.name}, not for {report['board']}"
+        )
+    address = report["flash_address"]
+    data = None if address is None else _reported(folder, report, "flash_image")
+    bitstream = _reported(folder, report, "bitstream")
+    flash(board, bitstream, permanent=permanent, data=data, address=address or 0, progress=progress)
+    return {**report, "bitstream": str(bitstream)}
+
+
+def _reported(folder: Path, report: dict[str, Any], name: str) -> Path:
+    """A file of the report, as it was built; the folder may have been moved since."""
+    path = folder / Path(report[name]).name
+    if not path.is_file():
+        raise FlashError(f"File {path} does not exist: build the bitstream first")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != report[f"{name}_sha256"]:
+        raise FlashError(
+            f"File {path} must be the one that was built: its SHA-256 is not that in {REPORT}"
+        )
+    return path
 
 
 def flash(

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from gen.core.plan import CorePlan
-from gen.stage.emit import emit
-from hw.contract.files import write_files, write_json
+from gen.stage.emit import verilog_text
+from hw.contract.files import json_text, write_files
 from hw.contract.process import fills_folder
 from hw.memory.sources import verilog_source
 
@@ -66,10 +66,9 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     """
     core = plan.component(taps=taps)
     facts = manifest(plan, core.taps)
-    head = f"// {plan.network.spec.name}, network {plan.network.digest}, made by Sterna.\n"
-    text = emit(core, TOP)
-    sources = {f"{TOP}.v": head + text}
-    sources |= {name: verilog_source(name) for name in plan.sources}
-    write_files(folder, sources | rom_texts(plan), owned=["rom/*.hex"])
-    write_json(folder / "core.json", facts)
+    head = f"// {plan.network.spec.file_name}, network {plan.network.digest}, made by Sterna.\n"
+    files = {f"{TOP}.v": head + verilog_text(core, TOP)}
+    files |= {name: verilog_source(name) for name in plan.sources}
+    files |= {**rom_texts(plan), "core.json": json_text(facts)}
+    write_files(folder, files, owned=["rom/*.hex"])
     return facts

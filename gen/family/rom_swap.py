@@ -107,7 +107,7 @@ class RomSwap:
             brams[name][place] = bits
         with tempfile.TemporaryDirectory(dir=source.parent, prefix="swap") as name:
             folder = Path(name)
-            (folder / "in").write_text(text)
+            write_atomically(folder / "in", text.encode())
             self.tool(folder, old, new)
             written = (folder / "out").read_text()
         frame_after, after = _parse(self.layout, written, source)
@@ -166,7 +166,8 @@ def _slices(layout: Layout, rows: Sequence[int], width: int) -> Bits:
 def write_slices(path: Path, slices: Bits) -> None:
     """Write slices, a multiple of four, as the columns of one ROM: a `$readmemh` file."""
     digits = slices.reshape(-1, 4, slices.shape[1]).transpose(2, 0, 1) @ (1 << np.arange(4))
-    path.write_text("".join("".join(f"{d:x}" for d in row) + "\n" for row in digits[:, ::-1]))
+    text = "".join("".join(f"{d:x}" for d in row) + "\n" for row in digits[:, ::-1])
+    write_atomically(path, text.encode())
 
 
 def _parse(layout: Layout, text: str, source: Path) -> tuple[Any, dict[str, Bits]]:

@@ -12,8 +12,8 @@ from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import manifest, rom_texts
 from gen.ip.texts import BENCH, CORE, CORE_BENCH, CORE_SIM, INSTANCE, MEANINGS, README
-from gen.stage.emit import emit
-from hw.contract.files import write_files, write_json
+from gen.stage.emit import verilog_text
+from hw.contract.files import json_text, write_files
 from hw.contract.neuron import NeuronSpec
 from hw.contract.process import fills_folder
 from hw.memory.sources import verilog_source
@@ -72,7 +72,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     if examples is not None:
         _check(plan, examples)
     dut = AxiStreamCore(plan.component(), pixels=plan.network.spec.input_size, words=plan.words)
-    digest, name = plan.network.digest, plan.network.spec.name
+    digest, name = plan.network.digest, plan.network.spec.file_name
     head = f"// {name}, network {digest}, made by Sterna.\n"
     # Vivado's manual (UG901) allows no comment in a memory file.
     files = {
@@ -81,8 +81,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     }
     roms = sorted(files)
     bench = {} if examples is None else _bench(plan, dut, examples)
-    text = emit(dut, AXI_TOP)
-    files[f"{AXI_TOP}.v"] = head + text
+    files[f"{AXI_TOP}.v"] = head + verilog_text(dut, AXI_TOP)
     files["sterna_rom.v"] = verilog_source("sterna_rom.v")
 
     facts = manifest(plan, dut.core.taps)
@@ -106,8 +105,8 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     files["sterna.core"] = CORE.substitute(values, bench=CORE_BENCH if bench else "")
     files["sterna.core"] += CORE_SIM if bench else ""
     files |= {path: text.replace("$head", head) for path, text in bench.items()}
+    files["core.json"] = json_text(facts)
     write_files(folder, files, owned=["rom/*.hex", "tb/*"])
-    write_json(folder / "core.json", facts)
     return facts
 
 
@@ -154,8 +153,8 @@ def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:
         f"wire {f'[{bits - 1}:0] ' if bits > 1 else ''}{port};" for port, (_, bits) in ports.items()
     ]
     return {
-        "name": spec.name,
-        "vlnv": f"::sterna_{spec.name.replace('-', '_')}:{INTERFACE_VERSION}",
+        "name": spec.file_name,
+        "vlnv": f"::sterna_{spec.file_name.replace('-', '_')}:{INTERFACE_VERSION}",
         "digest": plan.network.digest,
         "lanes": plan.lanes,
         "banks": _count(plan.banks, "bank"),

@@ -143,7 +143,7 @@ class LayerStagePlan(StagePlan):
 
     def rom_file(self, bank: int, part: int) -> str:
         """Path of the ROM of a slice of a bank, relative to the folder of the Verilog."""
-        name = self.layer.spec.name
+        name = self.layer.spec.file_name
         return str(PurePosixPath("rom") / f"{self.number}_{name}_bank{bank}_slice{part}.hex")
 
     @cached_property
@@ -177,8 +177,9 @@ class LayerStagePlan(StagePlan):
         for b, bank in enumerate(self._rows):
             for part, rows in enumerate(bank):
                 lanes = self.geometry.slices[part]
+                name = self.layer.spec.file_name
                 head = (
-                    f"{self.network.spec.name} layer {self.number} ({self.layer.spec.name}), "
+                    f"{self.network.spec.file_name} layer {self.number} ({name}), "
                     f"bank {b}, lanes {lanes.start}..{lanes.stop - 1}: {len(rows)} rows of "
                     f"{len(lanes)} x {bits} bit; network {self.network.digest[:16]}"
                 )

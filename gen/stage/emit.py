@@ -3,13 +3,28 @@
 from amaranth.back import verilog
 from amaranth.hdl import Elaboratable
 
+from hw.contract.checks import SternaError
 from hw.contract.process import built_environment
 
-__all__ = ["emit"]
+__all__ = ["VerilogError", "verilog_text"]
 
 
-def emit(design: Elaboratable, name: str) -> str:
-    """Verilog of a component whose top module is called `name`; by the Yosys that comes with
-    Amaranth, whatever the system has."""
+class VerilogError(SternaError, RuntimeError):
+    """A Yosys that does not write Verilog."""
+
+
+def verilog_text(component: Elaboratable, name: str) -> str:
+    """The Verilog of a component, its module called `name`; by the Yosys that comes with Amaranth,
+    whatever the system has.
+
+    Raises
+    ------
+    VerilogError
+        When that Yosys cannot be run to its end.
+    """
     with built_environment(AMARANTH_USE_YOSYS="builtin"):
-        return verilog.convert(design, name=name, strip_internal_attrs=True, emit_src=False)
+        try:
+            return verilog.convert(component, name=name, strip_internal_attrs=True, emit_src=False)
+        except verilog.YosysError as error:
+            lines = str(error).strip().splitlines() or ["it printed nothing"]
+            raise VerilogError(f"Yosys did not write the Verilog: {lines[-1]}") from None

@@ -1,16 +1,23 @@
 """Refusals, each one sentence, and the checks that raise them."""
 
+import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 __all__ = [
+    "FormerName",
     "InputError",
     "SpecError",
     "SternaError",
+    "former_name",
     "only_known",
     "require",
     "require_int",
+    "require_name",
+    "safe_name",
     "signed_bits",
 ]
 
@@ -25,6 +32,14 @@ class SpecError(SternaError, ValueError):
 
 class InputError(SternaError, ValueError):
     """Pixels that the network cannot take."""
+
+
+class FormerName(str):
+    """A name from a file that is older than the rule for names; it is not given to anything new."""
+
+
+NAME = {"": r"[A-Za-z][A-Za-z0-9_]{0,63}", "-": r"[A-Za-z](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9_])?"}
+"""By what may join words, besides `_`."""
 
 
 def signed_bits(bound: int) -> int:
@@ -44,6 +59,39 @@ def require_int(what: str, value: object, low: int, high: int) -> None:
         isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
         f"{what} must be an integer from {low} to {high}, not {value!r}",
     )
+
+
+def require_name(what: str, name: object, joint: str = "") -> None:
+    """Raise a SpecError unless it is a name: safe in a file system, in Verilog and on a command
+    line. `joint` is "-" where hyphens may join words. A `FormerName` need only be an identifier.
+    """
+    if isinstance(name, FormerName):
+        fits = name.replace(joint or "_", "_").isidentifier()
+    else:
+        fits = isinstance(name, str) and re.fullmatch(NAME[joint], name) is not None
+    inner = " and inner -" if joint else ""
+    require(
+        fits,
+        f"{what} must be of ASCII letters, digits, _{inner}, begin with a letter and have at most "
+        f"64 characters, not {name!r}",
+    )
+
+
+def former_name(name: Any, joint: str = "") -> Any:
+    """A name as a file has it: marked if it is older than the rule."""
+    if isinstance(name, str) and not re.fullmatch(NAME[joint], name):
+        return FormerName(name)
+    return name
+
+
+def safe_name(name: str, joint: str = "") -> str:
+    """What generated files are called after: the name, or, of one that is older than the rule, its
+    ASCII letters and a digest, that no two names have in common."""
+    if re.fullmatch(NAME[joint], name):
+        return name
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")[:40]
+    return "_".join(filter(None, ("n", words, hashlib.sha256(name.encode()).hexdigest()[:8])))
 
 
 def only_known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from hw.contract.checks import SpecError, SternaError, signed_bits
 from hw.contract.edge import INPUT, EdgeSpec, Shape
-from hw.contract.files import ArchiveError, read_arrays, write_atomically
+from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
 from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import LayerSpec, NetworkSpec
 
@@ -30,7 +30,6 @@ __all__ = ["FORMAT_VERSION", "Layer", "Network", "NetworkError"]
 
 FORMAT_VERSION = 5
 MAGIC = "sterna-network"
-MAX_FILE_BYTES = 1 << 30
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -391,21 +390,20 @@ class Network:
         """
         path = Path(path)
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise NetworkError(f"Network file {path} must be smaller than 1 GiB")
-            arrays = read_arrays(path)
+            return cls._from_archive(path, Archive(path))
         except FileNotFoundError:
             raise NetworkError(f"Network file {path} does not exist") from None
         except (IsADirectoryError, PermissionError):
             raise NetworkError(f"Network file {path} is not a readable file") from None
+        except ArrayError as error:
+            raise NetworkError(f"Network file {path} {error}") from None
         except (OSError, ArchiveError):
             raise NetworkError(f"Network file {path} is truncated or not a network") from None
-        return cls._from_arrays(path, arrays)
 
     @classmethod
-    def _from_arrays(cls, path: Path, arrays: Mapping[str, Any]) -> "Network":
+    def _from_archive(cls, path: Path, archive: Archive) -> "Network":
         try:
-            header = json.loads(arrays["header.json"].tobytes())
+            header = archive.header()
             magic, version = header["format"], header["version"]
             digest, spec_data, meta = header["digest"], header["spec"], header["meta"]
             if magic != MAGIC or type(version) is not int or version < 1:
@@ -421,18 +419,27 @@ class Network:
             )
         try:
             spec = NetworkSpec.from_dict(spec_data)
-            count = len(spec.layers)
-            weights = tuple(arrays[f"weights{n}"] for n in range(count))
-            biases = tuple(arrays[f"bias{n}"] for n in range(count))
-            thetas = tuple(
-                arrays[f"thetas{n}"] if layer.channel_thresholds else None
-                for n, layer in enumerate(spec.layers)
-            )
+            arrays = archive.integers(_array_shapes(spec))
+            numbers = range(len(spec.layers))
+            weights = tuple(arrays[f"weights{n}"] for n in numbers)
+            biases = tuple(arrays[f"bias{n}"] for n in numbers)
+            thetas = tuple(arrays.get(f"thetas{n}") for n in numbers)
             network = cls(spec, weights, biases, meta, thetas=thetas)
-        except KeyError as error:
-            raise NetworkError(f"Network file {path} lacks the array {error}") from None
         except (SpecError, NetworkError) as error:
             raise NetworkError(f"Network file {path} is inconsistent: {error}") from None
         if network.digest != digest:
             raise NetworkError(f"Network file {path} is corrupted: its digest does not match")
         return network
+
+
+def _array_shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays in a network's file."""
+    shapes = {}
+    for n, layer in enumerate(spec.layers):
+        channels, kernels = (layer.map_shape[0],), spec.weight_shapes(n)
+        total = sum(math.prod(kernel) for kernel in kernels)
+        shapes[f"weights{n}"] = (total,) if layer.edges else (layer.neurons, layer.inputs)
+        shapes[f"bias{n}"] = channels
+        if layer.channel_thresholds:
+            shapes[f"thetas{n}"] = channels
+    return shapes

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import cache, wraps
 from pathlib import Path
@@ -140,7 +140,8 @@ _CLAIMED = threading.local()
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """A folder that only this thread fills, made if need be; again within it is harmless.
+    """A folder that only this thread fills, made if need be, and removed again if nothing was put
+    there; a claim within its own is harmless.
 
     The claim ends with the process, however that ends.
 
@@ -159,6 +160,7 @@ def claimed(folder: Path) -> Iterator[Path]:
     if folder in mine:
         yield folder
         return
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -175,6 +177,9 @@ def claimed(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         mine.discard(folder)
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()  # if nothing has come into it
         os.close(handle)
 
 

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hw.contract.checks import SpecError, only_known, require, require_int
+from hw.contract.checks import (
+    SpecError,
+    former_name,
+    only_known,
+    require,
+    require_int,
+    require_name,
+    safe_name,
+)
 from hw.contract.edge import CONSTANT_BITS, INPUT, EdgeSpec, Shape, sides_text
 from hw.contract.learning import LearningSpec, check_learning
 from hw.contract.neuron import NeuronSpec
@@ -26,7 +34,8 @@ class LayerSpec:
     Parameters
     ----------
     name
-        An identifier, and not `input`.
+        ASCII letters, digits and `_`, a letter first, at most 64 of them; not `input`. (Names in
+        files of before this rule are taken as they are; see `file_name`.)
     inputs
         Values received, over all edges, before pooling.
     neurons
@@ -53,10 +62,8 @@ class LayerSpec:
     channel_thresholds: bool = False
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.name, str) and self.name.isidentifier() and self.name != INPUT,
-            f"Layer name must be an identifier, not {self.name!r}",
-        )
+        require_name("Layer name", self.name)
+        require(self.name != INPUT, f"Layer name must not be {INPUT!r}")
         most = MAX_SIZE if self.edges else 65536
         require_int(f"Inputs of layer {self.name}", self.inputs, 1, most)
         require_int(f"Neurons of layer {self.name}", self.neurons, 1, most)
@@ -98,6 +105,11 @@ class LayerSpec:
         )
 
     @property
+    def file_name(self) -> str:
+        """The name, safe in the names of files."""
+        return safe_name(self.name)
+
+    @property
     def w_max(self) -> int:
         """Largest weight; the grid is symmetric, so a spike of either sign costs the same."""
         return 2 ** (self.weight_bits - 1) - 1
@@ -133,6 +145,8 @@ class LayerSpec:
     def from_dict(cls, data: Mapping[str, Any]) -> "LayerSpec":
         """Inverse of `to_dict`; raises SpecError, or TypeError for what is missing."""
         entry = only_known(cls, data)
+        if "name" in entry:
+            entry["name"] = former_name(entry["name"])
         if entry.get("neuron") is not None:
             entry["neuron"] = NeuronSpec(**only_known(NeuronSpec, entry["neuron"]))
         if entry.get("shape") is not None:
@@ -148,7 +162,7 @@ class NetworkSpec:
     Parameters
     ----------
     name
-        Identifier of the network; names generated files.
+        As of a layer, with inner `-`; names generated files.
     input_size, input_bits
         The image: `input_size` unsigned pixels of `input_bits` bits. The drive that comes from the
         input is computed once from the pixels' bit planes and added at every step (direct coding).
@@ -180,10 +194,7 @@ class NetworkSpec:
             isinstance(self.timed_input, bool),
             f"Timed input must be true or false, not {self.timed_input!r}",
         )
-        require(
-            isinstance(self.name, str) and self.name.replace("-", "_").isidentifier(),
-            f"Network name must be an identifier (hyphens allowed), not {self.name!r}",
-        )
+        require_name("Network name", self.name, "-")
         require_int("Input size", self.input_size, 1, MAX_SIZE if self.input_shape else 65536)
         require_int("Input width", self.input_bits, 1, 8)
         require_int("Time steps", self.steps, 1, 1024)
@@ -252,6 +263,11 @@ class NetworkSpec:
             f"{layer.inputs}",
         )
         self.weight_shapes(n)
+
+    @property
+    def file_name(self) -> str:
+        """The name, safe in the names of files and packages."""
+        return safe_name(self.name, "-")
 
     @property
     def is_chain(self) -> bool:
@@ -347,6 +363,8 @@ class NetworkSpec:
         """
         try:
             network = only_known(cls, data)
+            if "name" in network:
+                network["name"] = former_name(network["name"], "-")
             layers = tuple(LayerSpec.from_dict(entry) for entry in network.get("layers", ()))
             if network.get("input_shape") is not None:
                 network["input_shape"] = tuple(network["input_shape"])

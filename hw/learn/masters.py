@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.checks import SternaError, require_int
-from hw.contract.files import ArchiveError, read_arrays, write_atomically
+from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
 from hw.contract.learning import LearnedEdge, learned_edges
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
@@ -180,34 +180,45 @@ class Masters:
         """
         path = Path(path)
         try:
-            arrays = read_arrays(path)
-            header = json.loads(arrays["header.json"].tobytes())
+            return cls._from_archive(path, Archive(path), network)
+        except FileNotFoundError:
+            raise MastersError(f"File of masters {path} does not exist") from None
+        except ArrayError as error:
+            raise MastersError(f"File of masters {path} {error}") from None
+        except (OSError, ArchiveError):
+            raise MastersError(f"File of masters {path} is truncated or no such file") from None
+
+    @classmethod
+    def _from_archive(cls, path: Path, archive: Archive, network: Network) -> "Masters":
+        try:
+            header = archive.header()
             magic, version = header["format"], header["version"]
             digests = header["digest"], header["network"]
             random, learned = header["random"], header["learned"]
             if magic != MAGIC or type(version) is not int or version < 1:
                 raise ValueError
-        except FileNotFoundError:
-            raise MastersError(f"File of masters {path} does not exist") from None
-        except (OSError, ArchiveError, KeyError, ValueError, TypeError, RecursionError):
+        except (KeyError, ValueError, TypeError, RecursionError):
             raise MastersError(f"File of masters {path} is truncated or no such file") from None
         if version > VERSION:
             raise MastersError(
                 f"File of masters {path} has format version {version}, and this Sterna reads up to "
                 f"{VERSION}: use a newer Sterna"
             )
-        if digests[1] != network.digest:
+        if digests[1] != network.digest or network.spec.learning is None:
             raise MastersError(f"File of masters {path} belongs to another network")
+        layers, edges = network.spec.layers, learned_edges(network.spec)
+        shapes = {f"masters{n}": (edge.rows, edge.targets) for n, edge in enumerate(edges)}
+        shapes |= {f"bias{n}": (layer.map_shape[0],) for n, layer in enumerate(layers)}
+        arrays = archive.integers(shapes)
         try:
-            biases = tuple(arrays[f"bias{n}"] for n in range(len(network.spec.layers)))
             masters = cls(
-                network=replace(network, biases=biases),
-                arrays=[arrays[f"masters{n}"] for n in range(len(learned_edges(network.spec)))],
+                network=replace(
+                    network, biases=tuple(arrays[f"bias{n}"] for n in range(len(layers)))
+                ),
+                arrays=[arrays[f"masters{n}"] for n in range(len(edges))],
                 random=random,
                 learned=learned,
             )
-        except KeyError as error:
-            raise MastersError(f"File of masters {path} lacks the array {error}") from None
         except SternaError as error:
             raise MastersError(f"File of masters {path} is inconsistent: {error}") from None
         if masters.working().digest != network.digest or masters.digest != digests[0]:

@@ -18,7 +18,7 @@ from gen.family.base import Cells, Family
 from gen.family.registry import FAMILIES
 from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.checks import SternaError
-from hw.contract.files import write_atomically
+from hw.contract.files import read_json, write_atomically
 
 __all__ = ["NetlistError", "cell_models", "netlist_verilog"]
 
@@ -52,7 +52,7 @@ def netlist_verilog(family: Family, built: Path, folder: Path) -> list[str]:
     """
     _cells(family)
     try:
-        facts = json.loads((built / "board.json").read_text())
+        facts = read_json(built / "board.json", {"top": str, "roms": [str]})
         netlist = json.loads((built / SYNTHESIS / "netlist.json").read_text())
         top = netlist["modules"][facts["top"]]
     except (OSError, ValueError, KeyError):
@@ -67,7 +67,7 @@ def netlist_verilog(family: Family, built: Path, folder: Path) -> list[str]:
     run(YOSYS, ["-q", "-p", commands], folder, "yosys.log")
     text = (folder / "netlist.v").read_text()
     # Synthesis leaves pins open that a cell's parameters switch off.
-    (folder / "netlist.v").write_text(f"// verilator lint_off PINMISSING\n{text}")
+    write_atomically(folder / "netlist.v", f"// verilator lint_off PINMISSING\n{text}".encode())
     return ["netlist.v", *cell_models(family, folder)]
 
 

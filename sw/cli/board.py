@@ -1,7 +1,6 @@
 """Commands about boards: `plan`, `bitstream`, `flash`, `ask` and the others."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,26 +116,11 @@ def do_reload(args: argparse.Namespace) -> Result:
 
 
 def do_flash(args: argparse.Namespace) -> Result:
-    from gen.board.flash import flash
+    from gen.board.flash import flash_built
 
-    board, folder = find_board(args.board), board_folder(args)
-    try:
-        report = json.loads((folder / REPORT).read_text())
-        bitstream = Path(report["bitstream"])
-    except (OSError, ValueError, KeyError):
-        raise SternaError(
-            f"Folder {folder} must hold a finished bitstream: run make bitstream first"
-        ) from None
-    data = report.get("flash_image")
-    flash(
-        board,
-        bitstream,
-        permanent=args.keep,
-        data=data and Path(data),
-        address=report["flash_address"] or 0,
-        progress=args.say,
-    )
-    facts = {"board": board.name, "bitstream": str(bitstream), "network": report["network"]}
+    board = find_board(args.board)
+    report = flash_built(board, board_folder(args), permanent=args.keep, progress=args.say)
+    facts = {name: report[name] for name in ("board", "bitstream", "network")}
     return facts, f"{report['network']} is on the {board.title}", 0
 
 
@@ -145,7 +129,7 @@ def do_ip(args: argparse.Namespace) -> Result:
 
     plan = plan_core(Network.load(model_path(args.model)), args.lanes, args.banks)
     spec = plan.network.spec
-    out = Path(args.out or BUILD / "ip" / spec.name)
+    out = Path(args.out or BUILD / "ip" / spec.file_name)
     shape = (EXAMPLES, spec.input_size)
     pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
     facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.network).run(pixels).logits))
@@ -174,7 +158,7 @@ def do_self_test(args: argparse.Namespace) -> Result:
     plan, _ = board_plan(args)
     images = test_images(plan, args)
     core = plan.core
-    name = f"{args.board}-{core.network.spec.name}-{core.lanes}x{core.banks}-self-test"
+    name = f"{args.board}-{core.network.spec.file_name}-{core.lanes}x{core.banks}-self-test"
     facts = self_test(plan, images, BUILD / "boards" / name, port=args.port, progress=args.say)
     verdict = "equal to golden model and cycle law" if facts["equal"] else "DIFFERENT"
     rows = [

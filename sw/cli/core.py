@@ -44,7 +44,7 @@ def do_info(args: argparse.Namespace) -> Result:
         ],
     }
     if args.graph:
-        return facts, draw_graph(spec, Path(args.out or BUILD / f"{spec.name}.svg")), 0
+        return facts, draw_graph(spec, Path(args.out or BUILD / f"{spec.file_name}.svg")), 0
     rows: list[tuple[str, object]] = [
         ("network", spec.name),
         ("digest", network.digest),
@@ -99,7 +99,7 @@ def do_generate(args: argparse.Namespace) -> Result:
     from gen.core.verilog import generate
 
     plan = load_plan(args)
-    out = Path(args.out or BUILD / plan.network.spec.name)
+    out = Path(args.out or BUILD / plan.network.spec.file_name)
     facts = generate(plan, out)
     return facts | {"folder": str(out)}, f"wrote {out}/{facts['top']}.v, sterna_rom.v, rom/", 0
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from hw.contract.files import write_json
+from hw.contract.files import can_write, write_json
 from hw.contract.learning import RATES
 from hw.contract.network import Network
 from hw.contract.text import percent, table
 from hw.learn.masters import Masters, masters_path
-from sw.cli.options import BUILD, Result, can_write
+from sw.cli.options import BUILD, Result
 from sw.data.dataset import RECORDINGS, Dataset, load_dataset
 from sw.data.evaluate import check_fits
 from sw.data.shipped import UsageError
@@ -66,7 +66,7 @@ def do_learn(args: argparse.Namespace) -> Result:
         raise UsageError("The network names no data set: give --dataset")
     preset = PRESETS.get(name)
     schedule = schedule_of(args, preset)
-    out = Path(args.out or BUILD / "learn" / f"{masters.spec.name}.npz")
+    out = Path(args.out or BUILD / "learn" / f"{masters.spec.file_name}.npz")
     if out.suffix != ".npz":  # others lie beside it, by other endings
         raise UsageError(f"File of a network must end in .npz, not {str(out)!r}")
     can_write(out)

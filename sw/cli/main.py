@@ -84,13 +84,23 @@ def main(arguments: list[str] | None = None) -> int:
         reason = error.strerror or str(error)
         print(f"sterna: Cannot use {error.filename or 'a file'}: {reason}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        # torch has no exception of its own for it.
+        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
+            raise
+        print(f"sterna: {args.command} needs more memory than there is", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("sterna: Interrupted", file=sys.stderr)
         return 130
     try:
         print(json.dumps(facts, indent=1) if args.json else text, flush=True)
-    except BrokenPipeError:  # the reader has gone; Python would complain again on its way out
+    except OSError as error:
+        # Python would complain again on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # a reader that has gone is no fault
+            print(f"sterna: Cannot print the answer: {error.strerror}", file=sys.stderr)
+            return 1
     return code
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from gen.core.plan import SCHEDULES, PlanError, plan_network
+from hw.contract.checks import SpecError, require_name
+from hw.contract.files import can_write, write_atomically
 from hw.contract.neuron import MAX_LIMIT
-from sw.cli.options import BUILD, Result, can_write
+from sw.cli.options import BUILD, Result
 from sw.data.dataset import NAMES, RECORDINGS, Dataset, load_dataset
 from sw.data.shipped import DEFAULT_MODEL, UsageError
 
@@ -35,8 +37,10 @@ def recipe_name(name: str) -> str:
 def network_file(args: argparse.Namespace) -> tuple[str, Path]:
     """Name and file of the network that NETWORK.pt becomes."""
     name = args.name or Path(args.network).stem
-    if not name.replace("-", "_").isidentifier():
-        raise UsageError(f"Name must be an identifier (hyphens allowed), not {name!r}: give --name")
+    try:
+        require_name("Network name", name, "-")
+    except SpecError as error:
+        raise UsageError(f"{error}: give --name") from None
     return name, can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
 
 
@@ -67,7 +71,6 @@ def do_train(args: argparse.Namespace) -> Result:
 
 def do_export(args: argparse.Namespace) -> Result:
     from gen.core.verilog import rom_texts
-    from hw.contract.files import write_atomically
     from sw.learn.checkpoint import Checkpoint
     from sw.learn.export import export, report_table
 

@@ -1,11 +1,10 @@
-"""What the rooms of the command line share: the form of an answer, options, where files go."""
+"""What the rooms of the command line share: the form of an answer, options."""
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BUILD", "Result", "add_image_options", "can_write"]
+__all__ = ["BUILD", "Result", "add_image_options"]
 
 BUILD = Path("build")
 
@@ -17,10 +16,3 @@ def add_image_options(sub: argparse.ArgumentParser, default: str | None, text: s
     """Options of commands that run test images."""
     sub.add_argument("--images", default=default, metavar="N", help=text)
     sub.add_argument("--dataset", help="data set, if not the one the network was trained on")
-
-
-def can_write(path: Path) -> Path:
-    """Fail now, not after long work, if a file cannot be made there; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-        return path

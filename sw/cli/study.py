@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hw.contract.files import write_json
+from hw.contract.files import can_write, write_json
 from hw.contract.network import Network
 from sw.cli.network import load_splits
-from sw.cli.options import Result, can_write
+from sw.cli.options import Result
 from sw.data.dataset import DataError, Dataset, load_dataset
 from sw.data.shipped import MODELS, UsageError, model_path
 

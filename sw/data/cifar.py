@@ -24,6 +24,9 @@ __all__ = ["read_cifar10"]
 ORIGINAL = "cifar-10-python.tar.gz"
 RECODED = "cifar10_jpg.tar.xz"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIDE = 32
+MOST_BYTES = 1 << 16
+"""Of a picture's file."""
 COUNTS = {"train": 50_000, "test": 10_000}
 
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
@@ -106,8 +109,18 @@ def _decode(path: Path, data: bytes, split: str) -> Arrays:
                     continue
                 file = archive.extractfile(member)
                 assert file is not None
-                pixels = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
+                if member.size > MOST_BYTES:
+                    raise ValueError
+                image = Image.open(io.BytesIO(file.read()))
+                if image.size != (SIDE, SIDE):  # before its pixels are unpacked
+                    raise DataError(
+                        f"Images in archive {path} must be of {SIDE}x{SIDE} pixels, not "
+                        f"{image.height}x{image.width}"
+                    )
+                pixels = np.asarray(image.convert("RGB"))
                 found.append((int(Path(parts[2]).stem), CLASSES.index(parts[1]), pixels))
+    except DataError:
+        raise
     except (
         tarfile.TarError,
         lzma.LZMAError,
@@ -123,10 +136,6 @@ def _decode(path: Path, data: bytes, split: str) -> Arrays:
         raise DataError(
             f"Archive {path} must hold {COUNTS[split]} {split} images, not {len(found)}"
         )
-    other = next((image.shape for *_, image in found if image.shape != (32, 32, 3)), None)
-    if other:
-        size = f"{other[0]}x{other[1]}"
-        raise DataError(f"Images in archive {path} must be of 32x32 pixels, not {size}")
     found.sort(key=lambda entry: entry[:2])
     images = np.stack([image for *_, image in found]).transpose(0, 3, 1, 2)
     labels = np.array([label for _, label, _ in found], dtype=np.int64)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hw.contract.files import cache_folder
 from sw.data.cifar import read_cifar10
-from sw.data.download import fetch
+from sw.data.download import fetch, published
 from sw.data.idx import DataError, read_idx
 from sw.data.nmnist import SIDE, read_nmnist
 
@@ -49,6 +49,8 @@ TEST_RULES = {"digits": "of each class the first and every fifth after it"}
 NAMES = tuple(SHAPES)
 SPLITS = ("train", "test")
 
+FOREIGN = "not the published ones"
+
 DIGITS_BITS = 4
 DIGITS_TEST_EVERY = 5
 
@@ -74,6 +76,8 @@ class Dataset:
         int64 (n,).
     note
         What must be said beside an accuracy on it.
+    known
+        Not so where files are of its form, and are not those that were published under its name.
     """
 
     name: str
@@ -82,11 +86,13 @@ class Dataset:
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     note: str = ""
+    known: bool = True
 
     @property
     def title(self) -> str:
-        """Name, and what must be said beside it."""
-        return f"{self.name} ({self.note})" if self.note else self.name
+        """Name, if it has a right to it, and what must be said beside it."""
+        name = self.name if self.known else f"files like {self.name}"
+        return f"{name} ({self.note})" if self.note else name
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -130,7 +136,7 @@ def load_dataset(
             raise DataError(f"{what} must be one of {choices}, not {value!r}")
     if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
         raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
-    note = ""
+    note, known = "", True
     if name == "digits":
         images, labels = _digits(split, bits)
     elif name in RECORDINGS:
@@ -140,9 +146,12 @@ def load_dataset(
         (images, labels), note = read_cifar10(split, *_folders(name, folder), may_fetch)
         images = images >> np.uint8(8 - bits)
     else:
-        images, labels = _idx(name, split, folder, download)
+        images, labels, known = _idx(name, split, folder, download)
         images = images >> np.uint8(8 - bits)
-    return Dataset(name=name, split=split, bits=bits, images=images, labels=labels, note=note)
+        note = "" if known else FOREIGN
+    return Dataset(
+        name=name, split=split, bits=bits, images=images, labels=labels, note=note, known=known
+    )
 
 
 def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -169,9 +178,18 @@ def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
 
 def _idx(
     name: str, split: str, folder: str | os.PathLike[str] | None, download: bool
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], bool]:
+    """Images, labels, and whether both are the published ones."""
     paths = [_locate(name, file, folder, download) for file in IDX_FILES[split]]
-    images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
+    (images, of_images), (labels, of_labels) = (
+        read_idx(path, axes) for path, axes in zip(paths, (3, 1), strict=True)
+    )
+    sources = [published(content) for content in (of_images, of_labels)]
+    for path, file, source in zip(paths, IDX_FILES[split], sources, strict=True):
+        if source is not None and source != (name, file):
+            raise DataError(
+                f"Idx file {path} must be {file} of {name}, not {source[1]} of {source[0]}"
+            )
     if images.shape[1:] != (28, 28):
         raise DataError(f"Images in {paths[0]} must be 28x28, not {images.shape[1:]}")
     if len(images) != len(labels) or not len(images):
@@ -181,7 +199,7 @@ def _idx(
         )
     if labels.max() > 9:
         raise DataError(f"Labels in {paths[1]} must lie in 0..9, not reach {labels.max()}")
-    return images.reshape(len(images), -1), labels.astype(np.int64)
+    return images.reshape(len(images), -1), labels.astype(np.int64), None not in sources
 
 
 def _locate(name: str, file: str, folder: str | os.PathLike[str] | None, download: bool) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hw.contract.files import write_atomically
 
-__all__ = ["MIRRORS", "SHA256", "Progress", "fetch"]
+__all__ = ["MIRRORS", "SHA256", "Progress", "fetch", "published"]
 
 Progress = Callable[[str], None]
 
@@ -52,7 +52,33 @@ SHA256 = {
 }
 """Of each data set's files, in the order of FILES: the archives as first published."""
 
+UNPACKED = {
+    "mnist": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    "fashion-mnist": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+}
+"""SHA-256 of the same files once gunzipped: these data sets have the same file names, and are known
+by their content."""
+
 LOG = logging.getLogger(__name__)
+
+
+def published(sha256: str) -> tuple[str, str] | None:
+    """Data set and name of the published idx file with this content; None: it is none of them."""
+    for name, contents in UNPACKED.items():
+        for file, content in zip(FILES[name], contents, strict=True):
+            if content == sha256:
+                return name, file.removesuffix(".gz")
+    return None
 
 
 def fetch(name: str, file: str, folder: Path, progress: Progress = LOG.info) -> bool:

@@ -5,10 +5,12 @@ length per axis. (yann.lecun.com/exdb/mnist, "the IDX file format".)
 """
 
 import gzip
+import hashlib
 import math
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ from hw.contract.checks import SternaError
 __all__ = ["DataError", "read_idx"]
 
 UNSIGNED_BYTE = 8
-MAX_BYTES = 1 << 30
+MAX_BYTES = 256 << 20
 """No idx file of the data sets in use is near this; a hostile .gz must not fill the memory."""
 
 
@@ -26,39 +28,40 @@ class DataError(SternaError, ValueError):
     """A data set that is missing or not what it should be."""
 
 
-def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
-    """Read an idx file of unsigned bytes with `axes` axes; a name ending in .gz is gunzipped.
+def read_idx(path: Path, axes: int) -> tuple[npt.NDArray[np.uint8], str]:
+    """Read an idx file of unsigned bytes with `axes` axes, no further than its header says; a name
+    ending in .gz is gunzipped. Returns the array, and the SHA-256 (hex) of what was unpacked.
 
     Raises
     ------
     DataError
         One sentence for a file that is unreadable, of another format, truncated or too long.
     """
-    data = _read_bytes(path)
-    header = 4 + 4 * axes
-    if len(data) < header:
-        raise DataError(f"Idx file {path} must hold a header of {header} bytes, not {len(data)}")
-    magic = bytes((0, 0, UNSIGNED_BYTE, axes))
-    if data[:4] != magic:
-        raise DataError(f"Idx file {path} must start with {magic.hex()}, not {data[:4].hex()}")
-    shape = struct.unpack(f">{axes}I", data[4:header])
-    if len(data) - header != math.prod(shape):
-        raise DataError(
-            f"Idx file {path} must hold {math.prod(shape)} bytes after its header, "
-            f"not {len(data) - header}"
-        )
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
-
-
-def _read_bytes(path: Path) -> bytes:
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return _read(path, file, axes)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise DataError(f"Idx file {path} is truncated or not a gzip file") from None
     except OSError:
         raise DataError(f"Idx file {path} is not a readable file") from None
-    if len(data) > MAX_BYTES:
-        raise DataError(f"Idx file {path} must be smaller than 1 GiB")
-    return data
+
+
+def _read(path: Path, file: Any, axes: int) -> tuple[npt.NDArray[np.uint8], str]:
+    length = 4 + 4 * axes
+    header = file.read(length)
+    if len(header) < length:
+        raise DataError(f"Idx file {path} must hold a header of {length} bytes, not {len(header)}")
+    magic = bytes((0, 0, UNSIGNED_BYTE, axes))
+    if header[:4] != magic:
+        raise DataError(f"Idx file {path} must start with {magic.hex()}, not {header[:4].hex()}")
+    shape = struct.unpack(f">{axes}I", header[4:])
+    size = math.prod(shape)
+    if size > MAX_BYTES:
+        raise DataError(f"Idx file {path} must hold at most 256 MiB, not {size:,} bytes")
+    data = file.read(size + 1)
+    if len(data) != size:
+        found = "more" if len(data) > size else len(data)
+        raise DataError(f"Idx file {path} must hold {size} bytes after its header, not {found}")
+    array = np.frombuffer(data, dtype=np.uint8).reshape(shape)
+    return array, hashlib.sha256(header + data).hexdigest()

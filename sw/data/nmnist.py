@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.files import ArchiveError, read_arrays
+from hw.contract.files import Archive, ArchiveError, ArrayError
 from sw.data.idx import DataError
 
 __all__ = ["EVENT", "SIDE", "bin_events", "read_nmnist"]
 
 SIDE = 34
 FILE = "nmnist_small.npz"
+SPLITS = ("train", "test")
+ARRAYS = ("x", "y", "p", "t_us", "offset", "label")
+"""Of each split."""
 HELD_OUT = 200
 DURATION_US = 300_000
 """Three saccades of 100 ms; what comes later belongs to the last step."""
@@ -73,9 +76,14 @@ def read_nmnist(
     if path is None:
         raise DataError(f"Data set nmnist-small is not on this machine: put {FILE} into {where}")
     try:
-        arrays = read_arrays(path)
-        parts = {name: _recordings(arrays, name) for name in ("train", "test")}
-    except (ArchiveError, OSError, ValueError, KeyError, TypeError, IndexError, MemoryError):
+        arrays = Archive(path).integers(
+            {f"{part}_{what}": None for part in SPLITS for what in ARRAYS},
+            unread=[f"{part}_sample_id" for part in SPLITS],
+        )
+        parts = {name: _recordings(arrays, name) for name in SPLITS}
+    except ArrayError as error:
+        raise DataError(f"File {path} {error}") from None
+    except (ArchiveError, OSError, ValueError, TypeError, IndexError):
         raise DataError(f"File {path} is truncated or not a set of recordings") from None
     (train, train_labels), (test, test_labels) = parts["train"], parts["test"]
     if split == "train":
@@ -95,6 +103,8 @@ def _recordings(
     events = np.zeros(len(archive[f"{name}_x"]), dtype=EVENT)
     for field, column in columns.items():
         events[field] = archive[f"{name}_{column}"]
+        if not np.array_equal(events[field], archive[f"{name}_{column}"]):
+            raise ValueError
     offsets = archive[f"{name}_offset"]
     labels = archive[f"{name}_label"].astype(np.int64)
     if len(labels) <= HELD_OUT * (name == "train") or len(offsets) != len(labels) + 1:

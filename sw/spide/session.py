@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -196,14 +196,7 @@ def split_off(data: Dataset, count: int) -> tuple[Dataset, Dataset]:
 
 def part(data: Dataset, chosen: Any) -> Dataset:
     """Some images of a data set, by anything that indexes an array."""
-    return Dataset(
-        name=data.name,
-        split=data.split,
-        bits=data.bits,
-        images=data.images[chosen],
-        labels=data.labels[chosen],
-        note=data.note,
-    )
+    return replace(data, images=data.images[chosen], labels=data.labels[chosen])
 
 
 def run_session(

@@ -2,12 +2,13 @@
 the iCE40 is built, and checked likewise, where it is proven
 (tests/sw/verify/test_bitstream_verification.py)."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from gen.board.boards import find_board
-from gen.board.build import build_board, reload_board
+from gen.board.build import SYNTHESIS, build_board, reload_board
 from gen.board.planner import BoardPlan, plan_board
 from gen.family.rom_swap import ReloadError
 from tests.builds import check_refusals, check_reload, check_report, digits
@@ -50,3 +51,35 @@ def test_reload_refuses_what_does_not_fit(built) -> None:
 def test_reload_needs_a_finished_bitstream(tmp_path: Path) -> None:
     with pytest.raises(ReloadError, match="must hold a finished bitstream"):
         reload_board(digits(), tmp_path)
+
+
+BOARD = {"board": "icebreaker", "network": "net", "reloadable": True, "roms": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("board.json", []),
+        ("board.json", 3),
+        ("board.json", {**BOARD, "roms": [3]}),
+        ("board.json", {**BOARD, "board": ["icebreaker"]}),
+        ("board.json", {**BOARD, "layers": [None]}),
+        ("report.json", {"bitstream": "top.bin", "resources": {"LUT": 3}, "cells": {}}),
+        ("report.json", {"bitstream": "top.bin", "resources": {}}),
+    ],
+)
+def test_reports_of_another_form(tmp_path: Path, name: str, content: object) -> None:
+    found = {
+        "board.json": BOARD,
+        "report.json": {"bitstream": "top.bin", "resources": {}, "cells": {}},
+        name: content,
+    }
+    (tmp_path / SYNTHESIS).mkdir()
+    (tmp_path / "board.json").write_text(json.dumps(found["board.json"]))
+    (tmp_path / SYNTHESIS / "report.json").write_text(json.dumps(found["report.json"]))
+    with pytest.raises(ReloadError) as error:
+        reload_board(digits(), tmp_path)
+    folder = tmp_path if name == "board.json" else tmp_path / SYNTHESIS
+    assert str(error.value) == (
+        f"Folder {folder} must hold a finished bitstream: {name} cannot be read"
+    )

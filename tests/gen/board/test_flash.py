@@ -1,11 +1,13 @@
 """gen.board.flash: what openFPGALoader is asked, and one sentence for every way it can fail."""
 
+import hashlib
+import json
 import stat
 
 import pytest
 
 from gen.board.boards import BOARDS
-from gen.board.flash import FlashError, flash
+from gen.board.flash import FlashError, flash, flash_built
 from gen.family.tools import ToolError
 
 
@@ -92,3 +94,65 @@ def test_no_loader(files, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match=r"^openFPGALoader is missing on PATH"):
         flash(BOARDS["ulx3s_85f"], files[0])
+
+
+def report(files, **changes):
+    bitstream, data = files
+    told = {
+        "board": "icebreaker",
+        "network": "net",
+        "bitstream": "/where/it/was/built/top.bit",
+        "bitstream_sha256": hashlib.sha256(bitstream.read_bytes()).hexdigest(),
+        "flash_address": 0x100000,
+        "flash_image": "build/icebreaker/flash.bin",
+        "flash_image_sha256": hashlib.sha256(data.read_bytes()).hexdigest(),
+    }
+    told = {name: value for name, value in {**told, **changes}.items() if value != "none"}
+    (bitstream.parent / "report.json").write_text(json.dumps(told))
+
+
+def test_what_was_built_is_loaded(loader, files, tmp_path):
+    report(files)
+    assert flash_built(BOARDS["icebreaker"], tmp_path)["bitstream"] == str(files[0])
+    report(files, board="ulx3s_85f", flash_address=None, flash_image="none")
+    flash_built(BOARDS["ulx3s_85f"], tmp_path, permanent=True)
+    assert [line.split()[-1] for line in calls(tmp_path)] == ["flash.bin", "top.bit", "top.bit"]
+
+
+def test_another_file_than_the_report_is_about_is_not_loaded(loader, files, tmp_path):
+    report(files)
+    for file in files:
+        before = file.read_bytes()
+        file.write_bytes(bytes(len(before) - 1) + b"1")
+        with pytest.raises(FlashError) as error:
+            flash_built(BOARDS["icebreaker"], tmp_path)
+        assert str(error.value) == (
+            f"File {file} must be the one that was built: its SHA-256 is not that in report.json"
+        )
+        file.write_bytes(before)
+    with pytest.raises(FlashError, match=r"must hold a bitstream for ulx3s_85f, not for icebrea"):
+        flash_built(BOARDS["ulx3s_85f"], tmp_path)
+    files[0].unlink()
+    with pytest.raises(FlashError, match=r"top\.bit does not exist: build the bitstream first$"):
+        flash_built(BOARDS["icebreaker"], tmp_path)
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"board": "none"},
+        {"bitstream": 3},
+        {"flash_address": "none"},
+        {"flash_address": "0"},
+        {"flash_image": "none"},
+        {"flash_image_sha256": None},
+    ],
+)
+def test_a_report_of_another_form(loader, files, tmp_path, changes):
+    report(files, **changes)
+    for _ in range(2):
+        with pytest.raises(FlashError, match=r"must hold a finished bitstream: run make bitstrea"):
+            flash_built(BOARDS["icebreaker"], tmp_path)
+        (tmp_path / "report.json").write_text("[" * 9999)
+    assert not (tmp_path / "calls").exists()

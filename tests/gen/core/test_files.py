@@ -3,23 +3,30 @@ image."""
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
+from amaranth.back.verilog import YosysError
+from amaranth.hdl import Module  # pyright: ignore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.board.boards import find_board
-from gen.board.files import identity
+from gen.board.files import digest_rom, identity
 from gen.board.planner import plan_board
 from gen.core.plan import PlanError, plan_core, plan_programs
 from gen.core.verilog import generate, rom_texts
+from gen.ip.package import package_ip
+from gen.stage.emit import VerilogError, verilog_text
 from hw.contract.builder import NetworkBuilder
 from hw.contract.network import Network
+from hw.contract.spec import NetworkSpec
 from sw.data.shipped import model_path
 from tests.graphs import NEURON, conv, dense, network_of, residual
 from tests.hw.layer.cores import layer_stages
-from tests.networks import networks
+from tests.networks import networks, random_chain
 
 
 @settings(max_examples=40, deadline=None)
@@ -52,6 +59,45 @@ def test_bad_rom_images_are_refused():
 
 def files_in(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+def test_names_that_are_older_than_their_rule_are_in_no_file(tmp_path, monkeypatch):
+    """Not even in what Yosys would make Verilog of."""
+
+    def quick(component, *, name, **_):
+        return rtlil.convert(component, name=name, emit_src=False)
+
+    monkeypatch.setattr("gen.stage.emit.verilog.convert", quick)
+    network = random_chain(np.random.default_rng(1), (16, 5, 3), steps=2, input_bits=3)
+    data = network.spec.to_dict()
+    data["name"] = "-\u7f51\u7edc"
+    data["layers"][0]["name"] = "verst\u00e4rker" * 30
+    spec = NetworkSpec.from_dict(data)
+    other = Network(spec, network.weights, network.biases)
+    other = Network.load(other.save(tmp_path / "old.npz"))
+    assert other.digest == Network(spec, network.weights, network.biases).digest
+    plan = plan_core(other, 4, 1)
+    generate(plan, tmp_path / "core")
+    package_ip(plan, tmp_path / "ip")
+    for folder in ("core", "ip"):
+        for name, content in files_in(tmp_path / folder).items():
+            assert re.fullmatch(r"[A-Za-z][\w./]*", name, re.A), name
+            assert len(Path(name).name) < 100
+            assert content.isascii()
+    (digest,) = digest_rom(plan).values()
+    assert digest.text.isascii()
+    text = (tmp_path / "ip/sterna.core").read_text()
+    assert re.search(r"^name: ::sterna_n_[0-9a-f]{8}:[0-9.]+$", text, re.M)
+
+
+def test_a_yosys_that_does_not_finish_is_told(monkeypatch):
+    def refuse(*_, **__):
+        raise YosysError("Traceback:\n  many lines\nFile too large (os error 27)\n")
+
+    monkeypatch.setattr("gen.stage.emit.verilog.convert", refuse)
+    with pytest.raises(VerilogError) as error:
+        verilog_text(Module(), "top")
+    assert str(error.value) == "Yosys did not write the Verilog: File too large (os error 27)"
 
 
 def test_generated_files(tmp_path):

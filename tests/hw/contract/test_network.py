@@ -1,5 +1,6 @@
 """hw.contract.network: the file comes back as it went, or not at all."""
 
+import io
 import json
 import zipfile
 from dataclasses import replace
@@ -113,8 +114,90 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path):
     assert refusal(out).endswith("is corrupted: its digest does not match")
     rewrite(good, out, lambda header, _: header["spec"].update(steps=0))
     assert "is inconsistent: Time steps must be an integer" in refusal(out)
-    rewrite(good, out, lambda _, arrays: arrays.pop("bias1"))
-    assert refusal(out).endswith("lacks the array 'bias1'")
+    for change, sentence in (
+        (lambda arrays: arrays.pop("bias1"), "lacks the array 'bias1'"),
+        (
+            lambda arrays: arrays.update(weights0=np.zeros((4, 4), np.int8)),
+            "must have integers of shape (4, 5) as 'weights0', not int8 of shape (4, 4)",
+        ),
+        (
+            lambda arrays: arrays.update(weights0=np.zeros((4, 5))),
+            "must have integers of shape (4, 5) as 'weights0', not float64 of shape (4, 5)",
+        ),
+        (
+            lambda arrays: arrays.update(extra=np.zeros(9)),
+            "must not hold 'extra', which it has no use for",
+        ),
+    ):
+        rewrite(good, out, lambda _, arrays, change=change: change(arrays))
+        assert refusal(out) == f"Network file {out} {sentence}"
+
+
+def test_a_header_that_is_no_array_is_refused(tmp_path):
+    out = tmp_path / "text.npz"
+    with zipfile.ZipFile(make_network().save(tmp_path / "good.npz")) as good:
+        arrays = {name: good.read(name) for name in good.namelist() if name != "header.json.npy"}
+    for name in ("header.json", "header.json.npy"):
+        with zipfile.ZipFile(out, "w") as archive:
+            for member, content in {name: b"{}", **arrays}.items():
+                archive.writestr(member, content)
+        assert refusal(out).endswith("is truncated or not a network")
+    rewrite(tmp_path / "good.npz", out, lambda _, arrays: None)
+    with np.load(out) as archive:
+        arrays = dict(archive)
+    for header in (np.zeros((2, 2), np.uint8), np.zeros(3), np.frombuffer(b"[" * 9999, np.uint8)):
+        np.savez(out, **{**arrays, "header.json": header})
+        assert refusal(out).endswith("has no valid header")
+
+
+def test_nothing_is_unpacked_before_it_fits(tmp_path, monkeypatch):
+    """Of a bomb, no more than the first bytes are unpacked."""
+    good, out = make_network().save(tmp_path / "good.npz"), tmp_path / "large.npz"
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "|i1", "fortran_order": False, "shape": (1 << 25,)}
+    )
+    with zipfile.ZipFile(good) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    read = np.lib.format.read_array
+
+    def small(file, **options):
+        assert file._left < 1 << 20, "unpacked"
+        return read(file, **options)
+
+    monkeypatch.setattr("hw.contract.files.npy.read_array", small)
+    for name, sentence in (
+        ("extra", "must not hold 'extra', which it has no use for"),
+        ("weights0", "must have integers of shape (4, 5) as 'weights0', not int8 of"),
+        ("header.json", "has no valid header"),
+    ):
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for member, content in members.items():
+                if member != f"{name}.npy":
+                    archive.writestr(member, content)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                file.write(head.getvalue())
+                for _ in range(2):
+                    file.write(bytes(1 << 24))
+        assert f"Network file {out} {sentence}" in refusal(out)
+
+
+def test_an_archive_stops_at_a_bound(tmp_path, monkeypatch):
+    path = make_network().save(tmp_path / "net.npz")
+    monkeypatch.setattr("hw.contract.files.MAX_ARCHIVE", len(path.read_bytes()))
+    assert refusal(path).startswith(f"Network file {path} must unpack to less than 1 GiB, not ")
+    monkeypatch.setattr("hw.contract.files.MAX_ARCHIVE", 300)
+    assert refusal(path) == f"Network file {path} must be smaller than 1 GiB"
+    assert refusal("/dev/zero") == "Network file /dev/zero must be smaller than 1 GiB"
+
+
+def test_only_numpys_ways_of_packing_are_unpacked(tmp_path):
+    """Of others, zipfile unpacks as much as a block gives, whatever is asked for."""
+    good, out = make_network().save(tmp_path / "good.npz"), tmp_path / "lzma.npz"
+    with zipfile.ZipFile(good) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_BZIP2) as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name))
+    assert refusal(out).endswith("is truncated or not a network")
 
 
 @settings(max_examples=60, deadline=None)

@@ -30,8 +30,8 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends chil
 def python(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """A Python that has said a line, killed at the end."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe) as process:
         try:
             yield process
         finally:
@@ -68,7 +68,8 @@ def test_a_folder_is_filled_by_one_process(tmp_path: Path):
         other.wait()
         with claimed(folder):  # its claim ended with it
             pass
-    assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
+    assert not folder.exists()  # nothing was put there
 
 
 def test_a_claim_holds_again_within_itself_and_for_others(tmp_path: Path):

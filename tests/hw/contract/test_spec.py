@@ -1,6 +1,7 @@
 """hw.contract.spec: every network that cannot be is refused, with its sentence."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -66,10 +67,29 @@ def test_neuron_refusals(changes, sentence):
     assert str(refused.value) == sentence
 
 
+RULE = "must be of ASCII letters, digits, _{}, begin with a letter and have at most 64 characters"
+NO_NETWORKS = [
+    "",
+    "1",
+    "_a",
+    "-a",
+    "a-",
+    "a b",
+    "a.b",
+    "a/b",
+    "a\n",
+    "gr\u00f6\u00dfe",
+    "a" * 65,
+    3,
+]
+NO_LAYERS = [*NO_NETWORKS, "a-b"]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"name": "1"}, "Layer name must be an identifier, not '1'"),
+        *(({"name": name}, f"Layer name {RULE.format('')}, not {name!r}") for name in NO_LAYERS),
+        ({"name": "input"}, "Layer name must not be 'input'"),
         ({"inputs": 0}, "Inputs of layer a must be an integer from 1 to 65536, not 0"),
         ({"neurons": -1}, "Neurons of layer a must be an integer from 1 to 65536, not -1"),
         ({"weight_bits": 1}, "Weight width of layer a must be an integer from 2 to 8, not 1"),
@@ -86,7 +106,10 @@ def test_layer_refusals(changes, sentence):
 def test_network_refusals():
     hidden, readout = network().layers
     for changes, sentence in [
-        ({"name": "a b"}, "Network name must be an identifier (hyphens allowed), not 'a b'"),
+        *(
+            ({"name": name}, f"Network name {RULE.format(' and inner -')}, not {name!r}")
+            for name in NO_NETWORKS
+        ),
         ({"input_bits": 9}, "Input width must be an integer from 1 to 8, not 9"),
         ({"steps": 0}, "Time steps must be an integer from 1 to 1024, not 0"),
         ({"layers": ()}, "Network must have at least one layer"),
@@ -158,3 +181,30 @@ def test_the_negative_threshold_goes_with_the_other() -> None:
     assert replace(neuron, theta=12).theta_down == 12
     assert replace(neuron, negative="off").theta_down == 10
     assert NeuronSpec(**NEURON, theta_negative=7).theta_down == 7
+
+
+FORMER = ["gr\u00f6\u00dfe", "_", "_a", "\u6f22\u5b57", "a" * 300, "\uff41", "\u00e9", "e\u0301"]
+
+
+def test_names_that_are_older_than_their_rule_load_and_name_files_safely():
+    plain, found = network(), set()
+    for name in FORMER:
+        data = plain.to_dict()
+        data["name"] = f"-{name}-"
+        data["layers"][0]["name"] = name
+        spec = NetworkSpec.from_dict(data)
+        assert spec.to_dict() == data
+        assert replace(spec, steps=3).name == f"-{name}-"
+        layer = spec.layers[0]
+        for safe in (spec.file_name, layer.file_name):
+            assert re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", safe)
+            LayerSpec(**{**vars(plain.layers[0]), "name": safe})  # it is a name itself
+        found |= {spec.file_name, layer.file_name}
+        with pytest.raises(SpecError, match="Layer name must be of ASCII letters"):
+            LayerSpec(**{**vars(plain.layers[0]), "name": name})
+    assert len(found) == 2 * len(FORMER)
+    for name in ("a b", "", 3, None):  # no file ever had them
+        with pytest.raises(SpecError, match="Network name must be of"):
+            NetworkSpec.from_dict({**plain.to_dict(), "name": name})
+    assert (plain.file_name, plain.layers[0].file_name) == ("net", "hidden")
+    assert replace(plain, name="a-B_1").file_name == "a-B_1"

@@ -137,19 +137,24 @@ def altered(path: Path, header: dict[str, Any], **arrays: Any) -> Path:
         (
             {},
             {"masters0": np.zeros((4, 3), int)},
-            "is inconsistent: Masters of layer l0, edge input, must be integers of shape (5, 3)",
+            "must have integers of shape (5, 3) as 'masters0', not int64 of shape (4, 3)",
         ),
         (
             {},
             {"masters0": np.zeros((5, 3))},
-            "is inconsistent: Masters of layer l0, edge input, must be integers of shape (5, 3)",
+            "must have integers of shape (5, 3) as 'masters0', not float64 of shape (5, 3)",
         ),
         (
             {},
             {"masters1": np.full((2, 3), 128)},
             "is inconsistent: Masters of layer l0, edge l1, must lie in -112..127",
         ),
-        ({}, {"bias0": np.zeros(2, int)}, "is inconsistent: Bias of layer l0 must have shape (3,)"),
+        (
+            {},
+            {"bias0": np.zeros(2, int)},
+            "must have integers of shape (3,) as 'bias0', not int64 of shape (2,)",
+        ),
+        ({}, {"notes": np.zeros(9)}, "must not hold 'notes', which it has no use for"),
         ({}, {"bias0": np.full(3, 999)}, "is corrupted: its weights do not match"),
     ],
 )
@@ -186,6 +191,8 @@ def test_broken_files(tmp_path):
 
 def test_masters_that_are_refused():
     found = small()
+    with pytest.raises(MastersError, match=r"must be integers of shape \(5, 3\)"):
+        replace(found, arrays=[found.arrays[0][:4], *found.arrays[1:]])
     with pytest.raises(MastersError, match="Masters must be 4 arrays, as many as edges that learn"):
         replace(found, arrays=found.arrays[:3])
     with pytest.raises(SpecError, match="Random word must be an integer from 1"):

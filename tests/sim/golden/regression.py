@@ -1,6 +1,6 @@
 """The contract's values on record: hashes of all that the shipped networks compute.
 
-`regression.json` holds, for each network in `sw/data/models`, SHA-256 hashes of every spike, potential and
+`regression.json` holds, for each network that ships, SHA-256 hashes of every spike, potential and
 logit on seeded pictures. `test_regression` compares them, so that a change of the contract is
 noticed even where golden model and hardware change together.
 

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 import sterna
 from hw.contract.network import Network
+from sim.golden.model import GoldenModel
 from sw.cli.main import main
 
 ROOT = Path(__file__).parents[3]
@@ -197,3 +199,45 @@ def test_a_reader_that_leaves_is_no_fault():
         check=False,
     )
     assert done.stderr == ""
+
+
+def test_too_little_memory_is_one_sentence(capsys, monkeypatch):
+    for error in (MemoryError, RuntimeError("DefaultCPUAllocator: can't allocate memory: you")):
+        monkeypatch.setattr(GoldenModel, "classify", Mock(side_effect=error))
+        assert run(capsys, "golden") == (1, "", "sterna: golden needs more memory than there is\n")
+    monkeypatch.setattr(GoldenModel, "classify", Mock(side_effect=RuntimeError("a slip")))
+    with pytest.raises(RuntimeError, match="a slip"):
+        main(["golden"])
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("info > /dev/full", "Cannot print the answer: No space left on device"),
+        ("info --graph --out /dev/full", "Cannot use /dev/full: No space left on device"),
+        ("info --graph --out {}/net.svg", "Cannot use {}/net.svg: File too large"),
+    ],
+)
+def test_files_that_cannot_be_written_are_named(tmp_path, command, sentence):
+    limit = "ulimit -f 0; " if "large" in sentence else ""
+    done = subprocess.run(
+        f"{limit}{sys.executable} -m sterna {command.format(tmp_path)}",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, f"sterna: {sentence.format(tmp_path)}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_for_a_network_is_safe(capsys, tmp_path):
+    asked = ["convert", str(tmp_path / "a b.pt"), "--dataset", "digits"]
+    for arguments in (asked, [*asked, "--name", "../x"]):
+        code, _, err = run(capsys, *arguments)
+        assert code == 1
+        assert err.startswith(
+            "sterna: Network name must be of ASCII letters, digits, _ and inner -"
+        )
+        assert err.endswith(": give --name\n")

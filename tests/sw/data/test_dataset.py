@@ -97,7 +97,8 @@ def test_gzipped_files_read_the_same(idx_folder: Path) -> None:
         (b"\0\0\x0d\x03" + HEADER[4:] + b"ab", "must start with 00000803, not 00000d03"),
         (b"\0\0\x08\x01" + HEADER[4:] + b"ab", "must start with 00000803, not 00000801"),
         (HEADER + b"abc", "must hold 4 bytes after its header, not 3"),
-        (HEADER + b"abcde", "must hold 4 bytes after its header, not 5"),
+        (HEADER + b"abcde", "must hold 4 bytes after its header, not more"),
+        (HEADER[:4] + b"\x40" + HEADER[5:], "must hold at most 256 MiB, not 2,147,483,652 bytes"),
     ],
 )
 def test_broken_idx_file(tmp_path: Path, content: bytes, complaint: str) -> None:
@@ -106,6 +107,21 @@ def test_broken_idx_file(tmp_path: Path, content: bytes, complaint: str) -> None
     with pytest.raises(DataError) as error:
         read_idx(path, axes=3)
     assert sentence(error) == f"Idx file {path} {complaint}"
+
+
+def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    read = gzip.GzipFile.read
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda file, size=-1: asked.append(size) or read(file, size)
+    )
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(HEADER + bytes(1 << 20)))
+    with pytest.raises(DataError, match=r"must hold 4 bytes after its header, not more$"):
+        read_idx(path, axes=3)
+    assert asked == [16, 5]
 
 
 @pytest.mark.parametrize("damage", [lambda z: z[:-9], lambda z: b"no gzip" + z, lambda z: z[:12]])
@@ -183,6 +199,44 @@ def test_one_data_set_is_never_read_as_another(idx_folder: Path) -> None:
     assert len(load_dataset("mnist", "test", 4, mnist)) == 10
     with pytest.raises(DataError):
         load_dataset("fashion-mnist", "test", 4, mnist)
+
+
+def test_one_published_data_set_is_not_read_as_another(
+    idx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have the same file names; torchvision puts them into X/FashionMNIST/raw."""
+    raw = idx_folder.rename(idx_folder.with_name("raw"))
+    foreign = load_dataset("mnist", "test", 4, raw)
+    assert foreign.title == "files like mnist (not the published ones)"
+    contents = [hashlib.sha256((raw / file).read_bytes()).hexdigest() for file in (IMAGES, LABELS)]
+    known = {"fashion-mnist": ("", "", *contents)}
+    monkeypatch.setattr("sw.data.download.UNPACKED", known)
+    assert load_dataset("fashion-mnist", "test", 4, raw).title == "fashion-mnist"
+    for gz in (False, True):
+        image = raw / f"{IMAGES}{'.gz' * gz}"
+        image.write_bytes(gzip.compress((raw / IMAGES).read_bytes()) if gz else image.read_bytes())
+        with pytest.raises(DataError) as error:
+            load_dataset("mnist", "test", 4, raw)
+        assert sentence(error) == (
+            f"Idx file {image} must be {IMAGES} of mnist, not {IMAGES} of fashion-mnist"
+        )
+        # Nor one split as the other.
+        (raw / f"{IMAGES.replace('t10k', 'train')}").write_bytes((raw / IMAGES).read_bytes())
+        with pytest.raises(DataError, match=f"must be train-images.* not {IMAGES} of fashion-mni"):
+            load_dataset("fashion-mnist", "train", 4, raw)
+    image.unlink()
+    labels = bytearray((raw / LABELS).read_bytes())
+    labels[-1] ^= 1
+    (raw / LABELS).write_bytes(labels)
+    assert not load_dataset("fashion-mnist", "test", 4, raw).known
+
+
+def test_the_published_contents_are_known() -> None:
+    for name, contents in download.UNPACKED.items():
+        assert len(contents) == len(set(contents)) == len(download.FILES[name])
+        for content in contents:
+            assert download.published(content)[0] == name  # type: ignore[index]
+    assert download.published("") is None
 
 
 def test_nowhere_to_be_had(no_network: Path) -> None:
@@ -266,5 +320,6 @@ def test_published_test_split(name: str, mean: float, monkeypatch: pytest.Monkey
     except DataError as error:
         pytest.skip(str(error))
     assert data.images.shape == (10000, 784)
+    assert data.title == name
     assert abs(data.images.mean() - mean) < 0.01
     assert len(np.bincount(data.labels)) == 10

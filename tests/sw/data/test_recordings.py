@@ -181,14 +181,14 @@ def changed(**fields: object) -> Callable[[Arrays, Path], None]:
         an_array,
         lambda arrays, folder: (folder / FILE).write_bytes(b"no archive"),
         lambda arrays, folder: (folder / FILE).write_bytes(b""),
-        changed(test_p=None),
         changed(train_x=np.zeros(7, np.uint8)),
         changed(train_offset=made_up()["train_offset"][:-1]),
         changed(train_offset=made_up()["train_offset"] + 1),
         changed(train_offset=np.zeros(0, np.int64)),
         changed(train_label=np.array(3)),
-        changed(train_label=np.array(["one"] * 203)),
         changed(train_label=np.array([None] * 203)),
+        changed(train_t_us=np.full(6, -1)),
+        changed(train_x=np.full(20706, 256)),  # as a byte it would be 0
         lambda arrays, folder: write(folder, made_up(train=200)),  # all of them held out
     ],
 )
@@ -212,6 +212,24 @@ def test_damaged_bytes_are_a_sentence_or_do_no_harm(tmp_path: Path) -> None:
         else:
             assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
     assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (changed(test_p=None), "lacks the array 'test_p'"),
+        (
+            changed(train_label=np.array(["one"] * 203)),
+            "must have integers as 'train_label', not <U3 of shape (203,)",
+        ),
+        (changed(notes=np.zeros(9)), "must not hold 'notes', which it has no use for"),
+    ],
+)
+def test_arrays_that_are_no_recordings(damage, complaint: str, tmp_path: Path) -> None:
+    damage(made_up(), tmp_path)
+    with pytest.raises(DataError) as error:
+        load_dataset("nmnist-small", "test", 2, tmp_path)
+    assert str(error.value) == f"File {tmp_path / FILE} {complaint}"
 
 
 # The published recordings, where present
