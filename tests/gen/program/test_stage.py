@@ -69,7 +69,7 @@ def tables_program(made, kernel) -> tuple[Program, Scan]:
     return p, scan
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(placed_edges(), st.integers(0, 2**32 - 1))
 def test_tables_reach_what_a_spike_reaches(made, seed: int) -> None:
     """Brute force: every value of the source by itself, through `sim.golden.edges`; what arrives
@@ -126,7 +126,7 @@ def test_a_convolution_by_hand() -> None:
     assert tables.numbers["weight_column"] == -2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 16]))
 def test_plans_count_updates_as_the_tables_do(seed: int, lanes: int) -> None:
     """`plays` is the walk of every event; equal tables lie there once."""

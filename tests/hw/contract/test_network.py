@@ -117,7 +117,7 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path):
     assert refusal(out).endswith("lacks the array 'bias1'")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_damage_goes_unnoticed(tmp_path_factory, data):
     """Cut anywhere, or with any byte changed, a file is refused or is the same network."""
