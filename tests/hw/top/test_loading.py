@@ -93,10 +93,10 @@ RELEASE = [1, 0, 1, 0, 1, 0, 1, 1]
 
 @dataclass
 class Command:
-    """What came while the chip was selected: the cycles from `start` to before `stop`."""
+    """What came while the chip was selected: in the cycles from `start` to before `stop`."""
 
     start: int
-    stop: int | None = None
+    stop: int = -1
     bits: list[int] = field(default_factory=list)
 
 
@@ -116,8 +116,8 @@ class Flash:
             last = self.commands[-1] if self.commands else Command(0, 0)
             if cs_n:
                 assert not clk  # mode 0
-                last.stop = cycle if last.stop is None else last.stop
-            elif last.stop is not None:
+                last.stop = cycle if last.stop < 0 else last.stop
+            elif last.stop >= 0:
                 hears = last.bits == RELEASE and cycle - last.stop >= self.deaf
                 self.commands.append(last := Command(cycle))
             if clk and not before:
@@ -166,7 +166,7 @@ def test_flash_reader_reads_from_its_address_on(stall: float) -> None:
     got, cycles, (wake, read) = read_flash(contents, pause=30, stall=stall)
     assert got == contents
     assert wake.bits == RELEASE
-    assert read.stop is None
+    assert read.stop < 0
     gaps = {b - a for a, b in pairwise(cycles)}
     assert min(gaps) >= SpiFlashReader.BYTE_CYCLES
     if not stall:
