@@ -141,13 +141,14 @@ def test_plans_count_updates_as_the_tables_do(seed: int, lanes: int) -> None:
         values = rng.integers(0, top + 1, (1, int(np.prod(layout.shape))))
         packed = layout.pack(values)[0]
         play = plays(plan.program, scan, packed)
-        counts = []
-        for word, plane in np.ndindex(len(packed), scan.last_plane + 1):
+        counts, slots = [], []
+        for slot, (word, plane) in enumerate(np.ndindex(len(packed), scan.last_plane + 1)):
             lit = np.flatnonzero(packed[word] >> plane & 1)
             row, column = divmod(word, scan.last_column + 1)
             for lane in lit[:1] if scan.identity else lit:
                 counts.append(len(list(walk(p, scan, row, column, int(lane)))))
-        assert play.updates.tolist() == counts
+                slots.append(slot)
+        assert (play.updates.tolist(), play.slot.tolist()) == (counts, slots)
         assert play.slots == len(packed) * (scan.last_plane + 1)
 
 
