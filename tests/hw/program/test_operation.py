@@ -1,6 +1,7 @@
 """Operations as the hardware reads them, payloads that hold what they must, registers in a row."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,19 @@ PROGRAMS: dict[str, Program] = {
     "one-value": plan_program(
         network((1, 1, 1), part(1, dense("input")), part(1, dense("a")), bits=1), 2
     ).program,
-    "learning": learning_stage(
-        plan_learning(Masters.of(learning_network(np.random.default_rng(1), feedback=True)), 4)
-    ).program,
+    "one-row": plan_program(network((1, 1, 1), part(1, dense("input"))), 2).program,
+    **{
+        f"learning-{lanes}": learning_stage(
+            plan_learning(Masters.of(learning_network(np.random.default_rng(1))), lanes)
+        ).program
+        for lanes in (2, 4, 16)
+    },
 }
+PROGRAMS["constants"] = replace(
+    PROGRAMS["strided"],
+    operations=(Scan(weight_column=-5, weight_row=-4), Sweep(start=-8, top=7), Send(address=3)),
+)
+"""Numbers that never change, some of them negative."""
 
 
 @pytest.mark.parametrize("kind", [Scan, Sweep, Send, Decide], ids=lambda kind: kind.__name__)
