@@ -112,7 +112,7 @@ def edges(plan: ProgramStagePlan) -> list[int]:
         if isinstance(op, Scan):
             kind = (op.name, op.source, op.weight, op.identity)
             if plan.program.learning is not None:
-                kind = (op.held, op.last_group)
+                kind = (op.last_group, op.sender > 0)
             found.setdefault(kind, number)
     return list(found.values())
 
