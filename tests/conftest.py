@@ -1,9 +1,14 @@
 """The longest tests first: two workers then share the rest, and neither builds what the other has
-built already (`--dist worksteal` would split the file that is last)."""
+built already (`--dist worksteal` would split the file that is last). Hypothesis without a clock."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("tests.builds")
+
+# A slow machine is no fault: neither an example's time is judged, nor how long it took to draw.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
 
 LONGEST = ("test_bitstream_verification.py", "test_build.py")
 

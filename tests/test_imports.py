@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 ORDER = ["hw", "gen", "sim", "sw"]
@@ -147,3 +148,12 @@ def test_no_test_imports_a_test():
     files = sorted((ROOT / "tests").glob("**/*.py"))
     found = [(p.name, m.group()) for p in files for m in pattern.finditer(p.read_text())]
     assert not found
+
+
+def test_no_property_is_judged_by_the_clock():
+    """`tests/conftest.py` says so for all; a property that says otherwise for itself is found."""
+    assert settings.default is not None
+    assert settings.default.deadline is None
+    assert HealthCheck.too_slow in settings.default.suppress_health_check
+    files = sorted((ROOT / "tests").glob("**/test_*.py"))
+    assert [p.name for p in files if re.search(r"\bdeadline=(?:\d|timedelta)", p.read_text())] == []

@@ -15,15 +15,16 @@ class SpiFlashReader(wiring.Component):
     The FPGA's own configuration leaves the flash in deep power-down, so RELEASE (0xAB) comes first
     and then a pause. SPI mode 0, the serial clock at a quarter of the system clock.
 
-    Cycle law: a byte is offered no more often than every `BYTE_CYCLES` cycles; the clock stands
-    while an offered byte is not taken.
+    Cycle law: between RELEASE and READ the flash is deselected for `pause - 1` cycles. A byte is
+    offered no more often than every `BYTE_CYCLES` cycles; the clock stands while an offered byte
+    is not taken.
 
     Parameters
     ----------
     address
         Of the first byte, 24 bits.
     pause
-        Cycles to wait after RELEASE: the flash needs at least 3 microseconds.
+        Cycles to wait after RELEASE, 2 or more: the flash needs at least 3 microseconds.
 
     Members
     -------

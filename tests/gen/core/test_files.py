@@ -29,7 +29,7 @@ from tests.hw.layer.cores import layer_stages
 from tests.networks import networks, random_chain
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(network=networks(), lanes=st.integers(1, 40), banks=st.sampled_from([1, 2, 4, 8]))
 def test_image_to_rom_and_back(network, lanes, banks):
     plan = plan_core(network, lanes, banks)

@@ -200,7 +200,7 @@ def test_only_numpys_ways_of_packing_are_unpacked(tmp_path):
     assert refusal(out).endswith("is truncated or not a network")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_damage_goes_unnoticed(tmp_path_factory, data):
     """Cut anywhere, or with any byte changed, a file is refused or is the same network."""

@@ -251,11 +251,16 @@ def wrapped(values: np.ndarray, bits: int) -> np.ndarray:
     return (values & 2 * sign - 1 ^ sign) - sign
 
 
-@pytest.mark.parametrize("banks", [1, 2, 4, 8])
-@pytest.mark.parametrize("drive_bits", [3, 20])
-def test_slice_carries_out_any_sequence_of_commands(banks: int, drive_bits: int) -> None:
+@pytest.mark.parametrize(
+    ("banks", "drive_bits", "memory"),
+    [(banks, bits, "rom") for bits in (3, 20) for banks in (1, 2, 4, 8)] + [(4, 20, "ram")],
+)
+def test_slice_carries_out_any_sequence_of_commands(
+    banks: int, drive_bits: int, memory: str
+) -> None:
     """Without an accumulator around it: gaps, doublings, empty sums, digits of biases in any
-    order. A bias is the last digits that were fetched, as many as its width holds."""
+    order. A bias is the last digits that were fetched, as many as its width holds. Weights that are
+    loaded go to their bank and row; with `en` alone."""
     rng = np.random.default_rng(banks * drive_bits)
     lanes, rows = 3, 4
     weights = rng.integers(-7, 8, (banks, rows, lanes))
@@ -264,13 +269,25 @@ def test_slice_carries_out_any_sequence_of_commands(banks: int, drive_bits: int)
     ]
     part: Any = AccumulatorSlice(
         SliceContents(
-            lanes=lanes, weight_bits=4, accumulator_bits=20, drive_bits=drive_bits, rows=words
+            lanes=lanes,
+            weight_bits=4,
+            accumulator_bits=20,
+            drive_bits=drive_bits,
+            rows=words,
+            memory=memory,
         )
     )
     latency = AccumulatorSlice.latency(banks)
-    commands, expected = [], []
+    loads = []
+    if memory == "ram":
+        shape = part.load.shape()
+        for b, row in rng.permutation([*np.ndindex(banks, rows)]).tolist():
+            loads.append({"en": 1, "part": b, "address": row, "data": words[b][row]})
+            loads.append(loads[-1] | {"en": 0, "address": rows - 1 - row})
+        loads = [bits(shape, one) for one in loads]
+    commands, expected = [0] * len(loads), []
     total, bias = np.zeros(lanes, dtype=int), np.zeros(lanes, dtype=int)
-    for n in range(300):
+    for n in range(len(loads), len(loads) + 300):
         # Closings are more than a latency apart; a total is doubled only if it has the room.
         close = rng.random() < 0.2 and (not expected or n - expected[-1][0] > latency)
         fetch = not close and rng.random() < 0.2
@@ -296,6 +313,8 @@ def test_slice_carries_out_any_sequence_of_commands(banks: int, drive_bits: int)
         commands.append(bits(command_layout(banks, rows), command))
     bench = Bench(part)
     bench.play(part.command.as_value(), commands)
+    if loads:
+        bench.play(part.load.as_value(), loads)
     seen = bench.watch(part.closed, part.o.as_value())
     bench.run(extra=latency + 2)
     got = []

@@ -40,7 +40,7 @@ def random_biases(rng: np.random.Generator, g: LayerGeometry, weight_bits: int) 
     return np.where(rng.random(g.neurons) < 0.2, rng.choice([least, top, -1, 0]), biases)
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=120, derandomize=True)
 @given(g=geometries(), weight_bits=st.integers(2, 8), seed=st.integers(0, 2**31))
 def test_unpacking_is_the_inverse_of_packing(g: LayerGeometry, weight_bits: int, seed: int) -> None:
     top = 2 ** (weight_bits - 1) - 1
@@ -60,7 +60,7 @@ def test_unpacking_is_the_inverse_of_packing(g: LayerGeometry, weight_bits: int,
             assert all(0 <= word < 1 << len(part) * weight_bits for word in words)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(g=geometries(), data=st.data())
 def test_one_weight_sits_where_the_layout_says(g: LayerGeometry, data: st.DataObject) -> None:
     neuron = data.draw(st.integers(0, g.neurons - 1))
@@ -80,7 +80,7 @@ def test_one_weight_sits_where_the_layout_says(g: LayerGeometry, data: st.DataOb
             assert words == expected
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(g=geometries(), data=st.data())
 def test_one_bias_sits_where_the_layout_says(g: LayerGeometry, data: st.DataObject) -> None:
     """Digits in bank 0 after the group's weights, the most significant first."""

@@ -49,7 +49,7 @@ def test_a_start_is_the_middle_of_each_cell():
     assert (narrow.arrays[3][:2] == narrow.network.layers[2].kernels[0].T).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(found=masters())
 def test_the_working_network_has_their_upper_bits(found):
     working = found.working()

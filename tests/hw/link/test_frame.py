@@ -94,7 +94,7 @@ def hear(items: Sequence[int], gaps: random.Random | None = None, deaf: range = 
             idle += gaps.choice([0, 0, 1, TIMEOUT - GAP - 1]) if gaps else 0
             for _ in range(idle):
                 await step(0, gaps.randrange(256) if gaps else 0, 0)
-        for _ in range(GAP):
+        for _ in range(TIMEOUT + GAP):  # nothing comes of silence between frames
             await step(0, 0, 0)
 
     simulator.add_testbench(process)
@@ -288,6 +288,41 @@ def test_sent_frames(length: int, pace: Pace) -> None:
     assert sink.taken[9 + length] < done[0] < sink.offered[10 + length]
     if pace == FLOWING:
         assert {b - a for a, b in pairwise(sink.taken[1:6])} == {FrameCheck.CYCLES}
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_sender_is_silent_after_its_last_byte(length: int) -> None:
+    """However long its receiver takes to be ready again: no byte is offered, and the frame is not
+    over until then."""
+    dut, whole = FrameSender(5), frame(0x81, b"\x0f" * length, 0x2C)
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+
+    async def process(ctx) -> None:
+        ctx.set(Cat(dut.kind, dut.sequence, dut.data), 0x0F_2C_81)
+        ctx.set(dut.length, length)
+        for _ in range(2):
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            for byte in whole:
+                ctx.set(dut.o.ready, 1)
+                *_, offered = await ctx.tick().sample(dut.o.payload).until(dut.o.valid)
+                assert offered == byte
+            ctx.set(dut.o.ready, 0)
+            for _ in range(5 * FrameCheck.CYCLES):
+                assert not ctx.get(dut.o.valid)
+                assert not ctx.get(dut.done)
+                await ctx.tick()
+            ctx.set(dut.o.ready, 1)
+            assert ctx.get(dut.done)
+            for _ in range(5 * FrameCheck.CYCLES):
+                await ctx.tick()
+                assert not ctx.get(dut.o.valid)
+                assert not ctx.get(dut.done)
+
+    simulator.add_testbench(process)
+    simulator.run()
 
 
 # The checksum

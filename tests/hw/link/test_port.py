@@ -325,17 +325,22 @@ def test_reset_of_the_port_resets_the_core() -> None:
 
 @pytest.mark.parametrize("lanes", [1, 3, 4, 5, 8, 9, 40])
 def test_events_are_counted(lanes: int) -> None:
+    """And forgotten in any cycle; what came `latency` cycles before a `clear` or earlier is."""
     rng = random.Random(lanes)
     counter = EventCounter(lanes)
-    bits = [rng.choice([0, 2**lanes - 1, rng.getrandbits(lanes)]) for _ in range(60)]
+    bits = [rng.choice([0, 2**lanes - 1, rng.getrandbits(lanes)]) for _ in range(90)]
+    clears = [int(n > 30 and rng.random() < 0.3) for n in range(len(bits))]
     bench = Bench(counter)
     bench.play(counter.i, bits)
+    bench.play(counter.clear, clears)
     seen = bench.watch(counter.count)
     bench.run(extra=20)
-    total = [0] * counter.latency
-    for value in bits:
-        total.append(total[-1] + value.bit_count())
-    assert [count for (count,) in seen] == (total + total[-1:] * 20)[: len(seen)]
+    expected, came = [0], [0] * (counter.latency - 1) + [value.bit_count() for value in bits]
+    for n in range(len(seen) - 1):
+        count = expected[-1] + (came[n] if n < len(came) else 0)
+        expected.append(0 if n < len(clears) and clears[n] else count)
+    assert [count for (count,) in seen] == expected
+    assert sum(clears) > 5
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from amaranth.hdl import Value
 
+from gen.learn.stage import learning_stage, plan_learning
 from gen.program.cycles import sweep_cycles
 from gen.program.stage import plan_program
 from hw.contract.neuron import NeuronSpec
+from hw.learn.masters import Masters
 from hw.program.operation import update
 from hw.program.potentials import Potentials
 from hw.program.program import Program, Scan, Send, Sweep
 from tests.hw.driving import Bench, bits
 from tests.hw.program.programs import conv, identity, network, part, split
+from tests.learning import learning_network
 
 LANES, WORDS, PLANES, FRACTION = 4, 6, 3, 2
 THETA, DOWN = 700, 300
@@ -60,7 +63,17 @@ def program() -> Program:
 
 
 PROGRAM = program()
-SCAN, IDENTITY, BEGIN, SWEEP = range(4)
+SCAN, IDENTITY, BEGIN, SWEEP, LEARNED = range(5)
+
+
+def learning_program() -> Program:
+    """The same, and an edge whose rows are those of the masters."""
+    stage = learning_stage(plan_learning(Masters.of(learning_network(np.random.default_rng(1))), 4))
+    (*first, send) = PROGRAM.operations
+    plain = first[SCAN]
+    assert isinstance(plain, Scan)
+    operations = (*first, replace(plain, learned=1), send)
+    return replace(PROGRAM, operations=operations, learning=stage.program.learning)
 
 
 class Script:
@@ -72,6 +85,7 @@ class Script:
         self.rows: list[tuple[int, int, int, int, int, int]] = []
         self.looked: list[tuple[int, np.ndarray]] = []  # cycle of the look, what must be seen
         self.v = np.zeros((WORDS, LANES), dtype=np.int64)
+        self.rows_read: dict[int, np.ndarray] = {}  # of masters, by the cycle they are there
         self.quiet: list[int] = []  # cycles in which nothing may be busy
 
     def add(
@@ -87,6 +101,7 @@ class Script:
         """A random update of a word; junk for that word if not valid."""
         scan, p = self.p.operations[op], self.p
         assert isinstance(scan, Scan)
+        top = 2 ** (p.weight_bits - 1) - 1
         payload = {
             "potential": word,
             "weight": int(rng.integers(len(p.weights))),
@@ -102,7 +117,11 @@ class Script:
             signs = 1 - 2 * np.array(split(payload["negatives"], 1, LANES))
             terms = scan.constant * signs * np.array(split(payload["active"], 1, LANES))
         else:
-            terms = p.weights[payload["weight"]] * (1 - 2 * payload["negative"])
+            terms = p.weights[payload["weight"]]
+            if scan.learned:
+                terms = rng.integers(-top, top + 1, LANES)
+                self.rows_read[len(self.rows) + 1] = terms  # as soon as weights
+            terms = terms * (1 - 2 * payload["negative"])
         self.v[word] += terms << payload["shift"]
 
     def settle(self, op: int) -> None:
@@ -141,6 +160,11 @@ class Script:
         ports = (dut.word, dut.valid, Value.cast(dut.i), dut.sweep, dut.look, dut.look_address)
         for port, values in zip(ports, zip(*self.rows, strict=True), strict=True):
             bench.play(port, values)
+        if self.p.learning is not None:
+            junk = [int(n) for n in np.random.default_rng(9).integers(0, 2**8, len(self.rows))]
+            for cycle, row in self.rows_read.items():
+                junk[cycle] = bits(dut.row.shape(), row.tolist())
+            bench.play(Value.cast(dut.row), junk)
         seen = bench.watch(Value.cast(dut.seen), dut.busy)
         fired = bench.watch(
             dut.fired, Value.cast(dut.spikes), dut.spike_address, Value.cast(dut.potentials)
@@ -216,5 +240,17 @@ def test_a_word_per_cycle_is_swept_and_nothing_else_is_written() -> None:
     script.sweep(4)
     script.v = before
     script.v[2:4] = 77 + p.biases[1:3]
+    script.look()
+    script.run()
+
+
+def test_rows_of_masters_are_added_in_place_of_weights() -> None:
+    """In the cycle in which the weights of the same update would be there; then weights again."""
+    rng, script = np.random.default_rng(4), Script(learning_program())
+    script.sweep(BEGIN)
+    for op in (LEARNED, SCAN, LEARNED, IDENTITY):
+        for _ in range(20):
+            script.update(op, rng, int(rng.integers(WORDS)), valid=bool(rng.random() < 0.8))
+        script.settle(op)
     script.look()
     script.run()

@@ -9,15 +9,18 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
+from gen.learn.stage import learning_stage, plan_learning
 from gen.program.cycles import plays
 from gen.program.stage import ProgramStagePlan, plan_program
 from hw.layer.encoder import ChunkEncoder
+from hw.learn.masters import Masters
 from hw.program.operation import operation, spike_event
 from hw.program.program import Scan
 from hw.program.scanner import Scanner
 from hw.stream.payloads import coefficients
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, fields
 from tests.hw.program.programs import conv, dense, identity, network, part
+from tests.learning import learning_network
 
 PLANS: dict[str, ProgramStagePlan] = {
     name: plan_program(image, lanes)
@@ -42,13 +45,18 @@ PLANS: dict[str, ProgramStagePlan] = {
         ("one-bit", network((1, 1, 1), part(1, dense("input")), part(1, dense("a")), bits=1), 2),
     )
 }
+PLANS["learning"] = learning_stage(
+    plan_learning(
+        Masters.of(learning_network(np.random.default_rng(1), groups=(6, 5), feedback=True)), 4
+    )
+)
 
 
 class Rig(wiring.Component):
     """A scanner with its memories, which carries out some scans one after the other.
 
     Unless it is shown `whole`, what means nothing in an event is 0: the lane of an identity's, and
-    the lanes that are active in all others.
+    the lanes that are active in all others; the value of one that changes no row.
     """
 
     o: stream.Interface
@@ -61,6 +69,7 @@ class Rig(wiring.Component):
         numbers: list[int],
         spikes: np.ndarray,
         pixels: np.ndarray,
+        held: np.ndarray | None = None,
         whole: bool = False,
     ) -> None:
         self._program, self._whole = plan.program, whole
@@ -69,6 +78,9 @@ class Rig(wiring.Component):
             coded(spikes, plan.program.spike_planes, plan.program.spike_sign),
             coded(pixels, plan.program.input_bits, False),
         ]
+        if held is not None:
+            assert plan.program.learning is not None
+            self._contents.append(coded(held, plan.program.learning.held_planes, True))
         super().__init__(
             {"o": Out(stream.Signature(spike_event(plan.program))), "start": Out(1), "busy": Out(1)}
         )
@@ -77,9 +89,9 @@ class Rig(wiring.Component):
         m = Module()
         p = self._program
         m.submodules.scanner = scanner = Scanner(p)
-        for name, (shape, words), port in zip(
-            ("spikes", "images"), self._contents, (scanner.spikes, scanner.pixels), strict=True
-        ):
+        names = ("spikes", "pixels", "held")[: len(self._contents)]
+        for name, (shape, words) in zip(names, self._contents, strict=True):
+            port = getattr(scanner, name)
             m.submodules[name] = memory = Memory(shape=shape, depth=len(words), init=words)
             read = memory.read_port()
             m.d.comb += [
@@ -106,6 +118,9 @@ class Rig(wiring.Component):
                 self.o.payload.active.eq(Mux(scan.identity, one.active, 0)),
                 self.o.payload.negatives.eq(Mux(scan.identity, one.negatives, 0)),
             ]
+        if p.learning is not None:
+            value = Mux(scan.update, scanner.o.payload.value, 0)
+            m.d.comb += self.o.payload.value.eq(value)
         with m.If(scanner.start):
             m.d.sync += running.eq(1)
         with m.Elif(running & ~scanner.busy):
@@ -124,13 +139,14 @@ def coded(words: np.ndarray, planes: int, sign: bool) -> tuple[Any, list[Any]]:
 
 
 def scans(plan: ProgramStagePlan, from_input: int) -> list[int]:
-    """Numbers of the first two scans of the image, or of spikes."""
-    found = [
-        n
-        for n, op in enumerate(plan.program.operations)
-        if isinstance(op, Scan) and op.from_input == from_input
-    ]
-    return found[:2]
+    """Numbers of the first two scans of the image, or of spikes; where the network learns, of the
+    first of every kind of scan."""
+    found: dict[tuple, int] = {}
+    for n, op in enumerate(plan.program.operations):
+        if isinstance(op, Scan) and op.from_input == from_input:
+            kind = (op.held, op.update) if plan.program.learning else (len(found),)
+            found.setdefault(kind, n)
+    return [*found.values()] if plan.program.learning else [*found.values()][:2]
 
 
 def random_words(rng: np.random.Generator, words: int, lanes: int, top: int, low: int = 0):
@@ -139,16 +155,35 @@ def random_words(rng: np.random.Generator, words: int, lanes: int, top: int, low
     return values * (rng.random((words, lanes)) < rng.random((words, 1)) ** 2)
 
 
-def events_of(plan: ProgramStagePlan, number: int, spikes: np.ndarray, pixels: np.ndarray):
-    """Reference: what a scan sends, (slot, event) each; a slot is a plane of a word."""
+def held_words(plan: ProgramStagePlan, rng: np.random.Generator) -> np.ndarray | None:
+    """Of either sign, where the network learns."""
+    p = plan.program
+    if p.learning is None:
+        return None
+    top = (1 << p.learning.held_planes) - 1
+    return random_words(rng, p.learning.count_words + 2, p.lanes, top, -top)
+
+
+def events_of(
+    plan: ProgramStagePlan,
+    number: int,
+    spikes: np.ndarray,
+    pixels: np.ndarray,
+    held: np.ndarray | None = None,
+):
+    """Reference: what a scan sends, (slot, event) each; a slot is a plane of a word. One that
+    changes rows sends whole coefficients."""
     scan = plan.program.operations[number]
     assert isinstance(scan, Scan)
     words, found = pixels if scan.from_input else spikes, []
+    if scan.held:
+        assert held is not None
+        words = held
     size = (scan.last_row + 1) * (scan.last_column + 1)
     for n, word in enumerate(words[scan.address : scan.address + size].tolist()):
         row, column = divmod(n, scan.last_column + 1)
         for plane in range(scan.last_plane + 1):
-            lanes = [k for k, c in enumerate(word) if abs(c) >> plane & 1]
+            lanes = [k for k, c in enumerate(word) if (c if scan.update else abs(c) >> plane & 1)]
             negatives = sum((c < 0) << k for k, c in enumerate(word))
             here = {"row": row, "column": column, "plane": plane}
             slot = n * (scan.last_plane + 1) + plane
@@ -156,20 +191,24 @@ def events_of(plan: ProgramStagePlan, number: int, spikes: np.ndarray, pixels: n
                 active = sum(1 << k for k in lanes)
                 found.append((slot, here | {"active": active, "negatives": negatives}))
             elif not scan.identity:
-                found += [(slot, here | {"lane": k, "negative": negatives >> k & 1}) for k in lanes]
+                for k in lanes:
+                    one = {"lane": k, "negative": negatives >> k & 1}
+                    if scan.update:
+                        one["value"] = abs(word[k])
+                    found.append((slot, here | one))
     return found
 
 
 def run(name: str, from_input: int, pace: Pace, seed: int):
-    """Play two scans of random memories; every event is as it must be."""
+    """Play scans of random memories; every event is as it must be."""
     plan, rng = PLANS[name], np.random.default_rng(seed)
     p = plan.program
     low = -1 if p.spike_sign else 0
     spikes = random_words(rng, p.spike_words, p.lanes, 1, low)
     pixels = random_words(rng, p.input_words, p.lanes, (1 << p.input_bits) - 1)
-    numbers = scans(plan, from_input)
-    rig = Rig(plan, numbers, spikes, pixels)
-    expected = [events_of(plan, number, spikes, pixels) for number in numbers]
+    held, numbers = held_words(plan, rng), scans(plan, from_input)
+    rig = Rig(plan, numbers, spikes, pixels, held)
+    expected = [events_of(plan, number, spikes, pixels, held) for number in numbers]
     bench = Bench(rig, pace)
     sink = bench.collect(rig.o, sum(map(len, expected)))
     seen = bench.watch(rig.start, rig.busy)
@@ -193,6 +232,8 @@ MAPS = [
     ("identities", 1),
     ("one-bit", 0),
     ("one-bit", 1),
+    ("learning", 0),
+    ("learning", 1),
 ]
 
 
@@ -242,6 +283,8 @@ def test_what_a_plan_counts_is_what_is_played() -> None:
     """`gen.program.cycles.plays` sees the same slots and events."""
     for name, from_input in MAPS:
         plan, rng = PLANS[name], np.random.default_rng(5)
+        if plan.program.learning is not None:  # `gen.learn.cycles` says what it plays
+            continue
         p = plan.program
         spikes = random_words(rng, p.spike_words, p.lanes, 1, -1)
         pixels = random_words(rng, p.input_words, p.lanes, (1 << p.input_bits) - 1)

@@ -2,18 +2,22 @@
 
 import random
 
+import numpy as np
 import pytest
 from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from gen.learn.stage import learning_stage, plan_learning
 from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.layout import map_layout
+from hw.learn.masters import Masters
 from hw.program.operation import spike_event, update
-from hw.program.program import Scan
+from hw.program.program import Held, Scan
 from hw.program.walker import Walker
 from tests.hw.driving import FLOWING, Bench, Pace, bits, fields
 from tests.hw.program.programs import conv, dense, identity, network, part, walk
+from tests.learning import learning_network
 
 PLANS: dict[str, ProgramStagePlan] = {
     name: plan_program(image, lanes)
@@ -62,6 +66,11 @@ PLANS: dict[str, ProgramStagePlan] = {
         ("one-value", network((1, 1, 1), part(1, dense("input")), part(1, dense("a")), bits=1), 2),
     )
 }
+PLANS["learning"] = learning_stage(
+    plan_learning(
+        Masters.of(learning_network(np.random.default_rng(1), groups=(10, 5), feedback=True)), 4
+    )
+)
 
 
 class Rig(wiring.Component):
@@ -97,11 +106,14 @@ class Rig(wiring.Component):
 
 
 def edges(plan: ProgramStagePlan) -> list[int]:
-    """Numbers of the first scan of every edge."""
+    """Numbers of the first scan of every edge; where the network learns, of every kind of edge."""
     found: dict[tuple, int] = {}
     for number, op in enumerate(plan.program.operations):
         if isinstance(op, Scan):
-            found.setdefault((op.name, op.source, op.weight, op.identity), number)
+            kind = (op.name, op.source, op.weight, op.identity)
+            if plan.program.learning is not None:
+                kind = (op.last_group, op.sender > 0)
+            found.setdefault(kind, number)
     return list(found.values())
 
 
@@ -115,7 +127,9 @@ def random_events(
     lanes that have a channel."""
     rng = random.Random(seed)
     lanes = plan.lanes if plan.program.has_identities else 0
-    channels = map_layout(plan.network.spec, scan.source, plan.lanes).channels
+    learning, channels = plan.program.learning, 1
+    if scan.held != Held.CONSTANT:
+        channels = map_layout(plan.network.spec, scan.source, plan.lanes).channels
     mask = (1 << scan.channel_bits) - 1
     return [
         {
@@ -127,19 +141,26 @@ def random_events(
             "active": rng.getrandbits(lanes) if lanes else 0,
             "negatives": rng.getrandbits(lanes) if lanes else 0,
         }
+        | ({} if learning is None else {"value": rng.getrandbits(learning.value_bits)})
         for _ in range(count)
     ]
 
 
 def updates_of(plan: ProgramStagePlan, scan: Scan, event: dict[str, int]) -> list[dict[str, int]]:
     """Reference: what an event becomes. An identity's weights mean nothing."""
+    p = plan.program
     common = {key: event[key] for key in ("negative", "active", "negatives")}
     common["shift"] = event["plane"] + scan.shift
+    if p.learning is not None:
+        sender = scan.sender + event["row"] * p.lanes + event["lane"]
+        common |= {"value": event["value"], "sender": sender}
+    walked = [*walk(p, scan, event["row"], event["column"], event["lane"])]
+    group = len(walked) // (scan.last_group + 1)
     return [
-        common | {"potential": potential, "weight": 0 if scan.identity else weight}
-        for potential, weight in walk(
-            plan.program, scan, event["row"], event["column"], event["lane"]
-        )
+        common
+        | {"potential": potential, "weight": 0 if scan.identity else weight}
+        | ({} if p.learning is None else {"word": n // group})
+        for n, (potential, weight) in enumerate(walked)
     ]
 
 

@@ -2,6 +2,8 @@
 
 import random
 import zlib
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,55 +76,78 @@ def test_loader_refuses_every_damaged_byte() -> None:
 
 
 def test_loader_refuses_another_magic_with_a_right_crc() -> None:
-    body = b"STRM" + flash_contents(random_rows(5), bytes(32))[4:-4]
-    data = body + zlib.crc32(body).to_bytes(4, "little")
-    assert load(data, FLOWING)[2] == (0, 1)
+    """Each of its bytes counts."""
+    rng, body = random.Random(5), flash_contents(random_rows(5), bytes(32))[:-4]
+    for n in range(4):
+        other = bytearray(body)
+        other[n] ^= 1 << rng.randrange(8)
+        data = bytes(other) + zlib.crc32(other).to_bytes(4, "little")
+        assert load(data, FLOWING)[2] == (0, 1), n
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.7])
-def test_flash_reader_reads_from_its_address_on(stall: float) -> None:
-    rng = random.Random(7)
-    address, contents = 0x0A0B0C, bytes(rng.getrandbits(8) for _ in range(40))
-    reader = SpiFlashReader(address=address, pause=30)
-    got: list[int] = []
-    commands: list[tuple[list[int], int]] = []  # bits received while selected, and when it ended
+# The flash
+
+
+RELEASE = [1, 0, 1, 0, 1, 0, 1, 1]
+
+
+@dataclass
+class Command:
+    """What came while the chip was selected: in the cycles from `start` to before `stop`."""
+
+    start: int
+    stop: int = -1
+    bits: list[int] = field(default_factory=list)
+
+
+class Flash:
+    """A flash in deep power-down. It hears nothing but a RELEASE, and after that nothing for `deaf`
+    cycles from its deselection on; where it says nothing, ones are read."""
+
+    def __init__(self, reader: SpiFlashReader, contents: bytes, address: int, deaf: int) -> None:
+        self.reader, self.contents, self.deaf = reader, contents, deaf
+        self.read = [int(bit) for bit in f"{0x03 << 24 | address:032b}"]
+        self.commands: list[Command] = []
+
+    async def play(self, ctx) -> None:
+        reader, before, cycle, hears = self.reader, 0, 0, False
+        ctx.set(reader.cipo, 1)
+        async for *_, cs_n, clk, copi in ctx.tick().sample(reader.cs_n, reader.clk, reader.copi):
+            last = self.commands[-1] if self.commands else Command(0, 0)
+            if cs_n:
+                assert not clk  # mode 0
+                last.stop = cycle if last.stop < 0 else last.stop
+            elif last.stop >= 0:
+                hears = last.bits == RELEASE and cycle - last.stop >= self.deaf
+                self.commands.append(last := Command(cycle))
+            if clk and not before:
+                last.bits.append(copi)
+            if before and not clk and hears and last.bits[:32] == self.read:
+                n = len(last.bits) - 32
+                byte = self.contents[n // 8 % len(self.contents)]
+                ctx.set(reader.cipo, byte >> (7 - n % 8) & 1)
+            before, cycle = clk, cycle + 1
+
+
+def read_flash(contents: bytes, *, pause: int, deaf: int = 0, stall: float = 0.0):
+    """(bytes read, their cycles, commands that came) of as many bytes as there are."""
+    address, rng = 0x0A0B0C, random.Random(7)
+    reader = SpiFlashReader(address=address, pause=pause)
+    flash = Flash(reader, contents, address, deaf)
+    got: list[tuple[int, int]] = []
 
     async def host(ctx) -> None:
         ready = 1
-        for _ in range(60_000):
+        for cycle in range(60_000):
             ctx.set(reader.o.ready, ready)
             trigger = ctx.tick().sample(reader.o.valid, reader.o.ready, reader.o.payload)
             _, _, valid, taken, value = await trigger
             if valid and taken:
-                got.append(value)
+                got.append((value, cycle))
                 if len(got) == len(contents):
                     return
             ready = int(rng.random() >= stall)
         pytest.fail("the reader never ended")
-
-    async def flash(ctx) -> None:
-        bits: list[int] = []
-        before, selected, cycle = 0, False, 0
-        awake_at = None
-        async for _, _, cs_n, clk, copi in ctx.tick().sample(reader.cs_n, reader.clk, reader.copi):
-            cycle += 1
-            if cs_n and selected:
-                commands.append((bits, cycle))
-                awake_at = cycle
-            if cs_n:
-                assert not clk or before  # the clock never rises without the chip selected
-                selected, bits = False, []
-            else:
-                selected = True
-                if clk and not before:
-                    bits.append(copi)
-                if before and not clk and len(bits) >= 32:
-                    assert awake_at is not None
-                    assert bits[:8] == [0, 0, 0, 0, 0, 0, 1, 1]
-                    assert int("".join(map(str, bits[8:32])), 2) == address
-                    n = len(bits) - 32
-                    ctx.set(reader.cipo, contents[n // 8 % 40] >> (7 - n % 8) & 1)
-            before = clk
 
     m = Module()
     m.submodules.reader = reader
@@ -130,13 +155,33 @@ def test_flash_reader_reads_from_its_address_on(stall: float) -> None:
     simulator = Simulator(m)
     simulator.add_clock(1e-6)
     simulator.add_testbench(host)
-    simulator.add_testbench(flash, background=True)
+    simulator.add_testbench(flash.play, background=True)
     simulator.run()
-    assert bytes(got) == contents
-    (wake, ended), *others = commands
-    assert wake == [1, 0, 1, 0, 1, 0, 1, 1]
-    assert not others
-    assert ended
+    return bytes(value for value, _ in got), [cycle for _, cycle in got], flash.commands
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.7])
+def test_flash_reader_reads_from_its_address_on(stall: float) -> None:
+    contents = random.Random(7).randbytes(40)
+    got, cycles, (wake, read) = read_flash(contents, pause=30, stall=stall)
+    assert got == contents
+    assert wake.bits == RELEASE
+    assert read.stop < 0
+    gaps = {b - a for a, b in pairwise(cycles)}
+    assert min(gaps) >= SpiFlashReader.BYTE_CYCLES
+    if not stall:
+        assert gaps == {SpiFlashReader.BYTE_CYCLES}
+
+
+@pytest.mark.parametrize("pause", [2, 7, 8, 9, 30, 31, 32, 33, 150])
+def test_the_flash_has_its_pause_and_no_more(pause: int) -> None:
+    """Deselected for a cycle less; a flash that needs that many hears the READ, one that needs more
+    does not."""
+    contents = bytes([0x96, 0x5A])
+    for deaf, expected in ((pause - 1, contents), (pause, b"\xff\xff")):
+        got, _, (wake, read) = read_flash(contents, pause=pause, deaf=deaf)
+        assert read.start - wake.stop == pause - 1
+        assert got == expected
 
 
 @pytest.mark.parametrize("lanes", [4, 18])

@@ -100,7 +100,6 @@ def test_digits_on_few_lanes_and_four_banks(digits, tmp_path):
 
 @settings(
     max_examples=4,
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate],

@@ -37,7 +37,7 @@ def by_hand(values, edge: EdgeSpec, kernel, target):
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edges(), st.integers(0, 2**32 - 1))
 def test_every_edge_is_its_loops(made, seed: int) -> None:
     edge, source, target = made
@@ -49,7 +49,7 @@ def test_every_edge_is_its_loops(made, seed: int) -> None:
         assert np.array_equal(ours.reshape(target), by_hand(one, edge, kernel, target))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edges())
 def test_fan_out_is_how_far_one_value_reaches(made) -> None:
     edge, source, target = made

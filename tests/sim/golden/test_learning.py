@@ -16,7 +16,7 @@ from sim.golden.model import GoldenModel
 from tests.learners import copied, learning_spec, masters, samples, spide
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(start=masters(), data=st.data())
 def test_what_was_learned_is_an_ordinary_network(start, data, tmp_path_factory):
     learner = Learner(start)
@@ -35,7 +35,7 @@ def test_what_was_learned_is_an_ordinary_network(start, data, tmp_path_factory):
         assert (sample.learned, start.digest) == (False, before)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.integers(1, 8),
     theta=st.integers(1, 90),
@@ -67,7 +67,7 @@ def test_closed_forms_of_one_group(size, theta, steps, back, seed):
         assert sample.back_counts[0].tolist() == (mask * total).tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(start=masters(readout_only=False), data=st.data())
 def test_all_signs_turned(start, data):
     """An error of the other sign: a backward stage of the other sign, value by value."""

@@ -64,7 +64,7 @@ def by_the_book(network: Network, pixels: list[int]):
     return spikes, potentials, logits
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(network=networks(), data=st.data())
 def test_equals_the_contract_read_slowly(network, data):
     pixels = pixels_for(data, network, count=2)

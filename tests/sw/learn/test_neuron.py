@@ -156,7 +156,7 @@ def test_truncation_passes_gradients() -> None:
 # Integers
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(spec=neurons(), seed=st.integers(0, 2**32 - 1))
 def test_integer_mode_is_the_golden_neuron(spec: NeuronSpec, seed: int) -> None:
     reach = (

@@ -33,7 +33,7 @@ def assert_equal(golden: Learner, twin: FastLearner, one: Sample, other: Outcome
     assert golden.masters.learned == twin.masters.learned
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(start=masters(), data=st.data())
 def test_every_value_after_every_sample(start, data):
     golden, twin = Learner(copied(start)), FastLearner(copied(start))
@@ -49,7 +49,7 @@ def test_every_value_after_every_sample(start, data):
         assert twin.infer(pixels).logits.tolist() == one.logits.tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(start=masters(), data=st.data())
 def test_many_samples_are_one_after_the_other(start, data):
     one, other = FastLearner(copied(start)), FastLearner(copied(start))

@@ -1,0 +1,293 @@
+"""The cycle law of a program stage, by hand and cycle by cycle."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gen.core.plan import plan_programs
+from gen.program.cycles import (
+    Play,
+    ProgramTimes,
+    logit_times,
+    operation_cycles,
+    scan_cycles,
+    send_cycles,
+    sweep_cycles,
+    updates,
+)
+from gen.program.stage import ProgramStagePlan, plan_program
+from gen.stage.stage import NEVER, StageTimes
+from hw.program.program import Scan, Send, Sweep
+from hw.program.scanner import Scanner
+from sim.golden.model import GoldenModel
+from tests.hw.program.programs import conv, dense, network, part, random_pixels
+
+STAGES = [
+    stage
+    for stage in plan_programs(
+        network(
+            (2, 3, 3), part(6, conv("input", 3)), part(5, dense("a")), part(3, dense("b")), steps=3
+        ),
+        4,
+        (1,),
+    ).stages
+    if isinstance(stage, ProgramStagePlan)
+]
+
+# Operations
+
+
+def play(slots: int, *events: tuple[int, int]) -> Play:
+    """(slot, updates) of each event."""
+    both = np.array(events, dtype=np.int64).reshape(-1, 2)
+    return Play(slots, both[:, 0], both[:, 1])
+
+
+def test_costs_of_a_scan_by_hand() -> None:
+    """A slot is looked at three cycles after START, the next a cycle later. An event is offered two
+    cycles after its slot was looked at, walks five cycles later, and its last update is written
+    within six."""
+    assert scan_cycles(play(1), False) == 3 + 1
+    assert scan_cycles(play(9), False) == 3 + 9
+    assert scan_cycles(play(1, (0, 1)), False) == 3 + 2 + 5 + 6
+    assert scan_cycles(play(1, (0, 4)), False) == 3 + 2 + 5 + 3 + 6
+    assert scan_cycles(play(4, (3, 4)), False) == 3 + 3 + 2 + 5 + 3 + 6
+    # Two events of a slot, or of two: their updates follow each other; nothing reached, no update.
+    assert scan_cycles(play(1, (0, 4), (0, 4)), False) == 3 + 2 + 5 + 7 + 6
+    assert scan_cycles(play(2, (0, 4), (1, 4)), False) == 3 + 2 + 5 + 7 + 6
+    assert scan_cycles(play(1, (0, 0), (0, 4)), False) == 3 + 2 + 1 + 5 + 3 + 6
+    # An identity's event is offered at once.
+    assert scan_cycles(play(1, (0, 1)), True) == 3 + 5 + 6
+    # Looking at many empty slots behind the last event takes longer than its updates.
+    assert scan_cycles(play(50, (0, 1)), False) == 3 + 50
+
+
+def test_costs_of_a_sweep_by_hand() -> None:
+    """The first word is numbered a cycle after START and written eight later; the others follow,
+    in every other cycle with a drive."""
+    assert sweep_cycles(Sweep(last_word=0)) == 10
+    assert sweep_cycles(Sweep(last_word=6)) == 16
+    assert sweep_cycles(Sweep(last_word=6, has_drive=1)) == 22
+
+
+@st.composite
+def scans_found(draw) -> Play:
+    """Slots with events in any number, each with its updates."""
+    slots = draw(st.integers(1, 12))
+    some = draw(st.lists(st.tuples(st.integers(0, slots - 1), st.integers(0, 5)), max_size=12))
+    return play(slots, *sorted(some, key=lambda event: event[0]))
+
+
+@settings(max_examples=150)
+@given(scans_found(), st.booleans(), st.sampled_from([6, 9]))
+def test_costs_of_a_scan_cycle_by_cycle(found: Play, identity: bool, latency: int) -> None:
+    """Places in a row that hold an event each, moved by hand; see docs/program.md."""
+    events = [*zip(found.slot.tolist(), found.updates.tolist(), strict=True)]
+    if identity:  # a slot's lanes go at once
+        events = [event for n, event in enumerate(events) if event[0] not in dict(events[:n])]
+        found = play(found.slots, *events)
+    assert scan_cycles(found, identity, latency) == cycles_of(
+        found.slots, events, identity, latency
+    )
+
+
+def cycles_of(slots: int, events: list[tuple[int, int]], identity: bool, latency: int) -> int:
+    """Cycles from START to the first in which nothing is on its way."""
+    left = [[n for at, n in events if at == slot] for slot in range(slots)]
+    word, offer, walk = list[int](), list[int](), 0  # in the encoder, at its output, being walked
+    walker: list[int | None] = [None] * 4
+    cycle = written = 0
+    while left or word or offer or walk or walker != [None] * 4 or cycle < written:
+        looking = left[0] if cycle >= Scanner.LATENCY and left else None
+        # From the far end on: what moves makes room for what is behind it.
+        if walk:
+            walk, written = walk - 1, cycle + latency
+        if not walk and walker[3] is not None:
+            walk, walker[3] = walker[3], None
+        for n in (2, 1, 0):
+            if walker[n] is not None and walker[n + 1] is None:
+                walker[n + 1], walker[n] = walker[n], None
+                if n == 1 and walker[2] == 0:  # reaches nothing
+                    walker[2] = None
+        source = (looking or []) if identity else offer
+        if source and walker[0] is None:
+            walker[0] = source.pop(0)
+        if not offer and word:
+            offer.append(word.pop(0))
+        if looking is not None and not looking:  # nothing, or no more
+            left.pop(0)
+        elif looking and not identity and not word:
+            word = left.pop(0)
+        cycle += 1
+    return cycle
+
+
+def with_classes(classes: int, lanes: int) -> ProgramStagePlan:
+    return plan_program(
+        network((2, 1, 1), part(2, dense("input")), part(classes, dense("a"))), lanes
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "sending", "taken", "done"),
+    [
+        (1, NEVER, 13, 15),
+        (4, NEVER, 13, 18),
+        (4, 40, 40, 45),  # the readout is busy until then
+        (5, NEVER, 19, 21),
+        (6, 15, 21, 24),
+        (11, NEVER, 25, 29),
+    ],
+)
+def test_costs_of_a_send_of_logits_by_hand(
+    classes: int, sending: int, taken: int, done: int
+) -> None:
+    """A word is offered three cycles after START, or after the word before; its logits leave from
+    the second cycle after it was taken on, and the readout rests for one."""
+    plan = with_classes(classes, 4)
+    assert logit_times(plan.program, 10, sending) == (taken, done)
+    if sending == NEVER:
+        assert send_cycles(plan, Send()) == taken - 10 + 1 + 2
+
+
+def test_costs_of_a_send_of_spikes_by_hand() -> None:
+    """The first word two cycles after START, one per cycle, and two until the next operation."""
+    first, _ = STAGES
+    assert send_cycles(first, Send(last_word=0)) == 5
+    assert send_cycles(first, Send(last_word=6)) == 11
+
+
+# A stage
+
+
+class Next(StageTimes):
+    """A stage that takes a word every other cycle, and the first of a step not before the tenth
+    after the last one; `told` is what it is asked."""
+
+    def __init__(self) -> None:
+        self.word_size, self.last, self.told = 2, -10, list[tuple[int, int]]()
+
+    def prepare(self, pixels: Any, spikes: Any) -> None:
+        raise NotImplementedError
+
+    def begin(self, n: int) -> None:
+        raise NotImplementedError
+
+    def take(self, offer: int, count: int, interval: int = 1) -> int:
+        assert interval == 1
+        self.told.append((offer, count))
+        self.last = max(offer, self.last + 10) + 2 * (count - 1)
+        return self.last
+
+    def play(self, vector: int) -> None:
+        self.told.append((-1, vector))
+
+
+def images(timed: bool) -> tuple[ProgramStagePlan, np.ndarray, list[np.ndarray]]:
+    """A plan, pixels, and the spikes of the layers that fire."""
+    image = network(
+        (2, 3, 3),
+        part(3, conv("input", 3), conv("input", 3)),
+        part(4, dense("a")),
+        part(6, dense("b")),
+        steps=3,
+        timed=timed,
+    )
+    pixels = random_pixels(image, 4)
+    return plan_program(image, 4), pixels, list(GoldenModel(image).run(pixels).spikes)
+
+
+@pytest.mark.parametrize("offers", [0, 700], ids=["at-once", "late"])
+@pytest.mark.parametrize("lead", [0, 1, 50])
+@pytest.mark.parametrize("timed", [False, True])
+def test_pictures_one_after_the_other(timed: bool, lead: int, offers: int) -> None:
+    """Two are held: the next one is taken while one is worked on, the one after that when the first
+    has been read for the last time. Of each, operations follow each other; the first scan of the
+    picture waits for it."""
+    plan, pixels, spikes = images(timed)
+    p, words = plan.program, plan.program.input_words
+    times = plan.times(None, lead)
+    times.prepare(pixels, spikes)
+    ready, free, found, expected = 2 - lead, [-1, -1], [], []
+    readout, last = NEVER, -1
+    for n in range(len(pixels)):
+        times.begin(n)
+        for vector in range(plan.vectors):
+            word = times.take(n * offers, words // plan.vectors)
+            times.play(vector)
+        first = max(n * offers, last + 1, free[n] + 1)
+        last = max(first + words - 1, n * offers)
+        assert word == last
+        now, waits = ready, True
+        costs = operation_cycles(plan, pixels[n], [layer[n] for layer in spikes])
+        for op, cost in zip(p.operations[:-1], costs, strict=True):
+            if isinstance(op, Scan) and op.from_input and waits:
+                now, waits = max(now, last + 1), False
+            now += cost
+            if isinstance(op, Scan) and op.release:
+                free.append(now)
+            now += 3
+        taken, done = logit_times(p, now, readout)
+        ready, readout = taken + 3, done + 1
+        found.append(times.done)
+        expected.append(done)
+    assert found == expected
+    assert isinstance(times, ProgramTimes)
+    assert times.word == last
+
+
+def test_words_that_come_slowly() -> None:
+    """From one to the next at least as many cycles as they say."""
+    plan, pixels, spikes = images(timed=False)
+    times = plan.times(None, 0)
+    times.prepare(pixels, spikes)
+    times.begin(0)
+    words = plan.program.input_words
+    assert times.take(7, words - 2, interval=4) == 7 + 4 * (words - 3)
+    assert times.take(0, 2, interval=4) == 7 + 4 * (words - 3) + 1 + 4
+
+
+def test_spikes_go_to_the_next_stage_step_by_step() -> None:
+    """Its words are smaller: two for one of ours. The next picture's operations follow the last."""
+    plan, after = STAGES[0], Next()
+    image = plan.network
+    pixels = random_pixels(image, 2)
+    spikes = list(GoldenModel(image).run(pixels).spikes)
+    times = plan.times(after, 0)
+    times.prepare(pixels, spikes)
+    ready, last, expected = 2, -10, []
+    send = plan.program.operations[-1]
+    assert isinstance(send, Send)
+    words = (send.last_word + 1) // 3
+    assert words == 2  # six channels on four lanes
+    for n in range(2):
+        times.begin(n)
+        arrived = times.take(0, plan.program.input_words)
+        times.play(0)
+        now, waits = ready, True
+        costs = operation_cycles(plan, pixels[n], [layer[n] for layer in spikes])
+        for op, cost in zip(plan.program.operations[:-1], costs, strict=True):
+            if isinstance(op, Scan) and op.from_input and waits:
+                now, waits = max(now, arrived + 1), False
+            now += cost + 3
+        offer = now + 2
+        for step in range(3):
+            expected += [(offer, 2 * words), (-1, step)]
+            last = max(offer, last + 10) + 2 * (2 * words - 1)
+            offer = last + 1
+        ready = last + 3
+    assert after.told == expected
+
+
+def test_what_is_added_is_every_update() -> None:
+    """By hand: a pixel of 3 has two bits, each of which reaches a word per target position; there
+    are no spikes."""
+    image = network((1, 2, 2), part(3, conv("input", 1)), part(2, dense("a")), steps=1, bits=2)
+    plan = plan_program(image, 4)
+    silent = [np.zeros((1, 12), dtype=int)]
+    assert updates(plan, np.array([3, 0, 1, 0]), silent) == 2 + 1
+    silent[0][0, :2] = 1, -1  # a word of classes each
+    assert updates(plan, np.array([3, 0, 1, 0]), silent) == 3 + 2

@@ -1,0 +1,321 @@
+"""Sweeper: every value fires, is reset, saturates and decays as the laws say, in its cycle."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
+
+from gen.learn.stage import learning_stage, plan_learning
+from gen.program.cycles import sweep_cycles
+from gen.program.stage import plan_program
+from hw.contract import laws
+from hw.contract.neuron import NeuronSpec
+from hw.learn.masters import Masters
+from hw.program.program import Counted, Program, Scan, Send, Sweep
+from hw.program.sweeper import Sweeper
+from hw.stream.payloads import drives
+from tests.hw.driving import Bench
+from tests.hw.program.programs import dense, network, part, split
+from tests.learning import learning_network
+
+LANES, BITS, ROUNDS, ROOM = 4, 9, 2, 8
+DRIVES = 1000
+"""Where drives lie, behind all potentials."""
+
+NEURONS = {
+    "hard": NeuronSpec(theta=20, theta_negative=13, potential_bits=6),
+    "off": NeuronSpec(theta=19, negative="off", potential_bits=6),
+    "soft": NeuronSpec(
+        theta=21,
+        theta_negative=8,
+        reset="soft",
+        step=17,
+        potential_bits=6,
+        decay="leak",
+        decay_shift=2,
+    ),
+    "shift": NeuronSpec(theta=70, decay="shift", decay_shift=3, potential_bits=8),
+}
+DECAYS = tuple(dict.fromkeys((one.decay, one.decay_shift) for one in NEURONS.values()))
+
+
+def sweep(name: str, **more: Any) -> Sweep:
+    """Of six words, two to a row of biases."""
+    one = NEURONS[name]
+    numbers: dict[str, Any] = {
+        "name": name,
+        "last_word": 5,
+        "last_position": 1,
+        "fires": 1,
+        "spikes": 3,
+        "up": one.theta,
+        "down": one.theta_down,
+        "signed": int(one.signed),
+        "hard": int(one.reset == "hard"),
+        "step": one.step,
+        "top": one.u_max,
+        "decay": DECAYS.index((one.decay, one.decay_shift)),
+    }
+    return Sweep(**(numbers | more))
+
+
+SWEEPS = {
+    **{name: sweep(name) for name in NEURONS},
+    "drive": sweep("soft", has_drive=1, drive=DRIVES),
+    "thresholds": sweep("hard", by_channel=1, channels=1, last_word=3),
+    "thresholds-off": sweep("off", by_channel=1),
+    "first": sweep("hard", first=1, start=-7),
+    "first-drive": sweep("shift", first=1, start=5, has_drive=1, drive=DRIVES + 1),
+    "by-position": sweep("shift", last_word=2, last_position=0, spikes=0),
+    "readout": sweep("shift", fires=0),
+    "one-word": sweep("soft", last_word=0, last_position=4, channels=2, spikes=7),
+}
+
+
+def program(sweeps: Sequence[Sweep]) -> Program:
+    """These, each `ROUNDS` times over potentials of its own."""
+    base = plan_program(network((2, 1, 1), part(2, dense("input")), part(2, dense("a"))), LANES)
+    rng = np.random.default_rng(5)
+    scan = next(op for op in base.program.operations if isinstance(op, Scan))
+    several = [
+        replace(op, potential=ROOM * n, counts=n % ROUNDS if op.counted else 0)
+        for n, op in enumerate(op for op in sweeps for _ in range(ROUNDS))
+    ]
+    return replace(
+        base.program,
+        operations=(*several, scan, Send()),
+        biases=rng.integers(-30, 31, (3, LANES)),
+        thetas=rng.integers(5, 25, (3, LANES)) if any(op.by_channel for op in sweeps) else None,
+        decays=DECAYS,
+        can_saturate=True,
+        potential_bits=BITS,
+        potential_words=DRIVES + ROOM,
+        spike_planes=1,
+        spike_sign=any(op.signed for op in sweeps),
+        spike_words=16,
+    )
+
+
+def adversarial(p: Program) -> np.ndarray:
+    """Potentials (words, lanes): at every threshold and bound, beside it, and anywhere."""
+    rng = np.random.default_rng(1)
+    values = rng.integers(-100, 101, (p.potential_words, p.lanes))
+    for op in p.operations:
+        if not isinstance(op, Sweep):
+            continue
+        place = 0
+        for n in range(op.last_word + 1):
+            up, down = thresholds(p, op, n)
+            for k in range(p.lanes):
+                near = [up[k], -down[k], op.top, -op.top, 0]
+                near = [value + d for value in near for d in (-1, 0, 1)]
+                if place % 3 or op.potential // ROOM % ROUNDS:
+                    values[op.potential + n, k] = near[place % len(near)]
+                place += 1
+    return values
+
+
+def thresholds(p: Program, op: Sweep, n: int) -> np.ndarray:
+    """(2, lanes) of word n: of the positive side, and of the negative one."""
+    if op.by_channel:
+        assert p.thetas is not None
+        return np.array([p.thetas[op.channels + n // (op.last_position + 1)]] * 2)
+    return np.array([[op.up] * p.lanes, [op.down] * p.lanes])
+
+
+class Rig(wiring.Component):
+    """A sweeper, a memory of potentials that it only reads, and one of each count."""
+
+    def __init__(self, p: Program, values: np.ndarray, counts: Sequence[np.ndarray]) -> None:
+        self._program, self._values, self._counts = p, values, counts
+        self.sweeper: Any = Sweeper(p)
+        super().__init__({"word": In(p.code.bits), "start": In(1)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p, s = self._program, self.sweeper
+        m.submodules.sweeper = s
+        read, _ = self._memory(m, "potentials", p.potential_bits, self._values)
+        later = Signal.like(Value.cast(read.data))
+        m.d.sync += later.eq(read.data)
+        m.d.comb += [
+            read.addr.eq(s.read),
+            Value.cast(s.memory).eq(Value.cast(read.data)),
+            Value.cast(s.v).eq(later),
+            s.word.eq(self.word),  # type: ignore[attr-defined]
+            s.start.eq(self.start),  # type: ignore[attr-defined]
+        ]
+        if p.learning is None:
+            return m
+        port = s.counting
+        for name, values in zip(("forward", "back"), self._counts, strict=True):
+            read, write = self._memory(m, name, p.learning.vector_bits, values)
+            m.d.comb += [
+                read.addr.eq(port.read),
+                Value.cast(getattr(port, f"{name}_word")).eq(Value.cast(read.data)),
+                write.en.eq(getattr(port, name)),
+                write.addr.eq(port.address),
+                Value.cast(write.data).eq(Value.cast(port.word)),
+            ]
+        return m
+
+    @staticmethod
+    def _memory(m: Module, name: str, bits: int, values: np.ndarray) -> Any:
+        shape = drives(values.shape[1], bits)
+        memory = Memory(shape=shape, depth=len(values), init=values.tolist())
+        m.submodules[name] = memory
+        return memory.read_port(), memory.write_port()
+
+
+class Reference:
+    """What a program's sweeps come to.
+
+    Lists of rows that start with their cycle: fired (address, spikes), kept (potentials two cycles
+    after the spikes), written (address, potentials), counted (kind, address, counts, masks); busy
+    are the cycles in which something is on its way.
+    """
+
+    def __init__(self, p: Program, values: np.ndarray, counts: Sequence[np.ndarray]) -> None:
+        self.p, self.values = p, values
+        self.counts = [array.copy() for array in counts]
+        self.fired, self.kept, self.written, self.counted = [], [], [], []
+        self.busy: list[int] = []
+        self.starts: dict[int, int] = {}  # cycle: number of the operation
+        at = 2
+        for number, op in enumerate(p.operations):
+            if isinstance(op, Sweep):
+                self.starts[at] = number
+                self.busy += range(at + 1, at + sweep_cycles(op))
+                for n in range(op.last_word + 1):
+                    self._word(op, n, at + 1 + n * (1 + op.has_drive))
+                at += sweep_cycles(op) + number % 3
+        self.cycles = at
+
+    def _word(self, op: Sweep, n: int, at: int) -> None:
+        """Word n of a sweep, which is numbered in cycle `at`."""
+        p, one = self.p, NEURONS[op.name]
+        row = op.channels + n // (op.last_position + 1)
+        v = self.values[op.potential + n]
+        fires = laws.fire(v, one, thetas=None if not op.by_channel else thresholds(p, op, n)[0])
+        c = fires * op.fires
+        u = laws.saturate(laws.reset(v, c, one), one)
+        d = np.full(p.lanes, op.start) if op.first else laws.decay(u, one)
+        addend = self.values[op.drive + n] if op.has_drive else p.biases[row]
+        self.written.append((at + 8, op.potential + n, *(d + addend).tolist()))
+        sent = self._count(op, n, at, c) if op.counted else c
+        if op.fires and not op.first:
+            self.fired.append((at + 4, op.spikes + n, *sent.tolist()))
+            self.kept.append((at + 6, *u.tolist()))
+
+    def _count(self, op: Sweep, n: int, at: int, c: np.ndarray) -> np.ndarray:
+        """What is sent of the spikes."""
+        learning = self.p.learning
+        assert learning is not None
+        back = op.counted == Counted.BACK
+        forward = self.counts[0][op.counts + n]
+        mask = (forward > 0) & (forward < learning.steps) if back else np.ones_like(c)
+        counts = self.counts[back][op.counts + n]
+        counts[:] = 0 if op.first else counts + c * mask
+        wanted = (at + 5, int(back), op.counts + n, *counts.tolist(), *mask.astype(int).tolist())
+        self.counted.append(wanted)
+        return c * mask
+
+
+def signed(raw: int, bits: int = BITS) -> list[int]:
+    return [x - (x >> (bits - 1) << bits) for x in split(raw, bits, LANES)]
+
+
+def check(p: Program, counts: Sequence[np.ndarray] = ()) -> Reference:
+    """All of a program's sweeps, one after the other."""
+    values = adversarial(p)
+    rig, wanted = Rig(p, values, counts), Reference(p, values, counts)
+    words, starts = [0] * wanted.cycles, [0] * wanted.cycles
+    for at, number in wanted.starts.items():
+        op = p.operations[number]
+        assert isinstance(op, Sweep)
+        words[at : at + sweep_cycles(op)] = [p.code.words[number]] * sweep_cycles(op)
+        starts[at] = 1
+    bench, s = Bench(rig), rig.sweeper
+    bench.play(rig.word, words)  # type: ignore[attr-defined]
+    bench.play(rig.start, starts)  # type: ignore[attr-defined]
+    flags = bench.watch(s.busy, s.fired, s.write)
+    spikes, kept = Value.cast(s.spikes), Value.cast(s.potentials)
+    told = bench.watch(s.spike_address, spikes, kept, s.write_address, Value.cast(s.prepared))
+    port: Any = None if p.learning is None else s.counting
+    ports = port and (port.forward, port.back, port.address, Value.cast(port.word), port.masks)
+    counted = bench.watch(*ports or ())
+    bench.run(extra=3)
+    assert [n for n, (busy, _, _) in enumerate(flags) if busy] == wanted.busy
+    size, sent = 1 + p.spike_sign, []
+    for n, (_, fired, _) in enumerate(flags):
+        if fired:
+            coded = split(told[n][1], size, p.lanes)  # magnitude, sign
+            sent.append((n, told[n][0], *((c & 1) * (1 - (c & 2)) for c in coded)))
+    assert sent == wanted.fired
+    assert [(n, *signed(told[n][2])) for n, *_ in wanted.kept] == wanted.kept
+    written = [(n, *told[n][3:]) for n, (*_, write) in enumerate(flags) if write]
+    assert [(n, at, *signed(word)) for n, at, word in written] == wanted.written
+    if p.learning is not None:
+        found = [
+            (n, back, address, *signed(word, p.learning.vector_bits), *split(masks, 1, LANES))
+            for n, (forward, back, address, word, masks) in enumerate(counted)
+            if forward or back
+        ]
+        assert found == wanted.counted
+    return wanted
+
+
+def test_sweeps_one_after_the_other() -> None:
+    """Every kind, in one program."""
+    wanted = check(program(list(SWEEPS.values())))
+    spikes = np.array([row[2:] for row in wanted.fired])
+    assert {-1, 0, 1} <= set(spikes.reshape(-1).tolist())
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_kind_of_sweep_alone(name: str) -> None:
+    """With the first one of its layer: most numbers are then constants."""
+    check(program([SWEEPS[name], replace(SWEEPS[name], first=1, start=3)]))
+
+
+COUNTED = {
+    "forward": [
+        sweep("off", counted=Counted.FORWARD),
+        sweep("hard", counted=Counted.FORWARD),
+        sweep("off", counted=Counted.FORWARD, first=1),
+    ],
+    "back": [
+        sweep("off", counted=Counted.BACK),
+        sweep("hard", counted=Counted.BACK),
+        sweep("hard", counted=Counted.BACK, first=1),
+    ],
+    "both": [
+        sweep("off", counted=Counted.FORWARD, first=1),
+        sweep("off", counted=Counted.FORWARD),
+        sweep("off", counted=Counted.FORWARD),
+        sweep("hard"),
+        sweep("off", counted=Counted.BACK),
+        sweep("off", counted=Counted.BACK, first=1),
+        sweep("hard", counted=Counted.BACK),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_counts_of_spikes(name: str) -> None:
+    """N from none to a spike at every step; the mask stops what is sent, and nothing else."""
+    stage = learning_stage(plan_learning(Masters.of(learning_network(np.random.default_rng(1))), 4))
+    learning = stage.program.learning
+    assert learning is not None
+    p = replace(program(COUNTED[name]), learning=replace(learning, count_words=12))
+    forward = np.arange(12 * LANES).reshape(12, LANES) % (learning.steps + 1)
+    back = np.random.default_rng(2).integers(-3, 4, (12, LANES))
+    wanted = check(p, (forward, back))
+    masks = [row[3 + LANES :] for row in wanted.counted]
+    assert {0, 1} == set(np.array(masks).reshape(-1).tolist()) or name == "forward"
