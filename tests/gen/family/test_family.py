@@ -24,7 +24,7 @@ from tests.gen.family.made_up import BOARD, FAMILY, install
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("ecp5", "ice40", "gowin")
-DIGITS = Network.load(ROOT / "models" / "digits-dense.npz")
+DIGITS = Network.load(ROOT / "sw/data/models" / "digits-dense.npz")
 
 
 @pytest.fixture(autouse=True)

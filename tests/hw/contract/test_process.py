@@ -68,8 +68,17 @@ def test_a_folder_is_filled_by_one_process(tmp_path: Path):
         other.wait()
         with claimed(folder):  # its claim ended with it
             pass
-    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
-    assert not folder.exists()  # nothing was put there
+    assert list(folder.iterdir()) == []
+
+
+def test_a_claim_leaves_no_folder_that_nothing_was_put_into(tmp_path: Path):
+    with claimed(tmp_path / "a" / "b") as folder:
+        assert folder == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), claimed(tmp_path / "c" / "d") as folder:
+        (folder.parent / "file").touch()
+        raise ZeroDivisionError
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["file"]
 
 
 def test_a_claim_holds_again_within_itself_and_for_others(tmp_path: Path):

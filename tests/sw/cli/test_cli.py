@@ -31,7 +31,7 @@ def test_info(capsys):
     code, out, _ = run(capsys, "info", "sw/data/models/digits-dense.npz", "--json")
     facts = json.loads(out)
     assert facts["spec"]["input_size"] == 64
-    assert facts["digest"] == Network.load(ROOT / "models" / "digits-dense.npz").digest
+    assert facts["digest"] == Network.load(ROOT / "sw/data/models" / "digits-dense.npz").digest
 
 
 def test_golden(capsys):
@@ -181,7 +181,7 @@ def test_make_lists_its_targets():
 
 def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
     """`meta` is free: what has another form than ours says nothing to us."""
-    network = Network.load(ROOT / "models" / "digits-dense.npz")
+    network = Network.load(ROOT / "sw/data/models" / "digits-dense.npz")
     for test in ("abc", {"float": {"hits": 1, "n": 0}}, {"float": 3}, [1]):
         other = Network(network.spec, network.weights, network.biases, {"test": test})
         code, out, _ = run(capsys, "info", str(other.save(tmp_path / "net.npz")))

@@ -83,7 +83,7 @@ def test_the_preset_is_the_default(capsys, tmp_path, monkeypatch):
 
 
 def test_a_readout_behind_a_shipped_network_and_a_drift(capsys, tmp_path):
-    file, given = tmp_path / "net.npz", Network.load(ROOT / "models" / "digits-dense.npz")
+    file, given = tmp_path / "net.npz", Network.load(ROOT / "sw/data/models" / "digits-dense.npz")
     code, out, _ = run(
         capsys, "digits-dense", "--readout-only", "--drift", "dead", "--samples", "200",
         "--held-out", "0", "--json", "--out", str(file),

@@ -16,7 +16,7 @@ from sw.host.errors import ConnectionFailed, DamagedReply, LinkTimeout, UrlError
 from sw.host.link import LinkBackend
 from tests.sw.host.hosting import PLAN, board, facts, golden, images, line, twin
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[3] / "sw/data/models"
 
 __all__ = ["board", "images", "line", "twin"]  # fixtures
 

@@ -21,7 +21,7 @@ from sw.host.errors import (
 from sw.host.golden import GoldenBackend
 from tests.sw.host.hosting import PLAN, board, facts, golden, images, line, link, twin
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[3] / "sw/data/models"
 
 __all__ = ["board", "images", "line", "twin"]  # fixtures
 

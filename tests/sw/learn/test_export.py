@@ -21,7 +21,7 @@ from sw.learn.quantize import quantize
 from sw.learn.train import accuracy_of
 from tests.sw.learn.equality import compare_exactly
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[3] / "sw/data/models"
 
 
 @pytest.fixture
