@@ -14,6 +14,7 @@ from gen.family.base import Family, Pin
 from gen.family.registry import FAMILIES
 from gen.family.tools import ToolError
 from hw.contract.checks import SternaError
+from hw.contract.text import none_of
 
 __all__ = ["BOARDS", "Board", "BoardError", "constraints", "find_board"]
 
@@ -204,7 +205,7 @@ def find_board(name: str) -> Board:
         For any other name; the sentence lists the boards.
     """
     if name not in BOARDS:
-        raise BoardError(f"Board must be one of {', '.join(BOARDS)}, not {name!r}")
+        raise BoardError(none_of("Board", name, BOARDS))
     return BOARDS[name]
 
 

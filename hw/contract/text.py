@@ -1,8 +1,18 @@
 """Plain tables and shares, as reports for people have them."""
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
-__all__ = ["markdown", "percent", "share", "table"]
+__all__ = ["markdown", "none_of", "percent", "share", "table"]
+
+
+def none_of(what: str, name: object, choices: Iterable[str], more: str = "") -> str:
+    """A sentence about a name that is none of the choices, with the one that may have been meant.
+    `more` goes on after the choices."""
+    known = [*choices]
+    near = get_close_matches(str(name), known, n=1)
+    question = f": did you mean {near[0]!r}?" if near else ""
+    return f"{what} must be one of {', '.join(known)}{more}, not {name!r}{question}"
 
 
 def table(rows: Sequence[tuple[str, object]]) -> str:

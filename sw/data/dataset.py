@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.files import cache_folder
+from hw.contract.text import none_of
 from sw.data.cifar import read_cifar10
 from sw.data.download import fetch, published
 from sw.data.idx import DataError, read_idx
@@ -133,7 +134,7 @@ def load_dataset(
     """
     for what, value, choices in (("Data set", name, NAMES), ("Split", split, SPLITS)):
         if value not in choices:
-            raise DataError(f"{what} must be one of {choices}, not {value!r}")
+            raise DataError(none_of(what, value, choices))
     if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
         raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
     note, known = "", True

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
+from hw.contract.text import none_of
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import check_fits
 
@@ -25,9 +26,7 @@ def model_path(name: str) -> Path:
         return Path(name)
     if not shipped.exists():
         names = sorted(path.stem for path in MODELS.glob("*.npz"))
-        raise UsageError(
-            f"Model must be one of {names} or the path of a network file, not {name!r}"
-        )
+        raise UsageError(none_of("Model", name, names, " or the path of a network file"))
     return shipped
 
 

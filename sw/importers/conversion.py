@@ -20,6 +20,7 @@ from hw.contract.checks import signed_bits
 from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT, MAX_WIDTH, NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.contract.text import none_of
 from sw.importers.modules import AffineLayer, ConvertError, activations
 
 __all__ = ["MODES", "Conversion", "calibrate", "convert"]
@@ -62,7 +63,7 @@ class Conversion:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ConvertError(f"Mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+            raise ConvertError(none_of("Mode", self.mode, MODES))
         if not 1 <= self.limit <= MAX_LIMIT:
             raise ConvertError(
                 f"Limit must be an integer from 1 to {MAX_LIMIT}, not {self.limit!r}"

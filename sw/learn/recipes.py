@@ -7,6 +7,7 @@ from typing import Any
 
 from hw.contract.checks import SternaError
 from hw.contract.edge import EdgeSpec
+from hw.contract.text import none_of
 from sw.data.dataset import NAMES, RECORDINGS, SHAPES
 from sw.learn.neuron import LIFParameters
 from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
@@ -112,7 +113,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.dataset not in NAMES:
-            raise RecipeError(f"Data set must be one of {NAMES}, not {self.dataset!r}")
+            raise RecipeError(none_of("Data set", self.dataset, NAMES))
         for what, value, low in (
             ("Batch", self.batch, 2),  # batch-norm has no variance of one image
             ("Validation images", self.validation, 1),
@@ -193,7 +194,7 @@ def variant(recipe: Recipe, name: str) -> Recipe:
         When there is no such kind.
     """
     if name not in VARIANTS:
-        raise RecipeError(f"Variant must be one of {VARIANTS}, not {name!r}")
+        raise RecipeError(none_of("Variant", name, VARIANTS))
     neuron = replace(recipe.neuron, negative="off" if name == "binary" else "free")
     return replace(recipe, neuron=neuron, train_amplitude=name == "trainable")
 
@@ -407,5 +408,5 @@ def find_recipe(name: str) -> Recipe:
         When there is none.
     """
     if name not in RECIPES:
-        raise RecipeError(f"Recipe must be one of {tuple(RECIPES)}, not {name!r}")
+        raise RecipeError(none_of("Recipe", name, RECIPES))
     return RECIPES[name]

@@ -20,6 +20,7 @@ from hw.contract.learning import RATES, LearningSpec
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
+from hw.contract.text import none_of
 from hw.learn.masters import Masters, masters_path
 from sw.data.dataset import load_dataset
 from sw.data.evaluate import check_fits
@@ -296,9 +297,7 @@ def beginning(
     source = source or (NOISE if model in PRESETS else model)
     if source == NOISE:
         if model not in PRESETS:
-            raise UsageError(
-                f"Preset must be one of {tuple(PRESETS)} to start from noise, not {model!r}"
-            )
+            raise UsageError(none_of("Preset", model, PRESETS, " to start from noise"))
         masters = Masters.of(PRESETS[model].network(seed, **given))
     else:
         path = model_path(source)

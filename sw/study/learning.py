@@ -18,7 +18,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.process import fills_folder
-from hw.contract.text import markdown
+from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import evaluate
@@ -212,7 +212,7 @@ def study(
     """
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
-        raise SternaError(f"Part must be one of {PARTS}, not {unknown[0]!r}")
+        raise SternaError(none_of("Part", unknown[0], PARTS))
     path = folder / "runs.json"
     runs = _known_runs(path)
     wanted = [

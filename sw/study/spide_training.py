@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from hw.contract.files import write_atomically, write_json
 from hw.contract.process import fills_folder
-from hw.contract.text import markdown
+from hw.contract.text import markdown, none_of
 from sw.data.dataset import SHAPES, Dataset, load_dataset
 from sw.learn.train import Progress, reproducible
 from sw.study.spide_reference import (
@@ -404,7 +404,7 @@ def study(
     """
     for name in names:
         if name not in CONFIGURATIONS:
-            raise SpideError(f"Reference must be one of {(*CONFIGURATIONS,)}, not {name!r}")
+            raise SpideError(none_of("Reference", name, CONFIGURATIONS))
     runs = _finished(folder / "runs.json")
     for name in names:
         configuration = CONFIGURATIONS[name]

@@ -25,6 +25,7 @@ from gen.family.tools import YOSYS, find
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
+from hw.contract.text import none_of
 from sim.board.netlist import netlist_verilog
 from sim.board.unpack import find_icebox, find_iceunpack, unpack_bitstream
 from sw.data.dataset import DataError, load_dataset
@@ -96,9 +97,7 @@ def verify_bitstream(
         When a tool is missing or refuses, or a design cannot be built.
     """
     if board not in DESIGNS:
-        raise VerificationError(
-            f"Board must be one of {', '.join(DESIGNS)} to be verified, not {board!r}"
-        )
+        raise VerificationError(none_of("Board", board, DESIGNS, " to be verified"))
     if images < 1:
         raise VerificationError(f"Number of images must be positive, not {images!r}")
     start = time.monotonic()

@@ -92,7 +92,7 @@ def test_train_and_export(capsys, tmp_path):
         (["info", "none.npz"], "Network file none.npz does not exist"),
         (
             ["sim", "cifar"],
-            "Model must be one of ['cifar10-resnet', 'digits-augmapping', 'digits-binary', ",
+            "Model must be one of cifar10-resnet, digits-augmapping, digits-binary, ",
         ),
         (["info", "pyproject.toml"], "Network file pyproject.toml is truncated or not a network"),
         (["sim", "--lanes", "0"], "Lanes must be an integer from 1 to 1024, not 0"),
@@ -100,7 +100,7 @@ def test_train_and_export(capsys, tmp_path):
         (["sim", "--images", "0"], "Images must be a positive number or 'all', not '0'"),
         (["golden", "--images", "some"], "Images must be a positive number or 'all', not 'some'"),
         (["golden", "--dataset", "mnist", "--data", "docs"], "Folder docs must hold t10k-images"),
-        (["train", "cifar"], "Recipe must be one of ('digits-dense', 'digits-binary', "),
+        (["train", "cifar"], "Recipe must be one of digits-dense, digits-binary, "),
         (["train", "--epochs", "0"], "Epochs must be"),
         (["export", "--checkpoint", "none.pt"], "Checkpoint none.pt does not exist"),
     ],

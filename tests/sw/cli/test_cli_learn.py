@@ -148,7 +148,7 @@ def test_without_matplotlib_there_is_no_picture_and_no_fault(capsys, tmp_path, m
     [
         (["digits-dense"], "Network digits-dense has no learning in its specification: give"),
         (["digits-conv", "--readout-only"], "Network digits-conv must have rows of values, not"),
-        (["digits-dense", "--from", "noise"], "Preset must be one of ('digits', 'digits-lean', "),
+        (["digits-dense", "--from", "noise"], "Preset must be one of digits, digits-lean, "),
         (["cats"], "Model must be one of"),
         (["--from", "none.npz"], "Network file none.npz does not exist"),
         (["--passes", "0"], "Passes must be an integer of at least 1, not 0"),

@@ -284,10 +284,10 @@ def test_fetch_reports_failure(
     [
         (
             ("cifar", "test", 4),
-            "Data set must be one of ('digits', 'mnist', 'fashion-mnist', 'cifar10', "
-            "'nmnist-small'), not 'cifar'",
+            "Data set must be one of digits, mnist, fashion-mnist, cifar10, nmnist-small, not 'cifar'"
+            ": did you mean 'cifar10'?",
         ),
-        (("digits", "dev", 4), "Split must be one of ('train', 'test'), not 'dev'"),
+        (("digits", "dev", 4), "Split must be one of train, test, not 'dev'"),
         (("digits", "test", 0), "Pixel width must be an integer from 1 to 8, not 0"),
         (("digits", "test", 9), "Pixel width must be an integer from 1 to 8, not 9"),
         (("digits", "test", True), "Pixel width must be an integer from 1 to 8, not True"),

@@ -65,7 +65,7 @@ def test_other_arguments_of_open_board():
 
 
 def test_a_model_or_board_that_is_not_there():
-    with pytest.raises(SternaError, match=r"Model must be one of .*'digits-dense', .*not 'no'"):
+    with pytest.raises(SternaError, match=r"Model must be one of .*digits-dense, .*not 'no'"):
         open_board("golden:no")
     with pytest.raises(SternaError, match=r"Board must be one of .*not 'no'"):
         open_board("sim:no")

@@ -250,9 +250,9 @@ def test_unknown_recipe() -> None:
     with pytest.raises(RecipeError) as error:
         find_recipe("cifar")
     assert str(error.value) == (
-        "Recipe must be one of ('digits-dense', 'digits-binary', 'digits-ternary', 'digits-deep', "
-        "'mnist-dense', 'mnist-wide', 'fashion-mnist-dense', 'digits-conv', 'mnist-conv', "
-        "'mnist-lenet', 'fashion-mnist-conv', 'nmnist-conv', 'cifar10-resnet'), not 'cifar'"
+        "Recipe must be one of digits-dense, digits-binary, digits-ternary, digits-deep, "
+        "mnist-dense, mnist-wide, fashion-mnist-dense, digits-conv, mnist-conv, "
+        "mnist-lenet, fashion-mnist-conv, nmnist-conv, cifar10-resnet, not 'cifar'"
     )
 
 
@@ -265,8 +265,8 @@ def test_unknown_recipe() -> None:
         ({"dropout": 1.0}, "Dropout must lie from 0 to below 1, not 1.0"),
         (
             {"dataset": "svhn"},
-            "Data set must be one of ('digits', 'mnist', 'fashion-mnist', 'cifar10', "
-            "'nmnist-small'), not 'svhn'",
+            "Data set must be one of digits, mnist, fashion-mnist, cifar10, nmnist-small, "
+            "not 'svhn'",
         ),
         ({"layers": ()}, "Recipe digits-dense must have at least one layer"),
         (

@@ -128,7 +128,7 @@ def test_the_command(folder: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--parts", "digits,cats", "Part must be one of ('digits', "),
+        ("--parts", "digits,cats", "Part must be one of digits, "),
         ("--seeds", "0", "Seeds must be positive numbers joined by commas, not '0'"),
         ("--passes", "0", "Passes must be a positive number, not 0"),
     ],
