@@ -284,8 +284,8 @@ def test_fetch_reports_failure(
     [
         (
             ("cifar", "test", 4),
-            "Data set must be one of digits, mnist, fashion-mnist, cifar10, nmnist-small, not 'cifar'"
-            ": did you mean 'cifar10'?",
+            "Data set must be one of digits, mnist, fashion-mnist, cifar10, nmnist-small, "
+            "not 'cifar': did you mean 'cifar10'?",
         ),
         (("digits", "dev", 4), "Split must be one of train, test, not 'dev'"),
         (("digits", "test", 0), "Pixel width must be an integer from 1 to 8, not 0"),
