@@ -25,7 +25,10 @@ from sim.bench.verilator import build, run_bench, toolchain
 from sim.bench.waves import vcd_to_fst
 from sim.golden.model import GoldenModel
 
-__all__ = ["simulate"]
+__all__ = ["QUICK_CYCLES", "simulate"]
+
+QUICK_CYCLES = 30_000
+"""Expected cycles of a run below which it does not pay to have the compiler optimise."""
 
 Progress = Callable[[str], None]
 
@@ -104,7 +107,8 @@ def simulate(
         for n, part in enumerate(shards)
     ]
     with toolchain():
-        build_folder = build_core(folder, job, facts["settle"], waves=waves)
+        quick = len(checked) * plan.expected_cycles() < QUICK_CYCLES
+        build_folder = build_core(folder, job, facts["settle"], waves=waves, quick=quick)
         ran = time.monotonic()
         with ThreadPoolExecutor(len(shards)) as pool:
             futures = [
@@ -153,12 +157,16 @@ def prepare_shard(
     return folder
 
 
-def build_core(folder: Path, job: Job, settle: int, *, waves: bool = False) -> Path:
+def build_core(
+    folder: Path, job: Job, settle: int, *, waves: bool = False, quick: bool = False
+) -> Path:
     """Compile the core in `folder` with the harness around it."""
     text = harness(TOP, job.word_bits, job.result_bits, job.taps, settle=settle, waves=waves)
     write_atomically(folder / f"{BENCH_TOP}.sv", text.encode())
     sources = [f"{TOP}.v", "sterna_rom.v", f"{BENCH_TOP}.sv"]
-    return build(folder, BENCH_TOP, sources, waves=waves, ports=PUBLIC, options=OPTIONS)
+    return build(
+        folder, BENCH_TOP, sources, waves=waves, ports=PUBLIC, options=OPTIONS, quick=quick
+    )
 
 
 def run_shard(build_folder: Path, shard: Path, job: Job, *, waves: bool = False) -> None:

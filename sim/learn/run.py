@@ -24,6 +24,7 @@ from hw.learn.stage import MODE_JUDGE
 from hw.neuron.readout import result_layout
 from sim.bench.harness import BENCH_TOP, OPTIONS
 from sim.bench.job import NETWORK
+from sim.bench.run import QUICK_CYCLES
 from sim.bench.verilator import build, run_bench, toolchain
 from sim.golden.model import GoldenModel
 from sim.learn.harness import PUBLIC, Shape, learning_harness
@@ -171,11 +172,12 @@ def learn_in_simulation(
     _lay_out(shard, job, shape, plan, lesson)
     progress(f"building {TOP} ({lanes} lanes, learning) with Verilator")
     built = time.monotonic()
+    quick = len(lesson.labels) * plan.expected_cycles() < QUICK_CYCLES
     with toolchain():
         text = learning_harness(TOP, shape, job.taps)
         write_atomically(folder / f"{BENCH_TOP}.sv", text.encode())
         sources = [f"{BENCH_TOP}.sv", f"{TOP}.v", *plan.sources]
-        build_folder = build(folder, BENCH_TOP, sources, ports=PUBLIC, options=OPTIONS)
+        build_folder = build(folder, BENCH_TOP, sources, ports=PUBLIC, options=OPTIONS, quick=quick)
         ran = time.monotonic()
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(
