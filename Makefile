@@ -1,5 +1,6 @@
 # Every target sets up what it needs in .venv.
-# Options: MODEL= IMAGES= SAMPLES= PASSES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= LEARN=1 URL= PORT=
+# Options: MODEL= IMAGES= SAMPLES= PASSES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= LEARN=1
+# TEST_IMAGES= URL= PORT=
 
 MODEL  ?= digits-dense
 BANKS  ?= 1
@@ -17,8 +18,13 @@ BOARD ?= icebreaker
 GIVEN = $(foreach v,$(1),$(if $(filter command% environment,$(origin $(v))),$($(v))))
 BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call GIVEN,LANES)) \
 	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(MHZ),--mhz $(MHZ)) \
-	$(if $(LEARN),--learn $(addprefix --samples ,$(SAMPLES)))
+	$(if $(LEARN),--learn $(addprefix --samples ,$(SAMPLES))) $(addprefix --test-images ,$(TEST_IMAGES))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
+
+KNOWN := MODEL IMAGES SAMPLES PASSES LANES BANKS SCHEDULE WAVES DATA SEED BOARD MHZ SEEDS LEARN TEST_IMAGES URL PORT \
+	PYTHON PYTEST VENV
+$(foreach v,$(filter-out $(KNOWN) MAKE% -%,$(.VARIABLES)),$(if $(filter command line,$(origin $(v))),\
+	$(warning $(v)= is no option of this Makefile, which has $(KNOWN))))
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
 	results-cost results-hardware results-scale results-learning models regression plan bitstream reload flash ask \

@@ -85,6 +85,7 @@ class BoardPlan:
             "lean": self.core.options.lean,
             "memories": list(self.core.memories),
             "clock_hz": self.spec.clock_hz,
+            "full_chip_hz": default_hz(self.board, self.core),
             "flash_address": self.spec.flash_address,
             "estimate": self.estimate.to_dict(),
             "expected_cycles": round(self.cycles, 1),
@@ -214,9 +215,14 @@ def _place(board: Board, core: CorePlan, hz: float | None, images: int = 0) -> B
 
 
 def _over(plan: BoardPlan) -> list[tuple[str, int, int]]:
+    return plan.estimate.over(_usable(plan))
+
+
+def _usable(plan: BoardPlan) -> float:
+    """Share of the chip's look-up tables that such a core may take."""
     family = plan.board.family
     kinds = {stage.sizes_of for stage in plan.core.stages}
-    return plan.estimate.over(min(family.full_of.get(kind, family.full) for kind in kinds))
+    return min(family.full_of.get(kind, family.full) for kind in kinds)
 
 
 def default_hz(board: Board, core: CorePlan) -> float:
@@ -315,6 +321,9 @@ def _too_large(
     test_images: int,
 ) -> str:
     needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
+    usable, luts = _usable(nearest), nearest.estimate.available["luts"]
+    if nearest.estimate.luts > int(luts * usable) and usable < 1:
+        needs += f" ({usable:.0%} of the chip's {luts} count as usable)"
     sentence = (
         f"Network {nearest.core.network.spec.name} does not fit {board.name}: with "
         f"{nearest.core.facts()['layout']} it needs {needs}"

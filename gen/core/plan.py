@@ -119,7 +119,8 @@ class CorePlan:
         return self.stages[0].pack(pixels)
 
     def expected_cycles(self) -> float:
-        """Cycles of a picture, half of all coefficients' bits being set: the slowest stage's."""
+        """Cycles of a picture at the network's own activity (`Network.densities`): the slowest
+        stage's."""
         return max(stage.expected_cycles() for stage in self.stages)
 
     @property

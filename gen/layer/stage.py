@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gen.stage.rom import pack_bits, read_rows
 from gen.stage.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
 from gen.stage.taps import EventTap, NeuronTap, Tap, event_counts
 from hw.contract.checks import signed_bits
+from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
 from hw.contract.network import Layer, Network
 from hw.contract.neuron import NeuronSpec
@@ -224,8 +226,12 @@ class LayerStagePlan(StagePlan):
         )
 
     def expected_cycles(self) -> float:
-        g = self.geometry
-        events = g.planes * (g.inputs / g.banks / 2 + 1)
+        g, spec = self.geometry, self.network.spec
+        sent = INPUT if self.number == 0 else spec.layers[self.number - 1].name
+        density, n = self.network.densities.get(sent, 0.5), g.inputs / g.banks
+        # Of independent bits, the bank with the most of them (Blom's order statistics).
+        most = NormalDist().inv_cdf((g.banks - 0.375) / (g.banks + 0.25))
+        events = g.planes * (n * density + most * (n * density * (1 - density)) ** 0.5 + 1)
         return g.groups * self.vectors * (events + g.bias_rows * (g.groups > 1))
 
     def additions(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:

@@ -115,8 +115,7 @@ class ProgramStagePlan(StagePlan):
         return ProgramTimes(self, after, lead)
 
     def expected_cycles(self) -> float:
-        names = [INPUT, *(layer.name for layer in self.network.spec.layers)]
-        return expected(self, dict.fromkeys(names, 0.5)).cycles
+        return expected(self, self.network.densities).cycles
 
     def additions(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
         return updates(self, pixels, spikes)

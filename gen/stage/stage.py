@@ -163,7 +163,7 @@ class StagePlan(ABC):
 
     @abstractmethod
     def expected_cycles(self) -> float:
-        """Cycles of a picture where half of all coefficients' bits are set."""
+        """Cycles of a picture at the network's own activity (`Network.densities`)."""
 
     @abstractmethod
     def additions(self, pixels: Pixels, spikes: Spikes) -> int:

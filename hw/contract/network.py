@@ -343,6 +343,22 @@ class Network:
             for n, layer in enumerate(self.spec.layers)
         )
 
+    @property
+    def densities(self) -> dict[str, float]:
+        """Share of a coefficient's bits that are set, at an average step, of `input` and of each
+        layer that fires: as `sterna export` counted on test images (`meta`); where it has not, one
+        half."""
+        spec, meta = self.spec, self.meta
+        firing = [layer.name for layer in spec.layers if layer.neuron is not None]
+        found = dict.fromkeys([INPUT, *firing], 0.5)
+        events, rates = meta.get("input_events"), meta.get("spike_rates")
+        if isinstance(events, int | float):
+            found[INPUT] = events / (spec.image_size * spec.input_bits)
+        if isinstance(rates, list) and len(rates) == len(firing):
+            measured = dict(zip(firing, rates, strict=True))
+            found |= {k: v for k, v in measured.items() if isinstance(v, int | float)}
+        return {name: min(max(float(value), 0.0), 1.0) for name, value in found.items()}
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over specification and integers, independent of how they are stored."""

@@ -77,6 +77,21 @@ def board_folder(args: argparse.Namespace) -> Path:
     return Path(args.out or BUILD / args.board)
 
 
+def do_boards(args: argparse.Namespace) -> Result:
+    from sw.study.bitstreams import read_lock
+
+    locked, facts, rows = read_lock(), {}, []
+    for name, board in BOARDS.items():
+        facts[name] = {"title": board.title, "chip": board.part, "model": board.model}
+        line = f"{board.title}, {board.part}; by default {board.model}"
+        if name in locked:
+            routed = locked[name]["routed"]
+            facts[name]["routed"] = routed
+            line += f", {routed['layout']}, {routed['fmax_mhz']:.2f} MHz after routing"
+        rows.append((name, line))
+    return facts, table(rows), 0
+
+
 def do_plan(args: argparse.Namespace) -> Result:
     plan, _ = board_plan(args)
     return plan.to_dict(), plan_table(plan.to_dict()), 0
@@ -270,6 +285,8 @@ def add_board_commands(commands: Any) -> None:
             help="put so many test images on the chip, to be played at full "
             f"speed (default {test_images})",
         )
+
+    command("boards", do_boards, "the boards that bitstreams are made for")
 
     sub = command("plan", do_plan, "say how a network would be laid out for a board")
     board(sub)

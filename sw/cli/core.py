@@ -15,7 +15,7 @@ from hw.contract.spec import NetworkSpec
 from hw.contract.text import percent, table
 from sw.cli.options import BUILD, Result, add_image_options
 from sw.cli.tables import bench_table, sim_table, timing_table, told_accuracies
-from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path
+from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path, shipped_models
 
 __all__ = ["add_core_commands"]
 
@@ -24,6 +24,24 @@ def load_plan(args: argparse.Namespace) -> CorePlan:
     """The core that --lanes, --banks and --schedule describe."""
     network = Network.load(model_path(args.model))
     return plan_network(network, args.lanes, args.banks, args.schedule)
+
+
+def do_models(args: argparse.Namespace) -> Result:
+    found = {name: Network.load(path) for name, path in shipped_models().items()}
+    facts = {name: {"digest": n.digest, "meta": dict(n.meta)} for name, n in found.items()}
+    rows = [(name, _model_line(network)) for name, network in found.items()]
+    return facts, table(rows), 0
+
+
+def _model_line(network: Network) -> str:
+    spec = network.spec
+    sizes = "-".join(str(n) for n in (spec.input_size, *(layer.neurons for layer in spec.layers)))
+    test = network.meta["test"]["integer"]
+    weights = sum(layer.weights.size for layer in network.layers)
+    return (
+        f"{network.meta['dataset']}, {percent(**test)}; {sizes}, T = {spec.steps}, "
+        f"{weights:,} weights of {max(layer.weight_bits for layer in spec.layers)} bits"
+    )
 
 
 def do_info(args: argparse.Namespace) -> Result:
@@ -170,6 +188,10 @@ def do_timing(args: argparse.Namespace) -> Result:
 
 def add_core_commands(commands: Any) -> None:
     """Add the parsers."""
+
+    sub = commands.add_parser("models", help="the networks that ship", description="List them.")
+    sub.set_defaults(handler=do_models)
+    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
 
     def command(
         name: str, handler: Callable[..., Result], text: str, *, data: bool, core: bool

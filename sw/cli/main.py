@@ -1,6 +1,7 @@
-"""The command line: `sterna info | generate | sim | golden | bench | timing` (`core`); to make
-networks, `train | export | convert | import` (`network`) and `learn` (`learn`); `study` (`study`);
-for boards `plan | bitstream | self-test | reload | flash | ip | verify-bitstream | ask` (`board`).
+"""The command line: `sterna models | info | generate | sim | golden | bench | timing` (`core`); to
+make networks, `train | export | convert | import` (`network`) and `learn` (`learn`); `study`
+(`study`); for boards `boards | plan | bitstream | self-test | reload | flash | ip |
+verify-bitstream | ask` (`board`).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
 user's input into one sentence and exit code 1. Progress goes to stderr.
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import sys
+from importlib.metadata import version
 
 from hw.contract.checks import SternaError
 from sw.cli.board import add_board_commands
@@ -51,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="The road: train -> export -> info -> generate -> sim. "
         "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of a network file.",
     )
+    parser.add_argument("--version", action="version", version=f"sterna {version('sterna')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     add_core_commands(commands)

@@ -9,7 +9,7 @@ from hw.contract.text import none_of
 from sw.data.dataset import Dataset, load_dataset
 from sw.data.evaluate import check_fits
 
-__all__ = ["DEFAULT_MODEL", "UsageError", "load_test_images", "model_path"]
+__all__ = ["DEFAULT_MODEL", "UsageError", "load_test_images", "model_path", "shipped_models"]
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "digits-dense"
@@ -19,15 +19,19 @@ class UsageError(SternaError):
     """An argument that names nothing."""
 
 
+def shipped_models() -> dict[str, Path]:
+    """Network files that ship, by name."""
+    return {path.stem: path for path in sorted(MODELS.glob("*.npz"))}
+
+
 def model_path(name: str) -> Path:
     """A shipped network by its name, or a path."""
-    shipped = MODELS / f"{name}.npz"
     if Path(name).exists() or "." in name or "/" in name:
         return Path(name)
-    if not shipped.exists():
-        names = sorted(path.stem for path in MODELS.glob("*.npz"))
-        raise UsageError(none_of("Model", name, names, " or the path of a network file"))
-    return shipped
+    shipped = shipped_models()
+    if name not in shipped:
+        raise UsageError(none_of("Model", name, shipped, " or the path of a network file"))
+    return shipped[name]
 
 
 def load_test_images(
