@@ -127,7 +127,7 @@ flash: $(VENV)/stamp-fpga ## program BOARD= through openFPGALoader
 	@$(STERNA) flash --board $(BOARD)
 
 ask: $(VENV)/stamp-sim ## classify test images on URL=serial:/dev/ttyUSB0, sim:BOARD or golden:MODEL
-	@$(STERNA) ask $(URL) $(MODEL) $(if $(IMAGES),--images $(IMAGES))
+	@$(STERNA) ask $(URL) $(call GIVEN,MODEL) $(if $(IMAGES),--images $(IMAGES))
 
 self-test: $(VENV)/stamp-sim ## BOARD= plays test images that are on the chip, at full speed
 	@$(STERNA) self-test $(BOARD_OPTIONS) $(addprefix --port ,$(PORT))

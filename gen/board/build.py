@@ -27,9 +27,12 @@ from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.process import fills_folder
 
-__all__ = ["build_board", "reload_board"]
+__all__ = ["NETWORK", "build_board", "reload_board"]
 
 Progress = Callable[[str], None]
+
+NETWORK = "network.npz"
+"""The network of a bitstream, beside it."""
 
 SYNTHESIS = "synthesis"
 """Folder of the design with placeholders, and of what the tools make of it."""
@@ -161,7 +164,7 @@ def reload_board(
         _require_same(built, facts)
         report = _finish(plan, facts, with_new, folder, report, progress)
         (folder / REPORT).unlink(missing_ok=True)
-        for name in (*facts["files"], "board.json", Path(report["bitstream"]).name):
+        for name in (*facts["files"], "board.json", NETWORK, Path(report["bitstream"]).name):
             os.replace(with_new / name, folder / name)
     finally:
         shutil.rmtree(with_new, ignore_errors=True)
@@ -180,6 +183,7 @@ def _finish(
     """Real contents, which lie in `made`, into the design routed in `folder`, if it has
     placeholders; the bitstream into `made`, too. Returns the report, of all in `folder`."""
     board, work = plan.board, folder / SYNTHESIS
+    plan.core.network.save(made / NETWORK)
     ending = Path(report["bitstream"]).suffix
     bitstream = made / f"{BOARD_TOP}{ending}"
     swap, routed = board.family.swap, board.family.flow.routed

@@ -1,6 +1,7 @@
 """Commands about boards: `plan`, `bitstream`, `flash`, `ask` and the others."""
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,19 @@ import numpy.typing as npt
 
 from gen.board.bitstream import REPORT, SEEDS
 from gen.board.boards import BOARDS, find_board
-from gen.board.build import build_board, reload_board
+from gen.board.build import NETWORK, build_board, reload_board
 from gen.board.files import LabelledImages
 from gen.board.planner import BoardPlan, plan_board, plan_learning_board
 from gen.core.plan import SCHEDULES, plan_core
 from hw.contract.checks import SternaError
-from hw.contract.files import write_json
+from hw.contract.files import read_json, write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_image_options
 from sw.cli.tables import board_table, plan_table
 from sw.data.evaluate import flowing_cycles
-from sw.data.shipped import UsageError, load_test_images, model_path
+from sw.data.shipped import UsageError, load_test_images, model_path, shipped_models
 from sw.spide.start import PRESETS, beginning, stored_samples
 
 __all__ = ["add_board_commands"]
@@ -167,9 +168,24 @@ def do_verify(args: argparse.Namespace) -> Result:
     return report, table(rows), int(any(step["mismatches"] for step in report["steps"]))
 
 
+def as_built(args: argparse.Namespace) -> None:
+    """Network, layout and images of the bitstream in build/BOARD, if it has test images."""
+    folder = BUILD / args.board
+    try:
+        facts = read_json(folder / "board.json", {"lanes": int, "banks": int, "clock_hz": int})
+        images, _ = facts["test_images"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    args.say(f"as {folder} was built: {facts['network']}, {images} images on the chip")
+    args.model, args.test_images = str(folder / NETWORK), images
+    args.lanes, args.banks, args.mhz = facts["lanes"], facts["banks"], facts["clock_hz"] / 1e6
+
+
 def do_self_test(args: argparse.Namespace) -> Result:
     from sw.verify.self_test import self_test
 
+    if all(given is None for given in (args.model, args.lanes, args.banks, args.mhz)):
+        as_built(args)
     plan, _ = board_plan(args)
     images = test_images(plan, args)
     core = plan.core
@@ -195,17 +211,39 @@ def do_self_test(args: argparse.Namespace) -> Result:
     return facts, table(rows), int(not facts["equal"])
 
 
+def board_network(url: str, model: str | None, digest: str) -> Network:
+    """The network that a board says it has: the one that is named, or, of those that ship, were
+    built here or are named in the address, the one of this digest.
+
+    Raises
+    ------
+    SternaError
+        When it is another one, or none is known.
+    """
+    if model is not None:
+        network = Network.load(model_path(model))
+        if network.digest != digest:
+            raise SternaError(
+                f"Board {url} has the network {digest[:16]}, not {network.digest[:16]} of {model}"
+            )
+        return network
+    named = [path for path in map(Path, re.split("[:?=&]", url)) if path.is_file()]
+    for path in (*shipped_models().values(), *named, *BUILD.glob(f"*/{NETWORK}")):
+        network = Network.load(path)
+        if network.digest == digest:
+            return network
+    raise SternaError(
+        f"Board {url} has the network {digest[:16]}, which neither ships nor was built here: name "
+        "its file"
+    )
+
+
 def do_ask(args: argparse.Namespace) -> Result:
     from sw.host import open_board
 
-    with open_board(args.url, retries=args.retries) as board:
+    with open_board(args.url, retries=args.retries, progress=args.say) as board:
         identity = board.wait_ready()
-        network = Network.load(model_path(args.model))
-        if identity.digest != network.digest:
-            raise SternaError(
-                f"Board {args.url} has the network {identity.digest[:16]}, not "
-                f"{network.digest[:16]} of {args.model}"
-            )
+        network = board_network(args.url, args.model, identity.digest)
         data = load_test_images(network, args.images, dataset=args.dataset, folder=args.data)
         classes = board.classify(data.images, progress=lambda n, of: args.say(f"{n} of {of}"))
         counters = board.counters()
@@ -348,7 +386,7 @@ def add_board_commands(commands: Any) -> None:
         "ask", do_ask, "classify test images on a board, a simulated board or the golden model"
     )
     sub.add_argument("url", metavar="URL", help="serial:/dev/ttyUSB0, sim:BOARD, golden:MODEL")
-    sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
+    sub.add_argument("model", nargs="?", metavar="MODEL", help="default: what the board has")
     sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
     sub.add_argument("--retries", type=int, default=0, help="of a damaged exchange (default 0)")
     add_image_options(sub, "20", "how many, or 'all' (default 20)")

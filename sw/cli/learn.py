@@ -81,7 +81,7 @@ def do_learn(args: argparse.Namespace) -> Result:
     from sw.host.board import open_board
     from sw.host.lessons import BoardLearner
 
-    with open_board(args.on, retries=args.retries) as board:
+    with open_board(args.on, retries=args.retries, progress=args.say) as board:
         built = beginning(args.model, seed=args.seed, readout_only=args.readout_only)
         taught = BoardLearner(board, built)
         if args.stored and not taught.samples:

@@ -25,11 +25,15 @@ SIMULATION_TIMEOUT = 0.05
 SERIAL_LATENCY = 0.05
 """Seconds; a USB adapter holds bytes back for up to 16 ms in either direction."""
 
+Progress = Callable[[str], None]
+
 Clock = Callable[[], float]
 """The seconds that a back end's time-outs count: of a simulation, simulated ones."""
 
 
-def open_backend(url: str, timeout: float | None, retries: int) -> tuple[Backend, Clock]:
+def open_backend(
+    url: str, timeout: float | None, retries: int, progress: Progress
+) -> tuple[Backend, Clock]:
     """What is at an address, and its clock. Arguments and errors are those of
     `sw.host.board.open_board`; nothing has been asked yet."""
     scheme, colon, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
@@ -43,11 +47,11 @@ def open_backend(url: str, timeout: float | None, retries: int) -> tuple[Backend
     name, _, query = rest.partition("?")
     if not name:
         raise UrlError(f"Board {url!r} must name what it is after the colon")
-    return opener(name, _options(url, query, known), timeout, retries)
+    return opener(name, _options(url, query, known), timeout, retries, progress)
 
 
 def _open_golden(
-    name: str, options: dict[str, str], timeout: float | None, retries: int
+    name: str, options: dict[str, str], timeout: float | None, retries: int, progress: Progress
 ) -> tuple[Backend, Clock]:
     lanes = _number(options, "lanes", 1) if "lanes" in options else None
     banks = _number(options, "banks", 1)
@@ -73,7 +77,7 @@ def _open_golden(
 
 
 def _open_simulation(
-    name: str, options: dict[str, str], timeout: float | None, retries: int
+    name: str, options: dict[str, str], timeout: float | None, retries: int, progress: Progress
 ) -> tuple[Backend, Clock]:
     from gen.board.boards import find_board
     from gen.board.planner import plan_board, plan_learning_board
@@ -100,6 +104,7 @@ def _open_simulation(
     else:
         model = options.get("model", board.model)
         plan = plan_board(board, Network.load(model_path(model)))
+    progress(f"building {name} with {Path(model).stem} for simulation: a minute or more at first")
     simulation = simulate_board(
         plan, BUILD / "boards" / f"{name}-{Path(model).stem}", samples=samples
     )
@@ -110,7 +115,7 @@ def _open_simulation(
 
 
 def _open_serial(
-    name: str, options: dict[str, str], timeout: float | None, retries: int
+    name: str, options: dict[str, str], timeout: float | None, retries: int, progress: Progress
 ) -> tuple[Backend, Clock]:
     from sw.host.serial_port import SerialPort
 
@@ -142,7 +147,7 @@ def _stored(masters: Any, options: dict[str, str]) -> Any:
     return stored_samples(masters, options["samples"])
 
 
-Opener = Callable[[str, dict[str, str], float | None, int], tuple[Backend, Clock]]
+Opener = Callable[[str, dict[str, str], float | None, int, Progress], tuple[Backend, Clock]]
 OPENERS: dict[str, tuple[Opener, set[str]]] = {
     "golden": (_open_golden, {"lanes", "banks", "readout", "samples"}),
     "sim": (_open_simulation, {"model", "learn", "lanes", "readout", "samples"}),

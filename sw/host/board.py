@@ -266,7 +266,13 @@ class Board:
         self._backend.reset()
 
 
-def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> Board:
+def open_board(
+    url: str,
+    *,
+    timeout: float | None = None,
+    retries: int = 0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Board:
     """Open a board by its address.
 
     Parameters
@@ -283,6 +289,8 @@ def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> B
     retries
         How often an exchange that was lost on its way (LinkTimeout, DamagedReply, DeviceError of
         the transport) is repeated from its beginning; 0: such a fault raises at once.
+    progress
+        Receives a line when something that takes long begins.
 
     Raises
     ------
@@ -293,7 +301,7 @@ def open_board(url: str, *, timeout: float | None = None, retries: int = 0) -> B
     SternaError
         When the model or the simulation cannot be used.
     """
-    backend, clock = open_backend(url, timeout, retries)
+    backend, clock = open_backend(url, timeout, retries, progress)
     try:
         return Board(backend, clock)
     except BaseException:
