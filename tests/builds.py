@@ -14,9 +14,20 @@ from gen.family.tools import ToolError
 from hw.contract.network import Network
 from sw.data.shipped import model_path
 
+HIDDEN = 16
+
 
 def digits() -> Network:
-    return Network.load(model_path("digits-dense"))
+    """`digits-dense` with an eighth of its hidden neurons: a small design of the same kind."""
+    network = Network.load(model_path("digits-dense"))
+    hidden, readout = network.spec.layers
+    layers = (replace(hidden, neurons=HIDDEN), replace(readout, inputs=HIDDEN))
+    return Network(
+        replace(network.spec, name="digits-small", layers=layers),
+        (network.weights[0][:HIDDEN], network.weights[1][:, :HIDDEN]),
+        (network.biases[0][:HIDDEN], network.biases[1]),
+        {"dataset": "digits"},
+    )
 
 
 def with_weights(network: Network, weights, biases) -> Network:
@@ -33,7 +44,7 @@ def check_report(plan: BoardPlan, folder: Path, report: dict, megahertz: float) 
     assert json.loads((folder / "report.json").read_text()) == report
     used, estimate = report["used"], plan.estimate
     assert used["brams"] == estimate.brams
-    assert abs(estimate.luts / used["luts"] - 1) < 0.15
+    assert abs(estimate.luts / used["luts"] - 1) < 0.2  # of a small design
     assert 0 < used["luts"] < plan.board.luts
 
 

@@ -115,7 +115,7 @@ def verify_bitstream(
             fire_lanes=design.fire_lanes,
         )
         pixels, source = verification_images(network, images)
-        built = folder / "-".join([design.model, *plan.core.memories])
+        built = folder / "-".join([network.spec.file_name, *plan.core.memories])
         for step in verify_design(plan, built, pixels, design.steps, progress):
             steps.append(step | {"source": source})
     report = {

@@ -13,7 +13,7 @@ from gen.board.planner import BoardPlan, plan_board
 from gen.family.rom_swap import ReloadError
 from tests.builds import check_refusals, check_reload, check_report, digits
 
-LANES = {"ulx3s_85f": 8, "tang_nano_9k": 4}
+LANES = {"ulx3s_85f": 2, "tang_nano_9k": 2}
 CLOCKS = {"ulx3s_85f": 50, "tang_nano_9k": 27}
 
 

@@ -159,9 +159,10 @@ def test_a_different_network_does_not_pass(digits, tmp_path):
         change(arrays)
         other = Network(arrays["spec"], tuple(arrays["weights"]), tuple(arrays["biases"]))
         other.save(tmp_path / NETWORK)
-        shard = prepare_shard(tmp_path / change.__name__, job, pixels, labels)
+        told = replace(job, digest=other.digest)
+        shard = prepare_shard(tmp_path / change.__name__, told, pixels, labels)
         with toolchain():
-            run_shard(build_folder, shard, job)
+            run_shard(build_folder, shard, told)
         findings = json.loads((shard / "findings.json").read_text())
         assert findings["mismatches"] > 0
         assert re.match("(Spike|Potential|Event|Logit) ", findings["first_mismatch"])

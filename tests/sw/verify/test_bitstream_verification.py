@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,18 +21,18 @@ from hw.contract.neuron import NeuronSpec
 from sim.board.netlist import NetlistError, netlist_verilog
 from sim.board.unpack import find_icebox, unpack_bitstream
 from sim.golden.model import GoldenModel
-from sw.data.shipped import model_path
 from sw.host.golden import GoldenBackend
 from sw.verify import bitstream as proving
 from sw.verify.bitstream import Design, VerificationError, verification_images, verify_bitstream
 from sw.verify.board_check import _count, check_board
 from tests.builds import check_refusals, check_reload, check_report
+from tests.builds import digits as small_digits
 
 BOARD = find_board("icebreaker")
 IMAGES = 3
 SMALL = Design(
-    model="digits-dense",
-    lanes=12,
+    model="",  # the file of `small_digits`
+    lanes=4,
     megahertz=12,
     memories=("rom", "rom"),
     fire_lanes=4,
@@ -60,24 +61,25 @@ def icebox():
 
 @pytest.fixture(scope="module")
 def digits():
-    return Network.load(model_path(SMALL.model))
+    return small_digits()
 
 
 @pytest.fixture(scope="module")
 def proof(tmp_path_factory):
     """The report of a small proof, and the folder with its design."""
     folder = tmp_path_factory.mktemp("proof")
+    small = replace(SMALL, model=str(small_digits().save(folder / "small.npz")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proving, "DESIGNS", {"icebreaker": (SMALL,)})
+        patch.setattr(proving, "DESIGNS", {"icebreaker": (small,)})
         report = verify_bitstream("icebreaker", folder, images=IMAGES)
     assert report == json.loads((folder / "report.json").read_text())
-    return report, folder / "digits-dense-rom-rom"
+    return report, folder / "digits-small-rom-rom"
 
 
 def test_the_netlist_equals_the_golden_model(proof):
     report, _ = proof
     (step,) = report["steps"]
-    assert step["what"].startswith("netlist of digits-dense on icebreaker")
+    assert step["what"].startswith("netlist of digits-small on icebreaker")
     assert step["images"] == IMAGES
     assert report["compared"] == step["compared"] == VALUES
     assert report["mismatches"] == step["mismatches"] == 0
