@@ -350,14 +350,17 @@ class Network:
         half."""
         spec, meta = self.spec, self.meta
         firing = [layer.name for layer in spec.layers if layer.neuron is not None]
-        found = dict.fromkeys([INPUT, *firing], 0.5)
         events, rates = meta.get("input_events"), meta.get("spike_rates")
+        found: dict[str, Any] = {}
         if isinstance(events, int | float):
             found[INPUT] = events / (spec.image_size * spec.input_bits)
         if isinstance(rates, list) and len(rates) == len(firing):
-            measured = dict(zip(firing, rates, strict=True))
-            found |= {k: v for k, v in measured.items() if isinstance(v, int | float)}
-        return {name: min(max(float(value), 0.0), 1.0) for name, value in found.items()}
+            found |= dict(zip(firing, rates, strict=True))
+
+        def share(value: Any) -> float:  # `meta` is free: what has another form says nothing
+            return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 0.5
+
+        return {name: share(found.get(name)) for name in (INPUT, *firing)}
 
     @cached_property
     def digest(self) -> str:

@@ -147,7 +147,7 @@ def study(
             report["cycles_per_image"] = round(cycles, 1)
             report["images_per_second"] = round(plan.spec.clock_hz / cycles)
         routed = {key: report[key] for key in ROUTED if key in report}
-        locked[name] = {"inputs": now, "routed": routed}
+        locked = read_lock(lock) | {name: {"inputs": now, "routed": routed}}  # another may be new
         write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
     return locked
 

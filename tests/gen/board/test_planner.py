@@ -11,11 +11,13 @@ from gen.board.boards import BOARDS, find_board
 from gen.board.calibrate import DESIGNS, LEARNING, design, fit, learning_weights
 from gen.board.estimate import WEIGHTS, estimate, features
 from gen.board.planner import FLASH_ADDRESS, board_spec, default_hz, plan_board, plan_learning_board
-from gen.core.plan import PlanError
+from gen.core.plan import PlanError, plan_network
 from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
+from sw.data.dataset import load_dataset
+from sw.data.evaluate import mean_cycles
 from sw.data.shipped import model_path
 from sw.spide.start import beginning
 from tests.networks import chain, network_of_ones
@@ -211,3 +213,21 @@ def test_estimates_of_cores_that_learn_are_near_what_synthesis_made() -> None:
             guess = sum(weights[name] * size for name, size in sizes.items())
             assert abs(guess / luts - 1) < 0.05, (family, sizes)
     assert learning_weights(MEASURED[LEARNING]).items() <= known.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "banks"),
+    [("digits-dense", 1), ("digits-dense", 2), ("digits-deep", 4), ("digits-conv", 1)],
+)
+def test_an_image_takes_what_the_networks_own_activity_says(name: str, banks: int) -> None:
+    """Against the cycle law, on the images that the activity was counted on."""
+    core = plan_network(load(name), 32, banks)
+    images = load_dataset("digits", "test", core.network.spec.input_bits).images[:60]
+    assert core.expected_cycles() == pytest.approx(mean_cycles(core, images), rel=0.15)
+
+
+def test_activity_that_nobody_counted_is_one_half() -> None:
+    network = load("digits-dense")
+    assert network.densities == {"input": 80.62 / 256, "hidden1": 0.2498}
+    for meta in ({}, {"input_events": "x", "spike_rates": 3}, {"spike_rates": [2]}):
+        assert set(replace(network, meta=meta).densities.values()) == {0.5}

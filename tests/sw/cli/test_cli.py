@@ -179,6 +179,15 @@ def test_make_lists_its_targets():
         assert f"\n{target} " in f"\n{done.stdout}"
 
 
+def test_make_warns_of_options_that_it_does_not_have():
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for option, warned in (("IMAGE=3", True), ("IMAGES=3", False)):
+        command = ["make", "-n", "help", option]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ("IMAGE= is no option of this Makefile" in done.stderr) == warned
+
+
 def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
     """`meta` is free: what has another form than ours says nothing to us."""
     network = Network.load(ROOT / "sw/data/models" / "digits-dense.npz")

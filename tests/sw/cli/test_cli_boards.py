@@ -1,10 +1,15 @@
 """The board commands: what they say, and one sentence for every fault."""
 
 import json
+from argparse import Namespace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from hw.contract.checks import SternaError
+from hw.contract.network import Network
+from sw.cli.board import as_built, board_network
 from sw.cli.main import main
 from sw.data.shipped import model_path
 
@@ -124,3 +129,61 @@ def test_plan_of_a_core_that_learns(capsys) -> None:
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert sentence in err
+
+
+def test_what_ships_is_listed(capsys) -> None:
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert "mnist-dense               mnist, 98.19 % (9819 of 10000); 784-128-10, T = 4" in text
+    assert len(text.splitlines()) == 19
+    assert main(["boards", "--json"]) == 0
+    boards = json.loads(capsys.readouterr().out)
+    assert boards["icebreaker"]["chip"] == "iCE40UP5K-SG48"
+    assert boards["icebreaker"]["routed"]["fmax_mhz"] > 24
+
+
+def test_version(capsys) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["--version"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out == f"sterna {version('sterna')}\n"
+
+
+def test_a_clock_that_nobody_expects_is_marked(capsys) -> None:
+    for megahertz, words in (("60", "60 MHz: not expected to close, a full"), ("24", "24 MHz")):
+        assert main(["plan", "--board", "icebreaker", "--mhz", megahertz]) == 0
+        told = [li for li in capsys.readouterr().out.splitlines() if li.startswith("clock")]
+        assert words in told[0]
+        assert ("not expected" in told[0]) == (megahertz == "60")
+
+
+def test_ask_knows_the_network_that_a_board_has(capsys, tmp_path: Path, monkeypatch) -> None:
+    """One that ships, one that the address names, one that was built here; or none."""
+    network = Network.load(model_path("digits-dense"))
+    biases = (network.biases[0], network.biases[1] + 1)
+    other = Network(network.spec, network.weights, biases, network.meta)
+    file = other.save(tmp_path / "other.npz")
+    assert main(["ask", "golden:digits-dense", "--images", "3"]) == 0
+    assert main(["ask", f"golden:{file}", "--images", "3"]) == 0
+    assert f"digits-dense, digest {other.digest[:16]}" in capsys.readouterr().out
+    monkeypatch.setattr("sw.cli.board.BUILD", tmp_path / "build")
+    with pytest.raises(SternaError, match="which neither ships nor was built here: name its file"):
+        board_network("serial:x", None, other.digest)
+    other.save(tmp_path / "build" / "icebreaker" / "network.npz")
+    assert board_network("serial:x", None, other.digest).digest == other.digest
+
+
+def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sw.cli.board.BUILD", tmp_path)
+    args = Namespace(board="icebreaker", model=None, test_images=64, say=lambda line: None)
+    as_built(args)  # nothing was
+    assert (args.model, args.test_images) == (None, 64)
+    facts = {"network": "n", "lanes": 8, "banks": 1, "clock_hz": 18_000_000}
+    (tmp_path / "icebreaker").mkdir()
+    for images in (None, [7, 64]):
+        board = json.dumps(facts | {"test_images": images})
+        (tmp_path / "icebreaker" / "board.json").write_text(board)
+        as_built(args)
+        assert args.test_images == (64 if images is None else 7)
+    assert (args.lanes, args.banks, args.mhz) == (8, 1, 18.0)
+    assert args.model == str(tmp_path / "icebreaker" / "network.npz")
