@@ -151,7 +151,17 @@ def synthesize(
 ) -> dict[str, int]:
     """Write `netlist.json`; return how many cells of each type it has."""
     progress("synthesis (Yosys)")
-    script = f"read_verilog {' '.join(sources)}\n{flow.synthesis.format(top=top)}\n"
+    try:
+        return _synthesize(flow.synthesis, folder, top, sources)
+    except ToolError as error:
+        if not flow.plain or "wasm trap" not in str(error):
+            raise
+        progress("  Yosys has run out of stack: again, without sequential optimisation")
+        return _synthesize(flow.plain, folder, top, sources)
+
+
+def _synthesize(commands: str, folder: Path, top: str, sources: Sequence[str]) -> dict[str, int]:
+    script = f"read_verilog {' '.join(sources)}\n{commands.format(top=top)}\n"
     script += "write_json netlist.json\ntee -q -o cells.json stat -json\n"
     write_atomically(folder / "synth.ys", script.encode())
     run(YOSYS, ["-q", "synth.ys"], folder, "yosys.log")

@@ -39,8 +39,9 @@ class Flow:
 
     Parameters
     ----------
-    synthesis
-        Yosys commands; `{top}` is the top module.
+    synthesis, plain
+        Yosys commands; `{top}` is the top module. The second, if there is one, for designs on which
+        Yosys ends in a trap with the first.
     router, router_flags
         nextpnr of the family, and arguments that every design gets.
     routed, routed_flag
@@ -56,6 +57,7 @@ class Flow:
     """
 
     synthesis: str
+    plain: str = ""
     router: Program
     router_flags: tuple[str, ...] = ()
     routed: str

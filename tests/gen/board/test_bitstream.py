@@ -3,10 +3,11 @@ fails."""
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
-from gen.board.bitstream import REPORT, TimingError, build_bitstream
+from gen.board.bitstream import REPORT, TimingError, build_bitstream, synthesize
 from gen.board.boards import BOARDS
 from gen.family.tools import ToolError, run
 from tests.gen.board.tiny import write_design
@@ -107,3 +108,25 @@ def test_what_does_not_fit_says_what_is_too_much(tmp_path, monkeypatch):
         "Design does not fit icebreaker: it needs 7208 of 5280 ICESTORM_LC "
         f"(see {tmp_path / 'nextpnr.log'})"
     )
+
+
+def test_a_synthesis_that_traps_is_tried_without_sequential_optimisation(tmp_path, monkeypatch):
+    flow, told, scripts = BOARDS["icebreaker"].family.flow, [], []
+
+    def yosys(tool, arguments, folder, log):
+        scripts.append((folder / "synth.ys").read_text())
+        if " -dff " in scripts[-1]:
+            raise ToolError(f"yosys refused: {trap} (see yosys.log)")
+        (folder / "cells.json").write_text('{"design": {"num_cells_by_type": {"SB_LUT4": 3}}}')
+
+    monkeypatch.setattr("gen.board.bitstream.run", yosys)
+    trap = "wasm trap: call stack exhausted"
+    assert synthesize(flow, tmp_path, "top", ["top.v"], told.append) == {"SB_LUT4": 3}
+    assert len(scripts) == 2
+    assert "again, without sequential" in told[-1]
+    trap = "syntax error"
+    with pytest.raises(ToolError, match="syntax error"):
+        synthesize(flow, tmp_path, "top", ["top.v"], told.append)
+    trap = "wasm trap: call stack exhausted"
+    with pytest.raises(ToolError, match="call stack exhausted"):
+        synthesize(replace(flow, plain=""), tmp_path, "top", ["top.v"], told.append)
