@@ -203,7 +203,7 @@ def compiled(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     texts = []
 
-    def compiling(build_folder, top, files, arguments, waves):
+    def compiling(build_folder, top, files, arguments, waves, quick):
         texts.append(files[0].read_text())
         (build_folder / top).write_text(texts[-1])
         (build_folder / top).chmod(0o755)
