@@ -320,9 +320,10 @@ def _too_large(
     chosen: bool,
     test_images: int,
 ) -> str:
-    needs = ", ".join(f"{used} {what} of {there}" for what, used, there in _over(nearest))
-    usable, luts = _usable(nearest), nearest.estimate.available["luts"]
-    if nearest.estimate.luts > int(luts * usable) and usable < 1:
+    over, usable = _over(nearest), _usable(nearest)
+    needs = ", ".join(f"{used} {what} of {there}" for what, used, there in over)
+    if usable < 1 and any(what == "look-up tables" for what, *_ in over):
+        luts = nearest.estimate.available["luts"]
         needs += f" ({usable:.0%} of the chip's {luts} count as usable)"
     sentence = (
         f"Network {nearest.core.network.spec.name} does not fit {board.name}: with "

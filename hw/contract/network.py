@@ -343,7 +343,7 @@ class Network:
             for n, layer in enumerate(self.spec.layers)
         )
 
-    @property
+    @cached_property
     def densities(self) -> dict[str, float]:
         """Share of a coefficient's bits that are set, at an average step, of `input` and of each
         layer that fires: as `sterna export` counted on test images (`meta`); where it has not, one

@@ -22,7 +22,7 @@ from hw.contract.text import percent, table
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_image_options
 from sw.cli.tables import board_table, plan_table
-from sw.data.evaluate import flowing_cycles
+from sw.data.evaluate import flowing_speed
 from sw.data.shipped import UsageError, load_test_images, model_path, shipped_models
 from sw.spide.start import PRESETS, beginning, stored_samples
 
@@ -112,10 +112,9 @@ def do_bitstream(args: argparse.Namespace) -> Result:
         samples=samples,
         progress=args.say,
     )
-    cycles = None if args.learn else flowing_cycles(plan.core, args.data)
-    if cycles is not None:
-        report["cycles_per_image"] = round(cycles, 1)
-        report["images_per_second"] = round(plan.spec.clock_hz / cycles)
+    speed = {} if args.learn else flowing_speed(plan.core, plan.spec.clock_hz, args.data)
+    if speed:
+        report |= speed
         write_json(folder / REPORT, report)  # with what only the command knows
     return report, board_table(report), 0
 

@@ -21,6 +21,7 @@ __all__ = [
     "check_fits",
     "evaluate",
     "flowing_cycles",
+    "flowing_speed",
     "golden_runs",
     "mean_cycles",
 ]
@@ -134,3 +135,12 @@ def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
     except DataError:
         return None
     return mean_cycles(core, found.images[: min(stage.law_images for stage in core.stages)])
+
+
+def flowing_speed(core: CorePlan, clock_hz: float, data: str | None) -> dict[str, float]:
+    """`cycles_per_image` of `flowing_cycles`, and `images_per_second` at a clock, as reports have
+    them; empty where the data set is not at hand."""
+    cycles = flowing_cycles(core, data)
+    if cycles is None:
+        return {}
+    return {"cycles_per_image": round(cycles, 1), "images_per_second": round(clock_hz / cycles)}

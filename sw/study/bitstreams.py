@@ -22,7 +22,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.process import fills_folder
 from hw.contract.text import markdown
-from sw.data.evaluate import flowing_cycles
+from sw.data.evaluate import flowing_speed
 from sw.data.shipped import model_path
 
 __all__ = ["LOCK", "bitstreams_table", "default_plan", "inputs", "read_lock", "study"]
@@ -142,10 +142,7 @@ def study(
             continue
         progress(f"{name}: {plan.core.facts()['layout']}, {plan.core.network.spec.name}")
         report = build_board(plan, folder / name, progress=progress)
-        cycles = flowing_cycles(plan.core, data)
-        if cycles is not None:
-            report["cycles_per_image"] = round(cycles, 1)
-            report["images_per_second"] = round(plan.spec.clock_hz / cycles)
+        report |= flowing_speed(plan.core, plan.spec.clock_hz, data)
         routed = {key: report[key] for key in ROUTED if key in report}
         locked = read_lock(lock) | {name: {"inputs": now, "routed": routed}}  # another may be new
         write_json(lock, {board: locked[board] for board in BOARDS if board in locked})

@@ -39,7 +39,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return facts[plan.board.name]["routed"] | {"more": 1}
 
     monkeypatch.setattr(bitstreams, "build_board", build)
-    monkeypatch.setattr(bitstreams, "flowing_cycles", lambda core, data: 1000.04)
+    monkeypatch.setattr("sw.data.evaluate.flowing_cycles", lambda core, data: 1000.04)
     return names
 
 
