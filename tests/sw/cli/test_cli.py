@@ -198,15 +198,13 @@ def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
         assert "of test images" not in out
 
 
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """What a shell's line does, from the checkout."""
+    return subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_a_reader_that_leaves_is_no_fault():
-    done = subprocess.run(
-        f"{sys.executable} -m sterna info --json | true",
-        shell=True,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = shell(f"{sys.executable} -m sterna info --json | true")
     assert done.stderr == ""
 
 
@@ -229,14 +227,7 @@ def test_too_little_memory_is_one_sentence(capsys, monkeypatch):
 )
 def test_files_that_cannot_be_written_are_named(tmp_path, command, sentence):
     limit = "ulimit -f 0; " if "large" in sentence else ""
-    done = subprocess.run(
-        f"{limit}{sys.executable} -m sterna {command.format(tmp_path)}",
-        shell=True,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = shell(f"{limit}{sys.executable} -m sterna {command.format(tmp_path)}")
     assert (done.returncode, done.stderr) == (1, f"sterna: {sentence.format(tmp_path)}\n")
     assert not list(tmp_path.iterdir())
 
