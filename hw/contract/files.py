@@ -9,7 +9,7 @@ import secrets
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ MAX_ARCHIVE = 1 << 30
 MAX_HEADER = 16 << 20
 HEADER = "header.json"
 DTYPES = "iu"
+PLAIN = "biufU"
 
 Form = tuple[int, ...] | None
 """Shape of an array; None: whatever it is."""
@@ -62,7 +63,7 @@ class ArrayError(ArchiveError):
 
 
 class Archive:
-    """A `.npz` file of integers, unpacked no further than what is asked for; runs no code from it.
+    """A `.npz` file of arrays, unpacked no further than what is asked for; runs no code from it.
 
     Raises
     ------
@@ -116,12 +117,7 @@ class Archive:
         ArchiveError
             When one is damaged.
         """
-        for name in forms:
-            if name not in self._members:
-                raise ArrayError(f"lacks the array {name!r}")
-        for name in self._members:
-            if name not in (*forms, HEADER, *unread):
-                raise ArrayError(f"must not hold {name!r}, which it has no use for")
+        self._require(forms, [*forms, *unread])
         for name, wanted in forms.items():
             shape, kind = self._form(name)
             if kind.kind not in DTYPES or (wanted is not None and shape != wanted):
@@ -130,6 +126,32 @@ class Archive:
                     f"must have integers{asked} as {name!r}, not {kind} of shape {shape}"
                 )
         return {name: self._unpacked(name) for name in forms}
+
+    def arrays(self, needed: Collection[str], more: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+        """Arrays of numbers or text, of whatever shape: all that are needed, and those `more` that
+        are there; the file has no others.
+
+        Raises
+        ------
+        ArrayError
+            When one is missing, superfluous, or of other things.
+        ArchiveError
+            When one is damaged.
+        """
+        self._require(needed, [*needed, *more])
+        for name in self._members:
+            _, kind = self._form(name)
+            if kind.kind not in PLAIN:
+                raise ArrayError(f"must have numbers or text as {name!r}, not {kind}")
+        return {name: self._unpacked(name) for name in self._members}
+
+    def _require(self, needed: Iterable[str], known: Collection[str]) -> None:
+        for name in needed:
+            if name not in self._members:
+                raise ArrayError(f"lacks the array {name!r}")
+        for name in self._members:
+            if name not in (*known, HEADER):
+                raise ArrayError(f"must not hold {name!r}, which it has no use for")
 
     def _form(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Shape and type of a member, by its first bytes; its size must be theirs."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from hw.contract.spec import LayerSpec, NetworkSpec
 
 __all__ = ["FORMAT_VERSION", "Layer", "Network", "NetworkError"]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 MAGIC = "sterna-network"
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -398,7 +398,7 @@ class Network:
         return path
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Network":
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read and check a network file.
 
         Raises
@@ -420,7 +420,7 @@ class Network:
             raise NetworkError(f"Network file {path} is truncated or not a network") from None
 
     @classmethod
-    def _from_archive(cls, path: Path, archive: Archive) -> "Network":
+    def _from_archive(cls, path: Path, archive: Archive) -> Self:
         try:
             header = archive.header()
             magic, version = header["format"], header["version"]

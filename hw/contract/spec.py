@@ -18,6 +18,7 @@ from hw.contract.checks import (
     safe_name,
 )
 from hw.contract.edge import CONSTANT_BITS, INPUT, EdgeSpec, Shape, sides_text
+from hw.contract.encoding import Encoding
 from hw.contract.learning import LearningSpec, check_learning
 from hw.contract.neuron import NeuronSpec
 
@@ -178,6 +179,8 @@ class NetworkSpec:
         alone (the binned events of an event camera).
     learning
         How the network learns; None: it does not.
+    encoding
+        How raw examples become pixels, and names of the classes; None: it is fed pixels.
     """
 
     name: str
@@ -188,6 +191,7 @@ class NetworkSpec:
     input_shape: Shape | None = None
     timed_input: bool = False
     learning: LearningSpec | None = None
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -224,6 +228,27 @@ class NetworkSpec:
         )
         if self.learning is not None:
             check_learning(self)
+        if self.encoding is not None:
+            self._check_encoding(self.encoding)
+
+    def _check_encoding(self, encoding: Encoding) -> None:
+        """Whether it makes what the network takes."""
+        require(
+            isinstance(encoding, Encoding),
+            f"Encoding must be an Encoding or None, not {encoding!r}",
+        )
+        require(
+            encoding.size == self.input_size
+            and self.input_shape in (None, encoding.map_shape)
+            and encoding.timed == self.timed_input
+            and encoding.steps == self.recorded_steps,
+            f"Encoding must make {self.recorded_steps} image(s) of {self.input_size} pixels, not "
+            f"{encoding.steps} of {sides_text(encoding.map_shape)}",
+        )
+        require(
+            len(encoding.labels) in (0, self.classes),
+            f"Encoding must have {self.classes} labels, not {len(encoding.labels)}",
+        )
 
     def _check_input_shape(self, shape: Shape) -> None:
         require(
@@ -350,6 +375,8 @@ class NetworkSpec:
             values["timed_input"] = True
         if self.learning is not None:
             values["learning"] = self.learning.to_dict()
+        if self.encoding is not None:
+            values["encoding"] = self.encoding.to_dict()
         return values
 
     @classmethod
@@ -372,6 +399,8 @@ class NetworkSpec:
                 learning = only_known(LearningSpec, network["learning"])
                 rates = tuple(learning.get("rates", ()))
                 network["learning"] = LearningSpec(**{**learning, "rates": rates})
+            if network.get("encoding") is not None:
+                network["encoding"] = Encoding.from_dict(network["encoding"])
             return cls(**{**network, "layers": layers})
         except TypeError as error:
             raise SpecError(f"Network specification is incomplete: {error}") from None

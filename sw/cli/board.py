@@ -20,7 +20,7 @@ from hw.contract.files import read_json, write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table
 from sim.golden.model import GoldenModel
-from sw.cli.options import BUILD, Result, add_image_options
+from sw.cli.options import BUILD, Result, add_data_option, add_image_options
 from sw.cli.tables import board_table, plan_table
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import UsageError, load_test_images, model_path, shipped_models
@@ -312,7 +312,7 @@ def add_board_commands(commands: Any) -> None:
         sub.add_argument(
             "--start", type=int, default=1, metavar="N", help="with --learn: seed of the noise"
         )
-        sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+        add_data_option(sub)
         sub.add_argument("--mhz", type=float, help="clock of the core (default: the board's)")
         sub.add_argument(
             "--test-images",
@@ -386,6 +386,6 @@ def add_board_commands(commands: Any) -> None:
     )
     sub.add_argument("url", metavar="URL", help="serial:/dev/ttyUSB0, sim:BOARD, golden:MODEL")
     sub.add_argument("model", nargs="?", metavar="MODEL", help="default: what the board has")
-    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    add_data_option(sub)
     sub.add_argument("--retries", type=int, default=0, help="of a damaged exchange (default 0)")
     add_image_options(sub, "20", "how many, or 'all' (default 20)")

@@ -13,7 +13,7 @@ from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import percent, table
-from sw.cli.options import BUILD, Result, add_image_options
+from sw.cli.options import BUILD, Result, add_data_option, add_image_options
 from sw.cli.tables import bench_table, sim_table, timing_table, told_accuracies
 from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path, shipped_models
 
@@ -73,6 +73,8 @@ def do_info(args: argparse.Namespace) -> Result:
         ),
         ("time steps T", spec.steps),
     ]
+    if spec.encoding is not None:
+        rows.insert(3, ("made of", spec.encoding.text))
     for layer in network.layers:
         n = layer.spec.neuron
         kind = "readout" if n is None else neuron_text(n)
@@ -207,11 +209,7 @@ def add_core_commands(commands: Any) -> None:
         )
         sub.add_argument("--json", action="store_true", help="print the answer as JSON")
         if data:
-            sub.add_argument(
-                "--data",
-                metavar="FOLDER",
-                help="where the data set lies (default: $STERNA_DATA, the cache, a download)",
-            )
+            add_data_option(sub)
         if core:
             sub.add_argument(
                 "--lanes",

@@ -11,10 +11,12 @@ from hw.contract.learning import RATES
 from hw.contract.network import Network
 from hw.contract.text import percent, table
 from hw.learn.masters import Masters, masters_path
-from sw.cli.options import BUILD, Result
-from sw.data.dataset import RECORDINGS, Dataset, load_dataset
+from sw.cli.options import BUILD, Result, add_data_option
+from sw.data.dataset import load_split
 from sw.data.evaluate import check_fits
+from sw.data.published import RECORDINGS
 from sw.data.shipped import UsageError
+from sw.data.split import Split
 from sw.spide.drift import DRIFTS, drifted
 from sw.spide.session import Learns, Point, Schedule, Session, part, run_session, split_off
 from sw.spide.start import NOISE, PRESETS, Preset, beginning
@@ -45,10 +47,10 @@ class Images:
     """Of a session: to learn from, to judge settings by, to report; the last as they were before
     the drift, if there is one."""
 
-    train: Dataset
-    held_out: Dataset
-    test: Dataset
-    plain: Dataset | None
+    train: Split
+    held_out: Split
+    test: Split
+    plain: Split | None
 
 
 def do_learn(args: argparse.Namespace) -> Result:
@@ -227,10 +229,13 @@ def load_images(
     args: argparse.Namespace, name: str, masters: Masters, preset: Preset | None
 ) -> Images:
     """Drifted, if that is asked for."""
-    if name in RECORDINGS:
+    spec, bits = masters.spec, masters.spec.input_bits
+    if name in RECORDINGS or spec.timed_input:
         raise UsageError(f"Data set {name} holds recordings, from which no network learns")
-    bits = masters.spec.input_bits
-    whole, test = (load_dataset(name, split, 8, args.data) for split in ("train", "test"))
+    whole, test = (
+        load_split(name, split, 8 if args.drift else bits, args.data, encoding=spec.encoding)
+        for split in ("train", "test")
+    )
     count = args.held_out if args.held_out is not None else preset.held_out if preset else 0
     train, held_out = split_off(drifted(whole, args.drift, bits), count)
     found = Images(
@@ -246,7 +251,7 @@ def load_images(
     return found
 
 
-def hits_of(learner: Learns, data: Dataset) -> int:
+def hits_of(learner: Learns, data: Split) -> int:
     """Right answers."""
     return int((learner.classify(data.images) == data.labels).sum())
 
@@ -338,7 +343,7 @@ def add_learn_command(commands: Any) -> None:
     )
     sub.add_argument("--lanes", type=int, default=64, metavar="N", help="of the core (default 64)")
     sub.add_argument("--dataset", help="data set, if not the one that the network names")
-    sub.add_argument("--data", metavar="FOLDER", help="where the data set lies")
+    add_data_option(sub)
     sub.add_argument("--passes", type=int, metavar="N", help="default: the preset's, else 1")
     sub.add_argument("--samples", type=int, metavar="N", help="of each pass (default all)")
     sub.add_argument("--seed", type=int, default=1, help="of noise and order (default 1)")

@@ -3,15 +3,22 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gen.core.plan import SCHEDULES, PlanError, plan_network
 from hw.contract.checks import SpecError, require_name
 from hw.contract.files import can_write, write_atomically
 from hw.contract.neuron import MAX_LIMIT
-from sw.cli.options import BUILD, Result
-from sw.data.dataset import NAMES, RECORDINGS, Dataset, load_dataset
+from sw.cli.options import BUILD, Result, add_data_option, numbers
+from sw.data.arrays import Dataset
+from sw.data.dataset import chosen
+from sw.data.published import NAMES, RECORDINGS
 from sw.data.shipped import DEFAULT_MODEL, UsageError
+from sw.data.split import Split
+
+if TYPE_CHECKING:
+    from sw.data.dataset import Source
+    from sw.learn.recipes import Recipe
 
 __all__ = ["add_network_commands", "load_splits"]
 
@@ -19,14 +26,12 @@ __all__ = ["add_network_commands", "load_splits"]
 FED = "; it is fed pixels / largest pixel, 0 to 1, unless --mean and --std say otherwise"
 
 
-def load_splits(args: argparse.Namespace) -> tuple[Dataset, Dataset]:
-    """Training and test images of --dataset, --pixel-bits wide, from --data."""
+def load_splits(args: argparse.Namespace) -> tuple[Split, Split]:
+    """Training and test images of --dataset, or of --data itself, --pixel-bits wide."""
     if args.dataset in RECORDINGS:
         raise UsageError(f"Data set {args.dataset} holds recordings, which only recipes train on")
-    train, test = (
-        load_dataset(args.dataset, split, args.pixel_bits, args.data) for split in ("train", "test")
-    )
-    return train, test
+    data = chosen(args.dataset, args.data)
+    return data.split("train", args.pixel_bits), data.split("test", args.pixel_bits)
 
 
 def recipe_name(name: str) -> str:
@@ -44,15 +49,42 @@ def network_file(args: argparse.Namespace) -> tuple[str, Path]:
     return name, can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
 
 
+def recipe_and_data(args: argparse.Namespace) -> "tuple[Recipe, Source]":
+    """What `sterna train` follows, and on what: a recipe, by name or as a file, on the data set
+    that it names, or on the user's own (a file; with --hidden or a recipe file, a folder too); or,
+    without one, dense layers."""
+    from sw.front.recipes import recipe_for
+
+    hidden = None if args.hidden is None else numbers(args.hidden, "Hidden neurons")
+    recipe, given = args.model, args.data is not None
+    names_own = hidden is not None or (recipe or "").endswith(".toml")
+    own = given and (Path(args.data).is_file() or names_own)
+    data = chosen(args.dataset, args.data) if args.dataset or own else None
+    if recipe is None and hidden is None and data is None:
+        recipe = DEFAULT_MODEL
+    made = recipe_for(
+        data,
+        hidden=hidden,
+        recipe=recipe and recipe_name(recipe),
+        name=args.name,
+        steps=args.steps,
+        weight_bits=args.weight_bits,
+        pixel_bits=args.pixel_bits,
+    )
+    return made, args.data if data is None else data
+
+
 def do_train(args: argparse.Namespace) -> Result:
-    from sw.learn.recipes import find_recipe
     from sw.learn.train import train
 
-    recipe = find_recipe(recipe_name(args.model))
+    recipe, source = recipe_and_data(args)
     out = can_write(Path(args.out or BUILD / "train" / f"{recipe.name}.pt"))
+    if recipe.encoding is not None:
+        told = source.told if isinstance(source, Dataset) else ""
+        args.say(f"{recipe.dataset}: {recipe.encoding.text}{told and f'; {told}'}")
     checkpoint = train(
         recipe,
-        args.data,
+        source,
         seed=args.seed,
         float_epochs=args.epochs,
         integer_epochs=args.epochs,
@@ -66,7 +98,8 @@ def do_train(args: argparse.Namespace) -> Result:
         "checkpoint": str(out),
         "trained": dict(checkpoint.trained),
     }
-    return facts, f"wrote {out}; next: sterna export {recipe.name}", 0
+    own = f" --data {args.data}" if args.data else ""
+    return facts, f"wrote {out}; next: sterna export {recipe.name}{own}", 0
 
 
 def do_export(args: argparse.Namespace) -> Result:
@@ -101,6 +134,12 @@ def do_export(args: argparse.Namespace) -> Result:
     return facts, text, 0
 
 
+def next_step(args: argparse.Namespace, out: Path) -> str:
+    """What to do with a network that was made."""
+    own = "" if args.dataset else f" --data {args.data}"
+    return f"next: sterna sim {out}{own}"
+
+
 def do_convert(args: argparse.Namespace) -> Result:
     from sw.importers.conversion import Conversion
     from sw.importers.convert_report import convert_and_compare, load_network, report_table
@@ -132,7 +171,7 @@ def do_convert(args: argparse.Namespace) -> Result:
     )
     network.save(out)
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
-    text = f"{report_table(network, conversion, report)}\nwrote {out}; next: sterna sim {out}"
+    text = f"{report_table(network, conversion, report)}\nwrote {out}; {next_step(args, out)}"
     return facts, text, 0
 
 
@@ -141,7 +180,7 @@ def do_import(args: argparse.Namespace) -> Result:
 
     name, out = network_file(args)
     module = load_network(Path(args.network))
-    test = load_dataset(args.dataset, "test", args.pixel_bits, args.data)
+    test = chosen(args.dataset, args.data).split("test", args.pixel_bits)
     network, report = import_network(
         module,
         test,
@@ -154,7 +193,7 @@ def do_import(args: argparse.Namespace) -> Result:
     )
     network.save(out)
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
-    return facts, f"{report_table(network, report)}\nwrote {out}; next: sterna sim {out}", 0
+    return facts, f"{report_table(network, report)}\nwrote {out}; {next_step(args, out)}", 0
 
 
 def add_network_commands(commands: Any) -> None:
@@ -166,20 +205,18 @@ def add_network_commands(commands: Any) -> None:
         sub = commands.add_parser(name, help=text, description=f"{text}{more}")
         sub.set_defaults(handler=handler)
         sub.add_argument("--json", action="store_true", help="print the answer as JSON")
-        sub.add_argument(
-            "--data",
-            metavar="FOLDER",
-            help="where the data set lies (default: $STERNA_DATA, the cache, a download)",
-        )
+        add_data_option(sub)
         return sub
 
-    def recipe(sub: argparse.ArgumentParser) -> None:
+    def recipe(
+        sub: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL, more: str = ""
+    ) -> None:
         sub.add_argument(
             "model",
             nargs="?",
-            default=DEFAULT_MODEL,
+            default=default,
             metavar="MODEL",
-            help=f"recipe (default {DEFAULT_MODEL})",
+            help=f"recipe (default {DEFAULT_MODEL}){more}",
         )
 
     def values(text: str) -> tuple[float, ...]:
@@ -193,7 +230,9 @@ def add_network_commands(commands: Any) -> None:
             metavar="NETWORK.pt",
             help=f"torch.nn.Sequential of {made_of}, written with torch.save(network, path)",
         )
-        sub.add_argument("--dataset", required=True, help=f"{', '.join(NAMES)}: {use}")
+        sub.add_argument(
+            "--dataset", help=f"{', '.join(NAMES)}, or without it what --data has: {use}"
+        )
         sub.add_argument("--steps", type=int, default=4, metavar="T", help="time steps (default 4)")
         sub.add_argument(
             "--weight-bits", type=int, default=8, metavar="N", help="2 to 8 (default 8)"
@@ -215,8 +254,18 @@ def add_network_commands(commands: Any) -> None:
             "--out", metavar="FILE", help="network file (default build/models/NAME.npz)"
         )
 
-    sub = command("train", do_train, "train a network by its recipe")
-    recipe(sub)
+    sub = command(
+        "train", do_train, "train a network by its recipe, or on your own data with --hidden"
+    )
+    recipe(sub, None, ", or a TOML file with one")
+    sub.add_argument(
+        "--hidden", metavar="N,N,..", help="in place of a recipe: dense layers of so many neurons"
+    )
+    sub.add_argument("--dataset", help=f"in place of the recipe's: {', '.join(NAMES)}")
+    sub.add_argument("--name", help="of the network (default: the recipe's, or the data's)")
+    sub.add_argument("--steps", type=int, metavar="T", help="time steps (default 4)")
+    sub.add_argument("--weight-bits", type=int, metavar="N", help="2 to 8 (default 4)")
+    sub.add_argument("--pixel-bits", type=int, metavar="N", help="1 to 8 (default 4)")
     sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     sub.add_argument("--epochs", type=int, help="per phase, in place of the recipe's")
     sub.add_argument(

@@ -4,12 +4,33 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BUILD", "Result", "add_image_options"]
+from sw.data.shipped import UsageError
+
+__all__ = ["BUILD", "Result", "add_data_option", "add_image_options", "numbers"]
 
 BUILD = Path("build")
 
 Result = tuple[dict[str, Any], str, int]
 """Data for a program, text for people, exit code."""
+
+
+def numbers(text: str, what: str) -> tuple[int, ...]:
+    """Positive numbers joined by commas."""
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"{what} must be positive numbers joined by commas, not {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def add_data_option(sub: argparse.ArgumentParser) -> None:
+    """Where data are, of commands that take a user's own."""
+    sub.add_argument(
+        "--data",
+        metavar="PATH",
+        help="your own data: a .npz or CSV file, a folder of idx files or of pictures by class "
+        "(docs/data.md); or where a published data set lies (default: $STERNA_DATA, the cache, a "
+        "download)",
+    )
 
 
 def add_image_options(sub: argparse.ArgumentParser, default: str | None, text: str) -> None:

@@ -9,21 +9,14 @@ from typing import Any
 from hw.contract.files import can_write, write_json
 from hw.contract.network import Network
 from sw.cli.network import load_splits
-from sw.cli.options import Result
-from sw.data.dataset import DataError, Dataset, load_dataset
+from sw.cli.options import Result, numbers
+from sw.data.dataset import load_split
 from sw.data.shipped import MODELS, UsageError, model_path
+from sw.data.split import DataError, Split
 
 __all__ = ["add_study_commands"]
 
 BUILD = Path("build") / "study"
-
-
-def numbers(text: str, what: str) -> tuple[int, ...]:
-    """Positive numbers joined by commas."""
-    parts = text.split(",")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{what} must be positive numbers joined by commas, not {text!r}")
-    return tuple(int(part) for part in parts)
 
 
 def choices(text: str, what: str) -> tuple[int, ...]:
@@ -93,12 +86,12 @@ def do_conversion(args: argparse.Namespace) -> Result:
     return facts, text, 0
 
 
-def test_images(network: Network, args: argparse.Namespace) -> Dataset:
+def test_images(network: Network, args: argparse.Namespace) -> Split:
     """The test images that a network's `meta` names."""
     dataset = network.meta.get("dataset")
     if not isinstance(dataset, str):
         raise UsageError(f"Network file {network.spec.name} names no data set")
-    return load_dataset(
+    return load_split(
         dataset, "test", network.spec.input_bits, args.data, steps=network.spec.recorded_steps
     )
 
@@ -109,7 +102,7 @@ def chosen_models(args: argparse.Namespace) -> Iterator[tuple[str, Network]]:
         yield name, Network.load(model_path(name))
 
 
-def images_or_none(name: str, network: Network, args: argparse.Namespace) -> Dataset | None:
+def images_or_none(name: str, network: Network, args: argparse.Namespace) -> Split | None:
     """`test_images`; None, and a word of it, where a network that was not named lacks them."""
     try:
         return test_images(network, args)

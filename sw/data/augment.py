@@ -5,26 +5,29 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sw.data.dataset import SHAPES, Dataset
+from sw.data.split import Split
 
 __all__ = ["Batches", "mirror_images", "shift_images"]
 
+Sides = tuple[int, int]
+"""Rows and columns."""
 
-def mirror_images(pixels: Tensor, chosen: Tensor, side: int) -> Tensor:
-    """Mirror those square images (n, planes * side^2), left to right, that are `chosen` (n,)."""
-    mirrored = pixels.view(len(pixels), -1, side, side).flip(3).reshape(pixels.shape)
+
+def mirror_images(pixels: Tensor, chosen: Tensor, sides: Sides) -> Tensor:
+    """Mirror those images (n, planes * rows * columns), left to right, that are `chosen` (n,)."""
+    mirrored = pixels.view(len(pixels), -1, *sides).flip(3).reshape(pixels.shape)
     return torch.where(chosen[:, None], mirrored, pixels)
 
 
-def shift_images(pixels: Tensor, shifts: Tensor, side: int) -> Tensor:
-    """Move square images (n, planes * side^2) by `shifts` (n, 2) pixels down and right; zeros move
+def shift_images(pixels: Tensor, shifts: Tensor, sides: Sides) -> Tensor:
+    """Move images (n, planes * rows * columns) by `shifts` (n, 2) pixels down and right; zeros move
     in. All planes of an image, channels or steps, move alike."""
     n = len(pixels)
     margin = int(shifts.abs().max()) if n else 0
-    padded = torch.nn.functional.pad(pixels.view(n, -1, side, side), [margin] * 4)
-    axis = torch.arange(side) + margin
-    rows = (axis[None, :] - shifts[:, :1])[:, None, :, None]
-    columns = (axis[None, :] - shifts[:, 1:])[:, None, None, :]
+    padded = torch.nn.functional.pad(pixels.view(n, -1, *sides), [margin] * 4)
+    down, right = (torch.arange(side)[None, :] + margin for side in sides)
+    rows = (down - shifts[:, :1])[:, None, :, None]
+    columns = (right - shifts[:, 1:])[:, None, None, :]
     image = torch.arange(n)[:, None, None, None]
     plane = torch.arange(padded.shape[1])[None, :, None, None]
     return padded[image, plane, rows, columns].reshape(pixels.shape)
@@ -46,7 +49,7 @@ class Batches:
 
     def __init__(
         self,
-        data: Dataset,
+        data: Split,
         *,
         batch: int,
         validation: int,
@@ -55,7 +58,8 @@ class Batches:
         mirror: bool = False,
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.side = SHAPES[data.name][2]
+        _, rows, columns = data.shape or (1, 1, data.images.shape[1])
+        self.sides: Sides = (rows, columns)
         self.batch, self.max_shift, self.mirror = batch, max_shift, mirror
         order = torch.randperm(len(data), generator=self.generator)
         pixels, labels = torch.from_numpy(data.images)[order], torch.from_numpy(data.labels)[order]
@@ -75,10 +79,10 @@ class Batches:
     def _moved(self, pixels: Tensor) -> Tensor:
         if self.mirror:
             coins = torch.randint(0, 2, (len(pixels),), generator=self.generator, dtype=torch.bool)
-            pixels = mirror_images(pixels, coins, self.side)
+            pixels = mirror_images(pixels, coins, self.sides)
         if not self.max_shift:
             return pixels
         reach = (-self.max_shift, self.max_shift + 1)
         return shift_images(
-            pixels, torch.randint(*reach, (len(pixels), 2), generator=self.generator), self.side
+            pixels, torch.randint(*reach, (len(pixels), 2), generator=self.generator), self.sides
         )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hw.contract.files import cache_folder, write_atomically
 from sw.data.download import SHA256, fetch
-from sw.data.idx import DataError
+from sw.data.split import DataError
 
 __all__ = ["read_cifar10"]
 

@@ -1,244 +1,160 @@
-"""Data sets as quantised pixels. No torch here: `make sim` reads its test images through this.
-
-`digits` needs no download: scikit-learn carries it. `mnist` and `fashion-mnist` are idx files
-(`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`), `nmnist-small` holds recordings of
-an event camera (`sw/data/nmnist.py`). They are looked for in the given folder, in $STERNA_DATA, in
-the user's cache, and then, where they are published, fetched (`sw/data/download.py`).
+"""Data sets by name or by path: the published ones, and a user's own. No torch here: `make sim`
+reads its test images through this.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from hw.contract.files import cache_folder
+from hw.contract.encoding import Encoding
 from hw.contract.text import none_of
-from sw.data.cifar import read_cifar10
-from sw.data.download import fetch, published
-from sw.data.idx import DataError, read_idx
-from sw.data.nmnist import SIDE, read_nmnist
+from sw.data.arrays import Array, Dataset
+from sw.data.own import FORMS, read_own
+from sw.data.published import NAMES, RECORDINGS, SHAPES, load_published
+from sw.data.split import DataError, Split
 
-__all__ = [
-    "NAMES",
-    "RECORDINGS",
-    "SHAPES",
-    "SPLITS",
-    "TEST_RULES",
-    "DataError",
-    "Dataset",
-    "load_dataset",
-]
+__all__ = ["Published", "Source", "chosen", "load_dataset", "load_split"]
 
-SHAPES = {
-    "digits": (1, 8, 8),
-    "mnist": (1, 28, 28),
-    "fashion-mnist": (1, 28, 28),
-    "cifar10": (3, 32, 32),
-    "nmnist-small": (2, SIDE, SIDE),
-}
-"""Channels, rows, columns of each data set's images."""
-
-RECORDINGS = ("nmnist-small",)
-"""Data sets whose entries are recordings: as many images as a network takes steps."""
-
-TEST_RULES = {"digits": "of each class the first and every fifth after it"}
-"""How the test images are chosen where the data set was published in one piece."""
-
-NAMES = tuple(SHAPES)
-SPLITS = ("train", "test")
-
-FOREIGN = "not the published ones"
-
-DIGITS_BITS = 4
-DIGITS_TEST_EVERY = 5
-
-IDX_FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
+Source = str | os.PathLike[str] | Dataset | None
+"""Where data are: a folder or a file, or the data; None: the usual places."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Dataset:
-    """A split of a data set, ready for a network.
-
-    Parameters
-    ----------
-    name, split
-        As asked for.
-    bits
-        Pixel width; pixels lie in 0 .. 2^bits - 1.
-    images
-        uint8 (n, size): channels, rows, columns; of recordings, one image after the other.
-    labels
-        int64 (n,).
-    note
-        What must be said beside an accuracy on it.
-    known
-        Not so where files are of its form, and are not those that were published under its name.
-    """
-
-    name: str
-    split: str
-    bits: int
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    note: str = ""
-    known: bool = True
-
-    @property
-    def title(self) -> str:
-        """Name, if it has a right to it, and what must be said beside it."""
-        name = self.name if self.known else f"files like {self.name}"
-        return f"{name} ({self.note})" if self.note else name
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def load_dataset(
-    name: str,
-    split: str,
-    bits: int,
-    folder: str | os.PathLike[str] | None = None,
-    *,
-    download: bool = True,
-    steps: int = 1,
-) -> Dataset:
-    """Load one split of a data set, its pixels quantised to `bits` bits.
+class Published(Dataset):
+    """A published data set, read when it is asked for.
 
     Parameters
     ----------
     name
-        One of `NAMES`.
-    split
-        `train` or `test`; of digits, see `_digits` for the fixed held-out split.
-    bits
-        1 to 8. Bytes are reduced by `p >> (8 - bits)`.
+        One of `sw.data.published.NAMES`.
     folder
-        Where the files lie, idx files gzipped or not: they themselves or a folder `name` with them.
-        Without it $STERNA_DATA, the user's cache and the public mirrors are tried in this order.
-    download
-        Whether the mirrors are tried.
-    steps
-        Time steps that recordings are binned into.
+        Where its files lie (`sw.data.published.load_published`).
 
     Raises
     ------
     DataError
-        One sentence, for a wrong argument, a file that is not what it should be, or data that are
-        nowhere to be had.
+        When there is no such data set.
     """
-    for what, value, choices in (("Data set", name, NAMES), ("Split", split, SPLITS)):
-        if value not in choices:
-            raise DataError(none_of(what, value, choices))
-    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
-        raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
-    note, known = "", True
-    if name == "digits":
-        images, labels = _digits(split, bits)
-    elif name in RECORDINGS:
-        images, labels = read_nmnist(split, steps, bits, *_folders(name, folder))
-    elif name == "cifar10":
-        may_fetch = download and folder is None
-        (images, labels), note = read_cifar10(split, *_folders(name, folder), may_fetch)
-        images = images >> np.uint8(8 - bits)
-    else:
-        images, labels, known = _idx(name, split, folder, download)
-        images = images >> np.uint8(8 - bits)
-        note = "" if known else FOREIGN
-    return Dataset(
-        name=name, split=split, bits=bits, images=images, labels=labels, note=note, known=known
-    )
 
+    encoding = None  # pyright: ignore[reportAssignmentType]
 
-def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The 1797 digits of 8x8 pixels in 0..16 that scikit-learn carries.
+    def __init__(self, name: str, folder: str | os.PathLike[str] | None = None) -> None:
+        if name not in NAMES:
+            raise DataError(none_of("Data set", name, NAMES))
+        self.name, self.folder = name, folder
 
-    The held-out split is a rule, not a draw, so it can never move: of each class, in the file's
-    order, the first and every fifth image after it are for testing (364), the others for training
-    (1433). Seventeen grey values want a fifth bit; white is clipped to 15 instead.
-    """
-    try:
-        from sklearn.datasets import load_digits  # heavy, so only when asked for
-    except ImportError:
-        raise DataError("Data set digits needs scikit-learn: pip install scikit-learn") from None
-    bunch = load_digits()
-    pixels, labels = np.asarray(bunch.data), np.asarray(bunch.target, dtype=np.int64)  # type: ignore[union-attr]
-    rank = np.empty(len(labels), dtype=np.int64)
-    for label in range(10):
-        of_class = np.flatnonzero(labels == label)
-        rank[of_class] = np.arange(len(of_class))
-    chosen = (rank % DIGITS_TEST_EVERY == 0) == (split == "test")
-    levels = np.floor(pixels[chosen] * 2.0 ** (bits - DIGITS_BITS))
-    return np.minimum(levels, 2**bits - 1).astype(np.uint8), labels[chosen]
+    def split(
+        self, split: str, bits: int, *, steps: int = 1, encoding: Encoding | None = None
+    ) -> Split:
+        """See `load_published`; with the encoding of a network that was made for data of its own,
+        its pixels."""
+        if encoding is None:
+            return load_published(self.name, split, bits, self.folder, steps=steps)
+        raw = Dataset(self.x, self.y, self.x_test, self.y_test)
+        plain = load_published(self.name, split, bits, self.folder)  # for what it is called
+        made = raw.split(split, bits, encoding=encoding)
+        return replace(made, name=self.name, note=plain.note, known=plain.known, rule=plain.rule)
 
-
-def _idx(
-    name: str, split: str, folder: str | os.PathLike[str] | None, download: bool
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], bool]:
-    """Images, labels, and whether both are the published ones."""
-    paths = [_locate(name, file, folder, download) for file in IDX_FILES[split]]
-    (images, of_images), (labels, of_labels) = (
-        read_idx(path, axes) for path, axes in zip(paths, (3, 1), strict=True)
-    )
-    sources = [published(content) for content in (of_images, of_labels)]
-    for path, file, source in zip(paths, IDX_FILES[split], sources, strict=True):
-        if source is not None and source != (name, file):
+    @cached_property
+    def _parts(self) -> dict[str, tuple[Array, Array]]:  # pyright: ignore
+        if self.name in RECORDINGS:
             raise DataError(
-                f"Idx file {path} must be {file} of {name}, not {source[1]} of {source[0]}"
+                f"Data set {self.name} has recordings of events, which are arrays only once they "
+                "are binned into time steps"
             )
-    if images.shape[1:] != (28, 28):
-        raise DataError(f"Images in {paths[0]} must be 28x28, not {images.shape[1:]}")
-    if len(images) != len(labels) or not len(images):
-        raise DataError(
-            f"Data set {name} must have one label per image, not {len(images)} images in "
-            f"{paths[0]} and {len(labels)} labels in {paths[1]}"
-        )
-    if labels.max() > 9:
-        raise DataError(f"Labels in {paths[1]} must lie in 0..9, not reach {labels.max()}")
-    return images.reshape(len(images), -1), labels.astype(np.int64), None not in sources
+        shape = SHAPES[self.name]
+        shape = shape[1:] if shape[0] == 1 else shape
+        parts = {}
+        for name in ("train", "test"):
+            data = load_published(self.name, name, 8, self.folder)
+            parts[name] = data.images.reshape(-1, *shape), data.labels
+        return parts
+
+    @property
+    def labels(self) -> tuple[Any, ...]:  # pyright: ignore
+        """Of all ten classes: their numbers."""
+        return tuple(range(10))
+
+    def pixels(self, split: str, bits: int, size: int) -> Split:
+        """As `split`."""
+        return self.split(split, bits)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, published)"
 
 
-def _locate(name: str, file: str, folder: str | os.PathLike[str] | None, download: bool) -> Path:
-    """Path of one idx file, fetched into the cache when it is nowhere else."""
-    for place in _places(name, folder):
-        for candidate in (place / f"{file}.gz", place / file):
-            if candidate.is_file():
-                return candidate
-    if folder is not None:
-        raise DataError(
-            f"Folder {Path(folder)} must hold {file}.gz or {file}, itself or in a folder {name}"
-        )
-    cache = cache_folder(name)
-    if not (download and fetch(name, f"{file}.gz", cache)):
-        raise DataError(
-            f"Data set {name} is not on this machine and could not be fetched: put {file}.gz "
-            f"into {cache}, or name the folder that holds it"
-        )
-    return cache / f"{file}.gz"
+def load_dataset(name_or_path: str | os.PathLike[str]) -> Dataset:
+    """A data set: a published one by its name, or a user's own by the path of a file or a folder
+    (`sw.data.own.read_own`).
 
-
-def _folders(name: str, folder: str | os.PathLike[str] | None) -> tuple[list[Path], str]:
-    """Where to look, and how to name the places."""
-    where = f"folder {Path(folder)}" if folder is not None else str(cache_folder(name))
-    return list(_places(name, folder)), where
-
-
-def _places(name: str, folder: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """Folders in which the files may lie, the one named after the data set first.
-
-    A folder that was given is the only one looked in: quietly using other data than the user
-    pointed at would be worse than a refusal. So would reading one data set as another, which have
-    the same file names: a folder named after another data set is passed over.
+    Raises
+    ------
+    DataError
+        When there is none, or it is not what it should be.
     """
-    shared = os.environ.get("STERNA_DATA") if folder is None else folder
-    if shared:
-        yield Path(shared) / name
-        if Path(shared).name not in NAMES or Path(shared).name == name:
-            yield Path(shared)
-    if folder is None:
-        yield cache_folder(name)
+    name = str(name_or_path)
+    if name in NAMES:
+        return Published(name)
+    path = Path(name_or_path)
+    if not path.exists() and path.name == name and "." not in name:
+        raise DataError(none_of("Data set", name, NAMES, f", or {FORMS}"))
+    return read_own(path)
+
+
+def chosen(name: str | None, source: str | os.PathLike[str] | None) -> Dataset:
+    """The data set that options name: a published one, whose files may be said to lie somewhere, or
+    without a name a user's own.
+
+    Raises
+    ------
+    DataError
+        When there is none, or it is not what it should be.
+    """
+    if name is not None:
+        return Published(name, source)
+    if source is None:
+        raise DataError(f"Data must be named: one of {', '.join(NAMES)}, or {FORMS}")
+    return read_own(Path(source))
+
+
+def load_split(
+    name: str,
+    split: str,
+    bits: int,
+    source: Source = None,
+    *,
+    download: bool = True,
+    steps: int = 1,
+    encoding: Encoding | None = None,
+) -> Split:
+    """One split of a data set, its pixels quantised.
+
+    Parameters
+    ----------
+    name
+        Of a published data set; another: data of the user's own, which `source` has.
+    split, bits, download, steps
+        As of `load_published`.
+    source
+        The data set itself, or its file or folder; of a published one, where its files lie.
+    encoding
+        Of the network that it is for; None: fitted on the data, or, of published ones, none.
+
+    Raises
+    ------
+    DataError
+        One sentence, for a wrong argument, data that are not what they should be, or are nowhere
+        to be had.
+    """
+    if isinstance(source, Dataset):
+        return source.split(split, bits, steps=steps, encoding=encoding)
+    if name in NAMES:
+        if encoding is None:
+            return load_published(name, split, bits, source, download=download, steps=steps)
+        return Published(name, source).split(split, bits, steps=steps, encoding=encoding)
+    if source is None:
+        if encoding is None:
+            raise DataError(none_of("Data set", name, NAMES))
+        raise DataError(f"Data set {name} is the user's own: say with --data where it is, {FORMS}")
+    return read_own(Path(source)).split(split, bits, steps=steps, encoding=encoding)

@@ -12,7 +12,8 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import GoldenModel, Trace
-from sw.data.dataset import DataError, Dataset, load_dataset
+from sw.data.dataset import load_split
+from sw.data.split import DataError, Split
 
 __all__ = [
     "Accuracy",
@@ -51,7 +52,7 @@ class Accuracy:
         return {"hits": self.hits, "n": self.n}
 
 
-def check_fits(network: Network, data: Dataset) -> None:
+def check_fits(network: Network, data: Split) -> None:
     """Refuse a data set whose images the network cannot take.
 
     Raises
@@ -76,7 +77,7 @@ def check_fits(network: Network, data: Dataset) -> None:
         )
 
 
-def accuracy(network: Network, data: Dataset) -> Accuracy:
+def accuracy(network: Network, data: Split) -> Accuracy:
     """Correct answers of the golden model on a data set.
 
     Raises
@@ -90,7 +91,7 @@ def accuracy(network: Network, data: Dataset) -> Accuracy:
 
 
 def golden_runs(
-    network: Network, data: Dataset
+    network: Network, data: Split
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.int64], Trace]]:
     """The golden model on a data set, some images at a time: the number of the first one, pixels
     (n, size), labels (n,), and what the model did."""
@@ -100,7 +101,7 @@ def golden_runs(
         yield start, data.images[part], data.labels[part], golden.run(data.images[part])
 
 
-def evaluate(network: Network, data: Dataset) -> tuple[Accuracy, Activity]:
+def evaluate(network: Network, data: Split) -> tuple[Accuracy, Activity]:
     """Accuracy and activity of the golden model on a data set.
 
     Raises
@@ -129,8 +130,14 @@ def flowing_cycles(core: CorePlan, data: str | None) -> float | None:
     if not isinstance(name, str):
         return None
     try:
-        found = load_dataset(
-            name, "test", spec.input_bits, data, download=False, steps=spec.recorded_steps
+        found = load_split(
+            name,
+            "test",
+            spec.input_bits,
+            data,
+            download=False,
+            steps=spec.recorded_steps,
+            encoding=spec.encoding,
         )
     except DataError:
         return None

@@ -15,17 +15,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.checks import SternaError
+from sw.data.split import DataError
 
-__all__ = ["DataError", "read_idx"]
+__all__ = ["idx_axes", "read_idx"]
 
 UNSIGNED_BYTE = 8
 MAX_BYTES = 256 << 20
 """No idx file of the data sets in use is near this; a hostile .gz must not fill the memory."""
 
 
-class DataError(SternaError, ValueError):
-    """A data set that is missing or not what it should be."""
+def idx_axes(path: Path) -> int | None:
+    """Axes of an idx file of unsigned bytes, gzipped or not, by its first bytes; None: it is no
+    such file."""
+    try:
+        with (gzip.open if _is_gzip(path) else open)(path, "rb") as file:
+            magic = file.read(4)
+    except (OSError, EOFError, zlib.error):
+        return None
+    plain = len(magic) == 4 and magic[:3] == bytes((0, 0, UNSIGNED_BYTE))
+    return magic[3] if plain and magic[3] else None
+
+
+def _is_gzip(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def read_idx(path: Path, axes: int) -> tuple[npt.NDArray[np.uint8], str]:

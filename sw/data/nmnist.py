@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.files import Archive, ArchiveError, ArrayError
-from sw.data.idx import DataError
+from sw.data.split import DataError
 
 __all__ = ["EVENT", "SIDE", "bin_events", "read_nmnist"]
 

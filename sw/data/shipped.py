@@ -6,8 +6,12 @@ from pathlib import Path
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import none_of
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.arrays import Dataset
+from sw.data.dataset import Source, load_split
 from sw.data.evaluate import check_fits
+from sw.data.own import read_own
+from sw.data.published import NAMES
+from sw.data.split import Split
 
 __all__ = ["DEFAULT_MODEL", "UsageError", "load_test_images", "model_path", "shipped_models"]
 
@@ -34,9 +38,20 @@ def model_path(name: str) -> Path:
     return shipped[name]
 
 
+def _own(name: object, asked: str | None, source: Source) -> Dataset | None:
+    """Data of the user's own: a file or a data set that is given, and no published set named; a
+    folder, which the files of a published set may lie in, where the network is of none."""
+    if isinstance(source, Dataset):
+        return source
+    if source is None or asked is not None:
+        return None
+    path = Path(source)
+    return None if name in NAMES and not path.is_file() else read_own(path)
+
+
 def load_test_images(
-    network: Network, images: str = "all", *, dataset: str | None = None, folder: str | None = None
-) -> Dataset:
+    network: Network, images: str = "all", *, dataset: str | None = None, folder: Source = None
+) -> Split:
     """Held-out images for a network.
 
     Parameters
@@ -44,9 +59,10 @@ def load_test_images(
     images
         How many, the first ones, or `all`.
     dataset
-        Name of the data set; by default the one that the network names.
+        Name of a published data set; by default the one that the network names.
     folder
-        Where the data set lies (`sw.data.dataset.load_dataset`).
+        Where the data set lies, or a user's own data, itself or its file (`sw.data.own.read_own`):
+        of a network without an `encoding`, pixels and class numbers.
 
     Raises
     ------
@@ -54,11 +70,21 @@ def load_test_images(
         When no data set is named, or for a number of images that is none.
     """
     name = dataset or network.meta.get("dataset")
-    if not isinstance(name, str):
-        raise UsageError("The network names no data set: give --dataset")
-    data = load_dataset(
-        name, "test", network.spec.input_bits, folder, steps=network.spec.recorded_steps
-    )
+    spec = network.spec
+    own = _own(name, dataset, folder)
+    if own is not None and spec.encoding is None:
+        data = own.pixels("test", spec.input_bits, spec.image_size)
+    elif own is None and not isinstance(name, str):
+        raise UsageError("The network names no data set: give --dataset or --data")
+    else:
+        data = load_split(
+            str(name),
+            "test",
+            spec.input_bits,
+            folder if own is None else own,
+            steps=spec.recorded_steps,
+            encoding=spec.encoding,
+        )
     check_fits(network, data)
     if images == "all":
         return data

@@ -10,7 +10,7 @@ from gen.learn.stage import learning_stage, plan_learning
 from hw.contract.checks import SternaError
 from hw.contract.learning import RATES
 from hw.learn.masters import Masters
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.host.board import Board
 from sw.host.learning import MasterState
 from sw.host.protocol import Result
@@ -116,7 +116,7 @@ class BoardLearner:
 
 def run_stored(
     learner: BoardLearner,
-    held_out: Dataset,
+    held_out: Split,
     schedule: Schedule,
     progress: Callable[[Point], None] = lambda point: None,
 ) -> Session:

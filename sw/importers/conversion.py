@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hw.contract.checks import signed_bits
+from hw.contract.encoding import Encoding
 from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT, MAX_WIDTH, NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
@@ -136,6 +137,7 @@ def convert(
     name: str = "converted",
     meta: dict[str, Any] | None = None,
     peaks: Sequence[float] | None = None,
+    encoding: Encoding | None = None,
 ) -> Network:
     """The spiking network of a ReLU network.
 
@@ -152,7 +154,7 @@ def convert(
         Calibration images (n, inputs), 0 .. 2^pixel_bits - 1.
     conversion
         How.
-    name, meta
+    name, meta, encoding
         Of the network.
     peaks
         What `calibrate` gave for these images, where it is known already.
@@ -208,6 +210,7 @@ def convert(
         input_bits=pixel_bits,
         steps=conversion.steps,
         layers=tuple(specs),
+        encoding=encoding,
     )
     return Network(spec, tuple(weights), tuple(biases), meta or {})
 

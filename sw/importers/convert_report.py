@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hw.contract.network import Network
 from hw.contract.text import table
-from sw.data.dataset import Dataset
 from sw.data.evaluate import check_fits
+from sw.data.split import Split
 from sw.importers.conversion import Conversion, calibrate, convert
 from sw.importers.feed import Feed, ForeignComparison, tested
 from sw.importers.files import Contents, load_module
@@ -85,8 +85,8 @@ def load_network(path: Path) -> nn.Module:
 
 def convert_and_compare(
     module: nn.Module,
-    train: Dataset,
-    test: Dataset,
+    train: Split,
+    test: Split,
     conversion: Conversion,
     *,
     name: str,
@@ -123,7 +123,16 @@ def convert_and_compare(
     _require_same(module, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), feed)
     meta = {"dataset": train.name, "conversion": vars(conversion), **feed.meta}
     peaks = calibrate(layers, sample, feed.pixel_max, conversion.percentile)
-    network = convert(layers, sample, train.bits, conversion, name=name, meta=meta, peaks=peaks)
+    network = convert(
+        layers,
+        sample,
+        train.bits,
+        conversion,
+        name=name,
+        meta=meta,
+        peaks=peaks,
+        encoding=train.encoding,
+    )
     check_fits(network, test)
     if epochs:
         network = replace(network, meta={**meta, "tuned_epochs": epochs})
@@ -157,7 +166,7 @@ def _compare(
     network: Network,
     peaks: list[float],
     divisor: int,
-    test: Dataset,
+    test: Split,
     feed: Feed,
     softmax: Leaf | None,
 ) -> ConversionReport:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sw.data.dataset import SHAPES, TEST_RULES, Dataset
+from hw.contract.encoding import Encoding
+from sw.data.split import Split
 from sw.importers.affine import IDLE, ConvertError, kind
 from sw.importers.modules import Leaf, cause
 from sw.learn.compare import Comparison
@@ -53,25 +54,30 @@ class Feed:
     mean, std
         One value, or one per channel.
     front
-        What normalises, to be put in front of the network.
+        Modules to be put in front of the network: what normalises, and what makes raw values of
+        pixels.
+    raw
+        In words, what the pixels stand for, where they are made of a user's own values.
     """
 
     shape: tuple[int, ...]
     pixel_max: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    front: nn.Module
+    front: tuple[nn.Module, ...]
+    raw: str = ""
 
     @classmethod
     def of(
         cls,
-        data: Dataset,
+        data: Split,
         leaves: Sequence[Leaf],
         mean: Sequence[float] = (),
         std: Sequence[float] = (),
         shape: Sequence[int] | None = None,
     ) -> "Feed":
-        """What modules are fed of a data set.
+        """What modules are fed of a data set: pixels / largest pixel; of a user's own data, the
+        raw values that the pixels stand for, bytes / 255, channels first.
 
         Parameters
         ----------
@@ -88,27 +94,42 @@ class Feed:
         ConvertError
             For a mean or a standard deviation that cannot be.
         """
+        if data.timed:
+            raise ConvertError(
+                f"Data set {data.name} must hold pictures or features: on recordings a network is "
+                "trained by a recipe"
+            )
         inputs = data.images.shape[1]
-        maps = SHAPES.get(data.name, ())
-        if math.prod(maps) != inputs:
-            maps = (inputs,)
+        maps: tuple[int, ...] = data.shape if math.prod(data.shape) == inputs else (inputs,)
+        if data.encoding is not None:
+            maps = (maps[0] // (1 + data.encoding.signed), *maps[1:])
+            inputs = math.prod(maps)
+            maps = (inputs,) if data.encoding.is_flat else maps
         if shape is None:
             kinds = (kind(module).__name__ for _, module in leaves)
             first = next((name for name in kinds if name not in IDLE | {"ReLU"}), "")
             shape = (inputs,) if first in ("Linear", "BatchNorm1d", "Unflatten") else maps
-        channels = maps[0] if len(maps) > 1 else 1
+        flat = len(maps) == 1 and data.encoding is None
+        channels = 1 if flat else maps[0]
+        front, fed = [_normaliser(mean, std, shape, channels)], tuple(shape)
+        if data.encoding is not None:
+            front = [*_decoder(data.encoding, shape, data.white), *front]
+            fed = fed if not data.encoding.signed else (data.images.shape[1],)
         return cls(
-            shape=tuple(shape),
+            shape=fed,
             pixel_max=2**data.bits - 1,
             mean=tuple(mean) or (0.0,),
             std=tuple(std) or (1.0,),
-            front=_normaliser(mean, std, shape, channels),
+            front=tuple(front),
+            raw=_raw(data),
         )
 
     @property
     def text(self) -> str:
         """In words."""
-        scaled = f"pixels / {self.pixel_max}"
+        scaled = self.raw or f"pixels / {self.pixel_max}"
+        if self.raw and not self.normalised:
+            return self.raw
         if not self.normalised:
             return f"{scaled}, 0 to 1 (if it was trained on normalised ones: --mean, --std)"
         return f"({scaled} - {_text(self.mean)}) / {_text(self.std)}"
@@ -134,7 +155,9 @@ class Feed:
         ConvertError
             When it raises anything, or returns something else than a tensor.
         """
-        x = self.front(pixels.double().reshape(len(pixels), *self.shape) / self.pixel_max)
+        x = pixels.double().reshape(len(pixels), *self.shape) / self.pixel_max
+        for module in self.front:
+            x = module(x)
         try:
             out = forward(x)
         except Exception as error:  # a stranger's forward may raise anything
@@ -151,12 +174,11 @@ def _text(values: Sequence[float]) -> str:
     return text if len(values) == 1 else f"[{text}]"
 
 
-def tested(data: Dataset) -> str:
+def tested(data: Split) -> str:
     """Which images a comparison is made on."""
-    rule = TEST_RULES.get(data.name, "as published")
     return (
-        f"{len(data)} of {data.title}, {rule} (a network trained on another split may have seen "
-        "them)"
+        f"{len(data)} of {data.title}, {data.rule} (a network trained on another split may have "
+        "seen them)"
     )
 
 
@@ -180,6 +202,39 @@ def _normaliser(
         values.append(per_channel.repeat_interleave(features // len(per_channel)))
     if bool((values[1] <= 0).any()):
         raise ConvertError(f"Standard deviation must be positive, not {list(std)}")
+    return _scaled(shape, values[0], values[1])
+
+
+def _scaled(shape: Sequence[int], mean: Tensor, std: Tensor) -> nn.Module:
+    """(x - mean) / std as a batch-norm, of images in their shape."""
+    features = shape[0]
     norm = (nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d)(features, eps=0.0, affine=False)
-    norm.running_mean, norm.running_var = values[0], values[1] ** 2
+    norm.running_mean, norm.running_var = mean, std**2
     return norm.double().eval()
+
+
+def _decoder(encoding: Encoding, shape: Sequence[int], white: float) -> list[nn.Module]:
+    """What makes the raw values in their shape, divided by `white`, of pixels / largest pixel."""
+    front: list[nn.Module] = []
+    if encoding.signed:  # both channels of a value, side by side, are one with a sign
+        size = encoding.size // 2
+        one = torch.eye(size, dtype=torch.float64)
+        joined = nn.Linear(2 * size, size, bias=False).double()
+        joined.weight.data = torch.cat([one, -one], dim=1)
+        front.append(joined)
+        if len(shape) > 1:
+            front.append(nn.Unflatten(1, tuple(shape)))
+    low, high = (torch.tensor(bound, dtype=torch.float64) for bound in encoding.bounds)
+    each = math.prod(shape) // len(low) if len(shape) == 1 else 1
+    low, width = low.repeat_interleave(each), (high - low).repeat_interleave(each)
+    front.append(_scaled(shape, -low / width, white / width))
+    return front
+
+
+def _raw(data: Split) -> str:
+    """In words."""
+    if data.encoding is None:
+        return ""
+    scale = "" if data.white == 1 else f" / {data.white:g}"
+    first = ", channels first" if "c" in data.encoding.axes else ""
+    return f"x{scale} of {data.name}{first}, as pixels of {data.bits} bits have it"

@@ -6,7 +6,7 @@ import torch
 
 from hw.contract.network import Network
 from sw.data.augment import Batches
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.importers.modules import AffineLayer, activations
 from sw.learn.integer import IntegerNetwork
 from sw.learn.neuron import compile_neurons
@@ -24,7 +24,7 @@ SAMPLE = 2000
 def finetune(
     network: Network,
     layers: list[AffineLayer],
-    data: Dataset,
+    data: Split,
     *,
     epochs: int,
     seed: int = 1,
@@ -77,7 +77,7 @@ def finetune(
 
 
 @torch.no_grad()
-def _logit_scale(integer: IntegerNetwork, layers: list[AffineLayer], data: Dataset) -> float:
+def _logit_scale(integer: IntegerNetwork, layers: list[AffineLayer], data: Split) -> float:
     """What one unit of an integer logit is worth in the ReLU network, all steps together."""
     pixels = torch.from_numpy(data.images[:SAMPLE])
     ours = integer(pixels).logits.double() / integer.spec.steps

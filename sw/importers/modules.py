@@ -185,7 +185,7 @@ def final_softmax(network: nn.Module) -> Leaf | None:
 
 
 def read_relu(
-    network: nn.Module, shape: Sequence[int], front: nn.Module | None = None
+    network: nn.Module, shape: Sequence[int], front: Sequence[nn.Module] = ()
 ) -> list[AffineLayer]:
     """The layers of a ReLU network of plain `torch.nn` modules: what `read_layers` reads, and ReLU;
     a final Softmax or LogSoftmax is left out.
@@ -208,8 +208,7 @@ def read_relu(
     found = relu_leaves(network)
     if final_softmax(network) is not None:
         found.pop()
-    if front is not None:
-        found.insert(0, (NORMALISATION, front))
+    found[:0] = [(NORMALISATION, module) for module in front]
     layers = read_layers(found, shape, lambda module: isinstance(module, nn.ReLU), "ReLU")
     if layers[-1].activation is not None:
         raise ConvertError(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 
 __all__ = ["train_relu"]
 
@@ -17,7 +17,7 @@ DROPOUT = 0.2
 
 
 def train_relu(
-    data: Dataset,
+    data: Split,
     hidden: Sequence[int],
     *,
     seed: int,

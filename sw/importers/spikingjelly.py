@@ -22,8 +22,8 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network, NetworkError
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import table
-from sw.data.dataset import Dataset
 from sw.data.evaluate import check_fits
+from sw.data.split import Split
 from sw.importers.affine import kind
 from sw.importers.feed import Feed, ForeignComparison, tested
 from sw.importers.files import Contents, load_module
@@ -165,7 +165,7 @@ def read_network(
     *,
     steps: int,
     pixel_max: int,
-    front: nn.Module | None = None,
+    front: Sequence[nn.Module] = (),
 ) -> FoldedNetwork:
     """A SpikingJelly module as a network with unit spikes and whole pixels, nothing rounded.
 
@@ -191,8 +191,7 @@ def read_network(
         One sentence that names what cannot be read.
     """
     found = leaves(as_read(module), _is_container)
-    if front is not None:
-        found.insert(0, (NORMALISATION, front))
+    found[:0] = [(NORMALISATION, module) for module in front]
     layers = read_layers(found, shape, _is_node, ACTIVATION)
     folded, unit = [], 1 / pixel_max
     for layer in layers:
@@ -275,7 +274,7 @@ class ImportReport(ForeignComparison):
 
 def import_network(
     module: nn.Module,
-    data: Dataset,
+    data: Split,
     *,
     name: str,
     steps: int,
@@ -320,7 +319,12 @@ def import_network(
     trial = torch.from_numpy(data.images[:TRIAL_IMAGES])
     _require_same(original, folded, trial, feed)
     integer = quantize(
-        folded, name=name, weight_bits=weight_bits, pixel_bits=data.bits, exact_decay=exact_decay
+        folded,
+        name=name,
+        weight_bits=weight_bits,
+        pixel_bits=data.bits,
+        exact_decay=exact_decay,
+        encoding=data.encoding,
     )
     meta = {"dataset": data.name, "source": "SpikingJelly", **feed.meta}
     try:
@@ -362,7 +366,7 @@ def _require_same(module: nn.Module, folded: FoldedNetwork, pixels: Tensor, feed
 
 
 def _compare(
-    module: nn.Module, folded: FoldedNetwork, network: Network, data: Dataset, feed: Feed
+    module: nn.Module, folded: FoldedNetwork, network: Network, data: Split, feed: Feed
 ) -> ImportReport:
     spec, unlike = network.spec, np.zeros((len(network.layers) - 1, 2), dtype=np.int64)
 

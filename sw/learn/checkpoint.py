@@ -16,7 +16,6 @@ from torch import Tensor
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
 from hw.contract.spec import NetworkSpec
-from sw.data.dataset import SHAPES
 from sw.learn.integer import IntegerNetwork
 from sw.learn.network import FloatNetwork
 from sw.learn.plan import dense_chain
@@ -34,7 +33,7 @@ class CheckpointError(SternaError, ValueError):
 def float_network(recipe: Recipe) -> FloatNetwork:
     """The untrained float network of a recipe; draws from torch's global generator."""
     return FloatNetwork(
-        SHAPES[recipe.dataset],
+        recipe.input_shape,
         recipe.layers,
         steps=recipe.steps,
         pixel_max=recipe.pixel_max,

@@ -10,8 +10,8 @@ from torch import Tensor
 from hw.contract.network import Network
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import Trace
-from sw.data.dataset import Dataset
 from sw.data.evaluate import Accuracy, golden_runs
+from sw.data.split import Split
 from sw.learn import graph
 
 __all__ = ["Batch", "Comparison", "FloatRun", "compare", "unlike_spikes"]
@@ -72,7 +72,7 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(network: Network, data: Dataset, run_float: FloatRun) -> Comparison:
+def compare(network: Network, data: Split, run_float: FloatRun) -> Comparison:
     """Run both networks on a data set that fits (`sw.data.evaluate.check_fits`)."""
     meter, float_hits, integer_hits, same = ActivityMeter(network), 0, 0, 0
     for first, pixels, labels, trace in golden_runs(network, data):

@@ -5,7 +5,6 @@ two programs. A network is exported only when both agree on every spike, potenti
 whole test split.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import table
-from sw.data.dataset import load_dataset
+from sw.data.dataset import Source, load_split
 from sw.data.evaluate import check_fits
 from sw.learn.checkpoint import Checkpoint
 from sw.learn.compare import Batch, Comparison, compare
@@ -46,7 +45,7 @@ class ExportReport(Comparison):
     name, digest
         Of the network.
     dataset, note, seed
-        What it was trained on, what must be said of that (`Dataset.note`), and with what.
+        What it was trained on, what must be said of that (`Split.note`), and with what.
     compared
         Spikes, potentials and logits compared, all equal.
     decay
@@ -63,9 +62,7 @@ class ExportReport(Comparison):
 
 
 def export(
-    checkpoint: Checkpoint,
-    folder: str | os.PathLike[str] | None = None,
-    progress: Progress = lambda line: None,
+    checkpoint: Checkpoint, source: Source = None, progress: Progress = lambda line: None
 ) -> tuple[Network, ExportReport]:
     """Make the network of a checkpoint and prove it on the test split.
 
@@ -73,8 +70,8 @@ def export(
     ----------
     checkpoint
         A trained network.
-    folder
-        Where the data lie (`load_dataset`).
+    source
+        The data, or where they lie (`load_split`).
     progress
         Receives a line now and then.
 
@@ -88,7 +85,14 @@ def export(
         When the integer network and the golden model differ anywhere.
     """
     recipe = checkpoint.recipe
-    data = load_dataset(recipe.dataset, "test", recipe.pixel_bits, folder, steps=recipe.steps)
+    data = load_split(
+        recipe.dataset,
+        "test",
+        recipe.pixel_bits,
+        source,
+        steps=recipe.steps,
+        encoding=recipe.encoding,
+    )
     integer, float_network = checkpoint.integer_network(), checkpoint.float_network()
     network = integer.to_network()
     check_fits(network, data)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT
+from hw.contract.encoding import Encoding
 from hw.contract.neuron import MAX_WIDTH, NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer, FoldedNetwork
@@ -174,6 +175,7 @@ def quantize(
     potential_bits: int | None = None,
     exact_decay: bool = False,
     by_channel: bool = False,
+    encoding: Encoding | None = None,
 ) -> IntegerNetwork:
     """Round a folded network to the contract's integers, one scale per layer.
 
@@ -195,6 +197,8 @@ def quantize(
     by_channel
         A scale for each channel of a firing layer, and with it a threshold, where the contract has
         that (hard reset, equal sides, from 0) and no identity edge brings all channels the same.
+    encoding
+        How its pixels are made.
 
     Raises
     ------
@@ -240,6 +244,7 @@ def quantize(
         layers=tuple(layers),
         input_shape=folded.input_shape,
         timed_input=folded.timed,
+        encoding=encoding,
     )
     network = IntegerNetwork(spec)
     if exact_decay:

@@ -14,8 +14,8 @@ from hw.contract.checks import SpecError, signed_bits
 from hw.contract.edge import INPUT
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec
-from sw.data.dataset import Dataset
 from sw.data.evaluate import golden_runs
+from sw.data.split import Split
 from sw.learn.compare import unlike_spikes
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.neuron import LIFParameters
@@ -111,7 +111,7 @@ def real_network(network: Network) -> FoldedNetwork:
 
 
 @torch.no_grad()
-def unlike_real(network: Network, data: Dataset) -> tuple[int, int, int]:
+def unlike_real(network: Network, data: Split) -> tuple[int, int, int]:
     """(spikes that differ, spikes compared, images whose class differs) of the golden model,
     compared with real-valued potentials."""
     real, spikes, compared, classes = real_network(network), 0, 0, 0
@@ -124,7 +124,7 @@ def unlike_real(network: Network, data: Dataset) -> tuple[int, int, int]:
     return spikes, compared, classes
 
 
-def decay_report(network: Network, data: Dataset) -> dict[str, list[int]]:
+def decay_report(network: Network, data: Split) -> dict[str, list[int]]:
     """`unlike_real` of the network with truncation and with exact decay, by name, each with the
     number of images; without what the contract's 32 bits do not admit (many steps), and empty where
     nothing decays. Of a large network the first images only (`SPIKES`)."""

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hw.contract.checks import SternaError
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import EdgeSpec, Shape
+from hw.contract.encoding import Encoding
 from hw.contract.text import none_of
-from sw.data.dataset import NAMES, RECORDINGS, SHAPES
+from sw.data.published import NAMES, RECORDINGS, SHAPES
 from sw.learn.neuron import LIFParameters
 from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
 
@@ -43,10 +44,16 @@ class Phase:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.epochs, int) or self.epochs < 1:
+        if type(self.epochs) is not int or self.epochs < 1:
             raise RecipeError(f"Epochs must be a positive integer, not {self.epochs!r}")
-        if not 0 < self.rate < float("inf"):
-            raise RecipeError(f"Learning rate must be positive, not {self.rate!r}")
+        for what, value, least in (
+            ("Learning rate", self.rate, math.ulp(0.0)),
+            ("Weight decay", self.weight_decay, 0),
+        ):
+            if type(value) not in (int, float) or not least <= value < math.inf:
+                raise RecipeError(
+                    f"{what} must be {'positive' if least else 'at least 0'}, not {value!r}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +65,8 @@ class Recipe:
     name
         Name of the recipe and of the network it makes.
     dataset
-        Data set, one of `sw.data.dataset.NAMES`. Recordings are binned into `steps`.
+        Data set, one of `sw.data.published.NAMES`, whose recordings are binned into `steps`; with
+        an `encoding`, the name of data of the user's own.
     layers
         All layers, the readout last; `sw.learn.plan.dense_chain` makes those of a dense network.
     steps, weight_bits, pixel_bits
@@ -88,6 +96,8 @@ class Recipe:
         Loss per unit of `Activity.excitation`: spikes are clock cycles in the hardware.
     smoothing
         Label smoothing.
+    encoding
+        How pixels are made of data of the user's own.
     """
 
     name: str
@@ -110,23 +120,40 @@ class Recipe:
     mirror: bool = False
     spike_penalty: float = 0.0
     smoothing: float = 0.0
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
-        if self.dataset not in NAMES:
+        if self.dataset not in NAMES and self.encoding is None:
             raise RecipeError(none_of("Data set", self.dataset, NAMES))
         for what, value, low in (
             ("Batch", self.batch, 2),  # batch-norm has no variance of one image
             ("Validation images", self.validation, 1),
             ("Shift", self.max_shift, 0),
         ):
-            if not isinstance(value, int) or value < low:
+            if type(value) is not int or value < low:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
+        for what, value, low, high in (
+            ("Time steps", self.steps, 1, 1024),
+            ("Weight width", self.weight_bits, 2, 8),
+            ("Pixel width", self.pixel_bits, 1, 8),
+        ):
+            if type(value) is not int or not low <= value <= high:
+                raise RecipeError(f"{what} must be an integer from {low} to {high}, not {value!r}")
+        for what, value in (
+            ("Dropout", self.dropout),
+            ("Smoothing", self.smoothing),
+            ("Penalty of spikes", self.spike_penalty),
+        ):
+            if type(value) not in (int, float) or not 0 <= value < math.inf:
+                raise RecipeError(f"{what} must be a number of at least 0, not {value!r}")
         if self.neuron.soft:
             raise RecipeError(f"Neurons of {self.name} must be soft in its soft phase only")
         if self.soft_phase is not None:
             replace(self.neuron, soft=True)  # raises where they cannot be
-        if not 0 <= self.dropout < 1:
-            raise RecipeError(f"Dropout must lie from 0 to below 1, not {self.dropout!r}")
+        if max(self.dropout, self.smoothing) >= 1:
+            raise RecipeError(
+                f"Dropout and smoothing must lie below 1, not {max(self.dropout, self.smoothing)!r}"
+            )
         if not self.layers:
             raise RecipeError(f"Recipe {self.name} must have at least one layer")
         if self.timed and (self.first_phase or self.soft_phase):
@@ -137,7 +164,9 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` is its inverse."""
-        return asdict(self)
+        values = asdict(self)
+        encoding = values.pop("encoding")
+        return values if encoding is None else {**values, "encoding": encoding}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
@@ -161,12 +190,19 @@ class Recipe:
             for name in ("soft_phase", "first_phase", "float_phase", "integer_phase")
         }
         neuron = LIFParameters(**data["neuron"])
-        return cls(**{**data, **phases, "layers": layers, "neuron": neuron})
+        encoding = data.get("encoding") and Encoding(**data["encoding"])
+        made = {**phases, "layers": layers, "neuron": neuron, "encoding": encoding}
+        return cls(**{**data, **made})
+
+    @property
+    def input_shape(self) -> Shape:
+        """Channels, rows, columns of an image."""
+        return self.encoding.map_shape if self.encoding else SHAPES[self.dataset]
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Values of the input and neurons of each layer, the readout's classes last."""
-        shapes = plan_shapes(SHAPES[self.dataset], self.layers)
+        shapes = plan_shapes(self.input_shape, self.layers)
         return tuple(math.prod(shape) for shape in shapes.values())
 
     @property
@@ -177,7 +213,7 @@ class Recipe:
     @property
     def timed(self) -> bool:
         """Whether the input is a recording."""
-        return self.dataset in RECORDINGS
+        return self.encoding.timed if self.encoding else self.dataset in RECORDINGS
 
     @property
     def pixel_max(self) -> int:

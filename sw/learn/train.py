@@ -6,7 +6,6 @@ split is never loaded here.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from hw.contract.checks import SternaError
 from sw.data.augment import Batches
-from sw.data.dataset import load_dataset
+from sw.data.dataset import Source, load_split
 from sw.learn.checkpoint import Checkpoint, float_network
 from sw.learn.fold import fold
 from sw.learn.graph import Activity
@@ -63,7 +62,7 @@ def reproducible(seed: int) -> Iterator[None]:
 
 def train(
     recipe: Recipe,
-    folder: str | os.PathLike[str] | None = None,
+    source: Source = None,
     *,
     seed: int = 1,
     float_epochs: int | None = None,
@@ -77,8 +76,8 @@ def train(
     ----------
     recipe
         What to train.
-    folder
-        Where the data lie (`load_dataset`).
+    source
+        The data, or where they lie (`load_split`).
     seed
         0 to 2^32 - 1.
     float_epochs, integer_epochs
@@ -109,7 +108,7 @@ def train(
     )
     started = time.monotonic()
     (checkpoint,) = train_widths(
-        recipe_run, (recipe.weight_bits,), folder, seed=seed, compiled=compiled, progress=progress
+        recipe_run, (recipe.weight_bits,), source, seed=seed, compiled=compiled, progress=progress
     )
     progress(f"{recipe.name} trained in {time.monotonic() - started:.1f} s")
     return replace(checkpoint, recipe=recipe)
@@ -118,7 +117,7 @@ def train(
 def train_widths(
     recipe: Recipe,
     weight_bits: Sequence[int],
-    folder: str | os.PathLike[str] | None = None,
+    source: Source = None,
     *,
     seed: int = 1,
     compiled: bool = False,
@@ -131,7 +130,14 @@ def train_widths(
     """
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise TrainError(f"Seed must be an integer from 0 to 2^32 - 1, not {seed!r}")
-    data = load_dataset(recipe.dataset, "train", recipe.pixel_bits, folder, steps=recipe.steps)
+    data = load_split(
+        recipe.dataset,
+        "train",
+        recipe.pixel_bits,
+        source,
+        steps=recipe.steps,
+        encoding=recipe.encoding,
+    )
     least = recipe.validation + recipe.batch
     if len(data) < least:
         raise TrainError(
@@ -165,6 +171,7 @@ def train_widths(
                 weight_bits=bits,
                 pixel_bits=recipe.pixel_bits,
                 exact_decay=recipe.exact_decay,
+                encoding=recipe.encoding,
             )
             if compiled:
                 compile_neurons(integer)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.checks import SternaError
-from sw.data.dataset import RECORDINGS, SHAPES, Dataset
+from sw.data.split import Split
 
 __all__ = ["DRIFTS", "DriftError", "drift", "drifted", "quantised"]
 
@@ -57,7 +57,7 @@ def drift(images: Bytes, kind: str, shape: tuple[int, int, int]) -> Bytes:
     return np.ascontiguousarray(found.reshape(images.shape))
 
 
-def drifted(data: Dataset, kind: str | None, bits: int) -> Dataset:
+def drifted(data: Split, kind: str | None, bits: int) -> Split:
     """A data set of bytes after a drift (None: none), its pixels reduced to `bits` bits.
 
     Raises
@@ -67,15 +67,19 @@ def drifted(data: Dataset, kind: str | None, bits: int) -> Dataset:
     """
     if kind is None:
         return quantised(data, bits)
-    if data.name in RECORDINGS or data.name not in SHAPES:
+    if data.timed or len(data.shape) != 3 or 1 in data.shape[1:]:
         raise DriftError(f"Data set {data.name} must hold pictures to drift")
-    images = drift(data.images, kind, SHAPES[data.name])
+    if data.encoding is not None:
+        raise DriftError(f"Data set {data.name} must be a published one to drift")
+    images = drift(data.images, kind, data.shape)
     note = f"{data.note}, {kind}" if data.note else kind
     return quantised(replace(data, images=images, note=note), bits)
 
 
-def quantised(data: Dataset, bits: int) -> Dataset:
-    """A data set of bytes, its pixels reduced to `bits` bits, as `load_dataset` does it."""
+def quantised(data: Split, bits: int) -> Split:
+    """A data set of bytes, its pixels reduced to `bits` bits, as `load_split` does it."""
+    if data.bits == bits:
+        return data
     if data.bits != 8:
         raise DriftError(f"Data set {data.name} must have pixels of 8 bits, not {data.bits}")
     return replace(data, bits=bits, images=data.images >> np.uint8(8 - bits))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hw.contract.checks import SternaError
 from hw.contract.learning import RATES
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 
 __all__ = [
     "Learns",
@@ -179,7 +179,7 @@ class Session:
         }
 
 
-def split_off(data: Dataset, count: int) -> tuple[Dataset, Dataset]:
+def split_off(data: Split, count: int) -> tuple[Split, Split]:
     """(the others, the last `count` images of a data set), for settings to be judged by.
 
     Raises
@@ -194,15 +194,15 @@ def split_off(data: Dataset, count: int) -> tuple[Dataset, Dataset]:
     return part(data, slice(len(data) - count)), part(data, slice(len(data) - count, None))
 
 
-def part(data: Dataset, chosen: Any) -> Dataset:
+def part(data: Split, chosen: Any) -> Split:
     """Some images of a data set, by anything that indexes an array."""
     return replace(data, images=data.images[chosen], labels=data.labels[chosen])
 
 
 def run_session(
     learner: Learns,
-    train: Dataset,
-    held_out: Dataset,
+    train: Split,
+    held_out: Split,
     schedule: Schedule,
     progress: Callable[[Point], None] = lambda point: None,
 ) -> Session:
@@ -245,8 +245,8 @@ class _Run:
     def __init__(
         self,
         learner: Learns,
-        train: Dataset,
-        held_out: Dataset,
+        train: Split,
+        held_out: Split,
         schedule: Schedule,
         progress: Callable[[Point], None],
     ) -> None:
@@ -308,7 +308,7 @@ class _Run:
         self.progress(point)
 
 
-def look(learner: Learns, held_out: Dataset, **seen: int) -> Point:
+def look(learner: Learns, held_out: Split, **seen: int) -> Point:
     """Classify the held-out images, if there are any; `seen`: the other fields of the point."""
     hits = 0
     if len(held_out):

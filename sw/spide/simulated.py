@@ -12,7 +12,7 @@ from hw.contract.files import write_json
 from hw.contract.learning import RATES
 from hw.learn.masters import Masters
 from sim.learn.run import Lesson, learn_in_simulation
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.spide.session import Schedule
 from sw.spide.twin import FastLearner
 
@@ -23,7 +23,7 @@ ALWAYS_COMPARED = 300
 
 
 def lesson_of(
-    train: Dataset, schedule: Schedule, rates: Sequence[int], margin: int
+    train: Split, schedule: Schedule, rates: Sequence[int], margin: int
 ) -> tuple[Lesson, int]:
     """The samples of a session as `sw.spide.session.run_session` has them, in order, with the rates
     of each; and how many there are in a pass."""
@@ -47,8 +47,8 @@ def lesson_of(
 
 def learn_on_verilog(
     masters: Masters,
-    train: Dataset,
-    test: Dataset,
+    train: Split,
+    test: Split,
     schedule: Schedule,
     folder: Path,
     *,

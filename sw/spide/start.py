@@ -22,7 +22,7 @@ from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import none_of
 from hw.learn.masters import Masters, masters_path
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import check_fits
 from sw.data.shipped import UsageError, model_path
 
@@ -333,7 +333,7 @@ def stored_samples(
         raise UsageError(f"Network {spec.name} names no data set to put on the chip")
     if count != "all" and not (count.isascii() and count.isdecimal() and int(count)):
         raise UsageError(f"Samples must be a positive number or 'all', not {count!r}")
-    data = load_dataset(name, "train", spec.input_bits, folder)
+    data = load_split(name, "train", spec.input_bits, folder, encoding=spec.encoding)
     check_fits(masters.network, data)
     n = len(data) if count == "all" else int(count)
     if n > len(data):

@@ -16,7 +16,7 @@ from hw.contract.files import write_atomically, write_json
 from hw.contract.process import fills_folder
 from hw.contract.text import markdown
 from sim.golden.model import GoldenModel
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.importers.conversion import Conversion, calibrate, convert
 from sw.importers.convert_report import CALIBRATION_IMAGES
 from sw.importers.modules import activations, read_relu
@@ -39,8 +39,8 @@ WITHIN = 0.3
 
 @fills_folder
 def study(
-    train: Dataset,
-    test: Dataset,
+    train: Split,
+    test: Split,
     hidden: tuple[int, ...],
     folder: Path,
     *,

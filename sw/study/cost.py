@@ -13,8 +13,8 @@ from hw.contract.network import Network
 from hw.contract.text import markdown
 from sim.golden.activity import Activity
 from sim.golden.edges import fan_out
-from sw.data.dataset import Dataset
 from sw.data.evaluate import Accuracy, evaluate
+from sw.data.split import Split
 
 __all__ = ["PICOJOULES", "Cost", "cost", "cost_table"]
 
@@ -92,7 +92,7 @@ def macs(network: Network) -> int:
     return total
 
 
-def cost(network: Network, data: Dataset) -> Cost:
+def cost(network: Network, data: Split) -> Cost:
     """Operations of a network on a data set.
 
     Raises

@@ -17,8 +17,9 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.process import fills_folder
 from hw.contract.text import markdown
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy, mean_cycles
+from sw.data.split import Split
 from sw.importers.conversion import Conversion, convert
 from sw.importers.modules import read_relu
 from sw.importers.relu import train_relu
@@ -46,9 +47,7 @@ class Kind:
     core: CorePlan
 
 
-def kinds(
-    lanes: int, data: Dataset, test: Dataset, progress: Callable[[str], None]
-) -> Iterator[Kind]:
+def kinds(lanes: int, data: Split, test: Split, progress: Callable[[str], None]) -> Iterator[Kind]:
     """Train and convert 64-128-10 for every kind."""
     recipe = find_recipe("digits-dense")
 
@@ -93,7 +92,7 @@ def study(
         When a tool is missing or a core does not fit.
     """
     started = time.monotonic()
-    data, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    data, test = (load_split("digits", split, 4) for split in ("train", "test"))
     facts: dict[str, Any] = {"lanes": lanes, "asked_mhz": megahertz, "seed": seed, "rows": []}
     for kind in kinds(lanes, data, test, progress):
         progress(f"{kind.title}: synthesis, placement, routing")

@@ -20,9 +20,10 @@ from hw.contract.network import Network
 from hw.contract.process import fills_folder
 from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.data.shipped import model_path
+from sw.data.split import Split
 from sw.spide.drift import DRIFTS, drifted, quantised
 from sw.spide.session import Point, Schedule, run_session, split_off
 from sw.spide.softmax import SoftmaxTeacher, softmax_network
@@ -192,7 +193,7 @@ def study(
     folder
         Where results and networks are kept.
     data
-        Where the data sets lie (`load_dataset`).
+        Where the data sets lie (`load_split`).
     parts, seeds
         Of the study; of digits and MNIST, and the first of them of everything else.
     passes
@@ -288,8 +289,8 @@ def _learn(case: Case, folder: Path, data: Any, progress: Progress) -> Run:
     started, preset = time.monotonic(), PRESETS[case.dataset]
     network = preset.network(case.seed, **case.changes)
     spec = network.spec
-    train = load_dataset(case.dataset, "train", spec.input_bits, data)
-    judged = load_dataset(case.dataset, "test", spec.input_bits, data)
+    train = load_split(case.dataset, "train", spec.input_bits, data)
+    judged = load_split(case.dataset, "test", spec.input_bits, data)
     if case.held_out:
         train, judged = split_off(train, case.held_out)
     learner: FastLearner | SoftmaxTeacher
@@ -354,7 +355,7 @@ def _drifts(
         ("readout only", lambda: readout_masters(known), 0),
         ("readout of `mnist-dense`", lambda: Masters.of(shipped), 0),
     ]
-    train, test = (load_dataset("mnist", split, 8, data) for split in ("train", "test"))
+    train, test = (load_split("mnist", split, 8, data) for split in ("train", "test"))
     found = []
     for kind in DRIFTS:
         for title, start, slower in ways:
@@ -369,7 +370,7 @@ def _drifts(
     return found
 
 
-def _adapt(masters: Masters, kind: str, train: Dataset, test: Dataset, slower: int) -> Run:
+def _adapt(masters: Masters, kind: str, train: Split, test: Split, slower: int) -> Run:
     bits = masters.spec.input_bits
     learner = FastLearner(masters)
     learner.rates = [k + slower for k in learner.rates]

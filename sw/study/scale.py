@@ -23,8 +23,8 @@ from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import markdown
 from sim.golden.model import GoldenModel, Trace
-from sw.data.dataset import Dataset
 from sw.data.evaluate import EvaluateError, check_fits
+from sw.data.split import Split
 from sw.study.reference_networks import ZOO
 
 __all__ = ["measured_rates", "scale_table", "study"]
@@ -66,7 +66,7 @@ def _row(plan: ProgramStagePlan, rates: Any, rates_text: str) -> Result:
     }
 
 
-def check(network: Network, data: Dataset, lanes: int, images: int) -> Result:
+def check(network: Network, data: Split, lanes: int, images: int) -> Result:
     """The model against the cycle law, on a network's own test images.
 
     Raises
@@ -92,7 +92,7 @@ def predict(spec: NetworkSpec, lanes: int, rate: float) -> Result:
 
 
 def study(
-    shipped: Sequence[tuple[Network, Dataset]],
+    shipped: Sequence[tuple[Network, Split]],
     *,
     lanes: Sequence[int],
     rate: float,

@@ -22,7 +22,9 @@ from torch.nn import functional
 from hw.contract.files import write_atomically, write_json
 from hw.contract.process import fills_folder
 from hw.contract.text import markdown, none_of
-from sw.data.dataset import SHAPES, Dataset, load_dataset
+from sw.data.dataset import load_split
+from sw.data.published import SHAPES
+from sw.data.split import Split
 from sw.learn.train import Progress, reproducible
 from sw.study.spide_reference import (
     CLASSES,
@@ -50,7 +52,7 @@ __all__ = [
     "train_batch",
 ]
 
-Data = tuple[Dataset, Dataset]
+Data = tuple[Split, Split]
 """Training and test images, of eight bits a pixel."""
 
 Run = dict[str, Any]
@@ -195,18 +197,19 @@ def _compare(found: Tensor, exact: Tensor) -> dict[str, float]:
     }
 
 
-def _pixels(data: Dataset, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
+def _pixels(data: Split, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
     """Normalised images and labels."""
     mean, deviation = PIXELS[data.name]
+    assert len(data.shape) == 3
     images = torch.from_numpy(data.images)[chosen].float().div_(2**data.bits - 1)
     return (
-        as_maps(images.sub_(mean).div_(deviation), SHAPES[data.name]),
+        as_maps(images.sub_(mean).div_(deviation), data.shape),
         torch.from_numpy(data.labels)[chosen],
     )
 
 
 def _batches(
-    configuration: ReferenceConfiguration, data: Dataset, epoch: int
+    configuration: ReferenceConfiguration, data: Split, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Full batches of an epoch, in an order that follows from seed and epoch alone."""
     generator = torch.Generator().manual_seed(1000 * configuration.seed + epoch)
@@ -217,7 +220,7 @@ def _batches(
 
 
 @torch.no_grad()
-def _test(network: FeedbackNetwork, data: Dataset) -> dict[str, Any]:
+def _test(network: FeedbackNetwork, data: Split) -> dict[str, Any]:
     """Correct answers on the test images, and rates of the forward stage."""
     figures, chunk = Figures(len(network.shapes)), network.configuration.chunk
     for start in range(0, len(data), chunk):
@@ -411,8 +414,7 @@ def study(
         if any(run["configuration"] == _plain(configuration) for run in runs):
             continue
         train, test = (
-            load_dataset(configuration.dataset, split, 8, data_folder)
-            for split in ("train", "test")
+            load_split(configuration.dataset, split, 8, data_folder) for split in ("train", "test")
         )
         checkpoint = folder / f"{name}.pt"
         run = run_reference(configuration, (train, test), progress, checkpoint=checkpoint)

@@ -25,7 +25,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.process import fills_folder
 from hw.contract.text import markdown
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.learn.plan import dense_chain
 from sw.learn.quantize import check_weight_bits
@@ -116,7 +116,7 @@ def study(
     grid, folder
         What to train; where results are kept.
     data
-        Where the data sets lie (`load_dataset`).
+        Where the data sets lie (`load_split`).
     processes
         Networks trained side by side, one thread each; 0: one per core.
     compiled
@@ -153,7 +153,7 @@ def study(
     progress(f"{len(wanted) - len(todo)} of {len(wanted)} networks are done")
     if todo:
         for dataset, split in product(grid.datasets, ("train", "test")):
-            load_dataset(dataset, split, 4, data)  # before hours of work
+            load_split(dataset, split, 4, data)  # before hours of work
         _work(todo, runs, path, data, processes, compiled, progress)
     chosen = {
         _key(_facts(recipe, kind, seed, w))
@@ -262,7 +262,7 @@ def _train(
 ) -> list[Run]:
     """One network with all its widths: a job of a worker."""
     started, runs = time.monotonic(), []
-    test = load_dataset(recipe.dataset, "test", recipe.pixel_bits, data)
+    test = load_split(recipe.dataset, "test", recipe.pixel_bits, data)
     checkpoints = train_widths(
         recipe, widths, data, seed=seed, compiled=compiled, progress=lambda line: None
     )

@@ -28,8 +28,9 @@ from hw.contract.network import Network
 from hw.contract.text import none_of
 from sim.board.netlist import netlist_verilog
 from sim.board.unpack import find_icebox, find_iceunpack, unpack_bitstream
-from sw.data.dataset import DataError, load_dataset
+from sw.data.dataset import load_split
 from sw.data.shipped import model_path
+from sw.data.split import DataError
 from sw.verify.board_check import check_board
 
 __all__ = ["DESIGNS", "Design", "VerificationError", "verify_bitstream", "verify_design"]
@@ -135,12 +136,14 @@ def verification_images(network: Network, count: int) -> tuple[Pixels, str]:
     is not at hand, handwritten digits that are always there, enlarged."""
     name, spec = network.meta.get("dataset"), network.spec
     try:
-        data = load_dataset(str(name), "test", spec.input_bits, steps=spec.recorded_steps)
+        data = load_split(
+            str(name), "test", spec.input_bits, steps=spec.recorded_steps, encoding=spec.encoding
+        )
         return data.images[:count], f"{name}, test"
     except DataError:
         if spec.input_size != SIDE**2:
             raise
-    digits = load_dataset("digits", "test", spec.input_bits).images[:count].reshape(-1, 8, 8)
+    digits = load_split("digits", "test", spec.input_bits).images[:count].reshape(-1, 8, 8)
     pixels = np.zeros((len(digits), SIDE, SIDE), np.uint8)
     pixels[:, 2:-2, 2:-2] = digits.repeat(3, axis=1).repeat(3, axis=2)
     return pixels.reshape(len(digits), -1), f"digits, test, enlarged to {SIDE} x {SIDE}"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.learn.checkpoint import Checkpoint
 from sw.learn.network import FloatNetwork
 from sw.learn.neuron import LIFParameters
@@ -104,10 +104,10 @@ def pixels() -> torch.Tensor:
 
 
 @pytest.fixture
-def tiny_data() -> Dataset:
+def tiny_data() -> Split:
     """50 random images of 12 four-bit pixels with labels below 4."""
     random = np.random.default_rng(2)
-    return Dataset(
+    return Split(
         name="tiny",
         split="test",
         bits=4,

@@ -16,7 +16,7 @@ from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import mean_cycles
 from sw.data.shipped import model_path
 from sw.spide.start import beginning
@@ -222,7 +222,7 @@ def test_estimates_of_cores_that_learn_are_near_what_synthesis_made() -> None:
 def test_an_image_takes_what_the_networks_own_activity_says(name: str, banks: int) -> None:
     """Against the cycle law, on the images that the activity was counted on."""
     core = plan_network(load(name), 32, banks)
-    images = load_dataset("digits", "test", core.network.spec.input_bits).images[:60]
+    images = load_split("digits", "test", core.network.spec.input_bits).images[:60]
     assert core.expected_cycles() == pytest.approx(mean_cycles(core, images), rel=0.15)
 
 

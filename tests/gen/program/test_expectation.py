@@ -16,7 +16,7 @@ from hw.contract.edge import INPUT
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.shipped import MODELS, model_path
 from sw.study.reference_networks import ZOO
 from sw.study.scale import measured_rates
@@ -33,7 +33,7 @@ DIGITS = [
 def test_model_keeps_to_the_law(name: str) -> None:
     """Within 2 %, on images of the test set."""
     network = Network.load(model_path(name))
-    pixels = load_dataset("digits", "test", network.spec.input_bits).images[:50]
+    pixels = load_split("digits", "test", network.spec.input_bits).images[:50]
     trace, core = GoldenModel(network).run(pixels), plan_programs(network, 16, ())
     plan = plan_program(network, 16)
     law = float(np.diff(CycleLaw(core).predict(pixels, trace.spikes)).mean())

@@ -10,7 +10,7 @@ from gen.core.plan import CorePlan, plan_core
 from gen.ip.package import AXI_TOP, package_ip
 from hw.contract.network import Network
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.shipped import model_path
 from tests.networks import random_chain
 
@@ -52,7 +52,7 @@ def check(findings: list[dict], plan: CorePlan, images: int) -> None:
 def test_digits(tmp_path: Path) -> None:
     network = Network.load(model_path("digits-dense"))
     plan = plan_core(network, 32, 2)
-    pixels = load_dataset("digits", "test", network.spec.input_bits).images[:40]
+    pixels = load_split("digits", "test", network.spec.input_bits).images[:40]
     built = package(plan, tmp_path)
     check(drive(built, tmp_path / "bench", network, pixels), plan, 40)
 

@@ -23,8 +23,9 @@ from sim.bench.job import NETWORK
 from sim.bench.run import build_core, prepare_job, prepare_shard, run_shard, simulate
 from sim.bench.verilator import SimulationError, build, toolchain
 from sim.golden.model import GoldenModel
-from sw.data.dataset import DataError, load_dataset
+from sw.data.dataset import load_split
 from sw.data.shipped import model_path
+from sw.data.split import DataError
 from tests.networks import networks, pixels_for
 
 KEYS = {
@@ -54,7 +55,7 @@ def assert_equal(report):
 @pytest.fixture(scope="module")
 def digits():
     network = Network.load(model_path("digits-dense"))
-    return network, load_dataset("digits", "test", network.spec.input_bits)
+    return network, load_split("digits", "test", network.spec.input_bits)
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +310,7 @@ def test_mnist(tmp_path, monkeypatch):
     monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
     network = Network.load(model_path("mnist-dense"))
     try:
-        data = load_dataset("mnist", "test", network.spec.input_bits)
+        data = load_split("mnist", "test", network.spec.input_bits)
     except DataError as reason:
         pytest.skip(str(reason))
     report = simulate(plan_core(network), data.images[:100], data.labels[:100], tmp_path)

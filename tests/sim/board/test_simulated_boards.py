@@ -16,7 +16,7 @@ from hw.contract.link import VERSION, Command, ErrorCode
 from hw.contract.network import Network
 from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.shipped import model_path
 from sw.host.board import Board, open_board
 from sw.host.errors import DeviceError, WeightsMissing
@@ -27,7 +27,7 @@ from sw.verify.fault_campaign import campaign, campaign_table
 from sw.verify.fault_trials import KINDS
 
 DIGITS = Network.load(model_path("digits-dense"))
-IMAGES = load_dataset("digits", "test", DIGITS.spec.input_bits).images[:5]
+IMAGES = load_split("digits", "test", DIGITS.spec.input_bits).images[:5]
 
 PROBE = "led_probe"
 PROBE_BITS = 200

@@ -11,7 +11,7 @@ from hw.learn.masters import Masters, masters_path
 from sim.golden.learning import Learner
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.spide.start import PRESETS
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def test_digits_from_noise(capsys, tmp_path):
     ]  # fmt: skip
     network, facts = Network.load(file), json.loads(file.with_suffix(".json").read_text())
     assert network.digest == facts["digest"] == learned(file).working().digest
-    test = load_dataset("digits", "test", 4)
+    test = load_split("digits", "test", 4)
     hits = int((GoldenModel(network).classify(test.images) == test.labels).sum())
     assert facts["after"] == {"hits": hits, "n": 364}
     assert hits > facts["before"]["hits"]
@@ -93,7 +93,7 @@ def test_a_readout_behind_a_shipped_network_and_a_drift(capsys, tmp_path):
     assert (made.weights[0] == given.weights[0]).all()
     assert (made.weights[1] != given.weights[1]).any()
     assert facts["dataset"] == "digits (dead)"
-    plain = load_dataset("digits", "test", 4)
+    plain = load_split("digits", "test", 4)
     hits = int((GoldenModel(made).classify(plain.images) == plain.labels).sum())
     assert facts["undrifted"] == {"hits": hits, "n": 364}
     assert not file.with_suffix(".png").exists()
@@ -228,7 +228,7 @@ def test_a_board_learns_from_its_own_images(capsys, tmp_path):
     )
     assert code == 0, err
     assert "80 in" in out
-    train = load_dataset("digits", "train", 4)
+    train = load_split("digits", "train", 4)
     learner = Learner(Masters.of(PRESETS["digits"].network(1)))
     for _ in range(2):
         for image, label in zip(train.images[:40], train.labels[:40].tolist(), strict=True):

@@ -17,8 +17,9 @@ from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.data import cifar, download
-from sw.data.dataset import DataError, load_dataset
+from sw.data.dataset import load_split
 from sw.data.shipped import load_test_images
+from sw.data.split import DataError
 from sw.learn.export import export, report_table
 from sw.learn.plan import LayerPlan
 from sw.learn.recipes import Phase, find_recipe
@@ -106,13 +107,13 @@ def original(folder: Path, monkeypatch: pytest.MonkeyPatch, first: bytes | None 
 
 
 def test_a_recoding_is_read_in_order_channel_by_channel(recoded: Path) -> None:
-    data = load_dataset("cifar10", "train", 8, recoded)
+    data = load_split("cifar10", "train", 8, recoded)
     assert (data.images.shape, data.images.dtype) == ((20, 3072), np.uint8)
     assert (data.labels.tolist(), data.labels.dtype) == ([*range(10), *range(10)], np.int64)
     for n, maps in enumerate(data.images.reshape(20, 3, 32, 32).astype(int)):
         exact = picture("train", n % 10, n // 10).transpose(2, 0, 1).astype(int)
         assert np.abs(maps - exact).max() <= 3  # what JPEG loses
-    test = load_dataset("cifar10", "test", 8, recoded)
+    test = load_split("cifar10", "test", 8, recoded)
     assert (len(test), test.labels.tolist()) == (10, list(range(10)))
     assert abs(int(test.images.reshape(10, 3, 32, 32)[0, 1, 31, 31]) - 130) <= 3
 
@@ -121,7 +122,7 @@ def test_a_recoding_is_read_in_order_channel_by_channel(recoded: Path) -> None:
 def test_the_published_archive_is_read_exactly(
     split: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = load_dataset("cifar10", split, 8, original(tmp_path / "cifar10", monkeypatch))
+    data = load_split("cifar10", split, 8, original(tmp_path / "cifar10", monkeypatch))
     expected = [picture(split, n % 10, n // 10).transpose(2, 0, 1) for n in range(count)]
     assert np.array_equal(data.images, np.stack(expected).reshape(count, -1))
     assert data.labels.tolist() == [n % 10 for n in range(count)]
@@ -129,7 +130,7 @@ def test_the_published_archive_is_read_exactly(
 
 
 def test_fewer_bits_drop_low_bits(recoded: Path) -> None:
-    eight, five = (load_dataset("cifar10", "test", bits, recoded) for bits in (8, 5))
+    eight, five = (load_split("cifar10", "test", bits, recoded) for bits in (8, 5))
     assert np.array_equal(five.images, eight.images >> 3)
     assert five.bits == 5
 
@@ -140,10 +141,10 @@ def test_which_archive_it_was_is_noted(
     """The published one is taken first, even from a place that is looked in later."""
     (tmp_path / "data").mkdir()
     recoded.rename(tmp_path / "data" / "cifar10")
-    data = load_dataset("cifar10", "test", 8, tmp_path / "data")
+    data = load_split("cifar10", "test", 8, tmp_path / "data")
     assert (data.note, data.title) == ("JPEG re-coding", "cifar10 (JPEG re-coding)")
     original(tmp_path / "data", monkeypatch)
-    data = load_dataset("cifar10", "test", 8, tmp_path / "data")
+    data = load_split("cifar10", "test", 8, tmp_path / "data")
     assert (data.note, data.title) == ("original", "cifar10 (original)")
 
 
@@ -189,7 +190,7 @@ def test_export_says_which_archive(recoded: Path, tmp_path: Path) -> None:
 
 def refusal(folder: Path, split: str = "train") -> str:
     with pytest.raises(DataError) as error:
-        load_dataset("cifar10", split, 8, folder)
+        load_split("cifar10", split, 8, folder)
     return str(error.value)
 
 
@@ -197,7 +198,7 @@ def test_nowhere_to_be_had(tmp_path: Path, small: Path) -> None:
     wanted = f"Data set cifar10 is not to be had: put {ORIGINAL} or {RECODED} into"
     assert refusal(tmp_path) == f"{wanted} folder {tmp_path}"
     with pytest.raises(DataError) as error:
-        load_dataset("cifar10", "test", 8)
+        load_split("cifar10", "test", 8)
     assert str(error.value) == f"{wanted} {small}"
 
 
@@ -233,7 +234,7 @@ def one_larger() -> list[tuple[str, bytes]]:
 def test_an_archive_that_is_not_whole(files, told: str, tmp_path: Path) -> None:
     folder = pack(tmp_path / "cifar10", files())
     assert refusal(folder) == told.format(folder / RECODED)
-    assert len(load_dataset("cifar10", "test", 8, folder)) == 10
+    assert len(load_split("cifar10", "test", 8, folder)) == 10
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_a_damaged_archive(recoded: Path) -> None:
 
 
 def test_it_is_decoded_once(recoded: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load_dataset("cifar10", "test", 8, recoded)
+    first = load_split("cifar10", "test", 8, recoded)
     assert [path.suffix for path in small.iterdir()] == [".npz"]
     decoded, decode = [], cifar._decode
 
@@ -278,29 +279,29 @@ def test_it_is_decoded_once(recoded: Path, small: Path, monkeypatch: pytest.Monk
         return decode(path, data, split)
 
     monkeypatch.setattr(cifar, "_decode", spy)
-    second = load_dataset("cifar10", "test", 8, recoded)
+    second = load_split("cifar10", "test", 8, recoded)
     assert decoded == []
     assert np.array_equal(first.images, second.images)
     assert np.array_equal(first.labels, second.labels)
     assert second.note == "JPEG re-coding"
-    assert len(load_dataset("cifar10", "train", 8, recoded)) == 20
+    assert len(load_split("cifar10", "train", 8, recoded)) == 20
     assert decoded == ["train"]
 
 
 def test_another_archive_is_not_taken_from_the_cache(recoded: Path, tmp_path: Path) -> None:
-    assert load_dataset("cifar10", "test", 8, recoded).images[0, 0] > 0
+    assert load_split("cifar10", "test", 8, recoded).images[0, 0] > 0
     black = [(n, jpeg(np.zeros((32, 32, 3), np.uint8))) for n, _ in entries()]
-    other = load_dataset("cifar10", "test", 8, pack(tmp_path / "other", black))
+    other = load_split("cifar10", "test", 8, pack(tmp_path / "other", black))
     assert not other.images.any()
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:-99], lambda b: b"no archive"])
 def test_a_damaged_cache_is_made_again(damage, recoded: Path, small: Path) -> None:
-    first = load_dataset("cifar10", "test", 8, recoded)
+    first = load_split("cifar10", "test", 8, recoded)
     (kept,) = small.iterdir()
     whole = kept.read_bytes()
     kept.write_bytes(damage(whole))
-    assert np.array_equal(load_dataset("cifar10", "test", 8, recoded).images, first.images)
+    assert np.array_equal(load_split("cifar10", "test", 8, recoded).images, first.images)
     assert len(kept.read_bytes()) == len(whole)
 
 
@@ -309,7 +310,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert len(load_dataset("cifar10", "test", 8, recoded)) == 10
+    assert len(load_split("cifar10", "test", 8, recoded)) == 10
 
 
 def test_the_published_archive_is_fetched_unless_a_folder_is_named(
@@ -320,7 +321,7 @@ def test_the_published_archive_is_fetched_unless_a_folder_is_named(
     monkeypatch.setattr(download, "MIRRORS", {"cifar10": (mirror.as_uri() + "/",)})
     assert "is not to be had" in refusal(tmp_path / "elsewhere")
     with pytest.raises(DataError):
-        load_dataset("cifar10", "test", 8, download=False)
-    data = load_dataset("cifar10", "test", 8)
+        load_split("cifar10", "test", 8, download=False)
+    data = load_split("cifar10", "test", 8)
     assert (len(data), data.note) == (10, "original")
     assert (small / ORIGINAL).read_bytes() == (mirror / ORIGINAL).read_bytes()

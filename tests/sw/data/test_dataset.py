@@ -11,8 +11,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from sw.data import download
-from sw.data.dataset import DataError, load_dataset
+from sw.data.dataset import load_split
 from sw.data.idx import read_idx
+from sw.data.split import DataError
 
 HEADER = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2))
 LABELS = "t10k-labels-idx1-ubyte"
@@ -28,7 +29,7 @@ def sentence(error: pytest.ExceptionInfo[DataError]) -> str:
 
 def test_digits_are_sklearns_pixels_clipped_to_fifteen() -> None:
     bunch = load_digits()
-    train, test = load_dataset("digits", "train", 4), load_dataset("digits", "test", 4)
+    train, test = load_split("digits", "train", 4), load_split("digits", "test", 4)
     everything = sorted(map(tuple, np.minimum(bunch.data, 15).astype(int).tolist()))  # type: ignore[union-attr]
     ours = np.concatenate([train.images, test.images])
     assert sorted(map(tuple, ours.tolist())) == everything
@@ -40,7 +41,7 @@ def test_digits_split_is_the_documented_rule() -> None:
     bunch = load_digits()
     data, target = np.asarray(bunch.data), np.asarray(bunch.target)  # type: ignore[union-attr]
     expected = {tuple(row) for c in range(10) for row in data[target == c][::5].tolist()}
-    test = load_dataset("digits", "test", 5)
+    test = load_split("digits", "test", 5)
     assert len(test) == 364
     assert {tuple(min(p, 15.5) for p in row) for row in expected} == {
         tuple(p / 2 for p in row) for row in test.images.tolist()
@@ -48,7 +49,7 @@ def test_digits_split_is_the_documented_rule() -> None:
 
 
 def test_digits_split_is_stratified_and_disjoint() -> None:
-    train, test = load_dataset("digits", "train", 8), load_dataset("digits", "test", 8)
+    train, test = load_split("digits", "train", 8), load_split("digits", "test", 8)
     assert len(train) + len(test) == 1797
     shares = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
     assert np.all(np.abs(shares - 0.2) < 0.005)
@@ -56,14 +57,14 @@ def test_digits_split_is_stratified_and_disjoint() -> None:
 
 
 def test_digits_split_never_moves() -> None:
-    test = load_dataset("digits", "test", 4)
+    test = load_split("digits", "test", 4)
     digest = hashlib.sha256(test.images.tobytes() + test.labels.astype("<i8").tobytes())
     assert digest.hexdigest() == "a3ed05ae44b193299aa151e73986c4c715604edc0e20f27f3ae905715f2a3cd2"
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4])
 def test_digits_of_fewer_bits_drop_low_bits(bits: int) -> None:
-    four, fewer = load_dataset("digits", "test", 4), load_dataset("digits", "test", bits)
+    four, fewer = load_split("digits", "test", 4), load_split("digits", "test", bits)
     assert np.array_equal(fewer.images, four.images >> (4 - bits))
 
 
@@ -73,7 +74,7 @@ def test_digits_of_fewer_bits_drop_low_bits(bits: int) -> None:
 @pytest.mark.parametrize("bits", [1, 4, 8])
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_idx_pixels_lose_low_bits(idx_folder: Path, name: str, bits: int) -> None:
-    data = load_dataset(name, "test", bits, idx_folder)
+    data = load_split(name, "test", bits, idx_folder)
     raw = np.frombuffer((idx_folder / IMAGES).read_bytes()[16:], dtype=np.uint8)
     assert np.array_equal(data.images, raw.reshape(10, 784) >> (8 - bits))
     assert data.labels.tolist() == list((idx_folder / LABELS).read_bytes()[8:])
@@ -81,11 +82,11 @@ def test_idx_pixels_lose_low_bits(idx_folder: Path, name: str, bits: int) -> Non
 
 
 def test_gzipped_files_read_the_same(idx_folder: Path) -> None:
-    plain = load_dataset("mnist", "train", 4, idx_folder)
+    plain = load_split("mnist", "train", 4, idx_folder)
     for path in list(idx_folder.iterdir()):
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
-    packed = load_dataset("mnist", "train", 4, idx_folder)
+    packed = load_split("mnist", "train", 4, idx_folder)
     assert np.array_equal(plain.images, packed.images)
     assert np.array_equal(plain.labels, packed.labels)
 
@@ -137,7 +138,7 @@ def test_images_without_their_labels(idx_folder: Path) -> None:
     labels = (idx_folder / LABELS).read_bytes()
     (idx_folder / LABELS).write_bytes(labels[:4] + bytes((0, 0, 0, 9)) + labels[8:-1])
     with pytest.raises(DataError) as error:
-        load_dataset("mnist", "test", 4, idx_folder)
+        load_split("mnist", "test", 4, idx_folder)
     assert sentence(error) == (
         f"Data set mnist must have one label per image, not 10 images in {idx_folder / IMAGES} "
         f"and 9 labels in {idx_folder / LABELS}"
@@ -148,14 +149,14 @@ def test_label_out_of_range(idx_folder: Path) -> None:
     labels = (idx_folder / LABELS).read_bytes()
     (idx_folder / LABELS).write_bytes(labels[:-1] + b"\x0a")
     with pytest.raises(DataError) as error:
-        load_dataset("mnist", "test", 4, idx_folder)
+        load_split("mnist", "test", 4, idx_folder)
     assert sentence(error) == f"Labels in {idx_folder / LABELS} must lie in 0..9, not reach 10"
 
 
 def test_images_of_another_size(idx_folder: Path) -> None:
     (idx_folder / IMAGES).write_bytes(HEADER + b"abcd")
     with pytest.raises(DataError) as error:
-        load_dataset("mnist", "test", 4, idx_folder)
+        load_split("mnist", "test", 4, idx_folder)
     assert sentence(error) == f"Images in {idx_folder / IMAGES} must be 28x28, not (1, 2)"
 
 
@@ -179,7 +180,7 @@ def test_places(
         folder = parent if place == "parent" else None
         if place == "environment":
             monkeypatch.setenv("STERNA_DATA", str(parent))
-    assert len(load_dataset("mnist", "test", 4, folder)) == 10
+    assert len(load_split("mnist", "test", 4, folder)) == 10
 
 
 def test_a_named_folder_is_the_only_one_looked_in(
@@ -187,7 +188,7 @@ def test_a_named_folder_is_the_only_one_looked_in(
 ) -> None:
     monkeypatch.setenv("STERNA_DATA", str(idx_folder))
     with pytest.raises(DataError) as error:
-        load_dataset("mnist", "test", 4, tmp_path / "elsewhere")
+        load_split("mnist", "test", 4, tmp_path / "elsewhere")
     assert sentence(error) == (
         f"Folder {tmp_path / 'elsewhere'} must hold {IMAGES}.gz or {IMAGES}, itself or in a "
         "folder mnist"
@@ -196,9 +197,9 @@ def test_a_named_folder_is_the_only_one_looked_in(
 
 def test_one_data_set_is_never_read_as_another(idx_folder: Path) -> None:
     mnist = idx_folder.rename(idx_folder.with_name("mnist"))
-    assert len(load_dataset("mnist", "test", 4, mnist)) == 10
+    assert len(load_split("mnist", "test", 4, mnist)) == 10
     with pytest.raises(DataError):
-        load_dataset("fashion-mnist", "test", 4, mnist)
+        load_split("fashion-mnist", "test", 4, mnist)
 
 
 def test_one_published_data_set_is_not_read_as_another(
@@ -206,29 +207,29 @@ def test_one_published_data_set_is_not_read_as_another(
 ) -> None:
     """Both have the same file names; torchvision puts them into X/FashionMNIST/raw."""
     raw = idx_folder.rename(idx_folder.with_name("raw"))
-    foreign = load_dataset("mnist", "test", 4, raw)
+    foreign = load_split("mnist", "test", 4, raw)
     assert foreign.title == "files like mnist (not the published ones)"
     contents = [hashlib.sha256((raw / file).read_bytes()).hexdigest() for file in (IMAGES, LABELS)]
     known = {"fashion-mnist": ("", "", *contents)}
     monkeypatch.setattr("sw.data.download.UNPACKED", known)
-    assert load_dataset("fashion-mnist", "test", 4, raw).title == "fashion-mnist"
+    assert load_split("fashion-mnist", "test", 4, raw).title == "fashion-mnist"
     for gz in (False, True):
         image = raw / f"{IMAGES}{'.gz' * gz}"
         image.write_bytes(gzip.compress((raw / IMAGES).read_bytes()) if gz else image.read_bytes())
         with pytest.raises(DataError) as error:
-            load_dataset("mnist", "test", 4, raw)
+            load_split("mnist", "test", 4, raw)
         assert sentence(error) == (
             f"Idx file {image} must be {IMAGES} of mnist, not {IMAGES} of fashion-mnist"
         )
         # Nor one split as the other.
         (raw / f"{IMAGES.replace('t10k', 'train')}").write_bytes((raw / IMAGES).read_bytes())
         with pytest.raises(DataError, match=f"must be train-images.* not {IMAGES} of fashion-mni"):
-            load_dataset("fashion-mnist", "train", 4, raw)
+            load_split("fashion-mnist", "train", 4, raw)
     image.unlink()
     labels = bytearray((raw / LABELS).read_bytes())
     labels[-1] ^= 1
     (raw / LABELS).write_bytes(labels)
-    assert not load_dataset("fashion-mnist", "test", 4, raw).known
+    assert not load_split("fashion-mnist", "test", 4, raw).known
 
 
 def test_the_published_contents_are_known() -> None:
@@ -241,7 +242,7 @@ def test_the_published_contents_are_known() -> None:
 
 def test_nowhere_to_be_had(no_network: Path) -> None:
     with pytest.raises(DataError) as error:
-        load_dataset("fashion-mnist", "test", 4)
+        load_split("fashion-mnist", "test", 4)
     assert sentence(error) == (
         "Data set fashion-mnist is not on this machine and could not be fetched: put "
         f"{IMAGES}.gz into {no_network / 'fashion-mnist'}, or name the folder that holds it"
@@ -295,7 +296,7 @@ def test_fetch_reports_failure(
 )
 def test_wrong_arguments(arguments, complaint: str) -> None:
     with pytest.raises(DataError) as error:
-        load_dataset(*arguments)
+        load_split(*arguments)
     assert sentence(error) == complaint
 
 
@@ -316,7 +317,7 @@ def test_data_and_evaluation_import_no_torch_and_no_sklearn() -> None:
 def test_published_test_split(name: str, mean: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
     try:
-        data = load_dataset(name, "test", 8)
+        data = load_split(name, "test", 8)
     except DataError as error:
         pytest.skip(str(error))
     assert data.images.shape == (10000, 784)

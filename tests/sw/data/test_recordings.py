@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sw.data.dataset import SHAPES, DataError, load_dataset
+from sw.data.dataset import load_split
 from sw.data.nmnist import EVENT, bin_events, read_nmnist
+from sw.data.published import SHAPES
+from sw.data.split import DataError
 
 FILE = "nmnist_small.npz"
 SIZE = 2 * 34 * 34
@@ -116,8 +118,8 @@ def write(folder: Path, arrays: Arrays) -> Path:
 
 def test_the_last_two_hundred_of_training_are_held_out_too(tmp_path: Path) -> None:
     write(tmp_path, made_up())
-    train = load_dataset("nmnist-small", "train", 2, tmp_path, steps=2)
-    test = load_dataset("nmnist-small", "test", 2, tmp_path, steps=2)
+    train = load_split("nmnist-small", "train", 2, tmp_path, steps=2)
+    test = load_split("nmnist-small", "test", 2, tmp_path, steps=2)
     assert (len(train), len(test)) == (3, 3 + 200)
     for data in (train, test):
         assert (data.images.dtype, data.images.shape[1]) == (np.uint8, 2 * SIZE)
@@ -138,21 +140,21 @@ def test_found_in_the_environments_folder_and_in_the_cache(
     tmp_path: Path, no_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DataError) as error:
-        load_dataset("nmnist-small", "train", 2)
+        load_split("nmnist-small", "train", 2)
     assert str(error.value) == (
         f"Data set nmnist-small is not on this machine: put {FILE} into "
         f"{no_network / 'nmnist-small'}"
     )
     with pytest.raises(DataError) as error:
-        load_dataset("nmnist-small", "train", 2, tmp_path)
+        load_split("nmnist-small", "train", 2, tmp_path)
     assert str(error.value) == (
         f"Data set nmnist-small is not on this machine: put {FILE} into folder {tmp_path}"
     )
     write(no_network / "nmnist-small", made_up())
-    assert len(load_dataset("nmnist-small", "train", 2)) == 3
+    assert len(load_split("nmnist-small", "train", 2)) == 3
     write(tmp_path / "data" / "nmnist-small", made_up(train=205))
     monkeypatch.setenv("STERNA_DATA", str(tmp_path / "data"))
-    assert len(load_dataset("nmnist-small", "train", 2)) == 5
+    assert len(load_split("nmnist-small", "train", 2)) == 5
 
 
 def cut(arrays: Arrays, folder: Path) -> None:
@@ -195,7 +197,7 @@ def changed(**fields: object) -> Callable[[Arrays, Path], None]:
 def test_a_file_that_is_no_set_of_recordings(damage, tmp_path: Path) -> None:
     damage(made_up(), tmp_path)
     with pytest.raises(DataError) as error:
-        load_dataset("nmnist-small", "test", 2, tmp_path)
+        load_split("nmnist-small", "test", 2, tmp_path)
     assert str(error.value) == f"File {tmp_path / FILE} is truncated or not a set of recordings"
 
 
@@ -228,7 +230,7 @@ def test_damaged_bytes_are_a_sentence_or_do_no_harm(tmp_path: Path) -> None:
 def test_arrays_that_are_no_recordings(damage, complaint: str, tmp_path: Path) -> None:
     damage(made_up(), tmp_path)
     with pytest.raises(DataError) as error:
-        load_dataset("nmnist-small", "test", 2, tmp_path)
+        load_split("nmnist-small", "test", 2, tmp_path)
     assert str(error.value) == f"File {tmp_path / FILE} {complaint}"
 
 
@@ -237,9 +239,7 @@ def test_arrays_that_are_no_recordings(damage, complaint: str, tmp_path: Path) -
 
 def test_eight_hundred_for_training_and_three_hundred_held_out() -> None:
     try:
-        train, test = (
-            load_dataset("nmnist-small", split, 8, steps=6) for split in ("train", "test")
-        )
+        train, test = (load_split("nmnist-small", split, 8, steps=6) for split in ("train", "test"))
     except DataError as error:
         pytest.skip(str(error))
     assert train.images.shape == (800, 6 * SIZE)

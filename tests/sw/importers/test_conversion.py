@@ -9,7 +9,7 @@ from torch.nn import functional
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.importers.conversion import Conversion, convert
 from sw.importers.convert_report import convert_and_compare, load_network
 from sw.importers.modules import ConvertError, activations, read_relu
@@ -32,7 +32,7 @@ def trained_norm(size: int) -> nn.BatchNorm1d:
 def digits_network() -> nn.Sequential:
     """64-48-32-10, trained for a moment."""
     torch.manual_seed(1)
-    data = load_dataset("digits", "train", 4)
+    data = load_split("digits", "train", 4)
     x, y = torch.from_numpy(data.images).float() / 15, torch.from_numpy(data.labels)
     network = nn.Sequential(
         nn.Dropout(0.1),
@@ -200,8 +200,8 @@ def test_conversions_that_cannot_be(fields, words) -> None:
 def test_rates_come_to_the_activations(digits_network) -> None:
     """Longer runs agree with the ReLU network better; AugMapping does in a step what others do in
     many."""
-    data = load_dataset("digits", "train", 4)
-    test = load_dataset("digits", "test", 4)
+    data = load_split("digits", "train", 4)
+    test = load_split("digits", "test", 4)
     reports = {}
     for mode, limit, divisor, steps in [
         ("if", 1, 1, 4),
@@ -290,7 +290,7 @@ def test_no_code_of_a_file_is_run(tmp_path) -> None:
 
 
 def test_tuning_regains_what_two_bits_lost(digits_network) -> None:
-    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     conversion = Conversion(limit=15, divisor=4, steps=2, weight_bits=2)
     rounded, before = convert_and_compare(digits_network, train, test, conversion, name="low")
     tuned, after = convert_and_compare(
@@ -328,7 +328,7 @@ def test_a_module_that_is_used_twice_is_read_twice() -> None:
 
 
 def test_a_network_without_a_hidden_layer() -> None:
-    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     torch.manual_seed(1)
     network, report = convert_and_compare(
         nn.Sequential(nn.Linear(64, 10)), train, test, Conversion(steps=2), name="bare"
@@ -346,7 +346,7 @@ class Twisted(nn.Sequential):
 
 
 def test_a_forward_of_its_own_is_found_out() -> None:
-    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     network = Twisted(nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 10))
     with pytest.raises(ConvertError, match="must compute what its modules do"):
         convert_and_compare(network, train, test, Conversion(), name="twisted")

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from sw.cli.main import main
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.dataset import load_split
+from sw.data.split import Split
 from sw.importers.conversion import Conversion
 from sw.importers.convert_report import convert_and_compare
 from sw.importers.feed import Feed
@@ -30,7 +31,7 @@ def networks() -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def test_normalisation_is_folded_into_the_first_layer() -> None:
-    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     plain, normalised = networks()
     conversion = Conversion(steps=2)
     _, expected = convert_and_compare(plain, train, test, conversion, name="x")
@@ -49,12 +50,13 @@ def test_normalisation_is_folded_into_the_first_layer() -> None:
 def test_normalisation_by_channel_in_front_of_a_padded_pooling() -> None:
     torch.manual_seed(2)
     pixels = torch.randint(0, 16, (6, 3072))
-    data = Dataset(
+    data = Split(
         name="cifar10",
         split="test",
         bits=4,
         images=pixels.numpy().astype("uint8"),
         labels=torch.zeros(6, dtype=torch.int64).numpy(),
+        shape=(3, 32, 32),
     )
     mean, std = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
     x = pixels.double().reshape(-1, 3, 32, 32) / 15
@@ -79,7 +81,7 @@ def test_normalisation_by_channel_in_front_of_a_padded_pooling() -> None:
     ],
 )
 def test_what_cannot_be_a_normalisation(mean, std, sentence) -> None:
-    data = load_dataset("digits", "test", 4)
+    data = load_split("digits", "test", 4)
     with pytest.raises(ConvertError) as refused:
         Feed.of(data, relu_leaves(nn.Linear(64, 10)), mean, std)
     assert str(refused.value) == sentence

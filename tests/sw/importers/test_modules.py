@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.dataset import load_split
+from sw.data.split import Split
 from sw.importers.affine import READ
 from sw.importers.conversion import Conversion
 from sw.importers.convert_report import convert_and_compare, load_network
@@ -26,13 +27,13 @@ def norm(module: Any) -> nn.Module:
     return module
 
 
-def convert(network: nn.Module, data: tuple[Dataset, Dataset]) -> Any:
+def convert(network: nn.Module, data: tuple[Split, Split]) -> Any:
     return convert_and_compare(network, *data, Conversion(steps=2), name="x")
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Dataset, Dataset]:
-    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+def digits() -> tuple[Split, Split]:
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     return train, test
 
 
@@ -123,7 +124,9 @@ def test_images_have_the_shape_of_their_data_set() -> None:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 16, (40, 3072), generator=generator).numpy().astype("uint8")
     labels = torch.randint(0, 10, (40,), generator=generator).numpy()
-    data = Dataset(name="cifar10", split="test", bits=4, images=pixels, labels=labels)
+    data = Split(
+        name="cifar10", split="test", bits=4, images=pixels, labels=labels, shape=(3, 32, 32)
+    )
     network: Any = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), L(48, 20), R(), L(20, 10))
     assert convert(network, (data, data))[0].spec.input_size == 3072
 

@@ -15,7 +15,8 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.dataset import load_split
+from sw.data.split import Split
 from sw.importers.affine import READ
 from sw.importers.modules import ConvertError
 from sw.importers.spikingjelly import (
@@ -76,17 +77,17 @@ def network_of(node: nn.Module, step_mode: str = "m") -> Any:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits", "test", 4)
+def digits() -> Split:
+    return load_split("digits", "test", 4)
 
 
-def images(data: Dataset) -> torch.Tensor:
+def images(data: Split) -> torch.Tensor:
     return torch.from_numpy(data.images).double().reshape(-1, 1, 8, 8) / 15
 
 
 @pytest.mark.parametrize("node", NODES, ids=lambda node: type(node).__name__)
 @pytest.mark.parametrize("step_mode", ["s", "m"])
-def test_what_is_read_computes_the_same(digits: Dataset, node: nn.Module, step_mode: str) -> None:
+def test_what_is_read_computes_the_same(digits: Split, node: nn.Module, step_mode: str) -> None:
     """Potentials too: those that the nodes hold after the last step."""
     network = network_of(node, step_mode)
     folded = read_network(network, (1, 8, 8), steps=5, pixel_max=15)
@@ -103,7 +104,7 @@ def test_what_is_read_computes_the_same(digits: Dataset, node: nn.Module, step_m
         assert torch.allclose(held, ours[-1], atol=1e-9)
 
 
-def test_a_network_that_ends_in_neurons_counts_their_spikes(digits: Dataset) -> None:
+def test_a_network_that_ends_in_neurons_counts_their_spikes(digits: Split) -> None:
     torch.manual_seed(5)
     linear = nn.Linear(64, 10)
     network = nn.Sequential(nn.Flatten(), linear, neuron.LIFNode(tau=2.0)).double()
@@ -133,9 +134,9 @@ class Own(nn.Module):
         return self.readout(spikes).mean(dim=0)
 
 
-def test_a_trained_class_of_ones_own_to_an_image(digits: Dataset) -> None:
+def test_a_trained_class_of_ones_own_to_an_image(digits: Split) -> None:
     torch.manual_seed(1)
-    network, train = Own(), load_dataset("digits", "train", 4)
+    network, train = Own(), load_split("digits", "train", 4)
     x, y = images(train).float(), torch.from_numpy(train.labels)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
     for _ in range(12):
@@ -160,12 +161,12 @@ def test_a_trained_class_of_ones_own_to_an_image(digits: Dataset) -> None:
     assert exact.spec.layers[0].neuron.fraction_bits == 6  # type: ignore[union-attr]
 
 
-def test_a_forward_of_its_own_is_found_out(digits: Dataset) -> None:
+def test_a_forward_of_its_own_is_found_out(digits: Split) -> None:
     with pytest.raises(ConvertError, match="its own forward gives something else"):
         import_network(Own(wrong=True), digits, name="own", steps=4)
 
 
-def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Dataset, capsys) -> None:
+def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Split, capsys) -> None:
     network = network_of(neuron.TernaryLIFNode(**PAPER)).float()
     torch.save(network, tmp_path / "jelly.pt")
     out = tmp_path / "jelly.npz"
@@ -191,14 +192,14 @@ def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Dataset,
         ),
     ],
 )
-def test_containers_that_play_the_steps_themselves(digits: Dataset, hidden: Any) -> None:
+def test_containers_that_play_the_steps_themselves(digits: Split, hidden: Any) -> None:
     torch.manual_seed(1)
     network = nn.Sequential(hidden(), layer.Linear(20, 10, step_mode="m"))
     _, report = import_network(network, digits, name="x", steps=3)
     assert report.agreement.share > 0.95
 
 
-def test_potentials_left_from_training_are_no_hindrance(digits: Dataset) -> None:
+def test_potentials_left_from_training_are_no_hindrance(digits: Split) -> None:
     torch.manual_seed(1)
     network = nn.Sequential(nn.Linear(64, 20), neuron.IFNode(), nn.Linear(20, 10))
     fresh, _ = import_network(network, digits, name="x", steps=3)
@@ -216,7 +217,7 @@ def test_potentials_left_from_training_are_no_hindrance(digits: Dataset) -> None
         (16, "Threshold of layer hidden1 must be within 30 bits, not 44, of which exact decay ove"),
     ],
 )
-def test_exact_decay_over_too_many_steps(digits: Dataset, steps: int, sentence: str) -> None:
+def test_exact_decay_over_too_many_steps(digits: Split, steps: int, sentence: str) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, 20), neuron.TernaryLIFNode(**PAPER), nn.Linear(20, 10))
     with pytest.raises(SternaError) as refused:
@@ -227,7 +228,7 @@ def test_exact_decay_over_too_many_steps(digits: Dataset, steps: int, sentence: 
     )
 
 
-def test_what_is_derived_from_a_known_module_under_another_name_is_named(digits: Dataset) -> None:
+def test_what_is_derived_from_a_known_module_under_another_name_is_named(digits: Split) -> None:
     for module in (
         layer.WSLinear(64, 10),
         nn.ReLU(),
@@ -266,7 +267,7 @@ def test_every_module_of_spikingjelly_is_read_or_named() -> None:
 
 
 @pytest.mark.parametrize("step_mode", ["s", "m"])
-def test_normalised_inputs(digits: Dataset, step_mode: str) -> None:
+def test_normalised_inputs(digits: Split, step_mode: str) -> None:
     network = network_of(neuron.IFNode(), step_mode)
     x = (images(digits) - 0.3) / 0.4
     image, report = import_network(network, digits, name="x", steps=4, mean=(0.3,), std=(0.4,))
@@ -298,7 +299,7 @@ def test_nodes_that_no_neuron_is(node: nn.Module, complaint: str) -> None:
         lif_parameters(node)
 
 
-def test_pooling_in_either_mode(digits: Dataset) -> None:
+def test_pooling_in_either_mode(digits: Split) -> None:
     for step_mode in ("s", "m"):
         torch.manual_seed(2)
         network = nn.Sequential(
@@ -314,7 +315,7 @@ def test_pooling_in_either_mode(digits: Dataset) -> None:
         assert torch.allclose(logits, run_module(network, images(digits), 3), atol=1e-9)
 
 
-def test_damaged_nodes(digits: Dataset) -> None:
+def test_damaged_nodes(digits: Split) -> None:
     node = neuron.LIFNode()
     node.tau = 0.0
     with pytest.raises(ConvertError, match="node is damaged"):
@@ -327,7 +328,7 @@ def test_damaged_nodes(digits: Dataset) -> None:
         import_network(network_of(neuron.IFNode()), digits, name="x", steps=0)
 
 
-def test_what_cannot_be_read_is_named(digits: Dataset, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named(digits: Split, tmp_path: Path) -> None:
     network = nn.Sequential(
         layer.Flatten(),
         layer.Linear(64, 10),

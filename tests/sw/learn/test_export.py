@@ -10,8 +10,9 @@ import torch
 from hw.contract.network import Network
 from sim.golden.activity import Activity
 from sim.golden.model import GoldenModel
-from sw.data.dataset import DataError, Dataset, load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import Accuracy, EvaluateError, accuracy, check_fits, evaluate
+from sw.data.split import DataError, Split
 from sw.learn.checkpoint import Checkpoint
 from sw.learn.compare import compare
 from sw.learn.export import ExportError, export, report_table
@@ -34,7 +35,7 @@ def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
     image, report = export(digits_checkpoint, progress=lines.append)
     assert lines[0] == "compared 364 of 364 images with the golden model"
     assert len(lines) == 2
-    test = load_dataset("digits", "test", 4)
+    test = load_split("digits", "test", 4)
     trace = GoldenModel(image).run(test.images)
     assert report.digest == image.digest
     assert report.integer_accuracy == Accuracy(int((trace.classes == test.labels).sum()), 364)
@@ -97,7 +98,7 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
     ]
 
 
-def test_whole_comparison_passes(tiny_network, tiny_data: Dataset) -> None:
+def test_whole_comparison_passes(tiny_network, tiny_data: Split) -> None:
     network = tiny_network.to_network()
     comparison, compared = compare_exactly(tiny_network, network, tiny_data)
     assert compared == 50 * (2 * 4 * (9 + 7) + 4)
@@ -106,7 +107,7 @@ def test_whole_comparison_passes(tiny_network, tiny_data: Dataset) -> None:
     assert comparison.agreement == Accuracy(50, 50)
 
 
-def test_a_comparison_counts_each_class(tiny_network, tiny_data: Dataset) -> None:
+def test_a_comparison_counts_each_class(tiny_network, tiny_data: Split) -> None:
     """Against a network that always answers 2."""
     network = tiny_network.to_network()
 
@@ -122,7 +123,7 @@ def test_a_comparison_counts_each_class(tiny_network, tiny_data: Dataset) -> Non
     assert found.to_dict()["float"] == found.float_accuracy.to_dict()
 
 
-def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
+def test_a_changed_weight_is_refused(tiny_network, tiny_data: Split) -> None:
     image = tiny_network.to_network()
     weight = tiny_network.integer_layers[0].weight.data
     weight[4] = -weight[4]
@@ -136,7 +137,7 @@ def test_a_changed_weight_is_refused(tiny_network, tiny_data: Dataset) -> None:
     assert sentence.endswith(": nothing was exported")
 
 
-def test_a_changed_bias_is_seen_in_the_potentials(tiny_network, tiny_data: Dataset) -> None:
+def test_a_changed_bias_is_seen_in_the_potentials(tiny_network, tiny_data: Split) -> None:
     """One unit of bias moves hardly a spike: potentials and logits must be compared as well."""
     image = tiny_network.to_network()
     layer = tiny_network.integer_layers[0]
@@ -146,7 +147,7 @@ def test_a_changed_bias_is_seen_in_the_potentials(tiny_network, tiny_data: Datas
         compare_exactly(tiny_network, image, quiet)
 
 
-def test_a_changed_readout_is_seen_in_the_logits(tiny_network, tiny_data: Dataset) -> None:
+def test_a_changed_readout_is_seen_in_the_logits(tiny_network, tiny_data: Split) -> None:
     image = tiny_network.to_network()
     network = tiny_network
     network.integer_layers[2].bias.data[3] += 1
@@ -160,7 +161,7 @@ def test_a_changed_readout_is_seen_in_the_logits(tiny_network, tiny_data: Datase
 
 
 @pytest.mark.parametrize("field", ["theta", "decay_shift", "reset"])
-def test_another_neuron_is_refused(tiny_network, tiny_data: Dataset, field: str) -> None:
+def test_another_neuron_is_refused(tiny_network, tiny_data: Split, field: str) -> None:
     """A torch neuron that rounds, leaks or resets otherwise may not pass for the golden one."""
     constants = tiny_network.neurons[0].constants
     change = {"theta": constants.theta + 1, "decay_shift": 1, "reset": "soft"}[field]
@@ -181,7 +182,7 @@ def test_export_itself_refuses(
 # Evaluation
 
 
-def test_accuracy_counts_the_golden_models_hits(tiny_network, tiny_data: Dataset) -> None:
+def test_accuracy_counts_the_golden_models_hits(tiny_network, tiny_data: Split) -> None:
     network = tiny_network.to_network()
     answers = GoldenModel(network).run(tiny_data.images).classes
     wrong = (answers + 1) % 4
@@ -250,7 +251,7 @@ def test_shipped_image_has_the_accuracy_it_claims(
     claimed = Accuracy(**network.meta["test"]["integer"])
     assert claimed.share >= FLOORS[network.meta["dataset"]]
     try:
-        data = load_dataset(
+        data = load_split(
             network.meta["dataset"],
             "test",
             network.spec.input_bits,

@@ -11,7 +11,7 @@ import torch
 import sterna
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from sw.data.dataset import SHAPES
+from sw.data.published import SHAPES
 from sw.learn import train as training
 from sw.learn.checkpoint import Checkpoint, float_network
 from sw.learn.export import export

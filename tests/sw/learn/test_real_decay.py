@@ -9,7 +9,7 @@ import torch
 from hw.contract.checks import SpecError
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.learn.fold import fold
 from sw.learn.neuron import LIFParameters
 from sw.learn.quantize import QuantizeError, quantize
@@ -88,7 +88,7 @@ def test_nothing_decays_nothing_to_tell(lived_network, tiny_data) -> None:
     assert decay_report(network, tiny_data) == {}
 
 
-def test_exact_and_trained_is_still_the_golden_model(lived_network, tiny_data: Dataset) -> None:
+def test_exact_and_trained_is_still_the_golden_model(lived_network, tiny_data: Split) -> None:
     """Sums beyond float32: the network is kept in float64."""
     network = quantize(
         fold(lived_network((12, 32, 32, 4), steps=8)),

@@ -16,8 +16,8 @@ from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.activity import ActivityMeter
 from sim.golden.model import GoldenModel
-from sw.data.dataset import Dataset
 from sw.data.evaluate import EvaluateError, check_fits, evaluate
+from sw.data.split import Split
 from sw.learn.export import export
 from sw.learn.fold import fold
 from sw.learn.integer import IntegerNetwork
@@ -70,9 +70,9 @@ def graph(neuron: NeuronSpec = NEURONS[0], *, feedback: bool = True, timed: bool
     return replace(residual(), layers=tuple(layers), timed_input=timed)
 
 
-def recordings(n: int = 30, size: int = 72, steps: int = STEPS, bits: int = 3) -> Dataset:
+def recordings(n: int = 30, size: int = 72, steps: int = STEPS, bits: int = 3) -> Split:
     random = np.random.default_rng(7)
-    return Dataset(
+    return Split(
         name="random",
         split="test",
         bits=bits,
@@ -347,7 +347,7 @@ def test_every_image_of_a_recording_counts() -> None:
     )
     still, film = (
         network_of(graph(feedback=False, timed=False), seed=3),
-        Dataset(name="still", split="test", bits=3, images=standing()[1], labels=data.labels),
+        Split(name="still", split="test", bits=3, images=standing()[1], labels=data.labels),
     )
     _, once = evaluate(still, replace(film, images=standing()[0]))
     _, often = evaluate(network, film)

@@ -13,7 +13,7 @@ from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.activity import ActivityMeter
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.graph import _Run, as_maps, propagate
 from sw.learn.integer import IntegerNetwork
@@ -37,9 +37,9 @@ def with_neuron(neuron: NeuronSpec) -> NetworkSpec:
     return replace(spec, layers=tuple(layers))
 
 
-def data(n: int = 40) -> Dataset:
+def data(n: int = 40) -> Split:
     random = np.random.default_rng(7)
-    return Dataset(
+    return Split(
         name="random",
         split="test",
         bits=3,
@@ -152,7 +152,7 @@ def test_quantised_graphs_are_near_and_exact(by_channel: bool) -> None:
     compare_exactly(
         network,
         image,
-        Dataset(name="x", split="test", bits=4, images=images, labels=np.zeros(60, np.int64)),
+        Split(name="x", split="test", bits=4, images=images, labels=np.zeros(60, np.int64)),
     )
     with torch.no_grad():
         ours, theirs = network(torch.from_numpy(images)), folded(torch.from_numpy(images))

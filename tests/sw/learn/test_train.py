@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from sw.data.augment import Batches, mirror_images, shift_images
-from sw.data.dataset import SHAPES, Dataset, load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy
+from sw.data.published import SHAPES
+from sw.data.split import Split
 from sw.learn.checkpoint import Checkpoint, CheckpointError
 from sw.learn.fold import fold
 from sw.learn.plan import is_dense_chain
@@ -32,7 +34,7 @@ def quick(seed: int, progress: Progress = lambda line: None) -> Checkpoint:
 
 def test_three_epochs_learn_digits(digits_checkpoint: Checkpoint) -> None:
     network = digits_checkpoint.integer_network().to_network()
-    assert accuracy(network, load_dataset("digits", "test", 4)).share > 0.92
+    assert accuracy(network, load_split("digits", "test", 4)).share > 0.92
 
 
 def test_training_on_the_integers_repairs_two_bit_weights() -> None:
@@ -42,7 +44,7 @@ def test_training_on_the_integers_repairs_two_bit_weights() -> None:
     rounded = quantize(
         fold(checkpoint.float_network()), name="rounded", weight_bits=2, pixel_bits=4
     )
-    data = load_dataset("digits", "train", 4)
+    data = load_split("digits", "train", 4)
     pixels, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
     before, n = accuracy_of(rounded, pixels, labels)
     after, _ = accuracy_of(checkpoint.integer_network(), pixels, labels)
@@ -78,9 +80,9 @@ def test_the_test_split_is_never_loaded(monkeypatch: pytest.MonkeyPatch) -> None
 
     def spy(name, split, *rest, **more):
         splits.append(split)
-        return load_dataset(name, split, *rest, **more)
+        return load_split(name, split, *rest, **more)
 
-    monkeypatch.setattr("sw.learn.train.load_dataset", spy)
+    monkeypatch.setattr("sw.learn.train.load_split", spy)
     quick(1)
     assert splits == ["train"]
 
@@ -127,25 +129,32 @@ def test_too_few_images(idx_folder: Path) -> None:
 
 def test_shift_images_is_a_move_with_zeros() -> None:
     image = torch.arange(1, 10, dtype=torch.uint8)[None].repeat(3, 1)
-    moved = shift_images(image, torch.tensor([[0, 0], [1, 0], [-1, 2]]), 3)
+    moved = shift_images(image, torch.tensor([[0, 0], [1, 0], [-1, 2]]), (3, 3))
     assert moved[0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert moved[1].tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6]
     assert moved[2].tolist() == [0, 0, 4, 0, 0, 7, 0, 0, 0]
 
 
+def test_images_need_not_be_square() -> None:
+    image = torch.arange(1, 7).reshape(1, 6)
+    assert shift_images(image, torch.tensor([[0, 1]]), (2, 3)).tolist() == [[0, 1, 2, 0, 4, 5]]
+    assert shift_images(image, torch.tensor([[-1, 0]]), (3, 2)).tolist() == [[3, 4, 5, 6, 0, 0]]
+    assert mirror_images(image, torch.tensor([True]), (3, 2)).tolist() == [[2, 1, 4, 3, 6, 5]]
+
+
 def test_mirror_images_turns_the_chosen() -> None:
     image = torch.arange(1, 10, dtype=torch.uint8)[None].repeat(2, 1)
-    turned = mirror_images(image, torch.tensor([False, True]), 3)
+    turned = mirror_images(image, torch.tensor([False, True]), (3, 3))
     assert turned.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 2, 1, 6, 5, 4, 9, 8, 7]]
 
 
 def test_all_planes_of_an_image_move_alike() -> None:
     """Two channels, or two steps, of 3x3 pixels."""
     image = torch.arange(1, 19, dtype=torch.uint8)[None].repeat(2, 1)
-    moved = shift_images(image, torch.tensor([[1, 0], [0, -1]]), 3)
+    moved = shift_images(image, torch.tensor([[1, 0], [0, -1]]), (3, 3))
     assert moved[0].tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0, 0, 10, 11, 12, 13, 14, 15]
     assert moved[1].tolist() == [2, 3, 0, 5, 6, 0, 8, 9, 0, 11, 12, 0, 14, 15, 0, 17, 18, 0]
-    turned = mirror_images(image, torch.tensor([True, False]), 3)
+    turned = mirror_images(image, torch.tensor([True, False]), (3, 3))
     assert turned[0].tolist() == [3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10, 15, 14, 13, 18, 17, 16]
     assert turned[1].tolist() == list(range(1, 19))
 
@@ -155,8 +164,13 @@ def test_batches_of_images_with_several_planes(name: str, planes: int) -> None:
     """Every plane the same picture: whatever is done to an image, they stay so."""
     side, random = SHAPES[name][2], np.random.default_rng(1)
     pictures = np.tile(random.integers(1, 16, (60, side * side)).astype(np.uint8), (1, planes))
-    data = Dataset(
-        name=name, split="train", bits=4, images=pictures, labels=np.arange(60, dtype=np.int64)
+    data = Split(
+        name=name,
+        split="train",
+        bits=4,
+        images=pictures,
+        labels=np.arange(60, dtype=np.int64),
+        shape=SHAPES[name],
     )
     batches = Batches(data, batch=50, validation=10, max_shift=2, mirror=True, seed=1)
     ((pixels, labels),) = list(batches)
@@ -170,7 +184,7 @@ def test_batches_of_images_with_several_planes(name: str, planes: int) -> None:
 
 
 def test_half_of_a_batch_is_mirrored() -> None:
-    data = load_dataset("digits", "train", 4)
+    data = load_split("digits", "train", 4)
     plain, turned = (
         Batches(data, batch=300, validation=100, max_shift=0, seed=1, mirror=mirror)
         for mirror in (False, True)
@@ -178,7 +192,7 @@ def test_half_of_a_batch_is_mirrored() -> None:
     (a, _), (b, _) = next(iter(plain)), next(iter(turned))
     same = (a == b).all(dim=1)
     assert 0.4 < float(same.double().mean()) < 0.6
-    assert torch.equal(mirror_images(b, ~same, 8), a)
+    assert torch.equal(mirror_images(b, ~same, (8, 8)), a)
 
 
 def test_dropout_is_of_neurons_not_of_steps(lived_network, pixels) -> None:
@@ -205,7 +219,7 @@ def test_dropout_is_of_neurons_not_of_steps(lived_network, pixels) -> None:
 
 
 def test_batches_hold_each_training_image_once_and_no_validation_image() -> None:
-    data = load_dataset("digits", "train", 4)
+    data = load_split("digits", "train", 4)
     batches = Batches(data, batch=43, validation=100, max_shift=0, seed=1)  # 1333 = 31 * 43
     seen = np.concatenate([pixels.numpy() for pixels, _ in batches])
     aside = batches.validation[0].numpy()
@@ -262,7 +276,7 @@ def test_unknown_recipe() -> None:
         ({"batch": 1}, "Batch must be an integer of at least 2, not 1"),
         ({"validation": 0}, "Validation images must be an integer of at least 1, not 0"),
         ({"max_shift": -1}, "Shift must be an integer of at least 0, not -1"),
-        ({"dropout": 1.0}, "Dropout must lie from 0 to below 1, not 1.0"),
+        ({"dropout": 1.0}, "Dropout and smoothing must lie below 1, not 1.0"),
         (
             {"dataset": "svhn"},
             "Data set must be one of digits, mnist, fashion-mnist, cifar10, nmnist-small, "
@@ -333,7 +347,7 @@ def test_checkpoint_round_trip(digits_checkpoint: Checkpoint, tmp_path: Path) ->
 )
 def test_checkpoints_of_the_former_format(name: str, digest: str, hits: int) -> None:
     """64-8-6-10 and a recurrent network of maps, written when each kind had a class of its own."""
-    checkpoint, data = Checkpoint.load(FORMER / name), load_dataset("digits", "test", 4)
+    checkpoint, data = Checkpoint.load(FORMER / name), load_split("digits", "test", 4)
     assert checkpoint.integer_network().to_network().digest == digest
     pixels, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
     found, _ = accuracy_of(checkpoint.float_network(), pixels, labels)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.dataset import load_split
+from sw.data.split import Split
 from sw.spide.drift import DRIFTS, DriftError, drift, drifted, quantised
 
 SHAPE = (1, 28, 28)
@@ -58,7 +59,7 @@ def test_contrast():
 
 @pytest.mark.parametrize("kind", [None, *DRIFTS])
 def test_data_sets(kind):
-    plain, data = load_dataset("digits", "test", 4), load_dataset("digits", "test", 8)
+    plain, data = load_split("digits", "test", 4), load_split("digits", "test", 8)
     made = drifted(data, kind, 4)
     assert (made.bits, made.images.dtype, made.images.shape) == (4, np.uint8, plain.images.shape)
     assert made.images.max() <= 15
@@ -68,10 +69,8 @@ def test_data_sets(kind):
 
 
 def test_what_is_refused():
-    data = load_dataset("digits", "test", 4)
-    other = Dataset(
-        name="nmnist-small", split="test", bits=8, images=data.images, labels=data.labels
-    )
+    data = load_split("digits", "test", 4)
+    other = Split(name="nmnist-small", split="test", bits=8, images=data.images, labels=data.labels)
     with pytest.raises(DriftError, match=r"Drift must be one of .*, not 'rain'"):
         drift(image(), "rain", SHAPE)
     with pytest.raises(DriftError, match="nmnist-small must hold pictures to drift"):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hw.learn.masters import Masters
-from sw.data.dataset import Dataset, load_dataset
+from sw.data.dataset import load_split
+from sw.data.split import Split
 from sw.spide.session import BLOCK, Point, Schedule, SessionError, part, run_session, split_off
 from sw.spide.start import PRESETS
 from sw.spide.twin import FastLearner
@@ -41,11 +42,11 @@ class Noted:
         return np.zeros(len(images), dtype=np.int64)
 
 
-def numbered(count: int) -> Dataset:
+def numbered(count: int) -> Split:
     """Images that are their numbers; every second has the label 0."""
     images = np.arange(count, dtype=np.uint8)[:, None]
     labels = np.arange(count) % 2
-    return Dataset(name="numbers", split="train", bits=8, images=images, labels=labels)
+    return Split(name="numbers", split="train", bits=8, images=images, labels=labels)
 
 
 def test_each_pass_sees_each_sample_once_in_an_order_of_its_own():
@@ -158,7 +159,7 @@ def test_digits_from_noise_in_three_passes():
     """The gate of accuracy; 30 passes give 97.75 % (docs/learning-results.md)."""
     preset = PRESETS["digits"]
     learner = FastLearner(Masters.of(preset.network(1)))
-    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     session = run_session(learner, train, test, Schedule(passes=3))
     assert session.points[0].share < 0.3
     assert session.points[-1].share >= 0.88
@@ -166,7 +167,7 @@ def test_digits_from_noise_in_three_passes():
 
 
 def test_looking_changes_nothing():
-    train, found = load_dataset("digits", "train", 4), []
+    train, found = load_split("digits", "train", 4), []
     for every, held_out in ((None, part(train, slice(0))), (20, train)):
         learner = FastLearner(Masters.of(PRESETS["digits"].network(1)))
         run_session(learner, train, held_out, Schedule(samples=100, every=every))

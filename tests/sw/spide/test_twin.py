@@ -11,7 +11,7 @@ from hw.contract.network import Network
 from hw.learn.masters import Masters
 from hw.learn.sample import Sample
 from sim.golden.learning import Learner
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.shipped import model_path
 from sw.spide.start import PRESETS, readout_learning
 from sw.spide.twin import FastLearner, Outcome
@@ -66,7 +66,7 @@ def test_many_samples_are_one_after_the_other(start, data):
     "changes", [{}, {"steps": 1}, {"hidden": (20, 16), "feedback": True, "weight_bits": 6}]
 )
 def test_digits_from_noise(changes):
-    data = load_dataset("digits", "train", 4)
+    data = load_split("digits", "train", 4)
     start = Masters.of(PRESETS["digits"].network(3, **changes))
     golden, twin = Learner(copied(start)), FastLearner(start)
     learned = 0
@@ -80,7 +80,7 @@ def test_digits_from_noise(changes):
 
 
 def test_a_readout_behind_ternary_neurons():
-    data = load_dataset("digits", "train", 4)
+    data = load_split("digits", "train", 4)
     network = readout_learning(Network.load(model_path("digits-dense")), rate=-1, margin=200)
     golden, twin = Learner(Masters.of(network)), FastLearner(Masters.of(network))
     together = twin.learn_all(data.images[:30], data.labels[:30])
@@ -93,7 +93,7 @@ def test_a_readout_behind_ternary_neurons():
 
 def test_rates_and_margin_may_be_set():
     start = Masters.of(PRESETS["digits"].network(1))
-    data = load_dataset("digits", "train", 4)
+    data = load_split("digits", "train", 4)
     found = []
     for make in (Learner, FastLearner):
         learner = make(copied(start))

@@ -8,7 +8,7 @@ import torch
 
 from sim.golden.model import GoldenModel
 from sw.cli.study import choices, numbers
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.importers.conversion import Conversion, convert
 from sw.importers.convert_report import convert_and_compare, load_network
 from sw.importers.modules import read_relu
@@ -17,7 +17,7 @@ from sw.study.conversion import STEPS, agreement_table, study, study_table, with
 
 
 def test_the_study_of_digits(tmp_path) -> None:
-    train, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     facts = study(train, test, (48, 32), tmp_path, seed=2, epochs=20)
     assert json.loads((tmp_path / "study.json").read_text()) == facts
     for name in ("accuracy.png", "events.png"):
@@ -61,8 +61,8 @@ def test_within_is_of_points_not_of_bits() -> None:
 
 
 def test_logits_over_time_end_where_a_run_ends() -> None:
-    test = load_dataset("digits", "test", 4)
-    train = load_dataset("digits", "train", 4)
+    test = load_split("digits", "test", 4)
+    train = load_split("digits", "train", 4)
     network = train_relu(train, (20,), seed=1, epochs=1)
     image = convert(read_relu(network, (64,)), train.images, 4, Conversion(steps=5, limit=3))
     golden = GoldenModel(image)

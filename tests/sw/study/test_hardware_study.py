@@ -3,7 +3,7 @@
 from gen.layer.stage import DEFAULT_LANES
 from hw.contract.neuron import NeuronSpec
 from sim.golden.model import GoldenModel
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy
 from sw.study.hardware import Kind, hardware_table, kinds
 
@@ -14,7 +14,7 @@ def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
 
     train = module.train
     monkeypatch.setattr(module, "train", lambda *a, **k: train(*a, **recipe_epochs, **k))
-    data, test = (load_dataset("digits", split, 4) for split in ("train", "test"))
+    data, test = (load_split("digits", split, 4) for split in ("train", "test"))
     rows = {kind.title: kind for kind in kinds(16, data, test, lambda line: None)}
     assert len(rows) == 9
 

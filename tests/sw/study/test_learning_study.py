@@ -9,7 +9,7 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.learn.masters import Masters, masters_path
 from sw.cli.main import main
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.study.learning import (
     PARTS,
@@ -37,7 +37,7 @@ def test_every_network_is_kept_with_its_masters(folder: Path) -> None:
         ("digits", "R8", 1),
         ("digits", "R8", 2),
     ]
-    test = load_dataset("digits", "test", 4)
+    test = load_split("digits", "test", 4)
     for run in runs:
         network = Network.load(folder / f"digits-R8-{run['seed']}.npz")
         accuracy, activity = evaluate(network, test)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sw.data.dataset import Dataset
+from sw.data.split import Split
 from sw.study.spide_reference import (
     Edge,
     FeedbackNetwork,
@@ -321,7 +321,7 @@ def test_agreement_rises_with_the_steps(network: FeedbackNetwork, images: Tensor
 # Training
 
 
-def patches(n: int, split: str, seed: int) -> Dataset:
+def patches(n: int, split: str, seed: int) -> Split:
     """Ten classes: the place of a bright patch, in noise."""
     random = np.random.default_rng(seed)
     labels = np.arange(n) % 10
@@ -330,7 +330,7 @@ def patches(n: int, split: str, seed: int) -> Dataset:
         row, column = 5 * (label // 5) + 4, 5 * (label % 5) + 1
         image[row : row + 4, column : column + 4] += 130
     pixels = maps.reshape(n, -1).astype(np.uint8)
-    return Dataset(name="mnist", split=split, bits=8, images=pixels, labels=labels)
+    return Split(name="mnist", split=split, bits=8, images=pixels, labels=labels)
 
 
 SHORT = ReferenceConfiguration(

@@ -10,7 +10,7 @@ import torch
 
 from hw.contract.checks import SternaError
 from sw.cli.main import main
-from sw.data.dataset import load_dataset
+from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.learn.fold import fold
 from sw.learn.neuron import TernaryLIF, compile_neurons, compiled_law, lif_step
@@ -58,7 +58,7 @@ def test_a_run_is_the_training_of_its_recipe(folder: Path) -> None:
     )
     *_, checkpoint = train_widths(recipe, (4, 2), seed=2, progress=lambda line: None)
     accuracy, activity = evaluate(
-        checkpoint.integer_network().to_network(), load_dataset("digits", "test", 4)
+        checkpoint.integer_network().to_network(), load_split("digits", "test", 4)
     )
     assert run["test"] == [accuracy.hits, accuracy.n]
     assert run["activity"] == json.loads(json.dumps(activity.to_dict()))

@@ -1,0 +1,362 @@
+"""A user's own data set: arrays of raw examples and their labels, in two parts.
+
+What a network is fed are pixels; how raw values become pixels is fitted here on the training part
+(`hw.contract.encoding.Encoding`), and nothing is learned from the test part.
+"""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.checks import InputError, require_name
+from hw.contract.encoding import AXES, Encoding
+from hw.contract.text import none_of
+from sw.data.published import EVERY_FIFTH, NAMES, TEST_EVERY, ranks
+from sw.data.split import SPLITS, DataError, Split
+
+__all__ = ["Dataset", "own_name"]
+
+CHANNELS = 4
+"""Most channels of a picture that are told from rows and columns by their number."""
+
+OUTER = (1.0, 99.0)
+"""Percentiles of a real-valued feature that become its darkest and its brightest pixel: measured
+features have outliers."""
+
+Array = npt.NDArray[Any]
+Parts = dict[str, tuple[Array, Array]]
+
+
+class Dataset:
+    """Examples and labels for training, and others for testing.
+
+    Parameters
+    ----------
+    x
+        Numbers (n, features), pictures (n, rows, columns[, channels]) or (n, channels, rows,
+        columns), or recordings (n, steps, ...), told apart by shape: up to four channels. `uint8`
+        ones are pictures of 0 to 255, unless none is above 127.
+    y
+        Labels (n,), integers or text.
+    x_test, y_test
+        For testing, never for training; without them, of each class the first and every fifth
+        example after it.
+    name
+        Of the data set.
+    axes
+        In place of what the shape says, one of `hw.contract.encoding.AXES`: "tf", for instance.
+
+    Attributes
+    ----------
+    rule
+        How the test examples were chosen.
+    told
+        What a reader of files took for what, where that is not certain.
+
+    Raises
+    ------
+    DataError
+        One sentence, for what is no data set.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        x_test: Any = None,
+        y_test: Any = None,
+        *,
+        name: str = "data",
+        axes: str | None = None,
+    ) -> None:
+        self.name, self.told = own_name(name), ""
+        if (x_test is None) != (y_test is None):
+            raise DataError("Examples for testing and their labels must be given together")
+        examples, labels = _examples("x", x), _labels("y", y, len(x))
+        if x_test is None:
+            number = np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+            chosen = ranks(number) % TEST_EVERY == 0
+            self.rule = EVERY_FIFTH
+            self._parts: Parts = {
+                "train": (examples[~chosen], labels[~chosen]),
+                "test": (examples[chosen], labels[chosen]),
+            }
+        else:
+            self.rule = "as given"
+            others = _examples("x_test", x_test)
+            self._parts = {
+                "train": (examples, labels),
+                "test": (others, _labels("y_test", y_test, len(others))),
+            }
+        self._check(axes)
+
+    def _check(self, axes: str | None) -> None:
+        (x, y), (x_test, y_test) = self._parts["train"], self._parts["test"]
+        if x.shape[1:] != x_test.shape[1:]:
+            raise DataError(
+                f"Examples for testing must have shape (n, {_sides(x.shape[1:])}), not "
+                f"{x_test.shape}"
+            )
+        strange = sorted(set(y_test.tolist()) - set(y.tolist()), key=str)
+        if strange:
+            raise DataError(
+                f"Class {strange[0]!r} of data set {self.name} must have examples for training: "
+                "there are two at least in a set of one piece"
+            )
+        if len(set(y.tolist())) < 2:
+            raise DataError(f"Data set {self.name} must have at least two classes")
+        if axes is not None and axes not in AXES:
+            raise DataError(none_of("Axes", axes, AXES))
+        self.axes = axes or _axes(self.name, x.shape)
+        if len(self.axes) != x.ndim - 1:
+            raise DataError(f"Axes {self.axes} must be those of examples of {_sides(x.shape[1:])}")
+
+    @property
+    def x(self) -> Array:
+        """Training examples (n, ...), raw."""
+        return self._parts["train"][0]
+
+    @property
+    def y(self) -> Array:
+        """Labels of the training examples (n,)."""
+        return self._parts["train"][1]
+
+    @property
+    def x_test(self) -> Array:
+        """Test examples (n, ...), raw."""
+        return self._parts["test"][0]
+
+    @property
+    def y_test(self) -> Array:
+        """Labels of the test examples (n,)."""
+        return self._parts["test"][1]
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.labels)
+
+    @cached_property
+    def labels(self) -> tuple[Any, ...]:
+        """Names of the classes, in the order of a network's logits: sorted."""
+        return tuple(np.unique(self.y).tolist())
+
+    @cached_property
+    def encoding(self) -> Encoding | None:
+        """How raw values become pixels, fitted on the training part; None: they are pixels.
+
+        Values of which some are negative have two channels, from 0 to the largest magnitude.
+        Others: features from their least to their largest value (reals: the 1st and the 99th
+        percentile), each by itself; pictures from 0 to their largest value, each channel by
+        itself, or to 255 or 1, where they look like such.
+        """
+        return _fitted(self.x, self.axes, self.labels)
+
+    def split(
+        self, split: str, bits: int, *, steps: int = 1, encoding: Encoding | None = None
+    ) -> Split:
+        """One part as a network takes it.
+
+        Parameters
+        ----------
+        split
+            `train` or `test`.
+        bits
+            Of a pixel, 1 to 8.
+        steps
+            Images of a recording; those of an array cannot be binned anew.
+        encoding
+            Of a network, in place of this data set's own.
+
+        Raises
+        ------
+        DataError
+            For a wrong argument, a value that is no finite number, and a label that the encoding
+            does not know.
+        """
+        rule = encoding or self.encoding
+        assert rule is not None
+        if split not in SPLITS:
+            raise DataError(none_of("Split", split, SPLITS))
+        if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
+            raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
+        if rule.timed and steps not in (1, rule.steps):
+            raise DataError(
+                f"Recordings of {self.name} must be seen in {rule.steps} time steps, not {steps}"
+            )
+        x, y = self._parts[split]
+        try:
+            pixels, numbers = rule.encode(x, bits), rule.numbers(y)
+        except InputError as error:
+            raise DataError(f"Data set {self.name} does not fit: {error}") from None
+        return Split(
+            name=self.name,
+            split=split,
+            bits=bits,
+            images=pixels,
+            labels=numbers,
+            shape=rule.map_shape,
+            timed=rule.timed,
+            rule=self.rule,
+            encoding=rule,
+            white=255.0 if x.dtype == np.uint8 else 1.0,
+        )
+
+    def pixels(self, split: str, bits: int, size: int) -> Split:
+        """One part as it is, for a network that is fed pixels: whole numbers 0 .. 2^bits - 1, as
+        many as the network takes, and class numbers.
+
+        Raises
+        ------
+        DataError
+            When there are other values.
+        """
+        x, y = self._parts[split]
+        most = 2**bits - 1
+        flat = x.reshape(len(x), -1)
+        with np.errstate(invalid="ignore"):
+            whole = flat.astype(np.uint8)
+        fits = flat.shape[1] == size and np.array_equal(whole, flat) and int(whole.max()) <= most
+        if not fits or y.dtype.kind != "i" or int(y.min()) < 0:
+            raise DataError(
+                f"Data set {self.name} must have {size} whole numbers from 0 to {most} in an "
+                "example, and class numbers: the network has no encoding of its own"
+            )
+        encoding = Encoding(shape=x.shape[1:], axes=self.axes, high=(float(most),))
+        return Split(
+            name=self.name,
+            split=split,
+            bits=bits,
+            images=encoding.encode(x, bits),
+            labels=y.astype(np.int64),
+            shape=encoding.map_shape,
+            timed=encoding.timed,
+            rule=self.rule,
+        )
+
+    def __len__(self) -> int:
+        """Examples of both parts."""
+        return len(self.y) + len(self.y_test)
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}: {len(self.y)} + {len(self.y_test)} examples of "
+            f"{_sides(self.x.shape[1:])}, {self.classes} classes)"
+        )
+
+
+def own_name(name: str) -> str:
+    """A name for data that are not the published ones: letters, digits and `_`, and not the name
+    of a published set."""
+    plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_")[:48]
+    if not plain or not plain[0].isalpha():
+        plain = f"data_{plain}".rstrip("_")
+    if plain.lower().replace("_", "-") in NAMES:
+        plain = f"own_{plain}"
+    require_name("Name of a data set", plain)
+    return plain
+
+
+def _examples(what: str, x: Any) -> Array:
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError, RuntimeError):
+        raise DataError(f"Examples {what} must be one array of numbers") from None
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"Examples {what} must be numbers, not {array.dtype}")
+    if array.ndim < 2 or 0 in array.shape:
+        raise DataError(f"Examples {what} must have shape (n, features) or more, not {array.shape}")
+    for start in range(0, len(array), 4096):
+        finite = np.isfinite(array[start : start + 4096]).reshape(-1, array[0].size).all(axis=1)
+        if not finite.all():
+            raise DataError(
+                f"Examples {what} must be finite numbers, and number "
+                f"{start + int(finite.argmin())} has one that is not"
+            )
+    return array
+
+
+def _labels(what: str, y: Any, n: int) -> Array:
+    try:
+        labels = np.asarray(y)
+    except (ValueError, TypeError, RuntimeError):
+        raise DataError(f"Labels {what} must be one array") from None
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
+        labels = labels.astype(str)
+    if labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels)):
+        labels = labels.astype(np.int64)
+    if labels.shape != (n,):
+        more = ": take argmax of one-hot labels" if labels.ndim == 2 and len(labels) == n else ""
+        raise DataError(f"Labels {what} must have shape ({n},), not {labels.shape}{more}")
+    if labels.dtype.kind not in "biuU":
+        raise DataError(f"Labels {what} must be integers or text, not {labels.dtype}")
+    return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
+
+
+def _axes(name: str, shape: tuple[int, ...]) -> str:
+    """What the axes of examples (n, ...) are."""
+    sides = shape[1:]
+    few = [side <= CHANNELS for side in sides]
+    by_number = {1: "f", 2: "hw"}
+    if len(sides) in by_number:
+        return by_number[len(sides)]
+    if len(sides) in (3, 4):
+        time = "t" * (len(sides) - 3)
+        if few[-1]:
+            return f"{time}hwc"
+        if few[-3]:
+            return f"{time}chw"
+        if not time:
+            return "thw"
+    raise DataError(
+        f"Examples of data set {name} must be features, pictures or recordings with up to "
+        f"{CHANNELS} channels, not of shape (n, {_sides(sides)}): say what its axes are, one of "
+        f"{', '.join(AXES)}"
+    )
+
+
+def _sides(sides: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sides))
+
+
+def _fitted(x: Array, axes: str, labels: tuple[Any, ...]) -> Encoding:
+    """See `Dataset.encoding`."""
+    plain = Encoding(shape=x.shape[1:], axes=axes, high=(1.0,), labels=labels)
+    maps = plain.as_maps(x)
+    channels = np.moveaxis(maps, 2, 0).reshape(maps.shape[2], -1)
+    least, most = channels.min(axis=1).astype(float), channels.max(axis=1).astype(float)
+    signed = bool((least < 0).any())
+    if plain.is_flat:
+        if x.dtype.kind == "f":
+            edges = np.percentile(channels, OUTER, axis=1)
+            varied = edges[0] < edges[1]
+            least, most = np.where(varied, edges, (least, most))
+        low, high = least, most
+        if signed:
+            below = channels.min(axis=1) < 0
+            low = np.where(below, 0.0, low)
+            high = np.where(below, np.maximum(np.abs(least), np.abs(most)), high)
+    else:
+        low, high = np.zeros_like(most), np.maximum(np.abs(least), np.abs(most))
+        whole = _white(x.dtype, float(high.max()), signed)
+        high = np.where(high > 0, high, 1.0) if whole is None else np.full_like(high, whole)
+    high = np.where(high > low, high, low + 1.0)  # what never changes is dark
+    return replace(plain, low=_bounds(low), high=_bounds(high), signed=signed, labels=labels)
+
+
+def _white(kind: np.dtype[Any], most: float, signed: bool) -> float | None:
+    """The brightest value that pictures look like they could have; None: none in particular."""
+    if kind == np.uint8 and most > 127:
+        return 255.0
+    if kind.kind == "f" and 0.5 < most <= 1:
+        return 1.0
+    return None
+
+
+def _bounds(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """One for all where they are equal."""
+    plain = tuple(map(float, values))
+    return plain[:1] if len(set(plain)) == 1 else plain

@@ -1,0 +1,210 @@
+"""Data sets as quantised pixels. No torch here: `make sim` reads its test images through this.
+
+`digits` needs no download: scikit-learn carries it. `mnist` and `fashion-mnist` are idx files
+(`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`), `nmnist-small` holds recordings of
+an event camera (`sw/data/nmnist.py`). They are looked for in the given folder, in $STERNA_DATA, in
+the user's cache, and then, where they are published, fetched (`sw/data/download.py`).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.files import cache_folder
+from hw.contract.text import none_of
+from sw.data.cifar import read_cifar10
+from sw.data.download import fetch, published
+from sw.data.idx import read_idx
+from sw.data.nmnist import SIDE, read_nmnist
+from sw.data.split import SPLITS, DataError, Split
+
+__all__ = ["EVERY_FIFTH", "NAMES", "RECORDINGS", "SHAPES", "TEST_EVERY", "load_published", "ranks"]
+
+SHAPES = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "nmnist-small": (2, SIDE, SIDE),
+}
+"""Channels, rows, columns of each data set's images."""
+
+RECORDINGS = ("nmnist-small",)
+"""Data sets whose entries are recordings: as many images as a network takes steps."""
+
+EVERY_FIFTH = "of each class the first and every fifth after it"
+"""How test images are chosen of data that are in one piece. A rule, not a draw: it never moves."""
+
+NAMES = tuple(SHAPES)
+
+FOREIGN = "not the published ones"
+
+DIGITS_BITS = 4
+TEST_EVERY = 5
+
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def load_published(
+    name: str,
+    split: str,
+    bits: int,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    steps: int = 1,
+) -> Split:
+    """Load one split of a published data set, its pixels quantised to `bits` bits.
+
+    Parameters
+    ----------
+    name
+        One of `NAMES`.
+    split
+        `train` or `test`; of digits, see `_digits` for the fixed held-out split.
+    bits
+        1 to 8. Bytes are reduced by `p >> (8 - bits)`.
+    folder
+        Where the files lie, idx files gzipped or not: they themselves or a folder `name` with them.
+        Without it $STERNA_DATA, the user's cache and the public mirrors are tried in this order.
+    download
+        Whether the mirrors are tried.
+    steps
+        Time steps that recordings are binned into.
+
+    Raises
+    ------
+    DataError
+        One sentence, for a wrong argument, a file that is not what it should be, or data that are
+        nowhere to be had.
+    """
+    for what, value, choices in (("Data set", name, NAMES), ("Split", split, SPLITS)):
+        if value not in choices:
+            raise DataError(none_of(what, value, choices))
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
+        raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
+    note, known = "", True
+    if name == "digits":
+        images, labels = _digits(split, bits)
+    elif name in RECORDINGS:
+        images, labels = read_nmnist(split, steps, bits, *_folders(name, folder))
+    elif name == "cifar10":
+        may_fetch = download and folder is None
+        (images, labels), note = read_cifar10(split, *_folders(name, folder), may_fetch)
+        images = images >> np.uint8(8 - bits)
+    else:
+        images, labels, known = _idx(name, split, folder, download)
+        images = images >> np.uint8(8 - bits)
+        note = "" if known else FOREIGN
+    return Split(
+        name=name,
+        split=split,
+        bits=bits,
+        images=images,
+        labels=labels,
+        note=note,
+        known=known,
+        shape=SHAPES[name],
+        timed=name in RECORDINGS,
+        rule=EVERY_FIFTH if name == "digits" else "as published",
+    )
+
+
+def ranks(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The number of each example among those of its class, from 0, in the order they come in."""
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        rank[of_class] = np.arange(len(of_class))
+    return rank
+
+
+def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The 1797 digits of 8x8 pixels in 0..16 that scikit-learn carries.
+
+    The held-out split is a rule, not a draw, so it can never move: of each class, in the file's
+    order, the first and every fifth image after it are for testing (364), the others for training
+    (1433). Seventeen grey values want a fifth bit; white is clipped to 15 instead.
+    """
+    try:
+        from sklearn.datasets import load_digits  # heavy, so only when asked for
+    except ImportError:
+        raise DataError("Data set digits needs scikit-learn: pip install scikit-learn") from None
+    bunch = load_digits()
+    pixels, labels = np.asarray(bunch.data), np.asarray(bunch.target, dtype=np.int64)  # type: ignore[union-attr]
+    chosen = (ranks(labels) % TEST_EVERY == 0) == (split == "test")
+    levels = np.floor(pixels[chosen] * 2.0 ** (bits - DIGITS_BITS))
+    return np.minimum(levels, 2**bits - 1).astype(np.uint8), labels[chosen]
+
+
+def _idx(
+    name: str, split: str, folder: str | os.PathLike[str] | None, download: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], bool]:
+    """Images, labels, and whether both are the published ones."""
+    paths = [_locate(name, file, folder, download) for file in IDX_FILES[split]]
+    (images, of_images), (labels, of_labels) = (
+        read_idx(path, axes) for path, axes in zip(paths, (3, 1), strict=True)
+    )
+    sources = [published(content) for content in (of_images, of_labels)]
+    for path, file, source in zip(paths, IDX_FILES[split], sources, strict=True):
+        if source is not None and source != (name, file):
+            raise DataError(
+                f"Idx file {path} must be {file} of {name}, not {source[1]} of {source[0]}"
+            )
+    if images.shape[1:] != (28, 28):
+        raise DataError(f"Images in {paths[0]} must be 28x28, not {images.shape[1:]}")
+    if len(images) != len(labels) or not len(images):
+        raise DataError(
+            f"Data set {name} must have one label per image, not {len(images)} images in "
+            f"{paths[0]} and {len(labels)} labels in {paths[1]}"
+        )
+    if labels.max() > 9:
+        raise DataError(f"Labels in {paths[1]} must lie in 0..9, not reach {labels.max()}")
+    return images.reshape(len(images), -1), labels.astype(np.int64), None not in sources
+
+
+def _locate(name: str, file: str, folder: str | os.PathLike[str] | None, download: bool) -> Path:
+    """Path of one idx file, fetched into the cache when it is nowhere else."""
+    for place in _places(name, folder):
+        for candidate in (place / f"{file}.gz", place / file):
+            if candidate.is_file():
+                return candidate
+    if folder is not None:
+        raise DataError(
+            f"Folder {Path(folder)} must hold {file}.gz or {file}, itself or in a folder {name}"
+        )
+    cache = cache_folder(name)
+    if not (download and fetch(name, f"{file}.gz", cache)):
+        raise DataError(
+            f"Data set {name} is not on this machine and could not be fetched: put {file}.gz "
+            f"into {cache}, or name the folder that holds it"
+        )
+    return cache / f"{file}.gz"
+
+
+def _folders(name: str, folder: str | os.PathLike[str] | None) -> tuple[list[Path], str]:
+    """Where to look, and how to name the places."""
+    where = f"folder {Path(folder)}" if folder is not None else str(cache_folder(name))
+    return list(_places(name, folder)), where
+
+
+def _places(name: str, folder: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Folders in which the files may lie, the one named after the data set first.
+
+    A folder that was given is the only one looked in: quietly using other data than the user
+    pointed at would be worse than a refusal. So would reading one data set as another, which have
+    the same file names: a folder named after another data set is passed over.
+    """
+    shared = os.environ.get("STERNA_DATA") if folder is None else folder
+    if shared:
+        yield Path(shared) / name
+        if Path(shared).name not in NAMES or Path(shared).name == name:
+            yield Path(shared)
+    if folder is None:
+        yield cache_folder(name)

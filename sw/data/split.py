@@ -1,0 +1,70 @@
+"""One part of a data set as a network takes it: quantised pixels and class numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.checks import SternaError
+from hw.contract.encoding import Encoding
+
+__all__ = ["SPLITS", "DataError", "Split"]
+
+SPLITS = ("train", "test")
+
+
+class DataError(SternaError, ValueError):
+    """A data set that is missing or not what it should be."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Split:
+    """A split of a data set, ready for a network.
+
+    Parameters
+    ----------
+    name, split
+        As asked for.
+    bits
+        Pixel width; pixels lie in 0 .. 2^bits - 1.
+    images
+        uint8 (n, size): channels, rows, columns; of recordings, one image after the other.
+    labels
+        int64 (n,).
+    note
+        What must be said beside an accuracy on it.
+    known
+        Not so where files are of its form, and are not those that were published under its name.
+    shape
+        Channels, rows, columns of an image; empty: a row of pixels.
+    timed
+        Whether these are recordings.
+    rule
+        How the test images were chosen.
+    encoding
+        How the pixels were made of raw values, where the data are the user's own.
+    white
+        The raw value that a network from elsewhere is given as 1 (`sw.importers.feed`).
+    """
+
+    name: str
+    split: str
+    bits: int
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    note: str = ""
+    known: bool = True
+    shape: tuple[int, ...] = ()
+    timed: bool = False
+    rule: str = "as published"
+    encoding: Encoding | None = None
+    white: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """Name, if it has a right to it, and what must be said beside it."""
+        name = self.name if self.known else f"files like {self.name}"
+        return f"{name} ({self.note})" if self.note else name
+
+    def __len__(self) -> int:
+        return len(self.labels)

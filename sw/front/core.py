@@ -1,0 +1,140 @@
+"""A core, and a core on a board, as things that can be written, verified and built."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gen.board.bitstream import SEEDS
+from gen.board.build import build_board
+from gen.board.planner import BoardPlan as GenPlan
+from gen.core.plan import CorePlan
+from gen.core.verilog import generate
+from sw.data.arrays import Dataset
+from sw.data.shipped import load_test_images
+
+__all__ = ["BoardPlan", "Core"]
+
+Progress = Callable[[str], None]
+Folder = str | os.PathLike[str]
+
+
+def _silent(line: str) -> None:
+    """Progress that nobody asked for."""
+
+
+class Core:
+    """Hardware for a network.
+
+    Parameters
+    ----------
+    plan
+        Its stages (`gen.core.plan`).
+    """
+
+    def __init__(self, plan: CorePlan) -> None:
+        self.plan = plan
+
+    def write(self, folder: Folder) -> dict[str, Any]:
+        """Write Verilog and ROM files; returns the manifest, which lies there as `core.json`."""
+        return generate(self.plan, Path(folder))
+
+    def verify(
+        self,
+        data: Dataset | str | None = None,
+        images: int | None = 100,
+        *,
+        folder: Folder | None = None,
+        progress: Progress = _silent,
+    ) -> dict[str, Any]:
+        """Run test images through the Verilog, under Verilator, and the golden model; compare
+        every spike, potential, logit and class, and the cycles with the cycle law.
+
+        Parameters
+        ----------
+        data
+            A data set, or where the one lies that the network names.
+        images
+            How many, the first ones; None: all.
+        folder
+            Where Verilog, logs and report are left; by default nothing is.
+        progress
+            Receives a line now and then.
+
+        Returns
+        -------
+        dict
+            The report (docs/simulation.md): `values_compared`, `mismatches`,
+            `cycle_law_violations` and more; `passed`: whether the latter two are 0.
+
+        Raises
+        ------
+        DataError, EvaluateError
+            When there are no such data, or they do not fit.
+        SimulationError
+            When the simulation cannot be built or breaks off.
+        """
+        from sim.bench.run import simulate
+
+        count = "all" if images is None else str(images)
+        split = load_test_images(self.plan.network, count, folder=data)
+        with tempfile.TemporaryDirectory() as temporary:
+            report = simulate(
+                self.plan,
+                split.images,
+                split.labels,
+                Path(folder or Path(temporary) / "core"),
+                progress=progress,
+            )
+        passed = not (report["mismatches"] or report["cycle_law_violations"])
+        return {**report, "passed": passed}
+
+    def __repr__(self) -> str:
+        return f"Core({self.plan.network.spec.name!r}: {self.plan.facts()['layout']})"
+
+
+class BoardPlan:
+    """A network on a board, planned.
+
+    Parameters
+    ----------
+    plan
+        As `gen.board.planner` has it.
+    """
+
+    def __init__(self, plan: GenPlan) -> None:
+        self.plan = plan
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Layout, clock, resources, expected images a second: plain data (docs/boards.md)."""
+        return self.plan.to_dict()
+
+    @property
+    def core(self) -> Core:
+        """The core that is planned."""
+        return Core(self.plan.core)
+
+    def build(
+        self, folder: Folder, *, seed: int = 1, seeds: int = SEEDS, progress: Progress = _silent
+    ) -> dict[str, Any]:
+        """Synthesise, place and route, pack: minutes. The report is there, as `report.json`, and
+        the bitstream, only when all went well.
+
+        Parameters
+        ----------
+        seed, seeds
+            The placer's first seed, and how many are tried.
+        progress
+            Receives a line before each step.
+
+        Raises
+        ------
+        ToolError, TimingError
+            When a tool fails, or no seed meets the clock.
+        """
+        return build_board(self.plan, Path(folder), seed=seed, seeds=seeds, progress=progress)
+
+    def __repr__(self) -> str:
+        return f"BoardPlan({self.plan.board.name!r}: {self.plan.core.facts()['layout']})"

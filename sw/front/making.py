@@ -1,0 +1,165 @@
+"""Networks from data, and from networks trained elsewhere."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from hw.contract.checks import SternaError, require_name
+from hw.contract.neuron import MAX_LIMIT
+from sw.data.arrays import Dataset
+from sw.data.dataset import load_dataset
+from sw.front.network import Network
+from sw.front.recipes import recipe_for
+from sw.importers.conversion import Conversion
+from sw.importers.convert_report import convert_and_compare
+from sw.learn.export import export
+from sw.learn.recipes import Recipe
+from sw.learn.train import train as follow
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["convert", "train"]
+
+Progress = Callable[[str], None]
+Data = Dataset | str | os.PathLike[str]
+
+
+def _silent(line: str) -> None:
+    """Progress that nobody asked for."""
+
+
+def _dataset(data: Data) -> Dataset:
+    return data if isinstance(data, Dataset) else load_dataset(data)
+
+
+def train(
+    data: Data,
+    *,
+    hidden: Sequence[int] | None = None,
+    recipe: "Recipe | str | os.PathLike[str] | None" = None,
+    name: str | None = None,
+    steps: int | None = None,
+    weight_bits: int | None = None,
+    pixel_bits: int | None = None,
+    epochs: int | None = None,
+    seed: int = 1,
+    progress: Progress = _silent,
+) -> Network:
+    """Train a network, quantise it, train on on the integers, and prove it equal to its golden
+    model on the test part.
+
+    Parameters
+    ----------
+    data
+        A data set, or its name or path (`load_dataset`).
+    hidden
+        Neurons of each hidden layer; 128 unless there is a recipe.
+    recipe
+        In place of that: a recipe, the name of a shipped one, or a TOML file (docs/training.md).
+    name
+        Of the network.
+    steps, weight_bits, pixel_bits
+        T (4) and widths (4 and 4), in place of the recipe's.
+    epochs
+        Of each phase, in place of the recipe's.
+    seed
+        Of everything random: the same seed, on the same machine, gives the same network.
+    progress
+        Receives a line per epoch.
+
+    Raises
+    ------
+    SternaError
+        One sentence, for what cannot be trained on or followed.
+    """
+    chosen = _dataset(data)
+    made = recipe_for(
+        chosen,
+        hidden=hidden,
+        recipe=recipe,
+        name=name,
+        steps=steps,
+        weight_bits=weight_bits,
+        pixel_bits=pixel_bits,
+    )
+    checkpoint = follow(
+        made, chosen, seed=seed, float_epochs=epochs, integer_epochs=epochs, progress=progress
+    )
+    return Network.of(export(checkpoint, chosen, progress)[0])
+
+
+def convert(
+    module: "nn.Module",
+    data: Data,
+    *,
+    steps: int = 4,
+    weight_bits: int = 8,
+    mode: str = "augmapping",
+    name: str = "network",
+    pixel_bits: int = 4,
+    limit: int | None = None,
+    divisor: int = 4,
+    percentile: float = 99.9,
+    epochs: int = 0,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    progress: Progress = _silent,
+) -> Network:
+    """A spiking network of a trained ReLU network, by threshold balancing (*TerMapping*,
+    *AugMapping*, arXiv 2005.03231; docs/conversion.md). Its `meta["test"]` has the accuracies of
+    both on the test part.
+
+    Parameters
+    ----------
+    module
+        A Sequential of plain torch.nn modules; it is not changed. Its outputs are in the order of
+        `data.labels`.
+    data
+        What it was trained on, as it was given to it (bytes / 255, channels first), or the name or
+        path of a data set: the training part calibrates, the test part compares.
+    steps, weight_bits, pixel_bits
+        T, and the widths.
+    mode
+        `if`, `termapping` or `augmapping`.
+    name
+        Of the network.
+    limit, divisor, percentile
+        See `sw.importers.conversion.Conversion`; the limit of augmapping is 15.
+    epochs
+        To train on for, on the integers: for weights of few bits.
+    mean, std
+        By which the module's inputs were normalised besides: one number, or one per channel.
+    progress
+        Receives a line per epoch.
+
+    Raises
+    ------
+    SternaError
+        One sentence, for what cannot be converted.
+    """
+    chosen = _dataset(data)
+    require_name("Network name", name, "-")
+    if type(epochs) is not int or epochs < 0:
+        raise SternaError(f"Epochs must be a number of at least 0, not {epochs!r}")
+    most = MAX_LIMIT if mode == "augmapping" else 1
+    conversion = Conversion(
+        mode=mode,
+        steps=steps,
+        limit=most if limit is None else limit,
+        divisor=divisor,
+        percentile=percentile,
+        weight_bits=weight_bits,
+    )
+    network, _ = convert_and_compare(
+        module,
+        chosen.split("train", pixel_bits),
+        chosen.split("test", pixel_bits),
+        conversion,
+        name=name,
+        epochs=epochs,
+        mean=mean,
+        std=std,
+        progress=progress,
+    )
+    return Network.of(network)
