@@ -23,10 +23,17 @@ them, the time steps of a recording."""
 
 MAX_SIDE = 65536
 MAX_LABEL = 256
+MAX_INT = 1 << 53
+"""Of a bound: up to here every integer is a double."""
 CHUNK = 4096
 """Examples encoded at once: the reals in between take eight bytes each."""
 
 Real = npt.NDArray[np.float64]
+
+
+def _is_bound(value: object) -> bool:
+    whole = type(value) is int and abs(value) <= MAX_INT
+    return whole or (type(value) is float and math.isfinite(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +91,14 @@ class Encoding:
             require(
                 isinstance(values, tuple)
                 and len(values) in (1, channels)
-                and all(type(v) in (int, float) and math.isfinite(v) for v in values),
+                and all(map(_is_bound, values)),
                 f"Bounds of an encoding must be one number or {channels} of them, not {values!r}",
             )
             # So that 0 and 0.0 have one digest.
             object.__setattr__(self, what, tuple(float(v) + 0.0 for v in values))
-        low, high = self.bounds
+        low, high = (bound.tolist() for bound in self.bounds)
         require(
-            bool((low < high).all() and np.isfinite(high - low).all()),
+            all(a < b and math.isfinite(b - a) for a, b in zip(low, high, strict=True)),
             "Bounds of an encoding must be finite, the upper one above the lower one",
         )
 

@@ -117,7 +117,7 @@ class Archive:
         ArchiveError
             When one is damaged.
         """
-        self._require(forms, [*forms, *unread])
+        self._require(forms, [*forms, *unread, HEADER])
         for name, wanted in forms.items():
             shape, kind = self._form(name)
             if kind.kind not in DTYPES or (wanted is not None and shape != wanted):
@@ -150,7 +150,7 @@ class Archive:
             if name not in self._members:
                 raise ArrayError(f"lacks the array {name!r}")
         for name in self._members:
-            if name not in (*known, HEADER):
+            if name not in known:
                 raise ArrayError(f"must not hold {name!r}, which it has no use for")
 
     def _form(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

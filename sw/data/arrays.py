@@ -103,8 +103,8 @@ class Dataset:
         strange = sorted(set(y_test.tolist()) - set(y.tolist()), key=str)
         if strange:
             raise DataError(
-                f"Class {strange[0]!r} of data set {self.name} must have examples for training: "
-                "there are two at least in a set of one piece"
+                f"Class {strange[0]!r} of data set {self.name} must have examples for training, "
+                "and two at least where no test part is given"
             )
         if len(set(y.tolist())) < 2:
             raise DataError(f"Data set {self.name} must have at least two classes")

@@ -137,4 +137,10 @@ class BoardPlan:
         return build_board(self.plan, Path(folder), seed=seed, seeds=seeds, progress=progress)
 
     def __repr__(self) -> str:
-        return f"BoardPlan({self.plan.board.name!r}: {self.plan.core.facts()['layout']})"
+        plan, facts = self.plan, self.facts
+        used, there = facts["estimate"]["luts"]
+        return (
+            f"BoardPlan({plan.board.name!r}: {plan.core.facts()['layout']}, "
+            f"{plan.spec.clock_hz / 1e6:g} MHz, about {used:,} of {there:,} look-up tables, about "
+            f"{facts['expected_images_per_second']:,.0f} images/s)"
+        )

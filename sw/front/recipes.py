@@ -7,13 +7,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from hw.contract.checks import SpecError, SternaError, require_name
-from hw.contract.edge import EdgeSpec
+from hw.contract.checks import SternaError, require_name
+from hw.contract.edge import EdgeSpec, sides_text
 from hw.contract.text import none_of
 from sw.data.arrays import Dataset
 from sw.data.dataset import Published
 from sw.learn.neuron import LIFParameters
-from sw.learn.plan import LayerPlan, dense_chain
+from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
 from sw.learn.recipes import Phase, Recipe, RecipeError, find_recipe
 
 __all__ = ["dense_recipe", "read_recipe", "recipe_for", "tailored"]
@@ -118,12 +118,12 @@ def dense_recipe(
     validation = min(5000, n // 10)
     batch = min(batch, max(2, (n - validation) // 4))
     epochs = max(EPOCHS[0], min(EPOCHS[1], UPDATES * batch // n))
-    recorded = data.encoding.steps if data.encoding and data.encoding.timed else None
+    recorded = data.encoding.steps if data.encoding and data.encoding.timed else 4
     plain = Recipe(
         name="dense",
         dataset="digits",
         layers=dense_chain(hidden, data.classes),
-        steps=steps or recorded or 4,
+        steps=recorded if steps is None else steps,
         weight_bits=weight_bits,
         pixel_bits=pixel_bits,
         float_phase=Phase(epochs=epochs, rate=1e-2, weight_decay=1e-2),
@@ -139,8 +139,8 @@ def dense_recipe(
 
 
 def tailored(recipe: Recipe, data: Dataset) -> Recipe:
-    """A recipe for other data: its readout has a neuron for each class, and no more examples are
-    set aside than a tenth.
+    """A recipe for other data: its readout has a neuron for each class, no more than a tenth of
+    the examples are set aside, and no batch is larger than what is left.
 
     Raises
     ------
@@ -149,12 +149,14 @@ def tailored(recipe: Recipe, data: Dataset) -> Recipe:
     """
     *hidden, readout = recipe.layers
     encoding, n = data.encoding, _count(data)
+    validation = max(1, min(recipe.validation, n // 10))
     changed = replace(
         recipe,
         dataset=data.name,
         encoding=encoding,
         layers=(*hidden, replace(readout, channels=data.classes)),
-        validation=max(1, min(recipe.validation, n // 10)),
+        validation=validation,
+        batch=min(recipe.batch, max(2, n - validation)),
     )
     if encoding is not None and encoding.timed and recipe.steps != encoding.steps:
         raise RecipeError(
@@ -166,10 +168,13 @@ def tailored(recipe: Recipe, data: Dataset) -> Recipe:
             f"Recipe {changed.name} must not move or mirror examples: {data.name} has features, "
             "not pictures"
         )
-    try:
-        _ = changed.sizes
-    except SpecError as error:
-        raise RecipeError(f"Recipe {changed.name} does not fit {data.name}: {error}") from None
+    shapes = plan_shapes(changed.input_shape, changed.layers)
+    for layer, shape in shapes.items():
+        if min(shape) < 1:
+            raise RecipeError(
+                f"Recipe {changed.name} does not fit {data.name}: maps of "
+                f"{sides_text(changed.input_shape)} are too small for layer {layer}"
+            )
     return changed
 
 

@@ -261,6 +261,10 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
         "tests/hw/contract/version5.npz",
         "63a3eff27e3025e47ee595224523ec1f93368f11f34dd17a930faae8a5ef59d4",
     ),
+    6: (
+        "tests/hw/contract/version6.npz",
+        "84aef3ee44c4b7444eecb4f32e4944b5c7cd517c2d4cc4bed2bd8d5460f02707",
+    ),
 }
 
 
