@@ -156,8 +156,9 @@ class Encoding:
     @property
     def text(self) -> str:
         """In words: what goes in, as how many pixels, and the classes."""
-        sides = "x".join(map(str, self.shape[1:] if self.timed else self.shape))
-        what = f"{sides} features" if self.is_flat else f"pictures of {sides}"
+        channels, rows, columns = self._maps
+        what = f"{channels} features" if self.is_flat else f"pictures of {rows}x{columns}"
+        what += f" in {channels} channels" * ("c" in self.axes)
         whole = f"recordings of {self.steps} steps, {what}" if self.timed else what
         ends = [f"{bound:g}" for bound in (self.low[0], self.high[0])]
         span = "each from its own lowest value" if len(self.low) > 1 else f"from {ends[0]}"

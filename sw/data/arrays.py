@@ -303,7 +303,7 @@ def _axes(name: str, shape: tuple[int, ...]) -> str:
     by_number = {1: "f", 2: "hw"}
     if len(sides) in by_number:
         return by_number[len(sides)]
-    if len(sides) in (3, 4):
+    if len(sides) in (3, 4) and not (few[-1] and few[-3]):  # channels first, or last?
         time = "t" * (len(sides) - 3)
         if few[-1]:
             return f"{time}hwc"
@@ -313,8 +313,8 @@ def _axes(name: str, shape: tuple[int, ...]) -> str:
             return "thw"
     raise DataError(
         f"Examples of data set {name} must be features, pictures or recordings with up to "
-        f"{CHANNELS} channels, not of shape (n, {_sides(sides)}): say what its axes are, one of "
-        f"{', '.join(AXES)}"
+        f"{CHANNELS} channels, first or last, and by their shape (n, {_sides(sides)}) they may be "
+        f"anything: say what the axes are, one of {', '.join(AXES)}"
     )
 
 

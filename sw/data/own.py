@@ -39,6 +39,9 @@ DELIMITERS = ",;\t"
 PARTS = {"train": "train", "t10k": "test", "test": "test"}
 """How the names of files of each part begin."""
 
+PICTURE = {3: "hw", 4: "hwc"}
+"""Axes of pictures, by how many their array has."""
+
 Columns = list[str]
 
 
@@ -256,9 +259,9 @@ def _read_folder(folder: Path) -> Dataset:
         elif x_test.ndim < x.ndim:
             x_test = np.repeat(x_test[..., None], 3, axis=-1)
         both = _plain([*y, *y_test])
-        return _named(folder, x, both[: len(y)], x_test, both[len(y) :])
+        return _named(folder, x, both[: len(y)], x_test, both[len(y) :], axes=PICTURE[x.ndim])
     x, y = _read_classes(folder)
-    return _named(folder, x, _plain(y))
+    return _named(folder, x, _plain(y), axes=PICTURE[x.ndim])
 
 
 def _is_data(path: Path) -> bool:

@@ -217,6 +217,8 @@ def test_in_words():
         "3 features, each from its own lowest value to its highest, and as much below it, as 6 "
         "pixels; 2 classes: a, b"
     )
+    colours = Encoding(shape=(4, 5, 3), axes="hwc", high=(1.0, 2.0, 3.0))
+    assert colours.text == ("pictures of 4x5 in 3 channels, from 0 to its highest, as 60 pixels")
     moving = Encoding(shape=(5, 8, 9), axes="thw", high=(4.0,), labels=(1, 2, 3, 4, 5))
     assert moving.text == (
         "recordings of 5 steps, pictures of 8x9, from 0 to 4, as 72 pixels; 5 classes: 1, 2, 3, 4, "

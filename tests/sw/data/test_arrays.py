@@ -45,8 +45,10 @@ def test_axes_may_be_said():
         data(random(5, 7), axes="up")
     with pytest.raises(DataError, match=r"Axes f must be those of examples of 5, 7"):
         data(random(5, 7), axes="f")
-    with pytest.raises(DataError, match=r"not of shape \(n, 5, 6, 7, 8\): say what its axes are"):
-        data(random(5, 6, 7, 8))
+    for shape in ((5, 6, 7, 8), (2, 3, 4), (5, 3, 8, 2), (1, 1, 1, 1, 1)):
+        with pytest.raises(DataError, match="they may be anything: say what the axes are, one of"):
+            data(random(*shape))
+    assert data(random(2, 3, 4), axes="chw").axes == "chw"
 
 
 def test_the_test_part_is_a_rule():

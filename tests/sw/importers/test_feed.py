@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sw.cli.main import main
+from sw.data.arrays import Dataset
 from sw.data.dataset import load_split
 from sw.data.split import Split
 from sw.importers.conversion import Conversion
@@ -101,3 +103,91 @@ def test_the_command_says_what_it_feeds_and_on_what_it_compares(tmp_path, capsys
     assert facts["tested"].startswith("364 of digits")
     assert main([*arguments, "--std", "0"]) == 1
     assert capsys.readouterr().err == "sterna: Standard deviation must be positive, not [0.0]\n"
+
+
+# A user's own data
+
+
+def own(kind: str) -> Dataset:
+    """Raw values of one kind, and labels."""
+    rng = np.random.default_rng(1)
+    values = {
+        "features": rng.random((30, 6)) * 9 + [1, 20, 3, 40, 5, 6],
+        "signed features": rng.normal(0, 3, (30, 6)),
+        "bytes": rng.integers(0, 256, (30, 6, 4)).astype(np.uint8),
+        "signed pictures": rng.normal(0, 3, (30, 6, 4)),
+        "colours last": rng.random((30, 6, 4, 3)) * [1, 5, 9],
+        "signed channels": rng.normal(0, 1, (30, 2, 6, 8)) * np.array([[[1]], [[7]]]),
+    }[kind]
+    return Dataset(values, np.arange(30) % 3, name="own")
+
+
+KINDS = (
+    "features",
+    "signed features",
+    "bytes",
+    "signed pictures",
+    "colours last",
+    "signed channels",
+)
+
+
+def raw(data: Dataset, split: Split) -> torch.Tensor:
+    """What the pixels stand for, written out value by value: (n, channels, rows, columns)."""
+    encoding = data.encoding
+    assert encoding is not None
+    maps = split.images.reshape(-1, *encoding.map_shape) / (2**split.bits - 1)
+    low, high = (bound[:, None, None] for bound in encoding.bounds)
+    if encoding.signed:
+        up, down = np.split(maps, 2, axis=1)
+        maps = up - down
+    return torch.tensor((low + (high - low) * maps) / split.white)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_module_is_given_the_raw_values(kind: str, normalised: bool) -> None:
+    torch.manual_seed(1)
+    data = own(kind)
+    split = data.split("train", 5)
+    x = raw(data, split)
+    if data.x.dtype != np.uint8 and "features" not in kind:  # what was said to be raw is near x
+        given = np.moveaxis(data.x, -1, 1) if "last" in kind else data.x.reshape(x.shape)
+        step = (np.ptp(given) / 31) * (0.5 + 1e-9)
+        assert float(np.abs(given - x.numpy()).max()) <= step
+    n = x[0].numel()
+    mean, std = ([0.5], [2.0]) if normalised else ([], [])
+    expected = (x - 0.5) / 2 if normalised else x
+    networks = [nn.Sequential(nn.Linear(n, 7), nn.ReLU(), nn.Linear(7, 3))]
+    if "features" not in kind:
+        pool = nn.AvgPool2d(2)
+        networks.append(nn.Sequential(pool, nn.Flatten(), nn.Linear(n // 4, 7), nn.Linear(7, 3)))
+    for network in networks:
+        feed = Feed.of(split, relu_leaves(network), mean, std)
+        layers = read_relu(network, feed.shape, feed.front)
+        taken = expected if isinstance(network[0], nn.AvgPool2d) else expected.flatten(1)
+        pixels = torch.from_numpy(split.images)
+        wanted = network.double()(taken)
+        assert torch.allclose(activations(layers, pixels, 31)[-1], wanted, atol=1e-5)
+        assert torch.allclose(feed.run(network, pixels), wanted, atol=1e-5)
+        scale = " / 255" if kind == "bytes" else ""
+        assert feed.raw.startswith(f"x{scale} of own")
+        assert ("channels first" in feed.raw) == (kind in ("colours last", "signed channels"))
+
+
+def test_features_may_be_normalised_each_by_itself() -> None:
+    data = own("features")
+    split, network = data.split("train", 4), nn.Sequential(nn.Linear(6, 3))
+    mean, std = data.x.mean(axis=0), data.x.std(axis=0)
+    feed = Feed.of(split, relu_leaves(network), mean.tolist(), std.tolist())
+    expected = (raw(data, split).flatten(1) - torch.tensor(mean)) / torch.tensor(std)
+    given = feed.run(lambda x: x, torch.from_numpy(split.images))
+    assert torch.allclose(given, expected, atol=1e-9)
+    with pytest.raises(ConvertError, match="one for each of 6 channels, not 5"):
+        Feed.of(split, relu_leaves(network), mean[:5].tolist())
+
+
+def test_recordings_are_not_converted() -> None:
+    data = Dataset(np.random.default_rng(1).random((20, 6, 5, 5)), np.arange(20) % 2)
+    with pytest.raises(ConvertError, match="must hold pictures or features"):
+        Feed.of(data.split("train", 4), relu_leaves(nn.Sequential(nn.Linear(150, 2))))
