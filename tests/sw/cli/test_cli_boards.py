@@ -11,7 +11,7 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sw.cli.board import as_built, board_network
 from sw.cli.main import main
-from sw.data.shipped import model_path
+from sw.data.shipped import UsageError, model_path
 
 
 def test_plan_says_what_would_be_built(capsys) -> None:
@@ -187,3 +187,35 @@ def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
         assert args.test_images == (64 if images is None else 7)
     assert (args.lanes, args.banks, args.mhz) == (8, 1, 18.0)
     assert args.model == str(tmp_path / "icebreaker" / "network.npz")
+    board = json.dumps(facts | {"test_images": None, "schedule": "learning"})
+    (tmp_path / "icebreaker" / "board.json").write_text(board)
+    with pytest.raises(UsageError, match=r"icebreaker plays labelled .* or name the MODEL of"):
+        as_built(args)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "instead"),
+    [
+        (["plan", "--test-images", "5"], "give --samples, not --test-images"),
+        (
+            ["bitstream", "--samples", "3", "--test-images", "5"],
+            "give --samples, not --test-images",
+        ),
+        (
+            ["self-test"],
+            "let it learn from those that --samples put on its chip (sterna learn --on",
+        ),
+        (["self-test", "--samples", "3"], "let it learn from those that --samples put on its chip"),
+    ],
+)
+def test_a_core_that_learns_plays_no_test_images(
+    arguments, instead, capsys, tmp_path: Path, monkeypatch
+) -> None:
+    """What it plays has labels; the sentence says so, and what to use."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "--board", "ulx3s_85f", "--learn"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    why = "sterna: A core that learns plays labelled images, which it learns from, and no test"
+    assert err.startswith(f"{why} images: {instead}")
+    assert not list(tmp_path.iterdir())
