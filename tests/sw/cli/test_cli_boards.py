@@ -2,8 +2,9 @@
 
 import json
 from argparse import Namespace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -147,6 +148,15 @@ def test_version(capsys) -> None:
         main(["--version"])
     assert done.value.code == 0
     assert capsys.readouterr().out == f"sterna {version('sterna')}\n"
+
+
+def test_a_checkout_that_was_never_installed_works(capsys, monkeypatch) -> None:
+    """It has no version; it has all else."""
+    monkeypatch.setattr("sw.cli.main.version", Mock(side_effect=PackageNotFoundError("sterna")))
+    assert main(["boards"]) == 0
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert "sterna from a checkout that is not installed\n" in capsys.readouterr().out
 
 
 def test_a_clock_that_nobody_expects_is_marked(capsys) -> None:
