@@ -2,10 +2,14 @@
 
 `import sterna` costs nothing; `sterna.load` imports no torch, `sterna.open_board` the host library
 and no hardware. docs/python.md has all of it on one page. `main` is the command line (`sw.cli`).
+The packages behind it are called `hw`, `gen`, `sim` and `sw`: where another module of such a name
+comes first, a sentence says which file that is.
 """
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
+from os.path import dirname, realpath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from hw.contract.neuron import NeuronSpec
     from hw.contract.spec import LayerSpec, NetworkSpec
     from sim.golden.model import GoldenModel
-    from sw.cli.main import main
     from sw.data.arrays import Dataset
     from sw.data.dataset import load_dataset
     from sw.data.shipped import model_path
@@ -71,7 +74,6 @@ HOMES = {
     "generate": "gen.core.verilog",
     "load": "sw.front.network",
     "load_dataset": "sw.data.dataset",
-    "main": "sw.cli.main",
     "model_path": "sw.data.shipped",
     "open_board": "sw.host",
     "plan_network": "gen.core.plan",
@@ -83,6 +85,7 @@ HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'sterna' has no attribute {name!r}")
+    require_packages()
     return getattr(import_module(HOMES[name]), name)
 
 
@@ -90,7 +93,35 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *HOMES])
 
 
-if __name__ == "__main__":
-    from sw.cli.main import main
+def require_packages() -> None:
+    """Refuse files that stand in the way of our packages; none is run.
 
+    Raises
+    ------
+    ImportError
+        For the first one.
+    """
+    home = dirname(__file__)
+    for name in ("hw", "gen", "sim", "sw"):
+        found = sys.modules.get(name) or find_spec(name)
+        file = getattr(found, "__file__", None) or getattr(found, "origin", None)
+        # What has no file is a folder without __init__.py, and in nobody's way.
+        if file and realpath(dirname(dirname(file))) != realpath(home):
+            raise ImportError(
+                f"Package {name} must be the one beside {__file__}, not {file}: rename that, or "
+                "take its folder from Python's path"
+            )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line (`sw.cli.main`); returns the exit code."""
+    try:
+        require_packages()
+    except ImportError as error:
+        print(f"sterna: {error}", file=sys.stderr)
+        return 1
+    return import_module("sw.cli.main").main(arguments)
+
+
+if __name__ == "__main__":
     sys.exit(main())

@@ -12,16 +12,18 @@ from typing import Any
 
 from gen.board.boards import Board, constraints
 from gen.family.base import Flow
-from gen.family.tools import YOSYS, ToolError, find, run
+from gen.family.tools import YOSYS, Tool, ToolError, find, run
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.process import fills_folder
+from hw.contract.text import expected_time
 
 __all__ = [
     "REPORT",
     "SEEDS",
     "TimingError",
     "build_bitstream",
+    "find_tools",
     "pack",
     "synthesize",
     "utilization",
@@ -61,6 +63,7 @@ def build_bitstream(
     megahertz: float,
     seed: int = 1,
     seeds: int = SEEDS,
+    luts: int = 0,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
     """Build a bitstream and `report.json` in `folder`; both are there only when all went well.
@@ -79,6 +82,8 @@ def build_bitstream(
         The clock that the design must reach.
     seed, seeds
         Seed of the placer, and how many from it on are tried until one meets the clock.
+    luts
+        Look-up tables, as planned: long steps are announced with the time that so many take.
 
     Returns
     -------
@@ -101,16 +106,16 @@ def build_bitstream(
     flow = board.family.flow
     for name in (REPORT, f"{top}.{flow.bitstream}"):
         (folder / name).unlink(missing_ok=True)  # of an earlier build
-    tools = {p.name: find(p) for p in (YOSYS, flow.router, flow.packer)}
+    tools = find_tools(flow)
     seconds = {}
 
     start = time.monotonic()
-    cells = synthesize(flow, folder, top, sources, progress)
+    cells = synthesize(flow, folder, top, sources, progress, luts)
     seconds["synthesis"] = round(time.monotonic() - start, 1)
 
     start = time.monotonic()
     tried = range(seed, seed + seeds)
-    facts, best, fmax = _route_best(board, flow, folder, megahertz, tried, progress)
+    facts, best, fmax = _route_best(board, flow, folder, megahertz, tried, luts, progress)
     seconds["routing"] = round(time.monotonic() - start, 1)
     _require_speed(board, facts, megahertz, fmax, best)
 
@@ -146,11 +151,23 @@ def build_bitstream(
     return report
 
 
+def find_tools(flow: Flow) -> dict[str, Tool]:
+    """What builds for a family, by name; to be asked for before the first file is written.
+
+    Raises
+    ------
+    ToolError
+        When one is missing.
+    """
+    return {p.name: find(p) for p in (YOSYS, flow.router, flow.packer)}
+
+
 def synthesize(
-    flow: Flow, folder: Path, top: str, sources: Sequence[str], progress: Progress
+    flow: Flow, folder: Path, top: str, sources: Sequence[str], progress: Progress, luts: int = 0
 ) -> dict[str, int]:
-    """Write `netlist.json`; return how many cells of each type it has."""
-    progress("synthesis (Yosys)")
+    """Write `netlist.json`; return how many cells of each type it has. `luts`: look-up tables, as
+    planned, by which the time is told."""
+    progress(f"synthesis (Yosys){expected_time(flow.synthesis_seconds * luts / 1000)}")
     try:
         return _synthesize(flow.synthesis, folder, top, sources)
     except ToolError as error:
@@ -186,7 +203,13 @@ def utilization(log: Path) -> dict[str, tuple[int, int]]:
 
 
 def _route_best(
-    board: Board, flow: Flow, folder: Path, megahertz: float, seeds: range, progress: Progress
+    board: Board,
+    flow: Flow,
+    folder: Path,
+    megahertz: float,
+    seeds: range,
+    luts: int,
+    progress: Progress,
 ) -> tuple[dict[str, Any], int, dict[str, float]]:
     """Route with one seed after the other until all clocks are met, and leave the best in
     `flow.routed`; its facts, its seed, and the clock in MHz by seed."""
@@ -196,7 +219,8 @@ def _route_best(
     waiting, spare = list(seeds), SPARE_SEEDS
     while waiting:
         seed = waiting.pop(0)
-        progress(f"placement and routing (nextpnr), seed {seed}")
+        told = expected_time(flow.routing_seconds * luts / 1000)
+        progress(f"placement and routing (nextpnr), seed {seed}{told}")
         try:
             facts[seed] = _route(board, flow, folder, limits, megahertz, seed, progress)
         except PlacementError:

@@ -14,7 +14,7 @@ from gen.family.base import Family, Pin
 from gen.family.registry import FAMILIES
 from gen.family.tools import ToolError
 from hw.contract.checks import SternaError
-from hw.contract.text import none_of
+from hw.contract.text import none_of, to_install
 
 __all__ = ["BOARDS", "Board", "BoardError", "constraints", "find_board"]
 
@@ -90,8 +90,7 @@ class Board:
             return getattr(import_module(module), name)
         except ModuleNotFoundError:
             raise ToolError(
-                "amaranth-boards is missing: install Sterna's extra 'fpga' "
-                "(pip install 'sterna[fpga]')"
+                f"amaranth-boards is missing: {to_install('amaranth-boards')}"
             ) from None
 
     def _resource(self, name: str) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.board.bitstream import REPORT, SEEDS, build_bitstream, pack
+from gen.board.bitstream import REPORT, SEEDS, build_bitstream, find_tools, pack
 from gen.board.boards import find_board
 from gen.board.files import BOARD_TOP, LabelledImages, generate_board
 from gen.board.planner import BoardPlan, plan_board
@@ -92,6 +92,7 @@ def build_board(
         See `gen.board.bitstream`, `gen.family.rom_swap`.
     """
     board = plan.board
+    find_tools(board.family.flow)
     endings = {family.flow.bitstream for family in FAMILIES.values()}
     for name in (REPORT, *(f"{BOARD_TOP}.{ending}" for ending in endings)):
         (folder / name).unlink(missing_ok=True)
@@ -110,6 +111,7 @@ def build_board(
         megahertz=plan.spec.clock_hz / 1e6,
         seed=seed,
         seeds=seeds,
+        luts=plan.estimate.luts,
         progress=progress,
     )
     report = _finish(plan, facts, folder, folder, report, progress)

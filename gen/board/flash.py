@@ -55,7 +55,7 @@ def flash_built(
         report = read_json(folder / REPORT, REPORTED)
     except (OSError, ValueError, RecursionError):
         raise FlashError(
-            f"Folder {folder} must hold a finished bitstream: run make bitstream first"
+            f"Folder {folder} must hold a finished bitstream: run sterna bitstream first"
         ) from None
     if report["board"] != board.name:
         raise FlashError(

@@ -7,12 +7,14 @@ from typing import Any
 
 from gen.board.bitstream import synthesize
 from gen.board.boards import find_board
-from gen.board.estimate import require_memory
+from gen.board.estimate import estimate, require_memory
+from gen.board.planner import board_spec
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.files import write_json
 from hw.contract.process import fills_folder
+from hw.contract.text import expected_time
 
 __all__ = ["close_timing"]
 
@@ -57,9 +59,13 @@ def close_timing(
     board = find_board("ulx3s_85f")
     flow, names = board.family.flow, board.family.names
     require_memory(plan, board)
+    for program in (YOSYS, flow.router):
+        find(program)
+    luts = estimate(board, plan, board_spec(board, board.oscillator_hz, loaded=plan.loaded)).luts
     generate(plan, folder)
-    synthesize(flow, folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress)
-    progress("placement and routing (nextpnr)")
+    synthesize(flow, folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress, luts)
+    told = expected_time(flow.routing_seconds * luts / 1000)
+    progress(f"placement and routing (nextpnr){told}")
     run(
         flow.router,
         [

@@ -54,6 +54,10 @@ class Flow:
         Program that makes the bitstream; `{routed}` and `{bitstream}` are the files.
     bitstream
         Ending of the bitstream's name.
+    synthesis_seconds, routing_seconds
+        Of a thousand look-up tables, on the machine of docs/results.md, by whole boards that were
+        built there (sw/study/bitstreams.json); by these long steps are announced, since nobody
+        knows more before them than the magnitude. 0: no board was built.
     """
 
     synthesis: str
@@ -68,6 +72,8 @@ class Flow:
     packer: Program
     pack_flags: tuple[str, ...]
     bitstream: str
+    synthesis_seconds: float = 0.0
+    routing_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

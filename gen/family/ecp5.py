@@ -135,6 +135,8 @@ FAMILY = Family(
         packer=ECPPACK,
         pack_flags=("--input", "{routed}", "--bit", "{bitstream}"),
         bitstream="bit",
+        synthesis_seconds=4,
+        routing_seconds=18,
     ),
     constraints=_constraints,
     pll=Pll(

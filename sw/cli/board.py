@@ -29,6 +29,8 @@ from sw.spide.start import PRESETS, beginning, stored_samples
 __all__ = ["add_board_commands"]
 
 DEFAULT_START = "digits"
+LABELLED = "plays labelled images, which it learns from, and no test images"
+STORED = "let it learn from those that --samples put on its chip (sterna learn --on URL --stored)"
 EXAMPLES = 16
 """Images in the test bench of an IP package."""
 
@@ -43,8 +45,10 @@ def board_plan(args: argparse.Namespace) -> tuple[BoardPlan, LabelledImages | No
     it, of a core that learns, the labelled images that go onto the chip."""
     board = find_board(args.board)
     if args.learn:
-        if args.banks not in (None, 1) or args.schedule != "auto" or args.test_images:
-            raise UsageError("A core that learns has one bank, one schedule and no test images")
+        if args.banks not in (None, 1) or args.schedule != "auto":
+            raise UsageError("A core that learns has one bank and one schedule")
+        if args.test_images:
+            raise UsageError(f"A core that learns {LABELLED}: give --samples, not --test-images")
         masters = beginning(
             args.model or DEFAULT_START, seed=args.start, readout_only=args.readout_only
         )
@@ -168,12 +172,21 @@ def do_verify(args: argparse.Namespace) -> Result:
 
 
 def as_built(args: argparse.Namespace) -> None:
-    """Network, layout and images of the bitstream in build/BOARD, if it has test images."""
+    """Network, layout and images of the bitstream in build/BOARD, if it has test images.
+
+    Raises `UsageError` for a core that learns.
+    """
     folder = BUILD / args.board
     try:
         facts = read_json(folder / "board.json", {"lanes": int, "banks": int, "clock_hz": int})
-        images, _ = facts["test_images"]
+        images, _ = facts["test_images"] or (0, 0)
     except (OSError, ValueError, KeyError, TypeError):
+        return
+    if facts.get("schedule") == "learning":
+        raise UsageError(
+            f"The core in {folder} {LABELLED}: {STORED}, or name the MODEL of another self-test"
+        )
+    if not images:
         return
     args.say(f"as {folder} was built: {facts['network']}, {images} images on the chip")
     args.model, args.test_images = str(folder / NETWORK), images
@@ -183,6 +196,8 @@ def as_built(args: argparse.Namespace) -> None:
 def do_self_test(args: argparse.Namespace) -> Result:
     from sw.verify.self_test import self_test
 
+    if args.learn:
+        raise UsageError(f"A core that learns {LABELLED}: {STORED}")
     if all(given is None for given in (args.model, args.lanes, args.banks, args.mhz)):
         as_built(args)
     plan, _ = board_plan(args)

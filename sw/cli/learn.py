@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from hw.contract.files import can_write, write_json
 from hw.contract.learning import RATES
 from hw.contract.network import Network
-from hw.contract.text import percent, table
+from hw.contract.text import percent, table, to_install
 from hw.learn.masters import Masters, masters_path
 from sw.cli.options import BUILD, Result, add_data_option
 from sw.data.dataset import load_split
@@ -282,7 +282,7 @@ def draw(session: Session, out: Path, images: Images) -> str:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        return "not drawn: that needs the package matplotlib"
+        return f"not drawn: that needs the package matplotlib: {to_install('matplotlib')}"
     from sw.study.plots import write_png
 
     figure = Figure(figsize=(6, 4), dpi=110, layout="tight")

@@ -12,9 +12,10 @@ import json
 import logging
 import os
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from hw.contract.checks import SternaError
+from hw.contract.text import to_install
 from sw.cli.board import add_board_commands
 from sw.cli.core import add_core_commands
 from sw.cli.learn import add_learn_command
@@ -22,6 +23,10 @@ from sw.cli.network import add_network_commands
 from sw.cli.study import add_study_commands
 
 __all__ = ["main"]
+
+OURS = ("hw", "gen", "sim", "sw")
+PACKAGES = {"sklearn": "scikit-learn", "cocotb_tools": "cocotb", "PIL": "pillow"}
+"""Packages of PyPI that are not called as the modules in them."""
 
 
 def say(line: str) -> None:
@@ -45,6 +50,14 @@ def listen() -> None:
         library.propagate = False
 
 
+def own_version() -> str:
+    """Of what is installed."""
+    try:
+        return version("sterna")
+    except PackageNotFoundError:
+        return "from a checkout that is not installed"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = argparse.ArgumentParser(
@@ -53,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="The road: train -> export -> info -> generate -> sim. "
         "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of a network file.",
     )
-    parser.add_argument("--version", action="version", version=f"sterna {version('sterna')}")
+    parser.add_argument("--version", action="version", version=f"sterna {own_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     add_core_commands(commands)
@@ -75,11 +88,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sterna: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "sklearn", "cocotb", "cocotb_tools", "matplotlib"):
+        module = str(error.name).partition(".")[0]
+        if module in OURS:
             raise
+        package = PACKAGES.get(module, module)
         print(
-            f"sterna: {args.command} needs the package {error.name}: install it, or use the "
-            "Makefile, which does",
+            f"sterna: {args.command} needs the package {package}: {to_install(package)}",
             file=sys.stderr,
         )
         return 1

@@ -30,9 +30,9 @@ def require_plots() -> None:
 
 
 def do_training(args: argparse.Namespace) -> Result:
+    require_plots()
     from sw.study.training import Grid, accuracy_table, activity_table, plot, study
 
-    require_plots()
     grid = Grid(
         datasets=tuple(dict.fromkeys(args.dataset.split(","))),
         hidden=choices(args.hidden, "Hidden neurons"),
@@ -63,9 +63,9 @@ def do_training(args: argparse.Namespace) -> Result:
 
 
 def do_conversion(args: argparse.Namespace) -> Result:
+    require_plots()
     from sw.study.conversion import agreement_table, study, study_table
 
-    require_plots()
     hidden = numbers(args.hidden, "Hidden neurons")
     if args.epochs < 1:
         raise UsageError(f"Epochs must be a positive number, not {args.epochs}")
@@ -165,9 +165,9 @@ def do_hardware(args: argparse.Namespace) -> Result:
 
 
 def do_learning(args: argparse.Namespace) -> Result:
+    require_plots()
     from sw.study import learning
 
-    require_plots()
     seeds = choices(args.seeds, "Seeds")
     if args.passes is not None and args.passes < 1:
         raise UsageError(f"Passes must be a positive number, not {args.passes}")
@@ -215,8 +215,9 @@ def do_bitstreams(args: argparse.Namespace) -> Result:
 
     out = Path(args.out or BUILD / "bitstreams")
     names = tuple(dict.fromkeys(args.boards.split(","))) if args.boards else ()
-    locked = bitstreams.study(out, names, args.data, again=args.again, progress=args.say)
-    return locked, f"{bitstreams.bitstreams_table(locked)}\n\nin {bitstreams.LOCK}", 0
+    lock = bitstreams.own_lock(out)
+    locked = bitstreams.study(out, names, args.data, again=args.again, lock=lock, progress=args.say)
+    return locked, f"{bitstreams.bitstreams_table(locked)}\n\nin {lock}", 0
 
 
 def add_study_commands(commands: Any) -> None:
@@ -334,7 +335,7 @@ def add_study_commands(commands: Any) -> None:
         "bitstreams",
         do_bitstreams,
         "the boards' default bitstreams: builds those whose inputs have changed, and renews their "
-        "lock in the checkout",
+        "lock, of a checkout or in the folder",
     )
     sub.add_argument("--boards", metavar="NAME,..", help="default all")
     sub.add_argument("--again", action="store_true", help="also what has not changed")

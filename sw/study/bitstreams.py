@@ -8,7 +8,6 @@ compares the hashes, without running a tool.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from gen.board.boards import BOARDS, Board, constraints, find_board
 from gen.board.build import build_board
 from gen.board.files import generate_board
 from gen.board.planner import BoardPlan, plan_board
-from gen.family.tools import YOSYS
+from gen.family.tools import YOSYS, package_version
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -25,7 +24,7 @@ from hw.contract.text import markdown
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import model_path
 
-__all__ = ["LOCK", "bitstreams_table", "default_plan", "inputs", "read_lock", "study"]
+__all__ = ["LOCK", "bitstreams_table", "default_plan", "inputs", "own_lock", "read_lock", "study"]
 
 LOCK = Path(__file__).with_name("bitstreams.json")
 """{board: {"inputs": see `inputs`, "routed": what came of them}}."""
@@ -60,25 +59,37 @@ def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
 
     `verilog`, `contents` (of memories and flash), `constraints`, `flags` of the tools, with the
     clock asked, and `tools`: the packages of PyPI that this version names.
+
+    Raises
+    ------
+    ToolError
+        When one of them is missing.
     """
     board, flow = plan.board, plan.board.family.flow
+    programs = {p.package: p for p in (YOSYS, flow.router, flow.packer)}
+    tools = [f"{name} {package_version(programs[name])}" for name in sorted(programs)]
     facts = generate_board(plan.core, plan.spec, board.name, folder)
     contents = hashlib.sha256()
     for name in sorted(set(facts["files"]) - set(facts["sources"])):
         contents.update(name.encode() + (folder / name).read_bytes())
     flags = [flow.synthesis, *board.flags, *flow.router_flags, *board.pack, *flow.pack_flags]
-    packages = sorted({p.package for p in (YOSYS, flow.router, flow.packer)})
     return {
         "verilog": facts["hardware"],
         "contents": contents.hexdigest(),
         "constraints": _sha(constraints(board)[1]),
         "flags": _sha(json.dumps([*flags, plan.spec.clock_hz])),
-        "tools": ", ".join(f"{name} {version(name)}" for name in packages),
+        "tools": ", ".join(tools),
     }
 
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def own_lock(folder: Path) -> Path:
+    """The lock to renew: of a checkout, the one that is part of it; of an installed package, which
+    nobody writes to, one of its own in `folder`."""
+    return LOCK if LOCK.parents[2].joinpath("pyproject.toml").is_file() else folder / LOCK.name
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Facts]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gen.board.bitstream import find_tools
+from gen.board.boards import find_board
 from gen.board.timing import close_timing
 from gen.core.plan import CorePlan, plan_core
 from gen.layer.stage import DEFAULT_LANES
@@ -92,12 +94,15 @@ def study(
         When a tool is missing or a core does not fit.
     """
     started = time.monotonic()
+    find_tools(find_board("ulx3s_85f").family.flow)  # before hours of training
     data, test = (load_split("digits", split, 4) for split in ("train", "test"))
     facts: dict[str, Any] = {"lanes": lanes, "asked_mhz": megahertz, "seed": seed, "rows": []}
     for kind in kinds(lanes, data, test, progress):
-        progress(f"{kind.title}: synthesis, placement, routing")
+        progress(kind.title)
         name = "".join(c if c.isalnum() else "-" for c in kind.title)
-        report = close_timing(kind.core, folder / name, megahertz=megahertz, seed=seed)
+        report = close_timing(
+            kind.core, folder / name, megahertz=megahertz, seed=seed, progress=progress
+        )
         found = accuracy(kind.core.network, test)
         facts["rows"].append(
             {

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.board.bitstream import REPORT
+from gen.board.bitstream import REPORT, find_tools
 from gen.board.boards import find_board
 from gen.board.build import build_board
 from gen.board.files import BOARD_TOP
 from gen.board.planner import BoardPlan, plan_board
-from gen.family.tools import YOSYS, find
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -182,7 +181,7 @@ def verify_design(
 def _tools(board: str, unpacked: bool) -> dict[str, str]:
     """What a verification of a board needs, each with its version; raises where one is missing."""
     flow = find_board(board).family.flow
-    tools = [find(YOSYS), find(flow.router), find(flow.packer)]
+    tools = [*find_tools(flow).values()]
     if unpacked:
         tools += [find_iceunpack(), find_icebox()]
     told = {tool.name: str(tool) for tool in tools}

@@ -152,7 +152,7 @@ def test_another_file_than_the_report_is_about_is_not_loaded(loader, files, tmp_
 def test_a_report_of_another_form(loader, files, tmp_path, changes):
     report(files, **changes)
     for _ in range(2):
-        with pytest.raises(FlashError, match=r"must hold a finished bitstream: run make bitstrea"):
+        with pytest.raises(FlashError, match=r"must hold a finished bitstream: run sterna bit"):
             flash_built(BOARDS["icebreaker"], tmp_path)
         (tmp_path / "report.json").write_text("[" * 9999)
     assert not (tmp_path / "calls").exists()

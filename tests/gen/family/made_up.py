@@ -33,6 +33,8 @@ FAMILY = Family(
         packer=PACKER,
         pack_flags=("{routed}", "{bitstream}"),
         bitstream="mu",
+        synthesis_seconds=2,
+        routing_seconds=60,
     ),
     constraints=_constraints,
     rams=BlockRams(shapes=((8, 100), (4, 200)), flip_flops=64),

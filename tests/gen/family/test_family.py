@@ -86,7 +86,14 @@ def test_a_build_runs_the_familys_tools(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     folder = tmp_path / "built"
     plan = plan_board(BOARD, DIGITS, lanes=4, banks=1)
-    report = build_board(plan, folder)
+    told: list[str] = []
+    report = build_board(plan, folder, progress=told.append)
+    minutes = round(plan.estimate.luts * FAMILY.flow.routing_seconds / 60_000)
+    assert told[:2] == [
+        "synthesis (Yosys)",  # a matter of seconds
+        f"placement and routing (nextpnr), seed 1: about {minutes} minutes on a machine like the "
+        "one in docs/results.md",
+    ]
     assert report["bitstream"] == str(folder / "sterna_board.mu")
     assert (folder / "sterna_board.mu").read_text() == "routed\nrouted\n"
     assert report["used"] == {"luts": 30, "brams": 3, "sprams": 0, "ffs": [7, 16_000]}

@@ -1,6 +1,12 @@
 """Sentences and tables for people."""
 
-from hw.contract.text import none_of
+import re
+from importlib.metadata import PackageNotFoundError, requires
+
+import pytest
+
+from hw.contract import text
+from hw.contract.text import expected_time, none_of, to_install
 
 
 def test_a_name_that_is_none_of_the_choices():
@@ -13,3 +19,50 @@ def test_a_name_that_is_none_of_the_choices():
         "did you mean 'icebreaker'?"
     )
     assert none_of("Board", None, []) == "Board must be one of , not None"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (29, ""),
+        (30, "1 minute"),
+        (89, "1 minute"),
+        (91, "2 minutes"),
+        (7000, "117 minutes"),
+        (7200, "2 hours"),
+        (20_000, "6 hours"),
+    ],
+)
+def test_only_long_steps_are_announced(seconds, told):
+    machine = " on a machine like the one in docs/results.md"
+    assert expected_time(seconds) == (f": about {told}{machine}" if told else "")
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [
+        ("torch", "train"),
+        ("matplotlib", "results"),
+        ("spikingjelly", "spikingjelly"),
+        ("yowasp_nextpnr.ecp5", "fpga"),
+        ("Apycula", "fpga"),
+        ("pytest", "test"),
+    ],
+)
+def test_what_is_missing_is_in_an_extra(package, extra):
+    sentence = f"install Sterna's extra '{extra}' (pip install 'sterna[{extra}]')"
+    assert to_install(package) == sentence
+
+
+def test_what_is_missing_is_in_none(monkeypatch):
+    """Every package that Sterna always needs, one that it never does, or nobody knows."""
+    needed = [re.split("[^\\w-]", line)[0] for line in requires("sterna") or [] if ";" not in line]
+    assert {"numpy", "cocotb", "scikit-learn"} <= set(needed)
+    assert {to_install(name) for name in needed} == {"install Sterna anew (pip install sterna)"}
+    assert to_install("sphinx") == "install it (pip install sphinx)"
+
+    def absent(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(text, "requires", absent)
+    assert to_install("torch") == "install it (pip install torch)"

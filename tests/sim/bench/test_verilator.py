@@ -93,10 +93,17 @@ def test_digits_reset_in_the_middle(digits, folder, cycles):
     assert report["cycle_law_checked"]
 
 
-def test_digits_on_few_lanes_and_four_banks(digits, tmp_path):
+def test_digits_on_few_lanes_and_four_banks(digits, tmp_path, monkeypatch):
+    """On a machine as slow as can be, which is told before."""
     network, data = digits
-    report = simulate(plan_core(network, 20, 4), data.images[:30], data.labels[:30], tmp_path)
+    plan, told = plan_core(network, 20, 4), []
+    monkeypatch.setattr("sim.bench.run.CYCLES_A_SECOND", 2)
+    report = simulate(plan, data.images[:30], data.labels[:30], tmp_path, progress=told.append)
     assert_equal(report)
+    assert told[0] == "building sterna_core (20 lanes, 4 bank(s)) with Verilator"
+    minutes = round(30 * plan.expected_cycles() / 2 / 60)
+    machine = "on a machine like the one in docs/results.md"
+    assert told[1] == f"simulating 30 images: about {minutes} minutes {machine}"
 
 
 @settings(

@@ -151,8 +151,8 @@ def test_an_older_name_works_and_is_not_listed(capsys):
 
 
 def test_every_public_name_is_there():
-    assert sorted(sterna.HOMES) == sterna.__all__
-    for name in sterna.HOMES:
+    assert sorted([*sterna.HOMES, "main"]) == sterna.__all__
+    for name in sterna.__all__:
         assert name in dir(sterna)
         assert getattr(sterna, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'sterna' has no attribute 'nothing'"):
@@ -214,6 +214,46 @@ def test_too_little_memory_is_one_sentence(capsys, monkeypatch):
         assert run(capsys, "golden") == (1, "", "sterna: golden needs more memory than there is\n")
     monkeypatch.setattr(GoldenModel, "classify", Mock(side_effect=RuntimeError("a slip")))
     with pytest.raises(RuntimeError, match="a slip"):
+        main(["golden"])
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "what"),
+    [
+        ("torch", "torch", "Sterna's extra 'train' (pip install 'sterna[train]')"),
+        ("sklearn.utils", "scikit-learn", "Sterna anew (pip install sterna)"),
+        ("cocotb_tools", "cocotb", "Sterna anew (pip install sterna)"),
+        ("narwhals", "narwhals", "it (pip install narwhals)"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    capsys, monkeypatch, module, package, what
+):
+    absent = ModuleNotFoundError(f"No module named {module!r}", name=module)
+    monkeypatch.setattr(GoldenModel, "classify", Mock(side_effect=absent))
+    sentence = f"sterna: golden needs the package {package}: install {what}\n"
+    assert run(capsys, "golden") == (1, "", sentence)
+
+
+def test_plots_are_asked_for_before_all_else(capsys, monkeypatch):
+    """The extra with them has what trains, too: one sentence is all that it takes."""
+    for package in ("matplotlib", "torch"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for module in [name for name in sys.modules if name.startswith("sw.study.")]:
+        monkeypatch.delitem(sys.modules, module)
+    for study in ("training", "conversion", "learning"):
+        code, out, err = run(capsys, "study", study)
+        assert (code, out) == (1, "")
+        assert err == (
+            "sterna: study needs the package matplotlib: install Sterna's extra 'results' "
+            "(pip install 'sterna[results]')\n"
+        )
+
+
+def test_a_module_of_ours_that_is_missing_is_our_slip(monkeypatch):
+    absent = ModuleNotFoundError("No module named 'hw.nothing'", name="hw.nothing")
+    monkeypatch.setattr(GoldenModel, "classify", Mock(side_effect=absent))
+    with pytest.raises(ModuleNotFoundError, match="nothing"):
         main(["golden"])
 
 

@@ -2,8 +2,9 @@
 
 import json
 from argparse import Namespace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,7 +12,7 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sw.cli.board import as_built, board_network
 from sw.cli.main import main
-from sw.data.shipped import model_path
+from sw.data.shipped import UsageError, model_path
 
 
 def test_plan_says_what_would_be_built(capsys) -> None:
@@ -149,6 +150,15 @@ def test_version(capsys) -> None:
     assert capsys.readouterr().out == f"sterna {version('sterna')}\n"
 
 
+def test_a_checkout_that_was_never_installed_works(capsys, monkeypatch) -> None:
+    """It has no version; it has all else."""
+    monkeypatch.setattr("sw.cli.main.version", Mock(side_effect=PackageNotFoundError("sterna")))
+    assert main(["boards"]) == 0
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert "sterna from a checkout that is not installed\n" in capsys.readouterr().out
+
+
 def test_a_clock_that_nobody_expects_is_marked(capsys) -> None:
     for megahertz, words in (("60", "60 MHz: not expected to close, a full"), ("24", "24 MHz")):
         assert main(["plan", "--board", "icebreaker", "--mhz", megahertz]) == 0
@@ -187,3 +197,35 @@ def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
         assert args.test_images == (64 if images is None else 7)
     assert (args.lanes, args.banks, args.mhz) == (8, 1, 18.0)
     assert args.model == str(tmp_path / "icebreaker" / "network.npz")
+    board = json.dumps(facts | {"test_images": None, "schedule": "learning"})
+    (tmp_path / "icebreaker" / "board.json").write_text(board)
+    with pytest.raises(UsageError, match=r"icebreaker plays labelled .* or name the MODEL of"):
+        as_built(args)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "instead"),
+    [
+        (["plan", "--test-images", "5"], "give --samples, not --test-images"),
+        (
+            ["bitstream", "--samples", "3", "--test-images", "5"],
+            "give --samples, not --test-images",
+        ),
+        (
+            ["self-test"],
+            "let it learn from those that --samples put on its chip (sterna learn --on",
+        ),
+        (["self-test", "--samples", "3"], "let it learn from those that --samples put on its chip"),
+    ],
+)
+def test_a_core_that_learns_plays_no_test_images(
+    arguments, instead, capsys, tmp_path: Path, monkeypatch
+) -> None:
+    """What it plays has labels; the sentence says so, and what to use."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "--board", "ulx3s_85f", "--learn"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    why = "sterna: A core that learns plays labelled images, which it learns from, and no test"
+    assert err.startswith(f"{why} images: {instead}")
+    assert not list(tmp_path.iterdir())

@@ -1,15 +1,20 @@
 """The default bitstreams' lock: what goes in is what was routed, and the documents say so."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gen.board.boards import BOARDS, find_board
+from gen.board.planner import plan_board
+from gen.family.tools import ToolError
 from hw.contract.checks import SternaError
+from hw.contract.network import Network
+from sw.data.shipped import model_path
 from sw.study import bitstreams
-from sw.study.bitstreams import bitstreams_table, default_plan, inputs, read_lock, study
+from sw.study.bitstreams import bitstreams_table, default_plan, inputs, own_lock, read_lock, study
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results.md"
 
@@ -70,3 +75,32 @@ def test_a_file_that_is_no_lock_is_one_sentence(text: str, tmp_path: Path):
     (tmp_path / "lock").write_text(text)
     with pytest.raises(SternaError, match="must be a lock of bitstreams, and is none"):
         read_lock(tmp_path / "lock")
+
+
+def test_steps_are_announced_by_what_was_measured():
+    """Of each board in the lock, within a factor of 2."""
+    for name, facts in read_lock().items():
+        routed, flow = facts["routed"], BOARDS[name].family.flow
+        thousands, seconds = routed["planned"]["luts"][0] / 1000, routed["seconds"]
+        for told, took in (
+            (flow.synthesis_seconds * thousands, seconds["synthesis"]),
+            (flow.routing_seconds * thousands, seconds["routing"]),
+        ):
+            assert took / 2 <= told <= took * 2, (name, told, took)
+
+
+def test_without_the_tools_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("gen.family.tools.version", absent)
+    network = Network.load(model_path("digits-dense"))
+    with pytest.raises(ToolError, match=r" is missing: install Sterna's extra 'fpga'"):
+        inputs(plan_board(find_board("tang_nano_9k"), network, lanes=4, banks=1), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_an_installed_package_is_left_alone(tmp_path: Path, monkeypatch):
+    assert own_lock(tmp_path) == bitstreams.LOCK
+    monkeypatch.setattr(bitstreams, "LOCK", tmp_path / "site" / "sw" / "study" / "bitstreams.json")
+    assert own_lock(tmp_path / "out") == tmp_path / "out" / "bitstreams.json"
