@@ -15,8 +15,8 @@ from gen.family.base import Flow
 from gen.family.tools import YOSYS, Tool, ToolError, find, run
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically, write_json
-from hw.contract.process import fills_folder
 from hw.contract.text import expected_time
+from hw.system.process import fills_folder
 
 __all__ = [
     "REPORT",

@@ -25,7 +25,7 @@ from gen.family.registry import FAMILIES
 from gen.family.rom_swap import ReloadError
 from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
-from hw.contract.process import fills_folder
+from hw.system.process import fills_folder
 
 __all__ = ["NETWORK", "build_board", "reload_board"]
 

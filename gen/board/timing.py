@@ -13,8 +13,8 @@ from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from gen.family.tools import YOSYS, ToolError, find, run
 from hw.contract.files import write_json
-from hw.contract.process import fills_folder
 from hw.contract.text import expected_time
+from hw.system.process import fills_folder
 
 __all__ = ["close_timing"]
 

@@ -6,8 +6,8 @@ from typing import Any
 from gen.core.plan import CorePlan
 from gen.stage.emit import verilog_text
 from hw.contract.files import json_text, write_files
-from hw.contract.process import fills_folder
 from hw.memory.sources import verilog_source
+from hw.system.process import fills_folder
 
 __all__ = ["TOP", "core_facts", "generate", "manifest", "rom_texts"]
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hw.contract.checks import SternaError
-from hw.contract.process import clean_environment, ends_with_us
 from hw.contract.text import to_install
+from hw.system.process import clean_environment, ends_with_us
 
 __all__ = [
     "LOADER",

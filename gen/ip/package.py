@@ -15,8 +15,8 @@ from gen.ip.texts import BENCH, CORE, CORE_BENCH, CORE_SIM, INSTANCE, MEANINGS, 
 from gen.stage.emit import verilog_text
 from hw.contract.files import json_text, write_files
 from hw.contract.neuron import NeuronSpec
-from hw.contract.process import fills_folder
 from hw.memory.sources import verilog_source
+from hw.system.process import fills_folder
 from hw.top.axi import ERRORS, AxiStreamCore
 
 __all__ = ["AXI_TOP", "INTERFACE_VERSION", "cycle_bounds", "package_ip"]

@@ -8,7 +8,7 @@ from amaranth.back import verilog
 from amaranth.hdl import Elaboratable
 
 from hw.contract.checks import SternaError
-from hw.contract.process import built_environment
+from hw.system.process import built_environment
 
 __all__ = ["VerilogError", "verilog_text"]
 

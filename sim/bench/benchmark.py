@@ -14,7 +14,7 @@ from gen.core.plan import CorePlan, plan_network
 from gen.core.verilog import generate
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.process import fills_folder
+from hw.system.process import fills_folder
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 

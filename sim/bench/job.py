@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.contract.network import Network, NetworkError
-from hw.contract.process import end_with_parent
+from hw.system.process import end_with_parent
 
 __all__ = ["NETWORK", "BenchJob", "Job", "job_folder"]
 

@@ -17,9 +17,9 @@ from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from hw.contract.checks import InputError
 from hw.contract.files import write_atomically, write_json
-from hw.contract.process import fills_folder
 from hw.contract.text import expected_time
 from hw.neuron.readout import result_layout
+from hw.system.process import fills_folder
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
 from sim.bench.job import NETWORK, Job
 from sim.bench.verilator import build, run_bench, toolchain

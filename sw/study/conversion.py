@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from hw.contract.files import write_atomically, write_json
-from hw.contract.process import fills_folder
 from hw.contract.text import markdown
+from hw.system.process import fills_folder
 from sim.golden.model import GoldenModel
 from sw.data.split import Split
 from sw.importers.conversion import Conversion, calibrate, convert

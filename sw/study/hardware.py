@@ -17,8 +17,8 @@ from gen.core.plan import CorePlan, plan_core
 from gen.layer.stage import DEFAULT_LANES
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.process import fills_folder
 from hw.contract.text import markdown
+from hw.system.process import fills_folder
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy, mean_cycles
 from sw.data.split import Split

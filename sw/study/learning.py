@@ -17,9 +17,9 @@ from typing import Any
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.process import fills_folder
 from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
+from hw.system.process import fills_folder
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.data.shipped import model_path

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hw.contract.files import write_atomically, write_json
-from hw.contract.process import fills_folder
 from hw.contract.text import markdown, none_of
+from hw.system.process import fills_folder
 from sw.data.dataset import load_split
 from sw.data.published import SHAPES
 from sw.data.split import Split

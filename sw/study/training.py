@@ -23,8 +23,8 @@ from typing import Any
 
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
-from hw.contract.process import fills_folder
 from hw.contract.text import markdown
+from hw.system.process import fills_folder
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.learn.plan import dense_chain

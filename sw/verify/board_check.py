@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.board.planner import BoardPlan
-from hw.contract.process import fills_folder
+from hw.system.process import fills_folder
 from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
 from sw.host.errors import HostError

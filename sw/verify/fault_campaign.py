@@ -15,8 +15,8 @@ from gen.board.files import LabelledImages
 from gen.board.planner import BoardPlan
 from hw.contract.files import write_json
 from hw.contract.link import ErrorCode
-from hw.contract.process import fills_folder
 from hw.contract.text import table
+from hw.system.process import fills_folder
 from sim.board.around import simulate_board
 from sim.board.simulation import BoardSimulation
 from sw.verify.fault_trials import TRIES, Trials

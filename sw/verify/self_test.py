@@ -17,7 +17,7 @@ from gen.board.planner import BoardPlan
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan
 from hw.contract.network import NetworkError
-from hw.contract.process import fills_folder
+from hw.system.process import fills_folder
 from hw.top.self_test import SelfTest
 from sim.board.around import simulate_board
 from sim.golden.model import GoldenModel

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.contract.process import (
+from hw.system.process import (
     PARENT,
     FolderInUse,
     built_environment,
@@ -41,7 +41,7 @@ def python(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 HOLD = """
 import sys
 from pathlib import Path
-from hw.contract.process import claimed
+from hw.system.process import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -101,7 +101,7 @@ def test_a_claim_holds_again_within_itself_and_for_others(tmp_path: Path):
 
 STARTS = """
 import subprocess, sys
-from hw.contract.process import ends_with_us
+from hw.system.process import ends_with_us
 child = subprocess.Popen(
     [sys.executable, "-c", "import sys; sys.stdin.read()"],
     stdin=subprocess.PIPE,
@@ -141,7 +141,7 @@ def test_what_was_started_ends_when_its_parent_is_killed():
 
 WATCHES = f"""
 import os, sys
-from hw.contract.process import end_with_parent
+from hw.system.process import end_with_parent
 os.environ[{PARENT!r}] = sys.argv[1] if sys.argv[1:] else str(os.getppid())
 end_with_parent()
 print("lives", flush=True)

@@ -1,0 +1,3 @@
+"""What a command owes the machine it runs on: folders that one process fills, an environment that
+is built, children that end with their parent.
+"""
