@@ -21,7 +21,7 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 	$(if $(LEARN),--learn $(addprefix --samples ,$(SAMPLES))) $(addprefix --test-images ,$(TEST_IMAGES))
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
-KNOWN := MODEL IMAGES SAMPLES PASSES LANES BANKS SCHEDULE WAVES DATA SEED BOARD MHZ SEEDS LEARN TEST_IMAGES URL PORT \
+KNOWN := MODEL HIDDEN IMAGES SAMPLES PASSES LANES BANKS SCHEDULE WAVES DATA SEED BOARD MHZ SEEDS LEARN TEST_IMAGES URL PORT \
 	PYTHON PYTEST VENV
 $(foreach v,$(filter-out $(KNOWN) MAKE% -%,$(.VARIABLES)),$(if $(filter command line,$(origin $(v))),\
 	$(warning $(v)= is no option of this Makefile, which has $(KNOWN))))
@@ -65,8 +65,8 @@ info: $(VENV)/stamp-sim ## what a network file holds
 generate: $(VENV)/stamp-sim ## Verilog and ROM files in build/
 	@$(STERNA) generate $(MODEL) $(CORE)
 
-train: $(VENV)/stamp-train ## train a network by its recipe
-	@$(STERNA) train $(MODEL) $(SEED_OPTION)
+train: $(VENV)/stamp-train ## train a network by its recipe; DATA=my.npz HIDDEN=64: dense layers, on your own data
+	@$(STERNA) train $(if $(HIDDEN),--data $(DATA) --hidden $(HIDDEN),$(MODEL)) $(SEED_OPTION)
 
 export: $(VENV)/stamp-train ## network file and ROM files of what was trained
 	@$(STERNA) export $(MODEL) $(CORE)

@@ -8,7 +8,9 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("page", ["arithmetic.md", "network-file.md", "cycles.md", "ip.md"])
+@pytest.mark.parametrize(
+    "page", ["arithmetic.md", "network-file.md", "cycles.md", "ip.md", "python.md", "data.md"]
+)
 def test_examples(page):
     results = doctest.testfile(str(DOCS / page), module_relative=False)
     assert results.attempted > 0

@@ -57,8 +57,8 @@ def recipe_and_data(args: argparse.Namespace) -> "tuple[Recipe, Source]":
 
     hidden = None if args.hidden is None else numbers(args.hidden, "Hidden neurons")
     recipe, given = args.model, args.data is not None
-    names_own = hidden is not None or (recipe or "").endswith(".toml")
-    own = given and (Path(args.data).is_file() or names_own)
+    names_own = (recipe or "").endswith(".toml")
+    own = hidden is not None or (given and (Path(args.data).is_file() or names_own))
     data = chosen(args.dataset, args.data) if args.dataset or own else None
     if recipe is None and hidden is None and data is None:
         recipe = DEFAULT_MODEL

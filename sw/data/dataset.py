@@ -153,8 +153,9 @@ def load_split(
         if encoding is None:
             return load_published(name, split, bits, source, download=download, steps=steps)
         return Published(name, source).split(split, bits, steps=steps, encoding=encoding)
-    if source is None:
-        if encoding is None:
-            raise DataError(none_of("Data set", name, NAMES))
+    if encoding is None and source is None:
+        raise DataError(none_of("Data set", name, NAMES))
+    source = source or os.environ.get("STERNA_DATA")
+    if not source:
         raise DataError(f"Data set {name} is the user's own: say with --data where it is, {FORMS}")
     return read_own(Path(source)).split(split, bits, steps=steps, encoding=encoding)

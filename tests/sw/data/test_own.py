@@ -1,8 +1,6 @@
 """A user's own files: each form read to the values that were written, and one sentence for what is
 none of them."""
 
-import gzip
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from PIL import Image
 from hw.contract.checks import SternaError
 from sw.data.own import read_own
 from sw.data.split import DataError
+from tests.sw.data.own_files import idx
 
 X = np.random.default_rng(1).integers(0, 256, (20, 4, 5)).astype(np.uint8)
 Y = np.arange(20) % 2
@@ -173,12 +172,6 @@ def test_bytes_that_are_no_text(tmp_path: Path):
 
 
 # Idx files
-
-
-def idx(path: Path, array: np.ndarray) -> None:
-    head = struct.pack(f">2x2B{array.ndim}I", 8, array.ndim, *array.shape)
-    data = head + array.astype(np.uint8).tobytes()
-    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
 
 
 def test_idx_files_of_any_size(tmp_path: Path):
