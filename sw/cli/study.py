@@ -91,8 +91,14 @@ def test_images(network: Network, args: argparse.Namespace) -> Split:
     dataset = network.meta.get("dataset")
     if not isinstance(dataset, str):
         raise UsageError(f"Network file {network.spec.name} names no data set")
+    spec = network.spec
     return load_split(
-        dataset, "test", network.spec.input_bits, args.data, steps=network.spec.recorded_steps
+        dataset,
+        "test",
+        spec.input_bits,
+        args.data,
+        steps=spec.recorded_steps,
+        encoding=spec.encoding,
     )
 
 

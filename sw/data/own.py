@@ -32,7 +32,9 @@ FORMS = (
 MAX_BYTES = 1 << 30
 """Of a table's file, and of the pixels of all pictures."""
 
-LABEL_COLUMNS = ("label", "class", "target", "y", "species")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "species")
+MAYBE_LABEL = "y"
+"""Unless it is one of x, y and z."""
 PART_COLUMNS = ("split", "part")
 DELIMITERS = ",;\t"
 
@@ -113,6 +115,8 @@ def _read_table(path: Path) -> Dataset:
         raise DataError(f"Data file {path} must be {FORMS}")
     headed = not any(_is_number(cell) for cell in first[:-1])
     names = first if headed else [f"number {n + 1}" for n in range(len(first))]
+    if headed:
+        _check_names(path, names)
     label, part = _column(names, LABEL_COLUMNS, -1), _column(names, PART_COLUMNS, None)
     apart = {label, part} - {None}
     taken = [n for n in range(len(first)) if n not in apart]
@@ -195,6 +199,21 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(
             f"Line {reader.line_num} of {path} must be one of a table: {error}"
         ) from None
+
+
+def _check_names(path: Path, names: Columns) -> None:
+    """Refuse columns of which it is not certain what they are."""
+    if "" in names:
+        raise DataError(
+            f"Columns of {path} must all have names, and number {names.index('') + 1} has none: "
+            "leave out what numbers the rows"
+        )
+    plain = [name.lower() for name in names]
+    if MAYBE_LABEL in plain[:-1] and not set(plain) & set(LABEL_COLUMNS):
+        raise DataError(
+            f"Labels of {path} may be in column {MAYBE_LABEL} or in column {names[-1]}: call the one "
+            "that has them label"
+        )
 
 
 def _is_number(cell: str) -> bool:

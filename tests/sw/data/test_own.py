@@ -156,6 +156,8 @@ def test_tables_in_two_parts_and_labels_that_are_numbers(tmp_path: Path):
         ("label,split\na,train\nb,test\n", "must have a column of numbers beside the labels"),
         ("1,2,a\n" * 4, "must have at least two classes"),
         ('1,2,"a\n' + "x" * 140_000, "must be one of a table"),
+        (",l,k\n0,1,a\n1,2,b\n", "must all have names, and number 1 has none"),
+        ("x,y,z,kind\n1,2,3,a\n", "may be in column y or in column kind: call the one"),
     ],
 )
 def test_tables_that_are_no_data(tmp_path: Path, text: str, complaint: str):
