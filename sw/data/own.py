@@ -211,8 +211,8 @@ def _check_names(path: Path, names: Columns) -> None:
     plain = [name.lower() for name in names]
     if MAYBE_LABEL in plain[:-1] and not set(plain) & set(LABEL_COLUMNS):
         raise DataError(
-            f"Labels of {path} may be in column {MAYBE_LABEL} or in column {names[-1]}: call the one "
-            "that has them label"
+            f"Labels of {path} may be in column {MAYBE_LABEL} or in column {names[-1]}: call the "
+            "one that has them label"
         )
 
 
