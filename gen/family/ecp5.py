@@ -126,7 +126,7 @@ FAMILY = Family(
     flow=Flow(
         synthesis=SYNTHESIS,
         router=NEXTPNR,
-        router_flags=("--router", "router2"),
+        router_flags=("--router", "router2", "--tmg-ripup"),
         routed="routed.config",
         routed_flag="--textcfg",
         constraints="board.lpf",
@@ -136,7 +136,7 @@ FAMILY = Family(
         pack_flags=("--input", "{routed}", "--bit", "{bitstream}"),
         bitstream="bit",
         synthesis_seconds=4,
-        routing_seconds=18,
+        routing_seconds=28,
     ),
     constraints=_constraints,
     pll=Pll(
