@@ -94,8 +94,8 @@ class Lessons:
 
     def _load(self) -> tuple[bytes, Callable[[], object]]:
         r, now = self._random, self.golden.learning()
-        top = 1 << now.master_bits - 1
-        row = np.array([r.randrange(-top, top) for _ in range(self._identity.lanes)])
+        low, high = now.master_limits
+        row = np.array([r.randint(low, high) for _ in range(self._identity.lanes)])
         return r.randrange(now.rows).to_bytes(2, "little") + pack_row(row, now), self._loaded
 
     def _loaded(self) -> None:
@@ -165,6 +165,15 @@ class Lessons:
         row = self._random.choice((rows, rows + 1, 65535, (rows | 255) + 1))
         return self.changed(self._random.choice((Command.WEIGHTS, Command.LOAD)), 0, row, 2)
 
+    def no_master(self) -> bytes:
+        """LOAD with a master below the limits."""
+        r, now = self._random, self.golden.learning()
+        low, high = now.master_limits
+        row = np.array([r.randint(low, high) for _ in range(self._identity.lanes)])
+        row[r.randrange(len(row))] = r.randrange(-1 << now.master_bits - 1, low)
+        payload = r.randrange(now.rows).to_bytes(2, "little") + pack_row(row, now)
+        return encode(r.randrange(256), Command.LOAD, payload)
+
     def no_random_word(self) -> bytes:
         """SEED with 0."""
         return self.changed(Command.SEED, 0, 0, 4)
@@ -226,6 +235,7 @@ LESSON_DAMAGES: dict[str, Callable[[Maker], Shot]] = {
     "another count": _refused(Lessons.other_count, ErrorCode.COUNT),
     "no class": _refused(Lessons.no_class, ErrorCode.VALUE),
     "no row": _refused(Lessons.no_row, ErrorCode.VALUE),
+    "no master": _refused(Lessons.no_master, ErrorCode.VALUE),
     "no random word": _refused(Lessons.no_random_word, ErrorCode.VALUE),
     "no setting": _refused(Lessons.no_setting, ErrorCode.VALUE),
     "LEARN interrupted": _interrupted,

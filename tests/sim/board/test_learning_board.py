@@ -137,7 +137,7 @@ class Pins:
     def state(self, enabled: bool = True) -> bytes:
         f, learner = self.facts, self.learner
         said = number(self.count) + number(learner.masters.random) + number(f.rows, 2)
-        said += number(f.row_bytes, 2) + bytes([f.master_bits, len(f.rates)])
+        said += number(f.row_bytes, 2) + bytes([f.master_bits, 6, len(f.rates)])
         said += number(f.lowest, 1) + number(f.highest, 1) + number(len(SAMPLES[1]), 2)
         said += number(learner.margin)
         return said + bytes([enabled]) + b"".join(number(k, 1) for k in learner.rates)
@@ -218,7 +218,9 @@ def test_refused_and_damaged_frames_change_nothing(pins: Pins) -> None:
     good = frame(LEARN, image + number(1, 2) + now, 1)
     row = some.randbytes(f.row_bytes)
     rates = bytes(f.lowest % 256 for _ in f.rates)
+    beneath = [pins.row_bytes(np.roll([-497 - 5 * n, 511, 0, -496], n)) for n in range(4)]
     for sent, code in (
+        *((frame(LOAD, number(0, 2) + masters, 4), VALUE) for masters in beneath),
         (frame(LEARN, image + number(1, 2) + number(LEARNED + 1), 2), COUNT),
         (frame(LEARN, image + number(1, 2) + number(LEARNED | 1 << 24), 2), COUNT),
         (frame(LEARN, image + number(3, 2) + now, 3), VALUE),
@@ -273,6 +275,7 @@ def test_settings_and_masters_that_are_set(pins: Pins) -> None:
         low, high = masters.limits(n)
         shape = masters.arrays[n].shape
         masters.arrays[n] = pins.rng.integers(low, high + 1, shape)
+        masters.arrays[n][0, :2] = low, high
     masters.random, masters.learned = 0xDEADBEEF, 2**32 - 1
     for n, row in enumerate(pins.rows()):
         pins.ask(LOAD, number(n, 2) + row, b"")
