@@ -68,7 +68,7 @@ def self_test(
     Parameters
     ----------
     plan, images
-        What the board was built of (`gen.board.build.build_board(..., test_images=images)`).
+        What the board was built of (`gen.board.build.build_board(..., stored=images)`).
     folder
         Where the simulated board is built.
     port
@@ -91,7 +91,7 @@ def self_test(
     seconds = cycles / plan.spec.clock_hz + SLACK_SECONDS
     if port is None:
         progress(f"building the simulated board, then {cycles:,} cycles")
-        transport = simulate_board(plan, folder, test_images=images, watchdog=WATCHDOG_SECONDS)
+        transport = simulate_board(plan, folder, stored=images, watchdog=WATCHDOG_SECONDS)
     else:
         transport = SerialPort(port, plan.spec.baud)
         seconds += 1.0

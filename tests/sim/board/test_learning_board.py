@@ -156,7 +156,7 @@ def built(tmp_path_factory: pytest.TempPathFactory):
     masters.learned = LEARNED
     plan = plan_learning_board(find_board("ulx3s_85f"), masters, lanes=4, megahertz=4)
     folder = tmp_path_factory.mktemp("learning-board")
-    return plan, lambda: simulate_board(plan, folder, samples=SAMPLES)
+    return plan, lambda: simulate_board(plan, folder, stored=SAMPLES)
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def test_a_fault_campaign(built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Every kind of damage."""
     plan, start = built
     monkeypatch.setattr(
-        "sw.verify.fault_campaign.simulate_board", lambda plan, folder, samples: start()
+        "sw.verify.fault_campaign.simulate_board", lambda plan, folder, stored: start()
     )
     images = np.random.default_rng(5).integers(0, 16, (3, 9)).astype(np.uint8)
     frames = len(KINDS) + len(LESSON_KINDS)
