@@ -17,6 +17,9 @@ from sw.verify.faults import Maker, Shot
 
 __all__ = ["LESSON_DAMAGES", "Lessons"]
 
+MOST_IMAGES, MOST_PASSES = 5, 2
+"""Of a TRAIN."""
+
 
 class Lessons:
     """Sound frames of the commands that only a board that learns has.
@@ -55,6 +58,17 @@ class Lessons:
         self._identity, self._images, self._random = identity, images, random
         self._margin_bits = golden.facts.width("margin")
         self._does: dict[bytes, Callable[[], object]] = {}
+
+    @staticmethod
+    def longest(golden: LearningGolden) -> int:
+        """Cycles of the longest TRAIN that is sent, by a golden model of its own."""
+        now, top = golden.learning(), (1 << golden.facts.width("margin")) - 1
+        if not now.samples:
+            return 0
+        golden.rate(True, top, now.rates)  # something is learned from every sample
+        images = min(now.samples, MOST_IMAGES)
+        places = range(now.samples - images + 1)
+        return max(golden.train(first, images, MOST_PASSES).cycles for first in places)
 
     def frame(self, command: Command) -> bytes:
         """A sound frame, by the model's present state."""
@@ -117,7 +131,8 @@ class Lessons:
     def _train(self) -> tuple[bytes, Callable[[], object]]:
         r, now = self._random, self.golden.learning()
         first = r.randrange(now.samples)
-        images, passes = r.randint(1, min(now.samples - first, 5)), r.randint(1, 2)
+        images = r.randint(1, min(now.samples - first, MOST_IMAGES))
+        passes = r.randint(1, MOST_PASSES)
         return (
             train_payload(first, images, passes, now.count),
             lambda: self.golden.train(first, images, passes),

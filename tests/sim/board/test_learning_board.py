@@ -13,6 +13,7 @@ from gen.board.boards import find_board
 from gen.board.planner import BoardPlan, plan_learning_board
 from gen.learn.stage import learning_stage
 from hw.contract.layout import map_layout
+from hw.contract.link import Command
 from hw.learn.masters import Masters
 from sim.board.around import simulate_board
 from sim.board.simulation import BoardSimulation
@@ -21,7 +22,8 @@ from sw.host.board import Board
 from sw.host.golden import LearningGolden
 from sw.host.link import LinkBackend
 from sw.verify.fault_campaign import campaign
-from sw.verify.fault_trials import KINDS, LESSON_KINDS
+from sw.verify.fault_trials import KINDS, LESSON_KINDS, Trials
+from sw.verify.faults import Shot
 from tests.hw.link.linking import (
     COMMAND,
     COUNT,
@@ -151,7 +153,7 @@ class Pins:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory):
     """A board that is compiled once: (plan, how to start it)."""
-    network = learning_network(np.random.default_rng(4), feedback=True, margin=60)
+    network = learning_network(np.random.default_rng(4), groups=(4,), feedback=True, margin=60)
     masters = Masters.of(network)
     masters.learned = LEARNED
     plan = plan_learning_board(find_board("ulx3s_85f"), masters, lanes=4, megahertz=4)
@@ -332,6 +334,23 @@ def test_training_forgets_image_and_result(pins: Pins) -> None:
     pins.refuse(frame(READ, b"", 2), NO_RESULT)
     pins.infer()
     pins.check_rows()
+
+
+def test_a_campaign_waits_for_its_longest_training(built) -> None:
+    """Longer than for any image: the model takes the step that the board takes."""
+    plan, start = built
+    images = np.random.default_rng(5).integers(0, 16, (3, 9)).astype(np.uint8)
+    with start() as line:
+        trials = Trials(line, plan, images, 1, SAMPLES)
+        lessons = trials._lessons
+        assert lessons is not None
+        made = (lessons.frame(Command.TRAIN) for _ in range(200))
+        most = next(sent for sent in made if sent[8:12] == number(5, 2) + number(2, 2))
+        shot = Shot(steps=[most], frames=[most], least=1, most=1)
+        assert trials._shoot("TRAIN", shot, patient=False) == "accepted"
+        assert (trials.wrong, trials.unexpected) == ([], [])
+        assert trials.board.learning() == lessons.golden.learning()
+        assert lessons.golden.learning().count > LEARNED
 
 
 def test_a_fault_campaign(built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
