@@ -10,9 +10,16 @@ from hw.contract.checks import InputError
 from hw.learn.masters import Masters, MastersError
 from sim.golden.learning import Learner
 from sw.host.board import Board, open_board
-from sw.host.errors import CannotLearn, DamagedReply, DeviceError, HostError, LinkTimeout
+from sw.host.errors import (
+    CannotLearn,
+    DamagedReply,
+    DeviceError,
+    HostError,
+    LinkTimeout,
+    ProtocolMismatch,
+)
 from sw.host.golden import LearningGolden
-from sw.host.learning import MasterState
+from sw.host.learning import MasterState, parse_state
 from tests.sw.host.device_twin import DeviceTwin, TwinLine
 from tests.sw.host.hosting import PLAN, link
 from tests.sw.host.learning_twin import LearningTwin
@@ -116,6 +123,31 @@ def test_what_is_refused():
     assert not plain.identify().learns
     with pytest.raises(CannotLearn, match="does not learn"):
         plain.learn(images, bench.labels)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "what"),
+    [
+        (4, 0, "random word"),
+        (8, 0, "rows of masters"),
+        (10, 6, "rows of masters"),
+        (12, 11, "rows of masters"),
+        (13, 1, "width of masters"),
+        (13, 11, "width of masters"),
+        (14, 3, "learned edges"),
+        (15, 3, "rates"),
+        (24, 9, "rates"),
+        (23, 2, "switch"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(place, value, what):
+    said = bytearray.fromhex("05000000 07000000 0300 0500 0a 06 02 ff 08 0000 3c000000 01 02 08")
+    state = parse_state(bytes(said), lanes=4)
+    assert (state.master_bits, state.weight_bits, state.rates) == (10, 6, (2, 8))
+    assert (state.lowest, state.highest, state.master_limits) == (-1, 8, (-496, 511))
+    said[place] = value
+    with pytest.raises(ProtocolMismatch, match=f"of its learning what cannot be: {what}"):
+        parse_state(bytes(said), lanes=4)
 
 
 @pytest.mark.parametrize("backend", [None, LearningGolden])
