@@ -27,7 +27,6 @@ __all__ = [
     "check_learning",
     "judge",
     "learned_edges",
-    "master_limits",
     "turned",
     "xorshift",
 ]
@@ -166,13 +165,6 @@ def learned_edges(spec: "NetworkSpec") -> tuple[LearnedEdge, ...]:
                 )
             )
     return tuple(found)
-
-
-def master_limits(master_bits: int, weight_bits: int) -> tuple[int, int]:
-    """Smallest and largest master: those of the weights -q and q. Of all masters of M bits, those
-    of the weight -q - 1 are below."""
-    fraction, q = master_bits - weight_bits, (1 << weight_bits - 1) - 1
-    return -q << fraction, (q + 1 << fraction) - 1
 
 
 def check_learning(spec: "NetworkSpec") -> None:

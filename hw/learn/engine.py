@@ -9,7 +9,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.learning import DITHER_BITS, master_limits
+from hw.contract.checks import master_limits
+from hw.contract.learning import DITHER_BITS
 from hw.program.operation import update
 from hw.program.program import Learning, Program
 from hw.stream.payloads import drives

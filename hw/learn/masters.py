@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.checks import SternaError, require_int
+from hw.contract.checks import SternaError, master_limits, require_int
 from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
-from hw.contract.learning import LearnedEdge, learned_edges, master_limits
+from hw.contract.learning import LearnedEdge, learned_edges
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.learning import master_limits
+from hw.contract.checks import master_limits
 from hw.contract.link import STATE_BYTES
 from sw.host.errors import DamagedReply, ProtocolMismatch
 from sw.host.protocol import Result

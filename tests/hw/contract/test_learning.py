@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.contract.checks import SpecError
+from hw.contract.checks import SpecError, master_limits
 from hw.contract.edge import EdgeSpec
 from hw.contract.learning import (
     DITHER_BITS,
@@ -15,7 +15,6 @@ from hw.contract.learning import (
     change,
     judge,
     learned_edges,
-    master_limits,
     turned,
     xorshift,
 )
