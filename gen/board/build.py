@@ -14,12 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from gen.board.bitstream import REPORT, SEEDS, build_bitstream, find_tools, pack
 from gen.board.boards import find_board
-from gen.board.files import BOARD_TOP, LabelledImages, generate_board
+from gen.board.files import BOARD_TOP, StoredImages, generate_board
 from gen.board.planner import BoardPlan, plan_board
 from gen.family.registry import FAMILIES
 from gen.family.rom_swap import ReloadError
@@ -72,13 +69,11 @@ def build_board(
     *,
     seed: int = 1,
     seeds: int = SEEDS,
-    test_images: npt.NDArray[np.uint8] | None = None,
-    samples: LabelledImages | None = None,
+    stored: StoredImages | None = None,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
     """Build the bitstream of a planned board in `folder`; `report.json` and the bitstream are
-    there only when all went well. `test_images` are put on the chip (`hw.top.self_test`), or
-    `samples` of a core that learns (`hw.top.sample_store`).
+    there only when all went well. `stored`: what is put on the chip.
 
     Returns
     -------
@@ -96,7 +91,7 @@ def build_board(
     endings = {family.flow.bitstream for family in FAMILIES.values()}
     for name in (REPORT, *(f"{BOARD_TOP}.{ending}" for ending in endings)):
         (folder / name).unlink(missing_ok=True)
-    facts = generate_board(plan.core, plan.spec, board.name, folder, test_images, samples)
+    facts = generate_board(plan.core, plan.spec, board.name, folder, stored)
     work = folder / SYNTHESIS
     swapped = facts["placeholders"] and board.family.swap is not None
     for name in facts["sources"]:

@@ -22,11 +22,24 @@ from hw.top.loader import DIGEST_ROWS
 from hw.top.sample_store import Samples
 from hw.top.self_test import TestImages
 
-__all__ = ["BOARD_TOP", "DIGEST_FILE", "LabelledImages", "generate_board", "identity"]
+__all__ = [
+    "BOARD_TOP",
+    "DIGEST_FILE",
+    "LabelledImages",
+    "StoredImages",
+    "generate_board",
+    "identity",
+]
 
 BOARD_TOP = "sterna_board"
 
 LabelledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]
+"""Images (n, input_size) and labels (n,)."""
+
+StoredImages = npt.NDArray[np.uint8] | LabelledImages
+"""What is put on a chip to be played at full speed: images (n, input_size) to test with
+(`hw.top.self_test`), or labelled ones from which a core learns (`hw.top.sample_store`)."""
+
 DIGEST_FILE = "rom/digest.hex"
 
 
@@ -90,19 +103,12 @@ IMAGES_FILE = "rom/images.hex"
 SAMPLES_FILE = "rom/samples.hex"
 
 
-def _test_images(plan: CorePlan, images: npt.NDArray[np.uint8]) -> TestImages:
-    return TestImages(rows=plan.pack(images), words=plan.words, repeats=REPEATS, file=IMAGES_FILE)
-
-
-def _image_rom(plan: CorePlan, played: TestImages | None) -> dict[str, Rom]:
-    if played is None:
-        return {}
-    head = f"{played.images} test images"
-    return {IMAGES_FILE: Rom(head=head, rows=played.rows, bits=plan.input_bits, swappable=True)}
-
-
-def _samples(plan: CorePlan, samples: LabelledImages, loaded: bool) -> Samples:
-    images, labels = samples
+def _packed(plan: CorePlan, stored: StoredImages, loaded: bool) -> TestImages | Samples:
+    """In the words of the core; `loaded`: samples come from the flash."""
+    if not isinstance(stored, tuple):
+        rows = plan.pack(stored)
+        return TestImages(rows=rows, words=plan.words, repeats=REPEATS, file=IMAGES_FILE)
+    images, labels = stored
     label_bits = plan.stages[0].label_bits
     rows = [
         row | int(labels[n // plan.words]) << plan.input_bits
@@ -118,20 +124,19 @@ def _samples(plan: CorePlan, samples: LabelledImages, loaded: bool) -> Samples:
     )
 
 
-def _sample_rom(plan: CorePlan, store: Samples | None) -> dict[str, Rom]:
-    if store is None or store.loaded:
-        return {}
-    head = f"{store.images} labelled images"
-    return {SAMPLES_FILE: Rom(head=head, rows=store.rows, bits=store.bits, swappable=False)}
+def _stored_rom(plan: CorePlan, stored: TestImages | Samples | None) -> dict[str, Rom]:
+    match stored:
+        case TestImages():
+            head, bits = f"{stored.images} test images", plan.input_bits
+            return {IMAGES_FILE: Rom(head=head, rows=stored.rows, bits=bits, swappable=True)}
+        case Samples(loaded=False):
+            head, bits = f"{stored.images} labelled images", stored.bits
+            return {SAMPLES_FILE: Rom(head=head, rows=stored.rows, bits=bits, swappable=False)}
+    return {}
 
 
 def generate_board(
-    plan: CorePlan,
-    board: BoardSpec,
-    name: str,
-    folder: Path,
-    test_images: npt.NDArray[np.uint8] | None = None,
-    samples: LabelledImages | None = None,
+    plan: CorePlan, board: BoardSpec, name: str, folder: Path, stored: StoredImages | None = None
 ) -> dict[str, Any]:
     """Write the board's design; return its manifest, which is `board.json` too.
 
@@ -146,12 +151,8 @@ def generate_board(
         The core; the board's numbers and name.
     folder
         Where to; made if need be.
-    test_images
-        Images (n, input_size) that are put on the chip, to be played at full speed
-        (`hw.top.self_test`).
-    samples
-        Of a core that learns: images (n, input_size) and labels (n,) that are put on the chip, to
-        be learned from at full speed (`hw.top.sample_store`).
+    stored
+        What is put on the chip.
 
     Raises
     ------
@@ -160,10 +161,9 @@ def generate_board(
     """
     learning = plan.stages[0].port_facts()
     flash = board.flash_address is not None
-    store = None if samples is None else _samples(plan, samples, loaded=flash)
-    if store is not None:
-        learning = replace(learning, samples=store.images)
-    played = None if test_images is None else _test_images(plan, test_images)
+    there = None if stored is None else _packed(plan, stored, loaded=flash)
+    if isinstance(there, Samples):
+        learning = replace(learning, samples=there.images)
     top = BoardTop(
         board,
         plan.component(events=True),
@@ -172,27 +172,22 @@ def generate_board(
         identity=identity(plan, board),
         digest=digest_rows(plan.network.digest),
         digest_file=DIGEST_FILE,
-        test_images=played,
         learning=learning,
-        samples=store,
+        stored=there,
     )
     head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + verilog_text(top, BOARD_TOP)).encode()}
-    sources = [f"{BOARD_TOP}.v", *(() if plan.loaded else plan.sources)]
+    roms = ({} if plan.loaded else plan.roms()) | _stored_rom(plan, there)
+    if not flash:
+        roms |= digest_rom(plan)
+    sources = [f"{BOARD_TOP}.v", *(plan.sources if roms else ())]
     if flash:
         sources.append("sterna_spram.v")
     files |= {name: verilog_source(name).encode() for name in sources[1:]}
-    roms: dict[str, Rom] = {}
-    random_roms: dict[str, str] = {}
     if flash:
-        loaded = None if store is None or not store.loaded else (store.bits, store.rows)
+        loaded = (there.bits, there.rows) if isinstance(there, Samples) else None
         files["flash.bin"] = flash_image(plan, loaded)
-    if not plan.loaded:
-        roms = plan.roms() | _image_rom(plan, played) | _sample_rom(plan, store)
-        if not flash:
-            roms |= digest_rom(plan)
-        if plan.swappable:
-            random_roms = placeholders(roms)
+    random_roms = placeholders(roms) if plan.swappable and not plan.loaded else {}
     files |= {file: rom.text.encode() for file, rom in roms.items()}
     files |= {f"placeholder/{file}": rows.encode() for file, rows in random_roms.items()}
     facts = {
@@ -203,8 +198,8 @@ def generate_board(
         "sources": sources,
         "roms": sorted(roms),
         "placeholders": bool(random_roms),
-        "test_images": played and [played.images, played.repeats],
-        "samples": 0 if store is None else store.images,
+        "test_images": [there.images, REPEATS] if isinstance(there, TestImages) else None,
+        "samples": there.images if isinstance(there, Samples) else 0,
         "clock_hz": board.clock_hz,
         "baud": board.baud,
         "flash_address": board.flash_address,

@@ -191,14 +191,14 @@ def _fastest(
     plans: list[BoardPlan],
     layouts: Callable[[Board], Iterable[CorePlan]],
     chosen: bool = True,
-    test_images: int = 0,
+    images: int = 0,
 ) -> BoardPlan:
     """Of those that fit. `layouts`: every one on another board; `chosen`: `plans` are all that
     there are on this one."""
     fitting = [plan for plan in plans if not _over(plan)]
     if not fitting:
         nearest = min(plans, key=_excess)
-        raise PlanError(_too_large(board, nearest, layouts, chosen, test_images))
+        raise PlanError(_too_large(board, nearest, layouts, chosen, images))
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
@@ -318,7 +318,7 @@ def _too_large(
     nearest: BoardPlan,
     layouts: Callable[[Board], Iterable[CorePlan]],
     chosen: bool,
-    test_images: int,
+    images: int,
 ) -> str:
     over, usable = _over(nearest), _usable(nearest)
     needs = ", ".join(f"{used} {what} of {there}" for what, used, there in over)
@@ -331,18 +331,18 @@ def _too_large(
     )
     if nearest.estimate.brams > board.brams:
         sentence += f" ({memory_shares(nearest.core, board)})"
-    if not chosen and _holds(board, layouts, test_images):
+    if not chosen and _holds(board, layouts, images):
         return f"{sentence}; with lanes and banks of the planner's choice it fits"
-    if test_images and _holds(board, layouts, 0):
+    if images and _holds(board, layouts, 0):
         return f"{sentence}; with fewer images on the chip it fits"
     for other in sorted(BOARDS.values(), key=lambda b: b.luts):
-        if _holds(other, layouts, test_images):
+        if _holds(other, layouts, images):
             return f"{sentence}; the smallest listed board that holds it is {other.name}"
     return f"{sentence}; no listed board holds it"
 
 
-def _holds(board: Board, layouts: Callable[[Board], Iterable[CorePlan]], test_images: int) -> bool:
-    return any(not _over(_place(board, core, None, test_images)) for core in layouts(board))
+def _holds(board: Board, layouts: Callable[[Board], Iterable[CorePlan]], images: int) -> bool:
+    return any(not _over(_place(board, core, None, images)) for core in layouts(board))
 
 
 def _layouts(network: Network, board: Board) -> Iterator[CorePlan]:

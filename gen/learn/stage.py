@@ -71,6 +71,7 @@ class LearningStagePlan(ProgramStagePlan):
             teacher=teacher(self.program),
             rows=len(learning.masters),
             master_bits=learning.master_bits,
+            weight_bits=learning.master_bits - learning.fraction_bits,
             lowest=low,
             highest=high,
             margin=min(spec.margin, (1 << learning.margin_bits) - 1),

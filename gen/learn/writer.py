@@ -14,7 +14,7 @@ from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.layout import MapLayout
 from hw.contract.learning import DITHER_BITS, LearnedEdge
-from hw.learn.masters import Masters
+from hw.learn.masters import Masters, MastersError
 from hw.program.program import Counted, Decide, Held, Learning, Program, Scan, Send, Sweep
 
 __all__ = ["MasterRows", "write_learning_program"]
@@ -46,14 +46,31 @@ class MasterRows:
         return np.where(self.index < 0, 0, flat[self.index])
 
     def unpack(self, rows: Int, shapes: Sequence[tuple[int, int]]) -> list[Int]:
-        """Inverse of `pack`, from the first copy of each master."""
+        """Inverse of `pack`.
+
+        Raises
+        ------
+        MastersError
+            When a master's two copies differ, or there is one in a lane without.
+        """
         sizes = [a * b for a, b in shapes]
-        flat = np.zeros(sum(sizes), dtype=np.int64)
-        places = self.index.reshape(-1)[::-1]
-        there = places >= 0
-        flat[places[there]] = rows.reshape(-1)[::-1][there]
+        _, first = np.unique(self.index[self.index >= 0], return_index=True)
+        flat = rows[self.index >= 0][first]
         parts = np.split(flat, np.cumsum(sizes)[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        wanted = self.pack(arrays)
+        wrong = np.argwhere(rows != wanted)
+        if len(wrong):
+            n, lane = map(int, wrong[0])
+            why = "where there is no master"
+            if self.index[n, lane] >= 0:
+                where, there = np.argwhere(self.index == self.index[n, lane])[0]
+                why = f"as the same master has in row {where}, lane {there}"
+            raise MastersError(
+                f"Row {n} of masters must have {wanted[n, lane]} in lane {lane}, {why}, not "
+                f"{rows[n, lane]}"
+            )
+        return arrays
 
 
 def write_learning_program(masters: Masters, lanes: int) -> tuple[Program, MemoryMap, MasterRows]:

@@ -13,6 +13,7 @@ __all__ = [
     "SpecError",
     "SternaError",
     "former_name",
+    "master_limits",
     "only_known",
     "require",
     "require_int",
@@ -45,6 +46,13 @@ NAME = {"": r"[A-Za-z][A-Za-z0-9_]{0,63}", "-": r"[A-Za-z](?:[A-Za-z0-9_-]{0,62}
 def signed_bits(bound: int) -> int:
     """Bits of the narrowest two's-complement integer that holds -bound .. +bound."""
     return int(bound).bit_length() + 1
+
+
+def master_limits(master_bits: int, weight_bits: int) -> tuple[int, int]:
+    """Smallest and largest master (`hw.contract.learning`): those of the weights -q and q. Of all
+    masters of M bits, those of the weight -q - 1 are below."""
+    fraction, q = master_bits - weight_bits, (1 << weight_bits - 1) - 1
+    return -q << fraction, (q + 1 << fraction) - 1
 
 
 def require(condition: bool, sentence: str) -> None:

@@ -63,7 +63,7 @@ MARGIN_BYTES = 4
 ROW_BYTES = 2
 """Of a label, the count of learned samples, a margin, the number of a row of masters."""
 
-STATE_BYTES = 23
+STATE_BYTES = 24
 """Of the answer to STATE, before the rates."""
 
 TRAIN_BYTES = 16

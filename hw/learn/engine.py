@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.checks import master_limits
 from hw.contract.learning import DITHER_BITS
 from hw.program.operation import update
 from hw.program.program import Learning, Program
@@ -156,9 +157,7 @@ class UpdateEngine(wiring.Component):
         dither = common ^ turned_lane(k)
         step = register("step", (shifted + dither[DITHER_BITS - high :]) >> high)
         wanted = register("wanted", self.row[k] + step)
-        s = l.fraction_bits
-        q = (1 << l.master_bits - s - 1) - 1
-        low, top = -q << s, (q << s) + (1 << s) - 1
+        low, top = master_limits(l.master_bits, l.master_bits - l.fraction_bits)
         m.d.sync += self.changed[k].eq(Mux(wanted > top, top, Mux(wanted < low, low, wanted)))
 
 

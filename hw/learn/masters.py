@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.checks import SternaError, require_int
+from hw.contract.checks import SternaError, master_limits, require_int
 from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
 from hw.contract.learning import LearnedEdge, learned_edges
 from hw.contract.network import Network
@@ -92,8 +92,9 @@ class Masters:
 
     def limits(self, n: int) -> tuple[int, int]:
         """Smallest and largest master of learned edge n: those of the weights -q and q."""
-        s, q = self.fraction(n), self.spec.layers[self.edges[n].layer].w_max
-        return -q << s, (q << s) + (1 << s) - 1
+        assert self.spec.learning is not None
+        bits = self.spec.layers[self.edges[n].layer].weight_bits
+        return master_limits(self.spec.learning.master_bits, bits)
 
     def weights(self, n: int) -> Int:
         """Q: what the network works with over learned edge n, (rows, targets)."""

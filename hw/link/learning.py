@@ -74,8 +74,8 @@ class LearningFacts:
     ----------
     teacher
         `hw.learn.stage.teacher` of its program: widths of label, margin, rates and rows.
-    rows, master_bits
-        Of the memory of masters; width of a master.
+    rows, master_bits, weight_bits
+        Of the memory of masters; width of a master, and of the weight that is its upper bits.
     lowest, highest
         Rates that the hardware can be set to.
     margin, rates
@@ -89,6 +89,7 @@ class LearningFacts:
     teacher: wiring.Signature
     rows: int
     master_bits: int
+    weight_bits: int
     lowest: int
     highest: int
     margin: int
@@ -273,6 +274,7 @@ class LearningDesk(wiring.Component):
         on, margin, *rates = fields(Command.RATE, 1, MARGIN_BYTES, *[1] * len(f.rates))
         (wanted,) = fields(Command.WEIGHTS, ROW_BYTES)
         loaded, row = fields(Command.LOAD, ROW_BYTES, f.row_bytes)
+        masters = [row[n : n + f.master_bits] for n in range(0, f.width("row"), f.master_bits)]
         random, learned = fields(Command.SEED, WORD_BYTES, COUNT_BYTES)
 
         # In registers, twice where it is much: a payload stands long before it is judged.
@@ -283,13 +285,20 @@ class LearningDesk(wiring.Component):
             place.eq(Mux(loads, loaded, wanted)),
             self.verdict.eq(0),
         ]
-        other, no_label, beyond, unset = (Signal(name=f"bad{n}") for n in range(4))
+        other, no_label, beyond, unset, below = (Signal(name=f"bad{n}") for n in range(5))
+        low = [Signal(name=f"low{n}") for n in range(len(masters))]
         out = [Signal(name=f"rate{n}_out") for n in range(len(rates))]
         m.d.sync += [
             other.eq(expected != count),
             no_label.eq(label >= self._classes),
             beyond.eq(place >= f.rows),
             unset.eq(random == 0),
+            # The weight -q - 1; its upper bits alone say so.
+            *(
+                flag.eq(master[-f.weight_bits :] == 1 << f.weight_bits - 1)
+                for flag, master in zip(low, masters, strict=True)
+            ),
+            below.eq(Cat(low).any()),
             *(
                 flag.eq((rate.as_signed() < f.lowest) | (rate.as_signed() > f.highest))
                 for flag, rate in zip(out, rates, strict=True)
@@ -328,7 +337,9 @@ class LearningDesk(wiring.Component):
                         m.d.sync += self.verdict.eq(ErrorCode.COUNT)
             with m.Case(Command.RATE), m.If(wide | Cat(out).any()):
                 m.d.sync += self.verdict.eq(ErrorCode.VALUE)
-            with m.Case(Command.WEIGHTS, Command.LOAD), m.If(beyond):
+            with m.Case(Command.WEIGHTS), m.If(beyond):
+                m.d.sync += self.verdict.eq(ErrorCode.VALUE)
+            with m.Case(Command.LOAD), m.If(beyond | below):
                 m.d.sync += self.verdict.eq(ErrorCode.VALUE)
             with m.Case(Command.SEED), m.If(unset):
                 m.d.sync += self.verdict.eq(ErrorCode.VALUE)
@@ -382,6 +393,7 @@ class LearningDesk(wiring.Component):
             C(f.rows, 16),
             C(f.row_bytes, 16),
             C(f.master_bits, 8),
+            C(f.weight_bits, 8),
             C(len(rates), 8),
             C(f.lowest, signed(8)),
             C(f.highest, signed(8)),

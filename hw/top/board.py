@@ -120,12 +120,11 @@ class BoardTop(wiring.Component):
         Words 0 .. 15 of the mailbox (docs/link.md); the digest is put in at power-up.
     digest, digest_file
         Rows of the digest's ROM, and its `$readmemh` file, on a board without a flash.
-    test_images
-        Put a `SelfTest` between host and core.
     learning
         Of a core with the port `teacher`; it is the host's.
-    samples
-        Put a `SampleStore` between host and core; `learning` says how many there are.
+    stored
+        Put a `SelfTest`, or of labelled pictures a `SampleStore`, between host and core; of those
+        `learning` says how many there are.
 
     Members
     -------
@@ -157,14 +156,13 @@ class BoardTop(wiring.Component):
         identity: Sequence[int],
         digest: Sequence[int] = (),
         digest_file: str | None = None,
-        test_images: TestImages | None = None,
         learning: LearningFacts | None = None,
-        samples: Samples | None = None,
+        stored: TestImages | Samples | None = None,
     ) -> None:
         self._board, self._core, self._identity = board, core, list(identity)
         self._words, self._classes = words, classes
         self._digest, self._digest_file = digest, digest_file
-        self._test_images, self._learning, self._samples = test_images, learning, samples
+        self._learning, self._stored = learning, stored
         members = {
             "clk": In(1),
             "rx": In(1, init=1),  # type: ignore[call-arg]
@@ -200,22 +198,19 @@ class BoardTop(wiring.Component):
         if self._learning is not None:
             wiring.connect(m, host.teacher, core.teacher)
         self._core_reset(m, host)
-        words, store = host.image, None
-        if self._samples is not None:
-            m.submodules.store = store = SampleStore(
-                self._samples, word_bits=word_bits, classes=self._classes, logit_bits=logit_bits
-            )
+        words, store, stored = host.image, None, self._stored
+        shape = {"word_bits": word_bits, "classes": self._classes, "logit_bits": logit_bits}
+        if isinstance(stored, Samples):
+            m.submodules.store = store = SampleStore(stored, **shape)
             wiring.connect(m, host.drill, store.drill)
             wiring.connect(m, host.image, store.i)
             wiring.connect(m, core.o, store.results)
             wiring.connect(m, store.answers, host.results)
             words = store.o
-        elif self._test_images is None:
+        elif stored is None:
             wiring.connect(m, core.o, host.results)
         else:
-            m.submodules.self_test = test = SelfTest(
-                self._test_images, word_bits=word_bits, classes=self._classes, logit_bits=logit_bits
-            )
+            m.submodules.self_test = test = SelfTest(stored, **shape)
             wiring.connect(m, host.image, test.i)
             wiring.connect(m, core.o, test.results)
             wiring.connect(m, test.sums, host.results)
@@ -301,9 +296,9 @@ class BoardTop(wiring.Component):
         board = self._board
         assert board.flash_address is not None
         parts: list[tuple[int, int]] = core.parts
-        if store is not None and self._samples is not None and self._samples.loaded:
+        if store is not None and store.parts:
             assert not parts
-            parts, loaded = [(self._samples.bits, len(self._samples.rows))], store.load
+            parts, loaded = store.parts, store.load
         else:
             loaded = core.load
         m.submodules.flash = flash = SpiFlashReader(

@@ -86,9 +86,8 @@ class SampleStore(wiring.Component):
     def __init__(self, samples: Samples, *, word_bits: int, classes: int, logit_bits: int) -> None:
         self._samples, self._word_bits = samples, word_bits
         result = stream.Signature(result_layout(classes, logit_bits))
-        load = load_layout([(samples.bits, len(samples.rows))])
         super().__init__(
-            ({"load": In(load)} if samples.loaded else {})
+            ({"load": In(load_layout(self.parts))} if samples.loaded else {})
             | {
                 "drill": In(drill(samples.images, samples.label_bits)),
                 "i": In(stream.Signature(word_bits)),
@@ -97,6 +96,11 @@ class SampleStore(wiring.Component):
                 "answers": Out(result),
             }
         )
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """(bits, rows) of what is loaded."""
+        return [(self._samples.bits, len(self._samples.rows))] if self._samples.loaded else []
 
     def elaborate(self, platform) -> Module:
         m = Module()

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from gen.board.files import BOARD_TOP, LabelledImages, generate_board
+from gen.board.files import BOARD_TOP, StoredImages, generate_board
 from gen.board.planner import BoardPlan
 from hw.contract.files import write_atomically
 from hw.system.process import fills_folder
@@ -24,19 +21,14 @@ FLASH = """
 FLASH_PINS = ", .flash_cs_n(cs_n), .flash_clk(sck), .flash_copi(copi), .flash_cipo(cipo)"
 
 
-def board_sources(
-    plan: BoardPlan,
-    folder: Path,
-    test_images: npt.NDArray[np.uint8] | None = None,
-    samples: LabelledImages | None = None,
-) -> list[str]:
+def board_sources(plan: BoardPlan, folder: Path, stored: StoredImages | None = None) -> list[str]:
     """Write the board's design and a top around it with only the pins of clock, link and LED;
     return the names of the Verilog files.
 
     The clock pin of the simulation carries the system clock: the clock generator is a wire there.
-    `test_images`, or `samples`, are put on the chip.
+    `stored`: what is put on the chip.
     """
-    facts = generate_board(plan.core, plan.spec, plan.board.name, folder, test_images, samples)
+    facts = generate_board(plan.core, plan.spec, plan.board.name, folder, stored)
     models = ["plls.v", "plls.vlt"]
     flash = pins = ""
     if plan.spec.flash_address is not None:
@@ -58,21 +50,16 @@ def board_sources(
 
 @fills_folder
 def simulate_board(
-    plan: BoardPlan,
-    folder: Path,
-    *,
-    test_images: npt.NDArray[np.uint8] | None = None,
-    samples: LabelledImages | None = None,
-    watchdog: float = WATCHDOG,
+    plan: BoardPlan, folder: Path, *, stored: StoredImages | None = None, watchdog: float = WATCHDOG
 ) -> BoardSimulation:
-    """Build and start a planned board; the transport of a host (docs/link.md). `test_images`, or
-    `samples`, are put on the chip; for `watchdog` see `BoardSimulation`.
+    """Build and start a planned board; the transport of a host (docs/link.md). `stored`: what is
+    put on the chip; for `watchdog` see `BoardSimulation`.
 
     Raises
     ------
     SimulationError
         When it cannot be built or started.
     """
-    sources = board_sources(plan, folder, test_images, samples)
+    sources = board_sources(plan, folder, stored)
     pins = BoardPins(top=SIMULATED_TOP, clock_hz=plan.spec.clock_hz, baud=plan.spec.baud)
     return BoardSimulation(folder, sources, pins, watchdog=watchdog)

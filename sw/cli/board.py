@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gen.board.bitstream import REPORT, SEEDS
 from gen.board.boards import BOARDS, find_board
 from gen.board.build import NETWORK, build_board, reload_board
-from gen.board.files import LabelledImages
+from gen.board.files import StoredImages
 from gen.board.planner import BoardPlan, plan_board, plan_learning_board
 from gen.core.plan import SCHEDULES, plan_core
 from hw.contract.checks import SternaError
@@ -40,7 +40,7 @@ def load_network(args: argparse.Namespace) -> Network:
     return Network.load(model_path(args.model or find_board(args.board).model))
 
 
-def board_plan(args: argparse.Namespace) -> tuple[BoardPlan, LabelledImages | None]:
+def board_plan(args: argparse.Namespace) -> tuple[BoardPlan, StoredImages | None]:
     """The plan that the options describe; what they leave open is the planner's to choose. With
     it, of a core that learns, the labelled images that go onto the chip."""
     board = find_board(args.board)
@@ -103,18 +103,13 @@ def do_plan(args: argparse.Namespace) -> Result:
 
 
 def do_bitstream(args: argparse.Namespace) -> Result:
-    plan, samples = board_plan(args)
+    plan, stored = board_plan(args)
     args.say(plan_table(plan.to_dict()))
     folder = board_folder(args)
-    played = test_images(plan, args) if args.test_images else None
+    if args.test_images:
+        stored = test_images(plan, args)
     report = build_board(
-        plan,
-        folder,
-        seed=args.seed,
-        seeds=args.seeds,
-        test_images=played,
-        samples=samples,
-        progress=args.say,
+        plan, folder, seed=args.seed, seeds=args.seeds, stored=stored, progress=args.say
     )
     speed = {} if args.learn else flowing_speed(plan.core, plan.spec.clock_hz, args.data)
     if speed:

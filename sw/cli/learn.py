@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hw.contract.files import can_write, write_json
-from hw.contract.learning import RATES
 from hw.contract.network import Network
 from hw.contract.text import percent, table, to_install
 from hw.learn.masters import Masters, masters_path
@@ -18,7 +17,17 @@ from sw.data.published import RECORDINGS
 from sw.data.shipped import UsageError
 from sw.data.split import Split
 from sw.spide.drift import DRIFTS, drifted
-from sw.spide.session import Learns, Point, Schedule, Session, part, run_session, split_off
+from sw.spide.session import (
+    Learns,
+    Point,
+    Schedule,
+    Session,
+    part,
+    run_passes,
+    run_session,
+    slower,
+    split_off,
+)
 from sw.spide.start import NOISE, PRESETS, Preset, beginning
 from sw.spide.twin import FastLearner
 
@@ -105,7 +114,7 @@ def held_session(
     """The session, wherever the learner is; `now` says its masters."""
     if args.margin is not None:
         learner.margin = args.margin
-    learner.rates = [min(k + args.slower, RATES.stop - 1) for k in learner.rates]
+    learner.rates = slower(learner.rates, args.slower)
     begun = now()
     spec, started = begun.spec, begun.learned
     before = hits_of(learner, images.test)
@@ -117,10 +126,11 @@ def held_session(
         )
 
     if args.stored:
-        from sw.host.lessons import BoardLearner, run_stored
+        from sw.host.lessons import BoardLearner
 
         assert isinstance(learner, BoardLearner)
-        session = run_stored(learner, images.held_out, schedule, told)
+        lesson = learner.train
+        session = run_passes(learner, lambda _: [lesson], images.held_out, schedule, told)
     else:
         session = run_session(learner, images.train, images.held_out, schedule, told)
     made = keep(now(), out, name, session)
@@ -168,7 +178,7 @@ def on_verilog(
 
     learning = masters.spec.learning
     assert learning is not None
-    rates = tuple(min(k + args.slower, RATES.stop - 1) for k in learning.rates)
+    rates = tuple(slower(learning.rates, args.slower))
     margin = learning.margin if args.margin is None else args.margin
     report, after = learn_on_verilog(
         masters,

@@ -106,7 +106,7 @@ def _open_simulation(
         plan = plan_board(board, Network.load(model_path(model)))
     progress(f"building {name} with {Path(model).stem} for simulation: a minute or more at first")
     simulation = simulate_board(
-        plan, BUILD / "boards" / f"{name}-{Path(model).stem}", samples=samples
+        plan, BUILD / "boards" / f"{name}-{Path(model).stem}", stored=samples
     )
     backend = LinkBackend(
         simulation, baud=simulation.baud, timeout=timeout or SIMULATION_TIMEOUT, retries=retries

@@ -244,9 +244,14 @@ class Board:
         rows, shape = np.asarray(masters.rows), (now.rows, self._identity.lanes)
         if rows.shape != shape or rows.dtype.kind not in "iu":
             raise InputError(f"Rows of masters must be integers of shape {shape}")
-        top = 1 << now.master_bits - 1
-        if int(rows.min()) < -top or int(rows.max()) >= top:
-            raise InputError(f"Masters must lie in {-top}..{top - 1}")
+        low, high = now.master_limits
+        outside = np.argwhere((rows < low) | (rows > high))
+        if len(outside):
+            n, lane = map(int, outside[0])
+            raise InputError(
+                f"Masters must lie in {low}..{high}, not be {rows[n, lane]} as in row {n}, lane "
+                f"{lane}"
+            )
         if not 1 <= masters.random < 2**32 or not 0 <= masters.count < 2**32:
             raise InputError("Random word and count must be numbers of 32 bits, the first not 0")
         backend.load_masters(

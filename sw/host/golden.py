@@ -185,6 +185,7 @@ class LearningGolden(GoldenBackend):
             rows=facts.rows,
             row_bytes=facts.row_bytes,
             master_bits=facts.master_bits,
+            weight_bits=facts.weight_bits,
             enabled=self._enabled,
             margin=learner.margin,
             rates=tuple(learner.rates),

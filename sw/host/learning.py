@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.checks import master_limits
 from hw.contract.link import STATE_BYTES
 from sw.host.errors import DamagedReply, ProtocolMismatch
 from sw.host.protocol import Result
@@ -35,8 +36,8 @@ class LearningState:
         Samples learned.
     random
         Word of the dither's generator.
-    rows, row_bytes, master_bits
-        Of the memory of masters.
+    rows, row_bytes, master_bits, weight_bits
+        Of the memory of masters; a weight is the upper bits of its master.
     enabled, margin, rates
         Learning is on; mu; k of each learned edge.
     lowest, highest
@@ -50,12 +51,18 @@ class LearningState:
     rows: int
     row_bytes: int
     master_bits: int
+    weight_bits: int
     enabled: bool
     margin: int
     rates: tuple[int, ...]
     lowest: int
     highest: int
     samples: int = 0
+
+    @property
+    def master_limits(self) -> tuple[int, int]:
+        """Smallest and largest master."""
+        return master_limits(self.master_bits, self.weight_bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +101,14 @@ def parse_state(payload: bytes, lanes: int) -> LearningState:
     ProtocolMismatch
         When there can be no such board.
     """
-    count, random, rows, row_bytes, bits, edges, low, high, samples, margin, on = (
-        struct.unpack_from("<IIHHBBbbHIB", payload)
+    count, random, rows, row_bytes, bits, weight_bits, edges, low, high, samples, margin, on = (
+        struct.unpack_from("<IIHHBBBbbHIB", payload)
     )
     rates = struct.unpack_from(f"<{len(payload) - STATE_BYTES}b", payload, STATE_BYTES)
     sound = {
         "random word": random > 0,
         "rows of masters": rows > 0 and row_bytes == -(-lanes * bits // 8),
-        "width of masters": 2 <= bits <= 32,
+        "width of masters": 2 <= weight_bits <= bits <= 32,
         "learned edges": edges == len(rates),
         "rates": low <= high and all(low <= rate <= high for rate in rates),
         "switch": on <= 1,
@@ -115,6 +122,7 @@ def parse_state(payload: bytes, lanes: int) -> LearningState:
         rows=rows,
         row_bytes=row_bytes,
         master_bits=bits,
+        weight_bits=weight_bits,
         enabled=bool(on),
         margin=margin,
         rates=tuple(rates),

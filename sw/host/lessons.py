@@ -1,22 +1,16 @@
-"""A board as the learner of a session, and the images on its chip as a session of their own."""
-
-import time
-from collections.abc import Callable
+"""A board as the learner of a session; the images on its chip are a lesson of their own."""
 
 import numpy as np
 import numpy.typing as npt
 
 from gen.learn.stage import learning_stage, plan_learning
 from hw.contract.checks import SternaError
-from hw.contract.learning import RATES
 from hw.learn.masters import Masters
-from sw.data.split import Split
 from sw.host.board import Board
 from sw.host.learning import MasterState
 from sw.host.protocol import Result
-from sw.spide.session import Point, Schedule, Session, held, look
 
-__all__ = ["BoardLearner", "run_stored"]
+__all__ = ["BoardLearner"]
 
 
 class BoardLearner:
@@ -109,50 +103,7 @@ class BoardLearner:
         )
 
     def train(self) -> tuple[int, int, int]:
-        """A pass over the images on the chip: (samples, right before, learned)."""
+        """A lesson (`sw.spide.session.Lesson`): a pass over the images on the chip, in the order in
+        which they lie there."""
         (trained,) = self._board.train()
         return trained.samples, trained.hits, trained.learned
-
-
-def run_stored(
-    learner: BoardLearner,
-    held_out: Split,
-    schedule: Schedule,
-    progress: Callable[[Point], None] = lambda point: None,
-) -> Session:
-    """As `sw.spide.session.run_session`, from the images on the chip: all of them in each pass, in
-    the order in which they lie there."""
-    started, rates = time.monotonic(), learner.rates
-    points: list[Point] = []
-    passes: list[tuple[int, int]] = []
-    seen = right = learned = 0
-    interrupted = False
-
-    def see(number: int) -> None:
-        point = look(learner, held_out, number=number, samples=seen, right=right, learned=learned)
-        points.append(point)
-        progress(point)
-
-    try:
-        see(0)
-        for number in range(1, schedule.passes + 1):
-            if number in schedule.drops:
-                learner.rates = [min(k + 1, RATES.stop - 1) for k in learner.rates]
-            with held():
-                samples, hits, changed = learner.train()
-                seen, right, learned = seen + samples, right + hits, learned + changed
-                passes.append((samples, changed))
-            see(number)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        learner.rates = rates
-    return Session(
-        points=tuple(points),
-        samples=seen,
-        right=right,
-        learned=learned,
-        passes=tuple(passes),
-        seconds=time.monotonic() - started,
-        interrupted=interrupted,
-    )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,10 +27,10 @@ __all__ = [
     "Seen",
     "Session",
     "SessionError",
-    "held",
-    "look",
     "part",
+    "run_passes",
     "run_session",
+    "slower",
     "split_off",
 ]
 
@@ -55,8 +56,13 @@ class Seen(Protocol):
         ...
 
 
-class Learns(Protocol):
-    """A learner, wherever it is."""
+Lesson = Callable[[], tuple[int, int, int]]
+"""Learns a block; its samples, those right before they were learned from, those that changed
+anything."""
+
+
+class Classifies(Protocol):
+    """A learner, wherever it is and whatever it learns from."""
 
     @property
     def rates(self) -> list[int]:
@@ -66,12 +72,16 @@ class Learns(Protocol):
     @rates.setter
     def rates(self, rates: list[int]) -> None: ...
 
-    def learn_all(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> Sequence[Seen]:
-        """Learn from images (n, pixels) with labels (n,), in their order."""
-        ...
-
     def classify(self, images: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Classes (n,) of images (n, pixels); nothing is learned."""
+        ...
+
+
+class Learns(Classifies, Protocol):
+    """A learner that is given its samples."""
+
+    def learn_all(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> Sequence[Seen]:
+        """Learn from images (n, pixels) with labels (n,), in their order."""
         ...
 
 
@@ -114,6 +124,24 @@ class Schedule:
         ):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise SessionError(f"{what} must be an integer of at least {least}, not {value!r}")
+
+    def order(self, number: int, there: int) -> npt.NDArray[np.int64]:
+        """The samples of a pass, the first is 1, out of so many."""
+        return np.random.default_rng([self.seed, number]).permutation(there)[: self.samples]
+
+    def looks(self, samples: int) -> bool:
+        """The held-out images are classified after so many samples, within a pass too."""
+        return samples in self.at or (self.every is not None and samples % self.every == 0)
+
+    def blocks(self, number: int, there: int) -> Iterator[npt.NDArray[np.int64]]:
+        """`order`, block by block; none goes on after a look."""
+        order = self.order(number, there)
+        before = (number - 1) * len(order)
+        while len(order):
+            most = min(len(order), BLOCK)
+            size = next((n for n in range(1, most) if self.looks(before + n)), most)
+            yield order[:size]
+            order, before = order[size:], before + size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +227,11 @@ def part(data: Split, chosen: Any) -> Split:
     return replace(data, images=data.images[chosen], labels=data.labels[chosen])
 
 
+def slower(rates: Sequence[int], by: int = 1) -> list[int]:
+    """Every k so much more, up to the most that there is."""
+    return [min(k + by, RATES.stop - 1) for k in rates]
+
+
 def run_session(
     learner: Learns,
     train: Split,
@@ -219,101 +252,77 @@ def run_session(
     """
     if not len(train):
         raise SessionError(f"Data set {train.name} must hold an image to learn from")
-    run = _Run(learner, train, held_out, schedule, progress)
-    rates = list(learner.rates)
+
+    def learn(chosen: npt.NDArray[np.int64]) -> tuple[int, int, int]:
+        labels = train.labels[chosen]
+        seen = learner.learn_all(train.images[chosen], labels)
+        right = sum(one.label == y for one, y in zip(seen, labels.tolist(), strict=True))
+        return len(chosen), right, sum(one.learned for one in seen)
+
+    def blocks(number: int) -> list[Lesson]:
+        return [partial(learn, chosen) for chosen in schedule.blocks(number, len(train))]
+
+    return run_passes(learner, blocks, held_out, schedule, progress)
+
+
+def run_passes(
+    learner: Classifies,
+    blocks: Callable[[int], Sequence[Lesson]],
+    held_out: Split,
+    schedule: Schedule,
+    progress: Callable[[Point], None] = lambda point: None,
+) -> Session:
+    """As `run_session`, whatever a pass is: `blocks` has the lessons of each, the first is 1."""
+    started, rates = time.monotonic(), list(learner.rates)
+    seen, passes = np.zeros(3, dtype=np.int64), []
+    points: list[Point] = []
+
+    def look_now(number: int) -> None:
+        points.append(look(learner, held_out, number, *seen.tolist()))
+        progress(points[-1])
+
+    interrupted = False
     try:
-        run.everything()
-        interrupted = False
+        look_now(0)
+        for number in range(1, schedule.passes + 1):
+            if number in schedule.drops:
+                learner.rates = slower(learner.rates)
+            passes.append(np.zeros(3, dtype=np.int64))
+            for lesson in blocks(number):
+                with held():
+                    block = lesson()
+                    seen += block
+                    passes[-1] += block
+                if schedule.looks(int(seen[0])):
+                    look_now(number)
+            if points[-1].samples < seen[0]:
+                look_now(number)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         learner.rates = rates
+    samples, right, learned = seen.tolist()
     return Session(
-        points=tuple(run.points),
-        samples=run.samples,
-        right=run.right,
-        learned=run.learned,
-        passes=tuple((seen, learned) for seen, learned in run.passes),
-        seconds=time.monotonic() - run.started,
+        points=tuple(points),
+        samples=samples,
+        right=right,
+        learned=learned,
+        passes=tuple((int(samples), int(learned)) for samples, _, learned in passes),
+        seconds=time.monotonic() - started,
         interrupted=interrupted,
     )
 
 
-class _Run:
-    """A session that goes on; its arguments are those of `run_session`."""
-
-    def __init__(
-        self,
-        learner: Learns,
-        train: Split,
-        held_out: Split,
-        schedule: Schedule,
-        progress: Callable[[Point], None],
-    ) -> None:
-        self.learner, self.train, self.held_out = learner, train, held_out
-        self.schedule, self.progress = schedule, progress
-        self.points: list[Point] = []
-        self.passes: list[list[int]] = []
-        self.samples = self.right = self.learned = 0
-        self.started = time.monotonic()
-
-    def everything(self) -> None:
-        """All passes."""
-        count = min(self.schedule.samples or len(self.train), len(self.train))
-        self._look(0)
-        for number in range(1, self.schedule.passes + 1):
-            if number in self.schedule.drops:
-                most = RATES.stop - 1
-                self.learner.rates = [min(k + 1, most) for k in self.learner.rates]
-            order = np.random.default_rng([self.schedule.seed, number]).permutation(len(self.train))
-            self.passes.append([0, 0])
-            start = 0
-            while start < count:
-                end = start + self._next_stop(count - start)
-                self._block(order[start:end])
-                start = end
-                if start == count or self._is_stop(self.samples):
-                    self._look(number)
-
-    def _is_stop(self, samples: int) -> bool:
-        every = self.schedule.every
-        return samples in self.schedule.at or (every is not None and samples % every == 0)
-
-    def _next_stop(self, left: int) -> int:
-        """Samples of the next block: to the next look at most."""
-        most = min(left, BLOCK)
-        return next((n for n in range(1, most) if self._is_stop(self.samples + n)), most)
-
-    def _block(self, chosen: npt.NDArray[np.int64]) -> None:
-        labels = self.train.labels[chosen]
-        with held():
-            seen = self.learner.learn_all(self.train.images[chosen], labels)
-            learned = sum(one.learned for one in seen)
-            self.samples += len(chosen)
-            self.learned += learned
-            self.right += sum(one.label == y for one, y in zip(seen, labels.tolist(), strict=True))
-            self.passes[-1][0] += len(chosen)
-            self.passes[-1][1] += learned
-
-    def _look(self, number: int) -> None:
-        point = look(
-            self.learner,
-            self.held_out,
-            number=number,
-            samples=self.samples,
-            right=self.right,
-            learned=self.learned,
-        )
-        self.points.append(point)
-        self.progress(point)
-
-
-def look(learner: Learns, held_out: Split, **seen: int) -> Point:
-    """Classify the held-out images, if there are any; `seen`: the other fields of the point."""
+def look(
+    learner: Classifies, held_out: Split, number: int, samples: int, right: int, learned: int
+) -> Point:
+    """Classify the held-out images, if there are any, after what was seen."""
     hits = 0
     if len(held_out):
         hits = int((learner.classify(held_out.images) == held_out.labels).sum())
-    return Point(hits=hits, n=len(held_out), **seen)
+    return Point(
+        samples=samples, number=number, hits=hits, n=len(held_out), right=right, learned=learned
+    )
 
 
 @contextmanager

@@ -9,11 +9,10 @@ import numpy as np
 from gen.board.boards import find_board
 from gen.learn.stage import plan_learning
 from hw.contract.files import write_json
-from hw.contract.learning import RATES
 from hw.learn.masters import Masters
 from sim.learn.run import Lesson, learn_in_simulation
 from sw.data.split import Split
-from sw.spide.session import Schedule
+from sw.spide.session import Schedule, slower
 from sw.spide.twin import FastLearner
 
 __all__ = ["ALWAYS_COMPARED", "learn_on_verilog", "lesson_of"]
@@ -27,14 +26,12 @@ def lesson_of(
 ) -> tuple[Lesson, int]:
     """The samples of a session as `sw.spide.session.run_session` has them, in order, with the rates
     of each; and how many there are in a pass."""
-    count = min(schedule.samples or len(train), len(train))
-    chosen, given, now = [], [], np.array(rates)
+    chosen, given = [], []
     for number in range(1, schedule.passes + 1):
         if number in schedule.drops:
-            now = np.minimum(now + 1, RATES.stop - 1)
-        order = np.random.default_rng([schedule.seed, number]).permutation(len(train))[:count]
-        chosen.append(order)
-        given.append(np.tile(now, (count, 1)))
+            rates = slower(rates)
+        chosen.append(schedule.order(number, len(train)))
+        given.append(np.tile(rates, (len(chosen[-1]), 1)))
     order = np.concatenate(chosen)
     lesson = Lesson(
         pixels=train.images[order],
@@ -42,7 +39,7 @@ def lesson_of(
         rates=np.concatenate(given),
         margins=np.full(len(order), margin),
     )
-    return lesson, count
+    return lesson, len(chosen[-1])
 
 
 def learn_on_verilog(

@@ -91,7 +91,7 @@ def campaign(
     SimulationError
         When the board cannot be built, or breaks off.
     """
-    with simulate_board(plan, folder, samples=samples) as line:
+    with simulate_board(plan, folder, stored=samples) as line:
         report = attack(
             line, plan, images, frames=frames, seed=seed, progress=progress, samples=samples
         )

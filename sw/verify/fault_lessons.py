@@ -17,6 +17,9 @@ from sw.verify.faults import Maker, Shot
 
 __all__ = ["LESSON_DAMAGES", "Lessons"]
 
+MOST_IMAGES, MOST_PASSES = 5, 2
+"""Of a TRAIN."""
+
 
 class Lessons:
     """Sound frames of the commands that only a board that learns has.
@@ -56,6 +59,17 @@ class Lessons:
         self._margin_bits = golden.facts.width("margin")
         self._does: dict[bytes, Callable[[], object]] = {}
 
+    @staticmethod
+    def longest(golden: LearningGolden) -> int:
+        """Cycles of the longest TRAIN that is sent, by a golden model of its own."""
+        now, top = golden.learning(), (1 << golden.facts.width("margin")) - 1
+        if not now.samples:
+            return 0
+        golden.rate(True, top, now.rates)  # something is learned from every sample
+        images = min(now.samples, MOST_IMAGES)
+        places = range(now.samples - images + 1)
+        return max(golden.train(first, images, MOST_PASSES).cycles for first in places)
+
     def frame(self, command: Command) -> bytes:
         """A sound frame, by the model's present state."""
         payload, action = self._MADE[command](self)
@@ -94,8 +108,8 @@ class Lessons:
 
     def _load(self) -> tuple[bytes, Callable[[], object]]:
         r, now = self._random, self.golden.learning()
-        top = 1 << now.master_bits - 1
-        row = np.array([r.randrange(-top, top) for _ in range(self._identity.lanes)])
+        low, high = now.master_limits
+        row = np.array([r.randint(low, high) for _ in range(self._identity.lanes)])
         return r.randrange(now.rows).to_bytes(2, "little") + pack_row(row, now), self._loaded
 
     def _loaded(self) -> None:
@@ -117,7 +131,8 @@ class Lessons:
     def _train(self) -> tuple[bytes, Callable[[], object]]:
         r, now = self._random, self.golden.learning()
         first = r.randrange(now.samples)
-        images, passes = r.randint(1, min(now.samples - first, 5)), r.randint(1, 2)
+        images = r.randint(1, min(now.samples - first, MOST_IMAGES))
+        passes = r.randint(1, MOST_PASSES)
         return (
             train_payload(first, images, passes, now.count),
             lambda: self.golden.train(first, images, passes),
@@ -164,6 +179,15 @@ class Lessons:
         rows = self.golden.learning().rows
         row = self._random.choice((rows, rows + 1, 65535, (rows | 255) + 1))
         return self.changed(self._random.choice((Command.WEIGHTS, Command.LOAD)), 0, row, 2)
+
+    def no_master(self) -> bytes:
+        """LOAD with a master below the limits."""
+        r, now = self._random, self.golden.learning()
+        low, high = now.master_limits
+        row = np.array([r.randint(low, high) for _ in range(self._identity.lanes)])
+        row[r.randrange(len(row))] = r.randrange(-1 << now.master_bits - 1, low)
+        payload = r.randrange(now.rows).to_bytes(2, "little") + pack_row(row, now)
+        return encode(r.randrange(256), Command.LOAD, payload)
 
     def no_random_word(self) -> bytes:
         """SEED with 0."""
@@ -226,6 +250,7 @@ LESSON_DAMAGES: dict[str, Callable[[Maker], Shot]] = {
     "another count": _refused(Lessons.other_count, ErrorCode.COUNT),
     "no class": _refused(Lessons.no_class, ErrorCode.VALUE),
     "no row": _refused(Lessons.no_row, ErrorCode.VALUE),
+    "no master": _refused(Lessons.no_master, ErrorCode.VALUE),
     "no random word": _refused(Lessons.no_random_word, ErrorCode.VALUE),
     "no setting": _refused(Lessons.no_setting, ErrorCode.VALUE),
     "LEARN interrupted": _interrupted,

@@ -158,8 +158,11 @@ class Trials:
         identity = self.board.wait_ready()
         self._maker = Maker(seed, [pack_pixels(image, identity) for image in images])
         self._lessons: Lessons | None = None
+        self._training = 0.0
         if isinstance(golden, LearningGolden):
             self._lessons = Lessons(golden, identity, images, self._maker.random)
+            longest = Lessons.longest(LearningGolden(plan.core, samples))
+            self._training = longest / plan.spec.clock_hz
             self._maker.lessons = self._lessons
         self._unknown: tuple[npt.NDArray[np.uint8], int] | None = None  # learned or not
         self._last = first[0]
@@ -295,14 +298,16 @@ class Trials:
     def _shoot(self, kind: str, shot: Shot, patient: bool) -> str:
         """Send it, and judge what the board says."""
         self._line.discard()
-        heard = b""
+        heard, quiet = b"", self._quiet
+        if any(frame[3] == Command.TRAIN for frame in shot.frames):
+            quiet += self._training
         for step in shot.steps:
             if isinstance(step, bytes):
                 self._line.write(step)
             else:
                 bit = 1e9 / self._line.baud
                 self._line.drive([(level, bits * bit) for level, bits in step])
-            while more := self._line.read(4096, self._quiet):
+            while more := self._line.read(4096, quiet):
                 heard += more
         if patient:
             heard += self._line.read(HEADER_BYTES + 6, self._patience)

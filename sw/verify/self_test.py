@@ -5,6 +5,7 @@ A run is right when the sum of every logit over all images is the golden model's
 that the board counted are those of the cycle law.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def self_test(
     Parameters
     ----------
     plan, images
-        What the board was built of (`gen.board.build.build_board(..., test_images=images)`).
+        What the board was built of (`gen.board.build.build_board(..., stored=images)`).
     folder
         Where the simulated board is built.
     port
@@ -91,12 +92,13 @@ def self_test(
     seconds = cycles / plan.spec.clock_hz + SLACK_SECONDS
     if port is None:
         progress(f"building the simulated board, then {cycles:,} cycles")
-        transport = simulate_board(plan, folder, test_images=images, watchdog=WATCHDOG_SECONDS)
+        line = simulate_board(plan, folder, stored=images, watchdog=WATCHDOG_SECONDS)
+        transport, clock = line, lambda: line.time
     else:
-        transport = SerialPort(port, plan.spec.baud)
+        transport, clock = SerialPort(port, plan.spec.baud), time.monotonic
         seconds += 1.0
     backend = LinkBackend(transport, baud=plan.spec.baud, timeout=seconds)
-    with Board(backend) as board:
+    with Board(backend, clock) as board:
         identity = board.wait_ready()
         if identity.digest != plan.core.network.digest:
             raise NetworkError(

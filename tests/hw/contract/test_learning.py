@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.contract.checks import SpecError
+from hw.contract.checks import SpecError, master_limits
 from hw.contract.edge import EdgeSpec
 from hw.contract.learning import (
     DITHER_BITS,
@@ -23,6 +23,16 @@ from hw.contract.spec import LayerSpec, NetworkSpec
 from tests.learners import learning_spec, spide
 
 # The specification
+
+
+@pytest.mark.parametrize("weight_bits", [2, 3, 5, 8])
+@pytest.mark.parametrize("fraction", [0, 1, 4])
+def test_masters_within_the_limits_are_those_of_weights(weight_bits, fraction):
+    bits, q = weight_bits + fraction, 2 ** (weight_bits - 1) - 1
+    every = range(-(2 ** (bits - 1)), 2 ** (bits - 1))
+    low, high = master_limits(bits, weight_bits)
+    assert [*range(low, high + 1)] == [m for m in every if -q <= m >> fraction <= q]
+
 
 LEARNING: dict[str, Any] = {"master_bits": 12, "steps_back": 8, "margin": 60, "rates": (1, 0)}
 

@@ -13,6 +13,7 @@ from gen.board.boards import find_board
 from gen.board.planner import BoardPlan, plan_learning_board
 from gen.learn.stage import learning_stage
 from hw.contract.layout import map_layout
+from hw.contract.link import Command
 from hw.learn.masters import Masters
 from sim.board.around import simulate_board
 from sim.board.simulation import BoardSimulation
@@ -21,7 +22,8 @@ from sw.host.board import Board
 from sw.host.golden import LearningGolden
 from sw.host.link import LinkBackend
 from sw.verify.fault_campaign import campaign
-from sw.verify.fault_trials import KINDS, LESSON_KINDS
+from sw.verify.fault_trials import KINDS, LESSON_KINDS, Trials
+from sw.verify.faults import Shot
 from tests.hw.link.linking import (
     COMMAND,
     COUNT,
@@ -137,7 +139,7 @@ class Pins:
     def state(self, enabled: bool = True) -> bytes:
         f, learner = self.facts, self.learner
         said = number(self.count) + number(learner.masters.random) + number(f.rows, 2)
-        said += number(f.row_bytes, 2) + bytes([f.master_bits, len(f.rates)])
+        said += number(f.row_bytes, 2) + bytes([f.master_bits, 6, len(f.rates)])
         said += number(f.lowest, 1) + number(f.highest, 1) + number(len(SAMPLES[1]), 2)
         said += number(learner.margin)
         return said + bytes([enabled]) + b"".join(number(k, 1) for k in learner.rates)
@@ -151,12 +153,12 @@ class Pins:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory):
     """A board that is compiled once: (plan, how to start it)."""
-    network = learning_network(np.random.default_rng(4), feedback=True, margin=60)
+    network = learning_network(np.random.default_rng(4), groups=(4,), feedback=True, margin=60)
     masters = Masters.of(network)
     masters.learned = LEARNED
     plan = plan_learning_board(find_board("ulx3s_85f"), masters, lanes=4, megahertz=4)
     folder = tmp_path_factory.mktemp("learning-board")
-    return plan, lambda: simulate_board(plan, folder, samples=SAMPLES)
+    return plan, lambda: simulate_board(plan, folder, stored=SAMPLES)
 
 
 @pytest.fixture
@@ -218,7 +220,9 @@ def test_refused_and_damaged_frames_change_nothing(pins: Pins) -> None:
     good = frame(LEARN, image + number(1, 2) + now, 1)
     row = some.randbytes(f.row_bytes)
     rates = bytes(f.lowest % 256 for _ in f.rates)
+    beneath = [pins.row_bytes(np.roll([-497 - 5 * n, 511, 0, -496], n)) for n in range(4)]
     for sent, code in (
+        *((frame(LOAD, number(0, 2) + masters, 4), VALUE) for masters in beneath),
         (frame(LEARN, image + number(1, 2) + number(LEARNED + 1), 2), COUNT),
         (frame(LEARN, image + number(1, 2) + number(LEARNED | 1 << 24), 2), COUNT),
         (frame(LEARN, image + number(3, 2) + now, 3), VALUE),
@@ -273,6 +277,7 @@ def test_settings_and_masters_that_are_set(pins: Pins) -> None:
         low, high = masters.limits(n)
         shape = masters.arrays[n].shape
         masters.arrays[n] = pins.rng.integers(low, high + 1, shape)
+        masters.arrays[n][0, :2] = low, high
     masters.random, masters.learned = 0xDEADBEEF, 2**32 - 1
     for n, row in enumerate(pins.rows()):
         pins.ask(LOAD, number(n, 2) + row, b"")
@@ -331,11 +336,28 @@ def test_training_forgets_image_and_result(pins: Pins) -> None:
     pins.check_rows()
 
 
+def test_a_campaign_waits_for_its_longest_training(built) -> None:
+    """Longer than for any image: the model takes the step that the board takes."""
+    plan, start = built
+    images = np.random.default_rng(5).integers(0, 16, (3, 9)).astype(np.uint8)
+    with start() as line:
+        trials = Trials(line, plan, images, 1, SAMPLES)
+        lessons = trials._lessons
+        assert lessons is not None
+        made = (lessons.frame(Command.TRAIN) for _ in range(200))
+        most = next(sent for sent in made if sent[8:12] == number(5, 2) + number(2, 2))
+        shot = Shot(steps=[most], frames=[most], least=1, most=1)
+        assert trials._shoot("TRAIN", shot, patient=False) == "accepted"
+        assert (trials.wrong, trials.unexpected) == ([], [])
+        assert trials.board.learning() == lessons.golden.learning()
+        assert lessons.golden.learning().count > LEARNED
+
+
 def test_a_fault_campaign(built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every kind of damage."""
     plan, start = built
     monkeypatch.setattr(
-        "sw.verify.fault_campaign.simulate_board", lambda plan, folder, samples: start()
+        "sw.verify.fault_campaign.simulate_board", lambda plan, folder, stored: start()
     )
     images = np.random.default_rng(5).integers(0, 16, (3, 9)).astype(np.uint8)
     frames = len(KINDS) + len(LESSON_KINDS)

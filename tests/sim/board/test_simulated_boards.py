@@ -92,7 +92,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, list[object]
     """The Tang Nano 9K as `sim:` makes it, and what it says to `script`."""
     benches: list[Bench] = []
 
-    def seen(plan: BoardPlan, folder: Path, test_images: None, samples: None) -> list[str]:
+    def seen(plan: BoardPlan, folder: Path, stored: None) -> list[str]:
         benches.append(Bench(plan, folder, board_sources(plan, folder)))
         return benches[-1].sources
 
@@ -286,7 +286,7 @@ def test_a_fault_campaign(
 ) -> None:
     """Every kind of damage three times, at the pins, each followed by an exchange."""
     monkeypatch.setattr(
-        "sw.verify.fault_campaign.simulate_board", lambda plan, folder, samples: ulx3s_85f.start()
+        "sw.verify.fault_campaign.simulate_board", lambda plan, folder, stored: ulx3s_85f.start()
     )
     frames = 3 * len(KINDS)
     assert frames >= 120

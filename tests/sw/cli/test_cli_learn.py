@@ -114,14 +114,14 @@ def test_the_readout_alone_of_a_network_of_noise(capsys, tmp_path):
 def test_what_was_learned_is_kept_when_it_is_interrupted(capsys, tmp_path, monkeypatch):
     from sw.spide import session
 
-    file, looked = tmp_path / "net.npz", session._Run._look
+    file, looked = tmp_path / "net.npz", session.look
 
-    def look(self, number):
-        looked(self, number)
-        if self.samples == 90:
+    def look(learner, held_out, number, samples, *seen):
+        if samples == 90:
             raise KeyboardInterrupt
+        return looked(learner, held_out, number, samples, *seen)
 
-    monkeypatch.setattr(session._Run, "_look", look)
+    monkeypatch.setattr(session, "look", look)
     code, out, _ = run(capsys, "--every", "30", "--out", str(file))
     assert code == 130
     assert f"what was learned is kept; go on with --from {file}" in out

@@ -13,7 +13,7 @@ from sw.host.protocol import Result
 from tests.learning import learning_network
 from tests.sw.host.device_twin import DeviceTwin
 
-LANES = 4
+LANES, WEIGHT_BITS = 4, 6
 _rng = np.random.default_rng(8)
 SAMPLES = _rng.integers(0, 16, (7, 9)).astype(np.uint8), _rng.integers(0, 3, 7)
 """On the chip."""
@@ -29,10 +29,11 @@ class LearningTwin(DeviceTwin):
         self.state = self.golden.learning()
         self.layout = map_layout(self.masters.spec, "input", LANES)
         self.updates = 0  # of masters, by LEARN or LOAD
+        self.loaded = None  # rows, by LOAD: those of a state when all are there
 
     def identity(self) -> bytes:
         words = list(struct.unpack("<16I", super().identity()))
-        changed = self.golden.identify().changed
+        changed = self.golden.identify().changed or self.loaded is not None
         words[0] |= 1 << 18 | changed << 19
         words[11] |= self.layout.shape[0] << 16
         words[12] |= self.layout.positions << 24
@@ -57,6 +58,9 @@ class LearningTwin(DeviceTwin):
             super().look()
 
     def carry_out(self, kind: int, payload: bytes, crc: int) -> None:
+        if kind in (3, 7, 12) and self.loaded is not None:
+            now = self.golden.masters(lambda done, total: None)
+            self.put(self.loaded, now.random, now.count)
         if kind == 7:
             self.learn(payload, crc)
         elif kind == 8:
@@ -76,16 +80,16 @@ class LearningTwin(DeviceTwin):
                 self.error(10)
             elif kind == 9:
                 self.reply(0x89, self.rows()[n])
-            else:
-                self.load(n, payload[2:])
+            elif self.load(n, payload[2:]):
                 self.reply(0x8A, b"")
+            else:
+                self.error(10)
         elif kind == 11:
             random, count = struct.unpack("<II", payload)
             if random == 0:
                 self.error(10)
             else:
-                rows = self.golden.masters(lambda done, total: None).rows
-                self.put(rows, random, count)
+                self.put(self.masters_now(), random, count)
                 self.reply(0x8B, b"")
         elif kind == 12:
             first, images, passes, count = struct.unpack("<HHHI", payload)
@@ -102,7 +106,8 @@ class LearningTwin(DeviceTwin):
         elif kind == 13:
             s = self.golden.learning()
             said = struct.pack("<IIHH", s.count, s.random, s.rows, s.row_bytes)
-            said += struct.pack("<BBbb", s.master_bits, len(s.rates), s.lowest, s.highest)
+            said += struct.pack("<BB", s.master_bits, WEIGHT_BITS)
+            said += struct.pack("<Bbb", len(s.rates), s.lowest, s.highest)
             said += struct.pack("<HIB", s.samples, s.margin, s.enabled)
             self.reply(0x8D, said + struct.pack(f"<{len(s.rates)}b", *s.rates))
         else:
@@ -136,24 +141,32 @@ class LearningTwin(DeviceTwin):
 
     def rows(self) -> list[bytes]:
         bits, found = self.state.master_bits, []
-        for row in self.golden.masters(lambda done, total: None).rows.tolist():
+        for row in self.masters_now().tolist():
             value = sum((m % (1 << bits)) << bits * n for n, m in enumerate(row))
             found.append(value.to_bytes(self.state.row_bytes, "little"))
         return found
 
-    def load(self, n: int, row: bytes) -> None:
+    def masters_now(self) -> np.ndarray:
+        if self.loaded is not None:
+            return self.loaded
+        return self.golden.masters(lambda done, total: None).rows
+
+    def load(self, n: int, row: bytes) -> bool:
         bits, value = self.state.master_bits, int.from_bytes(row, "little")
-        now = self.golden.masters(lambda done, total: None)
-        rows = now.rows.copy()
+        rows = self.masters_now().copy()
         for lane in range(LANES):
             master = value >> bits * lane & (1 << bits) - 1
             rows[n, lane] = master - (master >> bits - 1 << bits)
-        self.put(rows, now.random, now.count)
+        if rows[n].min() < -((2 ** (WEIGHT_BITS - 1) - 1) << bits - WEIGHT_BITS):
+            return False
+        self.loaded = rows
         self.updates += 1
+        return True
 
     def put(self, rows, random: int, count: int) -> None:
         state = MasterState(rows=rows, random=random, count=count)
         self.golden.load_masters(state, lambda done, total: None)
+        self.loaded = None
 
     def unpack(self, payload: bytes) -> np.ndarray:
         """Words of the program: here the pixels in order, four bits each."""

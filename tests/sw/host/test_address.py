@@ -74,8 +74,8 @@ def test_a_model_or_board_that_is_not_there():
 def test_a_simulated_board_is_opened_and_closed(monkeypatch, line, images):
     class Boards:
         @staticmethod
-        def simulate_board(plan, folder, samples):
-            assert samples is None
+        def simulate_board(plan, folder, stored):
+            assert stored is None
             assert (plan.board.name, plan.core.network.spec.name) == ("icebreaker", "digits-dense")
             assert folder == Path("build/boards/icebreaker-digits-dense")
             return line

@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 
 from hw.contract.checks import InputError
-from hw.learn.masters import Masters
+from hw.learn.masters import Masters, MastersError
 from sim.golden.learning import Learner
 from sw.host.board import Board, open_board
-from sw.host.errors import CannotLearn, DamagedReply, DeviceError, HostError, LinkTimeout
+from sw.host.errors import (
+    CannotLearn,
+    DamagedReply,
+    DeviceError,
+    HostError,
+    LinkTimeout,
+    ProtocolMismatch,
+)
 from sw.host.golden import LearningGolden
-from sw.host.learning import MasterState
+from sw.host.learning import MasterState, parse_state
 from tests.sw.host.device_twin import DeviceTwin, TwinLine
 from tests.sw.host.hosting import PLAN, link
 from tests.sw.host.learning_twin import LearningTwin
@@ -105,17 +112,91 @@ def test_what_is_refused():
     state = board.masters()
     for rows, random, count, sentence in (
         (state.rows[1:], 1, 0, "Rows of masters must be"),
-        (state.rows + 512, 1, 0, "Masters must lie in -512..511"),
         (state.rows, 0, 0, "Random word and count"),
         (state.rows, 1, 2**32, "Random word and count"),
     ):
         with pytest.raises(InputError, match=sentence):
             board.load_masters(MasterState(rows=rows, random=random, count=count))
     bench.check_masters()
+    assert bench.twin.updates == 0
     plain = Board(link(TwinLine(DeviceTwin(PLAN))))
     assert not plain.identify().learns
     with pytest.raises(CannotLearn, match="does not learn"):
         plain.learn(images, bench.labels)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "what"),
+    [
+        (4, 0, "random word"),
+        (8, 0, "rows of masters"),
+        (10, 6, "rows of masters"),
+        (12, 11, "rows of masters"),
+        (13, 1, "width of masters"),
+        (13, 11, "width of masters"),
+        (14, 3, "learned edges"),
+        (15, 3, "rates"),
+        (24, 9, "rates"),
+        (23, 2, "switch"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(place, value, what):
+    said = bytearray.fromhex("05000000 07000000 0300 0500 0a 06 02 ff 08 0000 3c000000 01 02 08")
+    state = parse_state(bytes(said), lanes=4)
+    assert (state.master_bits, state.weight_bits, state.rates) == (10, 6, (2, 8))
+    assert (state.lowest, state.highest, state.master_limits) == (-1, 8, (-496, 511))
+    said[place] = value
+    with pytest.raises(ProtocolMismatch, match=f"of its learning what cannot be: {what}"):
+        parse_state(bytes(said), lanes=4)
+
+
+@pytest.mark.parametrize("backend", [None, LearningGolden])
+@pytest.mark.parametrize("value", [-512, -497, 512])
+def test_masters_outside_their_limits_are_not_sent(backend, value):
+    """The host says it, of a board as of the golden model: not one row is loaded."""
+    bench = Bench(backend=backend)
+    state = bench.board.masters()
+    assert state.rows.min() >= -496
+    rows = state.rows.copy()
+    rows[3, 2] = value
+    with pytest.raises(InputError) as caught:
+        bench.board.load_masters(MasterState(rows=rows, random=7, count=8))
+    assert str(caught.value) == (
+        f"Masters must lie in -496..511, not be {value} as in row 3, lane 2"
+    )
+    assert bench.twin.updates == 0
+    bench.check_masters()
+    rows[3, 2] = max(-496, min(value, 511))
+    if backend is None:  # a row alone: its master is there twice
+        bench.board.load_masters(MasterState(rows=rows, random=7, count=8))
+        assert (bench.board.masters().rows == rows).all()
+
+
+def test_rows_that_are_no_masters_are_refused_by_the_golden_model():
+    """Two copies that differ, something where there is no master: a board would compute with it."""
+    bench = Bench(backend=LearningGolden)
+    state, index = bench.board.masters(), bench.twin.golden._stage.rows.index
+    lone, (first, again) = np.argwhere(index < 0)[0], copies(index)
+    for (n, lane), sentence in (
+        (lone, f"must have 0 in lane {lone[1]}, where there is no master, not 9"),
+        (
+            again,
+            f"must have {state.rows[tuple(first)]} in lane {again[1]}, as the same master has in "
+            f"row {first[0]}, lane {first[1]}, not 9",
+        ),
+    ):
+        rows = state.rows.copy()
+        rows[n, lane] = 9
+        with pytest.raises(MastersError) as caught:
+            bench.board.load_masters(MasterState(rows=rows, random=7, count=8))
+        assert str(caught.value) == f"Row {n} of masters {sentence}"
+    bench.check_masters()
+
+
+def copies(index):
+    """Places of the first master that is there twice."""
+    numbers, counts = np.unique(index[index >= 0], return_counts=True)
+    return np.argwhere(index == numbers[counts == 2][0])
 
 
 def test_every_bit_of_a_request_and_of_its_answer():
@@ -171,7 +252,7 @@ def test_a_lost_sample_is_learned_once(where):
 def test_a_damaged_load_changes_no_row():
     bench = Bench()
     state = bench.board.masters()
-    other = MasterState(rows=-state.rows, random=5, count=6)
+    other = MasterState(rows=-state.rows.clip(-496, 496), random=5, count=6)
     for bit in range(8 * 17):
         bench.line.damage_request = lambda data, bit=bit: flip(bit)(data) if data[3] == 10 else data
         with pytest.raises(HostError):

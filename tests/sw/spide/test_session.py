@@ -11,7 +11,17 @@ import pytest
 from hw.learn.masters import Masters
 from sw.data.dataset import load_split
 from sw.data.split import Split
-from sw.spide.session import BLOCK, Point, Schedule, SessionError, part, run_session, split_off
+from sw.spide.session import (
+    BLOCK,
+    Point,
+    Schedule,
+    SessionError,
+    part,
+    run_passes,
+    run_session,
+    split_off,
+)
+from sw.spide.simulated import lesson_of
 from sw.spide.start import PRESETS
 from sw.spide.twin import FastLearner
 
@@ -97,6 +107,42 @@ def test_an_interrupt_waits_for_the_end_of_a_block():
     assert session.samples == 2 * BLOCK == sum(map(len, learner.blocks))
     assert signal.getsignal(signal.SIGINT) is handler
     assert learner.rates == [3, 16]
+
+
+def test_passes_of_the_learners_own():
+    """As from images on a chip: a pass is a lesson, whole in spite of an interrupt."""
+    learner, told = Noted(), []
+
+    def lesson():
+        if len(told) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        learner.seen_rates.append(list(learner.rates))
+        return 7, 5, 2
+
+    schedule = Schedule(passes=9, drops=(2,), every=7)
+    session = run_passes(learner, lambda number: [lesson], numbered(3), schedule, told.append)
+    assert learner.seen_rates == [[3, 16], [4, 16], [4, 16]]
+    assert learner.rates == [3, 16]
+    assert [(p.samples, p.number, p.right, p.learned) for p in told] == [
+        (0, 0, 0, 0), (7, 1, 5, 2), (14, 2, 10, 4),
+    ]  # fmt: skip
+    assert (session.samples, session.right, session.learned) == (21, 15, 6)
+    assert (session.passes, session.interrupted) == (((7, 2),) * 3, True)
+
+
+def test_on_the_verilog_it_is_the_same_session():
+    learner, data = Noted(), numbered(130)
+    schedule = Schedule(passes=3, samples=110, drops=(2, 3), every=40)
+    run_session(learner, data, numbered(0), schedule)
+    lesson, count = lesson_of(data, schedule, learner.rates, margin=5)
+    assert lesson.pixels[:, 0].tolist() == [*chain(*learner.blocks)]
+    rates = np.repeat(learner.seen_rates, [len(block) for block in learner.blocks], axis=0)
+    assert np.array_equal(lesson.labels, lesson.pixels[:, 0] % 2)
+    assert lesson.rates is not None
+    assert np.array_equal(lesson.rates, rates)
+    assert lesson.margins is not None
+    assert np.array_equal(lesson.margins, [5] * 330)
+    assert count == 110
 
 
 def test_an_interrupt_while_it_looks():
