@@ -90,7 +90,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *HOMES])
+    return sorted(["__doc__", "__file__", "__name__", *__all__])
 
 
 def require_packages() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.board.boards import Board, constraints
-from gen.family.base import Flow
+from gen.family.base import TIGHT, Flow
 from gen.family.tools import YOSYS, Tool, ToolError, find, run
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically, write_json
@@ -24,6 +24,7 @@ __all__ = [
     "TimingError",
     "build_bitstream",
     "find_tools",
+    "is_tight",
     "pack",
     "synthesize",
     "utilization",
@@ -110,7 +111,8 @@ def build_bitstream(
     seconds = {}
 
     start = time.monotonic()
-    cells = synthesize(flow, folder, top, sources, progress, luts)
+    tight = is_tight(board, luts)
+    cells = synthesize(flow, folder, top, sources, progress, luts, tight=tight)
     seconds["synthesis"] = round(time.monotonic() - start, 1)
 
     start = time.monotonic()
@@ -162,19 +164,33 @@ def find_tools(flow: Flow) -> dict[str, Tool]:
     return {p.name: find(p) for p in (YOSYS, flow.router, flow.packer)}
 
 
+def is_tight(board: Board, luts: int) -> bool:
+    """Whether so many look-up tables, as planned, ask for the family's tight synthesis."""
+    return bool(board.family.flow.tight) and luts > TIGHT * board.luts
+
+
 def synthesize(
-    flow: Flow, folder: Path, top: str, sources: Sequence[str], progress: Progress, luts: int = 0
+    flow: Flow,
+    folder: Path,
+    top: str,
+    sources: Sequence[str],
+    progress: Progress,
+    luts: int = 0,
+    *,
+    tight: bool = False,
 ) -> dict[str, int]:
     """Write `netlist.json`; return how many cells of each type it has. `luts`: look-up tables, as
-    planned, by which the time is told."""
+    planned, by which the time is told; `tight`: use `Flow.tight`."""
     progress(f"synthesis (Yosys){expected_time(flow.synthesis_seconds * luts / 1000)}")
-    try:
+    if not tight:
         return _synthesize(flow.synthesis, folder, top, sources)
+    try:
+        return _synthesize(flow.tight, folder, top, sources)
     except ToolError as error:
-        if not flow.plain or "wasm trap" not in str(error):
+        if "wasm trap" not in str(error):
             raise
         progress("  Yosys has run out of stack: again, without sequential optimisation")
-        return _synthesize(flow.plain, folder, top, sources)
+        return _synthesize(flow.synthesis, folder, top, sources)
 
 
 def _synthesize(commands: str, folder: Path, top: str, sources: Sequence[str]) -> dict[str, int]:

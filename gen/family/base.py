@@ -13,10 +13,14 @@ from gen.family.pll import Pll
 from gen.family.rom_swap import RomSwap
 from gen.family.tools import Program
 
-__all__ = ["FAIL_SOON", "BlockRams", "Cells", "Family", "Flow", "Pin", "ResourceNames"]
+__all__ = ["FAIL_SOON", "TIGHT", "BlockRams", "Cells", "Family", "Flow", "Pin", "ResourceNames"]
 
 FAIL_SOON = ("--placer-heap-cell-placement-timeout", "100")
 """Router flags: rather than search for minutes; on a full chip, another seed is what helps."""
+
+
+TIGHT = 0.85
+"""Share of a chip's look-up tables from which on synthesis may take its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +43,9 @@ class Flow:
 
     Parameters
     ----------
-    synthesis, plain
-        Yosys commands; `{top}` is the top module. The second, if there is one, for designs on which
-        Yosys ends in a trap with the first.
+    synthesis, tight
+        Yosys commands; `{top}` is the top module. The second, if there is one, for designs that
+        need more than `TIGHT` of the chip; where Yosys ends in a trap with it, the first.
     router, router_flags
         nextpnr of the family, and arguments that every design gets.
     routed, routed_flag
@@ -61,7 +65,7 @@ class Flow:
     """
 
     synthesis: str
-    plain: str = ""
+    tight: str = ""
     router: Program
     router_flags: tuple[str, ...] = ()
     routed: str

@@ -85,10 +85,10 @@ def _icebram(folder: Path, old: Bits, new: Bits) -> None:
 FAMILY = Family(
     name="ice40",
     flow=Flow(
-        # Registers are merged and moved, which leaves room to place; the WebAssembly Yosys runs out
-        # of stack where chains of registers are as long as in a core that learns.
-        synthesis="synth_ice40 -dff -no-rw-check -device u -top {top}\n",
-        plain="synth_ice40 -no-rw-check -device u -top {top}\n",
+        synthesis="synth_ice40 -no-rw-check -device u -top {top}\n",
+        # Registers are merged and moved, which leaves room to place. Some designs take hours so;
+        # and on some, such as cores that learn, the WebAssembly Yosys runs out of stack.
+        tight="synth_ice40 -dff -no-rw-check -device u -top {top}\n",
         router=NEXTPNR,
         router_flags=FAIL_SOON,
         routed="routed.asc",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 __all__ = [
     "FormerName",
     "InputError",
@@ -15,6 +17,7 @@ __all__ = [
     "former_name",
     "master_limits",
     "only_known",
+    "plain_array",
     "require",
     "require_int",
     "require_name",
@@ -41,6 +44,25 @@ class FormerName(str):
 
 NAME = {"": r"[A-Za-z][A-Za-z0-9_]{0,63}", "-": r"[A-Za-z](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9_])?"}
 """By what may join words, besides `_`."""
+
+
+def plain_array(what: str, given: Any) -> np.ndarray[Any, Any]:
+    """Whatever NumPy makes an array of: lists, tensors, tables.
+
+    Raises
+    ------
+    InputError
+        For what is no array, or has values that are masked out.
+    """
+    if np.ma.isMaskedArray(given) and np.ma.getmaskarray(given).any():
+        raise InputError(f"{what} must not have values that are masked out")
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise InputError(f"{what} must be one array, all its entries of one shape") from None
+    except Exception as error:  # a stranger's __array__ may raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{what} must be one array ({reason})") from None
 
 
 def signed_bits(bound: int) -> int:

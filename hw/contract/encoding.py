@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.checks import InputError, only_known, require, require_int
+from hw.contract.checks import InputError, only_known, plain_array, require, require_int
 from hw.contract.edge import Shape
 
-__all__ = ["AXES", "Encoding"]
+__all__ = ["AXES", "Encoding", "plain_labels"]
 
 AXES = ("f", "hw", "hwc", "chw", "tf", "thw", "thwc", "tchw")
 """What the axes of an example may be: features; rows, columns, channels of a picture; and, before
@@ -34,6 +34,29 @@ Real = npt.NDArray[np.float64]
 def _is_bound(value: object) -> bool:
     whole = type(value) is int and abs(value) <= MAX_INT
     return whole or (type(value) is float and math.isfinite(value))
+
+
+def plain_labels(what: str, given: Any) -> npt.NDArray[Any]:
+    """Labels as int64 or text; whole reals and truth values are integers, too.
+
+    Raises
+    ------
+    InputError
+        For what is neither.
+    """
+    if isinstance(given, (list, tuple)) and len({isinstance(one, str) for one in given}) > 1:
+        raise InputError(f"{what} must be integers or text, not both")
+    labels = plain_array(what, given)
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
+        labels = labels.astype(str)
+    if labels.dtype.kind in "fiu":
+        with np.errstate(invalid="ignore"):
+            whole = (np.abs(labels) <= MAX_INT) & (labels == np.round(labels))
+        if not whole.all():
+            raise InputError(f"{what} must be integers or text, not {labels[~whole].flat[0]}")
+    if labels.dtype.kind not in "fbiuU":
+        raise InputError(f"{what} must be integers or text, not {labels.dtype}")
+    return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +181,11 @@ class Encoding:
         """In words: what goes in, as how many pixels, and the classes."""
         channels, rows, columns = self._maps
         what = f"{channels} features" if self.is_flat else f"pictures of {rows}x{columns}"
-        what += f" in {channels} channels" * ("c" in self.axes)
+        what += f" in {channels} channels" * (channels > 1 and not self.is_flat)
         whole = f"recordings of {self.steps} steps, {what}" if self.timed else what
         ends = [f"{bound:g}" for bound in (self.low[0], self.high[0])]
-        span = "each from its own lowest value" if len(self.low) > 1 else f"from {ends[0]}"
-        span += " to its highest" if len(self.high) > 1 else f" to {ends[1]}"
+        own = max(len(self.low), len(self.high)) > 1
+        span = "each over a range of its own" if own else f"from {ends[0]} to {ends[1]}"
         signs = ", and as much below it" * self.signed
         names = ", ".join(map(str, self.labels[:4])) + ", .." * (len(self.labels) > 4)
         classes = f"; {len(self.labels)} classes: {names}" if self.labels else ""
@@ -195,6 +218,17 @@ class Encoding:
             pixels[part] = self._encode(values[part], bits, start)
         return pixels
 
+    def clipped(self, x: object) -> float:
+        """Share of the values that lie beyond the range: they become the darkest or the brightest
+        pixel."""
+        values, beyond = self.checked(x), 0
+        low, high = (bound[:, None, None] for bound in self.bounds)
+        least = 2 * low - high if self.signed else low
+        for start in range(0, len(values), CHUNK):
+            maps = self.as_maps(values[start : start + CHUNK])
+            beyond += int(((maps < least) | (maps > high)).sum())
+        return beyond / max(1, values.size)
+
     def checked(self, x: object) -> npt.NDArray[Any]:
         """Examples as an array (n, *shape) of numbers.
 
@@ -203,10 +237,7 @@ class Encoding:
         InputError
             When they are of another shape, or no numbers.
         """
-        try:
-            values = np.asarray(x)
-        except ValueError:
-            raise InputError("Examples must all have one shape") from None
+        values = plain_array("Examples", x)
         if values.dtype.kind not in "biuf":
             raise InputError(f"Examples must be numbers, not {values.dtype}")
         if values.shape[1:] != self.shape or values.ndim == 0:
@@ -248,7 +279,7 @@ class Encoding:
         InputError
             For a label that no class has.
         """
-        array = np.asarray(labels)
+        array = plain_labels("Labels", labels)
         if not self.labels:
             return array.astype(np.int64)
         known = {label: n for n, label in enumerate(self.labels)}

@@ -10,7 +10,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tokenize import TokenError
@@ -164,7 +164,9 @@ class Archive:
             read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
             shape, _, kind = read(file)
             size = file.tell() + kind.itemsize * math.prod(shape)
-        if kind.hasobject or size != member.file_size or min(shape, default=0) < 0:
+        if kind.hasobject:
+            raise ArrayError(f"must not have Python objects as {name!r}")
+        if size != member.file_size or min(shape, default=0) < 0:
             raise ArchiveError("a member of another size")
         return shape, kind
 
@@ -296,7 +298,11 @@ def _staged(path: Path, data: bytes, undo: ExitStack) -> Callable[[], object]:
         target = Path(os.path.realpath(path))
         if target.parent.exists() and not target.parent.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        for made in reversed((target.parent, *target.parent.parents)):
+            if made.exists():
+                continue
+            made.mkdir(exist_ok=True)
+            undo.callback(_remove_empty, made)
         temporary = target.with_name(f".{secrets.token_hex(8)}.part")
         undo.callback(temporary.unlink, missing_ok=True)
         # Opened with the permissions of any new file: only the kernel reads umask without a race.
@@ -305,6 +311,12 @@ def _staged(path: Path, data: bytes, undo: ExitStack) -> Callable[[], object]:
                 os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             file.write(data)
     return partial(os.replace, temporary, target)
+
+
+def _remove_empty(folder: Path) -> None:
+    """What was made for a file that was not written after all."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _pour(path: Path, data: bytes) -> None:

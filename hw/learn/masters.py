@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hw.contract.learning import LearnedEdge, learned_edges
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 
-__all__ = ["Masters", "MastersError", "masters_path"]
+__all__ = ["Masters", "MastersError", "before_learning", "masters_path"]
 
 MAGIC = "sterna-masters"
 VERSION = 1
@@ -37,6 +38,11 @@ def masters_path(network: str | os.PathLike[str]) -> Path:
     """Where the masters of a network file lie: beside it."""
     path = Path(network)
     return path.with_name(f"{path.stem}.masters.npz")
+
+
+def before_learning(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What still holds of a network's `meta` once it has learned: not its accuracy."""
+    return {key: value for key, value in meta.items() if key != "test"}
 
 
 @dataclass(eq=False, kw_only=True)

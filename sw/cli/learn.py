@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from hw.contract.files import can_write, write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table, to_install
-from hw.learn.masters import Masters, masters_path
+from hw.learn.masters import Masters, before_learning, masters_path
 from sw.cli.options import BUILD, Result, add_data_option
-from sw.data.dataset import load_split
+from sw.data.dataset import load_split, require_files
 from sw.data.evaluate import check_fits
 from sw.data.published import RECORDINGS
 from sw.data.shipped import UsageError
@@ -75,6 +75,7 @@ def do_learn(args: argparse.Namespace) -> Result:
     name = args.dataset or masters.network.meta.get("dataset")
     if not isinstance(name, str):
         raise UsageError("The network names no data set: give --dataset")
+    require_files(name, args.data)
     preset = PRESETS.get(name)
     schedule = schedule_of(args, preset)
     out = Path(args.out or BUILD / "learn" / f"{masters.spec.file_name}.npz")
@@ -275,7 +276,7 @@ def store(masters: Masters, out: Path, dataset: str, samples: int) -> Network:
     """See `keep`; after so many samples."""
     made = masters.working()
     meta = {
-        **made.meta,
+        **before_learning(made.meta),
         "dataset": dataset,
         "learning": {"samples": samples, "learned": masters.learned},
     }

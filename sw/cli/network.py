@@ -12,7 +12,7 @@ from hw.contract.neuron import MAX_LIMIT
 from sw.cli.options import BUILD, Result, add_data_option, numbers
 from sw.data.arrays import Dataset
 from sw.data.dataset import chosen
-from sw.data.published import NAMES, RECORDINGS
+from sw.data.published import FILELESS, NAMES, RECORDINGS
 from sw.data.shipped import DEFAULT_MODEL, UsageError
 from sw.data.split import Split
 
@@ -54,11 +54,15 @@ def recipe_and_data(args: argparse.Namespace) -> "tuple[Recipe, Source]":
     that it names, or on the user's own (a file; with --hidden or a recipe file, a folder too); or,
     without one, dense layers."""
     from sw.front.recipes import recipe_for
+    from sw.learn.recipes import RECIPES
 
     hidden = None if args.hidden is None else numbers(args.hidden, "Hidden neurons")
     recipe, given = args.model, args.data is not None
     names_own = (recipe or "").endswith(".toml")
-    own = hidden is not None or (given and (Path(args.data).is_file() or names_own))
+    shipped = RECIPES.get(recipe_name(recipe or ""))
+    taken = Path(args.data).is_file() if given else False
+    taken = taken or names_own or recipe is None or (shipped and shipped.dataset in FILELESS)
+    own = hidden is not None or (given and taken)
     data = chosen(args.dataset, args.data) if args.dataset or own else None
     if recipe is None and hidden is None and data is None:
         recipe = DEFAULT_MODEL
@@ -108,10 +112,10 @@ def do_export(args: argparse.Namespace) -> Result:
     from sw.learn.export import export, report_table
 
     name = recipe_name(args.model)
-    out = can_write(Path(args.out or BUILD / "models" / f"{name}.npz"))
-    roms = Path(args.roms or BUILD / name)
-    can_write(roms / "rom")
+    out, roms = Path(args.out or BUILD / "models" / f"{name}.npz"), Path(args.roms or BUILD / name)
     checkpoint = Checkpoint.load(args.checkpoint or BUILD / "train" / f"{name}.pt")
+    for path in (out, roms / "rom" / "digest.hex"):
+        can_write(path)
     network, report = export(checkpoint, args.data, args.say)
     files: dict[str, str] = {}
     roms_text = f"ROM files in {roms / 'rom'}"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.checks import InputError, require_name
-from hw.contract.encoding import AXES, Encoding
+from hw.contract.checks import InputError, SpecError, plain_array, require_name
+from hw.contract.encoding import AXES, Encoding, plain_labels
 from hw.contract.text import none_of
 from sw.data.published import EVERY_FIFTH, NAMES, TEST_EVERY, ranks
 from sw.data.split import SPLITS, DataError, Split
@@ -75,7 +75,8 @@ class Dataset:
         self.name, self.told = own_name(name), ""
         if (x_test is None) != (y_test is None):
             raise DataError("Examples for testing and their labels must be given together")
-        examples, labels = _examples("x", x), _labels("y", y, len(x))
+        examples = _examples("x", x)
+        labels = _labels("y", y, len(examples))
         if x_test is None:
             number = np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64)
             chosen = ranks(number) % TEST_EVERY == 0
@@ -100,11 +101,16 @@ class Dataset:
                 f"Examples for testing must have shape (n, {_sides(x.shape[1:])}), not "
                 f"{x_test.shape}"
             )
+        if (x.dtype == np.uint8) != (x_test.dtype == np.uint8):
+            raise DataError(
+                f"Examples for testing must be of the same type as the others, {x.dtype}, not "
+                f"{x_test.dtype}"
+            )
         strange = sorted(set(y_test.tolist()) - set(y.tolist()), key=str)
         if strange:
             raise DataError(
-                f"Class {strange[0]!r} of data set {self.name} must have examples for training, "
-                "and two at least where no test part is given"
+                f"Class {strange[0]!r} of data set {self.name} must have examples for training"
+                + (", too" if self.rule != EVERY_FIFTH else ": one more than for testing")
             )
         if len(set(y.tolist())) < 2:
             raise DataError(f"Data set {self.name} must have at least two classes")
@@ -113,6 +119,10 @@ class Dataset:
         self.axes = axes or _axes(self.name, x.shape)
         if len(self.axes) != x.ndim - 1:
             raise DataError(f"Axes {self.axes} must be those of examples of {_sides(x.shape[1:])}")
+        try:
+            _ = self.encoding
+        except SpecError as error:
+            raise DataError(f"Data set {self.name} cannot be pixels: {error}") from None
 
     @property
     def x(self) -> Array:
@@ -203,6 +213,7 @@ class Dataset:
             rule=self.rule,
             encoding=rule,
             white=255.0 if x.dtype == np.uint8 else 1.0,
+            clipped=rule.clipped(x),
         )
 
     def pixels(self, split: str, bits: int, size: int) -> Split:
@@ -248,10 +259,11 @@ class Dataset:
         )
 
 
-def own_name(name: str) -> str:
+def own_name(name: object) -> str:
     """A name for data that are not the published ones: letters, digits and `_`, and not the name
     of a published set."""
-    plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_")[:48]
+    text = str(name)
+    plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in text).strip("_")[:48]
     if not plain or not plain[0].isalpha():
         plain = f"data_{plain}".rstrip("_")
     if plain.lower().replace("_", "-") in NAMES:
@@ -261,10 +273,11 @@ def own_name(name: str) -> str:
 
 
 def _examples(what: str, x: Any) -> Array:
+    """A copy: what the rule was fitted on does not change any more."""
     try:
-        array = np.asarray(x)
-    except (ValueError, TypeError, RuntimeError):
-        raise DataError(f"Examples {what} must be one array of numbers") from None
+        array = plain_array(f"Examples {what}", x).copy()
+    except InputError as error:
+        raise DataError(str(error)) from None
     if array.dtype.kind not in "biuf":
         raise DataError(f"Examples {what} must be numbers, not {array.dtype}")
     if array.ndim < 2 or 0 in array.shape:
@@ -281,19 +294,13 @@ def _examples(what: str, x: Any) -> Array:
 
 def _labels(what: str, y: Any, n: int) -> Array:
     try:
-        labels = np.asarray(y)
-    except (ValueError, TypeError, RuntimeError):
-        raise DataError(f"Labels {what} must be one array") from None
-    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
-        labels = labels.astype(str)
-    if labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels)):
-        labels = labels.astype(np.int64)
+        labels = plain_labels(f"Labels {what}", y)
+    except InputError as error:
+        raise DataError(str(error)) from None
     if labels.shape != (n,):
         more = ": take argmax of one-hot labels" if labels.ndim == 2 and len(labels) == n else ""
         raise DataError(f"Labels {what} must have shape ({n},), not {labels.shape}{more}")
-    if labels.dtype.kind not in "biuU":
-        raise DataError(f"Labels {what} must be integers or text, not {labels.dtype}")
-    return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
+    return labels
 
 
 def _axes(name: str, shape: tuple[int, ...]) -> str:
@@ -343,7 +350,8 @@ def _fitted(x: Array, axes: str, labels: tuple[Any, ...]) -> Encoding:
         low, high = np.zeros_like(most), np.maximum(np.abs(least), np.abs(most))
         whole = _white(x.dtype, float(high.max()), signed)
         high = np.where(high > 0, high, 1.0) if whole is None else np.full_like(high, whole)
-    high = np.where(high > low, high, low + 1.0)  # what never changes is dark
+    step = np.maximum(1.0, np.abs(low) * 2.0**-40)
+    high = np.where(high > low, high, low + step)  # what never changes is dark
     return replace(plain, low=_bounds(low), high=_bounds(high), signed=signed, labels=labels)
 
 

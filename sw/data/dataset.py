@@ -12,10 +12,10 @@ from hw.contract.encoding import Encoding
 from hw.contract.text import none_of
 from sw.data.arrays import Array, Dataset
 from sw.data.own import FORMS, read_own
-from sw.data.published import NAMES, RECORDINGS, SHAPES, load_published
+from sw.data.published import FILELESS, NAMES, RECORDINGS, SHAPES, load_published
 from sw.data.split import DataError, Split
 
-__all__ = ["Published", "Source", "chosen", "load_dataset", "load_split"]
+__all__ = ["Published", "Source", "chosen", "load_dataset", "load_split", "require_files"]
 
 Source = str | os.PathLike[str] | Dataset | None
 """Where data are: a folder or a file, or the data; None: the usual places."""
@@ -51,7 +51,13 @@ class Published(Dataset):
         its pixels."""
         if encoding is None:
             return load_published(self.name, split, bits, self.folder, steps=steps)
+        if max(encoding.high) != 255:
+            raise DataError(
+                f"Data set {self.name} has pictures of bytes, and the network takes values up to "
+                f"{max(encoding.high):g}"
+            )
         raw = Dataset(self.x, self.y, self.x_test, self.y_test)
+        raw.name = self.name
         plain = load_published(self.name, split, bits, self.folder)  # for what it is called
         made = raw.split(split, bits, encoding=encoding)
         return replace(made, name=self.name, note=plain.note, known=plain.known, rule=plain.rule)
@@ -93,13 +99,39 @@ def load_dataset(name_or_path: str | os.PathLike[str]) -> Dataset:
     DataError
         When there is none, or it is not what it should be.
     """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise DataError(
+            f"Data set must be a name or a path, not a {type(name_or_path).__name__}: "
+            "sterna.Dataset(x, y) makes one of arrays"
+        )
     name = str(name_or_path)
     if name in NAMES:
         return Published(name)
+    if not name or "\0" in name or len(name) > 4096:
+        raise DataError(f"Data set must be a name or a path, not {name[:50]!r}")
     path = Path(name_or_path)
-    if not path.exists() and path.name == name and "." not in name:
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise DataError(f"Data {name[:50]} .. cannot be read: {error.strerror}") from None
+    if not there and path.name == name and "." not in name:
         raise DataError(none_of("Data set", name, NAMES, f", or {FORMS}"))
     return read_own(path)
+
+
+def require_files(name: object, source: object) -> None:
+    """Refuse a place for the files of a data set that has none: what lies there is not read.
+
+    Raises
+    ------
+    DataError
+        When that is so.
+    """
+    if name in FILELESS and source is not None:
+        raise DataError(
+            f"Data set {name} has no files, so {source} would not be read: leave out --data, or "
+            "--dataset"
+        )
 
 
 def chosen(name: str | None, source: str | os.PathLike[str] | None) -> Dataset:
@@ -112,10 +144,19 @@ def chosen(name: str | None, source: str | os.PathLike[str] | None) -> Dataset:
         When there is none, or it is not what it should be.
     """
     if name is not None:
+        require_files(name, source)
         return Published(name, source)
     if source is None:
         raise DataError(f"Data must be named: one of {', '.join(NAMES)}, or {FORMS}")
     return read_own(Path(source))
+
+
+def _given_by_environment() -> str | None:
+    """Data of the user's own that $STERNA_DATA has; mostly it has the published ones."""
+    place = os.environ.get("STERNA_DATA")
+    if not place or any((Path(place) / name).exists() for name in NAMES):
+        return None
+    return place
 
 
 def load_split(
@@ -155,7 +196,7 @@ def load_split(
         return Published(name, source).split(split, bits, steps=steps, encoding=encoding)
     if encoding is None and source is None:
         raise DataError(none_of("Data set", name, NAMES))
-    source = source or os.environ.get("STERNA_DATA")
+    source = source or _given_by_environment()
     if not source:
         raise DataError(f"Data set {name} is the user's own: say with --data where it is, {FORMS}")
     return read_own(Path(source)).split(split, bits, steps=steps, encoding=encoding)

@@ -7,6 +7,7 @@ without a word.
 import csv
 import io
 import math
+import re
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,8 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "species")
 MAYBE_LABEL = "y"
 """Unless it is one of x, y and z."""
 PART_COLUMNS = ("split", "part")
+MISSING = ("", "?", "na", "n/a", "nan", "none", "null")
+COMMA = r"-?\d+,\d+"
 DELIMITERS = ",;\t"
 
 PARTS = {"train": "train", "t10k": "test", "test": "test"}
@@ -113,7 +116,8 @@ def _read_table(path: Path) -> Dataset:
     number, first = next(rows, (0, []))
     if len(first) < 2:
         raise DataError(f"Data file {path} must be {FORMS}")
-    headed = not any(_is_number(cell) for cell in first[:-1])
+    numbered = first == [str(n) for n in range(len(first))]  # as pandas calls columns
+    headed = numbered or not any(_is_number(cell) for cell in first[:-1])
     names = first if headed else [f"number {n + 1}" for n in range(len(first))]
     if headed:
         _check_names(path, names)
@@ -136,18 +140,16 @@ def _read_table(path: Path) -> Dataset:
             )
         numbers = values.setdefault(where, array("d"))
         for n in taken:
-            try:
-                value = float(row[n])
-            except ValueError:
-                value = math.nan
+            value = float(row[n]) if _is_number(row[n]) else math.nan
             if not math.isfinite(value):
+                comma = ": write decimals with a point" * bool(re.fullmatch(COMMA, row[n]))
                 raise DataError(
                     f"Column {names[n]} of {path} must have finite numbers, not {row[n]!r} (line "
-                    f"{number})"
+                    f"{number}){comma}"
                 )
             numbers.append(value)
-        if not row[label]:
-            raise DataError(f"Line {number} of {path} must have a label")
+        if row[label].lower() in MISSING:
+            raise DataError(f"Line {number} of {path} must have a label, not {row[label]!r}")
         labels.setdefault(where, []).append(row[label])
 
     if not headed:
@@ -182,7 +184,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError:
         raise DataError(f"Data file {path} is not a readable file") from None
     except UnicodeDecodeError:
-        raise DataError(f"Data file {path} must be {FORMS}") from None
+        raise DataError(f"Data file {path} must be text in UTF-8, or {FORMS}") from None
     if len(data) > MAX_BYTES:
         raise DataError(f"Data file {path} must be smaller than 1 GiB")
     if "\0" in text:
@@ -209,6 +211,11 @@ def _check_names(path: Path, names: Columns) -> None:
             "leave out what numbers the rows"
         )
     plain = [name.lower() for name in names]
+    found = [name for name in names if name.lower() in LABEL_COLUMNS]
+    if len(found) > 1:
+        raise DataError(
+            f"Labels of {path} may be in column {found[0]} or in column {found[1]}: leave one out"
+        )
     if MAYBE_LABEL in plain[:-1] and not set(plain) & set(LABEL_COLUMNS):
         raise DataError(
             f"Labels of {path} may be in column {MAYBE_LABEL} or in column {names[-1]}: call the "
@@ -221,7 +228,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell
 
 
 def _column(names: Columns, known: Sequence[str], otherwise: int | None) -> Any:
@@ -233,12 +240,8 @@ def _column(names: Columns, known: Sequence[str], otherwise: int | None) -> Any:
 
 def _plain(labels: Sequence[str]) -> npt.NDArray[Any]:
     """Labels that are written as integers, all of them, as integers; else the text."""
-    try:
-        whole = [int(label) for label in labels]
-    except ValueError:
-        return np.array(labels)
-    if [str(n) for n in whole] == [*labels] and max(map(abs, whole)) < 1 << 62:
-        return np.array(whole, dtype=np.int64)
+    if all(re.fullmatch(r"(0|-?[1-9]\d{0,14})(\.0+)?", label) for label in labels):
+        return np.array([int(label.split(".")[0]) for label in labels], dtype=np.int64)
     return np.array(labels)
 
 
@@ -270,6 +273,11 @@ def _read_folder(folder: Path) -> Dataset:
     if not inside:
         raise DataError(f"Data folder {folder} must be {FORMS}")
     parts = {e.name.lower(): e for e in inside}
+    if set(parts) & set(SPLITS) and set(parts) != set(SPLITS):
+        raise DataError(
+            f"Data folder {folder} must have the folders train and test and no others, not "
+            f"{', '.join(e.name for e in inside)}"
+        )
     if set(parts) == set(SPLITS):
         x, y = _read_classes(parts["train"])
         x_test, y_test = _read_classes(parts["test"])

@@ -21,7 +21,16 @@ from sw.data.idx import read_idx
 from sw.data.nmnist import SIDE, read_nmnist
 from sw.data.split import SPLITS, DataError, Split
 
-__all__ = ["EVERY_FIFTH", "NAMES", "RECORDINGS", "SHAPES", "TEST_EVERY", "load_published", "ranks"]
+__all__ = [
+    "EVERY_FIFTH",
+    "FILELESS",
+    "NAMES",
+    "RECORDINGS",
+    "SHAPES",
+    "TEST_EVERY",
+    "load_published",
+    "ranks",
+]
 
 SHAPES = {
     "digits": (1, 8, 8),
@@ -31,6 +40,9 @@ SHAPES = {
     "nmnist-small": (2, SIDE, SIDE),
 }
 """Channels, rows, columns of each data set's images."""
+
+FILELESS = ("digits",)
+"""Data sets that scikit-learn carries."""
 
 RECORDINGS = ("nmnist-small",)
 """Data sets whose entries are recordings: as many images as a network takes steps."""

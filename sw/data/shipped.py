@@ -7,10 +7,10 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import none_of
 from sw.data.arrays import Dataset
-from sw.data.dataset import Source, load_split
+from sw.data.dataset import Source, load_split, require_files
 from sw.data.evaluate import check_fits
 from sw.data.own import read_own
-from sw.data.published import NAMES
+from sw.data.published import FILELESS, NAMES
 from sw.data.split import Split
 
 __all__ = ["DEFAULT_MODEL", "UsageError", "load_test_images", "model_path", "shipped_models"]
@@ -46,7 +46,8 @@ def _own(name: object, asked: str | None, source: Source) -> Dataset | None:
     if source is None or asked is not None:
         return None
     path = Path(source)
-    return None if name in NAMES and not path.is_file() else read_own(path)
+    published = name in NAMES and name not in FILELESS and not path.is_file()
+    return None if published else read_own(path)
 
 
 def load_test_images(
@@ -71,6 +72,7 @@ def load_test_images(
     """
     name = dataset or network.meta.get("dataset")
     spec = network.spec
+    require_files(dataset, None if isinstance(folder, Dataset) else folder)
     own = _own(name, dataset, folder)
     if own is not None and spec.encoding is None:
         data = own.pixels("test", spec.input_bits, spec.image_size)

@@ -1,5 +1,6 @@
 """One part of a data set as a network takes it: quantised pixels and class numbers."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,8 @@ class Split:
         How the pixels were made of raw values, where the data are the user's own.
     white
         The raw value that a network from elsewhere is given as 1 (`sw.importers.feed`).
+    clipped
+        Share of raw values beyond what the encoding spans.
     """
 
     name: str
@@ -59,12 +62,21 @@ class Split:
     rule: str = "as published"
     encoding: Encoding | None = None
     white: float = 1.0
+    clipped: float = 0.0
 
     @property
     def title(self) -> str:
         """Name, if it has a right to it, and what must be said beside it."""
         name = self.name if self.known else f"files like {self.name}"
         return f"{name} ({self.note})" if self.note else name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of pixels and labels, in their order."""
+        sha = hashlib.sha256(f"{self.images.shape} {self.bits}".encode())
+        sha.update(self.images.tobytes())
+        sha.update(self.labels.astype("<i8").tobytes())
+        return sha.hexdigest()
 
     def __len__(self) -> int:
         return len(self.labels)

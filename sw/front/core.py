@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,37 @@ from gen.board.build import build_board
 from gen.board.planner import BoardPlan as GenPlan
 from gen.core.plan import CorePlan
 from gen.core.verilog import generate
+from hw.contract.checks import SternaError, require_int
 from sw.data.arrays import Dataset
 from sw.data.shipped import load_test_images
 
-__all__ = ["BoardPlan", "Core"]
+__all__ = ["BoardPlan", "Core", "path_of", "writing"]
 
 Progress = Callable[[str], None]
 Folder = str | os.PathLike[str]
+
+
+def path_of(what: str, path: object) -> Path:
+    """A path that was given.
+
+    Raises
+    ------
+    SternaError
+        When it is none.
+    """
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path) or not str(path):
+        raise SternaError(f"{what} must be a path, not {path!r}")
+    return Path(path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What cannot be written is a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SternaError(f"Cannot write {error.filename or path}: {reason}") from None
 
 
 def _silent(line: str) -> None:
@@ -38,7 +63,9 @@ class Core:
 
     def write(self, folder: Folder) -> dict[str, Any]:
         """Write Verilog and ROM files; returns the manifest, which lies there as `core.json`."""
-        return generate(self.plan, Path(folder))
+        path = path_of("Folder", folder)
+        with writing(path):
+            return generate(self.plan, path)
 
     def verify(
         self,
@@ -77,14 +104,19 @@ class Core:
         """
         from sim.bench.run import simulate
 
+        if images is not None:
+            require_int("Images", images, 1, 1 << 31)
         count = "all" if images is None else str(images)
+        where = None if folder is None else path_of("Folder", folder)
+        if data is not None and not isinstance(data, Dataset):
+            data = str(path_of("Data", data))
         split = load_test_images(self.plan.network, count, folder=data)
         with tempfile.TemporaryDirectory() as temporary:
             report = simulate(
                 self.plan,
                 split.images,
                 split.labels,
-                Path(folder or Path(temporary) / "core"),
+                where or Path(temporary) / "core",
                 progress=progress,
             )
         passed = not (report["mismatches"] or report["cycle_law_violations"])
@@ -134,7 +166,11 @@ class BoardPlan:
         ToolError, TimingError
             When a tool fails, or no seed meets the clock.
         """
-        return build_board(self.plan, Path(folder), seed=seed, seeds=seeds, progress=progress)
+        path = path_of("Folder", folder)
+        require_int("Seed", seed, 0, (1 << 31) - 1)
+        require_int("Seeds", seeds, 1, 1000)
+        with writing(path):
+            return build_board(self.plan, path, seed=seed, seeds=seeds, progress=progress)
 
     def __repr__(self) -> str:
         plan, facts = self.plan, self.facts

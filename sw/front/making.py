@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hw.contract.checks import SternaError, require_name
+import numpy as np
+
+from hw.contract.checks import SternaError, plain_array, require_name
 from hw.contract.neuron import MAX_LIMIT
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_dataset
@@ -33,10 +35,18 @@ def _dataset(data: Data) -> Dataset:
     return data if isinstance(data, Dataset) else load_dataset(data)
 
 
+def _numbers(what: str, given: Any) -> tuple[float, ...]:
+    """One number, or several."""
+    values = np.atleast_1d(plain_array(what, given))
+    if values.dtype.kind not in "iuf" or values.ndim != 1:
+        raise SternaError(f"{what} must be one number, or one per channel, not {given!r}")
+    return tuple(map(float, values))
+
+
 def train(
     data: Data,
     *,
-    hidden: Sequence[int] | None = None,
+    hidden: int | Sequence[int] | None = None,
     recipe: "Recipe | str | os.PathLike[str] | None" = None,
     name: str | None = None,
     steps: int | None = None,
@@ -102,8 +112,8 @@ def convert(
     divisor: int = 4,
     percentile: float = 99.9,
     epochs: int = 0,
-    mean: Sequence[float] = (),
-    std: Sequence[float] = (),
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     progress: Progress = _silent,
 ) -> Network:
     """A spiking network of a trained ReLU network, by threshold balancing (*TerMapping*,
@@ -158,8 +168,8 @@ def convert(
         conversion,
         name=name,
         epochs=epochs,
-        mean=mean,
-        std=std,
+        mean=() if mean is None else _numbers("Mean", mean),
+        std=() if std is None else _numbers("Standard deviation", std),
         progress=progress,
     )
     return Network.of(network)

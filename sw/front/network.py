@@ -1,9 +1,10 @@
 """A network with all that can be done with it: run, learn on, made hardware of."""
 
+import math
 import os
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,15 @@ from gen.board.boards import find_board
 from gen.board.planner import plan_board
 from gen.core.plan import plan_network
 from hw.contract import network as contract
-from hw.contract.checks import InputError
-from hw.learn.masters import Masters, masters_path
+from hw.contract.checks import InputError, SpecError, plain_array, require_int
+from hw.contract.encoding import plain_labels
+from hw.contract.learning import LearningSpec
+from hw.learn.masters import Masters, before_learning, masters_path
 from sim.golden.model import GoldenModel, Trace
 from sw.data.arrays import Dataset
 from sw.data.evaluate import Accuracy, accuracy
 from sw.data.shipped import load_test_images, model_path
-from sw.front.core import BoardPlan, Core
-
-if TYPE_CHECKING:
-    from hw.contract.learning import LearningSpec
+from sw.front.core import BoardPlan, Core, path_of, writing
 
 __all__ = ["Network", "load"]
 
@@ -36,6 +36,11 @@ class Network(contract.Network):
 
     masters: Masters | None = None
     """What learning goes on from, where the network has learned."""
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        sizes = "-".join(map(str, (spec.input_size, *(layer.neurons for layer in spec.layers))))
+        return f"Network({spec.name!r}: {sizes}, T = {spec.steps}, digest {self.digest[:16]})"
 
     @classmethod
     def of(cls, network: contract.Network, masters: Masters | None = None) -> Self:
@@ -59,10 +64,12 @@ class Network(contract.Network):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the network file, and the masters beside it where it has learned."""
-        made = super().save(path)
-        if self.masters is not None:
-            self.masters.save(masters_path(made))
-        return made
+        file = path_of("Network file", path)
+        with writing(file):
+            super().save(file)
+            if self.masters is not None:
+                self.masters.save(masters_path(file))
+        return file
 
     def encode(self, x: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Pixels of examples, uint8 (n, image_size): what hardware and boards are given.
@@ -75,9 +82,9 @@ class Network(contract.Network):
         spec = self.spec
         if spec.encoding is not None:
             return spec.encoding.encode(x, spec.input_bits)
-        array = np.asarray(x)
+        array = plain_array("Pixels", x)
         if array.ndim > 2:
-            array = array.reshape(len(array), -1)
+            array = array.reshape(len(array), math.prod(array.shape[1:]))
         try:
             return GoldenModel(self).check_pixels(array)
         except InputError as error:
@@ -116,6 +123,8 @@ class Network(contract.Network):
         DataError, EvaluateError
             When the data set does not fit.
         """
+        if not isinstance(data, Dataset):
+            raise InputError(f"Data must be a sterna.Dataset, not a {type(data).__name__}")
         return accuracy(self, load_test_images(self, folder=data))
 
     def learn(
@@ -125,7 +134,7 @@ class Network(contract.Network):
         *,
         passes: int = 1,
         readout_only: bool = False,
-        learning: "LearningSpec | None" = None,
+        learning: LearningSpec | None = None,
     ) -> "Network":
         """The network after it has learned from labelled examples, one after the other, by spikes
         alone (SPIDE, arXiv 2302.00232; docs/learning.md); this one is not changed. Every value is
@@ -157,8 +166,13 @@ class Network(contract.Network):
         pixels, numbers = self.encode(x), self.numbers(y)
         if len(pixels) != len(numbers):
             raise InputError(f"Labels must be {len(pixels)}, one for each example")
-        if not isinstance(passes, int) or passes < 1:
+        if type(passes) is not int or passes < 1:
             raise InputError(f"Passes must be a positive number, not {passes!r}")
+        if learning is not None and (self.masters or not isinstance(learning, LearningSpec)):
+            raise InputError(
+                "Learning must be a LearningSpec, of a network that has not learned yet, not "
+                f"{learning!r}"
+            )
         begun = self.masters
         if begun is not None:
             begun = replace(begun, arrays=[array.copy() for array in begun.arrays])
@@ -174,7 +188,8 @@ class Network(contract.Network):
         learner = FastLearner(begun)
         for _ in range(passes):
             learner.learn_all(pixels, numbers)
-        return Network.of(begun.working(), begun)
+        made = begun.working()
+        return Network.of(replace(made, meta=before_learning(made.meta)), begun)
 
     def numbers(self, y: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Classes (n,) of labels.
@@ -185,12 +200,14 @@ class Network(contract.Network):
             For a label that no class has.
         """
         encoding = self.spec.encoding
+        array = plain_labels("Labels", y)
+        if array.ndim != 1:
+            raise InputError(f"Labels must have shape (n,), not {array.shape}")
         if encoding is not None and encoding.labels:
-            return encoding.numbers(np.asarray(y))
-        array = np.asarray(y)
+            return encoding.numbers(array)
         most = self.spec.classes - 1
-        if array.dtype.kind not in "iu" or array.ndim != 1:
-            raise InputError(f"Labels must be class numbers (n,), not {array.dtype} {array.shape}")
+        if array.dtype.kind != "i":
+            raise InputError("Labels must be class numbers, not text")
         if array.size and not 0 <= int(array.min()) <= int(array.max()) <= most:
             raise InputError(f"Labels must lie in 0..{most}")
         return array.astype(np.int64)
@@ -212,6 +229,7 @@ class Network(contract.Network):
         PlanError
             When there is no such core.
         """
+        _check_layout(lanes, banks)
         return Core(plan_network(self, lanes, banks, schedule))
 
     def plan(
@@ -240,9 +258,13 @@ class Network(contract.Network):
         BoardError, PlanError
             When there is no such board, or the network does not fit on it.
         """
+        _check_layout(lanes, banks)
+        clock = () if megahertz is None else (megahertz,)
+        if not all(isinstance(f, (int, float)) and 0 < f < 10_000 for f in clock):
+            raise SpecError(f"Clock must be a number of MHz, not {megahertz!r}")
         return BoardPlan(
             plan_board(
-                find_board(board),
+                find_board(str(board)),
                 self,
                 lanes=lanes,
                 banks=banks,
@@ -250,6 +272,12 @@ class Network(contract.Network):
                 schedule=schedule,
             )
         )
+
+
+def _check_layout(lanes: int | None, banks: int | None) -> None:
+    for what, value in (("Lanes", lanes), ("Banks", banks)):
+        if value is not None:
+            require_int(what, value, 1, 65536)
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Network:
@@ -260,4 +288,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Network:
     UsageError, NetworkError
         When there is none, or it is not what it should be.
     """
-    return Network.load(model_path(str(name_or_path)))
+    path = path_of("Network", name_or_path)
+    try:
+        return Network.load(model_path(str(path)))
+    except OSError as error:
+        raise contract.NetworkError(f"Network file {path} cannot be read: {error}") from None

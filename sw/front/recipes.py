@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hw.contract.checks import SternaError, require_name
 from hw.contract.edge import EdgeSpec, sides_text
 from hw.contract.text import none_of
@@ -32,7 +34,7 @@ PHASES = ("soft_phase", "first_phase", "float_phase", "integer_phase")
 def recipe_for(
     data: Dataset | None,
     *,
-    hidden: Sequence[int] | None = None,
+    hidden: int | Sequence[int] | None = None,
     recipe: Recipe | str | os.PathLike[str] | None = None,
     name: str | None = None,
     steps: int | None = None,
@@ -63,7 +65,7 @@ def recipe_for(
     if recipe is None:
         if data is None:
             raise RecipeError("Data must be given for hidden layers without a recipe")
-        return dense_recipe(data, (128,) if hidden is None else tuple(hidden), name=name, **widths)
+        return dense_recipe(data, 128 if hidden is None else hidden, name=name, **widths)
     if isinstance(recipe, Recipe):
         made = recipe
     elif str(recipe).endswith(".toml"):
@@ -81,7 +83,7 @@ def recipe_for(
 
 def dense_recipe(
     data: Dataset,
-    hidden: Sequence[int] = (128,),
+    hidden: int | Sequence[int] = 128,
     *,
     name: str | None = None,
     steps: int | None = None,
@@ -108,9 +110,7 @@ def dense_recipe(
     RecipeError
         For what no network can have, and for too few examples.
     """
-    for neurons in hidden:
-        if not isinstance(neurons, int) or not 1 <= neurons <= 65536:
-            raise RecipeError(f"Hidden neurons must be an integer from 1 to 65536, not {neurons!r}")
+    sizes = _sizes(hidden)
     n = _count(data)
     if n < LEAST:
         raise RecipeError(f"Data set {data.name} must have {LEAST} training examples, not {n}")
@@ -122,7 +122,7 @@ def dense_recipe(
     plain = Recipe(
         name="dense",
         dataset="digits",
-        layers=dense_chain(hidden, data.classes),
+        layers=dense_chain(sizes, data.classes),
         steps=recorded if steps is None else steps,
         weight_bits=weight_bits,
         pixel_bits=pixel_bits,
@@ -136,6 +136,18 @@ def dense_recipe(
     named = name or f"{data.name}-dense"
     require_name("Network name", named, "-")
     return tailored(replace(plain, name=named), data)
+
+
+def _sizes(hidden: Any) -> tuple[int, ...]:
+    """Neurons of each layer."""
+    sizes = []
+    given = hidden if isinstance(hidden, (list, tuple)) else [hidden]
+    for neurons in given:
+        whole = isinstance(neurons, (int, np.integer)) and not isinstance(neurons, bool)
+        if not whole or not 1 <= neurons <= 65536:
+            raise RecipeError(f"Hidden neurons must be an integer from 1 to 65536, not {neurons!r}")
+        sizes.append(int(neurons))
+    return tuple(sizes)
 
 
 def tailored(recipe: Recipe, data: Dataset) -> Recipe:
@@ -241,7 +253,7 @@ def _recipe(found: dict[str, Any], name: str, data: Dataset | None) -> Recipe:
     if "layers" in found:
         changes["layers"] = _layers(found["layers"], data.classes)
     if hidden is not None:
-        changes["layers"] = dense_chain(_list(hidden, "hidden"), data.classes)
+        changes["layers"] = dense_chain(_sizes(_list(hidden, "hidden")), data.classes)
     if begun is None and "layers" not in changes:
         raise RecipeError("it has no layers: give hidden or layers, or like and a shipped recipe")
     return tailored(replace(begun or dense_recipe(data, ()), **changes), data)

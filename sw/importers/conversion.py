@@ -65,6 +65,18 @@ class Conversion:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConvertError(none_of("Mode", self.mode, MODES))
+        for what, value, high in (
+            ("Time steps", self.steps, 1024),
+            ("Limit", self.limit, MAX_LIMIT),
+            ("Divisor", self.divisor, 64),
+            ("Weight width", self.weight_bits, 8),
+        ):
+            if type(value) is not int:
+                raise ConvertError(f"{what} must be an integer from 1 to {high}, not {value!r}")
+        if not 1 <= self.steps <= 1024:
+            raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {self.steps}")
+        if not isinstance(self.percentile, (int, float)):
+            raise ConvertError(f"Percentile must lie in 50..100, not {self.percentile!r}")
         if not 1 <= self.limit <= MAX_LIMIT:
             raise ConvertError(
                 f"Limit must be an integer from 1 to {MAX_LIMIT}, not {self.limit!r}"

@@ -119,6 +119,12 @@ def convert_and_compare(
     module = as_read(module)
     feed = Feed.of(train, relu_leaves(module), mean, std)
     layers, softmax = read_relu(module, feed.shape, feed.front), final_softmax(module)
+    classes, outputs = train.encoding and len(train.encoding.labels), len(layers[-1].bias)
+    if classes and classes != outputs:
+        raise ConvertError(
+            f"Network must have {classes} outputs, one for each class of {train.name}, not "
+            f"{outputs}"
+        )
     sample = train.images[:CALIBRATION_IMAGES]
     _require_same(module, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), feed)
     meta = {"dataset": train.name, "conversion": vars(conversion), **feed.meta}

@@ -237,4 +237,5 @@ def _raw(data: Split) -> str:
         return ""
     scale = "" if data.white == 1 else f" / {data.white:g}"
     first = ", channels first" if "c" in data.encoding.axes else ""
-    return f"x{scale} of {data.name}{first}, as pixels of {data.bits} bits have it"
+    cut = f", {100 * data.clipped:.2g} % of the values clipped" if data.clipped else ""
+    return f"x{scale} of {data.name}{first}, as pixels of {data.bits} bits have it{cut}"

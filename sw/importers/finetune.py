@@ -57,6 +57,7 @@ def finetune(
     recipe = Recipe(
         name=spec.name,
         dataset=data.name,
+        encoding=data.encoding,
         layers=dense_chain([layer.neurons for layer in spec.layers[:-1]], spec.classes),
         steps=spec.steps,
         float_phase=phase,

@@ -257,6 +257,12 @@ def as_read(network: nn.Module) -> nn.Module:
         One sentence, for a module that cannot be copied, and for weights that are no real numbers
         or not there.
     """
+    if not isinstance(network, nn.Module):
+        what = "a class" if isinstance(network, type) else f"a {type(network).__name__}"
+        raise ConvertError(
+            f"Network must be a torch.nn.Module, not {what}: of a state_dict, make the module and "
+            "load it there"
+        )
     try:
         for name, module in network.named_modules():
             _require_own_weights(_place(name, module), module)

@@ -58,6 +58,9 @@ class Checkpoint:
         State of the float network at the end of the float phase.
     spec, integer_state
         Contract and state of the `IntegerNetwork` at the end of the integer phase.
+    data
+        Digest of the training part (`Split.digest`), where the data are the user's own: a test part
+        of other data may hold what was trained on.
     """
 
     recipe: Recipe
@@ -66,6 +69,7 @@ class Checkpoint:
     float_state: Mapping[str, Tensor]
     spec: NetworkSpec
     integer_state: Mapping[str, Tensor]
+    data: str = ""
 
     def float_network(self) -> FloatNetwork:
         """The float network, in evaluation mode."""
@@ -92,6 +96,7 @@ class Checkpoint:
             "float_state": dict(self.float_state),
             "spec": self.spec.to_dict(),
             "integer_state": dict(self.integer_state),
+            "data": self.data,
         }
         torch.save(content, buffer)
         write_atomically(path, buffer.getvalue())
@@ -118,6 +123,7 @@ class Checkpoint:
                 float_state=content["float_state"],
                 spec=NetworkSpec.from_dict(content["spec"]),
                 integer_state=content["integer_state"],
+                data=content.get("data", ""),
             )
             checkpoint.float_network()
             checkpoint.integer_network()

@@ -19,6 +19,7 @@ from hw.contract.network import Network
 from hw.contract.text import table
 from sw.data.dataset import Source, load_split
 from sw.data.evaluate import check_fits
+from sw.data.split import Split
 from sw.learn.checkpoint import Checkpoint
 from sw.learn.compare import Batch, Comparison, compare
 from sw.learn.integer import IntegerNetwork
@@ -85,14 +86,23 @@ def export(
         When the integer network and the golden model differ anywhere.
     """
     recipe = checkpoint.recipe
-    data = load_split(
-        recipe.dataset,
-        "test",
-        recipe.pixel_bits,
-        source,
-        steps=recipe.steps,
-        encoding=recipe.encoding,
-    )
+
+    def part(split: str) -> Split:
+        return load_split(
+            recipe.dataset,
+            split,
+            recipe.pixel_bits,
+            source,
+            steps=recipe.steps,
+            encoding=recipe.encoding,
+        )
+
+    data = part("test")
+    if checkpoint.data and part("train").digest != checkpoint.data:
+        raise ExportError(
+            f"Network {recipe.name} must be tested on the data that it was trained on, and the "
+            f"training part of {data.name} is not what it was"
+        )
     integer, float_network = checkpoint.integer_network(), checkpoint.float_network()
     network = integer.to_network()
     check_fits(network, data)

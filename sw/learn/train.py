@@ -183,6 +183,7 @@ def train_widths(
             float_state=learned.state_dict(),
             spec=integer.spec,
             integer_state=integer.state_dict(),
+            data="" if recipe.encoding is None else data.digest,
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gen.board.bitstream import is_tight
 from gen.board.boards import BOARDS, Board, constraints, find_board
 from gen.board.build import build_board
 from gen.board.files import generate_board
@@ -72,7 +73,9 @@ def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
     contents = hashlib.sha256()
     for name in sorted(set(facts["files"]) - set(facts["sources"])):
         contents.update(name.encode() + (folder / name).read_bytes())
-    flags = [flow.synthesis, *board.flags, *flow.router_flags, *board.pack, *flow.pack_flags]
+    tight = is_tight(board, plan.estimate.luts)
+    synthesis = flow.tight if tight else flow.synthesis
+    flags = [synthesis, *board.flags, *flow.router_flags, *board.pack, *flow.pack_flags]
     return {
         "verilog": facts["hardware"],
         "contents": contents.hexdigest(),

@@ -3,11 +3,10 @@ fails."""
 
 import hashlib
 import json
-from dataclasses import replace
 
 import pytest
 
-from gen.board.bitstream import REPORT, TimingError, build_bitstream, synthesize
+from gen.board.bitstream import REPORT, TimingError, build_bitstream, is_tight, synthesize
 from gen.board.boards import BOARDS
 from gen.family.tools import ToolError, run
 from tests.gen.board.tiny import write_design
@@ -122,11 +121,16 @@ def test_a_synthesis_that_traps_is_tried_without_sequential_optimisation(tmp_pat
     monkeypatch.setattr("gen.board.bitstream.run", yosys)
     trap = "wasm trap: call stack exhausted"
     assert synthesize(flow, tmp_path, "top", ["top.v"], told.append) == {"SB_LUT4": 3}
-    assert len(scripts) == 2
+    assert len(scripts) == 1
+    assert synthesize(flow, tmp_path, "top", ["top.v"], told.append, tight=True) == {"SB_LUT4": 3}
+    assert len(scripts) == 3
     assert "again, without sequential" in told[-1]
     trap = "syntax error"
     with pytest.raises(ToolError, match="syntax error"):
-        synthesize(flow, tmp_path, "top", ["top.v"], told.append)
-    trap = "wasm trap: call stack exhausted"
-    with pytest.raises(ToolError, match="call stack exhausted"):
-        synthesize(replace(flow, plain=""), tmp_path, "top", ["top.v"], told.append)
+        synthesize(flow, tmp_path, "top", ["top.v"], told.append, tight=True)
+
+
+def test_only_what_nearly_fills_a_chip_is_synthesised_tightly():
+    ice, ecp5 = BOARDS["icebreaker"], BOARDS["ulx3s_85f"]
+    assert [is_tight(ice, luts) for luts in (0, 4488, 4489)] == [False, False, True]
+    assert not is_tight(ecp5, ecp5.luts)

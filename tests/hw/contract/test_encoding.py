@@ -89,7 +89,7 @@ def test_many_examples_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch):
         ([[1, 2]], r"must have shape \(n, 3\), not \(1, 2\)"),
         (5, r"must have shape \(n, 3\), not \(\)"),
         ([["a", "b", "c"]], "must be numbers, not <U1"),
-        ([[1, 2, 3], [1]], "must all have one shape"),
+        ([[1, 2, 3], [1]], "must be one array, all its entries of one shape"),
         ([[1, 2, np.inf]], "must be finite numbers, and number 0 has one"),
         ([[1, 2, None]], "must be numbers, not object"),
     ],
@@ -214,11 +214,13 @@ def test_recordings_have_as_many_images_as_steps(tmp_path: Any):
 def test_in_words():
     features = flat(low=(0.0, 1.0, 2.0), high=(5.0, 6.0, 7.0), signed=True, labels=("a", "b"))
     assert features.text == (
-        "3 features, each from its own lowest value to its highest, and as much below it, as 6 "
-        "pixels; 2 classes: a, b"
+        "3 features, each over a range of its own, and as much below it, as 6 pixels; 2 classes: "
+        "a, b"
     )
     colours = Encoding(shape=(4, 5, 3), axes="hwc", high=(1.0, 2.0, 3.0))
-    assert colours.text == ("pictures of 4x5 in 3 channels, from 0 to its highest, as 60 pixels")
+    assert colours.text == (
+        "pictures of 4x5 in 3 channels, each over a range of its own, as 60 pixels"
+    )
     moving = Encoding(shape=(5, 8, 9), axes="thw", high=(4.0,), labels=(1, 2, 3, 4, 5))
     assert moving.text == (
         "recordings of 5 steps, pictures of 8x9, from 0 to 4, as 72 pixels; 5 classes: 1, 2, 3, 4, "

@@ -102,6 +102,46 @@ def test_each_form_from_training_to_an_answer(
     assert asked["hits"] == golden["hits"]
 
 
+def test_a_network_is_exported_again(tmp_path: Path, run: Callable[..., Any]):
+    path = as_arrays(tmp_path)
+    run("train", "--data", path, "--hidden", "4", "--epochs", "1")
+    first = run("export", "halves-dense", "--data", path)
+    assert run("export", "halves-dense", "--data", path)["digest"] == first["digest"]
+    x, y = examples()
+    np.savez(tmp_path / "others.npz", x=x[::-1], y=np.array(CLASSES)[y])
+    told = run("export", "halves-dense", "--data", tmp_path / "others.npz", fails=True)
+    assert "the training part of others is not what it was" in told
+    assert run("export", "nobody", "--data", path, fails=True)
+    assert not (tmp_path / "build" / "nobody").exists()
+
+
+def test_digits_have_no_files(tmp_path: Path, run: Callable[..., Any]):
+    """A place that would not be read is refused; a folder is one's own data."""
+    folder, table = as_pictures(tmp_path), as_table(tmp_path)
+    for arguments in (
+        ("train", "--data", table, "--dataset", "digits", "--hidden", "4"),
+        ("golden", "digits-dense", "--data", table, "--dataset", "digits"),
+        ("learn", "digits", "--data", table),
+    ):
+        assert "Data set digits has no files, so" in run(*arguments, fails=True)
+    assert "must have 64 whole numbers" in run(
+        "golden", "digits-dense", "--data", folder, fails=True
+    )
+    assert "do not exist" in run("golden", "digits-dense", "--data", "nowhere", fails=True)
+    assert run("train", "--data", folder, "--epochs", "1")["recipe"] == "halves-dense"
+    made = run("train", "digits-binary", "--data", folder, "--epochs", "1")
+    assert made["recipe"] == "halves-digits-binary"
+
+
+def test_learning_leaves_no_former_accuracy(tmp_path: Path, run: Callable[..., Any]):
+    path = as_arrays(tmp_path)
+    run("train", "--data", path, "--hidden", "4", "--epochs", "1")
+    image = run("export", "halves-dense", "--data", path)["image"]
+    assert "test" in Network.load(image).meta
+    learned = run("learn", image, "--readout-only", "--data", path)
+    assert "test" not in Network.load(learned["image"]).meta
+
+
 def test_a_simulation_of_own_pictures(tmp_path: Path, run: Callable[..., Any]):
     path = as_pictures(tmp_path)
     run("train", "--data", path, "--hidden", "6", "--epochs", "1", "--name", "own")
@@ -142,6 +182,11 @@ def test_a_module_is_converted_on_own_data(tmp_path: Path, run: Callable[..., An
     assert report["fed"].startswith("x / 255 of halves, as pixels of 8 bits")
     assert report["tested"].startswith("12 of halves, of each class the first and every fifth")
     assert run("golden", report["image"], "--data", path)["hits"] == report["spiking"]["hits"]
+    tuned = run("convert", "halves.pt", "--data", path, "--tune", "1", "--name", "tuned")
+    assert tuned["relu"]["n"] == 12
+    torch.save(nn.Sequential(nn.Flatten(), nn.Linear(20, 3)), "three.pt")
+    told = run("convert", "three.pt", "--data", path, fails=True)
+    assert "Network must have 2 outputs, one for each class of halves, not 3" in told
 
 
 def test_a_shipped_recipe_and_one_of_a_file(tmp_path: Path, run: Callable[..., Any]):

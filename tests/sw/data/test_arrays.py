@@ -160,15 +160,15 @@ def test_pixels_as_they_are():
     [
         (random(3), LABELS[:9], r"Labels y must have shape \(20,\), not \(9,\)"),
         (random(3), np.eye(20), "take argmax of one-hot labels"),
-        (random(3), LABELS + 0.5, "Labels y must be integers or text, not float64"),
+        (random(3), LABELS + 0.5, "Labels y must be integers or text, not 0.5"),
         (random(3), [None] * 20, "Labels y must be integers or text, not object"),
-        (random(3), [[1], [1, 2]] * 10, "Labels y must be one array"),
+        (random(3), [[1], [1, 2]] * 10, "Labels y must be one array, all its entries of one shape"),
         (random(3), [0] * 20, "must have at least two classes"),
         (random(3), [0] * 19 + [1], "Class 1 of data set data must have examples for training"),
         (random(), LABELS, r"must have shape \(n, features\) or more, not \(20,\)"),
         (random(3)[:0], [], r"must have shape \(n, features\) or more, not \(0, 3\)"),
         ([["a"]] * 20, LABELS, "Examples x must be numbers, not <U1"),
-        ([[1], [1, 2]] * 10, LABELS, "Examples x must be one array of numbers"),
+        ([[1], [1, 2]] * 10, LABELS, "Examples x must be one array, all its entries of one shape"),
         (np.full((20, 3), np.nan), LABELS, "must be finite numbers, and number 0 has one"),
         (random(3) * 1j, LABELS, "Examples x must be numbers, not complex128"),
     ],
@@ -184,12 +184,43 @@ def test_parts_that_do_not_fit():
         Dataset(x, LABELS, x)
     with pytest.raises(DataError, match=r"for testing must have shape \(n, 3\), not \(20, 2\)"):
         Dataset(x, LABELS, x[:, :2], LABELS)
-    with pytest.raises(DataError, match="Class 4 of data set data must have examples for training"):
+    with pytest.raises(
+        DataError, match="Class 4 of data set data must have examples for training, too"
+    ):
         Dataset(x, LABELS, x, LABELS + 4)
     with pytest.raises(DataError, match="Split must be one of train, test, not 'all'"):
         data(x).split("all", 4)
     with pytest.raises(DataError, match="Pixel width must be an integer from 1 to 8, not 9"):
         data(x).split("test", 9)
+
+
+def test_what_is_not_taken_as_it_is():
+    x = random(2)
+    for given, complaint in (
+        (np.ma.array(x, mask=x > 0.5), "Examples x must not have values that are masked out"),
+        (np.where(x > 0.5, np.inf, x), "must be finite numbers"),
+    ):
+        with pytest.raises(DataError, match=complaint):
+            Dataset(given, LABELS)
+    for given, complaint in (
+        ([1, "a"] * 10, "Labels y must be integers or text, not both"),
+        (np.where(LABELS, np.inf, 1), "Labels y must be integers or text, not inf"),
+        (np.where(LABELS, 2**63, 1).astype(np.uint64), "Labels y must be integers or text, not 92"),
+        (np.ma.array(LABELS, mask=LABELS > 0), "Labels y must not have values that are masked"),
+    ):
+        with pytest.raises(DataError, match=complaint):
+            Dataset(x, given)
+    with pytest.raises(DataError, match="must be of the same type as the others, uint8, not float"):
+        Dataset((x * 255).astype(np.uint8), LABELS, x, LABELS)
+    with pytest.raises(DataError, match=r"cannot be pixels: Labels of an encoding must be"):
+        Dataset(x, ["", "b"] * 10)
+    made = Dataset(x, LABELS)
+    x[:] = 9
+    assert made.x.max() < 1  # a copy
+    far = Dataset(np.full((20, 1), 1e17) + np.arange(20)[:, None] % 1, LABELS)
+    assert far.split("test", 4).images.max() == 0
+    cut = Dataset(np.arange(1000.0)[:, None], np.arange(1000) % 2).split("train", 4)
+    assert 0.01 < cut.clipped < 0.03
 
 
 def test_labels_of_any_kind():

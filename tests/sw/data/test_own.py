@@ -50,7 +50,7 @@ def test_arrays_in_one_piece_and_in_two(tmp_path: Path):
         ({"x": X}, "lacks the array 'y'"),
         ({"x": X, "y": Y, "z": Y}, "must not hold 'z', which it has no use for"),
         ({"x": X, "y": Y, "header.json": Y}, "must not hold 'header.json'"),
-        ({"x": X, "y": np.array([None] * 20)}, "truncated, or not a .npz file"),
+        ({"x": X, "y": np.array([None] * 20)}, "must not have Python objects as 'y'"),
         ({"x": X.astype(complex), "y": Y}, "must have numbers or text as 'x', not complex128"),
         ({"x": X, "y": Y[:5]}, r"Labels y must have shape \(20,\), not \(5,\)"),
         ({"x": X, "y": Y, "axes": "zz"}, "Axes must be one of"),
@@ -135,6 +135,8 @@ def test_tables_in_two_parts_and_labels_that_are_numbers(tmp_path: Path):
     assert made.x_test[:, 0].tolist() == [8, 9]
     assert made.labels == (10, 11)
     assert made.told == "labels from column kind"
+    made = read_own(table(tmp_path, "\n".join(["0,1", *(f"{n},{n % 2}.0" for n in range(10))])))
+    assert (len(made), made.labels) == (10, (0, 1))  # columns as pandas calls them
     made = read_own(table(tmp_path, "\n".join(f"{n},0{n % 2}" for n in range(10))))
     assert made.labels == ("00", "01")  # text that looks like numbers stays what it is
 
@@ -156,6 +158,10 @@ def test_tables_in_two_parts_and_labels_that_are_numbers(tmp_path: Path):
         ("label,split\na,train\nb,test\n", "must have a column of numbers beside the labels"),
         ("1,2,a\n" * 4, "must have at least two classes"),
         ('1,2,"a\n' + "x" * 140_000, "must be one of a table"),
+        ("class,l,label\na,1,b\n", "may be in column class or in column label: leave one out"),
+        ("1,2,a\n3,4,nan\n", "Line 2 of .* must have a label, not 'nan'"),
+        ("1_0,2,a\n3,4,b\n" * 4, "must have finite numbers, not '1_0'"),
+        ('"1,5";2;a\n"2,5";3;b\n', "not '1,5' .*: write decimals with a point"),
         (",l,k\n0,1,a\n1,2,b\n", "must all have names, and number 1 has none"),
         ("x,y,z,kind\n1,2,3,a\n", "may be in column y or in column kind: call the one"),
     ],
@@ -170,7 +176,7 @@ def test_tables_that_are_no_data(tmp_path: Path, text: str, complaint: str):
 def test_bytes_that_are_no_text(tmp_path: Path):
     path = tmp_path / "strange"
     path.write_bytes(b"\x80\x04\x95 pickled")
-    assert "must be a .npz file with x and y" in refusal(path)
+    assert "must be text in UTF-8, or a .npz file with x and y" in refusal(path)
 
 
 # Idx files
@@ -240,6 +246,14 @@ def test_parts_colours_and_numbers(tmp_path: Path):
     assert np.array_equal(made.x, np.repeat(X[np.argsort(Y, kind="stable")][..., None], 3, -1))
     assert np.array_equal(made.x, made.x_test)
     assert made.rule == "as given"
+
+
+def test_folders_beside_train_and_test(tmp_path: Path):
+    pictures(tmp_path / "pets" / "train")
+    for more in ("", "val"):
+        if more:
+            pictures(tmp_path / "pets" / more)
+        assert "must have the folders train and test and no others" in refusal(tmp_path / "pets")
 
 
 def test_kinds_of_pictures(tmp_path: Path):

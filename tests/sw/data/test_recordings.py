@@ -188,7 +188,6 @@ def changed(**fields: object) -> Callable[[Arrays, Path], None]:
         changed(train_offset=made_up()["train_offset"] + 1),
         changed(train_offset=np.zeros(0, np.int64)),
         changed(train_label=np.array(3)),
-        changed(train_label=np.array([None] * 203)),
         changed(train_t_us=np.full(6, -1)),
         changed(train_x=np.full(20706, 256)),  # as a byte it would be 0
         lambda arrays, folder: write(folder, made_up(train=200)),  # all of them held out

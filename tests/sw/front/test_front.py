@@ -151,7 +151,7 @@ def test_learning_is_the_twins(tmp_path: Path):
         network.learn(x, y[:3])
     with pytest.raises(InputError, match="Passes must be a positive number, not 0"):
         network.learn(x, y, passes=0)
-    with pytest.raises(InputError, match="Labels must be class numbers"):
+    with pytest.raises(InputError, match=r"Labels must be integers or text, not 0\.5"):
         network.learn(x, y + 0.5)
 
 
@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_not_verified(trained: sterna.Network):
     wrong = sterna.Dataset(np.ones((10, 3)) * np.arange(10)[:, None], np.arange(10) % 2)
     with pytest.raises(sterna.SternaError, match="Data set data does not fit"):
         trained.core().verify(wrong)
-    with pytest.raises(sterna.SternaError, match="Images must be a positive number"):
+    with pytest.raises(sterna.SternaError, match="Images must be an integer from 1 to"):
         trained.core().verify(blobs(), 0)
     with pytest.raises(sterna.SternaError, match="say with --data where it is"):
         trained.core().verify()
@@ -213,6 +213,68 @@ def test_a_board_is_planned(trained: sterna.Network, monkeypatch: pytest.MonkeyP
     assert plan.build("folder", seed=3) == {"a": 1}
     ((made, folder), more), *_ = asked
     assert (made, folder, more["seed"]) == (plan.plan, Path("folder"), 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda n: n.core(lanes="8"), "Lanes must be an integer from 1 to 65536, not '8'"),
+        (lambda n: n.core(banks=True), "Banks must be an integer from 1 to 65536, not True"),
+        (lambda n: n.plan("icebreaker", lanes=0), "Lanes must be an integer"),
+        (lambda n: n.plan("icebreaker", megahertz="8"), "Clock must be a number of MHz, not '8'"),
+        (lambda n: n.plan(None), "Board must be one of"),
+        (lambda n: n.plan("icebreaker").build("x", seed="1"), "Seed must be an integer"),
+        (lambda n: n.plan("icebreaker").build(None), "Folder must be a path, not None"),
+        (lambda n: n.core().write(5), "Folder must be a path, not 5"),
+        (lambda n: n.core().write("/dev/null/x"), "Cannot write /dev/null"),
+        (lambda n: n.core().verify(5), "Data must be a path, not 5"),
+        (lambda n: n.save(""), "Network file must be a path, not ''"),
+        (lambda n: n.save("/dev/null/x.npz"), "Cannot write /dev/null"),
+        (lambda n: n.accuracy([1]), "Data must be a sterna.Dataset, not a list"),
+        (lambda n: n.classify([[1], [1, 2]]), "Examples must be one array"),
+        (lambda n: n.classify(torch.ones(2, 4, requires_grad=True)), "Examples must be one array"),
+        (lambda n: n.learn([[1, 2, 3, 4]], ["lower"], passes=True), "Passes must be a positive"),
+        (lambda n: n.learn([[1, 2, 3, 4]], ["lower"], learning="x"), "must be a LearningSpec"),
+        (lambda n: sterna.load(None), "Network must be a path, not None"),
+        (lambda n: sterna.load_dataset(5), "must be a name or a path, not a int"),
+        (lambda n: sterna.load_dataset("a" * 5000), "must be a name or a path"),
+        (lambda n: sterna.train((1, 2)), "must be a name or a path, not a tuple: sterna.Dataset"),
+        (lambda n: sterna.train(blobs(), hidden="64"), "Hidden neurons must be .* not '64'"),
+        (lambda n: sterna.convert(None, blobs()), "must be a torch.nn.Module, not a NoneType"),
+        (lambda n: sterna.convert({}, blobs()), "not a dict: of a state_dict, make the module"),
+        (lambda n: sterna.convert(nn.Linear(4, 2), blobs(), steps="4"), "Time steps must be an"),
+        (lambda n: sterna.convert(nn.Linear(4, 2), blobs(), mean="0"), "Mean must be one number"),
+        (lambda n: sterna.convert(nn.Linear(4, 2), blobs(), percentile=None), "Percentile must"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(trained: sterna.Network, call: Any, complaint: str):
+    with pytest.raises(sterna.SternaError, match=complaint) as error:
+        call(trained)
+    assert "\n" not in str(error.value)
+
+
+def test_arguments_in_other_forms(trained: sterna.Network):
+    assert sterna.train(blobs(), hidden=8, epochs=12, pixel_bits=3).digest == trained.digest
+    assert sterna.train(blobs(), hidden=[np.int64(3)], epochs=1).spec.layers[0].neurons == 3
+    assert trained.classify(np.zeros((0, 4))).shape == (0,)
+    assert sterna.load("digits-dense").classify(np.zeros((0, 8, 8), np.uint8)).shape == (0,)
+    assert repr(trained).startswith("Network('blobs-dense': 8-8-2, T = 4, digest ")
+    module = nn.Sequential(nn.Linear(4, 2))
+    assert sterna.convert(module, blobs(), mean=0.5, std=2).meta["normalised"] == {
+        "mean": [0.5],
+        "std": [2.0],
+    }
+
+
+def test_a_published_set_of_another_scale():
+    """Values of 0 to 1 are not bytes."""
+    digits = sterna.load_dataset("digits")
+    x, y = np.asarray(digits.x), digits.y
+    scaled = sterna.train(sterna.Dataset(x / 255, y), hidden=(4,), epochs=1)
+    with pytest.raises(sterna.SternaError, match="digits has pictures of bytes, and the network"):
+        scaled.accuracy(digits)
+    of_bytes = sterna.train(sterna.Dataset(x, y), hidden=(4,), epochs=1)
+    assert of_bytes.accuracy(digits).n == 364
 
 
 # Conversion
