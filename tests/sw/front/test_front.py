@@ -21,6 +21,8 @@ from sw.spide.twin import FastLearner
 
 ROOT = Path(__file__).parents[3]
 
+library: Any = sterna  # for what types forbid
+
 
 def blobs(n: int = 200) -> sterna.Dataset:
     """Two clouds that a line tells apart, of either sign."""
@@ -235,16 +237,16 @@ def test_a_board_is_planned(trained: sterna.Network, monkeypatch: pytest.MonkeyP
         (lambda n: n.classify(torch.ones(2, 4, requires_grad=True)), "Examples must be one array"),
         (lambda n: n.learn([[1, 2, 3, 4]], ["lower"], passes=True), "Passes must be a positive"),
         (lambda n: n.learn([[1, 2, 3, 4]], ["lower"], learning="x"), "must be a LearningSpec"),
-        (lambda n: sterna.load(None), "Network must be a path, not None"),
-        (lambda n: sterna.load_dataset(5), "must be a name or a path, not a int"),
-        (lambda n: sterna.load_dataset("a" * 5000), "must be a name or a path"),
-        (lambda n: sterna.train((1, 2)), "must be a name or a path, not a tuple: sterna.Dataset"),
-        (lambda n: sterna.train(blobs(), hidden="64"), "Hidden neurons must be .* not '64'"),
-        (lambda n: sterna.convert(None, blobs()), "must be a torch.nn.Module, not a NoneType"),
-        (lambda n: sterna.convert({}, blobs()), "not a dict: of a state_dict, make the module"),
-        (lambda n: sterna.convert(nn.Linear(4, 2), blobs(), steps="4"), "Time steps must be an"),
-        (lambda n: sterna.convert(nn.Linear(4, 2), blobs(), mean="0"), "Mean must be one number"),
-        (lambda n: sterna.convert(nn.Linear(4, 2), blobs(), percentile=None), "Percentile must"),
+        (lambda n: library.load(None), "Network must be a path, not None"),
+        (lambda n: library.load_dataset(5), "must be a name or a path, not a int"),
+        (lambda n: library.load_dataset("a" * 5000), "must be a name or a path"),
+        (lambda n: library.train((1, 2)), "must be a name or a path, not a tuple: sterna.Dataset"),
+        (lambda n: library.train(blobs(), hidden="64"), "Hidden neurons must be .* not '64'"),
+        (lambda n: library.convert(None, blobs()), "must be a torch.nn.Module, not a NoneType"),
+        (lambda n: library.convert({}, blobs()), "not a dict: of a state_dict, make the module"),
+        (lambda n: library.convert(nn.Linear(4, 2), blobs(), steps="4"), "Time steps must be an"),
+        (lambda n: library.convert(nn.Linear(4, 2), blobs(), mean="0"), "Mean must be one number"),
+        (lambda n: library.convert(nn.Linear(4, 2), blobs(), percentile=None), "Percentile must"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(trained: sterna.Network, call: Any, complaint: str):
@@ -255,7 +257,7 @@ def test_wrong_arguments_are_one_sentence(trained: sterna.Network, call: Any, co
 
 def test_arguments_in_other_forms(trained: sterna.Network):
     assert sterna.train(blobs(), hidden=8, epochs=12, pixel_bits=3).digest == trained.digest
-    assert sterna.train(blobs(), hidden=[np.int64(3)], epochs=1).spec.layers[0].neurons == 3
+    assert library.train(blobs(), hidden=[np.int64(3)], epochs=1).spec.layers[0].neurons == 3
     assert trained.classify(np.zeros((0, 4))).shape == (0,)
     assert sterna.load("digits-dense").classify(np.zeros((0, 8, 8), np.uint8)).shape == (0,)
     assert repr(trained).startswith("Network('blobs-dense': 8-8-2, T = 4, digest ")
