@@ -330,7 +330,7 @@ def patches(n: int, split: str, seed: int) -> Split:
         row, column = 5 * (label // 5) + 4, 5 * (label % 5) + 1
         image[row : row + 4, column : column + 4] += 130
     pixels = maps.reshape(n, -1).astype(np.uint8)
-    return Split(name="mnist", split=split, bits=8, images=pixels, labels=labels)
+    return Split(name="mnist", split=split, bits=8, images=pixels, labels=labels, shape=(1, 28, 28))
 
 
 SHORT = ReferenceConfiguration(
