@@ -348,14 +348,14 @@ def _fitted(x: Array, axes: str, labels: tuple[Any, ...]) -> Encoding:
             high = np.where(below, np.maximum(np.abs(least), np.abs(most)), high)
     else:
         low, high = np.zeros_like(most), np.maximum(np.abs(least), np.abs(most))
-        whole = _white(x.dtype, float(high.max()), signed)
+        whole = _white(x.dtype, float(high.max()))
         high = np.where(high > 0, high, 1.0) if whole is None else np.full_like(high, whole)
     step = np.maximum(1.0, np.abs(low) * 2.0**-40)
     high = np.where(high > low, high, low + step)  # what never changes is dark
     return replace(plain, low=_bounds(low), high=_bounds(high), signed=signed, labels=labels)
 
 
-def _white(kind: np.dtype[Any], most: float, signed: bool) -> float | None:
+def _white(kind: np.dtype[Any], most: float) -> float | None:
     """The brightest value that pictures look like they could have; None: none in particular."""
     if kind == np.uint8 and most > 127:
         return 255.0

@@ -105,6 +105,14 @@ def test_far_outside_is_outside():
     assert both.tolist() == [[255, 0, 0, 0, 255, 0]]
 
 
+def test_the_share_that_is_clipped():
+    x = [[-3.0, -1.5, 0.0], [0.5, 1.0, 1.5]]
+    assert flat().clipped(x) == 0.5  # -3, -1.5 and 1.5
+    assert flat(signed=True).clipped(x) == 0.5
+    assert flat(signed=True, low=(0.5,), high=(2.0,)).clipped(x) == 2 / 6  # -1 .. 2
+    assert flat(low=(-3.0,), high=(1.5,)).clipped(x) == 0
+
+
 def test_labels_have_names_and_names_numbers():
     named = flat(labels=("cat", "dog", "eel"))
     assert named.names(np.array([2, 0])).tolist() == ["eel", "cat"]

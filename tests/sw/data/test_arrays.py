@@ -246,6 +246,7 @@ def test_labels_of_any_kind():
         ("flowers", "flowers"),
         ("my data (2)", "my_data__2"),
         ("2024", "data_2024"),
+        ("2nd", "data_2nd"),
         ("mnist", "own_mnist"),
         ("Fashion-MNIST", "own_Fashion_MNIST"),
         ("äöü", "data"),

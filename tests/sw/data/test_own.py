@@ -173,6 +173,14 @@ def test_tables_that_are_no_data(tmp_path: Path, text: str, complaint: str):
     assert refusal(path)
 
 
+def test_a_table_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = table(tmp_path, "1,2,a\n3,4,b\n" * 4)
+    monkeypatch.setattr("sw.data.own.MAX_BYTES", path.stat().st_size)
+    assert len(read_own(path)) == 8
+    monkeypatch.setattr("sw.data.own.MAX_BYTES", path.stat().st_size - 1)
+    assert "must be smaller than 1 GiB" in refusal(path)
+
+
 def test_bytes_that_are_no_text(tmp_path: Path):
     path = tmp_path / "strange"
     path.write_bytes(b"\x80\x04\x95 pickled")
