@@ -18,7 +18,9 @@ __all__ = [
     "master_limits",
     "only_known",
     "plain_array",
+    "plain_numbers",
     "require",
+    "require_finite",
     "require_int",
     "require_name",
     "safe_name",
@@ -68,6 +70,32 @@ def plain_array(what: str, given: Any) -> np.ndarray[Any, Any]:
 def signed_bits(bound: int) -> int:
     """Bits of the narrowest two's-complement integer that holds -bound .. +bound."""
     return int(bound).bit_length() + 1
+
+
+def plain_numbers(what: str, given: Any) -> np.ndarray[Any, Any]:
+    """As `plain_array`, of integers, reals or truth values.
+
+    Raises
+    ------
+    InputError
+        For other things, too.
+    """
+    array = plain_array(what, given)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{what} must be numbers, not {array.dtype}")
+    return array
+
+
+def require_finite(what: str, values: np.ndarray[Any, Any]) -> None:
+    """Raise an InputError that numbers the first entry (n, ...) with NaN or infinity."""
+    for start in range(0, len(values), 4096):
+        part = values[start : start + 4096]
+        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"{what} must be finite numbers, and number {start + int(finite.argmin())} has one "
+                "that is not"
+            )
 
 
 def master_limits(master_bits: int, weight_bits: int) -> tuple[int, int]:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.checks import InputError, only_known, plain_array, require, require_int
+from hw.contract.checks import (
+    InputError,
+    only_known,
+    plain_array,
+    plain_numbers,
+    require,
+    require_finite,
+    require_int,
+)
 from hw.contract.edge import Shape
 
 __all__ = ["AXES", "Encoding", "plain_labels"]
@@ -212,10 +220,11 @@ class Encoding:
             For values of another shape, and for what is no finite number.
         """
         values = self.checked(x)
+        require_finite("Examples", values)
         pixels = np.empty((len(values), self.steps * self.size), dtype=np.uint8)
         for start in range(0, len(values), CHUNK):
             part = slice(start, start + CHUNK)
-            pixels[part] = self._encode(values[part], bits, start)
+            pixels[part] = self._encode(values[part], bits)
         return pixels
 
     def clipped(self, x: object) -> float:
@@ -237,22 +246,14 @@ class Encoding:
         InputError
             When they are of another shape, or no numbers.
         """
-        values = plain_array("Examples", x)
-        if values.dtype.kind not in "biuf":
-            raise InputError(f"Examples must be numbers, not {values.dtype}")
+        values = plain_numbers("Examples", x)
         if values.shape[1:] != self.shape or values.ndim == 0:
             sides = ", ".join(map(str, self.shape))
             raise InputError(f"Examples must have shape (n, {sides}), not {values.shape}")
         return values
 
-    def _encode(self, values: npt.NDArray[Any], bits: int, first: int) -> npt.NDArray[np.uint8]:
+    def _encode(self, values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint8]:
         maps = self.as_maps(values.astype(np.float64))
-        finite = np.isfinite(maps).reshape(len(maps), -1).all(axis=1)
-        if not finite.all():
-            raise InputError(
-                f"Examples must be finite numbers, and number {first + int(finite.argmin())} has "
-                "one that is not"
-            )
         low, high = (bound[:, None, None] for bound in self.bounds)
         most = 2**bits - 1
         with np.errstate(over="ignore"):  # far outside is outside

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.checks import InputError, SpecError, plain_array, require_name
+from hw.contract.checks import InputError, SpecError, plain_numbers, require_finite, require_name
 from hw.contract.encoding import AXES, Encoding, plain_labels
 from hw.contract.text import none_of
 from sw.data.published import EVERY_FIFTH, NAMES, TEST_EVERY, ranks
-from sw.data.split import SPLITS, DataError, Split
+from sw.data.split import DataError, Split, check_split
 
 __all__ = ["Dataset", "own_name"]
 
@@ -189,10 +189,7 @@ class Dataset:
         """
         rule = encoding or self.encoding
         assert rule is not None
-        if split not in SPLITS:
-            raise DataError(none_of("Split", split, SPLITS))
-        if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
-            raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
+        check_split(split, bits)
         if rule.timed and steps not in (1, rule.steps):
             raise DataError(
                 f"Recordings of {self.name} must be seen in {rule.steps} time steps, not {steps}"
@@ -242,7 +239,7 @@ class Dataset:
             split=split,
             bits=bits,
             images=encoding.encode(x, bits),
-            labels=y.astype(np.int64),
+            labels=y,
             shape=encoding.map_shape,
             timed=encoding.timed,
             rule=self.rule,
@@ -274,21 +271,14 @@ def own_name(name: object) -> str:
 
 def _examples(what: str, x: Any) -> Array:
     """A copy: what the rule was fitted on does not change any more."""
+    title = f"Examples {what}"
     try:
-        array = plain_array(f"Examples {what}", x).copy()
+        array = plain_numbers(title, x).copy()
+        if array.ndim < 2 or 0 in array.shape:
+            raise InputError(f"{title} must have shape (n, features) or more, not {array.shape}")
+        require_finite(title, array)
     except InputError as error:
         raise DataError(str(error)) from None
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"Examples {what} must be numbers, not {array.dtype}")
-    if array.ndim < 2 or 0 in array.shape:
-        raise DataError(f"Examples {what} must have shape (n, features) or more, not {array.shape}")
-    for start in range(0, len(array), 4096):
-        finite = np.isfinite(array[start : start + 4096]).reshape(-1, array[0].size).all(axis=1)
-        if not finite.all():
-            raise DataError(
-                f"Examples {what} must be finite numbers, and number "
-                f"{start + int(finite.argmin())} has one that is not"
-            )
     return array
 
 
@@ -352,7 +342,7 @@ def _fitted(x: Array, axes: str, labels: tuple[Any, ...]) -> Encoding:
         high = np.where(high > 0, high, 1.0) if whole is None else np.full_like(high, whole)
     step = np.maximum(1.0, np.abs(low) * 2.0**-40)
     high = np.where(high > low, high, low + step)  # what never changes is dark
-    return replace(plain, low=_bounds(low), high=_bounds(high), signed=signed, labels=labels)
+    return replace(plain, low=_bounds(low), high=_bounds(high), signed=signed)
 
 
 def _white(kind: np.dtype[Any], most: float) -> float | None:

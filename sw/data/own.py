@@ -121,7 +121,7 @@ def _read_table(path: Path) -> Dataset:
     names = first if headed else [f"number {n + 1}" for n in range(len(first))]
     if headed:
         _check_names(path, names)
-    label, part = _column(names, LABEL_COLUMNS, -1), _column(names, PART_COLUMNS, None)
+    label, part = _column(names, LABEL_COLUMNS, len(names) - 1), _column(names, PART_COLUMNS, None)
     apart = {label, part} - {None}
     taken = [n for n in range(len(first)) if n not in apart]
     if not taken:
@@ -235,7 +235,7 @@ def _column(names: Columns, known: Sequence[str], otherwise: int | None) -> Any:
     """The number of the column that is called so."""
     plain = [name.lower() for name in names]
     found = [plain.index(name) for name in known if name in plain]
-    return found[0] if found else otherwise if otherwise is None else otherwise % len(names)
+    return found[0] if found else otherwise
 
 
 def _plain(labels: Sequence[str]) -> npt.NDArray[Any]:

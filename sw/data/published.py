@@ -19,7 +19,7 @@ from sw.data.cifar import read_cifar10
 from sw.data.download import fetch, published
 from sw.data.idx import read_idx
 from sw.data.nmnist import SIDE, read_nmnist
-from sw.data.split import SPLITS, DataError, Split
+from sw.data.split import DataError, Split, check_split
 
 __all__ = [
     "EVERY_FIFTH",
@@ -96,11 +96,9 @@ def load_published(
         One sentence, for a wrong argument, a file that is not what it should be, or data that are
         nowhere to be had.
     """
-    for what, value, choices in (("Data set", name, NAMES), ("Split", split, SPLITS)):
-        if value not in choices:
-            raise DataError(none_of(what, value, choices))
-    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
-        raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
+    if name not in NAMES:
+        raise DataError(none_of("Data set", name, NAMES))
+    check_split(split, bits)
     note, known = "", True
     if name == "digits":
         images, labels = _digits(split, bits)

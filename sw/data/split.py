@@ -8,14 +8,29 @@ import numpy.typing as npt
 
 from hw.contract.checks import SternaError
 from hw.contract.encoding import Encoding
+from hw.contract.text import none_of
 
-__all__ = ["SPLITS", "DataError", "Split"]
+__all__ = ["SPLITS", "DataError", "Split", "check_split"]
 
 SPLITS = ("train", "test")
 
 
 class DataError(SternaError, ValueError):
     """A data set that is missing or not what it should be."""
+
+
+def check_split(split: object, bits: object) -> None:
+    """Refuse what is no part of a data set, or no width of a pixel.
+
+    Raises
+    ------
+    DataError
+        When it is so.
+    """
+    if split not in SPLITS:
+        raise DataError(none_of("Split", split, SPLITS))
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
+        raise DataError(f"Pixel width must be an integer from 1 to 8, not {bits!r}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

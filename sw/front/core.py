@@ -16,7 +16,7 @@ from hw.contract.checks import SternaError, require_int
 from sw.data.arrays import Dataset
 from sw.data.shipped import load_test_images
 
-__all__ = ["BoardPlan", "Core", "path_of", "writing"]
+__all__ = ["BoardPlan", "Core", "Progress", "path_of", "silent", "writing"]
 
 Progress = Callable[[str], None]
 Folder = str | os.PathLike[str]
@@ -45,7 +45,7 @@ def writing(path: Path) -> Iterator[None]:
         raise SternaError(f"Cannot write {error.filename or path}: {reason}") from None
 
 
-def _silent(line: str) -> None:
+def silent(line: str) -> None:
     """Progress that nobody asked for."""
 
 
@@ -73,7 +73,7 @@ class Core:
         images: int | None = 100,
         *,
         folder: Folder | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> dict[str, Any]:
         """Run test images through the Verilog, under Verilator, and the golden model; compare
         every spike, potential, logit and class, and the cycles with the cycle law.
@@ -149,7 +149,7 @@ class BoardPlan:
         return Core(self.plan.core)
 
     def build(
-        self, folder: Folder, *, seed: int = 1, seeds: int = SEEDS, progress: Progress = _silent
+        self, folder: Folder, *, seed: int = 1, seeds: int = SEEDS, progress: Progress = silent
     ) -> dict[str, Any]:
         """Synthesise, place and route, pack: minutes. The report is there, as `report.json`, and
         the bitstream, only when all went well.

@@ -1,7 +1,7 @@
 """Networks from data, and from networks trained elsewhere."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from hw.contract.checks import SternaError, plain_array, require_name
 from hw.contract.neuron import MAX_LIMIT
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_dataset
+from sw.front.core import Progress, silent
 from sw.front.network import Network
 from sw.front.recipes import recipe_for
 from sw.importers.conversion import Conversion
@@ -23,12 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["convert", "train"]
 
-Progress = Callable[[str], None]
 Data = Dataset | str | os.PathLike[str]
-
-
-def _silent(line: str) -> None:
-    """Progress that nobody asked for."""
 
 
 def _dataset(data: Data) -> Dataset:
@@ -54,7 +50,7 @@ def train(
     pixel_bits: int | None = None,
     epochs: int | None = None,
     seed: int = 1,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Network:
     """Train a network, quantise it, train on on the integers, and prove it equal to its golden
     model on the test part.
@@ -114,7 +110,7 @@ def convert(
     epochs: int = 0,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Network:
     """A spiking network of a trained ReLU network, by threshold balancing (*TerMapping*,
     *AugMapping*, arXiv 2005.03231; docs/conversion.md). Its `meta["test"]` has the accuracies of
