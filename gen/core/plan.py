@@ -27,6 +27,7 @@ __all__ = [
     "plan_mixed",
     "plan_network",
     "plan_programs",
+    "played_changes",
     "rebuild",
 ]
 
@@ -54,6 +55,8 @@ class CorePlan:
         number of layers). With `options`, all it takes to build the same again.
     options
         How layers that are stages of their own are laid out.
+    changes
+        Layers whose spikes programs play as what changes from step to step.
     """
 
     network: Network
@@ -63,6 +66,7 @@ class CorePlan:
     schedule: str
     bounds: tuple[int, ...]
     options: LayerOptions
+    changes: tuple[str, ...] = ()
 
     @property
     def input_bits(self) -> int:
@@ -152,6 +156,7 @@ class CorePlan:
             "banks": self.banks,
             "bounds": self.bounds,
             "options": asdict(self.options),
+            "changes": self.changes,
         }
 
 
@@ -161,7 +166,8 @@ def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
     if given["memories"] is not None:
         given["memories"] = tuple(given["memories"])
     options, lanes, bounds = LayerOptions(**given), recipe["lanes"], tuple(recipe["bounds"])
-    programs = _programs(network, lanes, bounds)
+    changes = tuple(recipe["changes"])
+    programs = _programs(network, lanes, bounds, changes)
     return CorePlan(
         network=network,
         lanes=lanes,
@@ -170,10 +176,13 @@ def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
         schedule=recipe["schedule"],
         bounds=bounds,
         options=options,
+        changes=changes,
     )
 
 
-def _programs(network: Network, lanes: int, bounds: Sequence[int]) -> list[ProgramStagePlan]:
+def _programs(
+    network: Network, lanes: int, bounds: Sequence[int], changes: Sequence[str]
+) -> list[ProgramStagePlan]:
     """A program for the layers from each bound to the next."""
     layers = network.spec.layers
     alone = [*bounds] == [0, len(layers)]
@@ -184,6 +193,7 @@ def _programs(network: Network, lanes: int, bounds: Sequence[int]) -> list[Progr
             range(start, stop),
             layers[start - 1].name if start else INPUT,
             "" if alone else str(n),
+            changes,
         )
         for n, (start, stop) in enumerate(pairwise(bounds))
     ]
@@ -272,9 +282,18 @@ def plan_core(
 
 
 def plan_programs(
-    network: Network, lanes: int | None = None, starts: Sequence[int] | None = None
+    network: Network,
+    lanes: int | None = None,
+    starts: Sequence[int] | None = None,
+    changes: Sequence[str] | None = None,
 ) -> CorePlan:
     """Cut a network wherever it can be cut, or at `starts`, into stages that are programs.
+
+    Parameters
+    ----------
+    changes
+        Layers whose spikes are played as what changes from step to step; None: those of which less
+        changes than fires (`played_changes`).
 
     Raises
     ------
@@ -290,15 +309,27 @@ def plan_programs(
             f"{[n for n in chosen if n not in possible]}"
         )
     bounds, lanes = (0, *chosen, len(spec.layers)), PROGRAM_LANES if lanes is None else lanes
+    those = tuple(played_changes(network) if changes is None else changes)
     return CorePlan(
         network=network,
         lanes=lanes,
         banks=1,
-        stages=tuple(_programs(network, lanes, bounds)),
+        stages=tuple(_programs(network, lanes, bounds, those)),
         schedule="pipelined" if chosen or starts is None else "shared",
         bounds=bounds,
         options=LayerOptions(),
+        changes=those,
     )
+
+
+def played_changes(network: Network) -> list[str]:
+    """Layers whose spikes change less from step to step than they fire: of a network whose activity
+    is not known, all of them if its input is a picture, and none if it is a recording."""
+    spec, activity = network.spec, network.activity
+    firing = [layer.name for layer in spec.layers if layer.neuron is not None]
+    if activity is None:
+        return [] if spec.timed_input else firing
+    return [name for name in firing if activity.changes[name] <= activity.spikes[name]]
 
 
 def plan_mixed(
@@ -325,8 +356,8 @@ def plan_mixed(
             f"Network {spec.name} must have dense layers behind others to mix both kinds of stage"
         )
     lanes = PROGRAM_LANES if lanes is None else lanes
-    bounds = (0, first)
-    programs = _programs(network, lanes, bounds)
+    bounds, changes = (0, first), tuple(played_changes(network))
+    programs = _programs(network, lanes, bounds, changes)
     wanted = max(stage.expected_cycles() for stage in programs)
     tries = [options] if options else [LayerOptions(lanes=n, banks=banks) for n in TAIL_LANES]
     for chosen in tries:
@@ -341,6 +372,7 @@ def plan_mixed(
         schedule="mixed",
         bounds=bounds,
         options=chosen,
+        changes=changes,
     )
 
 

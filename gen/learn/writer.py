@@ -101,8 +101,9 @@ class _Writer(ProgramWriter):
                 + " and ".join(map(str, sorted(widths)))
             )
         self.w = widths.pop()
-        super().__init__(masters.network, lanes, range(len(masters.spec.layers)), INPUT)
-        self.last = len(self.mine) - 1
+        self.last = len(masters.spec.layers) - 1
+        super().__init__(masters.network, lanes, range(self.last + 1), INPUT)
+        self.kept = True  # of the backward stage too
         self.hidden = self.spec.layers[self.last - 1].name
         self.steps = self.spec.steps
         self.learned = {(edge.layer, edge.number): n for n, edge in enumerate(masters.edges)}
@@ -130,7 +131,7 @@ class _Writer(ProgramWriter):
         """Largest |v| of a layer, or |logit|, whatever the weights become."""
         layer, q = self.network.layers[n], (1 << self.w - 1) - 1
         bias = int(np.abs(layer.bias.astype(np.int64)).max())
-        if n == len(self.mine) - 1:
+        if n == self.last:
             neuron = self.mine[n - 1].spec.neuron
             assert neuron is not None
             return self.spec.steps * (q * (neuron.limit * layer.spec.inputs + 1) + bias)
@@ -147,18 +148,20 @@ class _Writer(ProgramWriter):
         back = sum(
             q * edge.targets << edge.shift
             for edge in self.masters.edges
-            if edge.layer < len(self.mine) - 1 and edge.source == names[n]
+            if edge.layer < self.last and edge.source == names[n]
         )
-        if n == len(self.mine) - 2:
+        if n == self.last - 1:
             error = self.spec.classes * self.learning.error_max
             back += error * q << self.learning.inject_shift
         return max(neuron.u_max + max(forward, back), neuron.theta, neuron.step)
 
-    def _potential_bits(self, layer) -> int:  # type: ignore[override]
-        return signed_bits(self._bound(self.spec.layers.index(layer.spec)))
+    def _membrane_bits(self, n: int) -> int:
+        return signed_bits(self._bound(n))
+
+    _potential_bits = _drive_bits = _membrane_bits
 
     def _has_drive(self, n: int) -> bool:
-        return super()._has_drive(n) or (n < self.last and not self.learning.readout_only)
+        return super()._has_drive(n) or not self.learning.readout_only
 
     def made(self) -> tuple[Program, MemoryMap]:
         """The program, and what lies where."""
@@ -179,13 +182,10 @@ class _Writer(ProgramWriter):
         self._updates(edges)
         program = self._program(memory)
         zeros = np.zeros((max(layout.groups for layout in self.layouts.values()), self.lanes), int)
-        biases = program.biases.copy()
-        row = self.channel_rows[self.last]
-        biases[row:] *= self.steps  # the readout adds its bias once
         return (
             replace(
                 program,
-                biases=np.concatenate([biases, zeros]),
+                biases=np.concatenate([program.biases, zeros]),
                 thetas=None if program.thetas is None else np.concatenate([program.thetas, zeros]),
                 weights=program.weights if self.weight_rows else program.weights[:0],
                 weight_bits=max(program.weight_bits, self.w),
@@ -229,13 +229,13 @@ class _Writer(ProgramWriter):
         """As `_memory`, with the backward stage behind the forward one."""
         spec, names = self.spec, [layer.name for layer in self.spec.layers]
         where = {n: k for k, part in enumerate(forward) for n in part}
-        potentials, spikes = [], []
+        potentials, drives, spikes = [], [], []
         for n in self.layers:
             words, here = self.layouts[names[n]].words, where[n]
-            potentials.append(Region(names[n], words, here, here))
             if self._has_drive(n):
-                potentials.append(Region(f"{names[n]} (drive)", words, here, here))
+                drives.append(Region(names[n], words, here, here))
             if n < self.last:
+                potentials.append(Region(names[n], words, here, here))
                 readers = [
                     where[k]
                     for k in range(self.last)
@@ -253,8 +253,8 @@ class _Writer(ProgramWriter):
                 count = words * self.learning.steps_back
                 spikes.append(Region(f"{names[n]} (back)", count, here, ends))
             words, here = self.layouts[self.hidden].words, place[self.last - 1]
-            potentials.append(Region(f"{self.hidden} (error)", words, here, here))
-        return allocate(potentials, spikes)
+            drives.append(Region(f"{self.hidden} (back)", words, here, here))
+        return allocate(potentials, drives, spikes)
 
     def _back_parts(self) -> list[list[int]]:
         """Groups of the backward stage, last first; together where spikes go round."""
@@ -329,50 +329,43 @@ class _Writer(ProgramWriter):
         if self.learning.readout_only:
             super()._begin(n, edges, memory)
             return
-        name = self.spec.layers[n].name
-        drive = memory.potential(f"{name} (drive)")
-        self.operations.append(self._sweep(n, memory, potential=drive, first=1))
-        self.operations += [replace(scan, potential=drive) for scan in edges if scan.from_input]
+        super()._begin(n, edges, memory)
         (biased,) = [edge for edge in self.masters.edges if edge.layer == n and edge.bias]
-        self.operations.append(replace(self._bias(biased), potential=drive))
-        self.operations.append(self._prepare(n, memory, first=1, start=self._start(n)))
+        self._play(self._bias(biased), memory, drive=1)
 
-    def _prepare(self, n: int, memory: MemoryMap, **more: int) -> Sweep:
+    def _sweep(self, n: int, memory: MemoryMap, **more: int) -> Sweep:
         if n in self.count_base:
-            more |= {"counted": Counted.FORWARD, "counts": self.count_base[n]}
-        return super()._prepare(n, memory, **more)
+            more = {"counted": Counted.FORWARD, "counts": self.count_base[n]} | more
+        return super()._sweep(n, memory, **more)
 
     def _readout(self, scan: Scan, memory: MemoryMap) -> None:
         """The readout's drive of all steps at once, from the counts; then the logits."""
         readout, neuron = self.spec.layers[self.last], self.mine[self.last - 1].spec.neuron
         assert neuron is not None
-        potential = memory.potential(readout.name)
         planes = (self.steps * neuron.limit).bit_length()
-        counts = replace(
+        self.operations.append(self._sweep(self.last, memory, first=1))
+        self._play(
             scan,
-            potential=potential,
+            memory,
+            drive=1,
             held=Held.COUNTS,
             address=self.count_base[self.last - 1],
             last_plane=planes - 1,
         )
-        bias = self._bias(self.masters.edges[-1])
-        self.operations += [
-            self._sweep(self.last, memory, potential=potential, first=1),
-            counts,
-            replace(bias, potential=potential),
-            Send(
-                address=potential, last_word=self.layouts[readout.name].words - 1, name=readout.name
-            ),
-        ]
+        self._play(self._bias(self.masters.edges[-1]), memory, drive=1)
+        words = self.layouts[readout.name].words
+        self.operations.append(
+            Send(address=memory.drive(readout.name), last_word=words - 1, name=readout.name)
+        )
 
     def _back_sweep(self, g: int, memory: MemoryMap, **more: int) -> Sweep:
         """The row *SPIDE backward*: both sides of the same threshold, no bias."""
         name = self.spec.layers[g].name
         plain = self._sweep(g, memory, potential=memory.potential(f"{name} (back)"))
         values = {"signed": 1, "channels": self.nothing, "counted": Counted.BACK}
+        values |= {"has_drive": 0, "drive": 0, "start": 0}
         if g == self.last - 1:
-            drive = memory.potential(f"{name} (error)")
-            values |= {"has_drive": 1, "drive": drive}
+            values |= {"has_drive": 1, "drive": memory.drive(f"{name} (back)")}
         return replace(plain, counts=self.count_base[g], **{**values, **more})
 
     def _copy(self, number: int) -> Scan:
@@ -392,30 +385,19 @@ class _Writer(ProgramWriter):
     def _backward(self, memory: MemoryMap) -> None:
         """T_B steps over the transposed copies; the error is the drive of the last group."""
         self.copies = {n: self._copy(n) for n, edge in enumerate(self.masters.edges) if edge.copied}
-        last = self.last - 1
-        drive = memory.potential(f"{self.hidden} (error)")
-        inject = self.copies[len(self.masters.edges) - 1]
-        clear = replace(
-            self._back_sweep(last, memory),
-            potential=drive,
-            first=1,
-            has_drive=0,
-            drive=0,
-            counted=Counted.NOTHING,
+        inject = replace(
+            self.copies[len(self.masters.edges) - 1],
+            drive=1,
+            potential=memory.drive(f"{self.hidden} (back)"),
+            held=Held.ERROR,
+            last_plane=self.learning.error_bits - 1,
+            shift=self.learning.inject_shift,
         )
-        self.operations += [
-            clear,
-            replace(
-                inject,
-                potential=drive,
-                held=Held.ERROR,
-                last_plane=self.learning.error_bits - 1,
-                shift=self.learning.inject_shift,
-            ),
-        ]
         for part in self._back_parts():
             for g in part:
                 self.operations.append(self._back_sweep(g, memory, first=1))
+                if g == self.last - 1:
+                    self.operations.append(inject)
             for step in range(self.learning.steps_back):
                 for g in part:
                     self._back_step(g, step, memory)

@@ -16,7 +16,7 @@ from hw.contract.edge import INPUT
 from hw.contract.layout import map_layout
 from hw.neuron.readout import Readout
 from hw.program.potentials import Potentials
-from hw.program.program import Operation, Program, Scan, Send, Sweep
+from hw.program.program import Operation, Played, Program, Scan, Send, Sweep
 from hw.program.scanner import Scanner
 from hw.program.stage import ProgramStage
 from hw.program.sweeper import Sweeper
@@ -30,6 +30,7 @@ __all__ = [
     "logit_times",
     "operation_cycles",
     "operation_plays",
+    "played",
     "plays",
     "positions",
     "scan_cycles",
@@ -45,31 +46,48 @@ Int = npt.NDArray[np.int64]
 class Play:
     """What a scan finds.
 
-    slots
-        Planes of words it looks at.
+    words, reads
+        Words that it plays; words of a bank that each is made of.
     slot
-        Of each event, the one it comes from; of an identity edge, of each slot with any.
+        Of each event, the plane of a word that it comes from, `planes * word + plane`; of an
+        identity edge, of each such plane with any.
+    planes
+        Of a word.
     updates
         Of each event, the updates it becomes.
     """
 
-    slots: int
+    words: int
+    reads: int
+    planes: int
     slot: Int
     updates: Int
 
 
-def plays(program: Program, scan: Scan, packed: npt.NDArray[np.integer]) -> Play:
-    """What a scan finds in a map, packed in words: (words, lanes)."""
-    planes, magnitude = scan.last_plane + 1, np.abs(packed.astype(np.int16))
+def plays(program: Program, scan: Scan, values: npt.NDArray[np.integer]) -> Play:
+    """What a scan finds, of the words that it plays: (words, lanes)."""
+    planes, magnitude = scan.last_plane + 1, np.abs(values.astype(np.int64))
     bits = magnitude[:, None, :] >> np.arange(planes)[None, :, None] & 1
-    words = len(packed)
+    words = len(values)
     if scan.identity:
         word, plane = np.nonzero(bits.any(axis=2))
         lane = np.zeros_like(word)
     else:
         word, plane, lane = np.nonzero(bits)
     reached = positions(program, scan, word, lane) * (scan.last_group + 1)
-    return Play(words * planes, word * planes + plane, reached)
+    return Play(words, scan.last_gather + 1, planes, word * planes + plane, reached)
+
+
+def played(scan: Scan, packed: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """The words that a scan plays, (words, lanes), of those of all steps of its source, (steps,
+    words, lanes); a picture has one for all of them."""
+    values = packed.astype(np.int64)
+    if scan.played == Played.SUM:
+        one = values[0] * (scan.when + 1)  # a picture, at every step
+        return values[: scan.when + 1].sum(axis=0) if scan.gather_words else one
+    if scan.played == Played.CHANGES:
+        return values[scan.when] - values[scan.when - 1]
+    return values[scan.when]
 
 
 def positions(program: Program, scan: Scan, word: Int, lane: Int) -> Int:
@@ -85,25 +103,25 @@ def scan_cycles(play: Play, identity: bool, latency: int = Potentials.LATENCY) -
     """Cycles from a scan's START to the first in which nothing of it is on its way; `latency` from
     an update to the end of the cycle that writes it.
 
-    An event passes the encoder's output, the four stages of the walker, and the walk. Each holds
-    one, and takes the next in the cycle in which it is left.
+    A word passes the scanner's registers for its value, for the word and for one of its planes
+    after the other; an event the encoder's output, the four stages of the walker, and the walk.
+    Each holds one, and takes the next in the cycle in which it is left.
     """
-    slot, updates = play.slot.tolist(), play.updates.tolist()
-    shown, place = Scanner.LATENCY, 0  # the slot that is looked at next, from when on
+    words = _Words(play.reads)
     # When the event before was sent by the encoder, and entered each stage; the walk's last update.
     sent = taken = looked = summed = based = walked = ended = 0
-    before = -1
-    for at, n in zip(slot, updates, strict=True):
-        if identity:
-            shown += at - place
-            taken = max(shown, looked)
-            shown, place = taken + 1, at + 1
-        else:
-            if at != before:  # the encoder takes a word as it sends the last event of another
-                shown += at - place
+    before, accepted = -1, -1
+    for slot, n in zip(play.slot.tolist(), play.updates.tolist(), strict=True):
+        if slot != before:
+            shown = words.plane(slot // play.planes, accepted)
+            before = slot
+            if identity:
+                accepted = taken = max(shown, looked)
+            else:
+                # The encoder takes a plane as it sends the last event of another.
                 accepted = max(shown, sent)
-                shown, place, before = accepted + 1, at + 1, at
-                sent = max(accepted, sent)
+                sent = accepted
+        if not identity:
             sent = max(sent + 1, taken)
             taken = max(sent + 1, looked)
         looked = max(taken + 1, summed)
@@ -112,13 +130,58 @@ def scan_cycles(play: Play, identity: bool, latency: int = Potentials.LATENCY) -
             based = max(summed + 1, walked)
             walked = max(based + 1, ended)
             ended = walked + n
-    shown += play.slots - place
-    return max(shown, summed + 1 if slot else 0, ended + latency if ended else 0)
+    done = words.end(play.words)
+    return max(done, summed + 1 if before >= 0 else 0, ended + latency if ended else 0)
+
+
+class _Words:
+    """When words pass the scanner, of which each is made of `reads` words of a bank.
+
+    Attributes
+    ----------
+    value, word, free
+        When the last word's value was there; when it became the word; from when on the next can.
+    shown
+        When a plane was last shown to the encoder.
+    """
+
+    def __init__(self, reads: int) -> None:
+        self._reads, self._number = reads, -1
+        self.value, self.word, self.free = Scanner.LATENCY - 3, 0, 0
+        self.shown = 0
+
+    def _next(self, count: int) -> None:
+        """`count` words on; all but the last of them are empty."""
+        if count <= 0:
+            return
+        first = self._number < 0
+        empty = min(count - 1, 2)  # from then on, every one takes its reads
+        for _ in range(empty + 1):
+            self.value = max(self.value + 1, 0 if first else self.word) + self._reads - 1
+            self.word = max(self.value + 1, self.free)
+            self.free, first = self.word + 1, False
+        more = (count - 1 - empty) * self._reads
+        self.value, self.word, self.free = self.value + more, self.word + more, self.free + more
+        self._number += count
+
+    def plane(self, number: int, accepted: int) -> int:
+        """When the next plane of word `number` is shown, the one before being accepted by then."""
+        if number > self._number:
+            self._next(number - self._number)
+            self.shown = self.word
+        self.shown = max(self.shown + 1, accepted + 1)
+        self.free = self.shown
+        return self.shown
+
+    def end(self, words: int) -> int:
+        """When the last of so many has left."""
+        self._next(words - 1 - self._number)
+        return self.free
 
 
 def sweep_cycles(sweep: Sweep) -> int:
     """Cycles from a sweep's START until its last word has been written."""
-    return 2 + sweep.last_word * (1 + sweep.has_drive) + Sweeper.LATENCY
+    return 2 + sweep.last_word + Sweeper.LATENCY
 
 
 def send_cycles(plan: "ProgramStagePlan", send: Send) -> int:
@@ -261,7 +324,7 @@ def operation_plays(
     used = {op.source for op in plan.program.operations if isinstance(op, Scan)}
     packed = {name: map_layout(spec, name, plan.lanes).pack(sources[name]) for name in used}
     for op in plan.program.operations[:-1]:
-        yield (
-            op,
-            plays(plan.program, op, packed[op.source][op.when]) if isinstance(op, Scan) else None,
-        )
+        found = None
+        if isinstance(op, Scan):
+            found = plays(plan.program, op, played(op, packed[op.source]))
+        yield op, found

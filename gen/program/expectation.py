@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from gen.program.cycles import Play, positions, scan_cycles, send_cycles, sweep_cycles
 from hw.contract.layout import MapLayout, map_layout
-from hw.program.program import Decide, Held, Scan, Send, Sweep
+from hw.contract.network import Network
+from hw.program.program import Decide, Held, Played, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
 
 if TYPE_CHECKING:
     from gen.program.stage import ProgramStagePlan
 
-__all__ = ["Scale", "expected", "memory_bits"]
+__all__ = ["Rates", "Scale", "expected", "memory_bits", "network_rates"]
 
 Float = npt.NDArray[np.float64]
 
@@ -45,7 +46,31 @@ class Scale:
     sops: float
 
 
-def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Scale:
+Rates = Mapping[Played, Mapping[str, Float | float]]
+"""Of what scans play, of each layer that fires and of `input`: the probability of a coefficient's
+bit; a number, or an array that (planes, channels, rows, columns) admits."""
+
+
+def network_rates(network: Network) -> Rates:
+    """Of a network, as `sterna export` counted on test images; where it has not, one half. The bits
+    of changes are taken to be single ones, those of sums to be as many in every plane."""
+    spec, known, shares = network.spec, network.activity, network.densities
+    step: dict[str, Float | float] = {**shares}
+    changes, sums = dict(step), dict(step)
+    if known is not None:
+        for layer in spec.layers[:-1]:
+            assert layer.neuron is not None
+            name, most = layer.name, layer.neuron.limit
+            step[name] = known.spikes[name] / most.bit_length()
+            planes = (most * (1 + layer.neuron.signed)).bit_length()
+            single = np.zeros((planes, 1, 1, 1))
+            single[0] = min(1.0, known.changes[name])
+            changes[name] = single
+            sums[name] = min(1.0, known.sums[name] / (most * spec.steps).bit_length())
+    return {Played.STEP: step, Played.CHANGES: changes, Played.SUM: sums}
+
+
+def expected(plan: "ProgramStagePlan", rates: Rates) -> Scale:
     """The cost of an image on average; in a network that learns, before it learns from it.
 
     Parameters
@@ -53,8 +78,7 @@ def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Sc
     plan
         The stage.
     rates
-        Of each layer that fires, and of `input`: the probability of a coefficient's bit, per step;
-        a number, or an array that (planes, channels, rows, columns) admits.
+        What is played.
     """
     p, total = plan.program, np.zeros(4)
     known: dict[Scan, Float] = {}
@@ -69,7 +93,11 @@ def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Sc
             total[0] += sweep_cycles(op)
         elif isinstance(op, Scan):
             # The same edge at another step costs the same.
-            key = replace(op, address=0, potential=0, when=0, release=0)
+            key = replace(
+                op,
+                **dict.fromkeys(("address", "odd_address", "even", "odd", "potential", "when"), 0),
+                release=0,
+            )
             if key not in known:
                 known[key] = _scan(plan, op, _rate(op, rates))
             total += known[key]
@@ -78,10 +106,10 @@ def expected(plan: "ProgramStagePlan", rates: Mapping[str, Float | float]) -> Sc
     return Scale(cycles=cycles, updates=updates, events=events, sops=sops)
 
 
-def _rate(scan: Scan, rates: Mapping[str, Float | float]) -> Float | float:
+def _rate(scan: Scan, rates: Rates) -> Float | float:
     if scan.held == Held.CONSTANT:
         return scan.constant.bit_count() / (scan.last_plane + 1)
-    return rates[scan.source]
+    return rates[Played.SUM if scan.held else scan.played][scan.source]
 
 
 def _scan(plan: "ProgramStagePlan", scan: Scan, rate: Float | float) -> Float:
@@ -96,23 +124,26 @@ def _scan(plan: "ProgramStagePlan", scan: Scan, rate: Float | float) -> Float:
     places = positions(p, scan, *np.nonzero(np.ones(chance.shape[1:]))).reshape(chance.shape[1:])
     sops = float((chance * places).sum()) * scan.channels
     reached = places * (scan.last_group + 1)
-    silent = np.prod(1 - chance, axis=2)  # (planes, words)
+    silent = np.prod(1 - chance, axis=(0, 2))  # (words,)
+    reads = scan.last_gather + 1
     if scan.identity:
-        fired = float((1 - silent).sum())
-        return np.array([float(silent.size) + _overhead(1, True), fired, fired, sops])
+        fired = float((1 - np.prod(1 - chance, axis=2)).sum())
+        cycles = fired + float(silent.sum()) * reads
+        return np.array([cycles + _overhead(1, True), fired, fired, sops])
     updates, events = float((chance * reached).sum()), float(chance.sum())
-    # An event that reaches nothing costs a cycle; so does a plane of a word with nothing, unless
-    # the walk is still busy with what came before: a gap of geometric length against its mean.
+    # An event that reaches nothing costs a cycle; so does a word with nothing, for each that it is
+    # made of, unless the walk is still busy with what came before: a gap of geometric length
+    # against its mean.
     busy = float((chance * np.maximum(reached, 1)).sum())
     quiet = float(silent.mean())
-    walk = busy / max(1.0, silent.size * (1 - quiet))
-    waits = float(silent.sum()) * quiet ** max(0.0, walk - 1)
+    walk = busy / max(1.0, silent.size * (1 - quiet)) / reads
+    waits = float(silent.sum()) * reads * quiet ** max(0.0, walk - 1)
     return np.array([busy + waits + _overhead(1, False), updates, events, sops])
 
 
 def _overhead(updates: int, identity: bool) -> int:
     """Cycles of a scan beside those of its updates."""
-    one = Play(1, np.zeros(1, dtype=np.int64), np.full(1, updates, dtype=np.int64))
+    one = Play(1, 1, 1, np.zeros(1, dtype=np.int64), np.full(1, updates, dtype=np.int64))
     return scan_cycles(one, identity) - updates
 
 

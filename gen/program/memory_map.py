@@ -27,40 +27,61 @@ class Region:
 
 @dataclass(frozen=True)
 class MemoryMap:
-    """Regions of the memory of potentials and of that of spikes."""
+    """Regions of the memories of potentials, of drives and of spikes (of each bank)."""
 
     potentials: list[Region] = field(default_factory=list)
+    drives: list[Region] = field(default_factory=list)
     spikes: list[Region] = field(default_factory=list)
 
     def potential(self, name: str) -> int:
-        """First word of a layer's potentials, or of `LAYER (drive)`."""
-        return next(region.start for region in self.potentials if region.name == name)
+        """First word of a layer's potentials."""
+        return _start(self.potentials, name)
+
+    def drive(self, name: str) -> int:
+        """First word of a layer's drives."""
+        return _start(self.drives, name)
 
     def spike(self, name: str) -> int:
         """First word of a layer's spikes."""
-        return next(region.start for region in self.spikes if region.name == name)
+        return _start(self.spikes, name)
 
     @property
     def potential_words(self) -> int:
         """Words of the memory of potentials."""
-        return max(region.stop for region in self.potentials)
+        return _words(self.potentials)
+
+    @property
+    def drive_words(self) -> int:
+        """Words of the memory of drives."""
+        return _words(self.drives)
 
     @property
     def spike_words(self) -> int:
-        """Words of the memory of spikes."""
-        return max((region.stop for region in self.spikes), default=0)
+        """Words of a bank of the memory of spikes."""
+        return _words(self.spikes)
 
     def to_dict(self) -> dict[str, list[dict[str, Any]]]:
         """Plain data: regions of each memory."""
         return {
             "potentials": [asdict(region) for region in self.potentials],
+            "drives": [asdict(region) for region in self.drives],
             "spikes": [asdict(region) for region in self.spikes],
         }
 
 
-def allocate(potentials: Sequence[Region], spikes: Sequence[Region]) -> MemoryMap:
+def allocate(
+    potentials: Sequence[Region], drives: Sequence[Region], spikes: Sequence[Region]
+) -> MemoryMap:
     """Give every region the lowest words that are free as long as it is needed."""
-    return MemoryMap(_place(potentials), _place(spikes))
+    return MemoryMap(_place(potentials), _place(drives), _place(spikes))
+
+
+def _start(regions: Sequence[Region], name: str) -> int:
+    return next(region.start for region in regions if region.name == name)
+
+
+def _words(regions: Sequence[Region]) -> int:
+    return max((region.stop for region in regions), default=0)
 
 
 def memory_rows(p: Program, memory: MemoryMap) -> list[tuple[str, object]]:
@@ -69,7 +90,11 @@ def memory_rows(p: Program, memory: MemoryMap) -> list[tuple[str, object]]:
         (f"memory of {name}", f"{words:,} words of {bits} bits, {words * bits / 1024:,.0f} Kibit")
         for name, (words, bits) in p.memories.items()
     ]
-    for name, regions in (("potentials", memory.potentials), ("spikes", memory.spikes)):
+    for name, regions in (
+        ("potentials", memory.potentials),
+        ("drives", memory.drives),
+        ("spikes", memory.spikes),
+    ):
         rows += [
             (
                 f"  {name}, {region.name}",

@@ -1,6 +1,6 @@
 """Layers of any kind as a stage: the program of one set of hardware that runs them in turn."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.program.cycles import ProgramTimes, updates
-from gen.program.expectation import expected
+from gen.program.expectation import expected, network_rates
 from gen.program.memory_map import MemoryMap, memory_rows
 from gen.program.writer import write_program
 from gen.stage.rom import pack_bits
@@ -43,6 +43,8 @@ class ProgramStagePlan(StagePlan):
         What it receives: `input`, or the layer whose spikes come from the stage before.
     mark
         What the names of its files end with, where a core has several stages.
+    changes
+        Layers whose spikes it plays as what changes from step to step.
     """
 
     network: Network
@@ -53,6 +55,7 @@ class ProgramStagePlan(StagePlan):
     weight_rows: dict[str, int]
     source: str = INPUT
     mark: str = ""
+    changes: tuple[str, ...] = ()
     banks = 1
     sizes_of = "programs"
     law_images = 100
@@ -115,7 +118,7 @@ class ProgramStagePlan(StagePlan):
         return ProgramTimes(self, after, lead)
 
     def expected_cycles(self) -> float:
-        return expected(self, self.network.densities).cycles
+        return expected(self, network_rates(self.network)).cycles
 
     def additions(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
         return updates(self, pixels, spikes)
@@ -136,7 +139,7 @@ class ProgramStagePlan(StagePlan):
                 lanes=self.lanes,
                 planes=p.spike_planes,
                 sign=p.spike_sign,
-                bits=p.potential_bits,
+                bits=p.membrane_bits,
                 sweeps=tuple(sweeps),
             )
         ]
@@ -148,8 +151,8 @@ class ProgramStagePlan(StagePlan):
         p = self.program
         return {
             "stage": 1,
-            "lane": p.lanes * p.potential_bits,
-            "decay": p.lanes * p.potential_bits * (len(p.decays) - 1),
+            "lane": p.lanes * p.membrane_bits,
+            "decay": p.lanes * p.membrane_bits * (len(p.decays) - 1),
         }
 
     def weight_memories(self) -> dict[str, list[Memory]]:
@@ -203,9 +206,11 @@ def plan_program(
     layers: range | None = None,
     source: str = INPUT,
     mark: str = "",
+    changes: Collection[str] = (),
 ) -> ProgramStagePlan:
     """Write the program of a network, or of some of its layers, as a stage that receives the
-    spikes of `source` and hands on those of its last layer.
+    spikes of `source` and hands on those of its last layer. Those of the layers `changes` are
+    played as what changes from step to step.
 
     Raises
     ------
@@ -227,5 +232,7 @@ def plan_program(
             f"{readout.map_shape[1]}x{readout.map_shape[2]}"
         )
     check_neurons(network, chosen)
-    program, memory_map, rows = write_program(network, lanes, chosen, source)
-    return ProgramStagePlan(network, lanes, program, memory_map, chosen, rows, source, mark)
+    mine = {edge.source for n in chosen for edge in spec.edges(n)}
+    those = tuple(layer.name for layer in spec.layers if layer.name in mine & set(changes))
+    program, memory_map, rows = write_program(network, lanes, chosen, source, those)
+    return ProgramStagePlan(network, lanes, program, memory_map, chosen, rows, source, mark, those)

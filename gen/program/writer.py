@@ -1,7 +1,8 @@
 """Writes the program of a program stage: tables, rows of weights, memory map, operations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +10,13 @@ import numpy.typing as npt
 from gen.program.fanout import edge_tables
 from gen.program.memory_map import MemoryMap, Region, allocate
 from hw.contract.checks import signed_bits
-from hw.contract.edge import INPUT
+from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.laws import decay
 from hw.contract.layout import map_layout
 from hw.contract.network import Layer, Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
-from hw.program.program import Operation, Program, Reach, Scan, Send, Sweep
+from hw.program.program import Operation, Played, Program, Reach, Scan, Send, Sweep
 
 __all__ = ["ProgramWriter", "segments", "write_program"]
 
@@ -23,11 +24,12 @@ Int = npt.NDArray[np.int64]
 
 
 def write_program(
-    network: Network, lanes: int, layers: range, source: str
+    network: Network, lanes: int, layers: range, source: str, changes: Collection[str] = ()
 ) -> tuple[Program, MemoryMap, dict[str, int]]:
-    """The program of some layers of a network that receive the spikes of `source` (or the input);
-    what lies where; and how many rows of weights each layer has."""
-    return ProgramWriter(network, lanes, layers, source).write()
+    """The program of some layers of a network that receive the spikes of `source` (or the input),
+    those of the layers `changes` as what changes from step to step; what lies where; and how many
+    rows of weights each layer has."""
+    return ProgramWriter(network, lanes, layers, source, changes).write()
 
 
 def segments(spec: NetworkSpec) -> list[range]:
@@ -52,11 +54,26 @@ def segments(spec: NetworkSpec) -> list[range]:
 
 
 class ProgramWriter:
-    """Collects tables, weights, operations."""
+    """Collects tables, weights, operations.
 
-    def __init__(self, network: Network, lanes: int, layers: range, source: str) -> None:
+    Attributes
+    ----------
+    kept
+        Potentials last from one step to the next. Where there is one step, everything goes into the
+        drives: what changes in it is what there is.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        lanes: int,
+        layers: range,
+        source: str,
+        changes: Collection[str] = (),
+    ) -> None:
         self.network, self.spec, self.lanes = network, network.spec, lanes
-        self.layers, self.source = layers, source
+        self.layers, self.source, self.changes = layers, source, changes
+        self.kept = self.spec.steps > 1
         self.timed = self.spec.timed_input or source != INPUT
         self.layouts = {
             name: map_layout(self.spec, name, lanes)
@@ -74,15 +91,43 @@ class ProgramWriter:
         starts = np.cumsum([0, *groups]).tolist()
         self.channel_rows = dict(zip(layers, starts, strict=False))
         self.channel_groups = starts[-1]
-        self.bits = max(self._potential_bits(layer) for layer in self.mine)
+        self.bits = max([self._membrane_bits(n) for n in layers if self._fires(n)], default=2)
+        within = [
+            edge.source
+            for n in layers
+            if self._fires(n)
+            for edge in self.spec.edges(n)
+            if self.kept and edge.source in changes
+        ]
+        self.input_banks = 1 + (source in within)
+        self.spike_banks = 1 + any(name != source for name in within)
 
-    @staticmethod
-    def _potential_bits(layer: Layer) -> int:
+    def _fires(self, n: int) -> bool:
+        return self.spec.layers[n].neuron is not None
+
+    def _membrane_bits(self, n: int) -> int:
         """Holds every potential, and the threshold, which a silent layer's may not reach."""
+        layer = self.network.layers[n]
+        neuron = layer.spec.neuron
+        assert neuron is not None
+        return signed_bits(max(layer.reset_bound, neuron.theta, neuron.theta_down))
+
+    def _potential_bits(self, n: int) -> int:
+        """Of what is kept between steps; where spikes are added to it, of v: what they add beside
+        the drive need not fit, but the sum of both does."""
+        neuron = self.spec.layers[n].neuron
+        assert neuron is not None
+        if all(self._into_drive(edge) for edge in self.spec.edges(n)):
+            return max(neuron.potential_bits, signed_bits(abs(self._start(n))))
+        return self._membrane_bits(n)
+
+    def _drive_bits(self, n: int) -> int:
+        """Of a drive when all of it is there; what it is on the way may wrap."""
+        layer = self.network.layers[n]
         neuron = layer.spec.neuron
         if neuron is None:
             return layer.logit_bits
-        return signed_bits(max(layer.reset_bound, neuron.theta, neuron.theta_down))
+        return signed_bits(layer.drive_bound << neuron.fraction_bits)
 
     @staticmethod
     def _decay(neuron: NeuronSpec | None) -> tuple[str, int]:
@@ -102,25 +147,30 @@ class ProgramWriter:
                 for n in part:
                     self._step(n, step, edges[n], memory)
         last, words = self.mine[-1].spec, self.layouts[self.mine[-1].spec.name].words
-        address = memory.potential(last.name)
-        if last.neuron is not None:
-            address, words = memory.spike(last.name), words * self.spec.steps
-        self.operations.append(Send(address=address, last_word=words - 1, name=last.name))
+        if last.neuron is None:
+            send = Send(address=memory.drive(last.name), last_word=words - 1, name=last.name)
+        else:
+            send = Send(
+                address=memory.spike(last.name),
+                last_word=words * self.spec.steps - 1,
+                step_words=words,
+                name=last.name,
+            )
+        self.operations.append(send)
         self._release()
         return self._program(memory), memory, self.rows_of
 
     def _memory(self, parts: Sequence[range]) -> MemoryMap:
-        """Potentials live while their segment is worked on, spikes until the last that reads
-        them."""
+        """Potentials and drives live while their segment is worked on, spikes until the last that
+        reads them."""
         names = [layer.name for layer in self.spec.layers]
         where = {names[n]: k for k, part in enumerate(parts) for n in part}
-        potentials, spikes = [], []
+        potentials, drives, spikes = [], [], []
         for n in self.layers:
             name = names[n]
             words, here = self.layouts[name].words, where[name]
-            potentials.append(Region(name, words, here, here))
             if self._has_drive(n):
-                potentials.append(Region(f"{name} (drive)", words, here, here))
+                drives.append(Region(name, words, here, here))
             readers = [
                 where[names[k]]
                 for k in self.layers
@@ -129,13 +179,30 @@ class ProgramWriter:
             ]
             if n == self.layers[-1]:
                 readers.append(len(parts))  # it is sent after all
-            if self.spec.layers[n].neuron is not None:
-                spikes.append(Region(name, words * self.spec.steps, here, max([here, *readers])))
-        return allocate(potentials, spikes)
+            if self._fires(n):
+                if self.kept:
+                    potentials.append(Region(name, words, here, here))
+                spikes.append(
+                    Region(name, words * self._slots(self.spec.steps), here, max([here, *readers]))
+                )
+        return allocate(potentials, drives, spikes)
+
+    def _slots(self, steps: int) -> int:
+        """Steps that lie in a bank."""
+        return -(-steps // self.spike_banks)
+
+    def _constant(self, edge: EdgeSpec) -> bool:
+        """Whether an edge brings the same at every step."""
+        return not self.timed and edge.source == INPUT
+
+    def _into_drive(self, edge: EdgeSpec) -> bool:
+        """Whether what an edge brings lasts for all steps: it is the same in all of them, or what
+        changes is played."""
+        return not self.kept or self._constant(edge) or edge.source in self.changes
 
     def _has_drive(self, n: int) -> bool:
-        """Whether a layer has a drive that is the same at every step."""
-        return not self.timed and any(edge.source == INPUT for edge in self.spec.edges(n))
+        """Whether a layer has a drive of its own, and not its bias alone."""
+        return not self._fires(n) or any(map(self._into_drive, self.spec.edges(n)))
 
     def _edge(self, n: int, k: int) -> Scan:
         """What all scans of an edge have in common; its tables and weights are laid down."""
@@ -147,15 +214,12 @@ class ProgramWriter:
         self.rows_of[name] = self.rows_of.get(name, 0) + len(tables.weights)
         self.weights.append(tables.weights)
         self.weight_rows += len(tables.weights)
-        outside = edge.source == self.source
-        bits = self.spec.input_bits if edge.source == INPUT else 1
         return Scan(
             name=name,
             source=edge.source,
-            from_input=int(outside),
+            from_input=int(edge.source == self.source),
             last_row=source.groups * source.shape[1] - 1,
             last_column=source.columns - 1,
-            last_plane=bits - 1,
             channel_bits=source.channel_bits,
             position_bits=(source.positions - 1).bit_length(),
             row_table=self._table("rows", tables.rows),
@@ -174,41 +238,88 @@ class ProgramWriter:
         return self.known[key]
 
     def _begin(self, n: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
-        """The drive of the input, once; the potentials of the first step."""
-        name = self.spec.layers[n].name
-        if self._has_drive(n):
-            drive = memory.potential(f"{name} (drive)")
-            self.operations.append(self._sweep(n, memory, potential=drive, first=1))
-            self.operations += [replace(scan, potential=drive) for scan in edges if scan.from_input]
-        self.operations.append(self._prepare(n, memory, first=1, start=self._start(n)))
+        """What potentials and drives are before the first step: what is the same at every step is
+        in the drives. All of a readout's is played here, once."""
+        self.operations.append(self._sweep(n, memory, first=1))
+        for edge, scan in zip(self.network.layers[n].edges, edges, strict=True):
+            if not self._fires(n):
+                self._sum(n, edge, scan, memory)
+            elif self._constant(edge):
+                self._play(scan, memory, drive=1, **self._read(scan, memory, 0))
 
     def _step(self, n: int, step: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
-        """What arrives in a step; then the neurons, and the potentials of the next step."""
-        layer = self.network.layers[n]
-        potential = memory.potential(layer.spec.name)
-        for edge, scan in zip(layer.edges, edges, strict=True):
-            when = step - edge.delay
-            outside = edge.source == self.source
-            if (self.timed or not outside) and when >= 0:
-                start = 0 if outside else memory.spike(edge.source)
-                address = start + when * self.layouts[edge.source].words
-                self.operations.append(
-                    replace(scan, potential=potential, address=address, when=when)
-                )
-        fires = layer.spec.neuron is not None
-        if not fires and step == self.spec.steps - 1:
+        """What arrives in a step; then the neurons."""
+        if not self._fires(n):
             return
-        spikes = 0
-        if fires:
-            spikes = memory.spike(layer.spec.name) + step * self.layouts[layer.spec.name].words
-        self.operations.append(self._prepare(n, memory, fires=int(fires), spikes=spikes))
-
-    def _prepare(self, n: int, memory: MemoryMap, **more: int) -> Sweep:
-        """A sweep that leaves the potentials of the next step."""
+        for edge, scan in zip(self.network.layers[n].edges, edges, strict=True):
+            when = step - edge.delay
+            if when >= 0 and not self._constant(edge):
+                drive = self._into_drive(edge)
+                changes = self.kept and drive
+                read = self._read(scan, memory, when, changes=changes)
+                self._play(scan, memory, drive=int(drive), **read)
         name = self.spec.layers[n].name
-        if self._has_drive(n):
-            more |= {"has_drive": 1, "drive": memory.potential(f"{name} (drive)")}
-        return self._sweep(n, memory, potential=memory.potential(name), **more)
+        place = self._place(name, step, memory)
+        spikes = {"spikes": place[1], "odd": place[0]}
+        self.operations.append(self._sweep(n, memory, fires=1, **spikes))
+
+    def _play(self, scan: Scan, memory: MemoryMap, *, drive: int, **more: Any) -> None:
+        at = memory.drive(scan.name) if drive else memory.potential(scan.name)
+        self.operations.append(replace(scan, drive=drive, potential=at, **more))
+
+    def _place(self, source: str, step: int, memory: MemoryMap) -> tuple[int, int]:
+        """Bank and first word of a step of a map."""
+        outside = source == self.source
+        start = 0 if outside else memory.spike(source)
+        banks = self.input_banks if outside else self.spike_banks
+        return step % banks, start + step // banks * self.layouts[source].words
+
+    def _largest(self, source: str) -> tuple[int, bool]:
+        """Of a map: the largest magnitude, and whether there are signs."""
+        neuron = self._neuron(source)
+        if neuron is None:
+            return self.spec.source_max(INPUT), False
+        return neuron.limit, neuron.signed
+
+    def _read(
+        self, scan: Scan, memory: MemoryMap, when: int, *, changes: bool = False
+    ) -> dict[str, Any]:
+        """Numbers of a scan of a step's coefficients; with `changes`, less those of the step
+        before."""
+        most, signed = self._largest(scan.source)
+        numbers: dict[str, Any] = {"when": when, "even": 0}
+        signs = {when: 1, when - 1: -1} if changes and when else {when: 1}
+        for step, sign in signs.items():
+            bank, address = self._place(scan.source, step, memory)
+            numbers |= {("even", "odd")[bank]: sign, ("address", "odd_address")[bank]: address}
+        if len(signs) == 2:
+            numbers["played"] = Played.CHANGES
+            most *= 1 + signed
+        return numbers | {"last_plane": most.bit_length() - 1}
+
+    def _sum(self, n: int, edge: EdgeSpec, scan: Scan, memory: MemoryMap) -> None:
+        """The coefficients of all steps together, for a readout."""
+        steps = self.spec.steps - edge.delay
+        if not steps:
+            return
+        words = 0 if self._constant(edge) else self.layouts[edge.source].words
+        banks = self.input_banks if edge.source == self.source else self.spike_banks
+        _, address = self._place(edge.source, 0, memory)
+        self._play(
+            scan,
+            memory,
+            drive=1,
+            address=address,
+            odd_address=address if banks == 2 else 0,
+            even=1,
+            odd=banks - 1,
+            last_gather=-(-steps // banks) - 1,
+            gather_words=words,
+            leave=int(steps % banks),
+            when=steps - 1,
+            played=Played.SUM,
+            last_plane=(self._largest(edge.source)[0] * steps).bit_length() - 1,
+        )
 
     def _start(self, n: int) -> int:
         neuron = self.spec.layers[n].neuron
@@ -230,20 +341,23 @@ class ProgramWriter:
                 "step": neuron.step,
                 "top": neuron.u_max if neuron.can_saturate else top,
             }
+        if self._has_drive(n):
+            values |= {"has_drive": 1, "drive": memory.drive(layer.name)}
+        if self.kept and neuron is not None:
+            values["potential"] = memory.potential(layer.name)
         return Sweep(
             name=layer.name,
             last_word=layout.words - 1,
             last_position=layout.shape[1] * layout.columns - 1,
             channels=self.channel_rows[n],
+            start=self._start(n),
             decay=self.decays.index(self._decay(neuron)),
             **{**values, **more},
         )
 
-    def _sends_signs(self, source: str) -> bool:
-        """Whether the spikes of a stage that sends those of this layer have signs."""
-        layers = self.spec.layers
-        stage = [layer.neuron for layer in layers if layer.name == source]
-        return any(neuron is not None and neuron.signed for neuron in stage)
+    def _neuron(self, source: str) -> NeuronSpec | None:
+        """Of the layer that sends this map; None: it is the input."""
+        return next((x.neuron for x in self.spec.layers if x.name == source), None)
 
     def _release(self) -> None:
         """The last scan of the input frees its buffer."""
@@ -273,10 +387,12 @@ class ProgramWriter:
         for layer in self.mine:
             fraction = 0 if layer.spec.neuron is None else layer.spec.neuron.fraction_bits
             bias = layer.bias.astype(np.int64) << fraction
-            biases.append(bias)
+            biases.append(bias if layer.spec.neuron else bias * self.spec.steps)
         neurons = [layer.spec.neuron for layer in self.mine if layer.spec.neuron is not None]
         last = self.mine[-1]
         source = self.layouts[self.source].words * (self.spec.steps if self.timed else 1)
+        stored = [n for n in self.layers if self.kept and self._fires(n)]
+        most, sign = self._largest(self.source)
         if not self.weight_rows:  # identities alone: a memory has at least one row
             self.weights.append(np.zeros((1, self.lanes), dtype=np.int64))
         return Program(
@@ -290,14 +406,22 @@ class ProgramWriter:
             thetas=thetas,
             decays=tuple(self.decays),
             can_saturate=any(neuron.can_saturate for neuron in neurons),
-            potential_bits=self.bits,
+            membrane_bits=self.bits,
+            potential_bits=max([self._potential_bits(n) for n in stored], default=0),
             potential_words=memory.potential_words,
-            spike_planes=1,
+            drive_bits=max(
+                [self._drive_bits(n) for n in self.layers if self._has_drive(n)], default=0
+            ),
+            drive_words=memory.drive_words,
+            spike_planes=max([neuron.magnitude_bits for neuron in neurons], default=1),
             spike_sign=any(neuron.signed for neuron in neurons),
             spike_words=max(1, memory.spike_words),
-            input_bits=self.spec.input_bits if self.source == INPUT else 1,
-            input_sign=self._sends_signs(self.source),
+            spike_banks=self.spike_banks,
+            input_bits=most.bit_length(),
+            input_sign=sign,
             input_words=source,
+            input_vectors=self.spec.steps if self.timed else 1,
+            input_banks=self.input_banks,
             classes=self.spec.classes if last.spec.neuron is None else 0,
             logit_bits=last.logit_bits if last.spec.neuron is None else 0,
         )

@@ -26,7 +26,7 @@ from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomicall
 from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import LayerSpec, NetworkSpec
 
-__all__ = ["FORMAT_VERSION", "Layer", "Network", "NetworkError"]
+__all__ = ["FORMAT_VERSION", "BitRates", "Layer", "Network", "NetworkError"]
 
 FORMAT_VERSION = 6
 MAGIC = "sterna-network"
@@ -36,6 +36,25 @@ IntArray = npt.NDArray[np.integer[Any]]
 
 class NetworkError(SternaError, ValueError):
     """A network that cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitRates:
+    """Bits that are set, by layer: each becomes an event of hardware that plays it.
+
+    Parameters
+    ----------
+    spikes
+        Of what is sent, per neuron and step.
+    changes
+        Of what is sent, less what was sent a step before; per neuron and step.
+    sums
+        Of all that is sent for an image, together; per neuron.
+    """
+
+    spikes: Mapping[str, float]
+    changes: Mapping[str, float]
+    sums: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,6 +380,20 @@ class Network:
             return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 0.5
 
         return {name: share(found.get(name)) for name in (INPUT, *firing)}
+
+    @cached_property
+    def activity(self) -> "BitRates | None":
+        """What `sterna export` counted on test images (`meta`); None where it has not."""
+        firing = [layer.name for layer in self.spec.layers if layer.neuron is not None]
+        found = {}
+        for what in ("spike", "change", "sum"):
+            rates = self.meta.get(f"{what}_bits")
+            if not isinstance(rates, list) or len(rates) != len(firing):
+                return None
+            if not all(isinstance(r, int | float) and 0 <= r < math.inf for r in rates):
+                return None
+            found[f"{what}s"] = dict(zip(firing, rates, strict=True))
+        return BitRates(**found)
 
     @cached_property
     def digest(self) -> str:

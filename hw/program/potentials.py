@@ -1,4 +1,4 @@
-"""Potentials: a memory of words of `lanes`, and one addition to a word per cycle."""
+"""Potentials and drives: memories of words of `lanes`, and one addition to a word per cycle."""
 
 from typing import Any
 
@@ -18,18 +18,20 @@ __all__ = ["Potentials"]
 
 
 class Potentials(wiring.Component):
-    """Adds a row of weights to a word of potentials, read, changed and written back.
+    """Adds a row of weights to a word of sums, read, changed and written back: of potentials, or,
+    with `Scan.drive`, of drives.
 
-        cycle  0  update: addresses of weights and potentials, shift, sign
-               2  weights                            address of the potentials
+        cycle  0  update: addresses of weights and sums, shift, sign
+               2  weights                            address of the sums
                3  shifted weights
-               4  terms, with their signs            potentials
-               5  sums, written
+               4  terms, with their signs            sums as they were
+               5  new sums, written
 
     An update that finds in the memory what one of the three before it has not yet written takes
-    that sum in its place: two updates of one word may follow each other in adjoining cycles.
+    that sum in its place: two updates of one word may follow each other in adjoining cycles. A
+    memory that is narrower than the other keeps the low bits.
 
-    The sweeper (`hw.program.sweeper`) has the memory when no update is on its way.
+    The sweeper (`hw.program.sweeper`) has the memories when no update is on its way.
 
     Latency `LATENCY` from an update to the end of the cycle that writes it.
 
@@ -50,14 +52,14 @@ class Potentials(wiring.Component):
     sweep : In(1)
         Begin a sweep.
     look, look_address : In
-        Read a word for `seen`, where nothing is `busy`.
+        Read a word of drives for `seen`, where nothing is `busy`.
     seen : Out
         Two cycles after `look`.
     row : In
         Of a network that learns: the masters' row of weights, two cycles after the update.
     busy : Out(1)
         Updates or a sweep are on their way.
-    fired, spikes, spike_address, potentials, counting : Out
+    fired, spikes, spike_address, odd, potentials, counting : Out
         Of the sweeper.
     """
 
@@ -75,25 +77,27 @@ class Potentials(wiring.Component):
     fired: Signal
     spikes: data.View
     spike_address: Signal
+    odd: Signal
     potentials: data.View
     counting: Any
 
     def __init__(self, program: Program, files: tuple[str, str, str] | None = None) -> None:
         self._program, self._files = program, files
         self._sweeper = Sweeper(program, None if files is None else files[1:])
-        values = drives(program.lanes, program.potential_bits)
         ports = self._sweeper.signature.members
+        passed = ("fired", "spikes", "spike_address", "odd", "potentials")
         members: dict[str, Any] = {
             "word": In(program.code.bits),
             "valid": In(1),
             "i": In(update(program)),
             "sweep": In(1),
             "look": In(1),
-            "look_address": In(ports["read"].shape),
-            "seen": Out(values),
+            "look_address": In(ports["drive_read"].shape),
+            "seen": Out(drives(program.lanes, program.sum_bits)),
             "busy": Out(1),
-            **{name: ports[name] for name in ("fired", "spikes", "spike_address", "potentials")},
+            **{name: ports[name] for name in passed},
         }
+        self._passed = passed
         if program.learning is not None:
             members["row"] = In(drives(program.lanes, program.weight_bits))
             members["counting"] = ports["counting"]
@@ -104,8 +108,7 @@ class Potentials(wiring.Component):
         p = self._program
         m.submodules.sweeper = sweeper = self._sweeper
         values = self.seen.shape()
-        m.submodules.memory = memory = Memory(shape=values, depth=p.potential_words, init=[])
-        read, write = memory.read_port(), memory.write_port()
+        scan = operation(p, self.word, Scan)
 
         # The update in each of its cycles.
         flow: list[tuple[Value, data.View]] = [(self.valid, self.i)]
@@ -114,13 +117,7 @@ class Potentials(wiring.Component):
             at = Signal(update(p), name=f"update{n}", reset_less=True)
             m.d.sync += [valid.eq(flow[-1][0]), at.eq(flow[-1][1])]
             flow.append((valid, at))
-        address = flow[2][1].potential
-        m.d.comb += [
-            read.addr.eq(
-                Mux(sweeper.busy, sweeper.read, Mux(self.look, self.look_address, address))
-            ),
-            self.busy.eq(Cat(valid for valid, _ in flow).any() | sweeper.busy),
-        ]
+        m.d.comb += self.busy.eq(Cat(valid for valid, _ in flow).any() | sweeper.busy)
 
         # Which of the updates ahead has this one's word: seen a cycle before it matters.
         def same(older: int, newer: int) -> Value:
@@ -139,24 +136,58 @@ class Potentials(wiring.Component):
         written = Signal(values, reset_less=True)
         old = Signal(values, reset_less=True)
         m.d.sync += written.eq(sums)
+        address, valid, place = flow[2][1].potential, flow[5][0], flow[5][1].potential
+        found: dict[str, list[Value]] = {}
+        if p.potential_words:
+            memory = Memory(shape=sweeper.prepared.shape(), depth=p.potential_words, init=[])
+            m.submodules.potentials = memory
+            read, write = memory.read_port(), memory.write_port()
+            m.d.comb += [
+                read.addr.eq(Mux(sweeper.busy, sweeper.read, address)),
+                write.en.eq(Mux(sweeper.busy, sweeper.write, valid & ~scan.drive)),
+                write.addr.eq(Mux(sweeper.busy, sweeper.write_address, place)),
+                *(
+                    write.data[k].eq(Mux(sweeper.busy, sweeper.prepared[k], sums[k]))
+                    for k in range(p.lanes)
+                ),
+                *(sweeper.v[k].eq(old[k]) for k in range(p.lanes)),
+            ]
+            found["potentials"] = [*read.data]
+        if p.drive_words:
+            memory = Memory(shape=sweeper.biases.shape(), depth=p.drive_words, init=[])
+            m.submodules.drives = memory
+            read, write = memory.read_port(), memory.write_port()
+            m.d.comb += [
+                read.addr.eq(
+                    Mux(
+                        sweeper.busy, sweeper.drive_read, Mux(self.look, self.look_address, address)
+                    )
+                ),
+                write.en.eq(Mux(sweeper.busy, sweeper.drive_write, valid & scan.drive)),
+                write.addr.eq(Mux(sweeper.busy, sweeper.drive_write_address, place)),
+                *(
+                    write.data[k].eq(Mux(sweeper.busy, sweeper.biases[k], sums[k]))
+                    for k in range(p.lanes)
+                ),
+                sweeper.drives.eq(read.data),
+            ]
+            found["drives"] = [*read.data]
+        both, only = len(found) == 2, next(iter(found))
+        from_drives = Signal()  # in a sweep, `old` is for potentials
+        m.d.sync += from_drives.eq(~sweeper.busy & (self.look | scan.drive))
         for k in range(p.lanes):
+            there = found[only][k]
+            if both:
+                there = Mux(from_drives, found["drives"][k], found["potentials"][k])
             m.d.sync += [
-                old[k].eq(Mux(hits[1], sums[k], Mux(hits[2], written[k], read.data[k]))),
+                old[k].eq(Mux(hits[1], sums[k], Mux(hits[2], written[k], there))),
                 sums[k].eq(add_with_carry(Mux(hits[0], sums[k], old[k]), terms[k][0], terms[k][1])),
             ]
         m.d.comb += [
-            write.en.eq(Mux(sweeper.busy, sweeper.write, flow[5][0])),
-            write.addr.eq(Mux(sweeper.busy, sweeper.write_address, flow[5][1].potential)),
-            write.data.eq(Mux(sweeper.busy, sweeper.prepared, sums)),
             self.seen.eq(old),
             sweeper.word.eq(self.word),
             sweeper.start.eq(self.sweep),
-            sweeper.v.eq(old),
-            sweeper.memory.eq(read.data),
-            self.fired.eq(sweeper.fired),
-            self.spikes.eq(sweeper.spikes),
-            self.spike_address.eq(sweeper.spike_address),
-            self.potentials.eq(sweeper.potentials),
+            *(getattr(self, name).eq(getattr(sweeper, name)) for name in self._passed),
         ]
         if p.learning is not None:
             wiring.connect(m, wiring.flipped(self.counting), sweeper.counting)

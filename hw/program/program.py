@@ -1,15 +1,15 @@
 """A program: what one set of hardware does, one operation after the other.
 
-There are four operations. A *scan* plays the spikes of one map over one edge into the potentials
-it reaches. A *sweep* fires a layer and prepares it for the next step. A *send* hands the
-readout's sums on. Of a network that learns, a *decide* ends the program where there is nothing to
+There are four operations. A *scan* plays the coefficients of one map, or what has changed in them
+since the step before, over one edge into the sums it reaches. A *sweep* fires a layer and prepares
+it for the next step. A *send* hands the readout's sums on. Of a network that learns, a *decide* ends the program where there is nothing to
 learn; behind it scans may change rows of weights in place of adding them. Whatever distinguishes
 one edge or layer from another is numbers in here; this module imports no Amaranth.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from enum import IntEnum
+from enum import Enum, IntEnum
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     "Held",
     "Learning",
     "Operation",
+    "Played",
     "Program",
     "Reach",
     "Scan",
@@ -54,6 +55,14 @@ class Reach:
     count: int
     potential: int = 0
     weight: int = 0
+
+
+class Played(Enum):
+    """What a scan's coefficients are."""
+
+    STEP = "a step's"
+    CHANGES = "a step's, less those of the step before"
+    SUM = "those of all steps up to one, together"
 
 
 class Held(IntEnum):
@@ -88,19 +97,31 @@ class Scan:
     an image may hold several positions side by side: lane `n` is then channel `n % 2^channel_bits`
     of position `n >> channel_bits`.
 
+    A coefficient that is played is a sum over steps, each with a sign: the steps of a map lie in
+    two banks in turn, even and odd ones, so that a step and the one before it are read together.
+
     Parameters
     ----------
     from_input
         The map comes from outside (a picture, or what the stage before sends), not from the
         memory of spikes.
-    address
-        First word.
-    last_row, last_column, last_plane
-        One less than the rows of all groups of channels, words in a row, bit planes.
+    address, odd_address
+        First word, in each bank.
+    even, odd
+        By what a word of each bank counts: 1, 0 or -1.
+    last_gather, gather_words
+        One less than the words of each bank that are added up for one that is played, and how far
+        one lies behind the other.
+    leave
+        The odd one of the last two is left out.
+    last_row, last_column
+        One less than the rows of all groups of channels, words in a row.
     channel_bits, position_bits
         See above, and log2 of the positions in a word; their sum is log2 of the lanes.
     row_table, column_table
         Where the reaches (`Program.rows`, `Program.columns`) of row 0 and column 0 lie.
+    drive
+        Sums are those of the memory of drives, which last for all steps, not of potentials.
     potential, weight
         What offsets are added to.
     last_group
@@ -124,13 +145,20 @@ class Scan:
         Number of the first coefficient's sender, for the dither.
     rate
         Which of the learning rates.
-    name, source, when, channels
-        For reports: layer, source, the source's step, and target channels that a coefficient
-        reaches at each position. The hardware does not see them.
+    last_plane, name, source, when, played, channels
+        What the hardware does not see: one less than the bit planes that a coefficient may have;
+        for reports, layer, source, the source's (last) step and what is played of it, and target
+        channels that a coefficient reaches at each position.
     """
 
     from_input: int = 0
     address: int = 0
+    odd_address: int = 0
+    even: int = 1
+    odd: int = 0
+    last_gather: int = 0
+    gather_words: int = 0
+    leave: int = 0
     last_row: int = 0
     last_column: int = 0
     last_plane: int = 0
@@ -138,6 +166,7 @@ class Scan:
     position_bits: int = 0
     row_table: int = 0
     column_table: int = 0
+    drive: int = 0
     potential: int = 0
     weight: int = 0
     last_group: int = 0
@@ -159,6 +188,7 @@ class Scan:
     name: str = ""
     source: str = ""
     when: int = 0
+    played: Played = Played.STEP
     channels: int = 0
 
 
@@ -166,23 +196,26 @@ class Scan:
 class Sweep:
     """Pass over a layer's potentials, a word per cycle.
 
-    Each potential v becomes c = fire(v) and u = saturate(reset(v, c)), then the next step's
-    v = decay(u) + addend.
+    The memory of potentials has what is left of u, `decay(u)`, and what spikes have added in this
+    step. With the addend it is v, which becomes c = fire(v) and u = saturate(reset(v, c)); what is
+    kept is decay(u).
 
     Parameters
     ----------
     potential, last_word
-        First word, and one less than the words.
+        First word, and one less than the words. Where a program has no memory of potentials, as
+        there is one step, they are `start`.
     last_position
         One less than the words of a group of channels, which share biases and thresholds.
     channels
         Row of the first group's biases and thresholds.
     first
-        There is no v yet: the next one is `start` + addend.
+        Nothing is there yet: potentials become `start`, drives the bias.
     fires
-        Spikes are stored from word `spikes` on. A readout does not fire.
+        Spikes are stored from word `spikes` on, in the bank of `odd` steps or the other. A readout
+        does not fire.
     has_drive, drive
-        The addend is not the bias, but what lies from word `drive` on, in two cycles per word.
+        The addend is not the bias, but what lies from word `drive` of the memory of drives on.
     up, down
         Thresholds in units of the potential, of layers that have the same for all channels.
     signed
@@ -209,6 +242,7 @@ class Sweep:
     first: int = 0
     fires: int = 0
     spikes: int = 0
+    odd: int = 0
     has_drive: int = 0
     drive: int = 0
     up: int = 0
@@ -228,10 +262,12 @@ class Sweep:
 @dataclass(frozen=True, kw_only=True)
 class Send:
     """Hand on what was made, `last_word` + 1 words from `address` on: the readout's sums out of the
-    memory of potentials, or, where another stage follows, spikes."""
+    memory of drives, or, where another stage follows, spikes, step after step, `step_words` of
+    each."""
 
     address: int = 0
     last_word: int = 0
+    step_words: int = 0
     name: str = ""
 
 
@@ -245,7 +281,7 @@ class Decide:
 
 Operation = Scan | Sweep | Send | Decide
 NOTES = {
-    "Scan": ("name", "source", "when", "channels"),
+    "Scan": ("last_plane", "name", "source", "when", "played", "channels"),
     "Sweep": ("name",),
     "Send": ("name",),
     "Decide": ("name",),
@@ -419,13 +455,19 @@ class Program:
         (kind, shift) each, of all layers (the readout has none: `none`); what `Sweep.decay` counts.
     can_saturate
         Some layer's potentials can.
+    membrane_bits
+        Of v, and of all that is made of it.
     potential_bits, potential_words
-        The memory of potentials, `lanes` in a word.
-    spike_planes, spike_sign, spike_words
-        The memory of spikes: bits of a magnitude, whether there is a sign.
-    input_bits, input_sign, input_words
+        The memory of potentials, `lanes` in a word; without words there is none.
+    drive_bits, drive_words
+        That of drives.
+    spike_planes, spike_sign, spike_words, spike_banks
+        The memory of spikes: bits of a magnitude, whether there is a sign; words of a bank, and
+        whether the steps lie in two of them, in turn.
+    input_bits, input_sign, input_words, input_vectors, input_banks
         Bits of a pixel's magnitude, and whether it has a sign; words of an image, or of all images
-        of a recording. What the stage before sends is a recording too.
+        of a recording, and how many of them; banks as above. What the stage before sends is a
+        recording too.
     classes, logit_bits
         Of the readout; no classes: what is sent are spikes.
     learning
@@ -442,14 +484,20 @@ class Program:
     thetas: Int | None
     decays: tuple[tuple[str, int], ...]
     can_saturate: bool
+    membrane_bits: int
     potential_bits: int
     potential_words: int
+    drive_bits: int
+    drive_words: int
     spike_planes: int
     spike_sign: bool
     spike_words: int
+    spike_banks: int
     input_bits: int
     input_sign: bool
     input_words: int
+    input_vectors: int
+    input_banks: int
     classes: int
     logit_bits: int
     learning: Learning | None = None
@@ -464,16 +512,21 @@ class Program:
         """(words, bits of a word) of the memories that are worth block RAM."""
         found = {
             "potentials": (self.potential_words, self.lanes * self.potential_bits),
-            "spikes": (self.spike_words, self.lanes * (self.spike_planes + self.spike_sign)),
-            "images": (self.image_words, self.lanes * (self.input_bits + self.input_sign)),
+            "drives": (self.drive_words, self.lanes * self.drive_bits),
+        }
+        for name, words, bits, banks in (
+            ("spikes", self.spike_words, self.spike_planes + self.spike_sign, self.spike_banks),
+            ("images", self.image_words, self.input_bits + self.input_sign, self.input_banks),
+        ):
+            for mark in ("", " (odd steps)")[:banks]:
+                found[name + mark] = words, self.lanes * bits
+        found |= {
             "weights": (len(self.weights), self.lanes * self.weight_bits),
             "program": (len(self.operations), self.code.bits),
         }
         if self.learning is not None:
             found["masters"] = (len(self.learning.masters), self.master_table.width)
-            if not len(self.weights):
-                del found["weights"]
-        return found
+        return {name: size for name, size in found.items() if size[0]}
 
     @cached_property
     def master_table(self) -> Table:
@@ -503,13 +556,33 @@ class Program:
 
     @property
     def most_words(self) -> int:
-        """Words of the larger of the memories of potentials and of counts."""
-        return max(self.potential_words, 0 if self.learning is None else self.learning.count_words)
+        """Words of the largest of the memories of potentials, of drives and of counts."""
+        counts = 0 if self.learning is None else self.learning.count_words
+        return max(self.potential_words, self.drive_words, counts)
+
+    @property
+    def sum_bits(self) -> int:
+        """Of what scans add up, in either memory."""
+        return max(self.potential_bits, self.drive_bits)
+
+    @property
+    def vector_words(self) -> int:
+        """Words of an image of a recording."""
+        return self.input_words // self.input_vectors
 
     @property
     def image_words(self) -> int:
-        """Words of the memory of images: two of them, each at a power of two."""
-        return 2 << (self.input_words - 1).bit_length()
+        """Words of a bank of the memory of images: two of them, each at a power of two."""
+        words = -(-self.input_vectors // self.input_banks) * self.vector_words
+        return 2 << (words - 1).bit_length()
+
+    def scans(self, from_input: bool) -> list[Scan]:
+        """Those of what comes from outside, or of spikes."""
+        return [
+            op
+            for op in self.operations
+            if isinstance(op, Scan) and not op.held and bool(op.from_input) == from_input
+        ]
 
     @property
     def lane_bits(self) -> int:

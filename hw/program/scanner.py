@@ -1,13 +1,14 @@
-"""Scanner: plays the spikes of a map, word by word, as events that know where they come from."""
+"""Scanner: plays the coefficients of a map, word by word, as events that know their place."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.layer.encoder import ChunkEncoder
-from hw.program.operation import Chain, operation, spike_event
+from hw.layer.encoder import ChunkEncoder, one_hot_index, some_and_several
+from hw.program.operation import operation, spike_event
 from hw.program.program import Program, Scan
 from hw.stream.payloads import Kind, coefficients, transfer
 
@@ -15,19 +16,23 @@ __all__ = ["Scanner"]
 
 
 class Scanner(wiring.Component):
-    """Reads a map's words in order, each plane of a word in turn, and sends an event per set bit,
-    lowest lane first; over an identity edge, one event per word and plane with any bit set.
+    """Reads a map's words in order, and sends an event per set bit of what they come to, plane by
+    plane from the lowest, lowest lane first; over an identity edge, one event per word and plane
+    with any bit set.
 
-        address -> memory -> plane of the word -> ChunkEncoder -> events
-                                             `--- identity ------'
+        address -> memory -> register -> value -> word -> plane -> ChunkEncoder -> events
+                                                            `--- identity -----'
 
-    Words with nothing in a plane are passed over, a cycle each, while events go on.
+    *Value* is what a scan plays: a word, or a sum of several, with signs (`Scan.even`): the spikes
+    of a step less those of the step before, or all steps together. A word is passed over in the
+    cycle in which it is seen to be empty, and of others only planes with something are played.
 
-    Cycle law: the first plane is looked at `LATENCY` cycles after `start`. One with nothing passes
-    at once; one with events when the encoder takes it, `max(looked at, the encoder's last event of
-    the one before sent)`; its first event is offered `ChunkEncoder.LATENCY` cycles later, the
-    others follow. Over an identity edge it is offered at once, and passes when it is taken. The
-    next plane is looked at a cycle after one has passed.
+    Cycle law: the value of the first word is there `LATENCY` - 2 cycles after `start`, and each of
+    `last_gather` + 1 words that it is made of takes a cycle. It goes on to be the word in the next
+    cycle, or as soon as that has left: after a cycle, if it is empty, else with its last plane.
+    Planes go on one per cycle, the first a cycle after the word came, as the encoder takes them; it
+    takes one as it sends the last event of the one before, and offers a plane's first event
+    `ChunkEncoder.LATENCY` cycles after it took it. Over an identity edge a plane is an event.
 
     Parameters
     ----------
@@ -42,91 +47,152 @@ class Scanner(wiring.Component):
         Begin.
     busy : Out(1)
         Not all events have left; from the cycle after `start`.
-    address, read : Out
-        Of the memories; what is read is on `spikes` or `pixels` in the next cycle, and stays until
-        there is `read` again.
-    spikes, pixels, held : In
-        A word of layer's spikes; of an image; of what is held besides, where the network learns.
+    address, odd_address, read : Out
+        Of the memories' banks; what is read is on the ports below in the next cycle, and stays
+        until there is `read` again.
+    spikes, odd_spikes, pixels, odd_pixels, held : In
+        A word of layer's spikes, of each bank; of an image; of what is held besides, where the
+        network learns.
     o : Out(stream of spike_event(program))
     """
 
-    LATENCY = 3
+    LATENCY = 6
 
     word: Signal
     start: Signal
     busy: Signal
     address: Signal
+    odd_address: Signal
     read: Signal
     spikes: data.View
+    odd_spikes: data.View
     pixels: data.View
+    odd_pixels: data.View
     held: data.View
     o: stream.Interface
 
     def __init__(self, program: Program) -> None:
         self._program = p = program
         held = 0 if p.learning is None else p.learning.count_words
-        self._address_bits = max(p.spike_words - 1, p.input_words - 1, held - 1, 1).bit_length()
+        words = max(p.spike_words - 1, p.image_words // 2 - 1, held - 1, 1)
+        fired = coefficients(p.lanes, p.spike_planes, p.spike_sign)
+        lit = coefficients(p.lanes, p.input_bits, p.input_sign)
         members = {
             "word": In(p.code.bits),
             "start": In(1),
             "busy": Out(1),
-            "address": Out(self._address_bits),
+            "address": Out(words.bit_length()),
+            "odd_address": Out(words.bit_length()),
             "read": Out(1),
-            "spikes": In(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
-            "pixels": In(coefficients(p.lanes, p.input_bits, p.input_sign)),
+            "spikes": In(fired),
+            "odd_spikes": In(fired),
+            "pixels": In(lit),
+            "odd_pixels": In(lit),
             "o": Out(stream.Signature(spike_event(p))),
         }
+        self._planes = p.planes
         if p.learning is not None:
             members["held"] = In(coefficients(p.lanes, p.learning.held_planes, True))
+            self._planes = max(p.planes, p.learning.value_bits)
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
         p = self._program
         scan = operation(p, self.word, Scan)
-        place = data.StructLayout(
-            {
-                "row": unsigned(p.row_bits),
-                "column": unsigned(p.word_column_bits),
-                "plane": unsigned((p.planes - 1).bit_length()),
-            }
-        )
-        running, here = Signal(), Signal(place)
-        seen = Signal()  # the word's bits can go on, or there are none
-        stages = Chain(m, "word", 2, running, seen)
-        advance = stages.moves[0]
-
-        # Address: planes innermost, then the words of a row, then rows.
-        last_plane, last_column = here.plane == scan.last_plane, here.column == scan.last_column
-        with m.If(self.start):
-            m.d.sync += [running.eq(1), self.address.eq(scan.address), here.eq(0)]
-        with m.Elif(advance & running):
-            m.d.sync += here.plane.eq(Mux(last_plane, 0, here.plane + 1))
-            with m.If(last_plane):
-                m.d.sync += [
-                    self.address.eq(self.address + 1),
-                    here.column.eq(Mux(last_column, 0, here.column + 1)),
-                ]
-                with m.If(last_column):
-                    m.d.sync += [here.row.eq(here.row + 1), running.eq(here.row != scan.last_row)]
-        m.d.comb += self.read.eq(advance)
-
-        # The word, then the bits of its plane.
-        fetched, shown = Signal(place, reset_less=True), Signal(place, reset_less=True)
-        active, negative = Signal(p.lanes, reset_less=True), Signal(p.lanes, reset_less=True)
-        anything = Signal(reset_less=True)
-        with m.If(advance):
-            m.d.sync += fetched.eq(here)
         # What is played is needed in every lane; the operation stands for two cycles before.
         late = Signal(p.code.bits)
         m.d.sync += late.eq(self.word)
         settled = operation(p, late, Scan)
-        bits, signs = self._bits(settled, fetched.plane)
-        with m.If(stages.moves[1]):
-            m.d.sync += [shown.eq(fetched), active.eq(bits), negative.eq(signs)]
-            m.d.sync += anything.eq(bits.any())
-        some = Signal()
-        m.d.comb += some.eq(stages.valids[1] & anything)
+        where = data.StructLayout(
+            {"row": unsigned(p.row_bits), "column": unsigned(p.word_column_bits)}
+        )
+        step = data.StructLayout({"place": where, "first": 1, "last": 1, "leave": 1})
+        running, here = Signal(), Signal(step)
+        names = ("fetched", "raw", "value", "word", "shown")
+        valids = {name: Signal(name=name) for name in names}
+        moves = {name: Signal(name=f"{name}_moves") for name in names}
+        self._addresses(m, scan, running, here, moves["fetched"])
+
+        # The memories' output, and a register behind it.
+        fetched, raw = Signal(step, reset_less=True), Signal(step, reset_less=True)
+        sources: dict[str, Any] = {}
+        with m.If(moves["fetched"]):
+            m.d.sync += [fetched.eq(here), valids["fetched"].eq(running)]
+        with m.If(moves["raw"]):
+            m.d.sync += [raw.eq(fetched), valids["raw"].eq(valids["fetched"])]
+            for name in ("spikes", "odd_spikes", "pixels", "odd_pixels", "held"):
+                if name in self.signature.members:
+                    port = getattr(self, name)
+                    sources[name] = Signal(port.shape(), name=f"raw_{name}", reset_less=True)
+                    m.d.sync += sources[name].eq(port)
+
+        # What is played: a word, or a sum of words.
+        layout = coefficients(p.lanes, self._planes, True)
+        value, value_place = Signal(layout, reset_less=True), Signal(where, reset_less=True)
+        with m.If(moves["value"]):
+            m.d.sync += [value_place.eq(raw.place), valids["value"].eq(valids["raw"] & raw.last)]
+        self._value(m, settled, raw, valids["raw"] & moves["value"], sources, value)
+
+        # A word, and which of its planes are still to be played.
+        word, word_place = Signal(layout, reset_less=True), Signal(where, reset_less=True)
+        left = Signal(p.planes, reset_less=True)
+        lowest, some, several = Signal(p.planes), Signal(), Signal()
+        m.d.comb += [
+            lowest.eq(left & -left),
+            Cat(some, several).eq(Cat(*some_and_several(list(left)))),
+        ]
+        with m.If(moves["shown"]):
+            m.d.sync += left.eq(left ^ lowest)
+        update = settled.update if p.learning is not None else Const(0)
+        with m.If(moves["word"]):
+            m.d.sync += [
+                word.eq(value),
+                word_place.eq(value_place),
+                valids["word"].eq(valids["value"]),
+                left.eq(
+                    Mux(
+                        update,
+                        Cat(value[k].magnitude for k in range(p.lanes)).any(),
+                        Cat(
+                            Cat(value[k].magnitude[n] for k in range(p.lanes)).any()
+                            for n in range(p.planes)
+                        ),
+                    )
+                ),
+            ]
+
+        # A plane.
+        place = data.StructLayout({**where.members, "plane": unsigned((p.planes - 1).bit_length())})
+        shown = Signal(place, reset_less=True)
+        active, negative = Signal(p.lanes, reset_less=True), Signal(p.lanes, reset_less=True)
+        plays, seen = Signal(), Signal()
+        m.d.comb += plays.eq(valids["word"] & some)
+        with m.If(moves["shown"]):
+            m.d.sync += [
+                valids["shown"].eq(plays),
+                shown.row.eq(word_place.row),
+                shown.column.eq(word_place.column),
+                shown.plane.eq(one_hot_index(lowest)),
+                negative.eq(Cat(word[k].negative for k in range(p.lanes))),
+                active.eq(
+                    Cat(
+                        Mux(
+                            update,
+                            word[k].magnitude.any(),
+                            (word[k].magnitude[: p.planes] & lowest).any(),
+                        )
+                        for k in range(p.lanes)
+                    )
+                ),
+            ]
+        m.d.comb += [
+            moves["shown"].eq(~valids["shown"] | seen),
+            moves["word"].eq(~plays | (~several & moves["shown"])),
+            moves["value"].eq(~valids["value"] | moves["word"]),
+            moves["raw"].eq(~valids["raw"] | moves["value"]),
+            moves["fetched"].eq(~valids["fetched"] | moves["raw"]),
+        ]
 
         m.submodules.encoder = encoder = ChunkEncoder(1 << place.size, p.lanes)
         chunk, event = encoder.i, encoder.o.payload
@@ -140,63 +206,135 @@ class Scanner(wiring.Component):
         one = self.o.payload
         identity = scan.identity if p.has_identities else Const(0)
         m.d.comb += [
-            chunk.valid.eq(some & ~identity),
-            seen.eq(~some | Mux(identity, self.o.ready, chunk.ready)),
-            self.o.valid.eq(Mux(identity, some, encoder.o.valid)),
+            chunk.valid.eq(valids["shown"] & ~identity),
+            seen.eq(Mux(identity, self.o.ready, chunk.ready)),
+            self.o.valid.eq(Mux(identity, valids["shown"], encoder.o.valid)),
             encoder.o.ready.eq(self.o.ready & ~identity),
             one.lane.eq(Mux(identity, 0, event.index[: p.lane_bits])),
             one.negative.eq(event.negative & ~identity),
             one.active.eq(Mux(identity, active, 0)),
             one.negatives.eq(Mux(identity, negative, 0)),
-            self.busy.eq(running | stages.any_valid | encoder.busy),
+            self.busy.eq(running | Cat(valids.values()).any() | encoder.busy),
         ]
         if place.size:
             for name in ("row", "column", "plane"):
                 m.d.comb += one[name].eq(Mux(identity, shown[name], at[name]))
         if p.learning is not None:
-            self._values(m, settled, p.learning.value_bits, stages.moves[1], encoder, event)
+            values = Cat(word[k].magnitude[: p.learning.value_bits] for k in range(p.lanes))
+            self._values(m, values, p.learning.value_bits, moves["shown"], encoder, event)
         return m
 
+    def _addresses(self, m: Module, scan, running: Signal, here: Any, advance: Value) -> None:
+        """Words that are added up innermost, then those of a row, then rows."""
+        gathers = not isinstance(scan.last_gather, Const) or bool(scan.last_gather.value)
+        gather = Signal(max(1, len(scan.last_gather))) if gathers else Const(0)
+        last_column = here.place.column == scan.last_column
+        m.d.comb += [
+            self.read.eq(advance),
+            here.first.eq(gather == 0),
+            here.last.eq(gather == scan.last_gather),
+            here.leave.eq(here.last & scan.leave),
+        ]
+        for address, start, name in (
+            (self.address, scan.address, "even"),
+            (self.odd_address, scan.odd_address, "odd"),
+        ):
+            word = Signal.like(address, name=f"{name}_word") if gathers else address
+            with m.If(self.start):
+                m.d.sync += [word.eq(start), address.eq(start)]
+            with m.Elif(advance & running):
+                if gathers:
+                    m.d.sync += address.eq(address + scan.gather_words)
+                with m.If(here.last):
+                    m.d.sync += [word.eq(word + 1), address.eq(word + 1)]
+        with m.If(self.start):
+            m.d.sync += [running.eq(1), here.place.eq(0)]
+            if gathers:
+                m.d.sync += gather.eq(0)
+        with m.Elif(advance & running):
+            if gathers:
+                m.d.sync += gather.eq(Mux(here.last, 0, gather + 1))
+            with m.If(here.last):
+                m.d.sync += here.place.column.eq(Mux(last_column, 0, here.place.column + 1))
+                with m.If(last_column):
+                    m.d.sync += [
+                        here.place.row.eq(here.place.row + 1),
+                        running.eq(here.place.row != scan.last_row),
+                    ]
+
+    def _value(self, m: Module, scan, raw: Any, taken: Value, sources: Any, value: Any) -> None:
+        """`value` takes what the registers behind the memories come to."""
+        p = self._program
+        kinds = [
+            self._sum(m, scan, raw, taken, p.scans(False), p.spike_sign, sources, "spikes"),
+            self._sum(m, scan, raw, taken, p.scans(True), p.input_sign, sources, "pixels"),
+        ]
+        spikes, pixels = kinds
+        with m.If(taken):
+            for k in range(p.lanes):
+                (size, sign), (spike_size, spike_sign) = pixels[k], spikes[k]
+                magnitude = Mux(scan.from_input, size, spike_size)
+                negative = Mux(scan.from_input, sign, spike_sign)
+                if p.learning is not None:
+                    held = sources["held"][k]
+                    magnitude = Mux(scan.held != 0, held.magnitude, magnitude)
+                    negative = Mux(scan.held != 0, held.negative, negative)
+                m.d.sync += [value[k].magnitude.eq(magnitude), value[k].negative.eq(negative)]
+
+    def _sum(
+        self,
+        m: Module,
+        scan,
+        raw: Any,
+        taken: Value,
+        scans: Sequence[Scan],
+        has_sign: bool,
+        sources: Any,
+        name: str,
+    ) -> list[tuple[Value, Value]]:
+        """Magnitude and sign, of each lane, of what the scans of a memory play."""
+        lanes = range(self._program.lanes)
+        even, odd = sources[name], sources[f"odd_{name}"]
+
+        def sign(one: Any) -> Value:
+            return one.negative if has_sign else Const(0)
+
+        if all((op.even, op.odd, op.last_gather) == (1, 0, 0) for op in scans):
+            return [(even[k].magnitude, sign(even[k])) for k in lanes]
+        gathers = max(op.last_gather for op in scans)
+        found = []
+        planes = 1 + max(op.last_plane for op in scans)
+        for k in lanes:
+            parts: list[Value] = []
+            for one, factor, on in (
+                (even[k], scan.even, scan.even != 0),
+                (odd[k], scan.odd, (scan.odd != 0) & ~raw.leave),
+            ):
+                size = Mux(on, one.magnitude, 0)
+                parts.append(Mux(sign(one) ^ (factor < 0), -size, size))
+            total: Value = parts[0] + parts[1]
+            if gathers:
+                before = Signal(signed(planes + 1), name=f"{name}_sum{k}", reset_less=True)
+                total = total + Mux(raw.first, 0, before)
+                with m.If(taken):
+                    m.d.sync += before.eq(total)
+            number = Signal(signed(planes + 1), name=f"{name}_number{k}")
+            m.d.comb += number.eq(total)
+            below = number < 0
+            found.append((Mux(below, -number, number)[:planes], below))
+        return found
+
     def _values(
-        self, m: Module, scan, bits: int, moves: Value, encoder: ChunkEncoder, event
+        self, m: Module, whole: Value, bits: int, moves: Value, encoder: ChunkEncoder, event
     ) -> None:
         """The magnitude of the event's whole coefficient: a word's values pass beside the encoder,
         from register to register as its bits do."""
-        lanes = self._program.lanes
-        whole = Signal(data.ArrayLayout(bits, lanes))
-        m.d.comb += [
-            whole[k].eq(Mux(scan.held != 0, self.held[k].magnitude, self.pixels[k].magnitude))
-            for k in range(lanes)
-        ]
         moved = (moves, transfer(encoder.i), ~encoder.o.valid | encoder.o.ready)
         values = whole
         for n, move in enumerate(moved):
-            register = Signal.like(whole, name=f"values{n}", reset_less=True)
+            register = Signal(len(whole), name=f"values{n}", reset_less=True)
             with m.If(move):
                 m.d.sync += register.eq(values)
             values = register
-        m.d.comb += self.o.payload.value.eq(values[event.index[: self._program.lane_bits]])
-
-    def _bits(self, scan, plane: Value) -> tuple[Value, Value]:
-        """The set bits of a plane, and their signs."""
-        spikes, pixels = self.spikes, self.pixels
-        lanes = range(self._program.lanes)
-        fired = Cat(spikes[k].magnitude.bit_select(plane, 1) for k in lanes)
-        lit = Cat(pixels[k].magnitude.bit_select(plane, 1) for k in lanes)
-        sides: list[Value] = [
-            Cat(source[k].negative for k in lanes) if has_sign else Const(0, len(lanes))
-            for source, has_sign in (
-                (spikes, self._program.spike_sign),
-                (pixels, self._program.input_sign),
-            )
-        ]
-        bits, signs = Mux(scan.from_input, lit, fired), Mux(scan.from_input, sides[1], sides[0])
-        if self._program.learning is None:
-            return bits, signs
-        # An update plays whole coefficients, all planes of them at once.
-        some = Cat(
-            Mux(scan.held != 0, self.held[k].magnitude, pixels[k].magnitude).any() for k in lanes
-        )
-        held = Cat(self.held[k].magnitude.bit_select(plane, 1) for k in lanes)
-        bits = Mux(scan.update, some, Mux(scan.held != 0, held, bits))
-        return bits, Mux(scan.held != 0, Cat(self.held[k].negative for k in lanes), signs)
+        value = values.word_select(event.index[: self._program.lane_bits], bits)
+        m.d.comb += self.o.payload.value.eq(value)

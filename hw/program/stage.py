@@ -6,7 +6,6 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.memory.rom import WeightRom
@@ -15,6 +14,7 @@ from hw.program.operation import operation
 from hw.program.potentials import Potentials
 from hw.program.program import Code, Decide, Program, Scan, Send, Sweep
 from hw.program.scanner import Scanner
+from hw.program.steps import StepMemory, StepOrder
 from hw.program.walker import Walker
 from hw.stage import Stage, TapPoint
 from hw.stream.payloads import coefficients, transfer
@@ -168,15 +168,16 @@ class ProgramStage(Stage):
         m.d.comb += potentials.valid.eq(adds)
 
         # Spikes: written by sweeps, read by scans.
-        m.submodules.spikes = spikes = Memory(
-            shape=coefficients(p.lanes, p.spike_planes, p.spike_sign), depth=p.spike_words, init=[]
+        m.submodules.spikes = spikes = StepMemory(
+            coefficients(p.lanes, p.spike_planes, p.spike_sign), p.spike_words, p.spike_banks
         )
-        store, load = spikes.write_port(), spikes.read_port()
         m.d.comb += [
-            store.en.eq(potentials.fired),
-            store.addr.eq(potentials.spike_address),
-            store.data.eq(potentials.spikes),
-            scanner.spikes.eq(load.data),
+            spikes.write_en.eq(potentials.fired),
+            spikes.write_odd.eq(potentials.odd),
+            spikes.write_address.eq(potentials.spike_address),
+            spikes.write_data.eq(potentials.spikes),
+            scanner.spikes.eq(spikes.even),
+            scanner.odd_spikes.eq(spikes.odd),
         ]
         ready, released = self._images(m, scanner, learns)
         idle = Signal()
@@ -189,10 +190,14 @@ class ProgramStage(Stage):
         m.d.comb += program.addr.eq(number)
         send = operation(p, word, Send)
         if p.classes:
-            m.d.comb += [load.en.eq(scanner.read), load.addr.eq(scanner.address)]
+            m.d.comb += [
+                spikes.read_en.eq(scanner.read),
+                spikes.address.eq(scanner.address),
+                spikes.odd_address.eq(scanner.odd_address),
+            ]
             begin, sent = self._readout(m, send)
         else:
-            begin, sent = self._spikes(m, send, load, scanner)
+            begin, sent = self._spikes(m, send, spikes, scanner)
         fetched = Signal()
         with m.FSM():
             with m.State("FETCH"):  # the program's word is there two cycles after its number
@@ -246,24 +251,36 @@ class ProgramStage(Stage):
         """Two images: one is read while the other is loaded. Returns whether there is one to read,
         and the signal that frees it."""
         p = self._program
-        bits = (p.input_words - 1).bit_length()
-        m.submodules.images = images = Memory(
-            shape=self.i.payload.shape(), depth=p.image_words, init=[]
+        bits = (p.image_words // 2 - 1).bit_length()
+        m.submodules.images = images = StepMemory(
+            self.i.payload.shape(), p.image_words, p.input_banks
         )
-        write, read = images.write_port(), images.read_port()
         full = [Signal(name=f"full{n}") for n in range(2)]
         target, current = Signal(), Signal()
         count = Signal(range(p.input_words))
         ready, released = Signal(), Signal()
         taken, last = transfer(self.i), count == p.input_words - 1
+        order = StepOrder(
+            m,
+            "image",
+            bits,
+            p.vector_words,
+            p.input_banks,
+            begin=taken & last,
+            start=0,
+            advance=taken,
+        )
         m.d.comb += [
             self.i.ready.eq(~Array(full)[target]),
-            write.en.eq(taken),
-            write.addr.eq(Cat(count, Const(0, bits - len(count)), target)),
-            write.data.eq(self.i.payload),
-            read.en.eq(scanner.read),
-            read.addr.eq(Cat(scanner.address[:bits], current)),
-            scanner.pixels.eq(read.data),
+            images.write_en.eq(taken),
+            images.write_odd.eq(order.odd),
+            images.write_address.eq(Cat(order.address, target)),
+            images.write_data.eq(self.i.payload),
+            images.read_en.eq(scanner.read),
+            images.address.eq(Cat(scanner.address[:bits], current)),
+            images.odd_address.eq(Cat(scanner.odd_address[:bits], current)),
+            scanner.pixels.eq(images.even),
+            scanner.odd_pixels.eq(images.odd),
             ready.eq(Array(full)[current]),
         ]
         if learns is not None:
@@ -293,7 +310,7 @@ class ProgramStage(Stage):
             groups=groups,
             steps=1,
             classes=p.classes,
-            drive_bits=p.potential_bits,
+            drive_bits=p.sum_bits,
             logit_bits=p.logit_bits,
         )
         wiring.connect(m, readout.o, wiring.flipped(self.o))
@@ -324,17 +341,31 @@ class ProgramStage(Stage):
                         m.next = "IDLE"
         return begin, done
 
-    def _spikes(self, m: Module, send, load: Any, scanner: Scanner) -> tuple[Signal, Signal]:
+    def _spikes(
+        self, m: Module, send, spikes: StepMemory, scanner: Scanner
+    ) -> tuple[Signal, Signal]:
         """Spikes of all steps, a word per cycle; returns as `_readout` does."""
+        p = self._program
         begin, done, running = Signal(), Signal(), Signal()
         index = Signal(max(1, len(send.last_word)))
-        offered, ended, advance = Signal(), Signal(), Signal()
+        offered, ended, advance, odd = Signal(), Signal(), Signal(), Signal()
+        order = StepOrder(
+            m,
+            "sent",
+            len(spikes.address),
+            send.step_words,
+            p.spike_banks,
+            begin=begin,
+            start=send.address,
+            advance=running & advance,
+        )
         m.d.comb += [
             advance.eq(~offered | self.o.ready),
-            load.en.eq(Mux(running, advance, scanner.read)),
-            load.addr.eq(Mux(running, send.address + index, scanner.address)),
+            spikes.read_en.eq(Mux(running, advance, scanner.read)),
+            spikes.address.eq(Mux(running, order.address, scanner.address)),
+            spikes.odd_address.eq(Mux(running, order.address, scanner.odd_address)),
             self.o.valid.eq(offered),
-            self.o.payload.eq(load.data),
+            self.o.payload.eq(Mux(odd, spikes.odd, spikes.even)),
             done.eq(offered & self.o.ready & ended),
         ]
         with m.If(begin):
@@ -342,6 +373,7 @@ class ProgramStage(Stage):
         with m.Elif(running & advance):
             m.d.sync += [
                 offered.eq(~ended),
+                odd.eq(order.odd),
                 index.eq(index + 1),
                 ended.eq(ended | (index == send.last_word)),
             ]

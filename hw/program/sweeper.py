@@ -1,9 +1,10 @@
 """Sweeper: fires a layer's potentials and prepares them for the next step, one word per cycle.
 
-Potentials lie in one memory, `lanes` to a word; the neurons of all layers are this one row of
-lanes, with the numbers of each layer in the operation's word. What is written back is already the
-next step's `decay(u) + addend`, so that scans add straight to it. Words do not depend on each
-other: the laws are registers in a row, and the word's number travels beside them (`places`).
+Potentials and drives lie in a memory each, `lanes` to a word; the neurons of all layers are this one
+row of lanes, with the numbers of each layer in the operation's word. What is written back is
+`decay(u)`, so that scans add the next step's spikes straight to it; drives stay as they are. Words
+do not depend on each other: the laws are registers in a row, and the word's number travels beside
+them (`places`).
 """
 
 from types import SimpleNamespace
@@ -50,16 +51,16 @@ class Sweeper(wiring.Component):
     """The laws of docs/arithmetic.md in registers that follow each other without a stall:
 
         cycle  0  number of the word
-               1  address of v
-               3  v                       thresholds beside it
-               4  c = fire(v)             spikes leave
-               5  r = reset(v, c)
-               6  u = saturate(r)
-               7  d = decay(u)            addend beside it: bias, or drive of the input
-               8  v = d + addend          leaves to be written
+               1  addresses of potential and drive
+               3  potential, addend       the drive, or the bias
+               4  v = potential + addend  thresholds beside it
+               5  c = fire(v)             spikes leave
+               6  r = reset(v, c)
+               7  u = saturate(r)
+               8  d = decay(u)            leaves to be written
 
-    Cycle law: a sweep's words follow each other in every cycle, in every other one with a drive;
-    the first is numbered in the cycle after `start`, and written `LATENCY` cycles later.
+    Cycle law: a sweep's words follow each other in every cycle; the first is numbered in the cycle
+    after `start`, and written `LATENCY` cycles later.
 
     Parameters
     ----------
@@ -75,14 +76,16 @@ class Sweeper(wiring.Component):
     start : In(1)
     busy : Out(1)
         From the cycle after `start` until the last word has been written.
-    read : Out
-        Address of the next v, or of the drive.
+    read, drive_read : Out
+        Addresses of the next word of potentials, and of drives.
     v : In
         Potentials, two cycles after their address.
-    memory : In
-        The same a cycle earlier, as the memory has them.
-    prepared : Out
-        The next step's v, and `write` and `write_address` with it.
+    drives : In
+        Drives, a cycle after theirs.
+    prepared, write, write_address : Out
+        What is kept of the potentials.
+    biases, drive_write, drive_write_address : Out
+        Drives at the beginning.
     fired : Out(1)
         `spikes`, and where they go, `spike_address`, are those of a word that fires.
     potentials : Out
@@ -97,36 +100,50 @@ class Sweeper(wiring.Component):
     start: Signal
     busy: Signal
     read: Signal
+    drive_read: Signal
     v: data.View
-    memory: data.View
+    drives: data.View
     prepared: data.View
     write: Signal
     write_address: Signal
+    biases: data.View
+    drive_write: Signal
+    drive_write_address: Signal
     fired: Signal
     spikes: data.View
     spike_address: Signal
+    odd: Signal
     potentials: data.View
     counting: Any
 
     def __init__(self, program: Program, files: tuple[str, str] | None = None) -> None:
         self._program, self._files = program, files
         p = program
-        values = drives(p.lanes, p.potential_bits)
-        self._address = unsigned(max(1, (p.potential_words - 1).bit_length()))
+
+        def address(words: int) -> Any:
+            return unsigned(max(1, (words - 1).bit_length()))
+
+        kept = drives(p.lanes, max(1, p.potential_bits))
+        constant = drives(p.lanes, max(1, p.drive_bits))
         members: dict[str, Any] = {
             "word": In(p.code.bits),
             "start": In(1),
             "busy": Out(1),
-            "read": Out(self._address),
-            "v": In(values),
-            "memory": In(values),
-            "prepared": Out(values),
+            "read": Out(address(p.potential_words)),
+            "drive_read": Out(address(p.drive_words)),
+            "v": In(kept),
+            "drives": In(constant),
+            "prepared": Out(kept),
             "write": Out(1),
-            "write_address": Out(self._address),
+            "write_address": Out(address(p.potential_words)),
+            "biases": Out(constant),
+            "drive_write": Out(1),
+            "drive_write_address": Out(address(p.drive_words)),
             "fired": Out(1),
             "spikes": Out(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
-            "spike_address": Out(max(1, (p.spike_words - 1).bit_length())),
-            "potentials": Out(values),
+            "spike_address": Out(address(p.spike_words)),
+            "odd": Out(1),
+            "potentials": Out(drives(p.lanes, p.membrane_bits)),
         }
         if p.learning is not None:
             members["counting"] = Out(counting(p))
@@ -136,11 +153,10 @@ class Sweeper(wiring.Component):
         m = Module()
         p = self._program
         sweep = operation(p, self.word, Sweep)
-        has_drives = not isinstance(sweep.has_drive, Const) or sweep.has_drive.value
 
-        # A word in every cycle; in every other one if a drive is read between. `places[n]` is the
-        # word whose values are in the registers of cycle n of the table above.
-        running, pause = Signal(), Signal()
+        # A word in every cycle. `places[n]` is the word whose values are in the registers of cycle
+        # n of the table above.
+        running = Signal()
         place = data.StructLayout(
             {
                 "valid": 1,
@@ -151,55 +167,50 @@ class Sweeper(wiring.Component):
         places = [Signal(place, name=f"place{n}") for n in range(self.LATENCY + 1)]
         position = Signal(max(1, len(sweep.last_position)))
         here = Signal(place, name="here")
-        m.d.comb += [places[0].eq(here), places[0].valid.eq(running & ~pause)]
+        m.d.comb += [places[0].eq(here), places[0].valid.eq(running)]
         with m.If(self.start):
             m.d.sync += [
-                Cat(running, pause, position).eq(1),  # running alone
+                Cat(running, position).eq(1),  # running alone
                 here.index.eq(0),
                 here.channels.eq(sweep.channels),
             ]
         with m.Elif(running):
-            m.d.sync += pause.eq(sweep.has_drive & ~pause)
-            with m.If(places[0].valid):
-                m.d.sync += [
-                    here.index.eq(here.index + 1),
-                    position.eq(position + 1),
-                    running.eq(here.index != sweep.last_word),
-                ]
-                with m.If(position == sweep.last_position):
-                    m.d.sync += [position.eq(0), here.channels.eq(here.channels + 1)]
+            m.d.sync += [
+                here.index.eq(here.index + 1),
+                position.eq(position + 1),
+                running.eq(here.index != sweep.last_word),
+            ]
+            with m.If(position == sweep.last_position):
+                m.d.sync += [position.eq(0), here.channels.eq(here.channels + 1)]
         for n in range(self.LATENCY):
             m.d.sync += places[n + 1].eq(places[n])
-        address = sweep.potential + here.index
-        if has_drives:
-            # 3 cycles after its potential, an odd number: with words in every other cycle, the
-            # memory's port is free then. The drive is there when the sum is made.
-            drive = sweep.drive + places[3].index
-            address = Mux(sweep.has_drive & places[3].valid, drive, address)
         m.d.sync += [
-            self.read.eq(address),
+            self.read.eq(sweep.potential + here.index),
+            self.drive_read.eq(sweep.drive + here.index),
             self.write_address.eq(sweep.potential + places[7].index),
-            self.spike_address.eq(sweep.spikes + places[3].index),
+            self.drive_write_address.eq(sweep.drive + places[2].index),
+            self.spike_address.eq(sweep.spikes + places[4].index),
         ]
         m.d.comb += [
             self.busy.eq(Cat(running, *(at.valid for at in places)).any()),
             self.write.eq(places[8].valid),
-            self.fired.eq(places[4].valid & sweep.fires & ~sweep.first),
+            self.drive_write.eq(places[3].valid & sweep.first & sweep.has_drive),
+            self.fired.eq(places[5].valid & sweep.fires & ~sweep.first),
+            self.odd.eq(sweep.odd),
         ]
 
         # Bias and threshold rows: two cycles after their address, a register before the cycle that
-        # needs them (7 and 3).
-        biases = self._rom(m, "biases", p.bias_table, places[4].channels)
+        # needs them (3 and 4).
+        biases = self._rom(m, "biases", p.bias_table, places[0].channels)
         thetas: list[Value | None] = [None] * p.lanes
         if p.theta_table is not None:
-            thetas = [*self._rom(m, "thetas", p.theta_table, places[0].channels)]
+            thetas = [*self._rom(m, "thetas", p.theta_table, places[1].channels)]
         self._masks: list[Value] = [Const(1)] * p.lanes
         later = self._settled(m, sweep)
         if p.learning is not None:
             self._count(m, later, places)
         for k in range(p.lanes):
-            arrives = places[5].valid if has_drives else None
-            self._lane(m, later, k, biases[k], thetas[k], arrives)
+            self._lane(m, later, k, biases[k], thetas[k])
         return m
 
     @staticmethod
@@ -216,14 +227,14 @@ class Sweeper(wiring.Component):
         return SimpleNamespace(**found)
 
     def _count(self, m: Module, sweep, places: list[Any]) -> None:
-        """N or B of the word whose spikes leave, read in time for cycle 4, and written after it."""
+        """N or B of the word whose spikes leave, read in time for cycle 5, and written after it."""
         p, port = self._program, self.counting
         assert p.learning is not None
         m.d.sync += [
-            port.read.eq(sweep.counts + places[1].index),
-            port.address.eq(sweep.counts + places[4].index),
-            port.forward.eq(places[4].valid & (sweep.counted == Counted.FORWARD)),
-            port.back.eq(places[4].valid & (sweep.counted == Counted.BACK)),
+            port.read.eq(sweep.counts + places[2].index),
+            port.address.eq(sweep.counts + places[5].index),
+            port.forward.eq(places[5].valid & (sweep.counted == Counted.FORWARD)),
+            port.back.eq(places[5].valid & (sweep.counted == Counted.BACK)),
         ]
         back = sweep.counted == Counted.BACK
         for k in range(p.lanes):
@@ -250,23 +261,28 @@ class Sweeper(wiring.Component):
         m.d.comb += rom.addr.eq(address)
         return [rom.data.word_select(k, table.bits).as_signed() for k in range(table.lanes)]
 
-    def _lane(
-        self, m: Module, sweep, k: int, bias: Value, theta: Value | None, arrives: Value | None
-    ) -> None:
+    def _lane(self, m: Module, sweep, k: int, bias: Value, theta: Value | None) -> None:
         p = self._program
-        bits = signed(p.potential_bits)
+        bits = signed(p.membrane_bits)
 
         def register(name: str, shape=bits) -> Signal:
             return Signal(shape, name=f"{name}{k}", reset_less=True)
 
-        v = self.v[k]
+        addend, v = register("addend", signed(max(len(bias), p.drive_bits))), register("v")
+        m.d.sync += addend.eq(bias)
+        if p.drive_words:
+            with m.If(sweep.has_drive & ~sweep.first):
+                m.d.sync += addend.eq(self.drives[k])
+        m.d.comb += self.biases[k].eq(addend)
+        m.d.sync += v.eq((self.v[k] if p.potential_words else sweep.start) + addend)
+
         up, down = sweep.up, sweep.minus_down
         if theta is not None:
             up, down = Mux(sweep.by_channel, theta, up), Mux(sweep.by_channel, -theta, down)
         top, bottom = register("up"), register("down")
         m.d.sync += [top.eq(up), bottom.eq(down)]
         spike, negative = register("spike", unsigned(1)), register("negative", unsigned(1))
-        held = register("v")
+        held = register("held")
         above, below = v >= top, sweep.signed & (v <= bottom)
         m.d.sync += [
             spike.eq((above | below) & sweep.fires),
@@ -290,15 +306,7 @@ class Sweeper(wiring.Component):
         m.d.sync += u.eq(kept)
         m.d.comb += self.potentials[k].eq(u)
 
-        d, addend = register("d"), register("addend")
+        d = register("d")
         decayed = Array(decay(u, kind, shift) for kind, shift in p.decays)
         m.d.sync += d.eq(Mux(sweep.first, sweep.start, decayed[sweep.decay]))
-        if arrives is None:
-            m.d.sync += addend.eq(bias)
-        else:
-            # A drive is there 4 cycles after its word's address was, and stays for two.
-            with m.If(~sweep.has_drive):
-                m.d.sync += addend.eq(bias)
-            with m.Elif(arrives):
-                m.d.sync += addend.eq(self.memory[k])
-        m.d.sync += self.prepared[k].eq(d + addend)
+        m.d.comb += self.prepared[k].eq(d)

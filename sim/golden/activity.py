@@ -25,6 +25,9 @@ class Activity:
     spike_rates
         Per firing layer: mean |c| per neuron and step (of ternary and binary spikes: the share that
         fires).
+    spike_bits, change_bits, sum_bits
+        Per firing layer: bits of |c|, per neuron and step; of |c| less that of the step before (at
+        the first step, of |c|), per neuron and step; of the sum over all steps, per neuron.
     events
         Events that layers receive, pixels included: bit planes of coefficients, as the hardware
         plays them; over every edge.
@@ -34,6 +37,9 @@ class Activity:
 
     input_events: float
     spike_rates: tuple[float, ...]
+    spike_bits: tuple[float, ...]
+    change_bits: tuple[float, ...]
+    sum_bits: tuple[float, ...]
     events: float
     sops: float
 
@@ -42,6 +48,9 @@ class Activity:
         return {
             "input_events": round(self.input_events, 2),
             "spike_rates": [round(rate, 4) for rate in self.spike_rates],
+            "spike_bits": [round(rate, 4) for rate in self.spike_bits],
+            "change_bits": [round(rate, 4) for rate in self.change_bits],
+            "sum_bits": [round(rate, 4) for rate in self.sum_bits],
             "events": round(self.events, 1),
             "sops": round(self.sops, 1),
         }
@@ -59,6 +68,7 @@ class ActivityMeter:
         ]
         self.events = self.sops = self._pixels = self._images = 0
         self._spikes = np.zeros(len(spec.layers) - 1, dtype=np.int64)
+        self._bits = np.zeros((3, len(spec.layers) - 1), dtype=np.int64)
         self._chances = [spec.steps * layer.neurons for layer in spec.layers[:-1]]
 
     def add(self, pixels: npt.NDArray[np.uint8], trace: Trace) -> None:
@@ -67,6 +77,11 @@ class ActivityMeter:
         self._pixels += int(np.bitwise_count(pixels).sum())
         fired = [int(np.abs(c.astype(np.int64)).sum()) for c in trace.spikes]
         self._spikes += np.array(fired, dtype=np.int64)
+        for n, spikes in enumerate(trace.spikes):
+            c = spikes.astype(np.int16)
+            played = (c, np.diff(c, axis=1, prepend=0), c.sum(axis=1))
+            for k, values in enumerate(played):
+                self._bits[k, n] += int(np.bitwise_count(np.abs(values)).sum())
         sent = {INPUT: pixels.reshape(len(pixels), -1, self._spec.input_size)}
         for layer, c in zip(self._spec.layers, trace.spikes, strict=False):
             sent[layer.name] = np.abs(c).view(np.uint8)
@@ -89,6 +104,10 @@ class ActivityMeter:
         return Activity(
             self._pixels / n,
             tuple(float(s) / n / c for s, c in zip(self._spikes, self._chances, strict=True)),
+            *(
+                tuple(float(b) / n / c * times for b, c in zip(bits, self._chances, strict=True))
+                for bits, times in zip(self._bits, (1, 1, self._spec.steps), strict=True)
+            ),
             self.events / n,
             self.sops / n,
         )

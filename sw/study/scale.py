@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.core.law import mean_cycles
-from gen.core.plan import plan_programs
-from gen.program.expectation import expected, memory_bits
+from gen.core.plan import plan_programs, played_changes
+from gen.program.expectation import Rates, expected, memory_bits
 from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
@@ -22,6 +22,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import markdown
+from hw.program.program import Played
 from sim.golden.model import GoldenModel, Trace
 from sw.data.evaluate import EvaluateError, check_fits
 from sw.data.split import Split
@@ -37,16 +38,36 @@ MEGAHERTZ = 80
 Result = dict[str, Any]
 
 
-def measured_rates(
-    network: Network, pixels: npt.NDArray[np.uint8], trace: Trace
-) -> dict[str, npt.NDArray[np.float64]]:
-    """How often each coefficient's bit is set, by source: (planes, channels, rows, columns)."""
+CHANGING = 0.36
+"""Events of changes for one of spikes, on average over the shipped ternary networks of maps on
+pictures (`Network.activity`)."""
+
+
+def measured_rates(network: Network, pixels: npt.NDArray[np.uint8], trace: Trace) -> Rates:
+    """How often each bit of what is played is set, by source: (planes, channels, rows, columns)."""
     spec = network.spec
-    maps = pixels.reshape(-1, *spec.shape_of(INPUT))
-    found = {INPUT: np.stack([(maps >> p & 1).mean(axis=0) for p in range(spec.input_bits)])}
+    rates: dict[Played, dict[str, Any]] = {kind: {} for kind in Played}
+
+    def bits(values: npt.NDArray[np.integer], most: int) -> npt.NDArray[np.float64]:
+        """Of (n, channels, rows, columns)."""
+        return np.stack([(values >> p & 1).mean(axis=0) for p in range(most.bit_length())])
+
+    maps = pixels.reshape(-1, *spec.shape_of(INPUT)).astype(np.int64)
+    rates[Played.STEP][INPUT] = bits(maps, spec.pixel_max)
+    films = pixels.reshape(len(pixels), -1, *spec.shape_of(INPUT)).astype(np.int64)
+    total = films.sum(axis=1) * (spec.steps if films.shape[1] == 1 else 1)
+    rates[Played.SUM][INPUT] = bits(total, spec.pixel_max * spec.steps)
     for layer, spikes in zip(spec.layers, trace.spikes, strict=False):
-        found[layer.name] = np.abs(spikes).mean(axis=(0, 1)).reshape(1, *layer.map_shape)
-    return found
+        assert layer.neuron is not None
+        most, shape = layer.neuron.limit, (*spikes.shape[:2], *layer.map_shape)
+        c = spikes.reshape(shape).astype(np.int64)
+        step = np.abs(c).reshape(-1, *layer.map_shape)
+        changes = np.abs(np.diff(c, axis=1)).reshape(-1, *layer.map_shape)
+        rates[Played.STEP][layer.name] = bits(step, most)
+        if len(changes):
+            rates[Played.CHANGES][layer.name] = bits(changes, most * (1 + layer.neuron.signed))
+        rates[Played.SUM][layer.name] = bits(np.abs(c.sum(axis=1)), most * spec.steps)
+    return rates
 
 
 def _row(plan: ProgramStagePlan, rates: Any, rates_text: str) -> Result:
@@ -78,16 +99,22 @@ def check(network: Network, data: Split, lanes: int, images: int) -> Result:
     pixels = data.images[:images]
     if len(pixels) < 2:
         raise EvaluateError(f"Data set {data.name} must hold at least two images")
-    plan, trace = plan_program(network, lanes), GoldenModel(network).run(pixels)
-    law = mean_cycles(plan_programs(network, lanes, ()), pixels, trace.spikes)
+    core, trace = plan_programs(network, lanes, ()), GoldenModel(network).run(pixels)
+    (plan,) = core.stages
+    assert isinstance(plan, ProgramStagePlan)
+    law = mean_cycles(core, pixels, trace.spikes)
     row = _row(plan, measured_rates(network, pixels, trace), "measured")
     return row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
 
 
 def predict(spec: NetworkSpec, lanes: int, rate: float) -> Result:
     """A network that was never trained, every neuron firing at the same rate."""
-    plan = plan_program(random_network(spec, bias=0), lanes)
-    rates = {INPUT: 0.5, **{layer.name: rate for layer in spec.layers[:-1]}}
+    network = random_network(spec, bias=0)
+    plan = plan_program(network, lanes, changes=played_changes(network))
+    spikes = {INPUT: 0.5, **{layer.name: rate for layer in spec.layers[:-1]}}
+    single = np.array([rate * CHANGING, 0.0]).reshape(-1, 1, 1, 1)
+    changes = dict.fromkeys(spikes, single)
+    rates = {Played.STEP: spikes, Played.CHANGES: changes, Played.SUM: spikes}
     return _row(plan, rates, f"{rate:g}")
 
 

@@ -174,9 +174,11 @@ def split(raw: int, bits: int, count: int) -> list[int]:
     return [raw >> bits * k & (1 << bits) - 1 for k in range(count)]
 
 
-def program_core(network: Network, lanes: int = 16) -> CorePlan:
+def program_core(
+    network: Network, lanes: int = 16, changes: Sequence[str] | None = None
+) -> CorePlan:
     """A network as one program."""
-    return plan_programs(network, lanes, ())
+    return plan_programs(network, lanes, (), changes)
 
 
 class ProgramRun:
@@ -227,7 +229,7 @@ class ProgramRun:
         assert [number for number, _, _ in words] == order * len(self.pixels)
         if not fires:
             return
-        width, bits = 1 + p.spike_sign, p.potential_bits
+        width, bits = 1 + p.spike_sign, p.membrane_bits
         coded = np.array([split(word, width, p.lanes) for _, word, _ in words])
         spikes = (coded & 1) * (1 - 2 * (coded >> 1))
         raw = np.array([split(word, bits, p.lanes) for _, _, word in words], dtype=np.int64)
