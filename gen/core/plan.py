@@ -1,7 +1,10 @@
 """A network as a core: which stages it is cut into, and what is asked of all of them together."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -159,9 +162,34 @@ class CorePlan:
             "changes": self.changes,
         }
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of how the core is laid out and of what its ROMs hold: equal where two
+        plans are the same hardware, with the same cycles and events."""
+        sha = hashlib.sha256(self.network.digest.encode())
+        sha.update(json.dumps([self.recipe(), [s.facts() for s in self.stages]]).encode())
+        for name, rom in sorted(self.roms().items()):
+            sha.update(f"{name} {rom.bits} {[*rom.rows]}".encode())
+        return sha.hexdigest()
+
 
 def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
-    """The plan that `CorePlan.recipe` describes."""
+    """The plan that `CorePlan.recipe` describes.
+
+    Raises
+    ------
+    PlanError
+        For a recipe that is none, or of a core that learns.
+    """
+    try:
+        return _rebuilt(network, recipe)
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise PlanError(f"No core of {network.spec.name} can be laid out by {recipe!r}") from None
+
+
+def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
+    if recipe["schedule"] not in SCHEDULES[1:]:
+        raise PlanError(f"A {recipe['schedule']} core is not laid out by a recipe")
     given: dict[str, Any] = dict(recipe["options"])
     if given["memories"] is not None:
         given["memories"] = tuple(given["memories"])

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from gen.core.plan import CorePlan
+from gen.core.plan import CorePlan, PlanError, rebuild
 from gen.stage.emit import verilog_text
-from hw.contract.files import json_text, write_files
+from hw.contract.files import json_text, read_json, write_files
+from hw.contract.network import Network
 from hw.memory.sources import verilog_source
 from hw.system.process import fills_folder
 
-__all__ = ["TOP", "core_facts", "generate", "manifest", "rom_texts"]
+__all__ = ["TOP", "core_facts", "generate", "manifest", "read_plan", "rom_texts"]
 
 TOP = "sterna_core"
 
@@ -36,7 +37,8 @@ def manifest(plan: CorePlan, taps: list[tuple[str, int]]) -> dict[str, Any]:
 
 
 def core_facts(plan: CorePlan) -> dict[str, Any]:
-    """How a core is laid out: words of a picture, and its stages."""
+    """How a core is laid out: words of a picture, and its stages. The plan is made once, and read
+    there (`read_plan`) by whoever says what the hardware counts."""
     return {
         "schedule": plan.schedule,
         "lanes": plan.lanes,
@@ -44,9 +46,36 @@ def core_facts(plan: CorePlan) -> dict[str, Any]:
         "word": plan.stages[0].input.count,
         "words": plan.words,
         "settle": plan.settle,
+        "plan": {"recipe": plan.recipe(), "fingerprint": plan.fingerprint},
         "stages": [stage.facts() for stage in plan.stages],
         "layers": [facts for stage in plan.stages for facts in stage.layer_facts()],
     }
+
+
+def read_plan(network: Network, folder: Path) -> CorePlan:
+    """The plan of the core or board that was written to `folder`.
+
+    Raises
+    ------
+    PlanError
+        When there is none, it is another network's, or this Sterna lays it out otherwise.
+    """
+    name = next((n for n in ("board.json", "core.json") if (folder / n).exists()), "core.json")
+    try:
+        facts = read_json(folder / name, {"digest": str, "plan": dict})
+        recipe, made = facts["plan"]["recipe"], facts["plan"]["fingerprint"]
+    except (OSError, ValueError, KeyError):
+        raise PlanError(
+            f"Folder {folder} must hold a core or a board with its plan: none is in {name}"
+        ) from None
+    if facts["digest"] != network.digest:
+        raise PlanError(
+            f"Plan in {folder} must be of network {network.digest[:16]}, not {facts['digest'][:16]}"
+        )
+    plan = rebuild(network, recipe)
+    if plan.fingerprint != made:
+        raise PlanError(f"Plan in {folder} was made by another Sterna: build it again")
+    return plan
 
 
 @fills_folder

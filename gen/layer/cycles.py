@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.stage.stage import NEVER, StageTimes
-from gen.stage.taps import event_counts
+from gen.stage.taps import event_counts, played_vectors
 from hw.contract.neuron import NeuronSpec
 from hw.layer.accumulator import Accumulator
 from hw.layer.geometry import LayerGeometry
 from hw.layer.lif import LifArray
 from hw.layer.queue import SpikeQueue
 from hw.neuron.readout import Readout
+from hw.stream.step_sum import StepSum
 from hw.stream.transposer import Transposer
 
 __all__ = ["LayerTimes", "play_cycles"]
@@ -73,7 +74,9 @@ class LayerTimes(StageTimes):
         self._costs: Sequence[int] = ()
         self._place = 0  # words of the vector that have been taken
         self._released = [NEVER] * g.buffers  # per buffer of the queue, in turn
-        self._last_word = NEVER  # a word of the input stream was taken
+        self._last_word = NEVER  # a word of the input stream was taken by the queue
+        self._summed = NEVER  # a word was taken by the step sum
+        self._vector = 0  # the step that its words are of
         self._step = NEVER  # the last STEP of a vector was taken
         self._drive = NEVER  # the accumulator's output was taken
         self._lif_free = NEVER  # LIF array: can look at a drive from this cycle on
@@ -84,24 +87,52 @@ class LayerTimes(StageTimes):
 
     def prepare(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> None:
         sent = pixels if self._source < 0 else spikes[self._source]
-        vectors = sent.reshape(len(pixels), -1, self._geometry.inputs)
+        vectors = played_vectors(sent, self._geometry)
         self._prepared = play_cycles(event_counts(vectors, self._geometry)).tolist()
 
     def begin(self, n: int) -> None:
         self._costs = self._prepared[n]
 
     def take(self, offer: int, count: int, interval: int = 1) -> int:
-        first = max(offer, self._last_word + 1)
-        if self._place == 0:
-            first = max(first, self._released[0] + 1)
+        if self._geometry.sent_planes:
+            return self._take_sums(offer, count, interval)
+        self._last_word = self._queue(max(offer, self._last_word + 1)) + (count - 1) * interval
         self._place = (self._place + count) % self._geometry.words
-        self._last_word = first + (count - 1) * interval
         return self._last_word
+
+    def _queue(self, offer: int) -> int:
+        """When the queue takes a word: the first of a vector not before there is room."""
+        return offer if self._place else max(offer, self._released[0] + 1)
+
+    def _take_sums(self, offer: int, count: int, interval: int) -> int:
+        """Words wait at the step sum's input while a sum waits at its output; of a vector, only the
+        first can."""
+        g = self._geometry
+        taken = max(offer, self._summed + 1, self._last_word)
+        last_step = self._vector == self._steps - 1
+        if last_step:
+            word = self._queue(taken + StepSum.LATENCY)
+            if count > 1:
+                taken = max(taken + interval, word) + (count - 2) * interval
+                word = taken + StepSum.LATENCY
+            self._last_word = word
+        else:
+            taken += (count - 1) * interval
+        self._summed = taken
+        self._place += count
+        if self._place == g.words:
+            self._place, self._vector = 0, (self._vector + 1) % self._steps
+        return taken
 
     def play(self, vector: int) -> None:
         """The accumulator runs once per group; what follows it once, or, where the input is
-        constant, T times: the drive waits in the accumulator's output for its last use."""
-        steps = range(self._steps) if self._constant else (vector,)
+        constant, T times: the drive waits in the accumulator's output for its last use. Where sums
+        are played, they are there with the last step."""
+        steps: Sequence[int] = range(self._steps) if self._constant else (vector,)
+        if self._geometry.sent_planes:
+            if vector < self._steps - 1:
+                return
+            vector = 0
         for group in range(self._geometry.groups):
             valid = self._sum(self._costs[vector]) + self._latency
             for part in range(group * self._parts, (group + 1) * self._parts):

@@ -1,7 +1,7 @@
 """A dense layer as a stage with hardware of its own: its layout, and chains of such layers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from statistics import NormalDist
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gen.layer.cycles import LayerTimes
 from gen.stage.rom import pack_bits, read_rows
 from gen.stage.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
-from gen.stage.taps import EventTap, NeuronTap, Tap, event_counts
+from gen.stage.taps import EventTap, NeuronTap, Tap, event_counts, played_vectors
 from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
@@ -104,8 +104,9 @@ class LayerStagePlan(StagePlan):
 
     @property
     def layer(self) -> Layer:
-        """The integers."""
-        return self.network.layers[self.number]
+        """The integers, as the hardware has them."""
+        layer = self.network.layers[self.number]
+        return summed(layer) if self.geometry.sent_planes else layer
 
     @property
     def layers(self) -> range:
@@ -122,7 +123,7 @@ class LayerStagePlan(StagePlan):
     @property
     def input(self) -> WordFormat:
         g = self.geometry
-        return WordFormat(g.word, g.planes, g.signed)
+        return WordFormat(g.word, g.sent_planes or g.planes, g.signed)
 
     @property
     def words(self) -> int:
@@ -167,6 +168,7 @@ class LayerStagePlan(StagePlan):
             geometry=g,
             constant_input=self.constant,
             out_word=self.out_word,
+            sent_steps=self.network.spec.steps,
             memory=self.weights,
             files=paths if files else None,
         )
@@ -192,7 +194,7 @@ class LayerStagePlan(StagePlan):
         return files
 
     def read(self, files: Mapping[str, str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Weights (neurons, inputs) and biases (neurons,) out of the text of ROM files.
+        """Weights (neurons, inputs) and biases (neurons,) of `layer` out of the text of ROM files.
 
         Raises
         ------
@@ -229,14 +231,18 @@ class LayerStagePlan(StagePlan):
         g, spec = self.geometry, self.network.spec
         sent = INPUT if self.number == 0 else spec.layers[self.number - 1].name
         density, n = self.network.densities.get(sent, 0.5), g.inputs / g.banks
+        if g.sent_planes and self.network.activity is not None and self.number:
+            density = min(1.0, self.network.activity.sums[sent] / g.planes)
         # Of independent bits, the bank with the most of them (Blom's order statistics).
         most = NormalDist().inv_cdf((g.banks - 0.375) / (g.banks + 0.25))
         events = g.planes * (n * density + most * (n * density * (1 - density)) ** 0.5 + 1)
-        return g.groups * self.vectors * (events + g.bias_rows * (g.groups > 1))
+        played = 1 if g.sent_planes else self.vectors
+        received = self.vectors * g.words  # one per cycle, and no more
+        return max(g.groups * played * (events + g.bias_rows * (g.groups > 1)), received)
 
     def additions(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
         sent = pixels if self.number == 0 else spikes[self.number - 1]
-        vectors = sent.reshape(-1, self.geometry.inputs)
+        vectors = played_vectors(sent[None], self.geometry)
         return self.geometry.groups * int(event_counts(vectors, self.geometry).sum())
 
     def taps(self) -> list[Tap]:
@@ -296,6 +302,8 @@ class LayerStagePlan(StagePlan):
                 found["counting"] = wide * (1 + neuron.limit * (not divides_by_shift(neuron)))
             if neuron.guarded:
                 found["guard"] = g.firing.lanes * neuron.count_bits(steps)
+        if g.sent_planes:
+            found["sums"] = g.word * (1 + g.planes)
         found["flags"] = g.banks * g.words * g.planes * g.buffers
         found["word"] = g.word * (g.planes + g.signed)
         return found
@@ -317,6 +325,8 @@ class LayerStagePlan(StagePlan):
                 found[f"weights{b}_{n}"] = Memory(bits, g.depth, self.weights == "rom", sprams)
             address, width = (g.words - 1).bit_length(), g.chunk * (g.planes + g.signed)
             found[f"queue{b}"] = Memory(width, g.buffers << address, False)
+        if g.sent_planes and g.words > 1:
+            found["sums"] = Memory(g.word * (1 + g.planes), g.words, False)
         firing, neuron = g.firing, layer.spec.neuron
         if firing.groups == 1:
             return found
@@ -384,6 +394,13 @@ def _stored_bits(neuron: NeuronSpec, steps: int) -> int:
     return neuron.potential_bits + (neuron.count_bits(steps) if neuron.guarded else 0)
 
 
+def summed(layer: Layer) -> Layer:
+    """A readout that receives the sums of all steps, once: logits are what they were."""
+    maxima = tuple(most * layer.steps for most in layer.coefficient_maxima)
+    bias = layer.bias.astype(np.int64) * layer.steps
+    return replace(layer, coefficient_maxima=maxima, bias=bias, steps=1)
+
+
 def plan_layers(
     network: Network, options: LayerOptions, first: int = 0, source: MapLayout | None = None
 ) -> list[LayerStagePlan]:
@@ -423,17 +440,27 @@ def plan_layers(
             else:
                 lanes = lanes // fire * fire
         per_bank = -(-min(source_lanes, source_word) // banks)
+        planes = sender.magnitude_bits if sender else spec.input_bits
+        # What is played once must be summed up, which small chips have no room for.
+        once = (
+            layer.neuron is None
+            and spec.steps > 1
+            and (n > 0 or spec.timed_input)
+            and not (options.lean or options.repeat)
+        )
+        integers = summed(network.layers[n]) if once else network.layers[n]
         geometry = LayerGeometry(
             inputs=layer.inputs,
             neurons=layer.neurons,
             lanes=lanes,
             banks=banks,
             chunk=min(MAX_CHUNK, 1 << (per_bank - 1).bit_length()),
-            planes=sender.magnitude_bits if sender else spec.input_bits,
+            planes=integers.coefficient_max.bit_length() if once else planes,
+            sent_planes=planes if once else 0,
             signed=sender is not None and sender.signed,
             source_lanes=source_lanes,
             source_maps=maps,
-            bias_rows=network.layers[n].bias_rows,
+            bias_rows=integers.bias_rows,
             fire_lanes=fire,
             repeat=options.repeat and n > 0,
             lean=options.lean,

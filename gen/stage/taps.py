@@ -112,9 +112,18 @@ def decode_spikes(coded: Int, bits: int) -> Int:
     return (coded & (1 << bits) - 1) * (1 - 2 * (coded >> bits))
 
 
+def played_vectors(sent: npt.NDArray[np.integer], geometry: LayerGeometry) -> Int:
+    """The vectors that a layer plays, (n, vectors, inputs), of all that it receives for n images,
+    (n, ...): what comes at each step, or the sum of it."""
+    vectors = sent.reshape(len(sent), -1, geometry.inputs)
+    if not geometry.sent_planes:
+        return vectors
+    return vectors.sum(axis=1, keepdims=True, dtype=np.int64)
+
+
 def event_counts(coefficients: npt.NDArray[np.integer], geometry: LayerGeometry) -> Int:
     """SPIKE events per pass (`geometry.turns`) and bank: (..., inputs) -> (..., passes, banks)."""
-    magnitude = np.abs(coefficients.astype(np.int16))
+    magnitude = np.abs(coefficients.astype(np.int32))
     bank = geometry.slots() % geometry.banks
     planes = []
     for p in range(geometry.planes):
@@ -131,7 +140,7 @@ def expected_events(
     """The events of one bank for vectors (n, inputs), each played `groups` times, in order: kind,
     sign and row of each, (events, 3). Sign and row of an ending are 0."""
     g = geometry
-    slots = np.zeros((len(coefficients), g.rows * g.banks), dtype=np.int16)
+    slots = np.zeros((len(coefficients), g.rows * g.banks), dtype=np.int32)
     slots[:, g.slots()] = coefficients
     mine = slots.reshape(len(slots), g.rows, g.banks)[..., bank]
     passes = [np.abs(mine) >> p & 1 for p in g.turns]
@@ -174,7 +183,7 @@ class EventTap(Tap):
 
     def _vectors(self, images: Seen) -> npt.NDArray[Any]:
         sent = images.pixels if self.source < 0 else images.spikes[self.source]
-        return sent.reshape(-1, self.geometry.inputs)
+        return played_vectors(sent, self.geometry).reshape(-1, self.geometry.inputs)
 
     def rows(self, images: Seen) -> int:
         g, vectors = self.geometry, self._vectors(images)

@@ -45,7 +45,10 @@ class LayerGeometry:
     chunk
         Coefficients per bank in a word. A power of two.
     planes, signed
-        Coefficient format: bits of magnitude, and whether there is a sign.
+        Format of the coefficients that are played: bits of magnitude, and whether there is a sign.
+    sent_planes
+        Of those that arrive, whose sums over all steps are played, once. 0: they are played as they
+        arrive.
     source_lanes
         The inputs arrive in groups of this many (the lanes of the sending layer), each group
         padded to whole words. Equal to `inputs` for a picture.
@@ -74,6 +77,7 @@ class LayerGeometry:
     planes: int
     signed: bool
     source_lanes: int
+    sent_planes: int = 0
     source_maps: tuple[int, int] = (1, 1)
     bias_rows: int = 0
     fire_lanes: int = 0

@@ -18,6 +18,7 @@ from hw.neuron.readout import Readout
 from hw.stage import Stage, TapPoint
 from hw.stream.payloads import Kind, coefficients, drives, load_layout, spikes, transfer
 from hw.stream.serializer import Serializer
+from hw.stream.step_sum import StepSum
 from hw.stream.transposer import Transposer
 
 __all__ = ["LayerDesign", "LayerStage"]
@@ -30,11 +31,14 @@ class LayerDesign:
     Parameters
     ----------
     layer, geometry
-        The integers and their layout.
+        The integers and their layout; with `geometry.sent_planes`, those of a layer that receives
+        the sums once.
     constant_input
         The input is a picture, sent once for all time steps; otherwise every step has its own.
     out_word
         Coefficients per output word (the receiver's `geometry.word`); 0 for a readout.
+    sent_steps
+        Steps that are summed up.
     memory
         `rom`, or `ram` or `spram`: weights that are loaded at power-up.
     files
@@ -46,6 +50,7 @@ class LayerDesign:
     geometry: LayerGeometry
     constant_input: bool
     out_word: int
+    sent_steps: int = 1
     memory: str = "rom"
     files: tuple[tuple[str, ...], ...] | None = None
 
@@ -70,7 +75,7 @@ class LayerDesign:
 class LayerStage(Stage):
     """Coefficient words in; spike words (or results) out.
 
-        i -> queue per bank -> Accumulator -> [Serializer] -> [DriveHold] -> neurons -> o
+        i -> [StepSum] -> queue per bank -> Accumulator -> [Serializer] -> [DriveHold] -> neurons
         neurons:  LifArray -> Serializer -> [Transposer], or Readout
 
     A layer whose input is a picture goes group by group: all time steps of a group's drives, then
@@ -150,10 +155,8 @@ class LayerStage(Stage):
                 block_ram=g.fire_lanes > 0,
             )
             out = self._readout.o.signature
-        members = {
-            "i": In(stream.Signature(coefficients(g.word, g.planes, g.signed))),
-            "o": Out(out),
-        }
+        sent = g.sent_planes or g.planes
+        members = {"i": In(stream.Signature(coefficients(g.word, sent, g.signed))), "o": Out(out)}
         self.parts = self._accumulator.parts
         if self.parts:
             members["load"] = In(load_layout(self.parts))
@@ -163,15 +166,28 @@ class LayerStage(Stage):
         m = Module()
         g = self._plan.geometry
 
+        received: stream.Interface = wiring.flipped(self.i)
+        if g.sent_planes:
+            m.submodules.step_sum = step_sum = StepSum(
+                words=g.words,
+                length=g.word,
+                planes=g.sent_planes,
+                signed=g.signed,
+                out_planes=g.planes,
+                steps=self._plan.sent_steps,
+            )
+            wiring.connect(m, wiring.flipped(self.i), step_sum.i)
+            received = step_sum.o
+
         # All banks' queues are loaded and released together: they are ready together.
         ready = Cat(queue.i.ready for queue in self._queues).all()
-        m.d.comb += self.i.ready.eq(ready)
+        m.d.comb += received.ready.eq(ready)
         m.submodules.accumulator = accumulator = self._accumulator
         for b, queue in enumerate(self._queues):
             m.submodules[f"queue{b}"] = queue
-            m.d.comb += queue.i.valid.eq(self.i.valid & ready)
+            m.d.comb += queue.i.valid.eq(received.valid & ready)
             for n in range(g.chunk):
-                m.d.comb += queue.i.payload[n].eq(self.i.payload[n * g.banks + b])
+                m.d.comb += queue.i.payload[n].eq(received.payload[n * g.banks + b])
             wiring.connect(m, queue.o, accumulator.i[b])
 
         if self.parts:

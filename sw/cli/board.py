@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from gen.board.boards import BOARDS, find_board
 from gen.board.build import NETWORK, build_board, reload_board
 from gen.board.files import StoredImages
 from gen.board.planner import BoardPlan, plan_board, plan_learning_board
-from gen.core.plan import SCHEDULES, plan_core
+from gen.core.law import single_run
+from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_core
+from gen.core.verilog import read_plan
 from hw.contract.checks import SternaError
 from hw.contract.files import read_json, write_json
 from hw.contract.network import Network
@@ -24,6 +27,7 @@ from sw.cli.options import BUILD, Result, add_data_option, add_image_options
 from sw.cli.tables import board_table, plan_table
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import UsageError, load_test_images, model_path, shipped_models
+from sw.host.identity import Identity
 from sw.spide.start import PRESETS, beginning, stored_samples
 
 __all__ = ["add_board_commands"]
@@ -247,6 +251,24 @@ def board_network(url: str, model: str | None, digest: str) -> Network:
     )
 
 
+def built_plan(identity: Identity, network: Network, url: str) -> CorePlan | None:
+    """The plan with which the board at an address was built, where it was built here, or named in
+    the address: what it counts is known then."""
+    folders = [Path(part) for part in re.split("[?=&]", url)[1:]]
+    for path in (*BUILD.glob("*/board.json"), *BUILD.glob("boards/*/board.json")):
+        with suppress(OSError, ValueError):  # a board that is being written
+            if read_json(path, {"board": str})["board"] == identity.board:
+                folders.append(path.parent)
+    for folder in folders:
+        try:
+            plan = read_plan(network, folder)
+        except PlanError:
+            continue  # another network's, or of another Sterna
+        if (plan.lanes, plan.banks) == (identity.lanes, identity.banks):
+            return plan
+    return None
+
+
 def do_ask(args: argparse.Namespace) -> Result:
     from sw.host import open_board
 
@@ -258,6 +280,14 @@ def do_ask(args: argparse.Namespace) -> Result:
         counters = board.counters()
     golden = GoldenModel(network).classify(data.images)
     hits, wrong = int((classes == data.labels).sum()), int((classes != golden).sum())
+    plan, told = built_plan(identity, network, args.url), "not known: it was not built here"
+    if plan is not None:
+        last = data.images[-1]
+        spikes = [part[0] for part in GoldenModel(network).run(last[None]).spikes]
+        law = single_run(plan, last, spikes)
+        told = "as many"
+        if law != (counters.cycles, counters.events):
+            told, wrong = f"DIFFERENT: {law[0]} cycles, {law[1]} events", wrong + 1
     rows = [
         (
             "board",
@@ -268,6 +298,7 @@ def do_ask(args: argparse.Namespace) -> Result:
         ("accuracy", percent(hits, len(data))),
         ("other class than the golden model", wrong),
         ("last image", f"{counters.cycles} cycles, {counters.events} events"),
+        ("by the plan it was built with", told),
     ]
     facts = {"url": args.url, "images": len(data), "hits": hits, "mismatches": wrong}
     return facts, table(rows), int(wrong > 0)

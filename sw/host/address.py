@@ -57,6 +57,7 @@ def _open_golden(
     banks = _number(options, "banks", 1)
 
     from gen.core.plan import plan_network
+    from gen.core.verilog import read_plan
     from gen.learn.stage import LEARNING_LANES, plan_learning
     from hw.contract.network import Network
     from sw.data.shipped import model_path
@@ -73,6 +74,10 @@ def _open_golden(
         return LearningGolden(plan, _stored(masters, options)), time.monotonic
     if "samples" in options:
         raise UrlError(f"Network {network.spec.name} does not learn, and has no use for samples")
+    if "plan" in options:
+        if {"lanes", "banks"} & set(options):
+            raise UrlError("Options plan and lanes or banks of golden: exclude each other")
+        return GoldenBackend(read_plan(network, Path(options["plan"]))), time.monotonic
     return GoldenBackend(plan_network(network, lanes, banks)), time.monotonic
 
 
@@ -149,7 +154,7 @@ def _stored(masters: Any, options: dict[str, str]) -> Any:
 
 Opener = Callable[[str, dict[str, str], float | None, int, Progress], tuple[Backend, Clock]]
 OPENERS: dict[str, tuple[Opener, set[str]]] = {
-    "golden": (_open_golden, {"lanes", "banks", "readout", "samples"}),
+    "golden": (_open_golden, {"lanes", "banks", "plan", "readout", "samples"}),
     "sim": (_open_simulation, {"model", "learn", "lanes", "readout", "samples"}),
     "serial": (_open_serial, {"baud"}),
 }

@@ -37,7 +37,7 @@ def words_of(plan: CorePlan, layer: int, vectors: np.ndarray) -> list[int]:
     for vector in vectors:
         slots = np.zeros(g.words * g.word, dtype=np.int64)
         slots[g.slots()] = vector
-        words += pack_vector(slots.tolist(), g.word, g.planes, g.signed)
+        words += pack_vector(slots.tolist(), g.word, g.sent_planes or g.planes, g.signed)
     return words
 
 
