@@ -302,8 +302,7 @@ class LayerStagePlan(StagePlan):
                 found["counting"] = wide * (1 + neuron.limit * (not divides_by_shift(neuron)))
             if neuron.guarded:
                 found["guard"] = g.firing.lanes * neuron.count_bits(steps)
-        if g.sent_planes:
-            found["sums"] = g.word * (1 + g.planes)
+        found["sums"] = g.word * (1 + g.planes) * bool(g.sent_planes)
         found["flags"] = g.banks * g.words * g.planes * g.buffers
         found["word"] = g.word * (g.planes + g.signed)
         return found
