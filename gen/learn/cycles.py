@@ -72,7 +72,7 @@ class LearningLaw:
                 now = done + 1 + ProgramStage.FETCH_CYCLES
                 continue
             if isinstance(op, Sweep):
-                now += sweep_cycles(op)
+                now += sweep_cycles(self._program, op)
             else:
                 if op.from_input and not began:
                     now, began = max(now, taken + 1), True

@@ -8,7 +8,7 @@ import numpy as np
 from gen.core.plan import CorePlan
 from gen.layer.stage import LayerOptions
 from gen.learn.writer import MasterRows, write_learning_program
-from gen.program.stage import LANES, ProgramStagePlan, check_neurons
+from gen.program.stage import LANES, ProgramStagePlan
 from gen.stage.stage import Memory, PlanError, Rom
 from hw.learn.masters import Masters
 from hw.learn.stage import LearningStage, teacher
@@ -115,7 +115,6 @@ def plan_learning(masters: Masters, lanes: int = LEARNING_LANES) -> CorePlan:
     spec = network.spec
     if spec.classes < 2:
         raise PlanError(f"Network {spec.name} must have two classes or more to learn on hardware")
-    check_neurons(network, range(len(spec.layers)))
     program, memory_map, rows = write_learning_program(masters, lanes)
     stage = LearningStagePlan(
         network=network,

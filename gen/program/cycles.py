@@ -179,9 +179,9 @@ class _Words:
         return self.free
 
 
-def sweep_cycles(sweep: Sweep) -> int:
+def sweep_cycles(program: Program, sweep: Sweep) -> int:
     """Cycles from a sweep's START until its last word has been written."""
-    return 2 + sweep.last_word + Sweeper.LATENCY
+    return 2 + sweep.last_word + Sweeper.latency(program)
 
 
 def send_cycles(plan: "ProgramStagePlan", send: Send) -> int:
@@ -294,7 +294,7 @@ def operation_cycles(
     found = []
     for op, play in operation_plays(plan, pixels, spikes):
         if isinstance(op, Sweep):
-            found.append(sweep_cycles(op))
+            found.append(sweep_cycles(plan.program, op))
         elif isinstance(op, Scan):
             assert play is not None
             found.append(scan_cycles(play, bool(op.identity)))

@@ -90,7 +90,7 @@ def expected(plan: "ProgramStagePlan", rates: Rates) -> Scale:
             break
         total[0] += 1 + ProgramStage.FETCH_CYCLES
         if isinstance(op, Sweep):
-            total[0] += sweep_cycles(op)
+            total[0] += sweep_cycles(p, op)
         elif isinstance(op, Scan):
             # The same edge at another step costs the same.
             key = replace(

@@ -20,7 +20,7 @@ from hw.contract.network import Network
 from hw.program.program import Program, Sweep
 from hw.program.stage import ProgramStage, RomFiles
 
-__all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "check_neurons", "plan_program"]
+__all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "plan_program"]
 
 PROGRAM_LANES = 16
 LANES = (2, 4, 8, 16, 32, 64, 128)
@@ -189,17 +189,6 @@ class ProgramStagePlan(StagePlan):
         return pack_bits(self.layout.pack(images).reshape(-1, self.lanes), spec.input_bits)
 
 
-def check_neurons(network: Network, layers: range) -> None:
-    """Refuse neurons that a program does not have; raises PlanError."""
-    for n in layers:
-        layer = network.spec.layers[n]
-        if layer.neuron is not None and (layer.neuron.limit > 1 or layer.neuron.guarded):
-            raise PlanError(
-                f"Layer {layer.name} has augmented or guarded spikes, which a program core does "
-                "not have"
-            )
-
-
 def plan_program(
     network: Network,
     lanes: int = PROGRAM_LANES,
@@ -215,8 +204,8 @@ def plan_program(
     Raises
     ------
     PlanError
-        When lanes is not a power of two from 2 to 128, a layer of its own has neurons that a
-        program does not have, the readout is one of maps, or nothing receives the input.
+        When lanes is not a power of two from 2 to 128, the readout is one of maps, or nothing
+        receives the input.
     """
     if lanes not in LANES:
         raise PlanError(f"Lanes of a program core must be one of {LANES}, not {lanes!r}")
@@ -231,7 +220,6 @@ def plan_program(
             f"Readout {readout.name} must be a row of logits, not maps of "
             f"{readout.map_shape[1]}x{readout.map_shape[2]}"
         )
-    check_neurons(network, chosen)
     mine = {edge.source for n in chosen for edge in spec.edges(n)}
     those = tuple(layer.name for layer in spec.layers if layer.name in mine & set(changes))
     program, memory_map, rows = write_program(network, lanes, chosen, source, those)

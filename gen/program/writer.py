@@ -337,6 +337,8 @@ class ProgramWriter:
                 "down": neuron.theta_down if neuron.signed else neuron.theta,
                 "signed": int(neuron.signed),
                 "by_channel": int(layer.channel_thresholds),
+                "limit": neuron.limit,
+                "guarded": int(neuron.guarded),
                 "hard": int(neuron.reset == "hard"),
                 "step": neuron.step,
                 "top": neuron.u_max if neuron.can_saturate else top,
@@ -406,6 +408,9 @@ class ProgramWriter:
             thetas=thetas,
             decays=tuple(self.decays),
             can_saturate=any(neuron.can_saturate for neuron in neurons),
+            count_bits=max(
+                [n.count_bits(self.spec.steps) for n in neurons if n.guarded], default=0
+            ),
             membrane_bits=self.bits,
             potential_bits=max([self._potential_bits(n) for n in stored], default=0),
             potential_words=memory.potential_words,

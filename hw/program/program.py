@@ -223,6 +223,10 @@ class Sweep:
         There is a negative side.
     by_channel
         Thresholds are those of the channels.
+    limit
+        Largest |c|.
+    guarded
+        A negative spike is no larger than the sum of all spikes so far.
     hard, step
         Reset to 0, or by `step`.
     top
@@ -250,6 +254,8 @@ class Sweep:
     down: int = 0
     signed: int = 0
     by_channel: int = 0
+    limit: int = 1
+    guarded: int = 0
     hard: int = 0
     step: int = 0
     top: int = 0
@@ -456,6 +462,8 @@ class Program:
         (kind, shift) each, of all layers (the readout has none: `none`); what `Sweep.decay` counts.
     can_saturate
         Some layer's potentials can.
+    count_bits
+        Of the counts of spikes that guards hold; 0: no layer is guarded.
     membrane_bits
         Of v, and of all that is made of it.
     potential_bits, potential_words
@@ -485,6 +493,7 @@ class Program:
     thetas: Int | None
     decays: tuple[tuple[str, int], ...]
     can_saturate: bool
+    count_bits: int
     membrane_bits: int
     potential_bits: int
     potential_words: int
@@ -514,6 +523,7 @@ class Program:
         found = {
             "potentials": (self.potential_words, self.lanes * self.potential_bits),
             "drives": (self.drive_words, self.lanes * self.drive_bits),
+            "guards": (self.potential_words * bool(self.count_bits), self.lanes * self.count_bits),
         }
         for name, words, bits, banks in (
             ("spikes", self.spike_words, self.spike_planes + self.spike_sign, self.spike_banks),

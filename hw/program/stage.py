@@ -15,6 +15,7 @@ from hw.program.potentials import Potentials
 from hw.program.program import Code, Decide, Program, Scan, Send, Sweep
 from hw.program.scanner import Scanner
 from hw.program.steps import StepMemory, StepOrder
+from hw.program.sweeper import Sweeper
 from hw.program.walker import Walker
 from hw.stage import Stage, TapPoint
 from hw.stream.payloads import coefficients, transfer
@@ -382,10 +383,10 @@ class ProgramStage(Stage):
         return begin, done
 
     def _tap(self, m: Module, number: Signal) -> None:
-        """Spikes leave the sweeper two cycles before the potentials that are kept."""
+        """Spikes leave the sweeper some cycles before the potentials that are kept."""
         potentials = self._potentials
         spikes, valid = potentials.spikes, potentials.fired
-        for n in range(2):
+        for n in range(Sweeper.kept_after(self._program)):
             later, there = Signal.like(spikes, name=f"spikes{n}"), Signal(name=f"fired{n}")
             m.d.sync += [later.eq(spikes), there.eq(valid)]
             spikes, valid = later, there

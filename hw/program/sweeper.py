@@ -12,6 +12,7 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.layer.lif import decay
@@ -50,17 +51,21 @@ def counting(program: Program) -> wiring.Signature:
 class Sweeper(wiring.Component):
     """The laws of docs/arithmetic.md in registers that follow each other without a stall:
 
-        cycle  0  number of the word
-               1  addresses of potential and drive
-               3  potential, addend       the drive, or the bias
-               4  v = potential + addend  thresholds beside it
-               5  c = fire(v)             spikes leave
-               6  r = reset(v, c)
-               7  u = saturate(r)
-               8  d = decay(u)            leaves to be written
+        cycle  0    number of the word
+               1    addresses of potential and drive
+               3    potential, addend       the drive, or the bias
+               4    v = potential + addend  thresholds beside it
+               F    c = fire(v)             spikes leave
+               R    r = reset(v, c)
+               R+1  u = saturate(r)
+               R+2  d = decay(u)            leaves to be written
+
+    F is 5 and R is 6 where |c| is at most 1 and nothing is guarded. Otherwise |v| is divided by the
+    threshold, a bit of the quotient per cycle, from the highest, and F = 6 + planes; what a soft
+    reset subtracts is put together in the same way, and R = F + planes.
 
     Cycle law: a sweep's words follow each other in every cycle; the first is numbered in the cycle
-    after `start`, and written `LATENCY` cycles later.
+    after `start`, and written `latency` cycles later.
 
     Parameters
     ----------
@@ -89,12 +94,10 @@ class Sweeper(wiring.Component):
     fired : Out(1)
         `spikes`, and where they go, `spike_address`, are those of a word that fires.
     potentials : Out
-        The u that is kept, two cycles after its word's spikes.
+        The u that is kept, `kept_after` cycles after its word's spikes.
     counting : Out(counting(program))
         Of a network that learns: where its counts are read and written.
     """
-
-    LATENCY = 8
 
     word: Signal
     start: Signal
@@ -149,9 +152,27 @@ class Sweeper(wiring.Component):
             members["counting"] = Out(counting(p))
         super().__init__(members)
 
+    @staticmethod
+    def fire_cycle(program: Program) -> int:
+        """F: the cycle in which a word's spikes leave."""
+        counts = program.spike_planes > 1 or program.count_bits
+        return 6 + program.spike_planes if counts else 5
+
+    @staticmethod
+    def kept_after(program: Program) -> int:
+        """Cycles from a word's spikes to the u that is kept."""
+        soft = any(isinstance(op, Sweep) and op.step for op in program.operations)
+        return 1 + (program.spike_planes if soft else 1)
+
+    @classmethod
+    def latency(cls, program: Program) -> int:
+        """Cycles from a word's number to its being written."""
+        return cls.fire_cycle(program) + cls.kept_after(program) + 1
+
     def elaborate(self, platform) -> Module:
         m = Module()
         p = self._program
+        fires, latency = self.fire_cycle(p), self.latency(p)
         sweep = operation(p, self.word, Sweep)
 
         # A word in every cycle. `places[n]` is the word whose values are in the registers of cycle
@@ -164,7 +185,7 @@ class Sweeper(wiring.Component):
                 "channels": unsigned(max(1, (len(p.biases) - 1).bit_length())),
             }
         )
-        places = [Signal(place, name=f"place{n}") for n in range(self.LATENCY + 1)]
+        places = [Signal(place, name=f"place{n}") for n in range(latency + 1)]
         position = Signal(max(1, len(sweep.last_position)))
         here = Signal(place, name="here")
         m.d.comb += [places[0].eq(here), places[0].valid.eq(running)]
@@ -182,35 +203,37 @@ class Sweeper(wiring.Component):
             ]
             with m.If(position == sweep.last_position):
                 m.d.sync += [position.eq(0), here.channels.eq(here.channels + 1)]
-        for n in range(self.LATENCY):
+        for n in range(latency):
             m.d.sync += places[n + 1].eq(places[n])
         m.d.sync += [
             self.read.eq(sweep.potential + here.index),
             self.drive_read.eq(sweep.drive + here.index),
-            self.write_address.eq(sweep.potential + places[7].index),
+            self.write_address.eq(sweep.potential + places[latency - 1].index),
             self.drive_write_address.eq(sweep.drive + places[2].index),
-            self.spike_address.eq(sweep.spikes + places[4].index),
+            self.spike_address.eq(sweep.spikes + places[fires - 1].index),
         ]
         m.d.comb += [
             self.busy.eq(Cat(running, *(at.valid for at in places)).any()),
-            self.write.eq(places[8].valid),
+            self.write.eq(places[latency].valid),
             self.drive_write.eq(places[3].valid & sweep.first & sweep.has_drive),
-            self.fired.eq(places[5].valid & sweep.fires & ~sweep.first),
+            self.fired.eq(places[fires].valid & sweep.fires & ~sweep.first),
             self.odd.eq(sweep.odd),
         ]
 
         # Bias and threshold rows: two cycles after their address, a register before the cycle that
-        # needs them (3 and 4).
+        # needs them (3, and 4 or 5).
         biases = self._rom(m, "biases", p.bias_table, places[0].channels)
         thetas: list[Value | None] = [None] * p.lanes
         if p.theta_table is not None:
-            thetas = [*self._rom(m, "thetas", p.theta_table, places[1].channels)]
+            address = places[1 if fires == 5 else 2].channels
+            thetas = [*self._rom(m, "thetas", p.theta_table, address)]
         self._masks: list[Value] = [Const(1)] * p.lanes
         later = self._settled(m, sweep)
         if p.learning is not None:
             self._count(m, later, places)
+        guards = self._guards(m, later, places[fires - 4]) if p.count_bits else None
         for k in range(p.lanes):
-            self._lane(m, later, k, biases[k], thetas[k])
+            self._lane(m, later, k, biases[k], thetas[k], guards)
         return m
 
     @staticmethod
@@ -227,14 +250,14 @@ class Sweeper(wiring.Component):
         return SimpleNamespace(**found)
 
     def _count(self, m: Module, sweep, places: list[Any]) -> None:
-        """N or B of the word whose spikes leave, read in time for cycle 5, and written after it."""
-        p, port = self._program, self.counting
+        """N or B of the word whose spikes leave, read in time for them, and written after."""
+        p, port, fires = self._program, self.counting, self.fire_cycle(self._program)
         assert p.learning is not None
         m.d.sync += [
-            port.read.eq(sweep.counts + places[2].index),
-            port.address.eq(sweep.counts + places[5].index),
-            port.forward.eq(places[5].valid & (sweep.counted == Counted.FORWARD)),
-            port.back.eq(places[5].valid & (sweep.counted == Counted.BACK)),
+            port.read.eq(sweep.counts + places[fires - 3].index),
+            port.address.eq(sweep.counts + places[fires].index),
+            port.forward.eq(places[fires].valid & (sweep.counted == Counted.FORWARD)),
+            port.back.eq(places[fires].valid & (sweep.counted == Counted.BACK)),
         ]
         back = sweep.counted == Counted.BACK
         for k in range(p.lanes):
@@ -250,8 +273,8 @@ class Sweeper(wiring.Component):
             self._masks[k] = mask
             spike = self.spikes[k]
             negative = spike.negative if p.spike_sign else Const(0)
-            one = Mux(spike.magnitude[0], Mux(negative, Const(-1, signed(2)), 1), 0)
-            m.d.sync += port.word[k].eq(Mux(sweep.first, 0, held + one))
+            added = held + Mux(negative, -spike.magnitude, spike.magnitude)
+            m.d.sync += port.word[k].eq(Mux(sweep.first, 0, added))
 
     def _rom(self, m: Module, name: str, table: Table, address: Value) -> list[Value]:
         """A ROM's numbers, one per lane."""
@@ -261,11 +284,44 @@ class Sweeper(wiring.Component):
         m.d.comb += rom.addr.eq(address)
         return [rom.data.word_select(k, table.bits).as_signed() for k in range(table.lanes)]
 
-    def _lane(self, m: Module, sweep, k: int, bias: Value, theta: Value | None) -> None:
+    def _guards(self, m: Module, sweep, place: Any) -> tuple[list[Value], list[Value]]:
+        """Counts of spikes so far, beside the potentials: those of the word whose spikes leave next
+        (`place` is that of four cycles before), and where the new ones go."""
+        p = self._program
+        shape = data.ArrayLayout(unsigned(p.count_bits), p.lanes)
+        before, after = Signal(shape, reset_less=True), Signal(shape)
+        if p.potential_words:
+            m.submodules.guards = memory = Memory(shape=shape, depth=p.potential_words, init=[])
+            read, write = memory.read_port(), memory.write_port()
+            address, written = Signal.like(read.addr), Signal(shape, reset_less=True)
+            m.d.sync += [address.eq(sweep.potential + place.index), before.eq(read.data)]
+            later: Value = after
+            for n in range(self.kept_after(p) + 1):
+                register = Signal(shape, name=f"guard{n}", reset_less=True)
+                m.d.sync += register.eq(later)
+                later = register
+            m.d.comb += [
+                read.addr.eq(address),
+                written.eq(Mux(sweep.first, 0, later)),
+                write.en.eq(self.write),
+                write.addr.eq(self.write_address),
+                write.data.eq(written),
+            ]
+        return [*before], [*after]
+
+    def _lane(
+        self,
+        m: Module,
+        sweep,
+        k: int,
+        bias: Value,
+        theta: Value | None,
+        guards: tuple[list[Value], list[Value]] | None,
+    ) -> None:
         p = self._program
         bits = signed(p.membrane_bits)
 
-        def register(name: str, shape=bits) -> Signal:
+        def register(name: str, shape: Any = bits) -> Signal:
             return Signal(shape, name=f"{name}{k}", reset_less=True)
 
         addend, v = register("addend", signed(max(len(bias), p.drive_bits))), register("v")
@@ -276,6 +332,47 @@ class Sweeper(wiring.Component):
         m.d.comb += self.biases[k].eq(addend)
         m.d.sync += v.eq((self.v[k] if p.potential_words else sweep.start) + addend)
 
+        if self.fire_cycle(p) == 5:
+            spike, negative, held = self._fire(m, sweep, v, theta, register)
+        else:
+            guard = None if guards is None else (guards[0][k], guards[1][k])
+            spike, negative, held = self._divide(m, sweep, v, theta, guard, register)
+        # What is masked is not sent, but resets its neuron.
+        m.d.comb += self.spikes[k].magnitude.eq(Mux(self._masks[k], spike, 0))
+        if p.spike_sign:
+            m.d.comb += self.spikes[k].negative.eq(negative)
+
+        # A number that is 0 in all sweeps is a constant, and synthesis removes its logic: no soft
+        # reset, no subtraction.
+        fired, size = spike.any(), spike
+        for plane in range(self.kept_after(p) - 1):
+            r = register(f"r{plane}_")
+            step = Mux(size[plane], Mux(negative, sweep.minus_step, sweep.step) << plane, 0)
+            if not plane:
+                held = Mux(fired & sweep.hard, 0, held)
+            m.d.sync += r.eq(held - step)
+            held = r
+            if plane < self.kept_after(p) - 2:
+                passed = register(f"spike{plane}_", size.shape()), register(f"side{plane}_", 1)
+                m.d.sync += [passed[0].eq(size), passed[1].eq(negative)]
+                size, negative = passed
+        u = register("u")
+        kept: Value = held
+        if p.can_saturate:
+            low, high = held < sweep.minus_top, held > sweep.top
+            kept = Mux(high, sweep.top, Mux(low, sweep.minus_top, held))
+        m.d.sync += u.eq(kept)
+        m.d.comb += self.potentials[k].eq(u)
+
+        d = register("d")
+        decayed = Array(decay(u, kind, shift) for kind, shift in p.decays)
+        m.d.sync += d.eq(Mux(sweep.first, sweep.start, decayed[sweep.decay]))
+        m.d.comb += self.prepared[k].eq(d)
+
+    def _fire(
+        self, m: Module, sweep, v: Value, theta: Value | None, register: Any
+    ) -> tuple[Value, Value, Value]:
+        """|c| of 0 or 1, its sign, and v: two comparisons."""
         up, down = sweep.up, sweep.minus_down
         if theta is not None:
             up, down = Mux(sweep.by_channel, theta, up), Mux(sweep.by_channel, -theta, down)
@@ -289,24 +386,63 @@ class Sweeper(wiring.Component):
             negative.eq(below & sweep.fires),
             held.eq(v),
         ]
-        # What is masked is not sent, but resets its neuron.
-        m.d.comb += self.spikes[k].magnitude.eq(spike & self._masks[k])
-        if p.spike_sign:
-            m.d.comb += self.spikes[k].negative.eq(negative)
+        return spike, negative, held
 
-        # A number that is 0 in all sweeps is a constant, and synthesis removes its logic: no soft
-        # reset, no subtraction.
-        r = register("r")
-        lowered = held - Mux(negative, sweep.minus_step, sweep.step)
-        m.d.sync += r.eq(Mux(spike, Mux(sweep.hard, 0, lowered), held))
-        u = register("u")
-        kept: Value = r
-        if p.can_saturate:
-            kept = Mux(r > sweep.top, sweep.top, Mux(r < sweep.minus_top, sweep.minus_top, r))
-        m.d.sync += u.eq(kept)
-        m.d.comb += self.potentials[k].eq(u)
-
-        d = register("d")
-        decayed = Array(decay(u, kind, shift) for kind, shift in p.decays)
-        m.d.sync += d.eq(Mux(sweep.first, sweep.start, decayed[sweep.decay]))
-        m.d.comb += self.prepared[k].eq(d)
+    def _divide(
+        self,
+        m: Module,
+        sweep,
+        v: Value,
+        theta: Value | None,
+        guard: tuple[Value, Value] | None,
+        register: Any,
+    ) -> tuple[Value, Value, Value]:
+        """|c| = min(L, |v| div threshold of its side), its sign, and v; a guard holds back what is
+        negative, and is told the new count."""
+        p = self._program
+        planes = p.spike_planes
+        size, below = register("size", unsigned(p.membrane_bits)), register("below", 1)
+        m.d.sync += [size.eq(Mux(v < 0, -v, v)), below.eq(v < 0)]
+        up, down = sweep.up, sweep.down
+        if theta is not None:
+            up, down = Mux(sweep.by_channel, theta, up), Mux(sweep.by_channel, theta, down)
+        wide = unsigned(max(len(up), len(down), 1))
+        divisor = register("divisor", wide)
+        m.d.sync += divisor.eq(Mux(v < 0, down, up))
+        held, whole = v, register("held0_")
+        m.d.sync += whole.eq(held)
+        quotient: Value = Const(0, 0)
+        for plane in reversed(range(planes)):
+            rest = size - (divisor << plane)
+            fits = rest >= 0
+            after = [
+                register(f"{name}{plane}_", value.shape())
+                for name, value in (("rest", size), ("divisor", divisor), ("whole", whole))
+            ]
+            side, found = (
+                register(f"below{plane}_", 1),
+                register(f"quotient{plane}_", planes - plane),
+            )
+            m.d.sync += [
+                after[0].eq(Mux(fits, rest, size)),
+                after[1].eq(divisor),
+                after[2].eq(whole),
+                side.eq(below),
+                found.eq(Cat(fits, quotient)),
+            ]
+            (size, divisor, whole), below, quotient = after, side, found
+        spike, negative, held = register("spike", planes), register("negative", 1), register("held")
+        most = Mux(quotient > sweep.limit, sweep.limit, quotient)
+        count = Signal(planes, name="count")
+        m.d.comb += count.eq(Mux(sweep.fires & (~below | sweep.signed), most, 0))
+        if guard is not None:
+            before, after_fire = guard
+            stopped = sweep.guarded & below & (count > before)
+            allowed = Signal(planes, name="allowed")
+            m.d.comb += allowed.eq(Mux(stopped, before, count))
+            so_far = Signal(unsigned(p.count_bits))
+            m.d.sync += so_far.eq(before)
+            m.d.comb += after_fire.eq(Mux(negative, so_far - spike, so_far + spike))
+            count = allowed
+        m.d.sync += [spike.eq(count), negative.eq(below & (count != 0)), held.eq(whole)]
+        return spike, negative, held

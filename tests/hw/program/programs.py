@@ -229,9 +229,10 @@ class ProgramRun:
         assert [number for number, _, _ in words] == order * len(self.pixels)
         if not fires:
             return
-        width, bits = 1 + p.spike_sign, p.membrane_bits
+        width, bits = p.spike_planes + p.spike_sign, p.membrane_bits
         coded = np.array([split(word, width, p.lanes) for _, word, _ in words])
-        spikes = (coded & 1) * (1 - 2 * (coded >> 1))
+        size, side = coded & (1 << p.spike_planes) - 1, coded >> p.spike_planes
+        spikes = size * (1 - 2 * side)
         raw = np.array([split(word, bits, p.lanes) for _, _, word in words], dtype=np.int64)
         potentials = raw - (raw >> (bits - 1) << bits)
         where = np.array([number for number, _, _ in words])
