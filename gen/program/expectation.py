@@ -64,7 +64,9 @@ def network_rates(network: Network) -> Rates:
             step[name] = known.spikes[name] / most.bit_length()
             planes = (most * (1 + layer.neuron.signed)).bit_length()
             single = np.zeros((planes, 1, 1, 1))
-            single[0] = min(1.0, known.changes[name])
+            # At the first step, all that is sent has changed: it is played as a step's.
+            later = (known.changes[name] * spec.steps - known.spikes[name]) / max(1, spec.steps - 1)
+            single[0] = min(1.0, max(0.0, later))
             changes[name] = single
             sums[name] = min(1.0, known.sums[name] / (most * spec.steps).bit_length())
     return {Played.STEP: step, Played.CHANGES: changes, Played.SUM: sums}

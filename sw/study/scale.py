@@ -38,9 +38,9 @@ MEGAHERTZ = 80
 Result = dict[str, Any]
 
 
-CHANGING = 0.36
-"""Events of changes for one of spikes, on average over the shipped ternary networks of maps on
-pictures (`Network.activity`)."""
+CHANGING = 0.33
+"""Events of changes for one of spikes, behind the first step, on average over the shipped ternary
+networks of maps on pictures (`Network.activity`)."""
 
 
 def measured_rates(network: Network, pixels: npt.NDArray[np.uint8], trace: Trace) -> Rates:
