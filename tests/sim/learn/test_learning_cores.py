@@ -10,6 +10,7 @@ from gen.learn.stage import plan_learning
 from gen.stage.stage import PlanError
 from hw.contract.checks import InputError
 from hw.contract.network import Network
+from hw.contract.neuron import NeuronSpec
 from hw.learn.masters import Masters
 from sim.golden.learning import Learner
 from sim.golden.model import GoldenModel
@@ -44,6 +45,15 @@ NETWORKS: dict[str, tuple[int, Any]] = {
         lambda rng: learning_network(rng, inputs=20, groups=(17, 9), classes=18, input_bits=8),
     ),
     "readout alone": (8, lambda rng: readout_network(rng)),
+    "readout alone, counted and guarded": (
+        4,
+        lambda rng: readout_network(
+            rng,
+            neuron=NeuronSpec(
+                theta=9, limit=5, negative="guarded", reset="soft", step=9, potential_bits=9
+            ),
+        ),
+    ),
 }
 
 
