@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.layer.stage import LayerOptions, LayerStagePlan, plan_layers
+from gen.layer.stage import LayerOptions, LayerStagePlan, as_planned, plan_layers
 from gen.program.stage import PROGRAM_LANES, ProgramStagePlan, plan_program
 from gen.stage.stage import PlanError, Rom, StagePlan
 from hw.contract.edge import INPUT
@@ -298,14 +298,15 @@ def plan_core(
             f"Network {network.spec.name} must be a chain of dense layers for layers of their own: "
             "convolution, pooling, shortcuts and recurrence run in programs"
         )
+    stages = plan_layers(network, options)
     return CorePlan(
         network=network,
         lanes=options.lanes,
         banks=options.banks,
-        stages=tuple(plan_layers(network, options)),
+        stages=tuple(stages),
         schedule="pipelined",
         bounds=(0,),
-        options=options,
+        options=as_planned(options, stages),
     )
 
 
@@ -399,7 +400,7 @@ def plan_mixed(
         stages=(*programs, *tail),
         schedule="mixed",
         bounds=bounds,
-        options=chosen,
+        options=as_planned(chosen, tail),
         changes=changes,
     )
 

@@ -25,10 +25,19 @@ from hw.layer.rows import pack_rows, unpack_rows
 from hw.layer.stage import LayerDesign, LayerStage
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 
-__all__ = ["DEFAULT_LANES", "MAX_CHUNK", "LayerOptions", "LayerStagePlan", "plan_layers"]
+__all__ = [
+    "DEFAULT_LANES",
+    "MAX_CHUNK",
+    "LayerOptions",
+    "LayerStagePlan",
+    "as_planned",
+    "plan_layers",
+]
 
 DEFAULT_LANES = 128
 MAX_CHUNK = 16
+NEARLY = 0.9
+"""Pictures differ: a layer that is nearly the slowest on average holds up many of them."""
 MEMORIES = ("rom", "ram", "spram")
 
 
@@ -46,6 +55,9 @@ class LayerOptions:
         To save logic on small chips.
     repeat
         Play augmented spikes as ternary ones.
+    once
+        The readout plays the sum of all steps, once, which takes logic to add it up. None: where it
+        would be the slowest layer otherwise, or nearly so.
 
     Raises
     ------
@@ -59,6 +71,7 @@ class LayerOptions:
     fire_lanes: int = 0
     lean: bool = False
     repeat: bool = False
+    once: bool | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.lanes <= 1024:
@@ -393,6 +406,11 @@ def _stored_bits(neuron: NeuronSpec, steps: int) -> int:
     return neuron.potential_bits + (neuron.count_bits(steps) if neuron.guarded else 0)
 
 
+def as_planned(options: LayerOptions, stages: Sequence[LayerStagePlan]) -> LayerOptions:
+    """The options with what was left to `plan_layers`, as it chose."""
+    return replace(options, once=bool(stages[-1].geometry.sent_planes))
+
+
 def summed(layer: Layer) -> Layer:
     """A readout that receives the sums of all steps, once: logits are what they were."""
     maxima = tuple(most * layer.steps for most in layer.coefficient_maxima)
@@ -421,6 +439,12 @@ def plan_layers(
     PlanError
         When a layer has too many rows for single-port RAM.
     """
+    if options.once is None and first < len(network.spec.layers):
+        stepwise = plan_layers(network, replace(options, once=False), first, source)
+        *others, readout = (stage.expected_cycles() for stage in stepwise)
+        if readout <= NEARLY * max(others, default=0):
+            return stepwise
+        options = replace(options, once=True)
     spec, banks = network.spec, options.banks
     memories = options.memories or ("rom",) * (len(spec.layers) - first)
     maps = (1, 1) if source is None else source.shape[1:]
@@ -440,9 +464,9 @@ def plan_layers(
                 lanes = lanes // fire * fire
         per_bank = -(-min(source_lanes, source_word) // banks)
         planes = sender.magnitude_bits if sender else spec.input_bits
-        # What is played once must be summed up, which small chips have no room for.
         once = (
-            layer.neuron is None
+            options.once
+            and layer.neuron is None
             and spec.steps > 1
             and (n > 0 or spec.timed_input)
             and not (options.lean or options.repeat)
