@@ -29,6 +29,7 @@ from tests.hw.vectors import random_vectors
 __all__ = [
     "Part",
     "ProgramRun",
+    "Registers",
     "conv",
     "dense",
     "identity",
@@ -167,6 +168,56 @@ def walk(
                     + y * scan.weight_row
                     + x * scan.weight_column,
                 )
+
+
+class Registers:
+    """The scanner's registers, moved by hand, cycle by cycle; see its docstring. Whoever takes what
+    is `shown` sets it to None.
+
+    Parameters
+    ----------
+    words
+        Of each word, its planes with something, in order: whatever stands for one.
+    reads
+        Words of a bank that each is made of.
+
+    Attributes
+    ----------
+    fetched, raw
+        Number of a word, and whether this is the last that it is made of.
+    value, word, shown
+        Number of a word; planes that are left of it; a plane.
+    """
+
+    def __init__(self, words: Sequence[Sequence[Any]], reads: int) -> None:
+        self._words = words
+        self._ahead = [(n, k == reads - 1) for n in range(len(words)) for k in range(reads)]
+        self.fetched: tuple[int, bool] | None = None
+        self.raw: tuple[int, bool] | None = None
+        self.value: int | None = None
+        self.word: list[Any] | None = None
+        self.shown: Any = None
+
+    @property
+    def busy(self) -> bool:
+        """Something is there, or still to be read."""
+        there = (self.fetched, self.raw, self.value, self.word, self.shown)
+        return bool(self._ahead) or any(one is not None for one in there)
+
+    def move(self) -> None:
+        """A cycle. From the far end on: what moves makes room for what is behind it."""
+        if self.word and self.shown is None:
+            self.shown = self.word.pop(0)
+        if not self.word:  # none, an empty one, or its last plane has gone on
+            self.word = None if self.value is None else [*self._words[self.value]]
+            self.value = None
+        if self.value is None and self.raw is not None:
+            (number, whole), self.raw = self.raw, None
+            self.value = number if whole else None
+        if self.raw is None:
+            self.raw, self.fetched = self.fetched, None
+        if self.fetched is None and self._ahead:
+            self.fetched = self._ahead.pop(0)
 
 
 def split(raw: int, bits: int, count: int) -> list[int]:
