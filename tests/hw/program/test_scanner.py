@@ -314,8 +314,8 @@ def test_cycle_law(name: str, from_input: int) -> None:
 
 
 def test_when_the_first_event_comes() -> None:
-    """The plane of a first word is shown, and an identity's event is offered, `LATENCY` cycles after
-    START and the words that it is made of; others pass the encoder."""
+    """The plane of a first word is shown, and an identity's event offered, `LATENCY` cycles after
+    START, and later by the words that it is made of; others pass the encoder."""
     event = [(0, {})]
     assert offers(Scan(identity=1), event, 1, 5) == ([5 + Scanner.LATENCY], 6 + Scanner.LATENCY)
     first = 5 + Scanner.LATENCY + ChunkEncoder.LATENCY
