@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from amaranth.hdl import Value
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_programs
-from gen.program.cycles import operation_cycles
+from gen.program.cycles import operation_cycles, operation_plays, updates
 from gen.program.stage import ProgramStagePlan
 from hw.contract.builder import NetworkBuilder
 from hw.contract.edge import INPUT, EdgeSpec, Shape
@@ -228,7 +229,8 @@ def split(raw: int, bits: int, count: int) -> list[int]:
 def program_core(
     network: Network, lanes: int = 16, changes: Sequence[str] | None = None
 ) -> CorePlan:
-    """A network as one program."""
+    """A network as one program, that plays changes of these layers' spikes; None: of those that a
+    plan chooses, of a picture's network all."""
     return plan_programs(network, lanes, (), changes)
 
 
@@ -237,7 +239,8 @@ class ProgramRun:
     against the golden model.
 
     seen: of each layer that fires, by name, spikes and potentials (n, T, neurons) of the hardware.
-    trace: the golden model's. operations: of each stage, the operation's number in each cycle.
+    trace: the golden model's. operations, updates: of each stage, the operation's number in each
+    cycle, and whether it adds to a word.
     words: of each stage, (operation, spikes, potentials) of each word that was tapped.
     """
 
@@ -253,18 +256,20 @@ class ProgramRun:
         bench = Bench(core, pace, limit=100_000)
         self.source = bench.feed(core.i, plan.pack(pixels))
         self.sink = bench.collect(core.o, len(pixels) * self.programs[-1].classes)
-        taps = ("tap_operation", "tap_valid", "tap_spikes", "tap_potentials")
+        taps = ("tap_operation", "tap_update", "tap_valid", "tap_spikes", "tap_potentials")
         seen = [bench.watch(*(Value.cast(getattr(part, tap)) for tap in taps)) for part in parts]
         bench.run(extra=30, **run)
         self.trace = GoldenModel(plan.network).run(pixels)
         self.operations = [[number for number, *_ in stage] for stage in seen]
+        self.updates = [[update for _, update, *_ in stage] for stage in seen]
         self.words = [
-            [(number, *word) for number, valid, *word in stage if valid] for stage in seen
+            [(number, *word) for number, _, valid, *word in stage if valid] for stage in seen
         ]
         self.seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         check_results(self.plan, self.sink, self.trace)
         for n in range(len(self.programs)):
             self._check_words(n)
+            self._check_updates(n)
 
     @property
     def lively(self) -> bool:
@@ -299,6 +304,20 @@ class ProgramRun:
             expected = self.trace.spikes[n].reshape(len(sent), -1)
             assert np.array_equal(sent, layout.pack(expected))
             assert np.array_equal(kept, self.trace.potentials[n])
+
+    def _check_updates(self, stage: int) -> None:
+        """Words that each operation adds to, of each image: as many as a plan counts."""
+        count, both = len(self.programs[stage].operations), (self.operations, self.updates)
+        found = [
+            sum(update for _, update in same)
+            for _, same in groupby(zip(*(part[stage] for part in both), strict=True), itemgetter(0))
+        ]
+        for n, pixels in enumerate(self.pixels):
+            spikes = [s[n] for s in self.trace.spikes]
+            plays = [play for _, play in operation_plays(self.stages[stage], pixels, spikes)]
+            expected = [0 if play is None else int(play.updates.sum()) for play in plays]
+            assert found[n * count : (n + 1) * count - 1] == expected
+            assert updates(self.stages[stage], pixels, spikes) == sum(expected)
 
     def check_law(self, lead: int = 0) -> None:
         """Images end when the law says; so does every operation that does not wait. `lead`: cycles
