@@ -44,10 +44,7 @@ pictures (`Network.activity`)."""
 
 
 def measured_rates(
-    network: Network,
-    pixels: npt.NDArray[np.uint8],
-    trace: Trace,
-    changes: Collection[str] = (),
+    network: Network, pixels: npt.NDArray[np.uint8], trace: Trace, changes: Collection[str] = ()
 ) -> Rates:
     """How often each bit of what is played is set, by source: (planes, channels, rows, columns). Of
     the layers `changes` the first step alone is played as it is."""

@@ -310,3 +310,24 @@ def test_what_is_added_is_every_update() -> None:
     assert updates(plan, np.array([3, 0, 1, 0]), silent) == 2 + 1
     silent[0][0, :2] = 1, -1  # a word of classes each
     assert updates(plan, np.array([3, 0, 1, 0]), silent) == 3 + 2
+
+
+def test_what_changes_is_added_by_hand() -> None:
+    """Three neurons over four steps, and two of the next layer, in a word, as are the two classes:
+    what b adds up are the first step's three spikes, then a turn of sign (two, one bit), two spikes
+    that end, then nothing; what the readout adds up is each neuron's sum."""
+    image = network(
+        (1, 1, 1), part(3, dense("input")), part(2, dense("a")), part(2, dense("b")), steps=4
+    )
+    a = np.array([[1, 1, -1], [1, -1, -1], [1, 0, 0], [1, 0, 0]])
+    b = np.array([[1, 0], [1, 0], [1, -1], [0, -1]])  # sums 3 and -2: three bits
+    dark = np.zeros(1, dtype=int)
+    steps, changes = plan_program(image, 4), plan_program(image, 4, changes=("a", "b"))
+    assert np.count_nonzero(a) == 8
+    assert updates(steps, dark, [a, b]) == 8 + 3
+    assert updates(changes, dark, [a, b]) == 3 + 1 + 2 + 0 + 3
+    by_numpy = np.bitwise_count(np.abs(np.diff(a, axis=0, prepend=0))).sum()
+    assert by_numpy == 3 + 1 + 2 + 0
+    # A picture is added up once, whatever the steps; for a readout, times the steps.
+    alone = network((1, 1, 1), part(2, dense("input")), steps=3)
+    assert updates(plan_program(alone, 4), np.array([1]), []) == 2  # three has two bits

@@ -79,8 +79,8 @@ def test_silence_costs_little_and_noise_much() -> None:
 
 
 def test_rates_of_a_network_by_hand() -> None:
-    """Of each kind, shares of a coefficient's bits: of one bit a step, of two in a change of a sign,
-    of which the lower is what is there, and of three in a sum of four steps."""
+    """Of each kind, shares of a coefficient's bits: of one bit a step; of two in a change, of which
+    the lower is what is there; of three in a sum of four steps."""
     image = network((2, 1, 1), part(2, dense("input")), part(2, dense("a")), steps=4)
     counted = {"spike_bits": [0.3], "change_bits": [0.2], "sum_bits": [0.6], "input_density": 0.4}
     rates = network_rates(replace(image, meta=counted))

@@ -242,7 +242,9 @@ several = st.lists(regions, max_size=12)
 
 
 @given(several, several, several)
-def test_nothing_that_is_needed_is_overwritten(potentials: list, drives: list, spikes: list) -> None:
+def test_nothing_that_is_needed_is_overwritten(
+    potentials: list, drives: list, spikes: list
+) -> None:
     memory = allocate(potentials, drives, spikes)
     sizes = memory.potential_words, memory.drive_words, memory.spike_words
     for placed, given_regions, size in zip(
@@ -457,7 +459,11 @@ def test_operations_are_found_again_in_their_words(made: list[Operation], twice:
         if (
             len(
                 {
-                    tuple(getattr(op, f.name) for f in fields(kind) if f.name not in NOTES[kind.__name__])
+                    tuple(
+                        getattr(op, f.name)
+                        for f in fields(kind)
+                        if f.name not in NOTES[kind.__name__]
+                    )
                     for op in made
                     if type(op) is kind
                 }

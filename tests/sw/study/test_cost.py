@@ -26,7 +26,15 @@ def test_a_cost_counts_what_the_golden_model_does(lived_network, tiny_data) -> N
 
 
 def test_energy_by_hand() -> None:
-    activity = Activity(input_events=100.0, spike_rates=(0.5,), events=150.0, sops=10_000.0)
+    activity = Activity(
+        input_events=100.0,
+        spike_rates=(0.5,),
+        spike_bits=(0.5,),
+        change_bits=(0.2,),
+        sum_bits=(0.9,),
+        events=150.0,
+        sops=10_000.0,
+    )
     found = Cost(
         name="by-hand", accuracy=Accuracy(9, 10), activity=activity, macs=50_000, neuron_steps=400
     )
