@@ -13,7 +13,7 @@ from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.laws import decay
 from hw.contract.layout import map_layout
-from hw.contract.network import Layer, Network
+from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
 from hw.program.program import Operation, Played, Program, Reach, Scan, Send, Sweep

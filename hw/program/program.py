@@ -2,9 +2,10 @@
 
 There are four operations. A *scan* plays the coefficients of one map, or what has changed in them
 since the step before, over one edge into the sums it reaches. A *sweep* fires a layer and prepares
-it for the next step. A *send* hands the readout's sums on. Of a network that learns, a *decide* ends the program where there is nothing to
-learn; behind it scans may change rows of weights in place of adding them. Whatever distinguishes
-one edge or layer from another is numbers in here; this module imports no Amaranth.
+it for the next step. A *send* hands the readout's sums on. Of a network that learns, a *decide*
+ends the program where there is nothing to learn; behind it scans may change rows of weights in
+place of adding them. Whatever distinguishes one edge or layer from another is numbers in here; this
+module imports no Amaranth.
 """
 
 from collections.abc import Sequence

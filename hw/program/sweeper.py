@@ -1,7 +1,7 @@
 """Sweeper: fires a layer's potentials and prepares them for the next step, one word per cycle.
 
-Potentials and drives lie in a memory each, `lanes` to a word; the neurons of all layers are this one
-row of lanes, with the numbers of each layer in the operation's word. What is written back is
+Potentials and drives lie in a memory each, `lanes` to a word; the neurons of all layers are this
+one row of lanes, with the numbers of each layer in the operation's word. What is written back is
 `decay(u)`, so that scans add the next step's spikes straight to it; drives stay as they are. Words
 do not depend on each other: the laws are registers in a row, and the word's number travels beside
 them (`places`).

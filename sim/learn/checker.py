@@ -97,8 +97,8 @@ class LearningChecker:
         found.correct_golden += sample.label == label
 
     def finish(self) -> None:
-        """Count whatever was recorded beyond the last sample. Sweeps of the next one that come before
-        its picture do may be there, and clear the counts."""
+        """Count whatever was recorded beyond the last sample. Sweeps of the next one that come
+        before its picture does may be there, and clear the counts."""
         if self._tapped:
             p = self._program
             before = takewhile(lambda op: not getattr(op, "from_input", 0), p.operations)

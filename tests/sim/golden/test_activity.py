@@ -42,7 +42,7 @@ def test_bits_are_what_numpy_counts() -> None:
     changes = np.concatenate([c[:, :1], c[:, 1:] - c[:, :-1]], axis=1)
     assert found.spike_bits[0] == pytest.approx(np.mean(c != 0))
     assert found.change_bits[0] == pytest.approx(np.mean(changes != 0))
-    bits = np.vectorize(int.bit_count)(np.abs(c.sum(axis=1)))
+    bits = np.bitwise_count(np.abs(c.sum(axis=1)))
     assert found.sum_bits[0] == pytest.approx(bits.mean())
 
 
