@@ -17,9 +17,9 @@ def operation(program: Program, word: Value, kind: type[Operation]) -> Any:
     found = {}
     for name, place in program.code.fields(kind).items():
         if not place.bits:
-            shape = (signed if place.value < 0 else unsigned)(
-                place.value.bit_length() + (place.value < 0)
-            )
+            # Of a 0 too there is a bit, so that what is not so is 1.
+            bits = max(1, place.value.bit_length()) + (place.value < 0)
+            shape = (signed if place.value < 0 else unsigned)(bits)
             found[name] = Const(place.value, shape)
             continue
         value = word[place.start : place.start + place.bits]

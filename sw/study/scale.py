@@ -5,7 +5,7 @@ which the hardware keeps to the cycle; then it is applied to networks too large 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,11 @@ CHANGING = 0.33
 networks of maps on pictures (`Network.activity`)."""
 
 
-def measured_rates(network: Network, pixels: npt.NDArray[np.uint8], trace: Trace) -> Rates:
-    """How often each bit of what is played is set, by source: (planes, channels, rows, columns)."""
+def measured_rates(
+    network: Network, pixels: npt.NDArray[np.uint8], trace: Trace, changes: Collection[str] = ()
+) -> Rates:
+    """How often each bit of what is played is set, by source: (planes, channels, rows, columns). Of
+    the layers `changes` the first step alone is played as it is."""
     spec = network.spec
     rates: dict[Played, dict[str, Any]] = {kind: {} for kind in Played}
 
@@ -61,11 +64,11 @@ def measured_rates(network: Network, pixels: npt.NDArray[np.uint8], trace: Trace
         assert layer.neuron is not None
         most, shape = layer.neuron.limit, (*spikes.shape[:2], *layer.map_shape)
         c = spikes.reshape(shape).astype(np.int64)
-        step = np.abs(c).reshape(-1, *layer.map_shape)
-        changes = np.abs(np.diff(c, axis=1)).reshape(-1, *layer.map_shape)
+        step = np.abs(c[:, :1] if layer.name in changes else c).reshape(-1, *layer.map_shape)
+        diff = np.abs(np.diff(c, axis=1)).reshape(-1, *layer.map_shape)
         rates[Played.STEP][layer.name] = bits(step, most)
-        if len(changes):
-            rates[Played.CHANGES][layer.name] = bits(changes, most * (1 + layer.neuron.signed))
+        if len(diff):
+            rates[Played.CHANGES][layer.name] = bits(diff, most * (1 + layer.neuron.signed))
         rates[Played.SUM][layer.name] = bits(np.abs(c.sum(axis=1)), most * spec.steps)
     return rates
 
@@ -103,7 +106,7 @@ def check(network: Network, data: Split, lanes: int, images: int) -> Result:
     (plan,) = core.stages
     assert isinstance(plan, ProgramStagePlan)
     law = mean_cycles(core, pixels, trace.spikes)
-    row = _row(plan, measured_rates(network, pixels, trace), "measured")
+    row = _row(plan, measured_rates(network, pixels, trace, core.changes), "measured")
     return row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
 
 

@@ -1,10 +1,20 @@
 """gen.core.plan: every layer laid out, every impossible layout refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from gen.core.plan import CorePlan, PlanError, plan_core, plan_mixed, plan_programs, rebuild
+from gen.core.plan import (
+    CorePlan,
+    PlanError,
+    plan_core,
+    plan_mixed,
+    plan_programs,
+    played_changes,
+    rebuild,
+)
+from gen.program.stage import ProgramStagePlan
 from hw.contract.checks import SpecError
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
@@ -44,16 +54,43 @@ MAPS = programs.network(
         plan_programs(network(37, 9, 4), 8, ()),
         plan_programs(MAPS, 4),
         plan_programs(MAPS, 4, [2]),
+        plan_programs(MAPS, 4, changes=["b"]),
         plan_mixed(MAPS, 4, 2),
     ],
 )
 def test_a_recipe_makes_the_same_plan(plan: CorePlan) -> None:
     same = rebuild(plan.network, json.loads(json.dumps(plan.recipe())))
     assert same.facts() == plan.facts()
+    assert same.changes == plan.changes
     assert [s.facts() for s in same.stages] == [s.facts() for s in plan.stages]
     assert {name: rom.text for name, rom in same.roms().items()} == {
         name: rom.text for name, rom in plan.roms().items()
     }
+
+
+def counted(spikes: list[float], changes: list[float], timed: bool = False) -> Network:
+    """Maps of which so much was counted."""
+    meta = {"spike_bits": spikes, "change_bits": changes, "sum_bits": [0.5] * len(spikes)}
+    return replace(MAPS, meta=meta, spec=replace(MAPS.spec, timed_input=timed))
+
+
+def test_what_is_played_as_changes() -> None:
+    """All layers of a picture's network and none of a recording's, unless it was counted which of
+    them change less than they fire; or those that are given. A stage plays those that it
+    receives."""
+    assert played_changes(MAPS) == ["a", "b", "c"]
+    assert played_changes(counted([], [], timed=True)) == []
+    for timed in (False, True):
+        known = counted([0.3, 0.3, 0.3], [0.2, 0.4, 0.3], timed)
+        assert played_changes(known) == ["a", "c"]
+        assert plan_programs(known, 4).changes == ("a", "c")
+        assert plan_programs(known, 4, changes=()).changes == ()
+        assert plan_programs(known, 4, changes=["b"]).changes == ("b",)
+    plan = plan_programs(counted([0.3, 0.3, 0.3], [0.2, 0.2, 0.4]), 4)
+    stages = [stage for stage in plan.stages if isinstance(stage, ProgramStagePlan)]
+    assert [stage.changes for stage in stages] == [(), ("a",), ("b",), ()]
+    assert [stage.program.input_banks for stage in stages] == [1, 2, 2, 1]
+    assert plan_mixed(counted([0.3, 0.3, 0.3], [0.2, 0.2, 0.4]), 4).changes == ("a", "b")
 
 
 def test_groups_are_of_equal_size():

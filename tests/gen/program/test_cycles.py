@@ -21,9 +21,8 @@ from gen.program.cycles import (
 from gen.program.stage import ProgramStagePlan, plan_program
 from gen.stage.stage import NEVER, StageTimes
 from hw.program.program import Scan, Send, Sweep
-from hw.program.scanner import Scanner
 from sim.golden.model import GoldenModel
-from tests.hw.program.programs import conv, dense, network, part, random_pixels
+from tests.hw.program.programs import Registers, conv, dense, network, part, random_pixels
 
 STAGES = [
     stage
@@ -40,68 +39,85 @@ STAGES = [
 # Operations
 
 
-def play(slots: int, *events: tuple[int, int]) -> Play:
+def play(words: int, *events: tuple[int, int], reads: int = 1, planes: int = 1) -> Play:
     """(slot, updates) of each event."""
     both = np.array(events, dtype=np.int64).reshape(-1, 2)
-    return Play(slots, both[:, 0], both[:, 1])
+    return Play(words, reads, planes, both[:, 0], both[:, 1])
 
 
 def test_costs_of_a_scan_by_hand() -> None:
-    """A slot is looked at three cycles after START, the next a cycle later. An event is offered two
-    cycles after its slot was looked at, walks five cycles later, and its last update is written
-    within six."""
-    assert scan_cycles(play(1), False) == 3 + 1
-    assert scan_cycles(play(9), False) == 3 + 9
-    assert scan_cycles(play(1, (0, 1)), False) == 3 + 2 + 5 + 6
-    assert scan_cycles(play(1, (0, 4)), False) == 3 + 2 + 5 + 3 + 6
-    assert scan_cycles(play(4, (3, 4)), False) == 3 + 3 + 2 + 5 + 3 + 6
+    """A word comes five cycles after START, and is gone in the next if it is empty; a plane of it
+    is shown a cycle after it came. An event is offered two cycles after that, walks five cycles
+    later, and its last update is written within six."""
+    assert scan_cycles(play(1), False) == 6
+    assert scan_cycles(play(9), False) == 6 + 8
+    assert scan_cycles(play(1, (0, 1)), False) == 6 + 2 + 5 + 6
+    assert scan_cycles(play(1, (0, 4)), False) == 6 + 2 + 5 + 3 + 6
+    assert scan_cycles(play(4, (3, 4)), False) == 6 + 3 + 2 + 5 + 3 + 6
     # Two events of a slot, or of two: their updates follow each other; nothing reached, no update.
-    assert scan_cycles(play(1, (0, 4), (0, 4)), False) == 3 + 2 + 5 + 7 + 6
-    assert scan_cycles(play(2, (0, 4), (1, 4)), False) == 3 + 2 + 5 + 7 + 6
-    assert scan_cycles(play(1, (0, 0), (0, 4)), False) == 3 + 2 + 1 + 5 + 3 + 6
+    assert scan_cycles(play(1, (0, 4), (0, 4)), False) == 6 + 2 + 5 + 7 + 6
+    assert scan_cycles(play(2, (0, 4), (1, 4)), False) == 6 + 2 + 5 + 7 + 6
+    assert scan_cycles(play(1, (0, 0), (0, 4)), False) == 6 + 2 + 1 + 5 + 3 + 6
     # An identity's event is offered at once.
-    assert scan_cycles(play(1, (0, 1)), True) == 3 + 5 + 6
-    # Looking at many empty slots behind the last event takes longer than its updates.
-    assert scan_cycles(play(50, (0, 1)), False) == 3 + 50
+    assert scan_cycles(play(1, (0, 1)), True) == 6 + 5 + 6
+    # Looking at many empty words behind the last event takes longer than its updates.
+    assert scan_cycles(play(50, (0, 1)), False) == 6 + 49
+    # Planes with nothing cost nothing; those with something follow each other.
+    assert scan_cycles(play(1, (7, 1), planes=8), False) == 6 + 2 + 5 + 6
+    assert scan_cycles(play(1, (0, 1), (7, 1), planes=8), True) == 6 + 1 + 5 + 6
+    assert scan_cycles(play(3, (0, 1), (2, 1), (6, 1), planes=3), True) == 6 + 2 + 5 + 6 + 1
+    # A word that is made of several comes when the last of them is there, empty or not.
+    assert scan_cycles(play(1, reads=4), False) == 6 + 3
+    assert scan_cycles(play(3, reads=4), False) == 6 + 11
+    assert scan_cycles(play(3, (2, 1), reads=4), True) == 6 + 11 + 5 + 6
 
 
 def test_costs_of_a_sweep_by_hand() -> None:
     """The first word is numbered a cycle after START and written eight later; the others follow,
-    in every other cycle with a drive."""
+    with a drive as without."""
     assert sweep_cycles(Sweep(last_word=0)) == 10
     assert sweep_cycles(Sweep(last_word=6)) == 16
-    assert sweep_cycles(Sweep(last_word=6, has_drive=1)) == 22
+    assert sweep_cycles(Sweep(last_word=6, has_drive=1)) == 16
 
 
 @st.composite
 def scans_found(draw) -> Play:
-    """Slots with events in any number, each with its updates."""
-    slots = draw(st.integers(1, 12))
-    some = draw(st.lists(st.tuples(st.integers(0, slots - 1), st.integers(0, 5)), max_size=12))
-    return play(slots, *sorted(some, key=lambda event: event[0]))
+    """Words with events in any number, in any plane, each with its updates."""
+    words, reads, planes = draw(st.integers(1, 12)), draw(reads_of), draw(st.integers(1, 3))
+    slots = st.integers(0, words * planes - 1)
+    some = draw(st.lists(st.tuples(slots, st.integers(0, 5)), max_size=14))
+    found = sorted(some, key=lambda event: event[0])
+    return play(words, *found, reads=reads, planes=planes)
 
 
-@settings(max_examples=150)
+reads_of = st.sampled_from([1, 1, 2, 3])
+
+
+@settings(max_examples=300, deadline=None)
 @given(scans_found(), st.booleans(), st.sampled_from([6, 9]))
 def test_costs_of_a_scan_cycle_by_cycle(found: Play, identity: bool, latency: int) -> None:
     """Places in a row that hold an event each, moved by hand; see docs/program.md."""
     events = [*zip(found.slot.tolist(), found.updates.tolist(), strict=True)]
-    if identity:  # a slot's lanes go at once
+    if identity:  # a plane's lanes go at once
         events = [event for n, event in enumerate(events) if event[0] not in dict(events[:n])]
-        found = play(found.slots, *events)
+        found = play(found.words, *events, reads=found.reads, planes=found.planes)
+    planes = [
+        [[n for at, n in events if at == slot] for slot in range(first, first + found.planes)]
+        for first in range(0, found.words * found.planes, found.planes)
+    ]
     assert scan_cycles(found, identity, latency) == cycles_of(
-        found.slots, events, identity, latency
+        [[*filter(None, word)] for word in planes], found.reads, identity, latency
     )
 
 
-def cycles_of(slots: int, events: list[tuple[int, int]], identity: bool, latency: int) -> int:
-    """Cycles from START to the first in which nothing is on its way."""
-    left = [[n for at, n in events if at == slot] for slot in range(slots)]
-    word, offer, walk = list[int](), list[int](), 0  # in the encoder, at its output, being walked
+def cycles_of(words: list[list[list[int]]], reads: int, identity: bool, latency: int) -> int:
+    """Cycles from START to the first in which nothing is on its way. Of each word, its planes with
+    something; of each plane, the updates of its events."""
+    scanner = Registers(words, reads)
+    held, offer, walk = list[int](), list[int](), 0  # in the encoder, at its output, being walked
     walker: list[int | None] = [None] * 4
     cycle = written = 0
-    while left or word or offer or walk or walker != [None] * 4 or cycle < written:
-        looking = left[0] if cycle >= Scanner.LATENCY and left else None
+    while scanner.busy or held or offer or walk or walker != [None] * 4 or cycle < written:
         # From the far end on: what moves makes room for what is behind it.
         if walk:
             walk, written = walk - 1, cycle + latency
@@ -112,15 +128,18 @@ def cycles_of(slots: int, events: list[tuple[int, int]], identity: bool, latency
                 walker[n + 1], walker[n] = walker[n], None
                 if n == 1 and walker[2] == 0:  # reaches nothing
                     walker[2] = None
-        source = (looking or []) if identity else offer
+        source = offer
+        if identity:
+            source = [] if scanner.shown is None else [*scanner.shown]
         if source and walker[0] is None:
             walker[0] = source.pop(0)
-        if not offer and word:
-            offer.append(word.pop(0))
-        if looking is not None and not looking:  # nothing, or no more
-            left.pop(0)
-        elif looking and not identity and not word:
-            word = left.pop(0)
+            scanner.shown = None if identity else scanner.shown
+        if not offer and held:
+            offer.append(held.pop(0))
+        if not identity and not held and scanner.shown is not None:
+            held, scanner.shown = [*scanner.shown], None
+        if cycle:
+            scanner.move()
         cycle += 1
     return cycle
 
@@ -291,3 +310,24 @@ def test_what_is_added_is_every_update() -> None:
     assert updates(plan, np.array([3, 0, 1, 0]), silent) == 2 + 1
     silent[0][0, :2] = 1, -1  # a word of classes each
     assert updates(plan, np.array([3, 0, 1, 0]), silent) == 3 + 2
+
+
+def test_what_changes_is_added_by_hand() -> None:
+    """Three neurons over four steps, and two of the next layer, in a word, as are the two classes:
+    what b adds up are the first step's three spikes, then a turn of sign (two, one bit), two spikes
+    that end, then nothing; what the readout adds up is each neuron's sum."""
+    image = network(
+        (1, 1, 1), part(3, dense("input")), part(2, dense("a")), part(2, dense("b")), steps=4
+    )
+    a = np.array([[1, 1, -1], [1, -1, -1], [1, 0, 0], [1, 0, 0]])
+    b = np.array([[1, 0], [1, 0], [1, -1], [0, -1]])  # sums 3 and -2: three bits
+    dark = np.zeros(1, dtype=int)
+    steps, changes = plan_program(image, 4), plan_program(image, 4, changes=("a", "b"))
+    assert np.count_nonzero(a) == 8
+    assert updates(steps, dark, [a, b]) == 8 + 3
+    assert updates(changes, dark, [a, b]) == 3 + 1 + 2 + 0 + 3
+    by_numpy = np.bitwise_count(np.abs(np.diff(a, axis=0, prepend=0))).sum()
+    assert by_numpy == 3 + 1 + 2 + 0
+    # A picture is added up once, whatever the steps; for a readout, times the steps.
+    alone = network((1, 1, 1), part(2, dense("input")), steps=3)
+    assert updates(plan_program(alone, 4), np.array([1]), []) == 2  # three has two bits

@@ -1,6 +1,7 @@
 """The scale model against the cycle law, which the hardware keeps; the papers' large networks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from gen.board.boards import find_board
 from gen.board.estimate import blocks, require_memory
 from gen.core.law import CycleLaw
 from gen.core.plan import PlanError, cuts, plan_programs
-from gen.program.expectation import expected, memory_bits
+from gen.program.cycles import updates
+from gen.program.expectation import expected, memory_bits, network_rates
 from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.network import Network
+from hw.program.program import Played
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import load_split
@@ -21,6 +24,7 @@ from sw.data.shipped import MODELS, model_path
 from sw.study.reference_networks import ZOO
 from sw.study.scale import measured_rates
 from tests.graphs import network_of, residual
+from tests.hw.program.programs import dense, network, part
 
 DIGITS = [
     path.stem
@@ -29,40 +33,63 @@ DIGITS = [
 ]
 
 
+def check_model(network: Network, pixels: np.ndarray, lanes: int, changes: list[str]) -> None:
+    """The model is within 2 % of the law, in cycles and in updates."""
+    trace, core = GoldenModel(network).run(pixels), plan_programs(network, lanes, (), changes)
+    (plan,) = core.stages
+    assert isinstance(plan, ProgramStagePlan)
+    law = float(np.diff(CycleLaw(core).predict(pixels, trace.spikes)).mean())
+    found = expected(plan, measured_rates(network, pixels, trace, changes))
+    assert found.cycles == pytest.approx(law, rel=0.02)
+    added = [
+        updates(plan, one, [spikes[n] for spikes in trace.spikes]) for n, one in enumerate(pixels)
+    ]
+    assert found.updates == pytest.approx(np.mean(added), rel=0.02)
+
+
+@pytest.mark.parametrize("changing", [True, False])
 @pytest.mark.parametrize("name", DIGITS)
-def test_model_keeps_to_the_law(name: str) -> None:
-    """Within 2 %, on images of the test set."""
+def test_model_keeps_to_the_law(name: str, changing: bool) -> None:
+    """Within 2 %, on images of the test set; of spikes, and of what changes in them."""
     network = Network.load(model_path(name))
     pixels = load_split("digits", "test", network.spec.input_bits).images[:50]
-    trace, core = GoldenModel(network).run(pixels), plan_programs(network, 16, ())
-    plan = plan_program(network, 16)
-    law = float(np.diff(CycleLaw(core).predict(pixels, trace.spikes)).mean())
-    model = expected(plan, measured_rates(network, pixels, trace)).cycles
-    assert model == pytest.approx(law, rel=0.02)
+    check_model(network, pixels, 16, [layer.name for layer in network.spec.layers] * changing)
 
 
+@pytest.mark.parametrize("changes", [[], ["stem", "inner"]])
 @pytest.mark.parametrize("lanes", [4, 16])
-def test_model_of_every_kind_of_edge(lanes: int) -> None:
+def test_model_of_every_kind_of_edge(lanes: int, changes: list[str]) -> None:
     network = network_of(residual())
     random = np.random.default_rng(1)
     pixels = random.integers(0, 8, (40, network.spec.image_size)).astype(np.uint8)
-    trace, core = GoldenModel(network).run(pixels), plan_programs(network, lanes, ())
-    plan = plan_program(network, lanes)
-    law = float(np.diff(CycleLaw(core).predict(pixels, trace.spikes)).mean())
-    model = expected(plan, measured_rates(network, pixels, trace)).cycles
-    assert model == pytest.approx(law, rel=0.02)
+    check_model(network, pixels, lanes, changes)
 
 
 def test_silence_costs_little_and_noise_much() -> None:
     network = network_of(residual())
-    plan = plan_program(network, 4)
+    layers = [layer.name for layer in network.spec.layers[:-1]]
+    for changes in ((), layers):
+        plan = plan_program(network, 4, changes=changes)
 
-    def at(rate: float) -> float:
-        return expected(
-            plan, {INPUT: 0.5, **{x.name: rate for x in network.spec.layers[:-1]}}
-        ).cycles
+        def at(rate: float, plan: ProgramStagePlan = plan) -> float:
+            one = {INPUT: 0.5, **dict.fromkeys(layers, rate)}
+            return expected(plan, dict.fromkeys(Played, one)).cycles
 
-    assert at(0) < at(0.1) < at(0.5) < at(1)
+        assert at(0) < at(0.1) < at(0.5) < at(1)
+
+
+def test_rates_of_a_network_by_hand() -> None:
+    """Of each kind, shares of a coefficient's bits: of one bit a step; of two in a change, of which
+    the lower is what is there; of three in a sum of four steps."""
+    image = network((2, 1, 1), part(2, dense("input")), part(2, dense("a")), steps=4)
+    counted = {"spike_bits": [0.3], "change_bits": [0.2], "sum_bits": [0.6], "input_density": 0.4}
+    rates = network_rates(replace(image, meta=counted))
+    assert rates[Played.STEP]["a"] == 0.3
+    assert np.reshape(rates[Played.CHANGES]["a"], -1).tolist() == [0.2, 0.0]
+    assert rates[Played.SUM]["a"] == pytest.approx(0.2)
+    assert rates[Played.STEP][INPUT] == rates[Played.SUM][INPUT]
+    unknown = network_rates(image)
+    assert all(unknown[kind]["a"] == 0.5 for kind in Played)
 
 
 # Weights (millions) and neurons of the released networks: shared notes on the papers' code.

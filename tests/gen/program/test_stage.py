@@ -15,10 +15,11 @@ from gen.program.fanout import edge_tables
 from gen.program.memory_map import MemoryMap, Region, allocate
 from gen.program.stage import ProgramStagePlan, plan_program
 from gen.program.writer import segments
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.layout import MapLayout, map_layout
+from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.program.program import NOTES, Code, Operation, Program, Scan, Send, Sweep, Table
+from hw.program.program import NOTES, Code, Operation, Played, Program, Scan, Send, Sweep, Table
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
 from tests.graphs import NEURON, network_of, residual
@@ -132,24 +133,25 @@ def test_plans_count_updates_as_the_tables_do(seed: int, lanes: int) -> None:
     """`plays` is the walk of every event; equal tables lie there once."""
     rng = np.random.default_rng(seed)
     network = random_graph(rng, [NEURON])
-    plan = plan_program(network, lanes)
+    plan = plan_program(network, lanes, changes=random_changes(network, rng))
     p, spec = plan.program, plan.network.spec
     scans = {op.name + op.source: op for op in p.operations if isinstance(op, Scan)}
     for scan in scans.values():
         layout = map_layout(spec, scan.source, lanes)
-        top = spec.pixel_max if scan.from_input else 1
-        values = rng.integers(0, top + 1, (1, int(np.prod(layout.shape))))
+        top = (2 << scan.last_plane) - 1
+        values = rng.integers(-top, top + 1, (1, int(np.prod(layout.shape))))
         packed = layout.pack(values)[0]
         play = plays(plan.program, scan, packed)
         counts, slots = [], []
         for slot, (word, plane) in enumerate(np.ndindex(len(packed), scan.last_plane + 1)):
-            lit = np.flatnonzero(packed[word] >> plane & 1)
+            lit = np.flatnonzero(np.abs(packed[word]) >> plane & 1)
             row, column = divmod(word, scan.last_column + 1)
             for lane in lit[:1] if scan.identity else lit:
                 counts.append(len(list(walk(p, scan, row, column, int(lane)))))
                 slots.append(slot)
         assert (play.updates.tolist(), play.slot.tolist()) == (counts, slots)
-        assert play.slots == len(packed) * (scan.last_plane + 1)
+        assert (play.words, play.reads) == (len(packed), scan.last_gather + 1)
+        assert play.planes == scan.last_plane + 1
 
 
 # Maps in words
@@ -236,65 +238,121 @@ regions = st.builds(
 )
 
 
-@given(st.lists(regions, max_size=12), st.lists(regions, max_size=12))
-def test_nothing_that_is_needed_is_overwritten(potentials: list, spikes: list) -> None:
-    memory = allocate(potentials, spikes)
-    for placed, given_regions in ((memory.potentials, potentials), (memory.spikes, spikes)):
+several = st.lists(regions, max_size=12)
+
+
+@given(several, several, several)
+def test_nothing_that_is_needed_is_overwritten(
+    potentials: list, drives: list, spikes: list
+) -> None:
+    memory = allocate(potentials, drives, spikes)
+    sizes = memory.potential_words, memory.drive_words, memory.spike_words
+    for placed, given_regions, size in zip(
+        (memory.potentials, memory.drives, memory.spikes),
+        (potentials, drives, spikes),
+        sizes,
+        strict=True,
+    ):
         assert [(r.name, r.words) for r in placed] == [(r.name, r.words) for r in given_regions]
         assert not clashes(placed)
         assert all(region.start >= 0 for region in placed)
-    assert memory.spike_words == max([0, *(region.stop for region in memory.spikes)])
+        assert size == max([0, *(region.stop for region in placed)])
 
 
 def test_words_are_used_again() -> None:
     """What is over makes room: the lowest words that are free all the time."""
     memory = allocate(
         [Region("a", 5, 0, 0), Region("b", 3, 0, 1), Region("c", 4, 1, 1), Region("d", 6, 1, 2)],
+        [Region("b", 2, 0, 1), Region("d", 4, 1, 2)],
         [Region("a", 7, 0, 1)],
     )
     assert [region.start for region in memory.potentials] == [0, 5, 0, 8]
     assert (memory.potential("d"), memory.potential_words) == (8, 14)
+    assert (memory.drive("b"), memory.drive("d"), memory.drive_words) == (0, 2, 6)
     assert (memory.spike("a"), memory.spike_words) == (0, 7)
     assert memory.to_dict()["spikes"] == [
         {"name": "a", "words": 7, "first": 0, "last": 1, "start": 0}
     ]
+    assert [*memory.to_dict()] == ["potentials", "drives", "spikes"]
     assert MemoryMap([Region("a", 5, 0, 0)]).spike_words == 0
 
 
 def needs(plan: ProgramStagePlan) -> None:
-    """No operation touches words of the memory of potentials but its own layer's."""
-    owner: dict[int, tuple[str, int]] = {}
-    for n, op in enumerate(plan.program.operations):
-        if isinstance(op, Sweep):
-            for word in range(op.potential, op.potential + op.last_word + 1):
-                if op.first:
-                    owner[word] = (op.name, op.potential)
-                assert owner[word] == (op.name, op.potential), f"operation {n}"
+    """No operation touches words of potentials and drives but its own layer's, and what is added to
+    or swept has been begun."""
+    owner: dict[tuple[str, int], tuple[str, int]] = {}
+    p, spec = plan.program, plan.network.spec
+    for n, op in enumerate(p.operations):
+        places: list[tuple[str, int]] = []
+        if isinstance(op, Scan):
+            places = [("drive" if op.drive else "potential", op.potential)]
+        elif isinstance(op, Sweep):
+            places = [("drive", op.drive)] if op.has_drive else []
+            places += [("potential", op.potential)] if p.potential_words and op.up else []
+        for memory, start in places:
+            for word in range(start, start + map_layout(spec, op.name, p.lanes).words):
+                assert word < (p.drive_words if memory == "drive" else p.potential_words)
+                if isinstance(op, Sweep) and op.first:
+                    owner[memory, word] = (op.name, start)
+                assert owner[memory, word] == (op.name, start), f"operation {n}"
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_plan_keeps_what_it_needs(seed: int) -> None:
-    """Regions do not clash; a spike that is read was written last by the step that is meant; sweeps
-    find their own layer's potentials."""
+    """Regions do not clash; every word that is read is that of the step that is meant, of either
+    bank; sweeps find their own layer's potentials and drives."""
     rng = np.random.default_rng(seed)
-    plan = plan_program(random_graph(rng, [NEURON]), int(2 ** rng.integers(1, 5)))
+    network = random_graph(rng, [NEURON])
+    changes = random_changes(network, rng)
+    plan = plan_program(network, int(2 ** rng.integers(1, 5)), changes=changes)
+    p, steps_of = plan.program, dict[str, int]()
     assert not clashes(plan.memory_map.potentials)
+    assert not clashes(plan.memory_map.drives)
     assert not clashes(plan.memory_map.spikes)
     needs(plan)
-    holds: dict[int, tuple[str, int, int]] = {}
-    steps: dict[str, int] = {}
-    for op in plan.program.operations:
+    holds: dict[tuple[int, int], tuple[str, int, int]] = {}
+    if plan.network.spec.timed_input:
+        for step in range(plan.network.spec.steps):
+            for n in range(p.vector_words):
+                holds[2, step * p.vector_words + n] = (INPUT, step, n)
+    for op in p.operations:
         if isinstance(op, Sweep) and op.fires:
-            step = steps[op.name] = steps.get(op.name, -1) + 1
+            step = steps_of[op.name] = steps_of.get(op.name, -1) + 1
             for n in range(op.last_word + 1):
-                holds[op.spikes + n] = (op.name, step, n)
-        elif isinstance(op, Scan) and not op.from_input:
+                holds[op.odd, op.spikes + n] = (op.name, step, n)
+        elif isinstance(op, Scan) and (not op.from_input or plan.network.spec.timed_input):
             words = (op.last_row + 1) * (op.last_column + 1)
             for n in range(words):
-                assert holds[op.address + n] == (op.source, op.when, n)
-    p = plan.program
-    assert max([0, *holds]) < p.spike_words
+                found = sorted(read(op, n, holds))
+                last = op.source, op.when, n
+                if op.played == Played.SUM:
+                    assert found == [((op.source, step, n), 1) for step in range(op.when + 1)]
+                elif op.played == Played.CHANGES:
+                    assert op.source in changes
+                    assert found == [((op.source, op.when - 1, n), -1), (last, 1)]
+                else:
+                    assert op.when == 0 or op.source not in changes
+                    assert found == [(last, 1)]
+    assert max([0, *(word + 1 for bank, word in holds if bank < 2)]) <= p.spike_words
     assert plan.memory_map.potential_words == p.potential_words
+    assert plan.memory_map.drive_words == p.drive_words
+
+
+def read(op: Scan, n: int, holds: dict) -> list[tuple[tuple[str, int, int], int]]:
+    """What word n is made of, with signs."""
+    found = []
+    for k in range(op.last_gather + 1):
+        if op.even:
+            found.append((2 * op.from_input, op.address + n + k * op.gather_words, op.even))
+        if op.odd and not (op.leave and k == op.last_gather):
+            assert not op.from_input  # of one bank
+            found.append((1, op.odd_address + n + k * op.gather_words, op.odd))
+    return [(holds[bank, address], sign) for bank, address, sign in found]
+
+
+def random_changes(network: Network, rng: np.random.Generator) -> list[str]:
+    """Some of the layers."""
+    return [layer.name for layer in network.spec.layers[:-1] if rng.random() < 0.5]
 
 
 def test_segments() -> None:
@@ -353,7 +411,7 @@ def test_the_image_is_let_go_of_by_its_last_scan() -> None:
         plan = plan_program(timed_as(image, timed), 4)
         scans = [op for op in plan.program.operations if isinstance(op, Scan) and op.from_input]
         assert [op.release for op in scans] == [0] * (len(scans) - 1) + [1]
-        assert len(scans) == (6 if timed else 3)
+        assert len(scans) == (2 + 2 + 1 if timed else 3)  # the readout's is one for all steps
 
 
 def timed_as(network, timed: bool):
@@ -371,7 +429,7 @@ SIGNED = ("constant", "start", "weight_column", "weight_row")
 
 
 def operations_of(kind: type) -> st.SearchStrategy:
-    names = [f.name for f in fields(kind) if f.name not in NOTES]
+    names = [f.name for f in fields(kind) if f.name not in NOTES[kind.__name__]]
     return st.builds(kind, **{n: signed_numbers if n in SIGNED else numbers for n in names})
 
 
@@ -401,7 +459,11 @@ def test_operations_are_found_again_in_their_words(made: list[Operation], twice:
         if (
             len(
                 {
-                    tuple(getattr(op, f.name) for f in fields(kind) if f.name not in NOTES)
+                    tuple(
+                        getattr(op, f.name)
+                        for f in fields(kind)
+                        if f.name not in NOTES[kind.__name__]
+                    )
                     for op in made
                     if type(op) is kind
                 }

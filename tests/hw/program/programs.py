@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from amaranth.hdl import Value
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_programs
-from gen.program.cycles import operation_cycles
+from gen.program.cycles import operation_cycles, operation_plays, updates
 from gen.program.stage import ProgramStagePlan
 from hw.contract.builder import NetworkBuilder
 from hw.contract.edge import INPUT, EdgeSpec, Shape
@@ -29,6 +30,7 @@ from tests.hw.vectors import random_vectors
 __all__ = [
     "Part",
     "ProgramRun",
+    "Registers",
     "conv",
     "dense",
     "identity",
@@ -169,6 +171,56 @@ def walk(
                 )
 
 
+class Registers:
+    """The scanner's registers, moved by hand, cycle by cycle; see its docstring. Whoever takes what
+    is `shown` sets it to None.
+
+    Parameters
+    ----------
+    words
+        Of each word, its planes with something, in order: whatever stands for one.
+    reads
+        Words of a bank that each is made of.
+
+    Attributes
+    ----------
+    fetched, raw
+        Number of a word, and whether this is the last that it is made of.
+    value, word, shown
+        Number of a word; planes that are left of it; a plane.
+    """
+
+    def __init__(self, words: Sequence[Sequence[Any]], reads: int) -> None:
+        self._words = words
+        self._ahead = [(n, k == reads - 1) for n in range(len(words)) for k in range(reads)]
+        self.fetched: tuple[int, bool] | None = None
+        self.raw: tuple[int, bool] | None = None
+        self.value: int | None = None
+        self.word: list[Any] | None = None
+        self.shown: Any = None
+
+    @property
+    def busy(self) -> bool:
+        """Something is there, or still to be read."""
+        there = (self.fetched, self.raw, self.value, self.word, self.shown)
+        return bool(self._ahead) or any(one is not None for one in there)
+
+    def move(self) -> None:
+        """A cycle. From the far end on: what moves makes room for what is behind it."""
+        if self.word and self.shown is None:
+            self.shown = self.word.pop(0)
+        if not self.word:  # none, an empty one, or its last plane has gone on
+            self.word = None if self.value is None else [*self._words[self.value]]
+            self.value = None
+        if self.value is None and self.raw is not None:
+            (number, whole), self.raw = self.raw, None
+            self.value = number if whole else None
+        if self.raw is None:
+            self.raw, self.fetched = self.fetched, None
+        if self.fetched is None and self._ahead:
+            self.fetched = self._ahead.pop(0)
+
+
 def split(raw: int, bits: int, count: int) -> list[int]:
     """A word's unsigned fields of equal width."""
     return [raw >> bits * k & (1 << bits) - 1 for k in range(count)]
@@ -177,7 +229,8 @@ def split(raw: int, bits: int, count: int) -> list[int]:
 def program_core(
     network: Network, lanes: int = 16, changes: Sequence[str] | None = None
 ) -> CorePlan:
-    """A network as one program."""
+    """A network as one program, that plays changes of these layers' spikes; None: of those that a
+    plan chooses, of a picture's network all."""
     return plan_programs(network, lanes, (), changes)
 
 
@@ -186,7 +239,8 @@ class ProgramRun:
     against the golden model.
 
     seen: of each layer that fires, by name, spikes and potentials (n, T, neurons) of the hardware.
-    trace: the golden model's. operations: of each stage, the operation's number in each cycle.
+    trace: the golden model's. operations, updates: of each stage, the operation's number in each
+    cycle, and whether it adds to a word.
     words: of each stage, (operation, spikes, potentials) of each word that was tapped.
     """
 
@@ -202,18 +256,20 @@ class ProgramRun:
         bench = Bench(core, pace, limit=100_000)
         self.source = bench.feed(core.i, plan.pack(pixels))
         self.sink = bench.collect(core.o, len(pixels) * self.programs[-1].classes)
-        taps = ("tap_operation", "tap_valid", "tap_spikes", "tap_potentials")
+        taps = ("tap_operation", "tap_update", "tap_valid", "tap_spikes", "tap_potentials")
         seen = [bench.watch(*(Value.cast(getattr(part, tap)) for tap in taps)) for part in parts]
         bench.run(extra=30, **run)
         self.trace = GoldenModel(plan.network).run(pixels)
         self.operations = [[number for number, *_ in stage] for stage in seen]
+        self.updates = [[update for _, update, *_ in stage] for stage in seen]
         self.words = [
-            [(number, *word) for number, valid, *word in stage if valid] for stage in seen
+            [(number, *word) for number, _, valid, *word in stage if valid] for stage in seen
         ]
         self.seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         check_results(self.plan, self.sink, self.trace)
         for n in range(len(self.programs)):
             self._check_words(n)
+            self._check_updates(n)
 
     @property
     def lively(self) -> bool:
@@ -249,6 +305,20 @@ class ProgramRun:
             expected = self.trace.spikes[n].reshape(len(sent), -1)
             assert np.array_equal(sent, layout.pack(expected))
             assert np.array_equal(kept, self.trace.potentials[n])
+
+    def _check_updates(self, stage: int) -> None:
+        """Words that each operation adds to, of each image: as many as a plan counts."""
+        count, both = len(self.programs[stage].operations), (self.operations, self.updates)
+        found = [
+            sum(update for _, update in same)
+            for _, same in groupby(zip(*(part[stage] for part in both), strict=True), itemgetter(0))
+        ]
+        for n, pixels in enumerate(self.pixels):
+            spikes = [s[n] for s in self.trace.spikes]
+            plays = [play for _, play in operation_plays(self.stages[stage], pixels, spikes)]
+            expected = [0 if play is None else int(play.updates.sum()) for play in plays]
+            assert found[n * count : (n + 1) * count - 1] == expected
+            assert updates(self.stages[stage], pixels, spikes) == sum(expected)
 
     def check_law(self, lead: int = 0) -> None:
         """Images end when the law says; so does every operation that does not wait. `lead`: cycles

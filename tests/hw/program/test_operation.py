@@ -83,6 +83,14 @@ def test_the_hardware_reads_the_numbers_of_an_operation(name: str, kind: Any) ->
     assert seen[: len(mine)] == expected
 
 
+def test_what_is_never_so_is_a_bit() -> None:
+    """`~` of it is 1."""
+    p = PROGRAMS["constants"]
+    numbers = vars(operation(p, Signal(p.code.bits), Scan))
+    assert all(len(number) >= 1 for number in numbers.values())
+    assert (numbers["drive"].value, len(numbers["drive"])) == (0, 1)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_payloads_hold_the_largest_and_are_no_wider(name: str) -> None:
     p = PROGRAMS[name]

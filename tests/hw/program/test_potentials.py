@@ -1,4 +1,5 @@
-"""Potentials: a sum per cycle, however soon a word comes again; sweeps find what was written."""
+"""Potentials and drives: a sum per cycle, however soon a word comes again; sweeps find what was
+written."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,9 +35,10 @@ PATTERNS: dict[str, Callable[[Any, int], int]] = {
 """Which word the update numbered n is for: at least, or exactly, so far from the one before."""
 
 
-def program() -> Program:
-    """Weights of one plan, and operations of our own: a beginning, an edge of each kind, a sweep
-    that fires."""
+def program(potential_bits: int = 20, drive_bits: int = 21) -> Program:
+    """Weights of one plan, and operations of our own: an edge of each kind, into potentials and
+    into drives, a beginning, sweeps that fire, with drives and with biases. A memory of no bits is
+    not there, nor are the operations that need it."""
     fine = NeuronSpec(theta=40, fraction_bits=FRACTION, potential_bits=8)
     base = plan_program(
         network(
@@ -51,42 +53,58 @@ def program() -> Program:
     scans = [op for op in base.operations if isinstance(op, Scan)]
     plain = next(op for op in scans if not op.identity)
     same = replace(next(op for op in scans if op.identity), constant=-211)
-    whole = Sweep(potential=0, last_word=WORDS - 1, last_position=1, channels=0)
-    fires = replace(whole, fires=1, spikes=1, up=THETA, down=DOWN, signed=1, hard=1)
+    whole = Sweep(last_word=WORDS - 1, last_position=1, top=1 << 20, hard=1)
+    fires = replace(whole, fires=1, spikes=1, up=THETA, down=DOWN, signed=1)
+    has_drive = int(drive_bits > 0)
+    operations = [
+        replace(plain, drive=int(not potential_bits)),
+        replace(same, drive=int(not potential_bits)),
+        replace(plain, drive=has_drive),
+        replace(same, drive=has_drive),
+        replace(whole, first=1, start=-5, has_drive=has_drive),
+        replace(fires, has_drive=has_drive, start=-5),
+        replace(fires, start=-5, odd=1),
+        Send(),
+    ]
     return replace(
         base,
-        operations=(plain, same, replace(whole, first=1, start=-5), fires, Send()),
-        potential_words=WORDS,
-        potential_bits=20,
+        operations=tuple(operations),
+        membrane_bits=22,
+        potential_words=WORDS * (potential_bits > 0),
+        potential_bits=potential_bits,
+        drive_words=WORDS * has_drive,
+        drive_bits=drive_bits,
         spike_words=WORDS + 1,
     )
 
 
 PROGRAM = program()
-SCAN, IDENTITY, BEGIN, SWEEP, LEARNED = range(5)
+SCAN, IDENTITY, DRIVE, DRIVE_IDENTITY, BEGIN, SWEEP, BIASED, LEARNED = range(8)
 
 
 def learning_program() -> Program:
     """The same, and an edge whose rows are those of the masters."""
     stage = learning_stage(plan_learning(Masters.of(learning_network(np.random.default_rng(1))), 4))
     (*first, send) = PROGRAM.operations
-    plain = first[SCAN]
+    plain = first[DRIVE]
     assert isinstance(plain, Scan)
     operations = (*first, replace(plain, learned=1), send)
     return replace(PROGRAM, operations=operations, learning=stage.program.learning)
 
 
 class Script:
-    """What is done to Potentials, a cycle after the other, and what it must come to."""
+    """What is done to Potentials, a cycle after the other, and what it must come to: `held` has the
+    potentials and the drives, whose words may wrap at the width of their memory."""
 
     def __init__(self, p: Program) -> None:
         self.p = p
         self.dut = Potentials(p)
         self.rows: list[tuple[int, int, int, int, int, int]] = []
-        self.looked: list[tuple[int, np.ndarray]] = []  # cycle of the look, what must be seen
-        self.v = np.zeros((WORDS, LANES), dtype=np.int64)
+        self.looked: list[tuple[int, np.ndarray]] = []  # cycle, what must be seen
+        self.held = np.zeros((2, WORDS, LANES), dtype=np.int64)
         self.rows_read: dict[int, np.ndarray] = {}  # of masters, by the cycle they are there
         self.quiet: list[int] = []  # cycles in which nothing may be busy
+        self.fired: list[tuple[int, np.ndarray, np.ndarray]] = []  # bank, spikes, u of each sweep
 
     def add(
         self, op: int, *, valid: int = 0, i: int = 0, sweep: int = 0, look: int = 0, at: int = 0
@@ -122,7 +140,7 @@ class Script:
                 terms = rng.integers(-top, top + 1, LANES)
                 self.rows_read[len(self.rows) + 1] = terms  # as soon as weights
             terms = terms * (1 - 2 * payload["negative"])
-        self.v[word] += terms << payload["shift"]
+        self.held[scan.drive, word] += terms << payload["shift"]
 
     def settle(self, op: int) -> None:
         """The last update is written; then nothing is busy."""
@@ -131,11 +149,22 @@ class Script:
         self.wait(op, 1)
 
     def look(self) -> None:
-        """See all words, one per cycle."""
-        for word in range(WORDS):
-            self.looked.append((len(self.rows), self.v[word].copy()))
-            self.add(SCAN, look=1, at=word)
-        self.wait(SCAN, 2)
+        """See all words of both memories, one per cycle: of drives as a send does; of potentials
+        beside an update that is not valid."""
+        if self.p.drive_words:
+            for word in range(WORDS):
+                self._look(2, 1, word)
+                self.add(SCAN, look=1, at=word)
+            self.wait(SCAN, 2)
+        if self.p.potential_words:
+            for word in range(WORDS):
+                self._look(4, 0, word)
+                self.add(SCAN, i=bits(update(self.p), {"potential": word}))
+            self.wait(SCAN, 4)
+
+    def _look(self, later: int, memory: int, word: int) -> None:
+        width = (self.p.potential_bits, self.p.drive_bits)[memory]
+        self.looked.append((len(self.rows) + later, wrapped(self.held[memory, word], width)))
 
     def sweep(self, op: int) -> None:
         one = self.p.operations[op]
@@ -144,17 +173,26 @@ class Script:
         self.wait(op, sweep_cycles(one) - 1)
         self.quiet.append(len(self.rows))
         self.wait(op, 1)
-        bias = np.repeat(self.p.biases[:WORDS], 2, axis=0)[:WORDS]  # two words share a row
+        at = slice(one.potential, one.potential + one.last_word + 1)
+        rows = one.channels + np.arange(one.last_word + 1) // (one.last_position + 1)
         if one.first:
-            self.v[:] = one.start + bias
+            self.held[0, at] = one.start
+            if one.has_drive:
+                self.held[1, at] = self.p.biases[rows]
             return
-        c = (self.v >= THETA).astype(int) - (self.v <= -DOWN)
-        self.fired = c
-        self.kept = np.where(c != 0, 0, self.v)
-        self.v = self.kept + bias
+        before = wrapped(self.held[0, at], self.p.potential_bits)
+        if not self.p.potential_words:
+            before = np.full_like(before, one.start)
+        addend = self.p.biases[rows]
+        if one.has_drive:
+            addend = wrapped(self.held[1, at], self.p.drive_bits)
+        v = before + addend
+        c = (v >= THETA).astype(int) - (v <= -DOWN)
+        self.held[0, at] = np.where(c != 0, 0, v)
+        self.fired.append((one.odd, c, self.held[0, at].copy()))
 
     def run(self) -> list[tuple[int, ...]]:
-        """Play it; returns (fired, spikes, address, potentials) of each cycle."""
+        """Play it; returns (fired, spikes, address, bank, potentials) of each cycle."""
         dut = self.dut
         bench = Bench(dut)
         ports = (dut.word, dut.valid, Value.cast(dut.i), dut.sweep, dut.look, dut.look_address)
@@ -167,22 +205,42 @@ class Script:
             bench.play(Value.cast(dut.row), junk)
         seen = bench.watch(Value.cast(dut.seen), dut.busy)
         fired = bench.watch(
-            dut.fired, Value.cast(dut.spikes), dut.spike_address, Value.cast(dut.potentials)
+            dut.fired,
+            Value.cast(dut.spikes),
+            dut.spike_address,
+            dut.odd,
+            Value.cast(dut.potentials),
         )
         bench.run(extra=3)
         for cycle, expected in self.looked:
-            assert self.words(seen[cycle + 2][0]) == expected.tolist(), f"look in cycle {cycle}"
+            found = words(seen[cycle][0], self.p.sum_bits)
+            assert found == expected.tolist(), f"seen in cycle {cycle}"
         for cycle in self.quiet:
             assert (seen[cycle - 1][1], seen[cycle][1]) == (1, 0)
         return fired
 
-    def words(self, raw: int) -> list[int]:
-        width = self.p.potential_bits
-        return [x - (x >> (width - 1) << width) for x in split(raw, width, LANES)]
+
+def words(raw: int, width: int) -> list[int]:
+    """The lanes of a word."""
+    return [x - (x >> (width - 1) << width) for x in split(raw, width, LANES)]
+
+
+def wrapped(values: np.ndarray, width: int) -> np.ndarray:
+    """The low bits of numbers, as numbers with a sign."""
+    half = 1 << width - 1 if width else 0
+    return (values + half) % (2 * half) - half if width else values
+
+
+EDGES = {
+    SCAN: "weights",
+    IDENTITY: "identity",
+    DRIVE: "weights-into-drives",
+    DRIVE_IDENTITY: "identity-into-drives",
+}
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.4], ids=["every-cycle", "gaps"])
-@pytest.mark.parametrize("op", [SCAN, IDENTITY], ids=["weights", "identity"])
+@pytest.mark.parametrize("op", EDGES, ids=EDGES.get)
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_every_update_counts_once(pattern: str, op: int, gaps: float) -> None:
     """Whatever the distance of two updates of a word. In a gap lies an update of the same word that
@@ -191,7 +249,7 @@ def test_every_update_counts_once(pattern: str, op: int, gaps: float) -> None:
     script.sweep(BEGIN)
     script.look()
     n = 0
-    while n < 60:
+    while n < 40:
         valid = rng.random() >= gaps
         script.update(op, rng, PATTERNS[pattern](rng, n), valid)
         n += valid
@@ -200,47 +258,58 @@ def test_every_update_counts_once(pattern: str, op: int, gaps: float) -> None:
     script.run()
 
 
-def test_a_sweep_finds_what_was_written_and_writes_what_is_found() -> None:
-    """Updates over both kinds of edges; neurons fire; updates again, and a second sweep."""
-    rng, script = np.random.default_rng(2), Script(PROGRAM)
+WIDTHS = {
+    "both": (20, 21),
+    "narrow-potentials": (13, 21),
+    "narrow-drives": (20, 13),
+    "potentials-alone": (20, 0),
+    "drives-alone": (0, 20),
+}
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_a_sweep_finds_what_was_written_and_writes_what_is_found(name: str) -> None:
+    """Updates over both kinds of edges, into both memories, where they are; neurons fire, with
+    drives and with biases alone; updates again, and more sweeps. A narrower memory keeps the low
+    bits."""
+    rng, script = np.random.default_rng(2), Script(program(*WIDTHS[name]))
     script.sweep(BEGIN)
-    expected = []
-    for _ in range(2):
-        for op in (SCAN, IDENTITY):
-            for _ in range(25):
+    for sweep in (SWEEP, BIASED, SWEEP):
+        for op in EDGES:
+            for _ in range(15):
                 script.update(op, rng, int(rng.integers(WORDS)))
             script.settle(op)
-        script.sweep(SWEEP)
+        script.sweep(sweep)
         script.look()
-        expected.append((script.fired, script.kept))
-        assert 0.2 < np.mean(script.fired != 0) < 0.9
-        assert {-1, 0, 1} <= set(script.fired.reshape(-1).tolist())
     fired = script.run()
+    assert {-1, 0, 1} <= {c for _, spikes, _ in script.fired for c in spikes.reshape(-1).tolist()}
     cycles = [n for n, (valid, *_) in enumerate(fired) if valid]
-    assert len(cycles) == 2 * WORDS
+    assert len(cycles) == 3 * WORDS
     for n, cycle in enumerate(cycles):
-        spikes, kept = (part[n % WORDS] for part in expected[n // WORDS])
-        _, raw, address, _ = fired[cycle]
+        odd, spikes, kept = script.fired[n // WORDS]
+        _, raw, address, bank, _ = fired[cycle]
         coded = split(raw, 2, LANES)  # magnitude, sign
-        assert [(c & 1) * (1 - (c & 2)) for c in coded] == spikes.tolist()
-        assert address == 1 + n % WORDS
-        assert script.words(fired[cycle + 2][3]) == kept.tolist()
+        assert [(c & 1) * (1 - (c & 2)) for c in coded] == spikes[n % WORDS].tolist()
+        assert (address, bank) == (1 + n % WORDS, odd)
+        assert words(fired[cycle + 2][4], 22) == kept[n % WORDS].tolist()
 
 
 def test_a_word_per_cycle_is_swept_and_nothing_else_is_written() -> None:
-    """A sweep of the two words in the middle leaves the others as they are."""
-    middle = Sweep(potential=2, last_word=1, last_position=0, channels=1, first=1, start=77)
-    p = replace(PROGRAM, operations=(*PROGRAM.operations[:4], middle, Send()))
-    rng, script = np.random.default_rng(3), Script(p)
+    """A sweep of the two words in the middle leaves the others as they are, and drives, unless it
+    is a beginning with a drive."""
+    middle = Sweep(
+        potential=2, last_word=1, channels=1, first=1, start=77, top=1 << 20, has_drive=1, drive=2
+    )
+    changed = (*PROGRAM.operations[:SWEEP], middle, replace(middle, has_drive=0, start=9), Send())
+    rng, script = np.random.default_rng(3), Script(replace(PROGRAM, operations=changed))
     script.sweep(BEGIN)
-    for _ in range(30):
-        script.update(SCAN, rng, int(rng.integers(WORDS)))
-    script.settle(SCAN)
-    before = script.v.copy()
-    script.sweep(4)
-    script.v = before
-    script.v[2:4] = 77 + p.biases[1:3]
-    script.look()
+    for op in (SWEEP, BIASED):  # numbers of the two above
+        for scan in EDGES:
+            for _ in range(20):
+                script.update(scan, rng, int(rng.integers(WORDS)))
+            script.settle(scan)
+        script.sweep(op)
+        script.look()
     script.run()
 
 
@@ -248,9 +317,10 @@ def test_rows_of_masters_are_added_in_place_of_weights() -> None:
     """In the cycle in which the weights of the same update would be there; then weights again."""
     rng, script = np.random.default_rng(4), Script(learning_program())
     script.sweep(BEGIN)
-    for op in (LEARNED, SCAN, LEARNED, IDENTITY):
-        for _ in range(20):
-            script.update(op, rng, int(rng.integers(WORDS)), valid=bool(rng.random() < 0.8))
+    for op in (LEARNED, DRIVE, SCAN, LEARNED, DRIVE_IDENTITY):
+        for n in range(20):
+            valid = n == 19 or rng.random() < 0.8
+            script.update(op, rng, int(rng.integers(WORDS)), valid=valid)
         script.settle(op)
     script.look()
     script.run()

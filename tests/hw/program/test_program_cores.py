@@ -3,7 +3,9 @@
 Maps are as small as the case admits: what a network is made of matters here, not its size.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,9 +32,16 @@ from tests.hw.program.programs import (
 from tests.networks import random_chain
 
 
-def plan_of(name: str) -> CorePlan:
+def plan_of(name: str, changes: Sequence[str] | None = None, **other: Any) -> CorePlan:
+    """Of a case, but for what is `other`."""
     lanes, shape, parts, *more = CASES[name]
-    return program_core(network(shape, *parts, **(more[0] if more else {})), lanes)
+    numbers = more[0] if more else {}
+    return program_core(network(shape, *parts, **(numbers | other)), lanes, changes)
+
+
+def firing(plan: CorePlan) -> list[str]:
+    """Layers that fire."""
+    return [layer.name for layer in plan.network.spec.layers[:-1]]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -46,6 +55,52 @@ def test_shared_core_is_golden_and_keeps_the_law(name: str) -> None:
         for layer, (_, kept) in zip(plan.network.spec.layers, run.seen.values(), strict=False):
             assert layer.neuron is not None
             assert np.abs(kept).max() == layer.neuron.u_max
+
+
+CHANGING = (
+    "kernel-3-stride",
+    "pooling-inside",
+    "identity",
+    "identities-alone",
+    "recurrent",
+    "recurrent-identity",
+    "feedback",
+    "late-from-before",
+    "recording",
+    "recording-feedback",
+    "thresholds",
+    "mixed-neurons",
+    "unequal-soft",
+    "leak-after",
+)
+
+
+@pytest.mark.parametrize("part", ["all-or-none", "some"])
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_is_played_as_changes_changes_nothing_but_time(name: str, part: str) -> None:
+    """None of a picture's layers, and all of a recording's (the others are above); some of them."""
+    plain = plan_of(name)
+    layers, chosen = firing(plain), list[str]()
+    if part == "all-or-none":
+        chosen = layers if plain.network.spec.timed_input else []
+    else:
+        chosen = layers[CHANGING.index(name) % len(layers) :: 2]
+    plan = plan_of(name, chosen)
+    assert plan.changes == tuple(chosen)
+    run = ProgramRun(plan, random_pixels(plan.network, 3)[1:])
+    assert run.lively
+    run.check_law()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["identities-alone", "recurrent-identity", "recording-feedback"])
+def test_steps_in_two_banks(name: str, steps: int) -> None:
+    """An even and an odd number of them; of one step nothing changes, and nothing is kept."""
+    plan = plan_of(name, firing(plan_of(name)), steps=steps)
+    p = plan.stages[0].program  # type: ignore[attr-defined]
+    assert p.spike_banks == (1 if steps == 1 else 2)
+    assert (p.potential_words == 0) == (steps == 1)
+    ProgramRun(plan, random_pixels(plan.network, 3)[1:]).check_law()
 
 
 HESITANT = (
@@ -73,7 +128,8 @@ def test_random_graphs(seed: int) -> None:
     """Whatever the cases above did not think of."""
     rng = np.random.default_rng(seed)
     network = random_graph(rng, [QUICK, *NEURONS.values()])
-    plan = program_core(network, int(2 ** rng.integers(1, 4)))
+    changes = [layer.name for layer in network.spec.layers[:-1] if rng.random() < 0.6]
+    plan = program_core(network, int(2 ** rng.integers(1, 4)), changes)
     ProgramRun(plan, random_pixels(network, 3, seed)[1:]).check_law()
 
 
@@ -208,7 +264,7 @@ def test_long_walks_and_then_nothing() -> None:
 
 
 SMALL = plan_of("recurrent-identity")
-"""Has every operation: a drive, sweeps with it, scans of both kinds."""
+"""Has every operation: a drive, sweeps with it, scans of a picture, a step, changes, a sum."""
 
 RESETS = (
     1,
@@ -216,22 +272,22 @@ RESETS = (
     25,
     70,
     90,
-    100,
+    105,
     130,
     145,
     160,
+    175,
     190,
     200,
     220,
     240,
+    245,
     250,
     280,
     300,
-    320,
     340,
-    360,
     378,
-    381,
+    410,
     430,
 )
 

@@ -38,11 +38,33 @@ def case_image(name: str) -> Network:
 
 @pytest.mark.parametrize("name", CUT)
 def test_a_pipeline_is_golden_and_keeps_the_law(name: str) -> None:
-    """Cut wherever it can be; an empty image first, a full one last."""
+    """Cut wherever it can be; an empty image first, a full one last. A picture's network plays
+    changes of all spikes, those of the stage before too; a recording's none."""
     plan = plan_programs(case_image(name), CASES[name][0])
     assert len(plan.stages) == len(cuts(plan.network.spec)) + 1
     pixels = random_pixels(plan.network, 3)
-    ProgramRun(plan, np.concatenate([pixels[:1], pixels[2:], pixels[1:2]])).check_law()
+    run = ProgramRun(plan, np.concatenate([pixels[:1], pixels[2:], pixels[1:2]]))
+    run.check_law()
+    receive = [p.input_banks for p in run.programs[1:-1]]
+    assert set(receive) <= {1 if plan.network.spec.timed_input else 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("identities-alone", ()),
+        ("recurrent-identity", ()),
+        ("mixed-neurons", ("b",)),
+        ("many-groups", ()),
+        ("recording", ("a", "b")),
+    ],
+)
+def test_a_pipeline_with_other_changes(name: str, changes: tuple[str, ...]) -> None:
+    plan = plan_programs(case_image(name), CASES[name][0], changes=changes)
+    run = ProgramRun(plan, random_pixels(plan.network, 3)[1:])
+    run.check_law()
+    for stage, p in zip(run.stages, run.programs, strict=True):
+        assert (p.input_banks == 2) == (stage.source in changes and p.classes == 0)
 
 
 SIGNS = network(
@@ -73,13 +95,16 @@ def test_a_reset_at_any_time(cycle: int) -> None:
     ProgramRun(plan_programs(SIGNS, 4), random_pixels(SIGNS, 3), reset_at=cycle).check_law()
 
 
+@pytest.mark.parametrize("changes", [(), ("a",)], ids=["one-bank", "two-banks"])
 @pytest.mark.parametrize("pace", [FLOWING, *JITTERY], ids=str)
-def test_what_a_stage_sends(pace: Pace) -> None:
-    """The first stage by itself: its last layer's spikes, word by word, of all steps; no word is
-    lost or sent twice, whenever they are taken."""
-    image = network((2, 3, 3), part(6, conv("input", 3, padding=1)), part(3, dense("a")), steps=3)
-    plan = plan_program(image, 4, range(1))
+def test_what_a_stage_sends(pace: Pace, changes: tuple[str, ...]) -> None:
+    """The first stage by itself: its last layer's spikes, word by word, of all steps, out of the
+    bank that they lie in; no word is lost or sent twice, whenever they are taken."""
+    edges = conv("input", 3, padding=1), dense("a", delay=1)
+    image = network((2, 3, 3), part(6, *edges), part(3, dense("a")), steps=3)
+    plan = plan_program(image, 4, range(1), changes=changes)
     p, pixels = plan.program, random_pixels(image, 3)
+    assert p.spike_banks == 1 + len(changes)
     core = ProgramStage(p)
     bench = Bench(core, pace)
     bench.feed(core.i, plan.pack(pixels))

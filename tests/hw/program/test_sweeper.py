@@ -24,9 +24,8 @@ from tests.hw.driving import Bench
 from tests.hw.program.programs import dense, network, part, split
 from tests.learning import learning_network
 
-LANES, BITS, ROUNDS, ROOM = 4, 9, 2, 8
-DRIVES = 1000
-"""Where drives lie, behind all potentials."""
+LANES, ROUNDS, ROOM = 4, 2, 8
+BITS, DRIVE_BITS, MEMBRANE_BITS = 9, 10, 11
 
 NEURONS = {
     "hard": NeuronSpec(theta=20, theta_negative=13, potential_bits=6),
@@ -67,24 +66,31 @@ def sweep(name: str, **more: Any) -> Sweep:
 
 SWEEPS = {
     **{name: sweep(name) for name in NEURONS},
-    "drive": sweep("soft", has_drive=1, drive=DRIVES),
+    "drive": sweep("soft", has_drive=1, drive=3),
     "thresholds": sweep("hard", by_channel=1, channels=1, last_word=3),
     "thresholds-off": sweep("off", by_channel=1),
     "first": sweep("hard", first=1, start=-7),
-    "first-drive": sweep("shift", first=1, start=5, has_drive=1, drive=DRIVES + 1),
+    "first-drive": sweep("shift", first=1, start=5, has_drive=1, drive=9),
     "by-position": sweep("shift", last_word=2, last_position=0, spikes=0),
-    "readout": sweep("shift", fires=0),
+    "silent": sweep("shift", fires=0),
+    "odd": sweep("hard", odd=1),
     "one-word": sweep("soft", last_word=0, last_position=4, channels=2, spikes=7),
 }
 
 
-def program(sweeps: Sequence[Sweep]) -> Program:
-    """These, each `ROUNDS` times over potentials of its own."""
+def program(sweeps: Sequence[Sweep], kept: bool = True) -> Program:
+    """These, each `ROUNDS` times over potentials and drives of its own; or, where none are `kept`,
+    over drives alone."""
     base = plan_program(network((2, 1, 1), part(2, dense("input")), part(2, dense("a"))), LANES)
     rng = np.random.default_rng(5)
     scan = next(op for op in base.program.operations if isinstance(op, Scan))
     several = [
-        replace(op, potential=ROOM * n, counts=n % ROUNDS if op.counted else 0)
+        replace(
+            op,
+            potential=ROOM * n if kept else 0,
+            drive=op.drive + ROOM * n if op.has_drive else 0,
+            counts=n % ROUNDS if op.counted else 0,
+        )
         for n, op in enumerate(op for op in sweeps for _ in range(ROUNDS))
     ]
     return replace(
@@ -94,31 +100,47 @@ def program(sweeps: Sequence[Sweep]) -> Program:
         thetas=rng.integers(5, 25, (3, LANES)) if any(op.by_channel for op in sweeps) else None,
         decays=DECAYS,
         can_saturate=True,
-        potential_bits=BITS,
-        potential_words=DRIVES + ROOM,
+        membrane_bits=MEMBRANE_BITS,
+        potential_bits=BITS * kept,
+        potential_words=ROOM * len(several) * kept,
+        drive_bits=DRIVE_BITS,
+        drive_words=any(op.has_drive for op in sweeps) * ROOM * (len(several) + 2),
         spike_planes=1,
         spike_sign=any(op.signed for op in sweeps),
         spike_words=16,
     )
 
 
-def adversarial(p: Program) -> np.ndarray:
-    """Potentials (words, lanes): at every threshold and bound, beside it, and anywhere."""
+def adversarial(p: Program) -> tuple[np.ndarray, np.ndarray]:
+    """Potentials and drives (words, lanes): with what is added to them, at every threshold and
+    bound, beside it, and anywhere."""
     rng = np.random.default_rng(1)
-    values = rng.integers(-100, 101, (p.potential_words, p.lanes))
+    values = rng.integers(-100, 101, (max(1, p.potential_words), p.lanes))
+    drives = rng.integers(-100, 101, (max(1, p.drive_words), p.lanes))
     for op in p.operations:
         if not isinstance(op, Sweep):
             continue
         place = 0
         for n in range(op.last_word + 1):
             up, down = thresholds(p, op, n)
+            addend = drives[op.drive + n] if op.has_drive and not op.first else bias(p, op, n)
             for k in range(p.lanes):
                 near = [up[k], -down[k], op.top, -op.top, 0]
                 near = [value + d for value in near for d in (-1, 0, 1)]
-                if place % 3 or op.potential // ROOM % ROUNDS:
-                    values[op.potential + n, k] = near[place % len(near)]
+                wanted = near[place % len(near)]
+                if p.potential_words and (place % 3 or op.potential // ROOM % ROUNDS):
+                    values[op.potential + n, k] = wanted - addend[k]
+                elif op.has_drive and not p.potential_words:
+                    drives[op.drive + n, k] = wanted - op.start
                 place += 1
-    return values
+    assert np.abs(values).max() < 1 << BITS - 1
+    assert np.abs(drives).max() < 1 << DRIVE_BITS - 1
+    return values, drives
+
+
+def bias(p: Program, op: Sweep, n: int) -> np.ndarray:
+    """(lanes,) of word n."""
+    return p.biases[op.channels + n // (op.last_position + 1)]
 
 
 def thresholds(p: Program, op: Sweep, n: int) -> np.ndarray:
@@ -130,9 +152,12 @@ def thresholds(p: Program, op: Sweep, n: int) -> np.ndarray:
 
 
 class Rig(wiring.Component):
-    """A sweeper, a memory of potentials that it only reads, and one of each count."""
+    """A sweeper, memories of potentials and drives that it only reads, and one of each count. Where
+    there is no memory of potentials, there is junk in its place."""
 
-    def __init__(self, p: Program, values: np.ndarray, counts: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, p: Program, values: tuple[np.ndarray, np.ndarray], counts: Sequence[np.ndarray]
+    ) -> None:
         self._program, self._values, self._counts = p, values, counts
         self.sweeper: Any = Sweeper(p)
         super().__init__({"word": In(p.code.bits), "start": In(1)})
@@ -141,12 +166,16 @@ class Rig(wiring.Component):
         m = Module()
         p, s = self._program, self.sweeper
         m.submodules.sweeper = s
-        read, _ = self._memory(m, "potentials", p.potential_bits, self._values)
+        width = max(1, p.potential_bits)
+        potentials = self._values[0] if p.potential_bits else np.full((1, LANES), -1)
+        read, _ = self._memory(m, "potentials", width, potentials)
         later = Signal.like(Value.cast(read.data))
         m.d.sync += later.eq(read.data)
+        constant, _ = self._memory(m, "drives", DRIVE_BITS, self._values[1])
         m.d.comb += [
             read.addr.eq(s.read),
-            Value.cast(s.memory).eq(Value.cast(read.data)),
+            constant.addr.eq(s.drive_read),
+            Value.cast(s.drives).eq(Value.cast(constant.data)),
             Value.cast(s.v).eq(later),
             s.word.eq(self.word),  # type: ignore[attr-defined]
             s.start.eq(self.start),  # type: ignore[attr-defined]
@@ -176,15 +205,17 @@ class Rig(wiring.Component):
 class Reference:
     """What a program's sweeps come to.
 
-    Lists of rows that start with their cycle: fired (address, spikes), kept (potentials two cycles
-    after the spikes), written (address, potentials), counted (kind, address, counts, masks); busy
-    are the cycles in which something is on its way.
+    Lists of rows that start with their cycle: fired (bank, address, spikes), kept (potentials two
+    cycles after the spikes), written and drives (address, what is written to each memory), counted
+    (kind, address, counts, masks); busy are the cycles in which something is on its way.
     """
 
-    def __init__(self, p: Program, values: np.ndarray, counts: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, p: Program, values: tuple[np.ndarray, np.ndarray], counts: Sequence[np.ndarray]
+    ) -> None:
         self.p, self.values = p, values
         self.counts = [array.copy() for array in counts]
-        self.fired, self.kept, self.written, self.counted = [], [], [], []
+        self.fired, self.kept, self.written, self.drives, self.counted = [], [], [], [], []
         self.busy: list[int] = []
         self.starts: dict[int, int] = {}  # cycle: number of the operation
         at = 2
@@ -193,25 +224,30 @@ class Reference:
                 self.starts[at] = number
                 self.busy += range(at + 1, at + sweep_cycles(op))
                 for n in range(op.last_word + 1):
-                    self._word(op, n, at + 1 + n * (1 + op.has_drive))
+                    self._word(op, n, at + 1 + n)
                 at += sweep_cycles(op) + number % 3
         self.cycles = at
 
     def _word(self, op: Sweep, n: int, at: int) -> None:
         """Word n of a sweep, which is numbered in cycle `at`."""
         p, one = self.p, NEURONS[op.name]
-        row = op.channels + n // (op.last_position + 1)
-        v = self.values[op.potential + n]
+        potentials, drives = self.values
+        before = potentials[op.potential + n] if p.potential_words else op.start
+        addend = bias(p, op, n)
+        if op.first and op.has_drive:
+            self.drives.append((at + 3, op.drive + n, *addend.tolist()))
+        elif op.has_drive:
+            addend = drives[op.drive + n]
+        v = before + addend
         fires = laws.fire(v, one, thetas=None if not op.by_channel else thresholds(p, op, n)[0])
         c = fires * op.fires
         u = laws.saturate(laws.reset(v, c, one), one)
         d = np.full(p.lanes, op.start) if op.first else laws.decay(u, one)
-        addend = self.values[op.drive + n] if op.has_drive else p.biases[row]
-        self.written.append((at + 8, op.potential + n, *(d + addend).tolist()))
+        self.written.append((at + 8, op.potential + n, *d.tolist()))
         sent = self._count(op, n, at, c) if op.counted else c
         if op.fires and not op.first:
-            self.fired.append((at + 4, op.spikes + n, *sent.tolist()))
-            self.kept.append((at + 6, *u.tolist()))
+            self.fired.append((at + 5, op.odd, op.spikes + n, *sent.tolist()))
+            self.kept.append((at + 7, *u.tolist()))
 
     def _count(self, op: Sweep, n: int, at: int, c: np.ndarray) -> np.ndarray:
         """What is sent of the spikes."""
@@ -222,12 +258,12 @@ class Reference:
         mask = (forward > 0) & (forward < learning.steps) if back else np.ones_like(c)
         counts = self.counts[back][op.counts + n]
         counts[:] = 0 if op.first else counts + c * mask
-        wanted = (at + 5, int(back), op.counts + n, *counts.tolist(), *mask.astype(int).tolist())
+        wanted = (at + 6, int(back), op.counts + n, *counts.tolist(), *mask.astype(int).tolist())
         self.counted.append(wanted)
         return c * mask
 
 
-def signed(raw: int, bits: int = BITS) -> list[int]:
+def signed(raw: int, bits: int) -> list[int]:
     return [x - (x >> (bits - 1) << bits) for x in split(raw, bits, LANES)]
 
 
@@ -244,23 +280,28 @@ def check(p: Program, counts: Sequence[np.ndarray] = ()) -> Reference:
     bench, s = Bench(rig), rig.sweeper
     bench.play(rig.word, words)  # type: ignore[attr-defined]
     bench.play(rig.start, starts)  # type: ignore[attr-defined]
-    flags = bench.watch(s.busy, s.fired, s.write)
-    spikes, kept = Value.cast(s.spikes), Value.cast(s.potentials)
-    told = bench.watch(s.spike_address, spikes, kept, s.write_address, Value.cast(s.prepared))
+    flags = bench.watch(s.busy, s.fired, s.write, s.drive_write)
+    fired = bench.watch(s.odd, s.spike_address, Value.cast(s.spikes), Value.cast(s.potentials))
+    prepared = bench.watch(s.write_address, Value.cast(s.prepared))
+    begun = bench.watch(s.drive_write_address, Value.cast(s.biases))
     port: Any = None if p.learning is None else s.counting
     ports = port and (port.forward, port.back, port.address, Value.cast(port.word), port.masks)
     counted = bench.watch(*ports or ())
     bench.run(extra=3)
-    assert [n for n, (busy, _, _) in enumerate(flags) if busy] == wanted.busy
+    assert [n for n, (busy, *_) in enumerate(flags) if busy] == wanted.busy
     size, sent = 1 + p.spike_sign, []
-    for n, (_, fired, _) in enumerate(flags):
-        if fired:
-            coded = split(told[n][1], size, p.lanes)  # magnitude, sign
-            sent.append((n, told[n][0], *((c & 1) * (1 - (c & 2)) for c in coded)))
+    for n, (odd, address, raw, _) in enumerate(fired):
+        if flags[n][1]:
+            coded = split(raw, size, p.lanes)  # magnitude, sign
+            sent.append((n, odd, address, *((c & 1) * (1 - (c & 2)) for c in coded)))
     assert sent == wanted.fired
-    assert [(n, *signed(told[n][2])) for n, *_ in wanted.kept] == wanted.kept
-    written = [(n, *told[n][3:]) for n, (*_, write) in enumerate(flags) if write]
-    assert [(n, at, *signed(word)) for n, at, word in written] == wanted.written
+    kept = [(n, *signed(fired[n][3], MEMBRANE_BITS)) for n, *_ in wanted.kept]
+    assert kept == wanted.kept
+    written = [(n, *prepared[n]) for n, (_, _, write, _) in enumerate(flags) if write]
+    if p.potential_words:
+        assert [(n, at, *signed(word, BITS)) for n, at, word in written] == wanted.written
+    drives = [(n, *begun[n]) for n, (*_, write) in enumerate(flags) if write]
+    assert [(n, at, *signed(word, DRIVE_BITS)) for n, at, word in drives] == wanted.drives
     if p.learning is not None:
         found = [
             (n, back, address, *signed(word, p.learning.vector_bits), *split(masks, 1, LANES))
@@ -274,14 +315,24 @@ def check(p: Program, counts: Sequence[np.ndarray] = ()) -> Reference:
 def test_sweeps_one_after_the_other() -> None:
     """Every kind, in one program."""
     wanted = check(program(list(SWEEPS.values())))
-    spikes = np.array([row[2:] for row in wanted.fired])
+    spikes = np.array([row[3:] for row in wanted.fired])
     assert {-1, 0, 1} <= set(spikes.reshape(-1).tolist())
+    assert wanted.drives
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_kind_of_sweep_alone(name: str) -> None:
     """With the first one of its layer: most numbers are then constants."""
     check(program([SWEEPS[name], replace(SWEEPS[name], first=1, start=3)]))
+
+
+@pytest.mark.parametrize("name", ["drive", "thresholds", "first-drive", "silent"])
+def test_without_a_memory_of_potentials(name: str) -> None:
+    """Of one step: in its place is the start, whatever comes from a memory."""
+    several = [SWEEPS[name], replace(SWEEPS[name], first=1, start=3)]
+    several = [replace(op, start=n - 5) for n, op in enumerate(several)]
+    wanted = check(program(several, kept=False))
+    assert bool(wanted.fired) == (name in ("drive", "thresholds"))
 
 
 COUNTED = {

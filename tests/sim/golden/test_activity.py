@@ -1,0 +1,58 @@
+"""What a network does for an image: bits that are set, in steps, in changes, in sums."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hw.contract.network import Network
+from sim.golden.activity import ActivityMeter
+from sim.golden.model import GoldenModel
+from tests.hw.program.programs import dense, network, part, random_pixels
+
+IMAGE = network((3, 1, 1), part(2, dense("input")), part(2, dense("a")), steps=4)
+COUNTED = {"spike_bits": [0.75], "change_bits": [0.375], "sum_bits": [1.5]}
+
+
+def test_bits_by_hand() -> None:
+    """Two neurons, two images, four steps. Of 16 chances of a spike 12 are taken. Changes: one bit
+    for a spike that begins or ends, one for a turn of sign, which is 2. Sums: 4, 1; 3, 2."""
+    spikes = np.array([[[1, 1], [1, -1], [1, 1], [1, 0]], [[1, -1], [1, -1], [1, 0], [0, 0]]])
+    meter = ActivityMeter(IMAGE)
+    for one in spikes.astype(np.int8):
+        trace: Any = SimpleNamespace(spikes=[one[None]])
+        meter.add(np.zeros((1, 3), dtype=np.uint8), trace)
+    found = meter.activity
+    assert found.spike_rates == found.spike_bits == (12 / 16,)
+    # 1, 0, 0, 0 and 1, 2, 2, 1; 1, 0, 0, 1 and 1, 0, 1, 0
+    assert found.change_bits == (9 / 16,)
+    assert found.sum_bits == ((1 + 1 + 2 + 1) / 4,)
+    assert {key: found.to_dict()[key] for key in ("change_bits", "sum_bits")} == {
+        "change_bits": [0.5625],
+        "sum_bits": [1.25],
+    }
+
+
+def test_bits_are_what_numpy_counts() -> None:
+    pixels = random_pixels(IMAGE, 6)
+    trace, meter = GoldenModel(IMAGE).run(pixels), ActivityMeter(IMAGE)
+    meter.add(pixels, trace)
+    found, c = meter.activity, trace.spikes[0].astype(int)
+    changes = np.concatenate([c[:, :1], c[:, 1:] - c[:, :-1]], axis=1)
+    assert found.spike_bits[0] == pytest.approx(np.mean(c != 0))
+    assert found.change_bits[0] == pytest.approx(np.mean(changes != 0))
+    bits = np.bitwise_count(np.abs(c.sum(axis=1)))
+    assert found.sum_bits[0] == pytest.approx(bits.mean())
+
+
+def test_a_network_knows_what_was_counted() -> None:
+    """From its `meta`, if all of it has the right form."""
+    known = Network(IMAGE.spec, IMAGE.weights, IMAGE.biases, meta=COUNTED).activity
+    assert known is not None
+    assert (known.spikes, known.changes, known.sums) == ({"a": 0.75}, {"a": 0.375}, {"a": 1.5})
+    assert IMAGE.activity is None
+    for wrong in ([0.5, 0.5], 0.5, ["0.5"], [-0.5], [float("inf")]):
+        for name in COUNTED:
+            meta = COUNTED | {name: wrong}
+            assert Network(IMAGE.spec, IMAGE.weights, IMAGE.biases, meta=meta).activity is None
