@@ -1,5 +1,6 @@
 """The cycle law of a program stage, by hand and cycle by cycle."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,17 @@ def test_costs_of_a_scan_by_hand() -> None:
 def test_costs_of_a_sweep_by_hand() -> None:
     """The first word is numbered a cycle after START and written eight later; the others follow,
     with a drive as without."""
-    assert sweep_cycles(Sweep(last_word=0)) == 10
-    assert sweep_cycles(Sweep(last_word=6)) == 16
-    assert sweep_cycles(Sweep(last_word=6, has_drive=1)) == 16
+    program = STAGES[0].program
+    assert sweep_cycles(program, Sweep(last_word=0)) == 10
+    assert sweep_cycles(program, Sweep(last_word=6)) == 16
+    assert sweep_cycles(program, Sweep(last_word=6, has_drive=1)) == 16
+    # Counted out in three bits, under hard reset, and under a soft one.
+    counted = replace(program, spike_planes=3)
+    assert sweep_cycles(counted, Sweep(last_word=6)) == 20
+    soft = replace(counted, operations=(Sweep(step=3), *program.operations))
+    assert sweep_cycles(soft, Sweep(last_word=6)) == 22
+    guarded = replace(program, count_bits=4)
+    assert sweep_cycles(guarded, Sweep(last_word=6)) == 18
 
 
 @st.composite

@@ -18,7 +18,6 @@ from gen.program.writer import segments
 from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.contract.neuron import NeuronSpec
 from hw.program.program import NOTES, Code, Operation, Played, Program, Scan, Send, Sweep, Table
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
@@ -499,25 +498,6 @@ def test_unknown_lanes_are_refused(lanes: int) -> None:
         plan_program(network_of(residual()), lanes)
     assert str(refused.value) == (
         f"Lanes of a program core must be one of (2, 4, 8, 16, 32, 64, 128), not {lanes}"
-    )
-
-
-@pytest.mark.parametrize(
-    "neuron",
-    [
-        NeuronSpec(theta=9, limit=2, reset="soft", step=9, potential_bits=9),
-        NeuronSpec(theta=9, negative="guarded", reset="soft", step=9, potential_bits=9),
-    ],
-    ids=["augmented", "guarded"],
-)
-def test_neurons_that_a_program_does_not_have(neuron: NeuronSpec) -> None:
-    image = network(
-        (2, 1, 1), part(2, dense("input")), part(2, dense("a"), neuron=neuron), part(2, dense("b"))
-    )
-    with pytest.raises(PlanError) as refused:
-        plan_program(image, 4)
-    assert str(refused.value) == (
-        "Layer b has augmented or guarded spikes, which a program core does not have"
     )
 
 

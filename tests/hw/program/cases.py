@@ -40,11 +40,32 @@ NEURONS = {
     "u0": NeuronSpec(theta=20, u0=19, potential_bits=6),
 }
 
+COUNTED = {
+    "counted": NeuronSpec(theta=12, limit=5, reset="soft", step=11, potential_bits=7),
+    "counted-off-leak": NeuronSpec(
+        theta=7, negative="off", limit=3, decay="leak", decay_shift=2, potential_bits=8, u0=3
+    ),
+    "counted-guarded": NeuronSpec(
+        theta=9,
+        theta_negative=5,
+        negative="guarded",
+        limit=15,
+        reset="soft",
+        step=9,
+        potential_bits=9,
+        u0=4,
+    ),
+    "guarded": NeuronSpec(theta=11, negative="guarded", reset="soft", step=11, potential_bits=8),
+}
+"""Spikes that are counted out, or that a guard holds back (*TerMapping*, *AugMapping*)."""
+
+LEVELS = NeuronSpec(theta=10, negative="off", limit=3, potential_bits=8)
+
 
 def with_neuron(name: str) -> tuple[Part, ...]:
     """The neuron behind the image, where there is a drive, and behind other neurons; its channels
     do not fill the lanes."""
-    n = NEURONS[name]
+    n = (NEURONS | COUNTED)[name]
     return (
         part(3, conv("input", 3, padding=1), neuron=n),
         part(5, dense("a"), neuron=n),
@@ -353,6 +374,29 @@ CASES: dict[str, tuple] = {
         ),
         {"steps": 4, "seed": 13},
     ),
+    # Counted spikes: shortcuts and recurrence, in several steps and in one
+    "counted-shortcut": (
+        4,
+        (3, 3, 3),
+        (
+            part(6, conv("input", 3, padding=1), identity("a", delay=1), neuron=COUNTED["counted"]),
+            part(6, conv("a", 3, padding=1), identity("a"), neuron=COUNTED["counted-guarded"]),
+            part(4, dense("b"), dense("b", delay=1), neuron=NEURONS["leak"]),
+            part(2, dense("c"), dense("b")),
+        ),
+        {"steps": 3},
+    ),
+    "levels": (
+        4,
+        (2, 4, 4),
+        (
+            part(5, conv("input", 3, padding=1), channel_thresholds=True, neuron=LEVELS),
+            part(5, conv("a", 3, padding=1), identity("a"), neuron=LEVELS),
+            part(3, dense("b", pool=4)),
+        ),
+        {"steps": 1, "bits": 4},
+    ),
+    **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 4}) for name in COUNTED},
     # Neurons
     **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 5}) for name in NEURONS},
 }

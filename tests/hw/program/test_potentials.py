@@ -170,7 +170,7 @@ class Script:
         one = self.p.operations[op]
         assert isinstance(one, Sweep)
         self.add(op, sweep=1)
-        self.wait(op, sweep_cycles(one) - 1)
+        self.wait(op, sweep_cycles(self.p, one) - 1)
         self.quiet.append(len(self.rows))
         self.wait(op, 1)
         at = slice(one.potential, one.potential + one.last_word + 1)

@@ -41,6 +41,33 @@ NEURONS = {
     ),
     "shift": NeuronSpec(theta=70, decay="shift", decay_shift=3, potential_bits=8),
 }
+COUNTING = {
+    "two": NeuronSpec(theta=17, negative="off", limit=2, potential_bits=7),
+    "five": NeuronSpec(
+        theta=13,
+        theta_negative=9,
+        limit=5,
+        reset="soft",
+        step=11,
+        potential_bits=7,
+        decay="leak",
+        decay_shift=2,
+    ),
+    "fifteen": NeuronSpec(theta=8, limit=15, reset="soft", step=8, potential_bits=8),
+    "guarded": NeuronSpec(
+        theta=11,
+        theta_negative=6,
+        negative="guarded",
+        limit=3,
+        reset="soft",
+        step=9,
+        potential_bits=8,
+    ),
+    "guarded-ternary": NeuronSpec(
+        theta=11, negative="guarded", reset="soft", step=11, potential_bits=8
+    ),
+}
+NEURONS |= COUNTING
 DECAYS = tuple(dict.fromkeys((one.decay, one.decay_shift) for one in NEURONS.values()))
 
 
@@ -56,6 +83,8 @@ def sweep(name: str, **more: Any) -> Sweep:
         "up": one.theta,
         "down": one.theta_down,
         "signed": int(one.signed),
+        "limit": one.limit,
+        "guarded": int(one.guarded),
         "hard": int(one.reset == "hard"),
         "step": one.step,
         "top": one.u_max,
@@ -65,7 +94,7 @@ def sweep(name: str, **more: Any) -> Sweep:
 
 
 SWEEPS = {
-    **{name: sweep(name) for name in NEURONS},
+    **{name: sweep(name) for name in NEURONS if name not in COUNTING},
     "drive": sweep("soft", has_drive=1, drive=3),
     "thresholds": sweep("hard", by_channel=1, channels=1, last_word=3),
     "thresholds-off": sweep("off", by_channel=1),
@@ -78,16 +107,16 @@ SWEEPS = {
 }
 
 
-def program(sweeps: Sequence[Sweep], kept: bool = True) -> Program:
+def program(sweeps: Sequence[Sweep], kept: bool = True, again: bool = False) -> Program:
     """These, each `ROUNDS` times over potentials and drives of its own; or, where none are `kept`,
-    over drives alone."""
+    over drives alone; or `again` and again over the same potentials."""
     base = plan_program(network((2, 1, 1), part(2, dense("input")), part(2, dense("a"))), LANES)
     rng = np.random.default_rng(5)
     scan = next(op for op in base.program.operations if isinstance(op, Scan))
     several = [
         replace(
             op,
-            potential=ROOM * n if kept else 0,
+            potential=ROOM * n if kept and not again else 0,
             drive=op.drive + ROOM * n if op.has_drive else 0,
             counts=n % ROUNDS if op.counted else 0,
         )
@@ -96,7 +125,7 @@ def program(sweeps: Sequence[Sweep], kept: bool = True) -> Program:
     return replace(
         base.program,
         operations=(*several, scan, Send()),
-        biases=rng.integers(-30, 31, (3, LANES)),
+        biases=rng.integers(-30, 31, (3, LANES)) * (1 + again),
         thetas=rng.integers(5, 25, (3, LANES)) if any(op.by_channel for op in sweeps) else None,
         decays=DECAYS,
         can_saturate=True,
@@ -105,7 +134,10 @@ def program(sweeps: Sequence[Sweep], kept: bool = True) -> Program:
         potential_words=ROOM * len(several) * kept,
         drive_bits=DRIVE_BITS,
         drive_words=any(op.has_drive for op in sweeps) * ROOM * (len(several) + 2),
-        spike_planes=1,
+        count_bits=max(
+            [NEURONS[op.name].count_bits(len(several)) for op in sweeps if op.guarded], default=0
+        ),
+        spike_planes=max(op.limit for op in sweeps).bit_length(),
         spike_sign=any(op.signed for op in sweeps),
         spike_words=16,
     )
@@ -125,7 +157,9 @@ def adversarial(p: Program) -> tuple[np.ndarray, np.ndarray]:
             up, down = thresholds(p, op, n)
             addend = drives[op.drive + n] if op.has_drive and not op.first else bias(p, op, n)
             for k in range(p.lanes):
-                near = [up[k], -down[k], op.top, -op.top, 0]
+                near = [op.top, -op.top, 0]
+                near += [n * up[k] for n in range(1, op.limit + 2)]
+                near += [-n * down[k] for n in range(1, op.limit + 2)]
                 near = [value + d for value in near for d in (-1, 0, 1)]
                 wanted = near[place % len(near)]
                 if p.potential_words and (place % 3 or op.potential // ROOM % ROUNDS):
@@ -205,7 +239,11 @@ class Rig(wiring.Component):
 class Reference:
     """What a program's sweeps come to.
 
-    Lists of rows that start with their cycle: fired (bank, address, spikes), kept (potentials two
+    Spikes leave in cycle 5 of a word; where they are counted or guarded, in cycle 6 + planes. A
+    cycle later there is what the reset leaves, under a soft one as many later as there are planes,
+    then what saturates, then what decays.
+
+    Lists of rows that start with their cycle: fired (bank, address, spikes), kept (potentials some
     cycles after the spikes), written and drives (address, what is written to each memory), counted
     (kind, address, counts, masks); busy are the cycles in which something is on its way.
     """
@@ -214,6 +252,10 @@ class Reference:
         self, p: Program, values: tuple[np.ndarray, np.ndarray], counts: Sequence[np.ndarray]
     ) -> None:
         self.p, self.values = p, values
+        planes, sweeps = p.spike_planes, [op for op in p.operations if isinstance(op, Sweep)]
+        self.fires = 6 + planes if planes > 1 or p.count_bits else 5
+        self.keeps = self.fires + 1 + (planes if any(op.step for op in sweeps) else 1)
+        self.guards = np.zeros_like(values[0])
         self.counts = [array.copy() for array in counts]
         self.fired, self.kept, self.written, self.drives, self.counted = [], [], [], [], []
         self.busy: list[int] = []
@@ -222,10 +264,10 @@ class Reference:
         for number, op in enumerate(p.operations):
             if isinstance(op, Sweep):
                 self.starts[at] = number
-                self.busy += range(at + 1, at + sweep_cycles(op))
+                self.busy += range(at + 1, at + sweep_cycles(p, op))
                 for n in range(op.last_word + 1):
                     self._word(op, n, at + 1 + n)
-                at += sweep_cycles(op) + number % 3
+                at += sweep_cycles(p, op) + number % 3
         self.cycles = at
 
     def _word(self, op: Sweep, n: int, at: int) -> None:
@@ -239,15 +281,17 @@ class Reference:
         elif op.has_drive:
             addend = drives[op.drive + n]
         v = before + addend
-        fires = laws.fire(v, one, thetas=None if not op.by_channel else thresholds(p, op, n)[0])
-        c = fires * op.fires
+        guard = self.guards[op.potential + n] if p.potential_words else np.zeros_like(v)
+        of_channels = None if not op.by_channel else thresholds(p, op, n)[0]
+        c = laws.fire(v, one, guard, thetas=of_channels) * op.fires
+        guard[:] = 0 if op.first else guard + c
         u = laws.saturate(laws.reset(v, c, one), one)
         d = np.full(p.lanes, op.start) if op.first else laws.decay(u, one)
-        self.written.append((at + 8, op.potential + n, *d.tolist()))
+        self.written.append((at + self.keeps + 1, op.potential + n, *d.tolist()))
         sent = self._count(op, n, at, c) if op.counted else c
         if op.fires and not op.first:
-            self.fired.append((at + 5, op.odd, op.spikes + n, *sent.tolist()))
-            self.kept.append((at + 7, *u.tolist()))
+            self.fired.append((at + self.fires, op.odd, op.spikes + n, *sent.tolist()))
+            self.kept.append((at + self.keeps, *u.tolist()))
 
     def _count(self, op: Sweep, n: int, at: int, c: np.ndarray) -> np.ndarray:
         """What is sent of the spikes."""
@@ -258,7 +302,13 @@ class Reference:
         mask = (forward > 0) & (forward < learning.steps) if back else np.ones_like(c)
         counts = self.counts[back][op.counts + n]
         counts[:] = 0 if op.first else counts + c * mask
-        wanted = (at + 6, int(back), op.counts + n, *counts.tolist(), *mask.astype(int).tolist())
+        wanted = (
+            at + self.fires + 1,
+            int(back),
+            op.counts + n,
+            *counts.tolist(),
+            *mask.astype(int).tolist(),
+        )
         self.counted.append(wanted)
         return c * mask
 
@@ -275,7 +325,7 @@ def check(p: Program, counts: Sequence[np.ndarray] = ()) -> Reference:
     for at, number in wanted.starts.items():
         op = p.operations[number]
         assert isinstance(op, Sweep)
-        words[at : at + sweep_cycles(op)] = [p.code.words[number]] * sweep_cycles(op)
+        words[at : at + sweep_cycles(p, op)] = [p.code.words[number]] * sweep_cycles(p, op)
         starts[at] = 1
     bench, s = Bench(rig), rig.sweeper
     bench.play(rig.word, words)  # type: ignore[attr-defined]
@@ -289,11 +339,13 @@ def check(p: Program, counts: Sequence[np.ndarray] = ()) -> Reference:
     counted = bench.watch(*ports or ())
     bench.run(extra=3)
     assert [n for n, (busy, *_) in enumerate(flags) if busy] == wanted.busy
-    size, sent = 1 + p.spike_sign, []
+    size, sent = p.spike_planes + p.spike_sign, []
     for n, (odd, address, raw, _) in enumerate(fired):
         if flags[n][1]:
             coded = split(raw, size, p.lanes)  # magnitude, sign
-            sent.append((n, odd, address, *((c & 1) * (1 - (c & 2)) for c in coded)))
+            mask = (1 << p.spike_planes) - 1
+            decoded = ((c & mask) * (1 - 2 * (c >> p.spike_planes)) for c in coded)
+            sent.append((n, odd, address, *decoded))
     assert sent == wanted.fired
     kept = [(n, *signed(fired[n][3], MEMBRANE_BITS)) for n, *_ in wanted.kept]
     assert kept == wanted.kept
@@ -324,6 +376,31 @@ def test_sweeps_one_after_the_other() -> None:
 def test_a_kind_of_sweep_alone(name: str) -> None:
     """With the first one of its layer: most numbers are then constants."""
     check(program([SWEEPS[name], replace(SWEEPS[name], first=1, start=3)]))
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_counted_spikes_alone(name: str) -> None:
+    """Again and again over the same potentials, with other biases, so that guards hold something;
+    in between, from none."""
+    several = [sweep(name, last_position=5, channels=n % 3) for n in (0, 1, 2, 1, 0, 2)]
+    several.insert(4, sweep(name, first=1, start=3))
+    wanted = check(program(several, again=True))
+    one, spikes = NEURONS[name], np.array([row[3:] for row in wanted.fired])
+    assert spikes.max() == one.limit
+    assert (spikes.min() < 0) == one.signed
+
+
+def test_counted_spikes_beside_others() -> None:
+    """All kinds of neurons in one program."""
+    check(program([*SWEEPS.values(), *map(sweep, COUNTING), sweep("two", by_channel=1)]))
+
+
+def test_guards_without_a_memory() -> None:
+    """Of one step: nothing was sent before, so nothing negative is."""
+    one = sweep("guarded", has_drive=1, drive=3)
+    wanted = check(program([one, replace(one, first=1)], kept=False))
+    spikes = np.array([row[3:] for row in wanted.fired])
+    assert (spikes.min(), spikes.max()) == (0, 3)
 
 
 @pytest.mark.parametrize("name", ["drive", "thresholds", "first-drive", "silent"])
