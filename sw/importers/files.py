@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from sw.importers.affine import READ, ConvertError, what_to_do
+from sw.importers.affine import READ_OF_MAPS, ConvertError, what_to_do
+from sw.importers.trace import Traced
 
 __all__ = ["Contents", "load_module"]
 
@@ -40,16 +41,19 @@ class Contents:
         What may stand between its layers.
     instead
         What to do with a network of other classes.
+    steps
+        Whether it may be the steps of a network (`sw.importers.trace`), as plain data.
     """
 
     known: Sequence[type] = ()
     made_of: str
     activation: str
     instead: str
+    steps: bool = False
 
 
 def load_module(path: Path, contents: Contents) -> nn.Module:
-    """A module saved with `torch.save(network, path)`. No code of the file is run.
+    """A module saved with `torch.save(network, path)`, or its steps. No code of the file is run.
 
     Raises
     ------
@@ -74,6 +78,13 @@ def load_module(path: Path, contents: Contents) -> nn.Module:
         try:
             return network.eval()
         except Exception:  # it may lack what every module has
+            raise ConvertError(f"Network {path} is damaged: {AGAIN}") from None
+    if contents.steps and isinstance(network, dict) and "steps" in network:
+        try:
+            return Traced.of(network).eval()
+        except ConvertError as error:
+            raise ConvertError(f"Network {path} cannot be read: {error}") from None
+        except Exception:  # modules may lack what every module has
             raise ConvertError(f"Network {path} is damaged: {AGAIN}") from None
     found = type(network).__name__
     if isinstance(network, dict):
@@ -128,4 +139,4 @@ def _fault_of_archive(path: Path, contents: Contents) -> str:
 
 def _holds_innards(cls: type[nn.Module]) -> bool:
     """Whether it is not read, nor a container of what is."""
-    return cls.__name__ not in READ and not cls.__module__.endswith(".container")
+    return cls.__name__ not in READ_OF_MAPS and not cls.__module__.endswith(".container")
