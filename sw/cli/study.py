@@ -3,6 +3,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +78,22 @@ def do_conversion(args: argparse.Namespace) -> Result:
     what = "maps" if hidden is None else "-".join(map(str, hidden))
     out = Path(args.out or BUILD / f"{args.dataset}-{what}")
     can_write(out / "study.json")
+    train, test = load_splits(args)
+    if args.images is not None:
+        if not 1 <= args.images <= len(test):
+            raise UsageError(f"Images must be a number from 1 to {len(test)}, not {args.images}")
+        few = slice(args.images)
+        test = replace(test, images=test.images[few], labels=test.labels[few])
     facts = study(
-        *load_splits(args),
-        hidden,
-        out,
-        seed=args.seed,
-        epochs=args.epochs,
-        steps=steps,
-        progress=args.say,
+        train, test, hidden, out, seed=args.seed, epochs=args.epochs, steps=steps, progress=args.say
     )
     text = (
         f"ReLU network: {facts['relu']:.2f} % of {facts['images']:,} test images; accuracy in % "
         f"(events per image):\n\n{study_table(facts)}\n\n"
         f"Same class as the ReLU network, % (mean |rate - activation|, by layer):\n\n"
         f"{agreement_table(facts)}\n\n"
-        f"wrote {out}: study.json, accuracy.png, events.png, relu.pt ({facts['seconds']} s)"
+        f"wrote {out}: study.json, accuracy.png, events.png, relu.pt "
+        f"({facts['seconds']['training']} s of training, {facts['seconds']['variants']} s)"
     )
     return facts, text, 0
 
@@ -292,6 +294,7 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument(
         "--steps", type=int, default=64, metavar="T", help="most, a power of two (default 64)"
     )
+    sub.add_argument("--images", type=int, metavar="N", help="test images, the first ones (all)")
     sub.add_argument("--epochs", type=int, default=12, help="of training (default 12)")
     sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")

@@ -146,9 +146,7 @@ def calibrate(
     images = max(1, min(len(pixels), CALIBRATION_VALUES // _hidden(layers)))
     peaks = []
     for layer, values in zip(
-        layers[:-1],
-        activations(layers, torch.from_numpy(pixels[:images]), pixel_max),
-        strict=False,
+        layers[:-1], activations(layers, torch.from_numpy(pixels[:images]), pixel_max), strict=False
     ):
         # As Rueckauer et al.: of the activations that are not 0.
         active = values[values > 0].numpy()
@@ -303,7 +301,9 @@ def _grids(
     grid = grid if any(grid) else [bool(r.any()) for r in real]
     if last:
         peak = max(float(r.abs().max()) for r, decides in zip(real, grid, strict=True) if decides)
-        return peak / w_max, [_shift_of(place, e, r * (w_max / peak)) for e, r in zip(edges, real, strict=True)]
+        return peak / w_max, [
+            _shift_of(place, e, r * (w_max / peak)) for e, r in zip(edges, real, strict=True)
+        ]
     best = [
         _best_shift(place, r, w_max) if decides else None
         for r, decides in zip(real, grid, strict=True)

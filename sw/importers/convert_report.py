@@ -21,14 +21,7 @@ from sw.importers.feed import Feed, ForeignComparison, tested
 from sw.importers.files import Contents, load_module
 from sw.importers.finetune import finetune
 from sw.importers.layers import AffineLayer, activations
-from sw.importers.modules import (
-    Leaf,
-    as_read,
-    final_softmax,
-    followed,
-    read_relu,
-    relu_leaves,
-)
+from sw.importers.modules import Leaf, as_read, final_softmax, followed, read_relu, relu_leaves
 from sw.learn.compare import Batch, compare
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
@@ -152,6 +145,7 @@ def convert_and_compare(
     if epochs:
         network = replace(network, meta={**meta, "tuned_epochs": epochs})
         network = finetune(network, layers, train, epochs=epochs, progress=progress)
+    progress(f"running {len(test):,} test images through both networks")
     report = _compare(layers, network, peaks, conversion, test, feed, softmax)
     accuracies = {
         "relu": report.float_accuracy.to_dict(),
@@ -216,10 +210,7 @@ def report_table(network: Network, conversion: Conversion, report: ConversionRep
     start = "half a threshold" if c.half else "0"
     return table(
         [
-            (
-                "network",
-                f"{spec.name}, {sizes}, digest {network.digest[:16]}",
-            ),
+            ("network", f"{spec.name}, {sizes}, digest {network.digest[:16]}"),
             (
                 "conversion",
                 f"{c.mode}, T = {c.steps}, L = {c.limit}, D = {c.divisor}, percentile "

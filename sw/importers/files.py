@@ -1,5 +1,6 @@
 """Files that `torch.save` wrote, read without running code of theirs."""
 
+import io
 import pickletools
 import warnings
 import zipfile
@@ -12,9 +13,10 @@ from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from sw.importers.affine import READ_OF_MAPS, ConvertError, what_to_do
-from sw.importers.trace import Traced
+from sw.importers.modules import as_read, followed
+from sw.importers.trace import Traced, Unread
 
-__all__ = ["Contents", "load_module"]
+__all__ = ["Contents", "load_module", "network_bytes"]
 
 AGAIN = "write it again with torch.save(network, path)"
 
@@ -90,6 +92,24 @@ def load_module(path: Path, contents: Contents) -> nn.Module:
     if isinstance(network, dict):
         found += ", as a state_dict is"
     raise ConvertError(f"Network {path} must be a module, not a {found}: {AGAIN}")
+
+
+def network_bytes(network: nn.Module) -> bytes:
+    """What `load_module` reads as this ReLU network: of modules that run one after the other
+    themselves, of others the steps, and no code.
+
+    Raises
+    ------
+    ConvertError
+        When its steps cannot be written down.
+    """
+    read, buffer = followed(as_read(network)), io.BytesIO()
+    if isinstance(read, Traced):
+        for step in read.steps:
+            if isinstance(step.module, Unread):
+                raise ConvertError(f"{step.place} is not supported ({step.module.advice})")
+    torch.save(read.plain() if isinstance(read, Traced) else read, buffer)
+    return buffer.getvalue()
 
 
 def _fault(path: Path, contents: Contents) -> str:

@@ -128,10 +128,11 @@ class Value:
         return cls(shape, (Path(source, maps, plain),), none)
 
     @property
-    def is_never_negative(self) -> bool:
-        """As what layers send never is."""
-        parts = [self.offset, *(path.kernel for path in self.paths)]
-        return all(bool((part >= 0).all()) for part in parts)
+    def is_sent(self) -> bool:
+        """Whether it is made of what layers send alone, which is never negative."""
+        kernels = [path.kernel for path in self.paths]
+        plain = all(kernel.ndim == 1 and bool((kernel >= 0).all()) for kernel in kernels)
+        return plain and not bool(self.offset.any())
 
     def in_maps(self, path: Path) -> bool:
         """Whether what a path makes has the value's own channels, rows and columns."""
@@ -140,9 +141,7 @@ class Value:
     def plus(self, other: "Value") -> "Value":
         """The sum of both."""
         if self.shape != other.shape:
-            raise ValueError(
-                f"must add values of one shape, not {self.shape} and {other.shape}"
-            )
+            raise ValueError(f"must add values of one shape, not {self.shape} and {other.shape}")
         paths = list(self.paths)
         for path in other.paths:
             same = [n for n, mine in enumerate(paths) if mine.alike(path)]
@@ -163,8 +162,7 @@ class Value:
             offset = offset + step.offset
         rule = RULES.get(kind(module).__name__, _no_rule)
         paths = tuple(
-            rule(self, path, module, step) or self._matrix(path, step, shape)
-            for path in self.paths
+            rule(self, path, module, step) or self._matrix(path, step, shape) for path in self.paths
         )
         begins = self.place or ("" if place == INPUT else place)  # what is put in front has no name
         return Value(shape, paths, offset.reshape(shape), begins)
@@ -184,23 +182,23 @@ class Value:
     def closed(self) -> "tuple[Value, Shape]":
         """In a form that is a layer's: every path makes the layer's maps, and the offset is one for
         each channel."""
-        made = {path.made for path in self.paths}
-        maps = made.pop() if len(made) == 1 else None
-        if maps is not None and math.prod(maps) == math.prod(self.shape):
+        maps = self.paths[0].made
+        fits = all(path.made == maps for path in self.paths)
+        if len(self.shape) > 1 and not (fits and maps == self.shape):
+            raise ValueError(f"makes maps by no single convolution: {APART}")
+        if fits and math.prod(maps) == math.prod(self.shape):
             channels = self.offset.reshape(maps[0], -1)
             spread = (channels - channels[:, :1]).abs().max()
             if float(spread) <= 1e-9 * max(1.0, float(channels.abs().max())):
                 return replace(self, offset=channels[:, 0]), maps
-            if len(self.shape) > 1:
-                raise ValueError(
-                    "must get nothing but 0 where its padding adds zeros: what is added before a "
-                    "padded convolution (a normalisation, a BatchNorm2d) is missing at the "
-                    "borders: normalise behind the convolution, or not at all"
-                )
         if len(self.shape) > 1:
-            raise ValueError(f"makes maps by no single convolution: {APART}")
+            raise ValueError(
+                "must get nothing but 0 where its padding adds zeros: what is added before a "
+                "padded convolution (a normalisation, a BatchNorm2d) is missing at the borders: "
+                "normalise behind the convolution, or not at all"
+            )
         paths = tuple(self._matrix(path, None, self.shape) for path in self.paths)
-        return replace(self, paths=paths), (self.shape[0], 1, 1)
+        return replace(self, paths=paths), (math.prod(self.shape), 1, 1)
 
 
 # What a path becomes behind a module; None where it is no path in the contract's form
@@ -370,7 +368,7 @@ class _Reader:
         if isinstance(step.module, Sum):
             return value.plus(others[0])
         if name == "ReLU":
-            return value if value.is_never_negative else self._layer(value, step.module)
+            return value if value.is_sent else self._layer(value, step.module)
         if name == "Conv2d":
             _require_known(step.module)
         shape = shape_behind(step.module, value.shape, READ_OF_MAPS)

@@ -123,11 +123,7 @@ def maps_network(shape: Sequence[int], classes: int) -> nn.Sequential:
 
 
 def train_maps(
-    data: Split,
-    *,
-    seed: int,
-    epochs: int,
-    progress: Callable[[str], None] = lambda line: None,
+    data: Split, *, seed: int, epochs: int, progress: Callable[[str], None] = lambda line: None
 ) -> nn.Sequential:
     """`maps_network` for a data set of images; SGD with momentum, one cycle, images moved by up to
     two pixels (of 28x28, a fourteenth of the side each way) and coloured ones mirrored.
@@ -156,11 +152,7 @@ def train_maps(
         return x.contiguous(memory_format=torch.channels_last)
 
     optimizer = torch.optim.SGD(
-        network.parameters(),
-        MAPS_RATE,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=MAPS_WEIGHT_DECAY,
+        network.parameters(), MAPS_RATE, momentum=0.9, nesterov=True, weight_decay=MAPS_WEIGHT_DECAY
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, MAPS_RATE, total_steps=epochs * len(batches)

@@ -143,9 +143,16 @@ FUNCTIONS: dict[Callable[..., Any], str] = {
 }
 METHODS = {
     **{name: name for name in ("relu", "flatten", "reshape", "mean", "softmax", "log_softmax")},
-    **{"add": "add", "add_": "add", "relu_": "relu", "view": "reshape"},
+    "add": "add",
+    "add_": "add",
+    "relu_": "relu",
+    "view": "reshape",
     **dict.fromkeys(("contiguous", "clone"), "dropout"),
 }
+
+SIZES = ("size", "dim", "numel", getattr)
+NUMBERS = (operator.getitem, operator.floordiv, operator.mul)
+"""What is called to ask for a size; to count with sizes."""
 
 
 def trace(network: nn.Module) -> Traced:
@@ -184,55 +191,74 @@ class _Tracer(fx.Tracer):
 
 
 def _steps(network: nn.Module, graph: fx.Graph) -> list[Step]:
-    steps: list[Step] = []
-    made: dict[fx.Node, str] = {}  # by which place a node's value goes; what is no value is left out
-
-    def add(place: str, module: nn.Module, *of: fx.Node) -> str:
-        unknown = [node for node in of if node not in made]
-        if unknown:
-            module, of = Unread("it must take what its network made of the image"), ()
-        if isinstance(module, nn.Sequential):  # of ours
-            first, second = module
-            steps.append(Step(f"{place}, pooled", tuple(made[node] for node in of), first))
-            steps.append(Step(place, (steps[-1].place,), second))
-            return place
-        steps.append(Step(place, tuple(made[node] for node in of), module))
-        return place
-
+    """The steps that a graph has, without those of which nothing comes."""
+    reader = _GraphReader(network)
     for node in graph.nodes:
-        if node.op == "placeholder":
-            if INPUT not in made.values():
-                made[node] = INPUT
-        elif node.op == "output":
-            (out,) = node.args
-            if not isinstance(out, fx.Node) or out not in made:
-                raise ConvertError(f"Network must return a tensor, not {_called(out)}")
-            if made[out] != (steps[-1].place if steps else INPUT):
-                steps.append(Step("output", (made[out],), nn.Identity()))
-        elif node.op == "call_module":
-            module = network.get_submodule(node.target)
-            place = f"{node.target} ({type(module).__name__})"
-            place = place if place not in made.values() else f"{place} as {node.name}"
-            if len(node.args) != 1 or node.kwargs or not isinstance(node.args[0], fx.Node):
-                made[node] = add(place, Unread("it must be called with one value"))
-            else:
-                made[node] = add(place, module, node.args[0])
-        elif node.op in ("call_function", "call_method"):
-            names = FUNCTIONS if node.op == "call_function" else METHODS
-            name = names.get(node.target)
-            if name is None and _is_number(node):
-                continue
-            place = f"{node.name} ({name or _called(node.target)})"
-            values = [a for a in node.args if isinstance(a, fx.Node)]
-            try:
-                module = _module(name, node)
-            except (IndexError, TypeError, ValueError):
-                module = Unread(CALLS)
-            of = values[: 2 if isinstance(module, Sum) else 1]
-            made[node] = add(place, module, *of)
-    if not steps:
+        reader.read(node)
+    if not reader.steps:
         raise ConvertError("Network must do something with its input")
-    return _used(steps)
+    return _used(reader.steps)
+
+
+class _GraphReader:
+    """Makes steps of nodes, one after the other."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.steps = network, list[Step]()
+        self.made: dict[fx.Node, str] = {}
+        """The place at which a node's value is made; sizes and numbers have none."""
+
+    def read(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            if not self.made:  # what else a forward may be given is never known
+                self.made[node] = INPUT
+        elif node.op == "call_module":
+            self._call_module(node)
+        elif node.op in ("call_function", "call_method"):
+            self._call(node)
+        elif node.op == "output":
+            self._end(node.args[0])
+
+    def _add(self, node: fx.Node, place: str, module: nn.Module, of: Sequence[Any]) -> None:
+        if not of or any(value not in self.made for value in of):
+            of = ()
+            if not isinstance(module, Unread):
+                module = Unread("it must take what its network made of the image")
+        inputs = tuple(self.made[value] for value in of)
+        first, *others = module if isinstance(module, nn.Sequential) else (module,)
+        names = [place, *(f"{place}, then {type(other).__name__}" for other in others)]
+        for name, part in zip(names, (first, *others), strict=True):
+            self.steps.append(Step(name, inputs, part))
+            inputs = (name,)
+        self.made[node] = names[-1]
+
+    def _call_module(self, node: fx.Node) -> None:
+        module = self.network.get_submodule(str(node.target))
+        place = f"{node.target} ({type(module).__name__})"
+        if place in self.made.values():  # it is called again
+            place = f"{place} as {node.name}"
+        if len(node.args) != 1 or node.kwargs:
+            module = Unread("it must be called with one value")
+        self._add(node, place, module, node.args[:1])
+
+    def _call(self, node: fx.Node) -> None:
+        target: Any = node.target
+        name = (FUNCTIONS if node.op == "call_function" else METHODS).get(target)
+        counts = target in NUMBERS and not any(value in self.made for value in node.args)
+        if name is None and (target in SIZES or counts):
+            return
+        try:
+            module = _module(name, node)
+        except (IndexError, TypeError, ValueError):
+            module = Unread(CALLS)
+        place = f"{node.name} ({name or _called(target)})"
+        self._add(node, place, module, node.args[: 2 if isinstance(module, Sum) else 1])
+
+    def _end(self, out: Any) -> None:
+        if not isinstance(out, fx.Node) or out not in self.made:
+            raise ConvertError(f"Network must return a tensor, not a {type(out).__name__}")
+        if self.steps and self.made[out] != self.steps[-1].place:
+            self.steps.append(Step("output", (self.made[out],), nn.Identity()))
 
 
 def _used(steps: list[Step]) -> list[Step]:
@@ -250,40 +276,37 @@ def _called(target: Any) -> str:
     return name or f"a {type(target).__name__}"
 
 
-def _is_number(node: fx.Node) -> bool:
-    """Whether what is called asks for a size, or counts with one."""
-    return node.target in ("size", "dim", "numel", getattr, operator.getitem, operator.floordiv)
-
-
 def _module(name: str | None, node: fx.Node) -> nn.Module:
     """The module that does what is called."""
-    more, options = node.args[1:], {k: v for k, v in node.kwargs.items() if k != "inplace"}
-    if name == "add" and not options and [type(a) for a in node.args] == [fx.Node, fx.Node]:
-        return Sum()
-    if name == "relu":
-        return nn.ReLU()
-    if name == "flatten":
-        start, end = options.get("start_dim", 0), options.get("end_dim", -1)
-        start, end = (*more, *(start, end)[len(more) :])  # type: ignore[misc]
-        return nn.Flatten(start, end)
-    if name == "reshape":
-        sizes = more[0] if len(more) == 1 and isinstance(more[0], (tuple, list)) else more
-        first, second = sizes  # type: ignore[misc]
-        if isinstance(second, int):  # images by values: (n, -1), (-1, values)
-            return nn.Flatten()
-    if name == "mean":
-        dims = more[0] if more else options.get("dim")
-        keeps = more[1] if len(more) > 1 else options.get("keepdim", False)
-        if sorted(d % 4 for d in dims) == [2, 3]:  # type: ignore[union-attr]
-            pool = nn.AdaptiveAvgPool2d(1)
-            return pool if keeps else nn.Sequential(pool, nn.Flatten())
-    if name == "avg_pool2d":
-        return nn.AvgPool2d(*more, **options)  # type: ignore[arg-type]
-    if name == "adaptive_avg_pool2d":
-        return nn.AdaptiveAvgPool2d(*more, **options)  # type: ignore[arg-type]
-    if name == "dropout":
-        return nn.Identity()
-    if name in ("softmax", "log_softmax"):
-        dim = more[0] if more else options.get("dim")
-        return (nn.Softmax if name == "softmax" else nn.LogSoftmax)(dim)  # type: ignore[arg-type]
+    more: tuple[Any, ...] = tuple(node.args[1:])
+    options: dict[str, Any] = {k: v for k, v in node.kwargs.items() if k != "inplace"}
+
+    def option(at: int, key: str, default: Any = None) -> Any:
+        return more[at] if len(more) > at else options.get(key, default)
+
+    match name:
+        case "add" if [type(a) for a in node.args] == [fx.Node, fx.Node] and not options:
+            return Sum()
+        case "relu":
+            return nn.ReLU()
+        case "dropout":
+            return nn.Identity()
+        case "flatten":
+            return nn.Flatten(option(0, "start_dim", 0), option(1, "end_dim", -1))
+        case "reshape":
+            sizes = more[0] if len(more) == 1 and isinstance(more[0], (tuple, list)) else more
+            if len(sizes) == 2 and isinstance(sizes[1], int):  # (n, -1), (-1, values)
+                return nn.Flatten()
+        case "mean":
+            if sorted(d % 4 for d in option(0, "dim")) == [2, 3]:
+                pool = nn.AdaptiveAvgPool2d(1)
+                return pool if option(1, "keepdim") else nn.Sequential(pool, nn.Flatten())
+        case "avg_pool2d":
+            return nn.AvgPool2d(*more, **options)
+        case "adaptive_avg_pool2d":
+            return nn.AdaptiveAvgPool2d(*more, **options)
+        case "softmax":
+            return nn.Softmax(option(0, "dim"))
+        case "log_softmax":
+            return nn.LogSoftmax(option(0, "dim"))
     return Unread(POOL if name == "max_pool2d" else CALLS)

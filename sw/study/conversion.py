@@ -3,7 +3,6 @@
 One run of the longest T gives all shorter ones: the logits after t steps are those of a run of t.
 """
 
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from hw.contract.checks import SternaError
 from hw.contract.edge import sides_text
@@ -25,10 +23,10 @@ from sim.golden.model import GoldenModel
 from sw.data.split import Split
 from sw.importers.conversion import Conversion, calibrate, convert
 from sw.importers.convert_report import CALIBRATION_IMAGES, load_network
+from sw.importers.files import network_bytes
 from sw.importers.layers import AffineLayer
-from sw.importers.modules import activations, as_read, followed, read_relu
+from sw.importers.modules import activations, read_relu
 from sw.importers.relu import train_maps, train_relu
-from sw.importers.trace import Traced
 from sw.study.plots import write_png
 
 __all__ = ["STEPS", "agreement_table", "steps_up_to", "study", "study_table"]
@@ -92,20 +90,18 @@ def study(
     """
     start, path = time.monotonic(), folder / "study.json"
     shape = train.shape if hidden is None else (train.images.shape[1],)
-    facts: dict[str, Any] = {
+    trained = {
         "dataset": train.name,
         "hidden": hidden and list(hidden),
         "pixel_bits": train.bits,
         "seed": seed,
         "epochs": epochs,
-        "steps": list(steps),
-        "data": [train.digest, test.digest],
+        "train": train.digest,
     }
-    known = _known(path, facts)
-    before = known.get("seconds", 0.0)
+    tested = {"images": len(test), "test": test.digest, "steps": list(steps)}
+    known = _known(path, trained)
     if known:
         network = load_network(folder / "relu.pt")
-        progress(f"{len(known['variants'])} of {len(VARIANTS)} variants are done")
     elif hidden is None:
         network = train_maps(train, seed=seed, epochs=epochs, progress=progress)
     else:
@@ -117,19 +113,28 @@ def study(
         percentile: calibrate(layers, sample, pixel_max, percentile)
         for percentile in {conversion.percentile for _, conversion in VARIANTS}
     }
-    facts |= {
+    same = known.items() >= tested.items()
+    facts: dict[str, Any] = {
+        **trained,
+        **tested,
         "sizes": _sizes(layers, shape),
-        "images": len(test),
         "relu": _percent(answers == test.labels),
-        "variants": known.get("variants", {}),
+        "seconds": {"training": round(time.monotonic() - start, 1), "variants": 0.0},
+        "variants": {},
     }
+    if known:
+        facts["seconds"]["training"] = known["seconds"]["training"]
+    if same:
+        facts["seconds"], facts["variants"] = known["seconds"], known["variants"]
+        progress(f"{len(facts['variants'])} of {len(VARIANTS)} variants are done")
+    before, start = facts["seconds"]["variants"], time.monotonic()
 
     def keep() -> None:
-        facts["seconds"] = round(before + time.monotonic() - start, 1)
+        facts["seconds"]["variants"] = round(before + time.monotonic() - start, 1)
         write_json(path, facts)
 
     if not known:
-        _save(network, folder / "relu.pt")
+        write_atomically(folder / "relu.pt", network_bytes(network))  # for `sterna convert`
         keep()
     for title, conversion in VARIANTS:
         if title in facts["variants"]:
@@ -143,12 +148,7 @@ def study(
             peaks=peaks[conversion.percentile],
         )
         rates = RateErrors(
-            layers,
-            test.images,
-            pixel_max,
-            peaks[conversion.percentile],
-            conversion.divisor,
-            steps,
+            layers, test.images, pixel_max, peaks[conversion.percentile], conversion.divisor, steps
         )
         logits, events = GoldenModel(spiking).over_time(test.images, observe=rates.observe)
         classes = logits.argmax(axis=2)
@@ -164,30 +164,21 @@ def study(
     return facts
 
 
-def _known(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """What a study of the same settings has left; empty if there is none."""
+def _known(path: Path, trained: dict[str, Any]) -> dict[str, Any]:
+    """What a study of a network that was trained so has left; empty if there is none."""
     try:
         known = json.loads(path.read_text())
-        same = all(known[key] == value for key, value in facts.items())
-        return known if same and path.with_name("relu.pt").exists() else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        ours = known.items() >= trained.items() and {"seconds", "variants"} <= known.keys()
+        return known if ours and path.with_name("relu.pt").exists() else {}
+    except (AttributeError, OSError, ValueError):
         return {}
-
-
-def _save(network: nn.Module, path: Path) -> None:
-    """As `sterna convert` reads it."""
-    steps, buffer = followed(as_read(network)), io.BytesIO()
-    torch.save(steps.plain() if isinstance(steps, Traced) else network, buffer)
-    write_atomically(path, buffer.getvalue())
 
 
 def _sizes(layers: Sequence[AffineLayer], shape: Sequence[int]) -> list[int | str]:
     """Of the input and of every layer: values of a row, or sides of maps."""
     shapes = [tuple(shape), *(layer.map_shape for layer in layers)]
     rows = [len(found) == 1 or found[1:] == (1, 1) for found in shapes]
-    return [
-        found[0] if row else sides_text(found) for found, row in zip(shapes, rows, strict=True)
-    ]
+    return [found[0] if row else sides_text(found) for found, row in zip(shapes, rows, strict=True)]
 
 
 def _answers(
@@ -299,7 +290,10 @@ def _plot(facts: dict[str, Any], folder: Path) -> None:
         axes = figure.subplots()
         # Thick below thin: curves that lie on each other are all seen.
         for n, (title, found) in enumerate(facts["variants"].items()):
-            x, thick = found[across] if across else facts["steps"], 1.5 * (len(facts["variants"]) - n)
+            x, thick = (
+                found[across] if across else facts["steps"],
+                1.5 * (len(facts["variants"]) - n),
+            )
             axes.plot(x, found["accuracy"], marker="o", linewidth=thick, label=title)
         axes.axhline(facts["relu"], color="black", linestyle="--", label="ReLU network")
         axes.set(xlabel=label, ylabel="accuracy, %", title=name)
