@@ -132,7 +132,7 @@ def test_files_whose_steps_are_none(tmp_path, steps, sentence) -> None:
 def test_steps_of_what_is_no_module_of_torch(tmp_path) -> None:
     path = tmp_path / "net.pt"
     torch.save({"steps": [["a", ["input"], Block(RELU)]]}, path)
-    with pytest.raises(ConvertError, match="of plain torch.nn modules, not of"):
+    with pytest.raises(ConvertError, match=r"of plain torch\.nn modules, not of"):
         load_network(path)
     torch.save({"steps": [["a", ["input"], nn.Module()], ["b", ["a"], nn.Sequential()]]}, path)
     with pytest.raises(ConvertError) as refused:

@@ -9,6 +9,7 @@ import torch
 
 from hw.contract.checks import SternaError
 from sim.golden.model import GoldenModel
+from sw.cli.main import main
 from sw.cli.study import choices, numbers
 from sw.data.dataset import load_split
 from sw.importers.conversion import Conversion, convert
@@ -109,3 +110,18 @@ def test_a_convolutional_network_and_a_study_that_goes_on(tmp_path) -> None:
 def test_most_steps_are_a_power_of_two() -> None:
     with pytest.raises(SternaError, match=r"^Most time steps must be one of .*, not 3$"):
         steps_up_to(3)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--maps", "--hidden", "9"], "A network must have --maps or --hidden, not both"),
+        (["--steps", "5"], "Most time steps must be one of (1, 2, 4, 8, 16, 32, 64), not 5"),
+        (["--images", "0"], "Images must be a number from 1 to 364, not 0"),
+    ],
+)
+def test_options_that_cannot_be(options, sentence, tmp_path, capsys) -> None:
+    arguments = ["study", "conversion", "--dataset", "digits", "--out", str(tmp_path)]
+    assert main([*arguments, *options]) == 1
+    assert capsys.readouterr().err == f"sterna: {sentence}\n"
+    assert list(tmp_path.iterdir()) == []
