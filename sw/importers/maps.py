@@ -113,7 +113,15 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A sum over paths, and an offset in the value's shape; the place where it begins."""
+    """What stands between two activations: a sum over paths, and an offset.
+
+    Parameters
+    ----------
+    shape, offset
+        Of the value: (values,), or channels, rows, columns; what is added, in that shape.
+    place
+        Of the first module since the layers that send; empty: there is none.
+    """
 
     shape: tuple[int, ...]
     paths: tuple[Path, ...]
@@ -136,7 +144,7 @@ class Value:
 
     def in_maps(self, path: Path) -> bool:
         """Whether what a path makes has the value's own channels, rows and columns."""
-        return path.made == (*self.shape, 1, 1)[:3] if len(self.shape) in (1, 3) else False
+        return len(self.shape) in (1, 3) and path.made == (*self.shape, 1, 1)[:3]
 
     def plus(self, other: "Value") -> "Value":
         """The sum of both."""
@@ -280,30 +288,28 @@ def _pooling(module: nn.Module, shape: tuple[int, ...]) -> int | None:
 
 
 def _padding(conv: Any) -> int:
-    if conv.padding == "valid":
-        return 0
-    return conv.kernel_size[0] // 2 if conv.padding == "same" else conv.padding[0]
+    """Rows and columns of zeros around a convolution that is known."""
+    by_name = {"valid": 0, "same": conv.weight.shape[-1] // 2}
+    return by_name[conv.padding] if isinstance(conv.padding, str) else conv.padding[0]
 
 
 def _require_known(conv: Any) -> None:
     """Refuse a convolution that the contract does not have."""
-    kernel, stride = tuple(conv.weight.shape[2:]), tuple(conv.stride)
-    padding = _pair("same" if conv.padding == "same" else _padding(conv))
-    given = padding if isinstance(conv.padding, str) else tuple(conv.padding)
+    kernel, padding = tuple(conv.weight.shape[2:]), conv.padding
+    spread = isinstance(padding, str) or padding[0] == padding[1] < kernel[0]
     for what, value, good, must in (
-        ("kernel", kernel, kernel[0] == kernel[1] and kernel[0] in KERNELS, f"one of {KERNELS}"),
-        ("stride", stride, stride[0] == stride[1] and stride[0] in STRIDES, f"one of {STRIDES}"),
-        ("dilation", tuple(conv.dilation), tuple(conv.dilation) == (1, 1), "1"),
-        (
-            "padding",
-            given,
-            given == padding and _padding(conv) < kernel[0],
-            "the same on all sides, and less than the kernel",
-        ),
+        ("kernel", kernel, kernel in _squares(KERNELS), f"one of {KERNELS}"),
+        ("stride", conv.stride, conv.stride in _squares(STRIDES), f"one of {STRIDES}"),
+        ("dilation", conv.dilation, conv.dilation == (1, 1), "1"),
+        ("padding", padding, spread, "the same on all sides, and less than the kernel"),
         ("padding mode", conv.padding_mode, conv.padding_mode == "zeros", "'zeros'"),
     ):
         if not good:
             raise ValueError(f"must have a {what} of {must}, not {value}")
+
+
+def _squares(sides: Sequence[int]) -> list[tuple[int, int]]:
+    return [(side, side) for side in sides]
 
 
 # Reading
@@ -360,6 +366,8 @@ class _Reader:
                 raise ValueError(f"is not supported ({advice})")
             if not self.trouble:  # sizes may not fit any more behind what is not read
                 self.values[step.place] = self._value(step, name)
+        except ConvertError:
+            raise
         except ValueError as error:
             self.trouble.append(f"{step.place} {error}")
 
@@ -377,6 +385,8 @@ class _Reader:
         return value.then(step.place, step.module, shape)
 
     def _layer(self, value: Value, activation: nn.Module | None) -> Value:
+        kernels = tuple(path.kernel for path in value.paths)
+        AffineLayer(kernels, value.offset, value.place).require_finite()
         value, maps = value.closed()
         layer = AffineLayer(
             tuple(path.weights for path in value.paths),
@@ -405,12 +415,12 @@ class _Reader:
             else:
                 try:
                     self._layer(value, None)
+                except ConvertError:
+                    raise
                 except ValueError as error:
                     self.trouble.append(f"{value.place} {error}")
         if self.trouble:
             raise ConvertError(f"Network cannot be converted: {'; '.join(self.trouble)}")
-        for layer in self.layers:
-            layer.require_finite()
         return _as_chain(self.layers)
 
 

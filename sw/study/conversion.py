@@ -44,6 +44,8 @@ WITHIN = 0.3
 
 PART = 250
 """Images that run through the ReLU network at a time."""
+LEAST = 20
+"""Images that run through the golden model at least: nothing of all steps is kept here."""
 
 
 def steps_up_to(most: int) -> tuple[int, ...]:
@@ -150,7 +152,10 @@ def study(
         rates = RateErrors(
             layers, test.images, pixel_max, peaks[conversion.percentile], conversion.divisor, steps
         )
-        logits, events = GoldenModel(spiking).over_time(test.images, observe=rates.observe)
+        golden = GoldenModel(spiking)
+        logits, events = golden.over_time(
+            test.images, max(LEAST, golden.batch), observe=rates.observe
+        )
         classes = logits.argmax(axis=2)
         total = np.cumsum(np.sum(events, axis=0)) / len(test)
         facts["variants"][title] = {

@@ -33,7 +33,7 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         act = nn.ReLU(inplace=True)
-        self.stem = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), act)
+        self.stem = nn.Sequential(nn.Conv2d(1, 4, 3, 2, padding=1), act)
         self.blocks = nn.ModuleList([Block(act), Block(act)])
         self.unused, self.fc, self.out = nn.Linear(3, 3), nn.Linear(16, 6), nn.Linear(6, 3)
 
@@ -95,7 +95,7 @@ def test_the_command_takes_a_file_of_steps(tmp_path, capsys) -> None:
     arguments = ["convert", str(tmp_path / "net.pt"), "--dataset", "digits", "--out", str(out)]
     assert main([*arguments, "--steps", "1", "--divisor", "1"]) == 0
     told = capsys.readouterr().out
-    assert "1x8x8-4x8x8-4x8x8-4x8x8-6-10, digest" in told
+    assert "1x8x8-4x4x4-4x4x4-4x4x4-6-10, digest" in told
     assert "2 constant(s), rounded by at most" in told
     assert "left out" in told
     converted = sterna.load(out)
