@@ -286,7 +286,8 @@ def _head(facts: dict[str, Any]) -> list[str]:
 def _plot(facts: dict[str, Any], folder: Path) -> None:
     from matplotlib.figure import Figure
 
-    name = f"{facts['dataset']}, {'-'.join(map(str, facts['sizes']))}"
+    sizes = "-".join(map(str, facts["sizes"])) if facts["hidden"] else "convolutions"
+    name = f"{facts['dataset']}, {sizes}"
     for file, across, label in (
         ("accuracy.png", None, "time steps T"),
         ("events.png", "events", "events per image"),
@@ -304,7 +305,8 @@ def _plot(facts: dict[str, Any], folder: Path) -> None:
         axes.set(xlabel=label, ylabel="accuracy, %", title=name)
         axes.set_xscale("log", base=10 if across else 2)
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.set_ylim(facts["relu"] - 3, facts["relu"] + 0.5)
+        below = 3 if facts["hidden"] else 20  # convolutions need more steps
+        axes.set_ylim(facts["relu"] - below, facts["relu"] + below / 6)
         axes.grid(alpha=0.3)
         axes.legend()
         write_png(folder / file, figure)
