@@ -100,10 +100,12 @@ def test_a_convolutional_network_and_a_study_that_goes_on(tmp_path) -> None:
     del facts["variants"]["IF"]
     assert again["variants"] == facts["variants"]
     # Other steps: the same network, other runs. Another seed: another network.
-    assert set(study(train, test, None, tmp_path, **options | {"steps": (1,)})["variants"]) > {"IF"}
+    options["steps"] = (1,)
+    assert set(study(train, test, None, tmp_path, **options)["variants"]) > {"IF"}
     assert json.loads(path.read_text())["seconds"]["training"] == facts["seconds"]["training"]
     lines.clear()
-    study(train, test, None, tmp_path, **options | {"seed": 2}, progress=lines.append)
+    options["seed"] = 2
+    study(train, test, None, tmp_path, **options, progress=lines.append)
     assert lines[0].startswith("epoch 1 of 4: loss ")
 
 
