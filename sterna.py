@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sw.data.dataset import load_dataset
     from sw.data.shipped import model_path
     from sw.front.core import BoardPlan, Core
-    from sw.front.making import convert, train
+    from sw.front.making import convert, train, write_steps
     from sw.front.network import Network, load
     from sw.host import open_board
 
@@ -54,6 +54,7 @@ __all__ = [
     "open_board",
     "plan_network",
     "train",
+    "write_steps",
 ]
 
 HOMES = {
@@ -78,6 +79,7 @@ HOMES = {
     "open_board": "sw.host",
     "plan_network": "gen.core.plan",
     "train": "sw.front.making",
+    "write_steps": "sw.front.making",
 }
 """The module that each public name comes from."""
 

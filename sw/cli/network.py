@@ -228,11 +228,11 @@ def add_network_commands(commands: Any) -> None:
 
     values.__name__ = "list of numbers"  # what argparse calls it in a message
 
-    def network(sub: argparse.ArgumentParser, made_of: str, use: str) -> None:
+    def network(sub: argparse.ArgumentParser, made_of: str, use: str, more: str = "") -> None:
         sub.add_argument(
             "network",
             metavar="NETWORK.pt",
-            help=f"torch.nn.Sequential of {made_of}, written with torch.save(network, path)",
+            help=f"torch.nn.Sequential of {made_of}, written with torch.save(network, path){more}",
         )
         sub.add_argument(
             "--dataset", help=f"{', '.join(NAMES)}, or without it what --data has: {use}"
@@ -308,7 +308,12 @@ def add_network_commands(commands: Any) -> None:
         "make a spiking network of a trained ReLU network by threshold balancing",
         FED,
     )
-    network(sub, "plain modules", "calibrates (training images) and compares (test images)")
+    network(
+        sub,
+        "plain modules",
+        "calibrates (training images) and compares (test images)",
+        "; or one with a forward of its own, written with sterna.write_steps(network, path)",
+    )
     sub.add_argument(
         "--mode",
         default="augmapping",

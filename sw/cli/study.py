@@ -3,6 +3,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,24 +65,35 @@ def do_training(args: argparse.Namespace) -> Result:
 
 def do_conversion(args: argparse.Namespace) -> Result:
     require_plots()
-    from sw.study.conversion import agreement_table, study, study_table
+    from sw.study.conversion import agreement_table, steps_up_to, study, study_table
 
-    hidden = numbers(args.hidden, "Hidden neurons")
+    if args.maps and args.hidden is not None:
+        raise UsageError("A network must have --maps or --hidden, not both")
+    hidden = None if args.maps else numbers(args.hidden or "512", "Hidden neurons")
+    steps = steps_up_to(args.steps)
     if args.epochs < 1:
         raise UsageError(f"Epochs must be a positive number, not {args.epochs}")
     if not 0 <= args.seed < 2**63:
         raise UsageError(f"Seed must be a number from 0 to 2^63 - 1, not {args.seed}")
-    out = Path(args.out or BUILD / f"{args.dataset}-{'-'.join(map(str, hidden))}")
+    what = "maps" if hidden is None else "-".join(map(str, hidden))
+    out = Path(args.out or BUILD / f"{args.dataset}-{what}")
     can_write(out / "study.json")
+    train, test = load_splits(args)
+    if args.images is not None:
+        if not 1 <= args.images <= len(test):
+            raise UsageError(f"Images must be a number from 1 to {len(test)}, not {args.images}")
+        few = slice(args.images)
+        test = replace(test, images=test.images[few], labels=test.labels[few])
     facts = study(
-        *load_splits(args), hidden, out, seed=args.seed, epochs=args.epochs, progress=args.say
+        train, test, hidden, out, seed=args.seed, epochs=args.epochs, steps=steps, progress=args.say
     )
     text = (
         f"ReLU network: {facts['relu']:.2f} % of {facts['images']:,} test images; accuracy in % "
         f"(events per image):\n\n{study_table(facts)}\n\n"
         f"Same class as the ReLU network, % (mean |rate - activation|, by layer):\n\n"
         f"{agreement_table(facts)}\n\n"
-        f"wrote {out}: study.json, accuracy.png, events.png, relu.pt ({facts['seconds']} s)"
+        f"wrote {out}: study.json, accuracy.png, events.png, relu.pt "
+        f"({facts['seconds']['training']} s of training, {facts['seconds']['variants']} s)"
     )
     return facts, text, 0
 
@@ -269,10 +281,20 @@ def add_study_commands(commands: Any) -> None:
     sub = study(
         "conversion",
         do_conversion,
-        "one ReLU network as IF, TerMapping and AugMapping: accuracy and events against T",
+        "one ReLU network as IF, TerMapping and AugMapping: accuracy and events against T; goes on "
+        "where it was broken off",
     )
     sub.add_argument("--dataset", default="fashion-mnist", help="default fashion-mnist")
-    sub.add_argument("--hidden", default="512", metavar="N,N,..", help="neurons (default 512)")
+    sub.add_argument("--hidden", metavar="N,N,..", help="neurons of dense layers (default 512)")
+    sub.add_argument(
+        "--maps",
+        action="store_true",
+        help="in place of dense layers: convolutions, of coloured images with residual sums",
+    )
+    sub.add_argument(
+        "--steps", type=int, default=64, metavar="T", help="most, a power of two (default 64)"
+    )
+    sub.add_argument("--images", type=int, metavar="N", help="test images, the first ones (all)")
     sub.add_argument("--epochs", type=int, default=12, help="of training (default 12)")
     sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hw.contract.checks import SternaError, plain_array, require_name
+from hw.contract.files import write_atomically
 from hw.contract.neuron import MAX_LIMIT
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_dataset
-from sw.front.core import Progress, silent
+from sw.front.core import Progress, path_of, silent, writing
 from sw.front.network import Network
 from sw.front.recipes import recipe_for
 from sw.importers.conversion import Conversion
 from sw.importers.convert_report import convert_and_compare
+from sw.importers.files import network_bytes
 from sw.learn.export import export
 from sw.learn.recipes import Recipe
 from sw.learn.train import train as follow
@@ -22,7 +24,7 @@ from sw.learn.train import train as follow
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["convert", "train"]
+__all__ = ["convert", "train", "write_steps"]
 
 Data = Dataset | str | os.PathLike[str]
 
@@ -119,7 +121,9 @@ def convert(
     Parameters
     ----------
     module
-        A Sequential of plain torch.nn modules; it is not changed. Its outputs are in the order of
+        Plain torch.nn modules, one after the other or as a forward of your own calls them, with
+        residual sums: Linear, Conv2d, BatchNorm, AvgPool2d, ReLU and what docs/conversion.md names.
+        It is not changed, and run beside what was read of it. Its outputs are in the order of
         `data.labels`.
     data
         What it was trained on, as it was given to it (bytes / 255, channels first), or the name or
@@ -169,3 +173,25 @@ def convert(
         progress=progress,
     )
     return Network.of(network)
+
+
+def write_steps(module: "nn.Module", path: str | os.PathLike[str]) -> None:
+    """Write a trained ReLU network that has a forward of its own, so that `sterna convert` reads
+    it: its modules, and in which order they run; no code.
+
+    Parameters
+    ----------
+    module
+        As `convert` takes it.
+    path
+        The file.
+
+    Raises
+    ------
+    SternaError
+        One sentence, for what cannot be converted or written.
+    """
+    found = path_of("File", path)
+    content = network_bytes(module)
+    with writing(found):
+        write_atomically(found, content)

@@ -7,7 +7,7 @@ it (`sw.importers.modules`).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -37,6 +37,8 @@ IDLE = {
 POOLINGS = {"AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d"}
 NORMS = {"BatchNorm1d", "BatchNorm2d"}
 READ = RESHAPES | IDLE | POOLINGS | NORMS | {"Linear"}
+"""What one matrix can be made of."""
+READ_OF_MAPS = READ | {"Conv2d"}
 
 USE = "use Linear, BatchNorm1d, BatchNorm2d, AvgPool2d and Flatten"
 NORMALISE = "normalise with BatchNorm1d or BatchNorm2d"
@@ -56,7 +58,7 @@ ADVICE = {
     "adaptive": LEAVE_OUT,
     "batchnorm": NORMALISE,
     "container": "put its modules into a Sequential",
-    "conv": "only dense layers are converted: train convolutions by a recipe, docs/training.md",
+    "conv": "train convolutions by a recipe, docs/training.md, or convert a ReLU network of Conv2d",
     "data_parallel": UNWRAP,
     "distributed": UNWRAP,
     "instancenorm": NORMALISE,
@@ -106,9 +108,16 @@ def what_to_do(kind: type[nn.Module], activation: str) -> str:
     return (found or [USE])[0].format(activation=activation)
 
 
-def shape_behind(module: nn.Module, shape: Sequence[int]) -> tuple[int, ...] | None:
+def shape_behind(
+    module: nn.Module, shape: Sequence[int], read: Collection[str] = READ
+) -> tuple[int, ...] | None:
     """The shape of what a module that is read gives for a value of some shape; None for a module
     that is not read.
+
+    Parameters
+    ----------
+    read
+        Names of the kinds that are.
 
     Raises
     ------
@@ -116,7 +125,7 @@ def shape_behind(module: nn.Module, shape: Sequence[int]) -> tuple[int, ...] | N
         With what is wrong, where it does not take that shape.
     """
     name = kind(module).__name__
-    if name not in READ:
+    if name not in read:
         return None
     if name in IDLE:
         return tuple(shape)
@@ -160,6 +169,12 @@ def affine(module: nn.Module, shape: Sequence[int]) -> Affine | None:
             offset = offset + settings.bias
         gain = gain.detach().reshape(column)
         return Affine(lambda x: x * gain, offset.detach().reshape(column))
+    if name == "Conv2d":
+        weight, bias = settings.weight.detach(), settings.bias
+        return Affine(
+            lambda x: settings._conv_forward(x, weight, None),
+            None if bias is None else bias.detach().reshape(-1, 1, 1),
+        )
     if name in POOLINGS:
         return Affine(lambda x: cast(Tensor, getattr(nn, name).forward(module, x)))
     return None

@@ -1,5 +1,6 @@
 """`sterna convert`: a ReLU network from a file, converted, compared with the original."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,24 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hw.contract.edge import sides_text
 from hw.contract.network import Network
 from hw.contract.text import table
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
-from sw.importers.conversion import Conversion, calibrate, convert
+from sw.importers.affine import ConvertError
+from sw.importers.conversion import Conversion, calibrate, constant_errors, convert
 from sw.importers.feed import Feed, ForeignComparison, tested
 from sw.importers.files import Contents, load_module
 from sw.importers.finetune import finetune
-from sw.importers.modules import (
-    AffineLayer,
-    ConvertError,
-    Leaf,
-    activations,
-    as_read,
-    final_softmax,
-    read_relu,
-    relu_leaves,
-)
+from sw.importers.layers import AffineLayer, activations
+from sw.importers.modules import Leaf, as_read, final_softmax, followed, read_relu, relu_leaves
 from sw.learn.compare import Batch, compare
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
@@ -37,7 +32,9 @@ TRIAL_IMAGES = 100
 CONTENTS = Contents(
     made_of="of plain torch.nn modules",
     activation="ReLU",
-    instead="build it of those (SpikingJelly's go through sterna import)",
+    instead="build it of those, or write it with sterna.write_steps (SpikingJelly's go through "
+    "sterna import)",
+    steps=True,
 )
 
 
@@ -53,6 +50,8 @@ class ConversionReport(ForeignComparison):
         Multiply-accumulates of the ReLU network per image.
     left_out
         A softmax at the network's end, which changes no class.
+    constant_errors
+        Per identity shortcut: how far its rounded constant is off, as a share of it.
     """
 
     keys = ("relu", "spiking")
@@ -61,6 +60,7 @@ class ConversionReport(ForeignComparison):
     rate_errors: tuple[float, ...]
     macs: int
     left_out: str
+    constant_errors: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -68,12 +68,13 @@ class ConversionReport(ForeignComparison):
             "rate_errors": [round(error, 5) for error in self.rate_errors],
             "macs_per_image": self.macs,
             "left_out": self.left_out,
+            "constant_errors": [round(error, 5) for error in self.constant_errors],
         }
 
 
 def load_network(path: Path) -> nn.Module:
-    """A module saved with `torch.save(network, path)`. No code of the file is run: it may hold
-    plain `torch.nn` modules only.
+    """A module saved with `torch.save(network, path)`, or the steps of one (`write_steps`). No code
+    of the file is run: it may hold plain `torch.nn` modules only.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def convert_and_compare(
     Parameters
     ----------
     module
-        See `sw.importers.modules.read_relu`; it is not changed.
+        See `sw.importers.modules.read_relu`; it is not changed. What was read is run beside it.
     train, test
         Images; the module takes (pixels / largest pixel - mean) / std.
     conversion, name, epochs
@@ -117,8 +118,9 @@ def convert_and_compare(
         When the data set does not fit the network.
     """
     module = as_read(module)
-    feed = Feed.of(train, relu_leaves(module), mean, std)
-    layers, softmax = read_relu(module, feed.shape, feed.front), final_softmax(module)
+    steps = followed(module)
+    feed = Feed.of(train, relu_leaves(steps), mean, std)
+    layers, softmax = read_relu(steps, feed.shape, feed.front), final_softmax(steps)
     classes, outputs = train.encoding and len(train.encoding.labels), len(layers[-1].bias)
     if classes and classes != outputs:
         raise ConvertError(
@@ -126,7 +128,7 @@ def convert_and_compare(
             f"{outputs}"
         )
     sample = train.images[:CALIBRATION_IMAGES]
-    _require_same(module, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), feed)
+    _require_same(module, softmax, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), feed)
     meta = {"dataset": train.name, "conversion": vars(conversion), **feed.meta}
     peaks = calibrate(layers, sample, feed.pixel_max, conversion.percentile)
     network = convert(
@@ -143,7 +145,8 @@ def convert_and_compare(
     if epochs:
         network = replace(network, meta={**meta, "tuned_epochs": epochs})
         network = finetune(network, layers, train, epochs=epochs, progress=progress)
-    report = _compare(layers, network, peaks, conversion.divisor, test, feed, softmax)
+    progress(f"running {len(test):,} test images through both networks")
+    report = _compare(layers, network, peaks, conversion, test, feed, softmax)
     accuracies = {
         "relu": report.float_accuracy.to_dict(),
         "integer": report.integer_accuracy.to_dict(),
@@ -153,11 +156,12 @@ def convert_and_compare(
 
 
 @torch.no_grad()
-def _require_same(module: nn.Module, layers: list[AffineLayer], pixels: Tensor, feed: Feed) -> None:
+def _require_same(
+    module: nn.Module, softmax: Leaf | None, layers: list[AffineLayer], pixels: Tensor, feed: Feed
+) -> None:
     """Compare the module with what was read of it."""
     theirs = feed.run(module, pixels)
     ours = activations(layers, pixels, feed.pixel_max)[-1]
-    softmax = final_softmax(module)
     if softmax is not None:
         ours = softmax[1](ours)
     same = theirs.shape == ours.shape and torch.allclose(
@@ -171,7 +175,7 @@ def _compare(
     layers: list[AffineLayer],
     network: Network,
     peaks: list[float],
-    divisor: int,
+    conversion: Conversion,
     test: Split,
     feed: Feed,
     softmax: Leaf | None,
@@ -181,7 +185,7 @@ def _compare(
     def run_float(batch: Batch) -> Tensor:
         *hidden, logits = activations(layers, batch.pixels, network.spec.pixel_max)
         for n, (peak, spikes) in enumerate(zip(peaks, batch.trace.spikes, strict=True)):
-            rate = spikes.astype(float).mean(axis=1) / divisor
+            rate = spikes.astype(float).mean(axis=1) / conversion.divisor
             errors[n] += np.abs(rate - hidden[n].numpy() / peak).mean() * len(batch.pixels)
         return logits
 
@@ -192,21 +196,21 @@ def _compare(
         tested=tested(test),
         left_out="" if softmax is None else softmax[0],
         rate_errors=tuple((errors / len(test)).tolist()),
-        macs=sum(layer.weight.numel() for layer in layers),
+        macs=sum(layer.macs for layer in layers),
+        constant_errors=tuple(constant_errors(layers, network, peaks, conversion)),
     )
 
 
 def report_table(network: Network, conversion: Conversion, report: ConversionReport) -> str:
     """For people."""
     c = conversion
-    sizes = [network.spec.input_size, *(layer.neurons for layer in network.spec.layers)]
+    spec = network.spec
+    shapes = [spec.input_shape or (spec.input_size,), *(layer.map_shape for layer in spec.layers)]
+    sizes = "-".join(sides_text(shape[: 1 if math.prod(shape[1:]) == 1 else 3]) for shape in shapes)
     start = "half a threshold" if c.half else "0"
     return table(
         [
-            (
-                "network",
-                f"{network.spec.name}, {'-'.join(map(str, sizes))}, digest {network.digest[:16]}",
-            ),
+            ("network", f"{spec.name}, {sizes}, digest {network.digest[:16]}"),
             (
                 "conversion",
                 f"{c.mode}, T = {c.steps}, L = {c.limit}, D = {c.divisor}, percentile "
@@ -214,6 +218,17 @@ def report_table(network: Network, conversion: Conversion, report: ConversionRep
             ),
             *report.rows(),
             *([("left out", f"{report.left_out}: it changes no class")] if report.left_out else []),
+            *(
+                [
+                    (
+                        "shortcuts",
+                        f"{len(report.constant_errors)} constant(s), rounded by at most "
+                        f"{100 * max(report.constant_errors):.2g} %",
+                    )
+                ]
+                if report.constant_errors
+                else []
+            ),
             (
                 "rate error",
                 ", ".join(f"{error:.4f}" for error in report.rate_errors)

@@ -113,8 +113,10 @@ class Feed:
         channels = 1 if flat else maps[0]
         front, fed = [_normaliser(mean, std, shape, channels)], tuple(shape)
         if data.encoding is not None:
-            front = [*_decoder(data.encoding, shape, data.white), *front]
-            fed = fed if not data.encoding.signed else (data.images.shape[1],)
+            convolves = any(kind(module).__name__ == "Conv2d" for _, module in leaves)
+            front = [*_decoder(data.encoding, shape, data.white, convolves), *front]
+            if data.encoding.signed:
+                fed = data.encoding.map_shape if convolves else (data.images.shape[1],)
         return cls(
             shape=fed,
             pixel_max=2**data.bits - 1,
@@ -213,10 +215,18 @@ def _scaled(shape: Sequence[int], mean: Tensor, std: Tensor) -> nn.Module:
     return norm.double().eval()
 
 
-def _decoder(encoding: Encoding, shape: Sequence[int], white: float) -> list[nn.Module]:
+def _decoder(
+    encoding: Encoding, shape: Sequence[int], white: float, convolves: bool
+) -> list[nn.Module]:
     """What makes the raw values in their shape, divided by `white`, of pixels / largest pixel."""
     front: list[nn.Module] = []
-    if encoding.signed:  # both channels of a value, side by side, are one with a sign
+    # Both channels of a value, side by side, are one with a sign.
+    if encoding.signed and convolves:
+        one = torch.eye(shape[0], dtype=torch.float64)[:, :, None, None]
+        pairs = nn.Conv2d(2 * shape[0], shape[0], 1, bias=False).double()
+        pairs.weight.data = torch.cat([one, -one], dim=1)
+        front.append(pairs)
+    elif encoding.signed:
         size = encoding.size // 2
         one = torch.eye(size, dtype=torch.float64)
         joined = nn.Linear(2 * size, size, bias=False).double()

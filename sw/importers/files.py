@@ -1,5 +1,6 @@
 """Files that `torch.save` wrote, read without running code of theirs."""
 
+import io
 import pickletools
 import warnings
 import zipfile
@@ -11,9 +12,11 @@ import torch
 from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from sw.importers.affine import READ, ConvertError, what_to_do
+from sw.importers.affine import READ_OF_MAPS, ConvertError, what_to_do
+from sw.importers.modules import as_read, followed
+from sw.importers.trace import Traced, Unread
 
-__all__ = ["Contents", "load_module"]
+__all__ = ["Contents", "load_module", "network_bytes"]
 
 AGAIN = "write it again with torch.save(network, path)"
 
@@ -40,16 +43,19 @@ class Contents:
         What may stand between its layers.
     instead
         What to do with a network of other classes.
+    steps
+        Whether it may be the steps of a network (`sw.importers.trace`), as plain data.
     """
 
     known: Sequence[type] = ()
     made_of: str
     activation: str
     instead: str
+    steps: bool = False
 
 
 def load_module(path: Path, contents: Contents) -> nn.Module:
-    """A module saved with `torch.save(network, path)`. No code of the file is run.
+    """A module saved with `torch.save(network, path)`, or its steps. No code of the file is run.
 
     Raises
     ------
@@ -75,10 +81,35 @@ def load_module(path: Path, contents: Contents) -> nn.Module:
             return network.eval()
         except Exception:  # it may lack what every module has
             raise ConvertError(f"Network {path} is damaged: {AGAIN}") from None
+    if contents.steps and isinstance(network, dict) and "steps" in network:
+        try:
+            return Traced.of(network).eval()
+        except ConvertError as error:
+            raise ConvertError(f"Network {path} cannot be read: {error}") from None
+        except Exception:  # modules may lack what every module has
+            raise ConvertError(f"Network {path} is damaged: {AGAIN}") from None
     found = type(network).__name__
     if isinstance(network, dict):
         found += ", as a state_dict is"
     raise ConvertError(f"Network {path} must be a module, not a {found}: {AGAIN}")
+
+
+def network_bytes(network: nn.Module) -> bytes:
+    """What `load_module` reads as this ReLU network: of modules that run one after the other
+    themselves, of others the steps, and no code.
+
+    Raises
+    ------
+    ConvertError
+        When its steps cannot be written down.
+    """
+    read, buffer = followed(as_read(network)), io.BytesIO()
+    if isinstance(read, Traced):
+        for step in read.steps:
+            if isinstance(step.module, Unread):
+                raise ConvertError(f"{step.place} is not supported ({step.module.advice})")
+    torch.save(read.plain() if isinstance(read, Traced) else read, buffer)
+    return buffer.getvalue()
 
 
 def _fault(path: Path, contents: Contents) -> str:
@@ -128,4 +159,4 @@ def _fault_of_archive(path: Path, contents: Contents) -> str:
 
 def _holds_innards(cls: type[nn.Module]) -> bool:
     """Whether it is not read, nor a container of what is."""
-    return cls.__name__ not in READ and not cls.__module__.endswith(".container")
+    return cls.__name__ not in READ_OF_MAPS and not cls.__module__.endswith(".container")

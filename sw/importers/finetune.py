@@ -7,10 +7,10 @@ import torch
 from hw.contract.network import Network
 from sw.data.augment import Batches
 from sw.data.split import Split
-from sw.importers.modules import AffineLayer, activations
+from sw.importers.layers import AffineLayer, activations
 from sw.learn.integer import IntegerNetwork
 from sw.learn.neuron import compile_neurons
-from sw.learn.plan import dense_chain
+from sw.learn.plan import LayerPlan
 from sw.learn.recipes import Phase, Recipe
 from sw.learn.train import Progress, reproducible, run_phase
 
@@ -19,6 +19,8 @@ __all__ = ["finetune"]
 BATCH, RATE, DROPOUT = 256, 5e-3, 0.2
 SAMPLE = 2000
 """Images from which the worth of a unit of the integer logits is found."""
+VALUES = 1 << 26
+"""Most spikes and potentials that are held for it."""
 
 
 def finetune(
@@ -58,7 +60,10 @@ def finetune(
         name=spec.name,
         dataset=data.name,
         encoding=data.encoding,
-        layers=dense_chain([layer.neurons for layer in spec.layers[:-1]], spec.classes),
+        layers=tuple(
+            LayerPlan(layer.name, layer.map_shape[0], spec.edges(n))
+            for n, layer in enumerate(spec.layers)
+        ),
         steps=spec.steps,
         float_phase=phase,
         integer_phase=phase,
@@ -80,7 +85,11 @@ def finetune(
 @torch.no_grad()
 def _logit_scale(integer: IntegerNetwork, layers: list[AffineLayer], data: Split) -> float:
     """What one unit of an integer logit is worth in the ReLU network, all steps together."""
+    spec, ours, theirs = integer.spec, [], []
+    values = spec.steps * sum(layer.neurons for layer in spec.layers)
     pixels = torch.from_numpy(data.images[:SAMPLE])
-    ours = integer(pixels).logits.double() / integer.spec.steps
-    theirs = activations(layers, pixels, integer.spec.pixel_max)[-1]
-    return float((ours * theirs).sum() / ours.square().sum())
+    for part in pixels.split(max(1, VALUES // values)):
+        ours.append(integer(part).logits.double() / spec.steps)
+        theirs.append(activations(layers, part, spec.pixel_max)[-1])
+    a, b = torch.cat(ours), torch.cat(theirs)
+    return float((a * b).sum() / a.square().sum())

@@ -12,11 +12,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from hw.contract.edge import INPUT
 from sw.importers.affine import ConvertError, affine, kind, shape_behind, what_to_do
-from sw.learn.integer import require_finite
-from sw.learn.quantize import QuantizeError
+from sw.importers.layers import AffineLayer, activations
+from sw.importers.maps import read_maps
+from sw.importers.trace import Step, Traced, trace
 
 __all__ = [
     "AffineLayer",
@@ -26,6 +27,7 @@ __all__ = [
     "as_read",
     "cause",
     "final_softmax",
+    "followed",
     "leaves",
     "read_layers",
     "read_relu",
@@ -36,17 +38,6 @@ NORMALISATION = "normalisation"
 """Place of what stands in front of a network's modules."""
 
 ENDLESS = "Network must not contain itself"
-
-
-@dataclass(frozen=True, eq=False)
-class AffineLayer:
-    """Weights (neurons, inputs) and bias (neurons,), float64; its place among the modules, for
-    messages; and the activation behind it, None after the last."""
-
-    weight: Tensor
-    bias: Tensor
-    place: str
-    activation: nn.Module | None = None
 
 
 Leaf = tuple[str, nn.Module]
@@ -114,7 +105,7 @@ class _Reader:
             self.trouble.append(f"{place} follows no Linear")
             return
         weight = self.images.T.contiguous()
-        self.layers.append(AffineLayer(weight, self.offset, self.place, activation))
+        self.layers.append(AffineLayer((weight,), self.offset, self.place, activation))
         self.images, self.place = None, ""
 
 
@@ -163,15 +154,32 @@ def read_layers(
     if reader.trouble:
         raise ConvertError(f"Network cannot be converted: {'; '.join(reader.trouble)}")
     for layer in reader.layers:
-        try:
-            require_finite(layer.place, layer.weight, layer.bias)
-        except QuantizeError as error:
-            raise ConvertError(str(error)) from None
+        layer.require_finite()
     return reader.layers
 
 
+def followed(network: nn.Module) -> nn.Module:
+    """The network as it is read: of Sequentials without convolutions itself; what has
+    convolutions, or a forward of the user's own, as its steps.
+
+    Raises
+    ------
+    ConvertError
+        See `sw.importers.trace`.
+    """
+    if isinstance(network, Traced):
+        return network
+    for _, module in relu_leaves(network):
+        own = kind(module) is nn.Module and type(module) is not nn.Module
+        if own or kind(module).__name__ == "Conv2d":
+            return trace(network)
+    return network
+
+
 def relu_leaves(network: nn.Module) -> list[Leaf]:
-    """Modules of a network of nested Sequentials."""
+    """Modules of a network of nested Sequentials, or of its steps."""
+    if isinstance(network, Traced):
+        return [(step.place, step.module) for step in network.steps]
     return leaves(network, lambda module: isinstance(module, nn.Sequential))
 
 
@@ -193,7 +201,8 @@ def read_relu(
     Parameters
     ----------
     network
-        A Sequential (they may be nested), in evaluation mode or not.
+        A Sequential (they may be nested), or a module that `torch.fx` can follow, with
+        convolutions and residual sums; in evaluation mode or not.
     shape
         Of an input: (784,), or (1, 28, 28).
     front
@@ -204,7 +213,10 @@ def read_relu(
     ConvertError
         One sentence that names every module that cannot be converted.
     """
-    network = as_read(network)
+    network = followed(as_read(network))
+    if isinstance(network, Traced):
+        steps = network.steps[: -1 if final_softmax(network) else None]
+        return read_maps([*_in_front(front), *steps], shape)
     found = relu_leaves(network)
     if final_softmax(network) is not None:
         found.pop()
@@ -216,6 +228,11 @@ def read_relu(
             "ReLU"
         )
     return layers
+
+
+def _in_front(front: Sequence[nn.Module]) -> list[Step]:
+    """Steps that make what the network takes of its input, under the same name."""
+    return [Step(INPUT, (INPUT,), module) for module in front]
 
 
 def leaves(network: nn.Module, is_container: Callable[[nn.Module], bool]) -> list[Leaf]:
@@ -324,13 +341,3 @@ def _dense(value: Tensor, what: str) -> Tensor:
 def cause(error: Exception) -> str:
     """What a stranger's code raises, in a line."""
     return f"{type(error).__name__}: {error}".strip(" :").splitlines()[0]
-
-
-@torch.no_grad()
-def activations(layers: Sequence[AffineLayer], pixels: Tensor, pixel_max: int) -> list[Tensor]:
-    """What every layer gives, (n, neurons) each, float64; the last one's without a ReLU."""
-    x, found = pixels.double() / pixel_max, []
-    for layer in layers[:-1]:
-        x = functional.relu(functional.linear(x, layer.weight, layer.bias))
-        found.append(x)
-    return [*found, functional.linear(x, layers[-1].weight, layers[-1].bias)]

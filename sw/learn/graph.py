@@ -104,6 +104,8 @@ def edge_drive(edge: EdgeSpec, source: Shape, target: Shape) -> Callable[[Tensor
             made = functional.conv2d(
                 maps, kernel, stride=edge.stride, padding=edge.padding, groups=edge.groups
             )
+        if edge.shift:
+            made = made * 2**edge.shift
         return made.unflatten(0, x.shape[:-3])
 
     return drive

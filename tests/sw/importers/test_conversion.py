@@ -82,16 +82,17 @@ def test_what_is_read_computes_the_same() -> None:
 
 def test_everything_that_cannot_be_converted_is_named() -> None:
     network = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 20), nn.Sigmoid(), nn.Linear(20, 10)
+        nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(144, 20), nn.Sigmoid(), nn.Linear(20, 10)
     )
-    with pytest.raises(ConvertError) as refused:
-        read_relu(network, (1, 8, 8))
-    text = str(refused.value)
-    assert text == (
-        "Network cannot be converted: 0 (Conv2d) is not supported (only dense layers are "
-        "converted: train convolutions by a recipe, docs/training.md); 3 (Sigmoid) is not "
-        "supported (train with ReLU)"
-    )
+    for found in (network, nn.Sequential(nn.Conv2d(1, 1, 1), *network)):
+        first = len(found) - len(network)
+        with pytest.raises(ConvertError) as refused:
+            read_relu(found, (1, 8, 8))
+        assert str(refused.value) == (
+            f"Network cannot be converted: {first} (Conv1d) is not supported (train convolutions "
+            "by a recipe, docs/training.md, or convert a ReLU network of Conv2d); "
+            f"{first + 3} (Sigmoid) is not supported (train with ReLU)"
+        )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ OLD = f"must be of the form that torch.save has since 1.6, not a bare pickle{AGA
         (
             lambda path: torch.save(nn.Sequential(Own()), path),
             f"must be a torch.nn.Sequential of plain torch.nn modules, not of {__name__}.Own: "
-            "build it of those (SpikingJelly's go through sterna import)",
+            "build it of those, or write it with sterna.write_steps (SpikingJelly's go through "
+            "sterna import)",
         ),
     ],
 )

@@ -1,19 +1,22 @@
 """The study of conversions: its numbers are those of single runs, its files are there."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hw.contract.checks import SternaError
 from sim.golden.model import GoldenModel
+from sw.cli.main import main
 from sw.cli.study import choices, numbers
 from sw.data.dataset import load_split
 from sw.importers.conversion import Conversion, convert
 from sw.importers.convert_report import convert_and_compare, load_network
 from sw.importers.modules import read_relu
 from sw.importers.relu import train_relu
-from sw.study.conversion import STEPS, agreement_table, study, study_table, within
+from sw.study.conversion import STEPS, agreement_table, steps_up_to, study, study_table, within
 
 
 def test_the_study_of_digits(tmp_path) -> None:
@@ -68,3 +71,59 @@ def test_logits_over_time_end_where_a_run_ends() -> None:
     golden = GoldenModel(image)
     logits, _ = golden.over_time(test.images, batch=100)
     assert np.array_equal(logits[:, -1], golden.run(test.images).logits)
+
+
+def test_a_convolutional_network_and_a_study_that_goes_on(tmp_path) -> None:
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
+    options: dict[str, Any] = {"seed": 1, "epochs": 4, "steps": steps_up_to(2)}
+    facts = study(train, test, None, tmp_path, **options)
+    assert facts["sizes"] == ["1x8x8", "16x4x4", "32x2x2", "32x2x2", 10]
+    assert facts["relu"] > 80
+    assert "| 1x8x8-16x4x4-32x2x2-32x2x2-10 |" in agreement_table(facts).splitlines()[0]
+    network = load_network(tmp_path / "relu.pt")
+    conversion = Conversion(limit=15, divisor=4, steps=2)
+    _, report = convert_and_compare(network, train, test, conversion, name="single")
+    found = facts["variants"]["AugMapping, D = 4"]
+    assert found["agreement"][1] == round(100 * report.agreement.share, 2)
+    assert found["rate_errors"][1] == pytest.approx(report.rate_errors, abs=1e-5)
+    assert report.agreement.share > 0.9
+    # What is there is kept; a variant that is not is made again, the same.
+    path = tmp_path / "study.json"
+    kept = json.loads(path.read_text())
+    kept["variants"] = {"IF": kept["variants"]["IF"] | {"accuracy": [1.0, 2.0]}}
+    path.write_text(json.dumps(kept))
+    lines: list[str] = []
+    again = study(train, test, None, tmp_path, **options, progress=lines.append)
+    assert lines[0] == "1 of 5 variants are done"
+    assert len(lines) == 5
+    assert again["variants"].pop("IF")["accuracy"] == [1.0, 2.0]
+    del facts["variants"]["IF"]
+    assert again["variants"] == facts["variants"]
+    # Other steps: the same network, other runs. Another seed: another network.
+    options["steps"] = (1,)
+    assert set(study(train, test, None, tmp_path, **options)["variants"]) > {"IF"}
+    assert json.loads(path.read_text())["seconds"]["training"] == facts["seconds"]["training"]
+    lines.clear()
+    options["seed"] = 2
+    study(train, test, None, tmp_path, **options, progress=lines.append)
+    assert lines[0].startswith("epoch 1 of 4: loss ")
+
+
+def test_most_steps_are_a_power_of_two() -> None:
+    with pytest.raises(SternaError, match=r"^Most time steps must be one of .*, not 3$"):
+        steps_up_to(3)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--maps", "--hidden", "9"], "A network must have --maps or --hidden, not both"),
+        (["--steps", "5"], "Most time steps must be one of (1, 2, 4, 8, 16, 32, 64), not 5"),
+        (["--images", "0"], "Images must be a number from 1 to 364, not 0"),
+    ],
+)
+def test_options_that_cannot_be(options, sentence, tmp_path, capsys) -> None:
+    arguments = ["study", "conversion", "--dataset", "digits", "--out", str(tmp_path)]
+    assert main([*arguments, *options]) == 1
+    assert capsys.readouterr().err == f"sterna: {sentence}\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,434 @@
+"""Convolutional networks, read as layers of edges.
+
+Between two activations everything is linear, but for an offset. Here a value in between is a sum of
+what each earlier layer brings over a path of its own (a residual sum has two), plus the offset; a
+path is what an edge of the contract can be: pooling, then a convolution, a matrix, or neither.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from hw.contract.edge import INPUT, KERNELS, STRIDES, EdgeSpec, Shape
+from sw.importers.affine import (
+    NORMS,
+    READ_OF_MAPS,
+    Affine,
+    ConvertError,
+    affine,
+    kind,
+    shape_behind,
+    what_to_do,
+)
+from sw.importers.layers import AffineLayer
+from sw.importers.trace import Step, Sum, Unread
+from sw.learn.graph import edge_drive
+
+__all__ = ["read_maps"]
+
+LARGEST_MATRIX = 1 << 24
+"""Most weights of what becomes a matrix because no convolution says it."""
+
+APART = "put a ReLU behind each convolution, and pool behind the ReLU"
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """What a value receives of one layer: sums over squares, then a convolution, a matrix, or only
+    a factor for each channel.
+
+    Parameters
+    ----------
+    source, shape
+        Of what: name, and channels, rows, columns.
+    kernel
+        (channels,), (channels, channels of a group, k, k), or (values, values pooled).
+    pool, stride, padding, groups
+        As of `hw.contract.edge.EdgeSpec`.
+    """
+
+    source: str
+    shape: Shape
+    kernel: Tensor
+    pool: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    @property
+    def edge(self) -> EdgeSpec:
+        """The edge of the contract that does the same."""
+        kernel, pool = self.kernel, self.pool
+        if kernel.ndim == 2:
+            return EdgeSpec(source=self.source, pool=pool)
+        if kernel.ndim == 1 and bool((kernel == kernel[0]).all()):
+            return EdgeSpec(source=self.source, kind="identity", pool=pool)
+        size, groups = (1, len(kernel)) if kernel.ndim == 1 else (kernel.shape[-1], self.groups)
+        return EdgeSpec(
+            source=self.source,
+            kind="conv",
+            pool=pool,
+            kernel=size,
+            stride=self.stride,
+            padding=self.padding,
+            groups=groups,
+        )
+
+    @property
+    def weights(self) -> Tensor:
+        """The weights of that edge."""
+        if self.kernel.ndim > 1:
+            return self.kernel
+        return self.kernel[:1] if self.edge.kind == "identity" else self.kernel[:, None, None, None]
+
+    @property
+    def made(self) -> Shape:
+        """Channels, rows, columns of what it makes."""
+        return self.edge.made(self.shape, len(self.kernel))
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether pooling before it or behind it is the same."""
+        if self.kernel.ndim != 4:
+            return self.kernel.ndim == 1
+        return (self.kernel.shape[-1], self.stride, self.padding) == (1, 1, 0)
+
+    def scaled(self, gain: Tensor) -> "Path":
+        """With a factor for each channel of what it makes."""
+        return replace(self, kernel=self.kernel * gain.reshape(-1, *(1,) * (self.kernel.ndim - 1)))
+
+    def alike(self, other: "Path") -> bool:
+        """Whether both can be one, with the sum of their kernels."""
+
+        def form(path: Path) -> tuple[object, ...]:
+            sizes = path.pool, path.stride, path.padding, path.groups
+            return (path.source, *sizes, path.kernel.shape)
+
+        return form(self) == form(other)
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """What stands between two activations: a sum over paths, and an offset.
+
+    Parameters
+    ----------
+    shape, offset
+        Of the value: (values,), or channels, rows, columns; what is added, in that shape.
+    place
+        Of the first module since the layers that send; empty: there is none.
+    """
+
+    shape: tuple[int, ...]
+    paths: tuple[Path, ...]
+    offset: Tensor
+    place: str = ""
+
+    @classmethod
+    def of(cls, source: str, maps: Shape, shape: tuple[int, ...]) -> "Value":
+        """What a layer, or the input, sends."""
+        plain = torch.ones(maps[0], dtype=torch.float64)
+        none = torch.zeros(shape, dtype=torch.float64)
+        return cls(shape, (Path(source, maps, plain),), none)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it is made of what layers send alone, which is never negative."""
+        kernels = [path.kernel for path in self.paths]
+        plain = all(kernel.ndim == 1 and bool((kernel >= 0).all()) for kernel in kernels)
+        return plain and not bool(self.offset.any())
+
+    def in_maps(self, path: Path) -> bool:
+        """Whether what a path makes has the value's own channels, rows and columns."""
+        return len(self.shape) in (1, 3) and path.made == (*self.shape, 1, 1)[:3]
+
+    def plus(self, other: "Value") -> "Value":
+        """The sum of both."""
+        if self.shape != other.shape:
+            raise ValueError(f"must add values of one shape, not {self.shape} and {other.shape}")
+        paths = list(self.paths)
+        for path in other.paths:
+            same = [n for n, mine in enumerate(paths) if mine.alike(path)]
+            if same:
+                paths[same[0]] = replace(path, kernel=paths[same[0]].kernel + path.kernel)
+            else:
+                paths.append(path)
+        offset = self.offset + other.offset
+        return Value(self.shape, tuple(paths), offset, self.place or other.place)
+
+    def then(self, place: str, module: nn.Module, shape: tuple[int, ...]) -> "Value":
+        """Behind a module that makes that shape of it."""
+        step = affine(module, self.shape)
+        if step is None:
+            return replace(self, shape=shape, offset=self.offset.reshape(shape))
+        offset = step.linear(self.offset[None])[0]
+        if step.offset is not None:
+            offset = offset + step.offset
+        rule = RULES.get(kind(module).__name__, _no_rule)
+        paths = tuple(
+            rule(self, path, module, step) or self._matrix(path, step, shape) for path in self.paths
+        )
+        begins = self.place or ("" if place == INPUT else place)  # what is put in front has no name
+        return Value(shape, paths, offset.reshape(shape), begins)
+
+    def _matrix(self, path: Path, step: Affine | None, shape: tuple[int, ...]) -> Path:
+        """A path, and what is done with it, as one matrix from what its source sends."""
+        size = math.prod(path.shape)
+        if size * max(math.prod(shape), math.prod(self.shape)) > LARGEST_MATRIX:
+            raise ValueError(f"is no single convolution with what stands before it: {APART}")
+        each = torch.eye(size, dtype=torch.float64).reshape(size, *path.shape)
+        made = edge_drive(path.edge, path.shape, path.made)(each, path.weights)
+        made = made.reshape(size, *self.shape)
+        if step is not None:
+            made = step.linear(made)
+        return Path(path.source, path.shape, made.reshape(size, -1).T.contiguous())
+
+    def closed(self) -> "tuple[Value, Shape]":
+        """In a form that is a layer's: every path makes the layer's maps, and the offset is one for
+        each channel."""
+        maps = self.paths[0].made
+        fits = all(path.made == maps for path in self.paths)
+        if len(self.shape) > 1 and not (fits and maps == self.shape):
+            raise ValueError(f"makes maps by no single convolution: {APART}")
+        if fits and math.prod(maps) == math.prod(self.shape):
+            channels = self.offset.reshape(maps[0], -1)
+            spread = (channels - channels[:, :1]).abs().max()
+            if float(spread) <= 1e-9 * max(1.0, float(channels.abs().max())):
+                return replace(self, offset=channels[:, 0]), maps
+        if len(self.shape) > 1:
+            raise ValueError(
+                "must get nothing but 0 where its padding adds zeros: what is added before a "
+                "padded convolution (a normalisation, a BatchNorm2d) is missing at the borders: "
+                "normalise behind the convolution, or not at all"
+            )
+        paths = tuple(self._matrix(path, None, self.shape) for path in self.paths)
+        return replace(self, paths=paths), (math.prod(self.shape), 1, 1)
+
+
+# What a path becomes behind a module; None where it is no path in the contract's form
+
+
+def _no_rule(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
+    return None
+
+
+def _normed(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
+    if not value.in_maps(path):
+        return None
+    ones = torch.ones(1, *value.shape, dtype=torch.float64)
+    return path.scaled(step.linear(ones)[0].reshape(value.shape[0], -1)[:, 0])
+
+
+def _pooled(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
+    side = _pooling(module, value.shape)
+    if side is None or not (path.is_pointwise and value.in_maps(path)):
+        return None
+    return replace(path, kernel=path.kernel / side**2, pool=path.pool * side)
+
+
+def _convolved(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
+    conv = cast(Any, module)
+    kernel = conv.weight.detach()
+    fields = {"stride": conv.stride[0], "padding": _padding(conv), "groups": conv.groups}
+    if not value.in_maps(path):
+        return None
+    if path.kernel.ndim == 1:
+        inner = kernel.shape[1]
+        gains = path.kernel.reshape(conv.groups, 1, inner).repeat(1, len(kernel) // conv.groups, 1)
+        return replace(path, kernel=kernel * gains.reshape(-1, inner, 1, 1), **fields)
+    if path.is_pointwise and path.groups == conv.groups == 1:
+        both = torch.einsum("omkl,mi->oikl", kernel, path.kernel[:, :, 0, 0])
+        return replace(path, kernel=both, **fields)
+    return None
+
+
+def _multiplied(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
+    if len(value.shape) != 1 or step.matrix is None:
+        return None
+    if path.kernel.ndim == 1:
+        each = value.shape[0] // len(path.kernel)
+        return replace(path, kernel=step.matrix * path.kernel.repeat_interleave(each))
+    if path.kernel.ndim == 2:
+        return replace(path, kernel=step.matrix @ path.kernel)
+    return None
+
+
+RULES: dict[str, Callable[[Value, Path, nn.Module, Affine], Path | None]] = {
+    **dict.fromkeys(NORMS, _normed),
+    "AdaptiveAvgPool2d": _pooled,
+    "AvgPool2d": _pooled,
+    "Conv2d": _convolved,
+    "Linear": _multiplied,
+}
+
+
+def _pair(given: Any) -> tuple[Any, Any]:
+    return tuple(given) if isinstance(given, (tuple, list)) else (given, given)  # type: ignore
+
+
+def _pooling(module: nn.Module, shape: tuple[int, ...]) -> int | None:
+    """The side of the squares, next to each other, that a module averages over; None if it does
+    something else."""
+    pool, (rows, columns) = cast(Any, module), shape[-2:]
+    if kind(module).__name__ == "AdaptiveAvgPool2d":
+        made = tuple(
+            side if out is None else out
+            for side, out in zip((rows, columns), _pair(pool.output_size), strict=True)
+        )
+        side = rows // made[0]
+        return side if (side * made[0], side * made[1]) == (rows, columns) else None
+    kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
+    plain = kernel == stride and kernel[0] == kernel[1] and _pair(pool.padding) == (0, 0)
+    ragged = pool.ceil_mode and (rows % kernel[0] or columns % kernel[1])
+    return kernel[0] if plain and not ragged and pool.divisor_override is None else None
+
+
+def _padding(conv: Any) -> int:
+    """Rows and columns of zeros around a convolution that is known."""
+    by_name = {"valid": 0, "same": conv.weight.shape[-1] // 2}
+    return by_name[conv.padding] if isinstance(conv.padding, str) else conv.padding[0]
+
+
+def _require_known(conv: Any) -> None:
+    """Refuse a convolution that the contract does not have."""
+    kernel, padding = tuple(conv.weight.shape[2:]), conv.padding
+    spread = isinstance(padding, str) or padding[0] == padding[1] < kernel[0]
+    for what, value, good, must in (
+        ("kernel", kernel, kernel in _squares(KERNELS), f"one of {KERNELS}"),
+        ("stride", conv.stride, conv.stride in _squares(STRIDES), f"one of {STRIDES}"),
+        ("dilation", conv.dilation, conv.dilation == (1, 1), "1"),
+        ("padding", padding, spread, "the same on all sides, and less than the kernel"),
+        ("padding mode", conv.padding_mode, conv.padding_mode == "zeros", "'zeros'"),
+    ):
+        if not good:
+            raise ValueError(f"must have a {what} of {must}, not {value}")
+
+
+def _squares(sides: Sequence[int]) -> list[tuple[int, int]]:
+    return [(side, side) for side in sides]
+
+
+# Reading
+
+
+def read_maps(
+    steps: Sequence[Step], shape: Sequence[int], activation: str = "ReLU"
+) -> list[AffineLayer]:
+    """Layers of a ReLU network that has convolutions, or a forward of its own.
+
+    What `sw.importers.affine` knows, Conv2d, sums and ReLU; each ReLU ends a layer, and the output
+    the last one.
+
+    Parameters
+    ----------
+    steps
+        In the order in which they run (`sw.importers.trace`), of a network as
+        `sw.importers.modules.as_read` gives it.
+    shape
+        Of an input: (784,), or (1, 28, 28).
+
+    Raises
+    ------
+    ConvertError
+        One sentence that names every step that cannot be read.
+    """
+    reader = _Reader(activation, tuple(shape))
+    for step in steps:
+        try:
+            reader.read(step)
+        except (AttributeError, IndexError, KeyError, TypeError, RuntimeError):
+            # A module from a file may hold anything, or lack what its class has.
+            raise ConvertError(f"Network cannot be converted: {step.place} is damaged") from None
+    return reader.finished(steps[-1].place if steps else INPUT)
+
+
+class _Reader:
+    """Values by place, and the layers so far."""
+
+    def __init__(self, activation: str, shape: tuple[int, ...]) -> None:
+        self.activation = activation
+        self.layers: list[AffineLayer] = []
+        self.trouble: list[str] = []
+        maps = cast(Shape, (*shape, 1, 1)[:3])
+        self.values = {INPUT: Value.of(INPUT, maps, shape)}
+
+    def read(self, step: Step) -> None:
+        module, name = step.module, kind(step.module).__name__
+        try:
+            if isinstance(module, Unread):
+                raise ValueError(f"is not supported ({module.advice})")
+            if name not in READ_OF_MAPS | {"ReLU", "Module"}:
+                advice = what_to_do(kind(module), self.activation)
+                raise ValueError(f"is not supported ({advice})")
+            if not self.trouble:  # sizes may not fit any more behind what is not read
+                self.values[step.place] = self._value(step, name)
+        except ConvertError:
+            raise
+        except ValueError as error:
+            self.trouble.append(f"{step.place} {error}")
+
+    def _value(self, step: Step, name: str) -> Value:
+        value, *others = (self.values[place] for place in step.inputs)
+        if isinstance(step.module, Sum):
+            return value.plus(others[0])
+        if name == "ReLU":
+            return value if value.is_sent else self._layer(value, step.module)
+        if name == "Conv2d":
+            _require_known(step.module)
+        shape = shape_behind(step.module, value.shape, READ_OF_MAPS)
+        if shape is None:
+            raise ValueError(f"is not supported ({what_to_do(kind(step.module), self.activation)})")
+        return value.then(step.place, step.module, shape)
+
+    def _layer(self, value: Value, activation: nn.Module | None) -> Value:
+        kernels = tuple(path.kernel for path in value.paths)
+        AffineLayer(kernels, value.offset, value.place).require_finite()
+        value, maps = value.closed()
+        layer = AffineLayer(
+            tuple(path.weights for path in value.paths),
+            value.offset.contiguous(),
+            value.place,
+            activation,
+            maps,
+            tuple(path.edge for path in value.paths),
+            tuple(path.shape for path in value.paths),
+        )
+        self.layers.append(layer)
+        return Value.of(f"hidden{len(self.layers)}", maps, value.shape)
+
+    def finished(self, place: str) -> list[AffineLayer]:
+        """All layers, the readout last."""
+        if not self.trouble:
+            value = self.values[place]
+            if len(value.shape) != 1:
+                self.trouble.append(
+                    f"its output must be one value per class, not of shape {value.shape}: put a "
+                    "Flatten before the last Linear"
+                )
+            elif not value.place:
+                last = "the last module must be a Linear (the readout), not a ReLU"
+                self.trouble.append(last if self.layers else "it has no Linear and no Conv2d")
+            else:
+                try:
+                    self._layer(value, None)
+                except ConvertError:
+                    raise
+                except ValueError as error:
+                    self.trouble.append(f"{value.place} {error}")
+        if self.trouble:
+            raise ConvertError(f"Network cannot be converted: {'; '.join(self.trouble)}")
+        return _as_chain(self.layers)
+
+
+def _as_chain(layers: list[AffineLayer]) -> list[AffineLayer]:
+    """Without edges, where each layer is dense and receives from the one before alone: the
+    pipelined core's form."""
+    for n, layer in enumerate(layers):
+        source = f"hidden{n}" if n else INPUT
+        if layer.edges != (EdgeSpec(source=source),):
+            return layers
+    return [replace(layer, edges=(), shape=None, sources=()) for layer in layers]
