@@ -82,6 +82,8 @@ results-training: $(VENV)/stamp-results ## binary, ternary, trainable ternary si
 results-conversion: $(VENV)/stamp-results ## one ReLU network as IF, TerMapping, AugMapping: tables and plots
 	@for d in mnist fashion-mnist; do $(STERNA) study conversion --dataset $$d --hidden 512 || exit 1; done
 	@$(STERNA) study conversion --dataset fashion-mnist --hidden 256,256,256
+	@for d in mnist fashion-mnist; do $(STERNA) study conversion --dataset $$d --maps --epochs 8 --steps 32 || exit 1; done
+	@$(STERNA) study conversion --dataset cifar10 --maps --pixel-bits 5 --epochs 11 --steps 16 --images 1000
 
 results-cost: $(VENV)/stamp-sim ## SOPs and estimated energy of all networks that ship
 	@$(STERNA) study cost
