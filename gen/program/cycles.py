@@ -46,8 +46,8 @@ Int = npt.NDArray[np.int64]
 class Play:
     """What a scan finds.
 
-    words, reads
-        Words that it plays; words of a bank that each is made of.
+    words, reads, latency
+        Words that it plays; words of a bank that each is made of; see `Scanner.latency`.
     slot
         Of each event, the plane of a word that it comes from, `planes * word + plane`; of an
         identity edge, of each such plane with any.
@@ -59,6 +59,7 @@ class Play:
 
     words: int
     reads: int
+    latency: int
     planes: int
     slot: Int
     updates: Int
@@ -75,7 +76,8 @@ def plays(program: Program, scan: Scan, values: npt.NDArray[np.integer]) -> Play
     else:
         word, plane, lane = np.nonzero(bits)
     reached = positions(program, scan, word, lane) * (scan.last_group + 1)
-    return Play(words, scan.last_gather + 1, planes, word * planes + plane, reached)
+    latency = Scanner.latency(program)
+    return Play(words, scan.last_gather + 1, latency, planes, word * planes + plane, reached)
 
 
 def played(scan: Scan, packed: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
@@ -107,7 +109,7 @@ def scan_cycles(play: Play, identity: bool, latency: int = Potentials.LATENCY) -
     after the other; an event the encoder's output, the four stages of the walker, and the walk.
     Each holds one, and takes the next in the cycle in which it is left.
     """
-    words = _Words(play.reads)
+    words = _Words(play.reads, play.latency)
     # When the event before was sent by the encoder, and entered each stage; the walk's last update.
     sent = taken = looked = summed = based = walked = ended = 0
     before, accepted = -1, -1
@@ -145,9 +147,9 @@ class _Words:
         When a plane was last shown to the encoder.
     """
 
-    def __init__(self, reads: int) -> None:
+    def __init__(self, reads: int, latency: int) -> None:
         self._reads, self._number = reads, -1
-        self.value, self.word, self.free = Scanner.LATENCY - 3, 0, 0
+        self.value, self.word, self.free = latency - 3, 0, 0
         self.shown = 0
 
     def _next(self, count: int) -> None:

@@ -16,6 +16,7 @@ from gen.program.cycles import Play, positions, scan_cycles, send_cycles, sweep_
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.program.program import Decide, Held, Played, Scan, Send, Sweep
+from hw.program.scanner import Scanner
 from hw.program.stage import ProgramStage
 
 if TYPE_CHECKING:
@@ -127,11 +128,11 @@ def _scan(plan: "ProgramStagePlan", scan: Scan, rate: Float | float) -> Float:
     sops = float((chance * places).sum()) * scan.channels
     reached = places * (scan.last_group + 1)
     silent = np.prod(1 - chance, axis=(0, 2))  # (words,)
-    reads = scan.last_gather + 1
+    reads, latency = scan.last_gather + 1, Scanner.latency(p)
     if scan.identity:
         fired = float((1 - np.prod(1 - chance, axis=2)).sum())
         cycles = fired + float(silent.sum()) * reads
-        return np.array([cycles + _overhead(1, True), fired, fired, sops])
+        return np.array([cycles + _overhead(latency, True), fired, fired, sops])
     updates, events = float((chance * reached).sum()), float(chance.sum())
     # An event that reaches nothing costs a cycle; so does a word with nothing, for each that it is
     # made of, unless the walk is still busy with what came before: a gap of geometric length
@@ -140,13 +141,13 @@ def _scan(plan: "ProgramStagePlan", scan: Scan, rate: Float | float) -> Float:
     quiet = float(silent.mean())
     walk = busy / max(1.0, silent.size * (1 - quiet)) / reads
     waits = float(silent.sum()) * reads * quiet ** max(0.0, walk - 1)
-    return np.array([busy + waits + _overhead(1, False), updates, events, sops])
+    return np.array([busy + waits + _overhead(latency, False), updates, events, sops])
 
 
-def _overhead(updates: int, identity: bool) -> int:
+def _overhead(latency: int, identity: bool) -> int:
     """Cycles of a scan beside those of its updates."""
-    one = Play(1, 1, 1, np.zeros(1, dtype=np.int64), np.full(1, updates, dtype=np.int64))
-    return scan_cycles(one, identity) - updates
+    one = Play(1, 1, latency, 1, np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))
+    return scan_cycles(one, identity) - 1
 
 
 def memory_bits(plan: "ProgramStagePlan") -> dict[str, int]:

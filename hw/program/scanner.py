@@ -1,6 +1,7 @@
 """Scanner: plays the coefficients of a map, word by word, as events that know their place."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
@@ -23,16 +24,18 @@ class Scanner(wiring.Component):
         address -> memory -> register -> value -> word -> plane -> ChunkEncoder -> events
                                                             `--- identity -----'
 
-    *Value* is what a scan plays: a word, or a sum of several, with signs (`Scan.even`): the spikes
-    of a step less those of the step before, or all steps together. A word is passed over in the
-    cycle in which it is seen to be empty, and of others only planes with something are played.
+    *Value* is what a scan plays: a sum of several words, with signs (`Scan.even`): the spikes of a
+    step less those of the step before, or all steps together. A program of which no scan does so
+    has neither it nor the register in front of it. A word is passed over in the cycle in which it
+    is seen to be empty, and of others only planes with something are played.
 
-    Cycle law: the value of the first word is there `LATENCY` - 2 cycles after `start`, and each of
-    `last_gather` + 1 words that it is made of takes a cycle. It goes on to be the word in the next
-    cycle, or as soon as that has left: after a cycle, if it is empty, else with its last plane.
-    Planes go on one per cycle, the first a cycle after the word came, as the encoder takes them; it
-    takes one as it sends the last event of the one before, and offers a plane's first event
-    `ChunkEncoder.LATENCY` cycles after it took it. Over an identity edge a plane is an event.
+    Cycle law: the first plane is shown to the encoder `latency` cycles after `start`, if there is
+    something in it; two cycles before, all that its word is made of has been read, each of
+    `last_gather` + 1 words in a cycle. It goes on to be the word in the next cycle, or as soon as
+    that has left: after a cycle, if it is empty, else with its last plane. Planes go on one per
+    cycle, the first a cycle after the word came, as the encoder takes them; it takes one as it
+    sends the last event of the one before, and offers a plane's first event `ChunkEncoder.LATENCY`
+    cycles after it took it. Over an identity edge a plane is an event.
 
     Parameters
     ----------
@@ -55,8 +58,6 @@ class Scanner(wiring.Component):
         network learns.
     o : Out(stream of spike_event(program))
     """
-
-    LATENCY = 6
 
     word: Signal
     start: Signal
@@ -96,6 +97,17 @@ class Scanner(wiring.Component):
             self._planes = max(p.planes, p.learning.value_bits)
         super().__init__(members)
 
+    @staticmethod
+    def combines(program: Program) -> bool:
+        """Whether any scan plays more than a word as it is."""
+        scans = (op for op in program.operations if isinstance(op, Scan))
+        return any((op.even, op.odd, op.last_gather) != (1, 0, 0) for op in scans)
+
+    @staticmethod
+    def latency(program: Program) -> int:
+        """Cycles from `start` to the first plane's being shown to the encoder."""
+        return 6 if Scanner.combines(program) else 4
+
     def elaborate(self, platform) -> Module:
         m = Module()
         p = self._program
@@ -109,30 +121,39 @@ class Scanner(wiring.Component):
         )
         step = data.StructLayout({"place": where, "first": 1, "last": 1, "leave": 1})
         running, here = Signal(), Signal(step)
-        names = ("fetched", "raw", "value", "word", "shown")
+        combines = self.combines(p)
+        names = ("fetched", *(("raw", "value") if combines else ()), "word", "shown")
         valids = {name: Signal(name=name) for name in names}
         moves = {name: Signal(name=f"{name}_moves") for name in names}
         self._addresses(m, scan, running, here, moves["fetched"])
 
-        # The memories' output, and a register behind it.
-        fetched, raw = Signal(step, reset_less=True), Signal(step, reset_less=True)
-        sources: dict[str, Any] = {}
+        # The memories' output; where words are added up, a register behind it, and what they come
+        # to.
+        fetched = Signal(step, reset_less=True)
+        ports = ("spikes", "odd_spikes", "pixels", "odd_pixels", "held")
+        sources: dict[str, Any] = {
+            name: getattr(self, name) for name in ports if name in self.signature.members
+        }
+        layout = coefficients(p.lanes, self._planes, True)
+        value = Signal(layout, reset_less=True)
         with m.If(moves["fetched"]):
             m.d.sync += [fetched.eq(here), valids["fetched"].eq(running)]
-        with m.If(moves["raw"]):
-            m.d.sync += [raw.eq(fetched), valids["raw"].eq(valids["fetched"])]
-            for name in ("spikes", "odd_spikes", "pixels", "odd_pixels", "held"):
-                if name in self.signature.members:
-                    port = getattr(self, name)
+        if combines:
+            raw, value_place = Signal(step, reset_less=True), Signal(where, reset_less=True)
+            with m.If(moves["raw"]):
+                m.d.sync += [raw.eq(fetched), valids["raw"].eq(valids["fetched"])]
+                for name, port in sources.items():
                     sources[name] = Signal(port.shape(), name=f"raw_{name}", reset_less=True)
                     m.d.sync += sources[name].eq(port)
-
-        # What is played: a word, or a sum of words.
-        layout = coefficients(p.lanes, self._planes, True)
-        value, value_place = Signal(layout, reset_less=True), Signal(where, reset_less=True)
-        with m.If(moves["value"]):
-            m.d.sync += [value_place.eq(raw.place), valids["value"].eq(valids["raw"] & raw.last)]
-        self._value(m, settled, raw, valids["raw"] & moves["value"], sources, value)
+            with m.If(moves["value"]):
+                m.d.sync += [
+                    value_place.eq(raw.place),
+                    valids["value"].eq(valids["raw"] & raw.last),
+                ]
+            self._value(m, settled, raw, valids["raw"] & moves["value"], sources, value)
+        else:
+            value_place = fetched.place
+            self._value(m, settled, fetched, None, sources, value)
 
         # A word, and which of its planes are still to be played.
         word, word_place = Signal(layout, reset_less=True), Signal(where, reset_less=True)
@@ -149,7 +170,7 @@ class Scanner(wiring.Component):
             m.d.sync += [
                 word.eq(value),
                 word_place.eq(value_place),
-                valids["word"].eq(valids["value"]),
+                valids["word"].eq(valids[names[-3]]),
                 left.eq(
                     Mux(
                         update,
@@ -189,9 +210,7 @@ class Scanner(wiring.Component):
         m.d.comb += [
             moves["shown"].eq(~valids["shown"] | seen),
             moves["word"].eq(~plays | (~several & moves["shown"])),
-            moves["value"].eq(~valids["value"] | moves["word"]),
-            moves["raw"].eq(~valids["raw"] | moves["value"]),
-            moves["fetched"].eq(~valids["fetched"] | moves["raw"]),
+            *(moves[n].eq(~valids[n] | moves[after]) for n, after in pairwise(names[:-1])),
         ]
 
         m.submodules.encoder = encoder = ChunkEncoder(1 << place.size, p.lanes)
@@ -262,15 +281,18 @@ class Scanner(wiring.Component):
                         running.eq(here.place.row != scan.last_row),
                     ]
 
-    def _value(self, m: Module, scan, raw: Any, taken: Value, sources: Any, value: Any) -> None:
-        """`value` takes what the registers behind the memories come to."""
+    def _value(
+        self, m: Module, scan, raw: Any, taken: Value | None, sources: Any, value: Any
+    ) -> None:
+        """`value` is, or takes where it is `taken`, what comes of the memories."""
         p = self._program
         kinds = [
             self._sum(m, scan, raw, taken, p.scans(False), p.spike_sign, sources, "spikes"),
             self._sum(m, scan, raw, taken, p.scans(True), p.input_sign, sources, "pixels"),
         ]
         spikes, pixels = kinds
-        with m.If(taken):
+        domain = m.d.comb if taken is None else m.d.sync
+        with m.If(Const(1) if taken is None else taken):
             for k in range(p.lanes):
                 (size, sign), (spike_size, spike_sign) = pixels[k], spikes[k]
                 magnitude = Mux(scan.from_input, size, spike_size)
@@ -279,14 +301,14 @@ class Scanner(wiring.Component):
                     held = sources["held"][k]
                     magnitude = Mux(scan.held != 0, held.magnitude, magnitude)
                     negative = Mux(scan.held != 0, held.negative, negative)
-                m.d.sync += [value[k].magnitude.eq(magnitude), value[k].negative.eq(negative)]
+                domain += [value[k].magnitude.eq(magnitude), value[k].negative.eq(negative)]
 
     def _sum(
         self,
         m: Module,
         scan,
         raw: Any,
-        taken: Value,
+        taken: Value | None,
         scans: Sequence[Scan],
         has_sign: bool,
         sources: Any,
@@ -314,6 +336,7 @@ class Scanner(wiring.Component):
                 parts.append(Mux(sign(one) ^ (factor < 0), -size, size))
             total: Value = parts[0] + parts[1]
             if gathers:
+                assert taken is not None
                 before = Signal(signed(planes + 1), name=f"{name}_sum{k}", reset_less=True)
                 total = total + Mux(raw.first, 0, before)
                 with m.If(taken):

@@ -261,21 +261,24 @@ class ProgramStage(Stage):
         count = Signal(range(p.input_words))
         ready, released = Signal(), Signal()
         taken, last = transfer(self.i), count == p.input_words - 1
-        order = StepOrder(
-            m,
-            "image",
-            bits,
-            p.vector_words,
-            p.input_banks,
-            begin=taken & last,
-            start=0,
-            advance=taken,
-        )
+        address, odd = count, Const(0)
+        if p.input_banks == 2:
+            order = StepOrder(
+                m,
+                "image",
+                bits,
+                p.vector_words,
+                p.input_banks,
+                begin=taken & last,
+                start=0,
+                advance=taken,
+            )
+            address, odd = order.address, order.odd
         m.d.comb += [
             self.i.ready.eq(~Array(full)[target]),
             images.write_en.eq(taken),
-            images.write_odd.eq(order.odd),
-            images.write_address.eq(Cat(order.address, target)),
+            images.write_odd.eq(odd),
+            images.write_address.eq(Cat(address, Const(0, bits - len(address)), target)),
             images.write_data.eq(self.i.payload),
             images.read_en.eq(scanner.read),
             images.address.eq(Cat(scanner.address[:bits], current)),

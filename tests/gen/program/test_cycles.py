@@ -40,10 +40,12 @@ STAGES = [
 # Operations
 
 
-def play(words: int, *events: tuple[int, int], reads: int = 1, planes: int = 1) -> Play:
+def play(
+    words: int, *events: tuple[int, int], reads: int = 1, planes: int = 1, latency: int = 6
+) -> Play:
     """(slot, updates) of each event."""
     both = np.array(events, dtype=np.int64).reshape(-1, 2)
-    return Play(words, reads, planes, both[:, 0], both[:, 1])
+    return Play(words, reads, latency, planes, both[:, 0], both[:, 1])
 
 
 def test_costs_of_a_scan_by_hand() -> None:
@@ -71,6 +73,9 @@ def test_costs_of_a_scan_by_hand() -> None:
     assert scan_cycles(play(1, reads=4), False) == 6 + 3
     assert scan_cycles(play(3, reads=4), False) == 6 + 11
     assert scan_cycles(play(3, (2, 1), reads=4), True) == 6 + 11 + 5 + 6
+    # Where nothing is added up, a word comes two cycles sooner.
+    assert scan_cycles(play(9, latency=4), False) == 4 + 8
+    assert scan_cycles(play(4, (3, 4), latency=4), False) == 4 + 3 + 2 + 5 + 3 + 6
 
 
 def test_costs_of_a_sweep_by_hand() -> None:
@@ -96,7 +101,8 @@ def scans_found(draw) -> Play:
     slots = st.integers(0, words * planes - 1)
     some = draw(st.lists(st.tuples(slots, st.integers(0, 5)), max_size=14))
     found = sorted(some, key=lambda event: event[0])
-    return play(words, *found, reads=reads, planes=planes)
+    latency = draw(st.sampled_from([4, 6])) if reads == 1 else 6
+    return play(words, *found, reads=reads, planes=planes, latency=latency)
 
 
 reads_of = st.sampled_from([1, 1, 2, 3])
@@ -109,20 +115,23 @@ def test_costs_of_a_scan_cycle_by_cycle(found: Play, identity: bool, latency: in
     events = [*zip(found.slot.tolist(), found.updates.tolist(), strict=True)]
     if identity:  # a plane's lanes go at once
         events = [event for n, event in enumerate(events) if event[0] not in dict(events[:n])]
-        found = play(found.words, *events, reads=found.reads, planes=found.planes)
+        found = play(
+            found.words, *events, reads=found.reads, planes=found.planes, latency=found.latency
+        )
     planes = [
         [[n for at, n in events if at == slot] for slot in range(first, first + found.planes)]
         for first in range(0, found.words * found.planes, found.planes)
     ]
     assert scan_cycles(found, identity, latency) == cycles_of(
-        [[*filter(None, word)] for word in planes], found.reads, identity, latency
+        Registers([[*filter(None, word)] for word in planes], found.reads, found.latency == 6),
+        identity,
+        latency,
     )
 
 
-def cycles_of(words: list[list[list[int]]], reads: int, identity: bool, latency: int) -> int:
-    """Cycles from START to the first in which nothing is on its way. Of each word, its planes with
-    something; of each plane, the updates of its events."""
-    scanner = Registers(words, reads)
+def cycles_of(scanner: Registers, identity: bool, latency: int) -> int:
+    """Cycles from START to the first in which nothing is on its way. A plane of a word is the
+    updates of its events."""
     held, offer, walk = list[int](), list[int](), 0  # in the encoder, at its output, being walked
     walker: list[int | None] = [None] * 4
     cycle = written = 0

@@ -181,6 +181,8 @@ class Registers:
         Of each word, its planes with something, in order: whatever stands for one.
     reads
         Words of a bank that each is made of.
+    combines
+        There are `raw` and `value`.
 
     Attributes
     ----------
@@ -190,8 +192,8 @@ class Registers:
         Number of a word; planes that are left of it; a plane.
     """
 
-    def __init__(self, words: Sequence[Sequence[Any]], reads: int) -> None:
-        self._words = words
+    def __init__(self, words: Sequence[Sequence[Any]], reads: int, combines: bool) -> None:
+        self._words, self._combines = words, combines
         self._ahead = [(n, k == reads - 1) for n in range(len(words)) for k in range(reads)]
         self.fetched: tuple[int, bool] | None = None
         self.raw: tuple[int, bool] | None = None
@@ -209,13 +211,17 @@ class Registers:
         """A cycle. From the far end on: what moves makes room for what is behind it."""
         if self.word and self.shown is None:
             self.shown = self.word.pop(0)
-        if not self.word:  # none, an empty one, or its last plane has gone on
+        if not self._combines:
+            if not self.word:
+                self.word = None if self.fetched is None else [*self._words[self.fetched[0]]]
+                self.fetched = None
+        elif not self.word:  # none, an empty one, or its last plane has gone on
             self.word = None if self.value is None else [*self._words[self.value]]
             self.value = None
-        if self.value is None and self.raw is not None:
+        if self._combines and self.value is None and self.raw is not None:
             (number, whole), self.raw = self.raw, None
             self.value = number if whole else None
-        if self.raw is None:
+        if self._combines and self.raw is None:
             self.raw, self.fetched = self.fetched, None
         if self.fetched is None and self._ahead:
             self.fetched = self._ahead.pop(0)

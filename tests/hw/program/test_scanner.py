@@ -275,7 +275,9 @@ def test_every_event_in_order_under_back_pressure(name: str, from_input: int, pa
     assert all(busy[cycle] for cycle in sink.taken)
 
 
-def offers(scan: Scan, events: list, planes: int, start: int) -> tuple[list[int], int]:
+def offers(
+    scan: Scan, events: list, planes: int, start: int, combines: bool
+) -> tuple[list[int], int]:
     """The cycle law: when each event is offered, and taken at once; the first cycle that is not
     busy. What a plane stands for is the number of its events."""
     cycles, cycle = list[int](), start + 1
@@ -283,7 +285,7 @@ def offers(scan: Scan, events: list, planes: int, start: int) -> tuple[list[int]
     for slot, _ in events:
         counts[divmod(slot, planes)] += 1
     registers = Registers(
-        [[n for n in word if n] for word in counts.tolist()], scan.last_gather + 1
+        [[n for n in word if n] for word in counts.tolist()], scan.last_gather + 1, combines
     )
     held, offered = 0, False  # events in the encoder; one at its output
     while registers.busy or held or offered:
@@ -307,20 +309,26 @@ def test_cycle_law(name: str, from_input: int) -> None:
         expected, sink, starts, busy = run(name, from_input, FLOWING, seed)
         cycles = []
         for (scan, events), start in zip(expected, starts, strict=True):
-            found, done = offers(scan, events, PLANS[name].program.planes, start)
+            program = PLANS[name].program
+            found, done = offers(scan, events, program.planes, start, Scanner.combines(program))
             cycles += found
             assert busy[start : done + 1] == [0] + [1] * (done - start - 1) + [0]
         assert sink.taken == cycles
 
 
 def test_when_the_first_event_comes() -> None:
-    """The plane of a first word is shown, and an identity's event offered, `LATENCY` cycles after
+    """The plane of a first word is shown, and an identity's event offered, `latency` cycles after
     START, and later by the words that it is made of; others pass the encoder."""
-    event = [(0, {})]
-    assert offers(Scan(identity=1), event, 1, 5) == ([5 + Scanner.LATENCY], 6 + Scanner.LATENCY)
-    first = 5 + Scanner.LATENCY + ChunkEncoder.LATENCY
-    assert offers(Scan(), event, 1, 5)[0] == [first]
-    assert offers(Scan(last_gather=3), event, 1, 5)[0] == [first + 3]
+    event, found = [(0, {})], set()
+    for plan in PLANS.values():
+        combines, latency = Scanner.combines(plan.program), Scanner.latency(plan.program)
+        found.add(combines)
+        assert offers(Scan(identity=1), event, 1, 5, combines) == ([5 + latency], 6 + latency)
+        first = 5 + latency + ChunkEncoder.LATENCY
+        assert offers(Scan(), event, 1, 5, combines)[0] == [first]
+        if combines:
+            assert offers(Scan(last_gather=3), event, 1, 5, True)[0] == [first + 3]
+    assert found == {False, True}
 
 
 def test_all_kinds_are_played() -> None:
