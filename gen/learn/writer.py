@@ -158,7 +158,15 @@ class _Writer(ProgramWriter):
     def _membrane_bits(self, n: int) -> int:
         return signed_bits(self._bound(n))
 
-    _potential_bits = _drive_bits = _membrane_bits
+    def _drive_bits(self, n: int) -> int:
+        return self._membrane_bits(n)
+
+    def _potential_bits(self, n: int) -> int:
+        """Spikes are added where there are edges between groups, of either stage."""
+        name = self.spec.layers[n].name
+        if any(edge.source == name and edge.layer < self.last for edge in self.masters.edges):
+            return self._membrane_bits(n)
+        return super()._potential_bits(n)
 
     def _has_drive(self, n: int) -> bool:
         return super()._has_drive(n) or not self.learning.readout_only
@@ -427,7 +435,8 @@ class _Writer(ProgramWriter):
             vector, base = Held.ERROR, 0
             if edge.layer < self.last:
                 vector, base = Held.BACK, self.count_base[edge.layer]
-            change = {"update": 1, "vector": vector, "potential": base}
+            # (Rows are changed, and no sums: `drive` says nothing, and is what it is elsewhere.)
+            change = {"update": 1, "drive": 1, "vector": vector, "potential": base}
             scan = edges[edge.layer][edge.number]
             place = 0
             if edge.source != INPUT:
@@ -448,6 +457,7 @@ class _Writer(ProgramWriter):
                         held=vector,
                         address=base,
                         update=1,
+                        drive=1,
                         vector=Held.COUNTS,
                         potential=place,
                     )
