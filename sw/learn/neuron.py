@@ -190,7 +190,7 @@ def straight_through(x: Tensor, rounded: Tensor) -> Tensor:
 class _Rounded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rounded: Tensor) -> Tensor:
-        return rounded.clone()
+        return torch.empty_like(x).copy_(rounded)  # in memory as x lies
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
