@@ -86,6 +86,7 @@ def do_train(args: argparse.Namespace) -> Result:
     if recipe.encoding is not None:
         told = source.told if isinstance(source, Dataset) else ""
         args.say(f"{recipe.dataset}: {recipe.encoding.text}{told and f'; {told}'}")
+    run = can_write(out.with_name(f"{out.stem}.run"))
     checkpoint = train(
         recipe,
         source,
@@ -93,9 +94,12 @@ def do_train(args: argparse.Namespace) -> Result:
         float_epochs=args.epochs,
         integer_epochs=args.epochs,
         compiled=args.compiled,
+        threads=args.threads,
+        run=run,
         progress=args.say,
     )
     checkpoint.save(out)
+    run.unlink(missing_ok=True)
     facts = {
         "recipe": recipe.name,
         "seed": args.seed,
@@ -277,7 +281,19 @@ def add_network_commands(commands: Any) -> None:
         action="store_true",
         help="neurons through torch.compile: faster, needs a C++ compiler",
     )
-    sub.add_argument("--out", metavar="FILE", help="checkpoint (default build/train/MODEL.pt)")
+    sub.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="to compute with (default 1); another number gives another network",
+    )
+    sub.add_argument(
+        "--out",
+        metavar="FILE",
+        help="checkpoint (default build/train/MODEL.pt); beside it MODEL.run, written after every "
+        "epoch: the same command, broken off, goes on from there",
+    )
 
     sub = command(
         "export",

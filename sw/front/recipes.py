@@ -16,7 +16,7 @@ from sw.data.arrays import Dataset
 from sw.data.dataset import Published
 from sw.learn.neuron import LIFParameters
 from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
-from sw.learn.recipes import Phase, Recipe, RecipeError, find_recipe
+from sw.learn.recipes import PHASES, Phase, Recipe, RecipeError, find_recipe
 
 __all__ = ["dense_recipe", "read_recipe", "recipe_for", "tailored"]
 
@@ -27,8 +27,6 @@ BATCHES = ((1000, 32), (10_000, 64), (1 << 62, 256))
 """(Examples, fewer of which are trained on in batches of so many)."""
 LEAST = 20
 """Training examples; fewer can neither be trained on nor judged."""
-
-PHASES = ("soft_phase", "first_phase", "float_phase", "integer_phase")
 
 
 def recipe_for(
@@ -175,10 +173,11 @@ def tailored(recipe: Recipe, data: Dataset) -> Recipe:
             f"Recipe {changed.name} must have {encoding.steps} time steps, as the recordings of "
             f"{data.name} have, not {recipe.steps}"
         )
-    if encoding is not None and encoding.is_flat and (recipe.max_shift or recipe.mirror):
+    moved = recipe.max_shift or recipe.mirror or recipe.cutout
+    if encoding is not None and encoding.is_flat and moved:
         raise RecipeError(
-            f"Recipe {changed.name} must not move or mirror examples: {data.name} has features, "
-            "not pictures"
+            f"Recipe {changed.name} must not move, mirror or cut out examples: {data.name} has "
+            "features, not pictures"
         )
     shapes = plan_shapes(changed.input_shape, changed.layers)
     for layer, shape in shapes.items():

@@ -78,7 +78,7 @@ def finetune(
         batches = Batches(data, batch=batch, validation=recipe.validation, max_shift=0, seed=seed)
         if compiled:
             compile_neurons(integer)
-        run_phase(integer, recipe, phase, batches, compiled, progress)
+        run_phase(integer, recipe, "integer_phase", batches, compiled=compiled, progress=progress)
     return replace(integer.to_network(), meta=network.meta)
 
 

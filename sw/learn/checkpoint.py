@@ -1,4 +1,5 @@
-"""The checkpoint: what training leaves behind, enough to export and to compare."""
+"""The checkpoint: what training leaves behind, enough to export and to compare; and the file of a
+run under way, enough to go on with it."""
 
 import io
 import os
@@ -19,11 +20,12 @@ from hw.contract.spec import NetworkSpec
 from sw.learn.integer import IntegerNetwork
 from sw.learn.network import FloatNetwork
 from sw.learn.plan import dense_chain
-from sw.learn.recipes import Recipe
+from sw.learn.recipes import PHASES, Phase, Recipe
 
-__all__ = ["Checkpoint", "CheckpointError", "float_network"]
+__all__ = ["Checkpoint", "CheckpointError", "Run", "float_network"]
 
 FORMAT, FORMER = "sterna-checkpoint-3", "sterna-checkpoint-2"
+RUN_FORMAT = "sterna-run-1"
 
 
 class CheckpointError(SternaError, ValueError):
@@ -74,6 +76,8 @@ class Checkpoint:
     def float_network(self) -> FloatNetwork:
         """The float network, in evaluation mode."""
         network = float_network(self.recipe)
+        if self.recipe.float_phase.rounded:
+            network.round_weights(self.recipe.weight_bits)
         network.load_state_dict(dict(self.float_state))
         return network.eval()
 
@@ -87,7 +91,6 @@ class Checkpoint:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the checkpoint atomically with torch.save."""
-        path, buffer = Path(path), io.BytesIO()
         content = {
             "format": FORMAT,
             "recipe": self.recipe.to_dict(),
@@ -98,9 +101,7 @@ class Checkpoint:
             "integer_state": dict(self.integer_state),
             "data": self.data,
         }
-        torch.save(content, buffer)
-        write_atomically(path, buffer.getvalue())
-        return path
+        return _write(Path(path), content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -112,7 +113,7 @@ class Checkpoint:
             One sentence for a file that is missing, not a checkpoint, or inconsistent.
         """
         path = Path(path)
-        content = _read(path)
+        content = _read(path, "checkpoint", (FORMAT, FORMER))
         try:
             if content["format"] == FORMER:
                 content = _from_former(content)
@@ -139,13 +140,143 @@ class Checkpoint:
         return checkpoint
 
 
-def _read(path: Path) -> dict[str, Any]:
+class Run:
+    """A training under way, kept in a file after every epoch, from which it goes on as if it had
+    never been broken off: one that was gives the network, to the bit, of one that was not.
+
+    Parameters
+    ----------
+    path
+        The file; None: nothing is kept.
+    recipe
+        What is followed. In a phase of a constant rate, its epochs and all that comes later may
+        differ from those of the run that the file is of.
+    circumstances
+        What else decides the network, by name: seed, threads, digest of the data.
+
+    Raises
+    ------
+    CheckpointError
+        One sentence for a file that is no run's, or another run's.
+    """
+
+    def __init__(
+        self, path: Path | None, recipe: Recipe, circumstances: Mapping[str, str | int | bool]
+    ) -> None:
+        self.path, self.recipe, self.circumstances = path, recipe, dict(circumstances)
+        self.content: dict[str, Any] = {}
+        if path is not None and path.exists():
+            self.content = _read(path, "run", (RUN_FORMAT,))
+            self._check(path)
+
+    def _check(self, path: Path) -> None:
+        try:
+            kept, phase, epoch = (self.content[key] for key in ("recipe", "phase", "epoch"))
+            before = Recipe.from_dict(kept)
+            made = getattr(self.recipe, phase)
+            fits = _followed(before, phase) == _followed(self.recipe, phase)
+            enough = isinstance(made, Phase) and epoch <= made.epochs
+            different = [
+                what
+                for what, value in self.circumstances.items()
+                if self.content["circumstances"][what] != value
+            ]
+        except (KeyError, TypeError, AttributeError, ValueError, SternaError):
+            raise CheckpointError(f"Run {path} is inconsistent: delete it to begin anew") from None
+        if not fits or not enough:
+            different.insert(0, "recipe")
+        if different:
+            raise CheckpointError(
+                f"Run {path} must be one of the same recipe, seed and circumstances to go on, but "
+                f"differs in its {different[0]}: delete it to begin anew"
+            )
+
+    @property
+    def told(self) -> str:
+        """How far it had come; empty for a run that begins."""
+        if not self.content:
+            return ""
+        name = self.content["phase"].removesuffix("_phase")
+        return f"goes on after epoch {self.content['epoch']} of its {name} phase ({self.path})"
+
+    def is_past(self, phase: str) -> bool:
+        """Whether it had come to a later phase, one of `PHASES`."""
+        kept = self.content.get("phase")
+        return kept is not None and PHASES.index(phase) < PHASES.index(kept)
+
+    def enter_integers(self, network: FloatNetwork, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """From here on keep the float network, and the figures of its last phase, beside what is
+        trained. Where the run was past it, they are what they were; returns the figures."""
+        if self.is_past("float_phase"):
+            self._load(network, self.content.get("float_state"))
+            figures = self.content.get("float_figures", {})
+        self.content |= {"float_state": network.state_dict(), "float_figures": dict(figures)}
+        return dict(figures)
+
+    def resume(self, phase: str, parts: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Give parts (`state_dict`, `load_state_dict`) of a phase the state that they had: epochs
+        done of it and figures of the last one; 0 and nothing for a phase that begins.
+
+        Raises
+        ------
+        CheckpointError
+            When the states do not fit.
+        """
+        if self.content.get("phase") != phase:
+            return 0, {}
+        for name, part in parts.items():
+            self._load(part, self.content.get("states", {}).get(name))
+        return self.content["epoch"], self.content["figures"]
+
+    def _load(self, part: Any, state: Any) -> None:
+        try:
+            part.load_state_dict(state)
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError):
+            raise CheckpointError(
+                f"Run {self.path} is inconsistent: delete it to begin anew"
+            ) from None
+
+    def keep(
+        self, phase: str, epoch: int, figures: Mapping[str, Any], parts: Mapping[str, Any]
+    ) -> None:
+        """Write the file after an epoch of a phase."""
+        if self.path is None:
+            return
+        self.content = {
+            **self.content,
+            "format": RUN_FORMAT,
+            "recipe": self.recipe.to_dict(),
+            "circumstances": self.circumstances,
+            "phase": phase,
+            "epoch": epoch,
+            "figures": dict(figures),
+            "states": {name: part.state_dict() for name, part in parts.items()},
+        }
+        _write(self.path, self.content)
+
+
+def _followed(recipe: Recipe, phase: str) -> dict[str, Any]:
+    """What of a recipe has had a part in a run that is in a phase."""
+    values, later = recipe.to_dict(), PHASES[PHASES.index(phase) + 1 :]
+    if values[phase] and values[phase]["schedule"] == "constant":
+        del values[phase]["epochs"]
+    return {name: value for name, value in values.items() if name not in later}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> Path:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def _read(path: Path, what: str, formats: tuple[str, ...]) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"Checkpoint {path} does not exist") from None
+        raise CheckpointError(f"{what.capitalize()} {path} does not exist") from None
     except (IsADirectoryError, PermissionError):
-        raise CheckpointError(f"Checkpoint {path} is not a readable file") from None
+        raise CheckpointError(f"{what.capitalize()} {path} is not a readable file") from None
     except (
         OSError,
         RuntimeError,
@@ -160,9 +291,9 @@ def _read(path: Path) -> dict[str, Any]:
         MemoryError,
     ):
         # torch.load raises any of these for bytes that are no archive of its own.
-        raise CheckpointError(f"Checkpoint {path} is truncated or not a checkpoint") from None
-    if not isinstance(content, dict) or content.get("format") not in (FORMAT, FORMER):
-        raise CheckpointError(f"Checkpoint {path} is not a Sterna checkpoint")
+        raise CheckpointError(f"{what.capitalize()} {path} is truncated or not a {what}") from None
+    if not isinstance(content, dict) or content.get("format") not in formats:
+        raise CheckpointError(f"{what.capitalize()} {path} is not a Sterna {what}")
     return content
 
 

@@ -6,7 +6,7 @@ rounding again adds a second error (tests/sw/learn/test_fold.py measures it).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -125,20 +125,27 @@ def fold(network: FloatNetwork) -> FoldedNetwork:
 
     `W' = a_prev * gamma / sqrt(var + eps) * W` and `b' = beta - gamma * mu / sqrt(var + eps)`,
     where a_prev is the sending layer's amplitude, or 1 / pixel_max for the input; an average over
-    p x p is divided by p^2 in the weights too. What an identity brings is a_prev itself.
+    p x p is divided by p^2 in the weights too. What an identity brings is a_prev itself. In a
+    single step, what a potential starts from is a bias: then u0 is folded too, and from a start
+    of theta/2, which rounds, a firing from 0 is left.
     """
     worth = {INPUT: torch.tensor(1 / network.pixel_max, dtype=torch.float64)}
     for layer in network.float_layers:
         if layer.neuron is not None:
             worth[layer.plan.name] = layer.neuron.amplitude.double()
-    layers = tuple(_fold_layer(layer, worth, network.is_chain) for layer in network.float_layers)
+    layers = tuple(
+        _fold_layer(layer, worth, network.is_chain, network.steps == 1)
+        for layer in network.float_layers
+    )
     # A chain is specified without maps, as it was before there were any: its digest stays.
     input_shape = None if network.is_chain else network.input_shape
     return FoldedNetwork(layers, network.steps, input_shape, network.timed)
 
 
-def _fold_layer(layer: Layer, worth: Mapping[str, Tensor], in_chain: bool) -> FoldedLayer:
-    """`worth`: what one unit of each sender is worth, by name."""
+def _fold_layer(
+    layer: Layer, worth: Mapping[str, Tensor], in_chain: bool, once: bool
+) -> FoldedLayer:
+    """`worth`: what one unit of each sender is worth, by name; `once`: there is one step."""
     kernels, bias = [], torch.zeros(layer.shape[0], dtype=torch.float64)
     if layer.bias is not None:
         bias = bias + layer.bias.double()
@@ -148,6 +155,8 @@ def _fold_layer(layer: Layer, worth: Mapping[str, Tensor], in_chain: bool) -> Fo
         if offset is not None:
             bias = bias + offset
     neuron = None if layer.neuron is None else layer.neuron.constants
+    if neuron is not None and once and (neuron.decay == "none" or neuron.decay_when == "after"):
+        bias, neuron = bias + neuron.u0, replace(neuron, u0=0.0)
     shape, edges = (None, ()) if in_chain else (layer.shape, layer.plan.edges)
     return FoldedLayer(tuple(kernels), bias, neuron, layer.plan.name, shape, edges)
 
@@ -156,7 +165,7 @@ def _fold_edge(part: Edge, scale: Tensor) -> tuple[Tensor, Tensor | None]:
     """Weights of an edge whose input is `scale` times as small, and what it adds to the bias."""
     if part.weights is None:
         return scale.reshape(1), None
-    weight, bias = part.weights.weight.double() * scale, part.weights.bias
+    weight, bias = part.kernel.double() * scale, part.weights.bias
     if part.norm is None:
         return weight, None if bias is None else bias.double()
     gain, offset = _affine(part.norm)

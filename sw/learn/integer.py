@@ -20,7 +20,7 @@ from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer
 from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
-from sw.learn.neuron import TernaryLIF
+from sw.learn.neuron import TernaryLIF, straight_through
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
 
@@ -30,21 +30,6 @@ EXACT_BITS = {torch.float32: 24, torch.float64: 53}
 
 class QuantizeError(SternaError, ValueError):
     """A network that has no integer form."""
-
-
-def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
-    """Value of `rounded`, gradient of x. (x + (rounded - x) would not be exact.)"""
-    return _Rounded.apply(x, rounded)  # type: ignore[no-any-return]
-
-
-class _Rounded(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rounded: Tensor) -> Tensor:
-        return rounded.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
-        return grad[0], None
 
 
 class IntegerLayer(nn.Module):
@@ -109,9 +94,9 @@ class IntegerLayer(nn.Module):
         for edge, master in zip(self.edges, self.kernels, strict=True):
             most = self.spec.largest(edge)
             rounded = torch.clamp(torch.round(master), -most, most)
-            weights.append(_straight_through(master, rounded))
+            weights.append(straight_through(master, rounded))
         bias = self.bias * self.coefficient_max
-        return weights, _straight_through(bias, torch.round(bias))
+        return weights, straight_through(bias, torch.round(bias))
 
     def node(self, spec: NetworkSpec, neuron: TernaryLIF | None) -> Node:
         """The layer as `propagate` takes it, with its present integers."""

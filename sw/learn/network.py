@@ -17,10 +17,25 @@ from torch.nn import functional
 from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec, Shape
 from sw.learn.graph import Activity, Drive, Node, as_maps, by_neuron, propagate
-from sw.learn.neuron import LIFParameters, TernaryLIF
+from sw.learn.neuron import LIFParameters, TernaryLIF, straight_through
 from sw.learn.plan import LayerPlan, is_dense_chain, plan_shapes
 
-__all__ = ["Edge", "FloatNetwork", "Layer", "spike_rate", "time_mean_loss"]
+__all__ = ["Edge", "FloatNetwork", "Layer", "rounded", "spike_rate", "time_mean_loss"]
+
+
+def rounded(weight: Tensor, bits: int, rows: int) -> Tensor:
+    """Weights on a symmetric grid of 2^bits - 1 values, with the gradient of what they were.
+
+    Each of `rows` equal parts, channels or the whole of a layer, has a step of its own; its largest
+    weights are clipped where a bell-shaped row then has about the least error. They become the
+    largest of the grid, so that `sw.learn.quantize.best_scale` finds the same step again.
+    """
+    most, flat = 2 ** (bits - 1) - 1, weight.detach().reshape(rows, -1)
+    spread = flat.square().mean(dim=1, keepdim=True).sqrt()
+    peak = torch.minimum(flat.abs().amax(dim=1, keepdim=True), (bits + 1) / 2 * spread)
+    step = (peak / most).clamp(min=torch.finfo(flat.dtype).tiny)
+    grid = (flat / step).round().clamp(-most, most) * step
+    return straight_through(weight, grid.reshape(weight.shape))
 
 
 class Edge(nn.Module):
@@ -46,6 +61,16 @@ class Edge(nn.Module):
         elif edge.kind == "dense":
             self.weights = nn.Linear(channels * rows * columns, math.prod(target), bias=bias)
         self.norm = nn.BatchNorm2d(target[0]) if norm and edge.kind != "identity" else None
+        self.weight_bits: int | None = None
+
+    @property
+    def kernel(self) -> Tensor:
+        """The weights as they are used: rounded, where `weight_bits` says to how many bits."""
+        assert self.weights is not None
+        weight = self.weights.weight
+        if self.weight_bits is None:
+            return weight
+        return rounded(weight, self.weight_bits, 1 if self.norm is None else self.target[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """Drive (..., *maps) of maps."""
@@ -55,7 +80,13 @@ class Edge(nn.Module):
         if self.edge.kind == "dense":
             maps = maps.flatten(1)
         if self.weights is not None:
-            maps = self.weights(maps)
+            kernel, bias, edge = self.kernel, self.weights.bias, self.edge
+            if edge.kind == "conv":
+                maps = functional.conv2d(
+                    maps, kernel, bias, edge.stride, edge.padding, groups=edge.groups
+                )
+            else:
+                maps = functional.linear(maps, kernel, bias)
         if self.edge.kind == "dense":
             maps = maps.reshape(-1, *self.target)
         if self.norm is not None:
@@ -185,6 +216,12 @@ class FloatNetwork(nn.Module):
     def float_layers(self) -> list[Layer]:
         """The layers in order, typed."""
         return cast(list[Layer], list(self.layers))
+
+    def round_weights(self, bits: int | None) -> None:
+        """Use weights of so many bits (`rounded`), or, for None, as they are."""
+        for layer in self.float_layers:
+            for edge in layer.edge_modules:
+                edge.weight_bits = bits
 
 
 def time_mean_loss(logits: Tensor, labels: Tensor, steps: int, smoothing: float = 0.0) -> Tensor:

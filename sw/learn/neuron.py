@@ -25,6 +25,7 @@ __all__ = [
     "compile_neurons",
     "compiled_law",
     "lif_step",
+    "straight_through",
 ]
 
 
@@ -59,8 +60,9 @@ class LIFParameters:
         Half the width of the surrogate's rectangle, in thresholds; training alone sees it. 1 is
         the paper's equation. (Its released code fires at half of what it divides by: 2.)
     soft
-        A neuron sends the surrogate itself, v / (window * theta) within -L .. L, not its spikes:
-        training may begin so. With a window of 2 and L = 1 its spikes are this number, rounded.
+        A neuron sends the surrogate itself, (v - u0) / (window * theta) within -L .. L, not its
+        spikes: training may begin so, in one step. Its spikes are this number, rounded, with a
+        window of 2, L = 1 and u0 = 0, and with a window of 1, a side that is off and u0 = theta/2.
     """
 
     theta: float = 1.0
@@ -180,10 +182,25 @@ class _Truncate(torch.autograd.Function):
         return grad[0]
 
 
+def straight_through(x: Tensor, rounded: Tensor) -> Tensor:
+    """Value of `rounded`, gradient of x. (x + (rounded - x) would not be exact.)"""
+    return _Rounded.apply(x, rounded)  # type: ignore[no-any-return]
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rounded: Tensor) -> Tensor:
+        return torch.empty_like(x).copy_(rounded)  # in memory as x lies
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
+        return grad[0], None
+
+
 def _fire(v: Tensor, p: LIFParameters, state: "State") -> Tensor:
     if p.soft:
         low = 0 if p.negative == "off" else -p.limit
-        return (v / (p.window * p.theta)).clamp(low, p.limit)
+        return ((v - p.u0 if p.u0 else v) / (p.window * p.theta)).clamp(low, p.limit)
     return _Fire.apply(v, p, state.count, state.thetas)  # type: ignore[no-any-return]
 
 

@@ -13,11 +13,26 @@ from sw.data.published import NAMES, RECORDINGS, SHAPES
 from sw.learn.neuron import LIFParameters
 from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
 
-__all__ = ["RECIPES", "VARIANTS", "Phase", "Recipe", "RecipeError", "find_recipe", "variant"]
+__all__ = [
+    "PHASES",
+    "RECIPES",
+    "VARIANTS",
+    "Phase",
+    "Recipe",
+    "RecipeError",
+    "find_recipe",
+    "variant",
+]
 
 VARIANTS = ("binary", "ternary", "trainable")
 """Spikes 0, 1; spikes -1, 0, 1; these with a trained amplitude (*Ternary Spike*, sections 4.1 and
 4.2)."""
+
+
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("cosine", "linear", "constant")
+PHASES = ("soft_phase", "first_phase", "float_phase", "integer_phase")
+"""In the order in which they are run."""
 
 
 class RecipeError(SternaError, ValueError):
@@ -26,7 +41,7 @@ class RecipeError(SternaError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One phase of training: AdamW with a cosine learning rate that ends at 0.
+    """One phase of training.
 
     Parameters
     ----------
@@ -34,18 +49,51 @@ class Phase:
         Passes over the training images.
     rate
         Learning rate at the start. In the integer phase weights are counted in grid steps, so a
-        rate of 0.01 moves a weight by at most about a hundredth of a step per batch.
+        rate of 0.01 moves a weight by at most about a hundredth of a step per batch of AdamW's.
     weight_decay
-        AdamW's; not applied to batch-norm, biases and amplitudes.
+        Not applied to batch-norm, biases and amplitudes.
+    optimizer
+        `adamw`, or `sgd` with Nesterov's momentum of 0.9.
+    schedule
+        How the rate goes on: `cosine` and `linear` end at 0; at a `constant` rate a phase may
+        become longer or shorter while it runs (`sw.learn.checkpoint.Run`).
+    warm_up
+        Epochs over which the rate rises from 0 first; not under a cosine.
+    rounded
+        Of the float network: weights are rounded to the recipe's width, by channel, with a
+        straight-through gradient (`sw.learn.network.rounded`).
+    bfloat16
+        Sums are computed in bfloat16 where the processor does so (`sw.learn.train.has_bfloat16`):
+        on another processor the network is another one.
     """
 
     epochs: int
     rate: float
     weight_decay: float = 0.0
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    warm_up: int = 0
+    rounded: bool = False
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         if type(self.epochs) is not int or self.epochs < 1:
             raise RecipeError(f"Epochs must be a positive integer, not {self.epochs!r}")
+        for named, name, names in (
+            ("Optimizer", self.optimizer, OPTIMIZERS),
+            ("Schedule", self.schedule, SCHEDULES),
+        ):
+            if name not in names:
+                raise RecipeError(none_of(named, name, names))
+        most = 0 if self.schedule == "cosine" else self.epochs
+        if type(self.warm_up) is not int or not 0 <= self.warm_up <= most:
+            raise RecipeError(
+                f"Warm-up must be an integer from 0 to {most} epochs under a {self.schedule} "
+                f"schedule of {self.epochs}, not {self.warm_up!r}"
+            )
+        for named, flag in (("Rounded", self.rounded), ("bfloat16", self.bfloat16)):
+            if type(flag) is not bool:
+                raise RecipeError(f"{named} must be true or false, not {flag!r}")
         for what, value, least in (
             ("Learning rate", self.rate, math.ulp(0.0)),
             ("Weight decay", self.weight_decay, 0),
@@ -73,13 +121,14 @@ class Recipe:
         The rest of the network: T, and the widths in bits.
     neuron
         The float neuron.
-    exact_decay
-        Quantise with `exact_decay` (`sw.learn.quantize`).
+    exact_decay, by_channel
+        Quantise with them (`sw.learn.quantize`).
     train_amplitude
         Train one spike amplitude per hidden layer (*Ternary Spike*, eqs 13-14).
     soft_phase, first_phase
         Training with batch-norm in one time step, which costs a T-th; none for None. In the soft
-        phase neurons send the surrogate of their spikes (`LIFParameters.soft`).
+        phase neurons send the surrogate of their spikes (`LIFParameters.soft`). A network of one
+        step has no need of a `first_phase`.
     float_phase, integer_phase
         Training with batch-norm, then quantisation-aware after folding.
     batch
@@ -92,6 +141,9 @@ class Recipe:
         Share of the hidden neurons that are left out while training (`sw.learn.graph.propagate`).
     mirror
         Augmentation: half of the images are mirrored, left to right.
+    cutout
+        Augmentation: a square of so many pixels a side, anywhere in each image, is black
+        (arXiv 1708.04552).
     spike_penalty
         Loss per unit of `Activity.excitation`: spikes are clock cycles in the hardware.
     smoothing
@@ -108,6 +160,7 @@ class Recipe:
     pixel_bits: int = 4
     neuron: LIFParameters = field(default_factory=LIFParameters)
     exact_decay: bool = False
+    by_channel: bool = False
     train_amplitude: bool = True
     soft_phase: Phase | None = None
     first_phase: Phase | None = None
@@ -118,6 +171,7 @@ class Recipe:
     max_shift: int = 0
     dropout: float = 0.0
     mirror: bool = False
+    cutout: int = 0
     spike_penalty: float = 0.0
     smoothing: float = 0.0
     encoding: Encoding | None = None
@@ -129,6 +183,7 @@ class Recipe:
             ("Batch", self.batch, 2),  # batch-norm has no variance of one image
             ("Validation images", self.validation, 1),
             ("Shift", self.max_shift, 0),
+            ("Cutout", self.cutout, 0),
         ):
             if type(value) is not int or value < low:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
@@ -154,6 +209,16 @@ class Recipe:
             raise RecipeError(
                 f"Dropout and smoothing must lie below 1, not {max(self.dropout, self.smoothing)!r}"
             )
+        if self.integer_phase.rounded or self.integer_phase.bfloat16:
+            raise RecipeError(
+                f"The integer phase of {self.name} must not be rounded or in bfloat16: its sums "
+                "are whole numbers"
+            )
+        if not self.by_channel and any(
+            phase is not None and phase.rounded
+            for phase in (self.soft_phase, self.first_phase, self.float_phase)
+        ):
+            raise RecipeError(f"Recipe {self.name} must be by_channel to have a rounded phase")
         if not self.layers:
             raise RecipeError(f"Recipe {self.name} must have at least one layer")
         if self.timed and (self.first_phase or self.soft_phase):
@@ -185,10 +250,7 @@ class Recipe:
             )
             for plan in data["layers"]
         )
-        phases = {
-            name: data.get(name) and Phase(**data[name])
-            for name in ("soft_phase", "first_phase", "float_phase", "integer_phase")
-        }
+        phases = {name: data.get(name) and Phase(**data[name]) for name in PHASES}
         neuron = LIFParameters(**data["neuron"])
         encoding = data.get("encoding") and Encoding(**data["encoding"])
         made = {**phases, "layers": layers, "neuron": neuron, "encoding": encoding}
@@ -390,6 +452,50 @@ _CIFAR = Recipe(
     mirror=True,
 )
 
+_COUNTING = LIFParameters(
+    theta=2 / 3, negative="off", limit=3, decay="none", decay_shift=0, u0=1 / 3
+)
+"""0 to 3 spikes in one step: an activation of two bits. From half a threshold, firing rounds; a
+drive of variance 1, as batch-norm makes it at first, is spread over all four values."""
+
+_COUNTED = Phase(epochs=1, rate=0.15, weight_decay=5e-4, optimizer="sgd", bfloat16=True)
+
+
+def _plain(*widths: tuple[int, int]) -> tuple[LayerPlan, ...]:
+    """Convolutions of 3x3, one after the other: channels and stride of each."""
+    names = ["input", *(f"conv{n + 1}" for n in range(len(widths)))]
+    return tuple(
+        LayerPlan(name, channels, (_conv(source, stride=stride),))
+        for source, name, (channels, stride) in zip(names, names[1:], widths, strict=False)
+    )
+
+
+_COUNTS = Recipe(
+    name="cifar10-counts",
+    dataset="cifar10",
+    layers=(
+        *_plain((16, 1), (16, 1), (64, 2), (64, 1), (96, 2), (96, 1), (96, 1), (128, 2)),
+        LayerPlan("readout", 10, (EdgeSpec(source="conv8", pool=4),)),
+    ),
+    steps=1,
+    pixel_bits=5,
+    neuron=_COUNTING,
+    by_channel=True,
+    train_amplitude=False,
+    soft_phase=replace(_COUNTED, epochs=60, schedule="constant", warm_up=1),
+    float_phase=replace(_COUNTED, epochs=30, schedule="linear", rounded=True),
+    integer_phase=Phase(epochs=2, rate=2e-3),
+    batch=256,
+    validation=2000,
+    max_shift=4,
+    mirror=True,
+    cutout=8,
+    smoothing=0.1,
+)
+
+_TERNARY = replace(_COUNTS, name="cifar10-ternary", steps=2, neuron=_DEEP)
+"""The same topology, data and passes over them, with ternary spikes, for comparison."""
+
 _NMNIST = Recipe(
     name="nmnist-conv",
     dataset="nmnist-small",
@@ -430,9 +536,12 @@ RECIPES = {
         _FASHION_CONV,
         _NMNIST,
         _CIFAR,
+        _COUNTS,
+        _TERNARY,
     )
 }
-"""The networks that are trained here, by name; all of them ship."""
+"""The networks that are trained here, by name. All ship but `cifar10-counts` and
+`cifar10-ternary`, whose training takes longest."""
 
 
 def find_recipe(name: str) -> Recipe:

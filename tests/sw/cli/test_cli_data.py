@@ -228,7 +228,7 @@ def test_pixels_for_a_network_of_pixels(tmp_path: Path, run: Callable[..., Any])
         (["train", "--data", "none.npz", "--hidden", "4"], "do not exist"),
         (["train", "--data", "{own}", "--hidden", "0"], "Hidden neurons must be positive numbers"),
         (["train", "digits-dense", "--data", "{own}", "--hidden", "4"], "not as both"),
-        (["train", "mnist-dense", "--data", "{table}"], "must not move or mirror examples"),
+        (["train", "mnist-dense", "--data", "{table}"], "must not move, mirror or cut out"),
         (["train", "--data", "{own}", "--hidden", "4", "--name", "a b"], "Network name must be"),
         (["train", "--data", "{own}", "--hidden", "4", "--steps", "0"], "Time steps must be"),
         (["train", "--dataset", "digit", "--hidden", "4"], "did you mean 'digits'?"),

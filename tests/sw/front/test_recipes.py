@@ -11,7 +11,7 @@ from hw.contract.edge import EdgeSpec
 from sw.data.arrays import Dataset
 from sw.data.dataset import Published
 from sw.front.recipes import dense_recipe, read_recipe, recipe_for, tailored
-from sw.learn.recipes import RECIPES, Recipe, RecipeError, find_recipe
+from sw.learn.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe
 
 
 def data(n: int = 60, *shape: int, classes: int = 3) -> Dataset:
@@ -64,7 +64,7 @@ def test_shipped_recipes_are_tailored(name: str):
 
 def test_what_does_not_suit():
     for recipe, made, complaint in (
-        ("mnist-dense", FEATURES, "must not move or mirror examples: mine has features"),
+        ("mnist-dense", FEATURES, "must not move, mirror or cut out examples: mine has features"),
         ("mnist-lenet", data(60, 2, 2), "maps of 1x2x2 are too small for layer stem"),
         ("digits-dense", RECORDINGS, "must have 6 time steps, as the recordings of mine have"),
     ):
@@ -125,6 +125,47 @@ def test_a_whole_recipe(tmp_path: Path):
     assert recipe.float_phase.rate == 5e-3
     assert recipe.integer_phase == dense_recipe(data(), ()).integer_phase
     assert recipe_for(data(), recipe=written(tmp_path, WHOLE), name="x", steps=2).steps == 2
+
+
+COUNTED = """
+hidden = [9]
+steps = 1
+by_channel = true
+cutout = 3
+[neuron]
+theta = 0.6667
+u0 = 0.3333
+negative = "off"
+limit = 3
+decay = "none"
+decay_shift = 0
+[soft_phase]
+epochs = 4
+rate = 0.1
+optimizer = "sgd"
+schedule = "constant"
+warm_up = 1
+[float_phase]
+epochs = 2
+rate = 0.1
+optimizer = "sgd"
+schedule = "linear"
+rounded = true
+bfloat16 = true
+"""
+
+
+def test_a_recipe_of_counted_spikes(tmp_path: Path):
+    recipe = read_recipe(written(tmp_path, COUNTED), data())
+    assert (recipe.steps, recipe.by_channel, recipe.cutout) == (1, True, 3)
+    assert (recipe.neuron.limit, recipe.neuron.u0) == (3, 0.3333)
+    soft = Phase(epochs=4, rate=0.1, optimizer="sgd", schedule="constant", warm_up=1)
+    assert recipe.soft_phase == soft
+    rounded = replace(soft, epochs=2, schedule="linear", warm_up=0, rounded=True, bfloat16=True)
+    assert recipe.float_phase == rounded
+    assert recipe.integer_phase == dense_recipe(data(), ()).integer_phase
+    with pytest.raises(RecipeError, match="must not move, mirror or cut out examples"):
+        read_recipe(written(tmp_path, COUNTED), FEATURES)
 
 
 def test_a_recipe_like_another(tmp_path: Path):

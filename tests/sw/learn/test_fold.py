@@ -16,6 +16,11 @@ NEURONS = [
     LIFParameters(theta=0.5, decay="leak", decay_shift=1),
     LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0, u0=0.25),
 ]
+ONCE = [
+    LIFParameters(theta=0.5, negative="off", limit=3, decay="none", decay_shift=0, u0=0.25),
+    LIFParameters(decay_when="after", u0=0.5),
+    LIFParameters(u0=0.5),  # of which a quarter is left in the first step
+]
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
@@ -31,6 +36,26 @@ def test_folded_network_is_the_network(lived_network, pixels, sizes, neuron) -> 
     assert torch.allclose(before.logits, after.logits, rtol=0, atol=1e-10)
     if len(sizes) > 2:
         assert 0.1 < float(spike_rate(before.spikes)) < 0.95  # else the equation says little
+
+
+@pytest.mark.parametrize("neuron", ONCE)
+def test_of_a_single_step_the_start_is_a_bias(lived_network, pixels, neuron) -> None:
+    """Then thresholds by channel are possible; firing from half a threshold rounds."""
+    network = lived_network((12, 9, 7, 4), neuron, steps=1).double()
+    folded = fold(network)
+    with torch.no_grad():
+        before, after = network(pixels), folded(pixels)
+    for c, d in zip(before.spikes, after.spikes, strict=True):
+        assert torch.equal(c, d)
+    assert torch.allclose(before.logits, after.logits, rtol=0, atol=1e-10)
+    kept = neuron.decay == "shift" and neuron.decay_when == "before"
+    starts = {layer.neuron.u0 for layer in folded.layers if layer.neuron is not None}
+    assert starts == {neuron.u0 if kept else 0.0}
+    assert fold(lived_network((12, 9, 4), neuron, steps=2)).layers[0].neuron == neuron
+    if neuron.limit == 3:
+        drive = before.drives[1] / neuron.theta
+        assert torch.equal(before.spikes[1], drive.round().clamp(0, 3).flatten(2))
+        assert len(before.spikes[1].unique()) == 4
 
 
 def test_folded_receiver_takes_the_senders_amplitude(lived_network) -> None:

@@ -99,10 +99,10 @@ def phases(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     seen: list[tuple[str, int, int]] = []
     run_phase = training.run_phase
 
-    def spy(network, recipe: Recipe, phase: Phase, *rest):
+    def spy(network, recipe: Recipe, name: str, *rest, **more):
         steps = network.spec.steps if isinstance(network, IntegerNetwork) else network.steps
-        seen.append((type(network).__name__, steps, phase.epochs))
-        figures = run_phase(network, recipe, phase, *rest)
+        seen.append((type(network).__name__, steps, getattr(recipe, name).epochs))
+        figures = run_phase(network, recipe, name, *rest, **more)
         with torch.no_grad():  # what it was trained on, and is left at
             assert len(network(torch.zeros(1, 64)).spikes[0]) == steps
         return figures

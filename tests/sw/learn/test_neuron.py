@@ -76,6 +76,18 @@ def test_a_soft_neuron_sends_the_surrogate_of_its_spikes(negative: str, limit: i
         assert torch.equal(sent.round(), spikes)
 
 
+def test_from_half_a_threshold_spikes_are_what_a_soft_neuron_sends_rounded() -> None:
+    p = LIFParameters(theta=0.8, negative="off", limit=3, decay="none", decay_shift=0, u0=0.4)
+    x = torch.linspace(-3, 5, 1001)
+    spikes, sent = (
+        TernaryLIF(constants, train_amplitude=False).over_time(x, 1)[0][0]
+        for constants in (p, replace(p, soft=True))
+    )
+    assert torch.allclose(sent, (x / 0.8).clamp(0, 3), rtol=0, atol=1e-6)
+    assert torch.equal(sent.round(), spikes)
+    assert spikes.unique().tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "p",
     [LIFParameters(negative="guarded"), LIFParameters(u_max=7), LIFParameters(theta_negative=2.0)],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sw.data.augment import Batches, mirror_images, shift_images
+from sw.data.augment import Batches, cut_out, mirror_images, shift_images
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy
 from sw.data.published import SHAPES
@@ -21,6 +21,7 @@ from sw.learn.train import Progress, TrainError, accuracy_of, train
 
 DIGITS = find_recipe("digits-dense")
 FORMER = Path(__file__).parent / "checkpoints"
+PLAIN = (3072, 16384, 16384, 16384, 16384, 6144, 6144, 6144, 2048, 10)
 RESNET = (3072, 16384, 8192, 8192, 8192, 4096, 4096, 4096, 2048, 2048, 10)
 LEAST = find_recipe("mnist-dense").validation + find_recipe("mnist-dense").batch
 
@@ -159,6 +160,50 @@ def test_all_planes_of_an_image_move_alike() -> None:
     assert turned[1].tolist() == list(range(1, 19))
 
 
+def test_cut_out_is_a_square_within_the_image() -> None:
+    """Of an odd side around its centre, of an even one with two rows above it and one below; at an
+    edge, what lies within. Both planes lack the same."""
+    whole = torch.ones(3, 2 * 4 * 5, dtype=torch.uint8)
+    places = torch.tensor([[1, 2], [0, 4], [3, 0]])
+
+    def left(side: int) -> list[list[list[int]]]:
+        cut = cut_out(whole, places, side, (4, 5)).view(3, 2, 4, 5)
+        assert torch.equal(cut[:, 0], cut[:, 1])
+        return cut[:, 0].tolist()
+
+    assert left(3) == [
+        [[1, 0, 0, 0, 1], [1, 0, 0, 0, 1], [1, 0, 0, 0, 1], [1, 1, 1, 1, 1]],
+        [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]],
+        [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 1, 1, 1]],
+    ]
+    assert left(2) == [
+        [[1, 0, 0, 1, 1], [1, 0, 0, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]],
+        [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]],
+        [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 1, 1, 1, 1]],
+    ]
+    assert bool((whole == 1).all())  # a copy was cut
+
+
+def test_batches_lack_squares_anywhere() -> None:
+    """White pictures, moved not at all: what is black was cut out, in other places each time."""
+    data = Split(
+        name="white",
+        split="train",
+        bits=4,
+        images=np.full((2010, 64), 15, np.uint8),
+        labels=np.arange(2010, dtype=np.int64) % 10,
+        shape=(1, 8, 8),
+    )
+    batches = Batches(data, batch=2000, validation=10, max_shift=0, cutout=3, seed=1)
+    ((pixels, _),) = list(batches)
+    black = pixels.view(2000, 8, 8) == 0
+    assert set(black.sum(dim=(1, 2)).tolist()) == {4, 6, 9}
+    share = black.double().mean(dim=0)
+    inner = share[1:-1, 1:-1]  # 9 of the 64 centres reach these
+    assert 0.11 < float(inner.min()) <= float(inner.max()) < 0.17
+    assert bool((batches.validation[0] == 15).all())
+
+
 @pytest.mark.parametrize(("name", "planes"), [("cifar10", 3), ("nmnist-small", 2 * 3)])
 def test_batches_of_images_with_several_planes(name: str, planes: int) -> None:
     """Every plane the same picture: whatever is done to an image, they stay so."""
@@ -248,16 +293,20 @@ def test_recipes_are_what_ships() -> None:
         "fashion-mnist-conv": (784, 6272, 12544, 3136, 3136, 10),
         "nmnist-conv": (2312, 4624, 2592, 800, 10),
         "cifar10-resnet": RESNET,
+        "cifar10-counts": PLAIN,
+        "cifar10-ternary": PLAIN,
     }
     for recipe in RECIPES.values():
         assert recipe.weight_bits == (8 if recipe.name == "fashion-mnist-conv" else 4)
         if is_dense_chain(recipe.layers):
             assert (recipe.steps, recipe.pixel_bits) == (4, 4)
-        assert (recipe.neuron.decay, recipe.neuron.decay_shift) == ("shift", 2)
-        assert recipe.neuron.reset == "hard"
+        counts = recipe.name.endswith("counts")
+        decay = ("none", 0) if counts else ("shift", 2)
+        assert (recipe.neuron.decay, recipe.neuron.decay_shift) == decay
+        assert (recipe.neuron.reset, recipe.neuron.limit) == ("hard", 3 if counts else 1)
     for name, recipe in RECIPES.items():
-        assert recipe.train_amplitude == (not name.endswith(("binary", "ternary")))
-        assert (recipe.neuron.negative == "off") == name.endswith("binary")
+        assert recipe.train_amplitude == (not name.endswith(("binary", "ternary", "counts")))
+        assert (recipe.neuron.negative == "off") == name.endswith(("binary", "counts"))
 
 
 def test_unknown_recipe() -> None:
@@ -266,7 +315,8 @@ def test_unknown_recipe() -> None:
     assert str(error.value) == (
         "Recipe must be one of digits-dense, digits-binary, digits-ternary, digits-deep, "
         "mnist-dense, mnist-wide, fashion-mnist-dense, digits-conv, mnist-conv, "
-        "mnist-lenet, fashion-mnist-conv, nmnist-conv, cifar10-resnet, not 'cifar'"
+        "mnist-lenet, fashion-mnist-conv, nmnist-conv, cifar10-resnet, cifar10-counts, "
+        "cifar10-ternary, not 'cifar'"
     )
 
 
@@ -276,6 +326,16 @@ def test_unknown_recipe() -> None:
         ({"batch": 1}, "Batch must be an integer of at least 2, not 1"),
         ({"validation": 0}, "Validation images must be an integer of at least 1, not 0"),
         ({"max_shift": -1}, "Shift must be an integer of at least 0, not -1"),
+        ({"cutout": 1.5}, "Cutout must be an integer of at least 0, not 1.5"),
+        (
+            {"float_phase": Phase(epochs=1, rate=1e-2, rounded=True)},
+            "Recipe digits-dense must be by_channel to have a rounded phase",
+        ),
+        (
+            {"by_channel": True, "integer_phase": Phase(epochs=1, rate=1e-2, rounded=True)},
+            "The integer phase of digits-dense must not be rounded or in bfloat16: its sums are "
+            "whole numbers",
+        ),
         ({"dropout": 1.0}, "Dropout and smoothing must lie below 1, not 1.0"),
         (
             {"dataset": "svhn"},
@@ -300,6 +360,23 @@ def test_impossible_recipes(fields, complaint: str) -> None:
     [
         ({"epochs": 0, "rate": 0.1}, "Epochs must be a positive integer, not 0"),
         ({"epochs": 1, "rate": 0.0}, "Learning rate must be positive, not 0.0"),
+        (
+            {"epochs": 1, "rate": 0.1, "optimizer": "rprop"},
+            "Optimizer must be one of adamw, sgd, not 'rprop'",
+        ),
+        (
+            {"epochs": 1, "rate": 0.1, "schedule": "step"},
+            "Schedule must be one of cosine, linear, constant, not 'step'",
+        ),
+        (
+            {"epochs": 3, "rate": 0.1, "warm_up": 1},
+            "Warm-up must be an integer from 0 to 0 epochs under a cosine schedule of 3, not 1",
+        ),
+        (
+            {"epochs": 3, "rate": 0.1, "schedule": "linear", "warm_up": 4},
+            "Warm-up must be an integer from 0 to 3 epochs under a linear schedule of 3, not 4",
+        ),
+        ({"epochs": 1, "rate": 0.1, "rounded": 1}, "Rounded must be true or false, not 1"),
     ],
 )
 def test_impossible_phases(fields, complaint: str) -> None:
