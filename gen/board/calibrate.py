@@ -79,6 +79,8 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 32, "banks": 1},
         {"model": "digits-dense", "lanes": 43, "banks": 1},
         {"model": "digits-dense", "lanes": 26, "banks": 2},
+        {"model": "digits-dense", "lanes": 16, "banks": 1, "once": True},
+        {"model": "digits-dense", "lanes": 26, "banks": 2, "once": True},
         {"model": "digits-augmapping", "lanes": 8, "banks": 2},
         {"model": "digits-termapping", "lanes": 16, "banks": 1},
     ],
@@ -104,6 +106,7 @@ def design(board: Board, options: dict[str, Any]) -> CorePlan:
         options.get("memories"),
         fire_lanes=board.family.fire_lanes,
         lean=board.family.lean,
+        once=options.get("once"),
     )
 
 

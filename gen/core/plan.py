@@ -276,6 +276,7 @@ def plan_core(
     fire_lanes: int = 0,
     lean: bool = False,
     repeat: bool = False,
+    once: bool | None = None,
 ) -> CorePlan:
     """Every layer as a stage of its own: see `gen.layer.stage.LayerOptions`.
 
@@ -290,6 +291,7 @@ def plan_core(
         fire_lanes=fire_lanes,
         lean=lean,
         repeat=repeat,
+        once=once,
     )
     if lanes is not None:
         options = replace(options, lanes=lanes)

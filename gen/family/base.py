@@ -107,7 +107,9 @@ class BlockRams:
             return blocks
         if self.lut_rams:
             saved = math.ceil(width / 4) * math.ceil(depth / 16)
-            return blocks if saved >= self.lut_rams * blocks else 0
+            # A last block RAM that is less than half used counts half (found by `make calibrate`).
+            spare = min(0.5, blocks - min(width / w * math.ceil(depth / d) for w, d in self.shapes))
+            return blocks if saved >= self.lut_rams * max(1.0, blocks - spare) else 0
         return blocks if width * depth >= self.flip_flops * blocks else 0
 
 
