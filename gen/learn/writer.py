@@ -15,7 +15,7 @@ from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.layout import MapLayout
 from hw.contract.learning import DITHER_BITS, LearnedEdge
 from hw.learn.masters import Masters, MastersError
-from hw.program.program import Counted, Decide, Held, Learning, Program, Scan, Send, Sweep
+from hw.program.program import Counted, Decide, Held, Learning, Played, Program, Scan, Send, Sweep
 
 __all__ = ["MasterRows", "write_learning_program"]
 
@@ -290,6 +290,7 @@ class _Writer(ProgramWriter):
             **tables.numbers,
             name="",
             source="",
+            played=Played.STEP,
         )
 
     def _edge(self, n: int, k: int) -> Scan:

@@ -226,6 +226,7 @@ class ProgramWriter:
             column_table=self._table("columns", tables.columns),
             weight=weight if len(tables.weights) else 0,
             shift=edge.shift + (0 if neuron is None else neuron.fraction_bits),
+            played=Played.STEP,
             **tables.numbers,
         )
 

@@ -112,7 +112,9 @@ def decode_spikes(coded: Int, bits: int) -> Int:
     return (coded & (1 << bits) - 1) * (1 - 2 * (coded >> bits))
 
 
-def played_vectors(sent: npt.NDArray[np.integer], geometry: LayerGeometry) -> Int:
+def played_vectors(
+    sent: npt.NDArray[np.integer], geometry: LayerGeometry
+) -> npt.NDArray[np.integer]:
     """The vectors that a layer plays, (n, vectors, inputs), of all that it receives for n images,
     (n, ...): what comes at each step, or the sum of it."""
     vectors = sent.reshape(len(sent), -1, geometry.inputs)

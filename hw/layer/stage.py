@@ -1,6 +1,7 @@
 """The layer stage: a dense layer with queues, accumulator core, and neurons or readout."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
@@ -166,7 +167,7 @@ class LayerStage(Stage):
         m = Module()
         g = self._plan.geometry
 
-        received: stream.Interface = wiring.flipped(self.i)
+        received: Any = wiring.flipped(self.i)
         if g.sent_planes:
             m.submodules.step_sum = step_sum = StepSum(
                 words=g.words,

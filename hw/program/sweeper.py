@@ -295,7 +295,7 @@ class Sweeper(wiring.Component):
             read, write = memory.read_port(), memory.write_port()
             address, written = Signal.like(read.addr), Signal(shape, reset_less=True)
             m.d.sync += [address.eq(sweep.potential + place.index), before.eq(read.data)]
-            later: Value = after
+            later: Any = after
             for n in range(self.kept_after(p) + 1):
                 register = Signal(shape, name=f"guard{n}", reset_less=True)
                 m.d.sync += register.eq(later)

@@ -101,13 +101,19 @@ class ActivityMeter:
     def activity(self) -> Activity:
         """The mean so far."""
         n = max(1, self._images)
+
+        def shares(counts: npt.NDArray[np.int64], chances: int = 1) -> tuple[float, ...]:
+            return tuple(
+                float(count) / n / each * chances
+                for count, each in zip(counts, self._chances, strict=True)
+            )
+
         return Activity(
-            self._pixels / n,
-            tuple(float(s) / n / c for s, c in zip(self._spikes, self._chances, strict=True)),
-            *(
-                tuple(float(b) / n / c * times for b, c in zip(bits, self._chances, strict=True))
-                for bits, times in zip(self._bits, (1, 1, self._spec.steps), strict=True)
-            ),
-            self.events / n,
-            self.sops / n,
+            input_events=self._pixels / n,
+            spike_rates=shares(self._spikes),
+            spike_bits=shares(self._bits[0]),
+            change_bits=shares(self._bits[1]),
+            sum_bits=shares(self._bits[2], self._spec.steps),
+            events=self.events / n,
+            sops=self.sops / n,
         )

@@ -76,7 +76,7 @@ def test_report_table(digits_checkpoint: Checkpoint) -> None:
         float_accuracy=Accuracy(3, 4),
         integer_accuracy=Accuracy(1, 3),
         agreement=Accuracy(2, 3),
-        activity=Activity(80.62, (0.25,), 208.6, 11599.0),
+        activity=Activity(80.62, (0.25,), (0.25,), (0.08,), (0.26,), 208.6, 11599.0),
         compared=99,
         decay={"truncating": [31, 10000, 1, 50], "exact": [0, 10000, 0, 50]},
     )
