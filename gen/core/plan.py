@@ -18,6 +18,7 @@ from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
+from hw.contract.text import none_of
 from hw.core import Core
 
 __all__ = [
@@ -329,7 +330,8 @@ def plan_programs(
     Raises
     ------
     PlanError
-        When it cannot be cut there, or for what `plan_program` refuses.
+        When it cannot be cut there, there is no such layer that fires, or for what `plan_program`
+        refuses.
     """
     spec, possible = network.spec, cuts(network.spec)
     chosen = possible if starts is None else sorted(set(starts))
@@ -341,6 +343,10 @@ def plan_programs(
         )
     bounds, lanes = (0, *chosen, len(spec.layers)), PROGRAM_LANES if lanes is None else lanes
     those = tuple(played_changes(network) if changes is None else changes)
+    firing = [layer.name for layer in spec.layers if layer.neuron is not None]
+    for one in those:
+        if one not in firing:
+            raise PlanError(none_of("Layer whose changes are played", one, firing))
     return CorePlan(
         network=network,
         lanes=lanes,

@@ -17,10 +17,11 @@ from gen.board.boards import find_board
 from gen.board.files import digest_rom, identity
 from gen.board.planner import plan_board
 from gen.core.plan import PlanError, plan_core, plan_programs
-from gen.core.verilog import generate, rom_texts
+from gen.core.verilog import generate, manifest, read_plan, rom_texts
 from gen.ip.package import package_ip
 from gen.stage.emit import VerilogError, verilog_text
 from hw.contract.builder import NetworkBuilder
+from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from sw.data.shipped import model_path
@@ -124,6 +125,43 @@ def test_generated_files(tmp_path):
     assert ports is not None
     assert "tap_" not in ports[1]
     assert not re.search(r"[\w\]] \* [\w\[]", re.sub(r"/\*.*?\*/|\(\*.*?\*\)", "", text))
+
+
+def test_a_plan_is_read_where_it_was_written(tmp_path):
+    """As it was made, whatever would be chosen now; or there is a sentence."""
+    network = Network.load(model_path("digits-conv"))
+    other = Network.load(model_path("digits-dense"))
+    for n, plan in enumerate(
+        (
+            plan_programs(network, 8, (), ["block"]),
+            plan_programs(network, 4),
+            plan_core(other, 16, 2, once=True),
+        )
+    ):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        write_json(folder / "core.json", manifest(plan, []))
+        read = read_plan(plan.network, folder)
+        assert (read.fingerprint, read.recipe()) == (plan.fingerprint, plan.recipe())
+        assert read.changes == plan.changes
+    fingerprints = {plan_programs(network, 8, (), [*c]).fingerprint for c in ((), ("block",))}
+    assert len(fingerprints) == 2
+
+    path = tmp_path / "0" / "core.json"
+    facts = json.loads(path.read_text())
+    for change, words in (
+        ({"digest": other.digest}, "Plan in .* must be of network [0-9a-f]{16}, not [0-9a-f]{16}"),
+        ({"plan": {"recipe": facts["plan"]["recipe"], "fingerprint": "0"}}, "by another Sterna"),
+        ({"plan": {"recipe": {"schedule": "shared"}, "fingerprint": "0"}}, "can be laid out by"),
+        ({"plan": {"recipe": {"schedule": "learning"}, "fingerprint": "0"}}, "not laid out by a"),
+        ({"plan": {}}, "must hold a core or a board with its plan: none is in core.json"),
+        ({"plan": 3}, "must hold a core or a board with its plan"),
+    ):
+        write_json(path, facts | change)
+        with pytest.raises(PlanError, match=words):
+            read_plan(network, path.parent)
+    with pytest.raises(PlanError, match="must hold a core or a board with its plan"):
+        read_plan(network, tmp_path / "nowhere")
 
 
 def test_images_too_long_for_the_link_are_one_sentence():

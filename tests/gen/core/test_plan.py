@@ -79,6 +79,10 @@ def test_what_is_played_as_changes() -> None:
     them change less than they fire; or those that are given. A stage plays those that it
     receives."""
     assert played_changes(MAPS) == ["a", "b", "c"]
+    with pytest.raises(
+        PlanError, match="Layer whose changes are played must be one of a, b, c, not 'd'"
+    ):
+        plan_programs(MAPS, 4, (), ["d"])
     assert played_changes(counted([], [], timed=True)) == []
     for timed in (False, True):
         known = counted([0.3, 0.3, 0.3], [0.2, 0.4, 0.3], timed)

@@ -7,10 +7,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gen.core.law import single_run
+from gen.core.plan import PlanError, plan_programs
+from gen.core.verilog import manifest
 from hw.contract.checks import SternaError
-from hw.contract.network import NetworkError
+from hw.contract.files import write_json
+from hw.contract.network import Network, NetworkError
+from sim.golden.model import GoldenModel
 from sw.host.board import open_board
 from sw.host.errors import ConnectionFailed, DamagedReply, LinkTimeout, UrlError
 from sw.host.link import LinkBackend
@@ -31,11 +37,15 @@ __all__ = ["board", "images", "line", "twin"]  # fixtures
         ("golden:", "must name what it is"),
         ("golden:?lanes=4", "must name what it is"),
         ("golden:digits-dense?lanes", "must be NAME=VALUE"),
-        ("golden:digits-dense?baud=9", r"must be of \['banks', 'lanes', 'readout', 'samples'\]"),
+        (
+            "golden:digits-dense?baud=9",
+            r"must be of \['banks', 'lanes', 'plan', 'readout', 'samples'\]",
+        ),
         ("golden:digits-dense?lanes=2&lanes=3", "each at most once"),
         ("golden:digits-dense?lanes=x", "Option lanes must be a positive number, not 'x'"),
         ("golden:digits-dense?lanes=0", "Option lanes must be a positive number, not '0'"),
         ("golden:digits-dense?lanes=-4", "Option lanes must be a positive number"),
+        ("golden:digits-dense?plan=no&lanes=4", "plan and lanes or banks of golden: exclude each"),
         ("serial:/dev/x?baud=fast", "Option baud must be a positive number"),
         ("serial:/dev/x?lanes=4", r"must be of \['baud'\]"),
         ("sim:tiny?baud=4", r"must be of \['lanes', 'learn', 'model', 'readout', 'samples'\]"),
@@ -48,6 +58,26 @@ __all__ = ["board", "images", "line", "twin"]  # fixtures
 def test_addresses_that_name_no_board(url, words):
     with pytest.raises(UrlError, match=words):
         open_board(url)
+
+
+def test_a_plan_that_was_written_is_counted_by(tmp_path):
+    """Not the one that would be chosen now."""
+    network = Network.load(MODELS / "digits-conv.npz")
+    pixels = np.random.default_rng(1).integers(0, 16, 64).astype(np.uint8)
+    spikes = [part[0] for part in GoldenModel(network).run(pixels[None]).spikes]
+    counted = set()
+    for name, changes in (("spikes", ()), ("changes", None)):
+        plan = plan_programs(network, 16, (), changes)
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "core.json", manifest(plan, []))
+        with open_board(f"golden:digits-conv?plan={tmp_path / name}") as board:
+            board.classify(pixels[None])
+            counters = board.counters()
+        assert (counters.cycles, counters.events) == single_run(plan, pixels, spikes)
+        counted.add(counters.events)
+    assert len(counted) == 2
+    with pytest.raises(PlanError, match="must hold a core or a board with its plan"):
+        open_board(f"golden:digits-conv?plan={tmp_path}")
 
 
 def test_other_arguments_of_open_board():
