@@ -242,7 +242,7 @@ def test_header_is_readable_with_plain_tools(tmp_path):
 
 VERSIONS = {  # a file of each version that there was, as it was written, and its digest
     1: (
-        "sw/data/models/digits-dense.npz",
+        "tests/hw/contract/version1.npz",
         "ad1e6257c4542678d82c7c90eed9824e6bee65a6bc0fb7dcce9bc5d0674f1ce3",
     ),
     2: (
@@ -250,11 +250,11 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
         "903a0621ab865b9908aa545117f52dd055f79dcb11762ae04985aef92ee41bcf",
     ),
     3: (
-        "sw/data/models/digits-binary.npz",
+        "tests/hw/contract/version3.npz",
         "c53cdbdacb321688d6e85bc54951e2eb54796c9abc16d0582c5635d174337407",
     ),
     4: (
-        "sw/data/models/digits-conv.npz",
+        "tests/hw/contract/version4.npz",
         "f7dbb7985297049cc9a5c4321eb35eb0c2da3f1346189ee0f72ad2e731268d4f",
     ),
     5: (

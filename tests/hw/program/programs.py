@@ -319,6 +319,8 @@ class ProgramRun:
             sum(update for _, update in same)
             for _, same in groupby(zip(*(part[stage] for part in both), strict=True), itemgetter(0))
         ]
+        # What is over before cycle 0 (`settle`) are sweeps, which add nothing.
+        found[:0] = [0] * self.operations[stage][0]
         for n, pixels in enumerate(self.pixels):
             spikes = [s[n] for s in self.trace.spikes]
             plays = [play for _, play in operation_plays(self.stages[stage], pixels, spikes)]

@@ -53,8 +53,8 @@ def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
         (["ip", "digits-conv"], "must be a chain of dense layers for layers of their own"),
         (
             ["plan", "--board", "icebreaker", "digits-conv"],
-            "does not fit icebreaker: with 8 lanes, one program core it needs 37 block RAMs of 30 "
-            "(the weights of layer block_down alone need 4, all weights 12, potentials 7); the "
+            "does not fit icebreaker: with 8 lanes, one program core it needs 43 block RAMs of 30 "
+            "(the weights of layer block_down alone need 4, all weights 12, potentials 4); the "
             "smallest listed board that holds it is tang_nano_9k",
         ),
         (
