@@ -335,10 +335,9 @@ class _Writer(ProgramWriter):
         return self.biases[edge.layer]
 
     def _begin(self, n: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
-        if self.learning.readout_only:
-            super()._begin(n, edges, memory)
-            return
         super()._begin(n, edges, memory)
+        if self.learning.readout_only:
+            return
         (biased,) = [edge for edge in self.masters.edges if edge.layer == n and edge.bias]
         self._play(self._bias(biased), memory, drive=1)
 

@@ -192,6 +192,11 @@ class Scan:
     played: Played = Played.STEP
     channels: int = 0
 
+    @property
+    def combines(self) -> bool:
+        """It plays more than a word as it is."""
+        return (self.even, self.odd, self.last_gather) != (1, 0, 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:

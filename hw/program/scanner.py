@@ -100,8 +100,7 @@ class Scanner(wiring.Component):
     @staticmethod
     def combines(program: Program) -> bool:
         """Whether any scan plays more than a word as it is."""
-        scans = (op for op in program.operations if isinstance(op, Scan))
-        return any((op.even, op.odd, op.last_gather) != (1, 0, 0) for op in scans)
+        return any(isinstance(op, Scan) and op.combines for op in program.operations)
 
     @staticmethod
     def latency(program: Program) -> int:
@@ -321,7 +320,7 @@ class Scanner(wiring.Component):
         def sign(one: Any) -> Value:
             return one.negative if has_sign else Const(0)
 
-        if all((op.even, op.odd, op.last_gather) == (1, 0, 0) for op in scans):
+        if not any(op.combines for op in scans):
             return [(even[k].magnitude, sign(even[k])) for k in lanes]
         gathers = max(op.last_gather for op in scans)
         found = []

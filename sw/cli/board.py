@@ -278,12 +278,13 @@ def do_ask(args: argparse.Namespace) -> Result:
         data = load_test_images(network, args.images, dataset=args.dataset, folder=args.data)
         classes = board.classify(data.images, progress=lambda n, of: args.say(f"{n} of {of}"))
         counters = board.counters()
-    golden = GoldenModel(network).classify(data.images)
+    model = GoldenModel(network)
+    golden = model.classify(data.images)
     hits, wrong = int((classes == data.labels).sum()), int((classes != golden).sum())
     plan, told = built_plan(identity, network, args.url), "not known: it was not built here"
     if plan is not None:
         last = data.images[-1]
-        spikes = [part[0] for part in GoldenModel(network).run(last[None]).spikes]
+        spikes = [part[0] for part in model.run(last[None]).spikes]
         law = single_run(plan, last, spikes)
         told = "as many"
         if law != (counters.cycles, counters.events):
