@@ -343,10 +343,9 @@ def plan_programs(
         )
     bounds, lanes = (0, *chosen, len(spec.layers)), PROGRAM_LANES if lanes is None else lanes
     those = tuple(played_changes(network) if changes is None else changes)
-    firing = [layer.name for layer in spec.layers if layer.neuron is not None]
     for one in those:
-        if one not in firing:
-            raise PlanError(none_of("Layer whose changes are played", one, firing))
+        if one not in network.firing:
+            raise PlanError(none_of("Layer whose changes are played", one, network.firing))
     return CorePlan(
         network=network,
         lanes=lanes,
@@ -362,11 +361,10 @@ def plan_programs(
 def played_changes(network: Network) -> list[str]:
     """Layers whose spikes change less from step to step than they fire: of a network whose activity
     is not known, all of them if its input is a picture, and none if it is a recording."""
-    spec, activity = network.spec, network.activity
-    firing = [layer.name for layer in spec.layers if layer.neuron is not None]
+    activity = network.activity
     if activity is None:
-        return [] if spec.timed_input else firing
-    return [name for name in firing if activity.changes[name] <= activity.spikes[name]]
+        return [] if network.spec.timed_input else network.firing
+    return [name for name in network.firing if activity.changes[name] <= activity.spikes[name]]
 
 
 def plan_mixed(

@@ -368,7 +368,7 @@ class Network:
         layer that fires: as `sterna export` counted on test images (`meta`); where it has not, one
         half."""
         spec, meta = self.spec, self.meta
-        firing = [layer.name for layer in spec.layers if layer.neuron is not None]
+        firing = self.firing
         events, rates = meta.get("input_events"), meta.get("spike_rates")
         found: dict[str, Any] = {}
         if isinstance(events, int | float):
@@ -381,10 +381,15 @@ class Network:
 
         return {name: share(found.get(name)) for name in (INPUT, *firing)}
 
+    @property
+    def firing(self) -> list[str]:
+        """Names of the layers that fire."""
+        return [layer.name for layer in self.spec.layers if layer.neuron is not None]
+
     @cached_property
     def activity(self) -> "BitRates | None":
         """What `sterna export` counted on test images (`meta`); None where it has not."""
-        firing = [layer.name for layer in self.spec.layers if layer.neuron is not None]
+        firing = self.firing
         found = {}
         for what in ("spike", "change", "sum"):
             rates = self.meta.get(f"{what}_bits")
