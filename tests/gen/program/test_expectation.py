@@ -49,7 +49,7 @@ def test_model_keeps_to_the_law(name: str, changing: bool) -> None:
     """Within 2 %, on images of the test set; of spikes, and of what changes in them."""
     network = Network.load(model_path(name))
     pixels = load_split("digits", "test", network.spec.input_bits).images[:50]
-    check_model(network, pixels, 16, [layer.name for layer in network.spec.layers] * changing)
+    check_model(network, pixels, 16, network.firing * changing)
 
 
 @pytest.mark.parametrize("changes", [[], ["stem", "inner"]])
