@@ -447,9 +447,11 @@ def plan_layers(
         options = replace(options, once=True)
     spec, banks = network.spec, options.banks
     memories = options.memories or ("rom",) * (len(spec.layers) - first)
-    maps = (1, 1) if source is None else source.shape[1:]
-    source_lanes = spec.input_size if source is None else source.lanes
-    source_word = MAX_CHUNK * banks if source is None else source.lanes
+    if source is None:
+        source = MapLayout((spec.input_size, 1, 1), spec.input_size)
+        source_word = MAX_CHUNK * banks
+    else:
+        source_word = source.size
     geometries: list[LayerGeometry] = []
     for n in range(first, len(spec.layers)):
         layer = spec.layers[n]
@@ -462,7 +464,7 @@ def plan_layers(
                 fire = 0  # its last group may be a partial one
             else:
                 lanes = lanes // fire * fire
-        per_bank = -(-min(source_lanes, source_word) // banks)
+        per_bank = -(-min(source.size, source_word) // banks)
         planes = sender.magnitude_bits if sender else spec.input_bits
         once = (
             options.once
@@ -481,8 +483,10 @@ def plan_layers(
             planes=integers.coefficient_max.bit_length() if once else planes,
             sent_planes=planes if once else 0,
             signed=sender is not None and sender.signed,
-            source_lanes=source_lanes,
-            source_maps=maps,
+            source_lanes=source.lanes,
+            source_maps=source.shape[1:],
+            source_rows=source.rows,
+            source_sets=source.sets,
             bias_rows=integers.bias_rows,
             fire_lanes=fire,
             repeat=options.repeat and n > 0,
@@ -494,7 +498,8 @@ def plan_layers(
                 f"not {geometry.depth}"
             )
         geometries.append(geometry)
-        source_lanes, source_word, maps = geometry.lanes, geometry.firing.lanes, (1, 1)
+        source = MapLayout((layer.neurons, 1, 1), geometry.lanes)
+        source_word = geometry.firing.lanes
     words = [*(g.word for g in geometries[1:]), 0]
     return [
         LayerStagePlan(

@@ -176,12 +176,13 @@ class _Writer(ProgramWriter):
         forward = segments(self.spec)
         memory = self._regions(forward)
         edges = {n: [self._edge(n, k) for k in range(len(self.mine[n].edges))] for n in self.layers}
+        alone = {n: [[scan] for scan in scans] for n, scans in edges.items()}
         for part in forward[:-1]:
             for n in part:
-                self._begin(n, edges[n], memory)
+                self._begin(n, alone[n], memory)
             for step in range(self.steps):
                 for n in part:
-                    self._step(n, step, edges[n], memory)
+                    self._step(n, step, alone[n], memory)
         (readout,) = edges[self.last]
         self._readout(readout, memory)
         self.operations.append(Decide(name="decide"))
@@ -334,7 +335,7 @@ class _Writer(ProgramWriter):
             )
         return self.biases[edge.layer]
 
-    def _begin(self, n: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
+    def _begin(self, n: int, edges: Sequence[Sequence[Scan]], memory: MemoryMap) -> None:
         super()._begin(n, edges, memory)
         if self.learning.readout_only:
             return

@@ -183,7 +183,8 @@ class _Words:
 
 def sweep_cycles(program: Program, sweep: Sweep) -> int:
     """Cycles from a sweep's START until its last word has been written."""
-    return 2 + sweep.last_word + Sweeper.latency(program)
+    fetched = Sweeper.fetch_cycles(program)
+    return 2 + fetched + sweep.last_word + Sweeper.latency(program)
 
 
 def send_cycles(plan: "ProgramStagePlan", send: Send) -> int:
@@ -249,7 +250,7 @@ class ProgramTimes(StageTimes):
         """All operations but the last, of a picture that is there from cycle `ready` on; returns
         the START of the last."""
         now, began = self.next, False
-        cycles = operation_cycles(self._plan, pixels, spikes)
+        cycles = self._plan.operation_cycles(pixels, spikes)
         for op, spent in zip(self._plan.program.operations[:-1], cycles, strict=True):
             if isinstance(op, Scan) and op.from_input and not began:
                 now, began = max(now, ready), True
@@ -263,7 +264,7 @@ class ProgramTimes(StageTimes):
         """Step after step, as fast as the next stage takes its words."""
         op, steps = self._plan.program.operations[-1], self._plan.network.spec.steps
         assert isinstance(op, Send)
-        beats = self._plan.lanes // after.word_size * (op.last_word + 1) // steps
+        beats = -(-self._plan.program.word // after.word_size) * (op.last_word + 1) // steps
         offer = start + ProgramStage.READ_CYCLES
         for step in range(steps):
             offer = after.take(offer, beats) + 1

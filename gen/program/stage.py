@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.program.cycles import ProgramTimes, updates
+from gen.program.cycles import ProgramTimes, operation_cycles, updates
 from gen.program.expectation import expected, network_rates
 from gen.program.memory_map import MemoryMap, memory_rows
 from gen.program.writer import write_program
@@ -81,7 +81,10 @@ class ProgramStagePlan(StagePlan):
     @property
     def output(self) -> MapLayout:
         """How the spikes of the last layer lie in the words that the stage sends."""
-        name = self.network.spec.layers[self.layers[-1]].name
+        return self.words_of(self.network.spec.layers[self.layers[-1]].name)
+
+    def words_of(self, name: str) -> MapLayout:
+        """How the spikes of a layer lie in the stage's words."""
         return map_layout(self.network.spec, name, self.lanes)
 
     def how(self, count: int) -> str:
@@ -120,6 +123,12 @@ class ProgramStagePlan(StagePlan):
     def expected_cycles(self) -> float:
         return expected(self, network_rates(self.network)).cycles
 
+    def operation_cycles(
+        self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
+    ) -> list[int]:
+        """Cycles of each operation but the last (`gen.program.cycles`)."""
+        return operation_cycles(self, pixels, spikes)
+
     def additions(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
         return updates(self, pixels, spikes)
 
@@ -127,16 +136,18 @@ class ProgramStagePlan(StagePlan):
         spec, p = self.network.spec, self.program
         names = [layer.name for layer in spec.layers]
         sweeps: list[Swept] = []
+        swept = dict.fromkeys(names, 0)
         for op in p.operations:
             if isinstance(op, Sweep) and op.fires:
-                step = sum(before.layer == op.name for before in sweeps)
-                layout = map_layout(spec, op.name, self.lanes)
-                number = names.index(op.name)
-                sweeps.append(Swept(layer=op.name, number=number, step=step, layout=layout))
+                layout, number = self.words_of(op.name), names.index(op.name)
+                step, rest = divmod(swept[op.name], layout.words)
+                swept[op.name] += op.last_word + 1
+                if not rest:  # its words may take several sweeps
+                    sweeps.append(Swept(layer=op.name, number=number, step=step, layout=layout))
         return [
             WordTap(
                 name="words",
-                lanes=self.lanes,
+                lanes=p.word,
                 planes=p.spike_planes,
                 sign=p.spike_sign,
                 bits=p.membrane_bits,

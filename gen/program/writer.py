@@ -12,7 +12,7 @@ from gen.program.memory_map import MemoryMap, Region, allocate
 from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.laws import decay
-from hw.contract.layout import map_layout
+from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
@@ -76,7 +76,7 @@ class ProgramWriter:
         self.kept = self.spec.steps > 1
         self.timed = self.spec.timed_input or source != INPUT
         self.layouts = {
-            name: map_layout(self.spec, name, lanes)
+            name: self._layout(name)
             for name in (INPUT, *(layer.name for layer in self.spec.layers))
         }
         self.tables: dict[str, list[Reach]] = {"rows": [], "columns": []}
@@ -87,7 +87,7 @@ class ProgramWriter:
         self.operations: list[Operation] = []
         self.mine = [network.layers[n] for n in layers]
         self.decays = sorted({self._decay(layer.spec.neuron) for layer in self.mine})
-        groups = [self.layouts[layer.spec.name].groups for layer in self.mine]
+        groups = [self.layouts[layer.spec.name].padded_groups for layer in self.mine]
         starts = np.cumsum([0, *groups]).tolist()
         self.channel_rows = dict(zip(layers, starts, strict=False))
         self.channel_groups = starts[-1]
@@ -101,6 +101,10 @@ class ProgramWriter:
         ]
         self.input_banks = 1 + (source in within)
         self.spike_banks = 1 + any(name != source for name in within)
+
+    def _layout(self, name: str) -> MapLayout:
+        """How the input, or a layer's spikes, lie in words."""
+        return map_layout(self.spec, name, self.lanes)
 
     def _fires(self, n: int) -> bool:
         return self.spec.layers[n].neuron is not None
@@ -137,7 +141,7 @@ class ProgramWriter:
         parts = [part for part in segments(self.spec) if part.start in self.layers]
         memory = self._memory(parts)
         edges = {
-            n: [self._edge(n, k) for k in range(len(layer.edges))]
+            n: [self._scans(n, k) for k in range(len(layer.edges))]
             for n, layer in zip(self.layers, self.mine, strict=True)
         }
         for part in parts:
@@ -204,16 +208,17 @@ class ProgramWriter:
         """Whether a layer has a drive of its own, and not its bias alone."""
         return not self._fires(n) or any(map(self._into_drive, self.spec.edges(n)))
 
+    def _scans(self, n: int, k: int) -> list[Scan]:
+        """What is played over an edge at a step, one scan after the other."""
+        return [self._edge(n, k)]
+
     def _edge(self, n: int, k: int) -> Scan:
         """What all scans of an edge have in common; its tables and weights are laid down."""
         layer = self.network.layers[n]
         edge, kernel = layer.edges[k], layer.kernels[k]
         source, target = self.layouts[edge.source], self.layouts[layer.spec.name]
         neuron, tables = layer.spec.neuron, edge_tables(edge, source, target, kernel)
-        weight, name = self.weight_rows, layer.spec.name
-        self.rows_of[name] = self.rows_of.get(name, 0) + len(tables.weights)
-        self.weights.append(tables.weights)
-        self.weight_rows += len(tables.weights)
+        weight, name = self._lay(layer.spec.name, tables.weights), layer.spec.name
         return Scan(
             name=name,
             source=edge.source,
@@ -224,11 +229,19 @@ class ProgramWriter:
             position_bits=(source.positions - 1).bit_length(),
             row_table=self._table("rows", tables.rows),
             column_table=self._table("columns", tables.columns),
-            weight=weight if len(tables.weights) else 0,
+            weight=weight,
             shift=edge.shift + (0 if neuron is None else neuron.fraction_bits),
             played=Played.STEP,
             **tables.numbers,
         )
+
+    def _lay(self, name: str, weights: Int) -> int:
+        """Lay down rows of weights of a layer; where they begin (0, if there are none)."""
+        start = self.weight_rows if len(weights) else 0
+        self.rows_of[name] = self.rows_of.get(name, 0) + len(weights)
+        self.weights.append(weights)
+        self.weight_rows += len(weights)
+        return start
 
     def _table(self, axis: str, reaches: Sequence[Reach]) -> int:
         """Where these rows of a table lie; equal ones lie there once."""
@@ -238,42 +251,49 @@ class ProgramWriter:
             self.tables[axis] += reaches
         return self.known[key]
 
-    def _begin(self, n: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
+    def _begin(self, n: int, edges: Sequence[Sequence[Scan]], memory: MemoryMap) -> None:
         """What potentials and drives are before the first step: what is the same at every step is
         in the drives. All of a readout's is played here, once."""
-        self.operations.append(self._sweep(n, memory, first=1))
-        for edge, scan in zip(self.network.layers[n].edges, edges, strict=True):
-            if not self._fires(n):
-                self._sum(n, edge, scan, memory)
-            elif self._constant(edge):
-                self._play(scan, memory, drive=1, **self._read(scan, memory, 0))
+        self.operations += self._sweeps(n, memory, first=1)
+        for edge, scans in zip(self.network.layers[n].edges, edges, strict=True):
+            for scan in scans:
+                if not self._fires(n):
+                    self._sum(n, edge, scan, memory)
+                elif self._constant(edge):
+                    self._play(scan, memory, drive=1, **self._read(scan, memory, 0))
 
-    def _step(self, n: int, step: int, edges: Sequence[Scan], memory: MemoryMap) -> None:
+    def _step(self, n: int, step: int, edges: Sequence[Sequence[Scan]], memory: MemoryMap) -> None:
         """What arrives in a step; then the neurons."""
         if not self._fires(n):
             return
-        for edge, scan in zip(self.network.layers[n].edges, edges, strict=True):
+        for edge, scans in zip(self.network.layers[n].edges, edges, strict=True):
             when = step - edge.delay
             if when >= 0 and not self._constant(edge):
                 drive = self._into_drive(edge)
                 changes = self.kept and drive
-                read = self._read(scan, memory, when, changes=changes)
-                self._play(scan, memory, drive=int(drive), **read)
+                for scan in scans:
+                    read = self._read(scan, memory, when, changes=changes)
+                    self._play(scan, memory, drive=int(drive), **read)
         name = self.spec.layers[n].name
         place = self._place(name, step, memory)
         spikes = {"spikes": place[1], "odd": place[0]}
-        self.operations.append(self._sweep(n, memory, fires=1, **spikes))
+        self.operations += self._sweeps(n, memory, fires=1, **spikes)
 
     def _play(self, scan: Scan, memory: MemoryMap, *, drive: int, **more: Any) -> None:
         at = memory.drive(scan.name) if drive else memory.potential(scan.name)
+        at += scan.potential
         self.operations.append(replace(scan, drive=drive, potential=at, **more))
+
+    def _words(self, source: str) -> int:
+        """Words of a step of a map, as scans read it."""
+        return self.layouts[source].words
 
     def _place(self, source: str, step: int, memory: MemoryMap) -> tuple[int, int]:
         """Bank and first word of a step of a map."""
         outside = source == self.source
         start = 0 if outside else memory.spike(source)
         banks = self.input_banks if outside else self.spike_banks
-        return step % banks, start + step // banks * self.layouts[source].words
+        return step % banks, start + step // banks * self._words(source)
 
     def _largest(self, source: str) -> tuple[int, bool]:
         """Of a map: the largest magnitude, and whether there are signs."""
@@ -292,6 +312,7 @@ class ProgramWriter:
         signs = {when: 1, when - 1: -1} if changes and when else {when: 1}
         for step, sign in signs.items():
             bank, address = self._place(scan.source, step, memory)
+            address += scan.address
             numbers |= {("even", "odd")[bank]: sign, ("address", "odd_address")[bank]: address}
         if len(signs) == 2:
             numbers["played"] = Played.CHANGES
@@ -327,6 +348,10 @@ class ProgramWriter:
         if neuron is None:
             return 0
         return neuron.u0 if neuron.decay_when == "after" else int(decay(neuron.u0, neuron))
+
+    def _sweeps(self, n: int, memory: MemoryMap, **more: int) -> list[Sweep]:
+        """A pass over all words of a layer."""
+        return [self._sweep(n, memory, **more)]
 
     def _sweep(self, n: int, memory: MemoryMap, **more: int) -> Sweep:
         layer, layout = self.spec.layers[n], self.layouts[self.spec.layers[n].name]
@@ -397,7 +422,7 @@ class ProgramWriter:
         stored = [n for n in self.layers if self.kept and self._fires(n)]
         most, sign = self._largest(self.source)
         if not self.weight_rows:  # identities alone: a memory has at least one row
-            self.weights.append(np.zeros((1, self.lanes), dtype=np.int64))
+            self.weights.append(np.zeros((1, self.weights[0].shape[1]), dtype=np.int64))
         return Program(
             lanes=self.lanes,
             operations=tuple(self.operations),

@@ -28,11 +28,21 @@ class MapLayout:
         Coefficients per word.
     positions
         Positions in a word: 1, or more where the input has few channels.
+    rows, sets
+        Rows below each other, and groups of channels, that lie in a word side by side, `lanes` of
+        each: all rows of a group, then those of the next one.
     """
 
     shape: Shape
     lanes: int
     positions: int = 1
+    rows: int = 1
+    sets: int = 1
+
+    @property
+    def size(self) -> int:
+        """Coefficients of a word."""
+        return self.lanes * self.rows * self.sets
 
     @property
     def groups(self) -> int:
@@ -40,8 +50,13 @@ class MapLayout:
         return -(-self.shape[0] // self.lanes)
 
     @property
+    def padded_groups(self) -> int:
+        """Groups of channels that words have room for."""
+        return -(-self.groups // self.sets) * self.sets
+
+    @property
     def channels(self) -> int:
-        """Channels in a word."""
+        """Channels in a group."""
         return min(self.shape[0], self.lanes)
 
     @property
@@ -55,21 +70,29 @@ class MapLayout:
         return -(-self.shape[2] // self.positions)
 
     @property
+    def set_words(self) -> int:
+        """Words of the groups of channels that lie side by side."""
+        return -(-self.shape[1] // self.rows) * self.columns
+
+    @property
     def words(self) -> int:
         """Words in all."""
-        return self.groups * self.shape[1] * self.columns
+        return -(-self.groups // self.sets) * self.set_words
 
     def places(self) -> tuple[Int, Int]:
         """Word and lane of each value, in the order of the flattened map."""
         c, y, x = np.indices(self.shape).reshape(3, -1)
-        word = ((c // self.lanes) * self.shape[1] + y) * self.columns + x // self.positions
+        group, part = c // self.lanes, y % self.rows
+        word = group // self.sets * self.set_words + y // self.rows * self.columns
+        word += x // self.positions
         lane = (x % self.positions) * (self.lanes // self.positions) + c % self.lanes
+        lane += (group % self.sets * self.rows + part) * self.lanes
         return word.astype(np.int64), lane.astype(np.int64)
 
     def pack(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Values (n, size) as (n, words, lanes)."""
+        """Values (n, size of the map) as (n, words, size of a word)."""
         words, lanes = self.places()
-        packed = np.zeros((len(values), self.words, self.lanes), dtype=values.dtype)
+        packed = np.zeros((len(values), self.words, self.size), dtype=values.dtype)
         packed[:, words, lanes] = values
         return packed
 

@@ -55,6 +55,9 @@ class LayerGeometry:
     source_maps
         Rows and columns of the source: its channels come in groups of `source_lanes`, each group
         row by row. A plain row of neurons has (1, 1).
+    source_rows, source_sets
+        Of those, how many rows and groups lie side by side in what is sent at a time
+        (`hw.contract.layout.MapLayout`).
     bias_rows
         Rows after each group's weights that hold its biases, a digit of `weight_bits` per row and
         lane, the most significant first. 0: there are no biases.
@@ -79,6 +82,8 @@ class LayerGeometry:
     source_lanes: int
     sent_planes: int = 0
     source_maps: tuple[int, int] = (1, 1)
+    source_rows: int = 1
+    source_sets: int = 1
     bias_rows: int = 0
     fire_lanes: int = 0
     repeat: bool = False
@@ -107,7 +112,12 @@ class LayerGeometry:
     def source(self) -> MapLayout:
         """How the inputs lie in what the sending layer sends at a time."""
         rows, columns = self.source_maps
-        return MapLayout((self.inputs // (rows * columns), rows, columns), self.source_lanes)
+        return MapLayout(
+            (self.inputs // (rows * columns), rows, columns),
+            self.source_lanes,
+            rows=self.source_rows,
+            sets=self.source_sets,
+        )
 
     @property
     def turns(self) -> list[int]:
@@ -146,7 +156,7 @@ class LayerGeometry:
     @property
     def words(self) -> int:
         """Words per time step (or per image) of the input stream."""
-        return self.source.words * _ceil_div(self.source_lanes, self.word)
+        return self.source.words * _ceil_div(self.source.size, self.word)
 
     @property
     def rows(self) -> int:
@@ -169,4 +179,4 @@ class LayerGeometry:
     def slots(self) -> npt.NDArray[np.int64]:
         """Slot of each input, shape (inputs,)."""
         word, lane = self.source.places()
-        return word * _ceil_div(self.source_lanes, self.word) * self.word + lane
+        return word * _ceil_div(self.source.size, self.word) * self.word + lane

@@ -29,8 +29,9 @@ def operation(program: Program, word: Value, kind: type[Operation]) -> Any:
 
 def spike_event(program: Program) -> data.StructLayout:
     """A spike of one bit plane: lane, row, word of the row, plane, sign, and where the network
-    learns, the magnitude of its whole coefficient. Over an identity edge all
-    lanes go at once: those that are active, and their signs."""
+    learns, the magnitude of its whole coefficient. Over an identity edge all lanes go at once:
+    those that are active, and their signs. Through a window: also the group of channels, and
+    whether there is nothing."""
     lanes = program.lanes if program.has_identities else 0
     members: dict[str, Any] = {
         "lane": unsigned(program.lane_bits),
@@ -43,6 +44,8 @@ def spike_event(program: Program) -> data.StructLayout:
     }
     if program.learning is not None:
         members["value"] = unsigned(program.learning.value_bits)
+    if program.window is not None:
+        members |= {"group": unsigned(program.group_bits), "null": unsigned(1)}
     return data.StructLayout(members)
 
 

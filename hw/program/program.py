@@ -33,6 +33,9 @@ __all__ = [
     "Send",
     "Sweep",
     "Table",
+    "Window",
+    "WindowColumn",
+    "WindowRow",
 ]
 
 Int = npt.NDArray[np.int64]
@@ -56,6 +59,79 @@ class Reach:
     count: int
     potential: int = 0
     weight: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowRow:
+    """What one row of a map reaches through a window, as the banks of sums see it.
+
+    Parameters
+    ----------
+    stores
+        Whether a bank gets anything, one by one; none of them: nothing is reached.
+    slots
+        From which row of the window.
+    nexts
+        Whether its word is in the next row of words.
+    potential, weight
+        Offsets: first word of the row of words; rows of weights.
+    """
+
+    stores: tuple[int, ...]
+    slots: tuple[int, ...]
+    nexts: tuple[int, ...]
+    potential: int
+    weight: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowColumn:
+    """What one column of a map reaches through a window.
+
+    Parameters
+    ----------
+    some
+        There is anything.
+    column
+        Of the target, where the window begins; it may lie before the first.
+    held
+        Columns of the window up to the last that is one of the target.
+    weight
+        Offset of rows of weights.
+    pick
+        Which column of a row of weights goes where (`Window.picks`).
+    """
+
+    some: int
+    column: int
+    held: int
+    weight: int = 0
+    pick: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Sums of a program that adds to a whole window of positions at once.
+
+    Parameters
+    ----------
+    rows, columns
+        Of the window: so many banks of sums; so many columns are open at a time. A row of weights
+        has `lanes` numbers for each position.
+    row_table, column_table
+        What rows and columns reach.
+    picks
+        For each column of the window, the column of a row of weights that it takes; None: none.
+    pixels
+        Coefficients of a word of the memory of pictures.
+    """
+
+    rows: int
+    columns: int
+    row_table: tuple[WindowRow, ...]
+    column_table: tuple[WindowColumn, ...]
+    picks: tuple[tuple[int | None, ...], ...]
+    pixels: int
 
 
 class Played(Enum):
@@ -146,10 +222,21 @@ class Scan:
         Number of the first coefficient's sender, for the dither.
     rate
         Which of the learning rates.
-    last_plane, name, source, when, played, channels
+    last_source_group, set_words, row_words
+        Through a window, the source's groups of channels are played position by position: one less
+        than how many; from one word to the one with the next groups, and with the next rows.
+    first_set, last_set, last_part
+        A word has the coefficients of several groups and rows: the first group, and one less than
+        the groups and rows of a word.
+    part_bits
+        log2 of the rows of a word.
+    target_columns, turn
+        Of the target; cycles that pass at least between two rows of the source.
+    last_plane, name, source, when, played, channels, first_group
         What the hardware does not see: one less than the bit planes that a coefficient may have;
         for reports, layer, source, the source's (last) step and what is played of it, and target
-        channels that a coefficient reaches at each position.
+        channels that a coefficient reaches at each position; through a window, the first group of
+        channels that is played.
     """
 
     from_input: int = 0
@@ -186,11 +273,21 @@ class Scan:
     vector: int = 0
     sender: int = 0
     rate: int = 0
+    last_source_group: int = 0
+    set_words: int = 0
+    row_words: int = 0
+    first_set: int = 0
+    last_set: int = 0
+    last_part: int = 0
+    part_bits: int = 0
+    target_columns: int = 0
+    turn: int = 0
     name: str = ""
     source: str = ""
     when: int = 0
     played: Played = Played.STEP
     channels: int = 0
+    first_group: int = 0
 
     @property
     def combines(self) -> bool:
@@ -240,6 +337,10 @@ class Sweep:
         Index into `Program.decays`.
     start
         Decayed initial potential.
+    spread
+        Where words have several parts: log2 of the parts that have the same channels.
+    ragged, parts
+        From word `ragged` on, only these parts are of the map (a bit for each).
     counted
         What is counted (`Counted`), from word `counts` of its memory on; a `first` sweep clears
         it.
@@ -268,6 +369,9 @@ class Sweep:
     start: int = 0
     counted: int = 0
     counts: int = 0
+    spread: int = 0
+    ragged: int = 0
+    parts: int = 0
     name: str = ""
 
 
@@ -293,7 +397,7 @@ class Decide:
 
 Operation = Scan | Sweep | Send | Decide
 NOTES = {
-    "Scan": ("last_plane", "name", "source", "when", "played", "channels"),
+    "Scan": ("last_plane", "name", "source", "when", "played", "channels", "first_group"),
     "Sweep": ("name",),
     "Send": ("name",),
     "Decide": ("name",),
@@ -457,7 +561,8 @@ class Program:
     rows, columns
         Reach tables of the two axes.
     weights
-        (rows, lanes): what a spike adds to the lanes of a word.
+        (rows, lanes): what a spike adds to the lanes of a word. Of a window, (rows, its positions
+        times lanes), row by row.
     weight_bits
         Their width.
     biases, thetas
@@ -486,6 +591,9 @@ class Program:
         Of the readout; no classes: what is sent are spikes.
     learning
         None: it does not learn.
+    window
+        Spikes add to a window of positions at once; the words of potentials, drives and spikes
+        have the coefficients of so many rows side by side. None: to one word after the other.
     """
 
     lanes: int
@@ -516,6 +624,22 @@ class Program:
     classes: int
     logit_bits: int
     learning: Learning | None = None
+    window: Window | None = None
+
+    @property
+    def parts(self) -> int:
+        """Rows, or groups of channels, that lie in a word of spikes, `lanes` of each."""
+        return 1 if self.window is None else self.window.rows
+
+    @property
+    def word(self) -> int:
+        """Coefficients of a word of spikes."""
+        return self.lanes * self.parts
+
+    @property
+    def pixels(self) -> int:
+        """Coefficients of a word of the memory of pictures."""
+        return self.lanes if self.window is None else self.window.pixels
 
     @cached_property
     def code(self) -> Code:
@@ -525,19 +649,27 @@ class Program:
     @property
     def memories(self) -> dict[str, tuple[int, int]]:
         """(words, bits of a word) of the memories that are worth block RAM."""
-        found = {
+        sums = {
             "potentials": (self.potential_words, self.lanes * self.potential_bits),
             "drives": (self.drive_words, self.lanes * self.drive_bits),
-            "guards": (self.potential_words * bool(self.count_bits), self.lanes * self.count_bits),
         }
+        found = {
+            name + (f" (bank {n})" if n else ""): size
+            for name, size in sums.items()
+            for n in range(self.parts)
+        }
+        guards = self.potential_words * bool(self.count_bits), self.word * self.count_bits
+        found["guards"] = guards
+        spike_bits = self.word * (self.spike_planes + self.spike_sign)
+        pixel_bits = self.pixels * (self.input_bits + self.input_sign)
         for name, words, bits, banks in (
-            ("spikes", self.spike_words, self.spike_planes + self.spike_sign, self.spike_banks),
-            ("images", self.image_words, self.input_bits + self.input_sign, self.input_banks),
+            ("spikes", self.spike_words, spike_bits, self.spike_banks),
+            ("images", self.image_words, pixel_bits, self.input_banks),
         ):
             for mark in ("", " (odd steps)")[:banks]:
-                found[name + mark] = words, self.lanes * bits
+                found[name + mark] = words, bits
         found |= {
-            "weights": (len(self.weights), self.lanes * self.weight_bits),
+            "weights": (len(self.weights), self.weights.shape[1] * self.weight_bits),
             "program": (len(self.operations), self.code.bits),
         }
         if self.learning is not None:
@@ -590,6 +722,7 @@ class Program:
     def image_words(self) -> int:
         """Words of a bank of the memory of images: two of them, each at a power of two."""
         words = -(-self.input_vectors // self.input_banks) * self.vector_words
+        words *= self.lanes // self.pixels
         return 2 << (words - 1).bit_length()
 
     def scans(self, from_input: bool) -> list[Scan]:
@@ -628,6 +761,12 @@ class Program:
     def word_column_bits(self) -> int:
         """Width of the number of a word in its row."""
         return max(op.last_column for op in self.operations if isinstance(op, Scan)).bit_length()
+
+    @property
+    def group_bits(self) -> int:
+        """Width of the number of a source's group of channels, through a window."""
+        scans = [op for op in self.operations if isinstance(op, Scan)]
+        return max(op.last_source_group for op in scans).bit_length()
 
     @property
     def target_words(self) -> int:

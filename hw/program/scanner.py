@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,6 +28,10 @@ class Scanner(wiring.Component):
     step less those of the step before, or all steps together. A program of which no scan does so
     has neither it nor the register in front of it. A word is passed over in the cycle in which it
     is seen to be empty, and of others only planes with something are played.
+
+    Through a window (`Program.window`) the groups of channels at a position follow each other,
+    then positions, then rows; and where a word has nothing, an event says so (`null`): a word takes
+    as many cycles as it has events, or one.
 
     Cycle law: the first plane is shown to the encoder `latency` cycles after `start`, if there is
     something in it; two cycles before, all that its word is made of has been read, each of
@@ -76,8 +80,8 @@ class Scanner(wiring.Component):
         self._program = p = program
         held = 0 if p.learning is None else p.learning.count_words
         words = max(p.spike_words - 1, p.image_words // 2 - 1, held - 1, 1)
-        fired = coefficients(p.lanes, p.spike_planes, p.spike_sign)
-        lit = coefficients(p.lanes, p.input_bits, p.input_sign)
+        fired = coefficients(p.word, p.spike_planes, p.spike_sign)
+        lit = coefficients(p.pixels, p.input_bits, p.input_sign)
         members = {
             "word": In(p.code.bits),
             "start": In(1),
@@ -99,8 +103,8 @@ class Scanner(wiring.Component):
 
     @staticmethod
     def combines(program: Program) -> bool:
-        """Whether any scan plays more than a word as it is."""
-        return any(isinstance(op, Scan) and op.combines for op in program.operations)
+        """Whether any scan plays more than a word as it is, or a part of one."""
+        return program.window is not None or any(isinstance(op, Scan) and op.combines for op in program.operations)
 
     @staticmethod
     def latency(program: Program) -> int:
@@ -115,16 +119,22 @@ class Scanner(wiring.Component):
         late = Signal(p.code.bits)
         m.d.sync += late.eq(self.word)
         settled = operation(p, late, Scan)
-        where = data.StructLayout(
-            {"row": unsigned(p.row_bits), "column": unsigned(p.word_column_bits)}
-        )
-        step = data.StructLayout({"place": where, "first": 1, "last": 1, "leave": 1})
+        places = {"row": unsigned(p.row_bits), "column": unsigned(p.word_column_bits)}
+        steps: dict[str, Any] = {"first": 1, "last": 1, "leave": 1}
+        if p.window is not None:
+            places["group"] = unsigned(p.group_bits)
+            steps["part"] = range(p.parts)
+        where = data.StructLayout(places)
+        step = data.StructLayout({"place": where, **steps})
         running, here = Signal(), Signal(step)
         combines = self.combines(p)
         names = ("fetched", *(("raw", "value") if combines else ()), "word", "shown")
         valids = {name: Signal(name=name) for name in names}
         moves = {name: Signal(name=f"{name}_moves") for name in names}
-        self._addresses(m, scan, running, here, moves["fetched"])
+        if p.window is None:
+            self._addresses(m, scan, running, here, moves["fetched"])
+        else:
+            self._positions(m, scan, running, here, moves["fetched"])
 
         # The memories' output; where words are added up, a register behind it, and what they come
         # to.
@@ -133,6 +143,8 @@ class Scanner(wiring.Component):
         sources: dict[str, Any] = {
             name: getattr(self, name) for name in ports if name in self.signature.members
         }
+        if p.window is not None:
+            sources = {n: self._part(m, n, port, fetched.part) for n, port in sources.items()}
         layout = coefficients(p.lanes, self._planes, True)
         value = Signal(layout, reset_less=True)
         with m.If(moves["fetched"]):
@@ -156,7 +168,7 @@ class Scanner(wiring.Component):
 
         # A word, and which of its planes are still to be played.
         word, word_place = Signal(layout, reset_less=True), Signal(where, reset_less=True)
-        left = Signal(p.planes, reset_less=True)
+        left, null = Signal(p.planes, reset_less=True), Signal(reset_less=True)
         lowest, some, several = Signal(p.planes), Signal(), Signal()
         m.d.comb += [
             lowest.eq(left & -left),
@@ -165,25 +177,31 @@ class Scanner(wiring.Component):
         with m.If(moves["shown"]):
             m.d.sync += left.eq(left ^ lowest)
         update = settled.update if p.learning is not None else Const(0)
+        planes: Any = Cat(
+            Cat(value[k].magnitude[n] for k in range(p.lanes)).any() for n in range(p.planes)
+        )
+        if p.window is not None:
+            # A word with nothing is an event too.
+            none = Signal()
+            m.d.comb += none.eq(~planes.any())
+            with m.If(moves["word"]):
+                m.d.sync += null.eq(none)
+            planes = planes | none
         with m.If(moves["word"]):
             m.d.sync += [
                 word.eq(value),
                 word_place.eq(value_place),
                 valids["word"].eq(valids[names[-3]]),
                 left.eq(
-                    Mux(
-                        update,
-                        Cat(value[k].magnitude for k in range(p.lanes)).any(),
-                        Cat(
-                            Cat(value[k].magnitude[n] for k in range(p.lanes)).any()
-                            for n in range(p.planes)
-                        ),
-                    )
+                    Mux(update, Cat(value[k].magnitude for k in range(p.lanes)).any(), planes)
                 ),
             ]
 
         # A plane.
-        place = data.StructLayout({**where.members, "plane": unsigned((p.planes - 1).bit_length())})
+        more: dict[str, Any] = {"plane": unsigned((p.planes - 1).bit_length())}
+        if p.window is not None:
+            more["null"] = unsigned(1)
+        place = data.StructLayout({**where.members, **more})
         shown = Signal(place, reset_less=True)
         active, negative = Signal(p.lanes, reset_less=True), Signal(p.lanes, reset_less=True)
         plays, seen = Signal(), Signal()
@@ -191,8 +209,8 @@ class Scanner(wiring.Component):
         with m.If(moves["shown"]):
             m.d.sync += [
                 valids["shown"].eq(plays),
-                shown.row.eq(word_place.row),
-                shown.column.eq(word_place.column),
+                *(shown[name].eq(word_place[name]) for name in places),
+                *([shown.null.eq(null)] if p.window is not None else []),
                 shown.plane.eq(one_hot_index(lowest)),
                 negative.eq(Cat(word[k].negative for k in range(p.lanes))),
                 active.eq(
@@ -204,6 +222,7 @@ class Scanner(wiring.Component):
                         )
                         for k in range(p.lanes)
                     )
+                    | null
                 ),
             ]
         m.d.comb += [
@@ -235,7 +254,7 @@ class Scanner(wiring.Component):
             self.busy.eq(running | Cat(valids.values()).any() | encoder.busy),
         ]
         if place.size:
-            for name in ("row", "column", "plane"):
+            for name in place.members:
                 m.d.comb += one[name].eq(Mux(identity, shown[name], at[name]))
         if p.learning is not None:
             values = Cat(word[k].magnitude[: p.learning.value_bits] for k in range(p.lanes))
@@ -279,6 +298,72 @@ class Scanner(wiring.Component):
                         here.place.row.eq(here.place.row + 1),
                         running.eq(here.place.row != scan.last_row),
                     ]
+
+    def _positions(self, m: Module, scan, running: Signal, here: Any, advance: Value) -> None:
+        """Groups of channels innermost, then the positions of a row, then rows. A word has several
+        groups and rows, its parts."""
+        p = self._program
+        at = here.place
+        sets, part = Signal(range(p.parts), name="set"), Signal(range(p.parts), name="part")
+        goes = self.start | (advance & running)
+        last_group = at.group == scan.last_source_group
+        last_column = at.column == scan.last_column
+        last_set, last_part = sets == scan.last_set, part == scan.last_part
+        m.d.comb += [
+            self.read.eq(advance),
+            here.first.eq(1),
+            here.last.eq(1),
+            here.part.eq((sets << scan.part_bits) + part),
+        ]
+        for address, start, name in (
+            (self.address, scan.address, "even"),
+            (self.odd_address, scan.odd_address, "odd"),
+        ):
+            # Where the position begins, and the row.
+            position, row = (
+                Signal.like(address, name=f"{name}_{what}") for what in ("position", "row")
+            )
+            with m.If(self.start):
+                m.d.sync += [one.eq(start) for one in (row, position, address)]
+            with m.Elif(goes):
+                following = row + Mux(last_part, scan.row_words, 0)
+                with m.If(~last_group):
+                    m.d.sync += address.eq(address + Mux(last_set, scan.set_words, 0))
+                with m.Elif(~last_column):
+                    m.d.sync += [one.eq(position + 1) for one in (position, address)]
+                with m.Else():
+                    m.d.sync += [one.eq(following) for one in (row, position, address)]
+        with m.If(self.start):
+            m.d.sync += [running.eq(1), at.eq(0), sets.eq(scan.first_set), part.eq(0)]
+        with m.Elif(goes):
+            with m.If(~last_group):
+                m.d.sync += [at.group.eq(at.group + 1), sets.eq(Mux(last_set, 0, sets + 1))]
+            with m.Else():
+                m.d.sync += [
+                    at.group.eq(0),
+                    sets.eq(scan.first_set),
+                    at.column.eq(Mux(last_column, 0, at.column + 1)),
+                ]
+                with m.If(last_column):
+                    m.d.sync += [
+                        part.eq(Mux(last_part, 0, part + 1)),
+                        at.row.eq(at.row + 1),
+                        running.eq(at.row != scan.last_row),
+                    ]
+
+    def _part(self, m: Module, name: str, word: Any, part: Value) -> Any:
+        """The lanes of a part of a word; a word of a picture has one, of fewer lanes."""
+        p = self._program
+        length = word.shape().length
+        one = Signal(data.ArrayLayout(word.shape().elem_shape, p.lanes), name=f"part_{name}")
+        for k in range(p.lanes):
+            if length < p.word:
+                if k < length:
+                    m.d.comb += one[k].eq(word[k])
+            else:
+                lanes = Array(Value.cast(word[n * p.lanes + k]) for n in range(p.parts))
+                m.d.comb += one[k].eq(lanes[part])
+        return one
 
     def _value(
         self, m: Module, scan, raw: Any, taken: Value | None, sources: Any, value: Any

@@ -19,6 +19,7 @@ from hw.program.sweeper import Sweeper
 from hw.program.walker import Walker
 from hw.stage import Stage, TapPoint
 from hw.stream.payloads import coefficients, transfer
+from hw.stream.serializer import Serializer
 
 __all__ = ["Learns", "ProgramStage", "RomFiles"]
 
@@ -120,7 +121,7 @@ class ProgramStage(Stage):
     ) -> None:
         p, f = program, files
         self._program, self._files, self._taps, self._count = program, files, taps, events
-        self._potentials = Potentials(p, None if f is None else (f.weights, f.biases, f.thetas))
+        self._potentials = self._sums(p, None if f is None else (f.weights, f.biases, f.thetas))
         members = {
             "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, p.input_sign))),
             "o": Out(stream.Signature(self._sent())),
@@ -137,6 +138,23 @@ class ProgramStage(Stage):
             self.taps["words"] = TapPoint(self.tap_valid, word)
         super().__init__(members | dict(more or {}))
 
+    def _sums(self, program: Program, files: tuple[str, str, str] | None) -> Any:
+        """What adds up, and sweeps: `Potentials`, or what has its ports."""
+        return Potentials(program, files)
+
+    def _add(self, m: Module, word: Value, scanner: Scanner) -> tuple[Value, Value, Learns | None]:
+        """What is between the scanner and the sums. Returns whether a row of weights is added,
+        whether anything is on its way, and the parts that learn."""
+        m.submodules.walker = walker = Walker(self._program)
+        potentials = self._potentials
+        wiring.connect(m, scanner.o, walker.i)
+        m.d.comb += [walker.word.eq(word), potentials.i.eq(walker.o)]
+        learns = self._learn(m, word, scanner, walker)
+        adds: Value = walker.valid if learns is None else walker.valid & ~learns.updating
+        busy = walker.busy | potentials.busy
+        m.d.comb += potentials.valid.eq(adds)
+        return adds, busy if learns is None else busy | learns.busy, learns
+
     def _learn(self, m: Module, word: Value, scanner: Scanner, walker: Walker) -> Learns | None:
         """The parts that learn, of a stage that has any."""
         return None
@@ -145,32 +163,23 @@ class ProgramStage(Stage):
         p = self._program
         if p.classes:
             return result_layout(p.classes, p.logit_bits)
-        return coefficients(p.lanes, p.spike_planes, p.spike_sign)
+        return coefficients(p.word, p.spike_planes, p.spike_sign)
 
     def elaborate(self, platform) -> Module:
         m = Module()
         p = self._program
         m.submodules.scanner = scanner = Scanner(p)
-        m.submodules.walker = walker = Walker(p)
         m.submodules.potentials = potentials = self._potentials
         m.submodules.program = program = WeightRom(
             width=p.code.bits, rows=p.code.words, file=self._files and self._files.program
         )
-        wiring.connect(m, scanner.o, walker.i)
         word = program.data
-        m.d.comb += [
-            scanner.word.eq(word),
-            walker.word.eq(word),
-            potentials.word.eq(word),
-            potentials.i.eq(walker.o),
-        ]
-        learns = self._learn(m, word, scanner, walker)
-        adds = walker.valid if learns is None else walker.valid & ~learns.updating
-        m.d.comb += potentials.valid.eq(adds)
+        m.d.comb += [scanner.word.eq(word), potentials.word.eq(word)]
+        adds, busy, learns = self._add(m, word, scanner)
 
         # Spikes: written by sweeps, read by scans.
         m.submodules.spikes = spikes = StepMemory(
-            coefficients(p.lanes, p.spike_planes, p.spike_sign), p.spike_words, p.spike_banks
+            coefficients(p.word, p.spike_planes, p.spike_sign), p.spike_words, p.spike_banks
         )
         m.d.comb += [
             spikes.write_en.eq(potentials.fired),
@@ -182,9 +191,7 @@ class ProgramStage(Stage):
         ]
         ready, released = self._images(m, scanner, learns)
         idle = Signal()
-        m.d.comb += idle.eq(~(scanner.busy | walker.busy | potentials.busy))
-        if learns is not None:
-            m.d.comb += idle.eq(~(scanner.busy | walker.busy | potentials.busy | learns.busy))
+        m.d.comb += idle.eq(~(scanner.busy | busy))
 
         number = Signal(range(len(p.operations)))
         kind, scan = word[: Code.KIND_BITS], operation(p, word, Scan)
@@ -243,9 +250,9 @@ class ProgramStage(Stage):
             # The picture is needed until the last row has been changed.
             m.d.comb += [released.eq(learns.finished), learns.idle.eq(~ready)]
         if self._count:
-            m.d.sync += self.additions.eq(potentials.valid)
+            m.d.sync += self.additions.eq(adds)
         if self._taps:
-            self._tap(m, number)
+            self._tap(m, number, adds)
         return m
 
     def _images(self, m: Module, scanner: Scanner, learns: Learns | None) -> tuple[Signal, Signal]:
@@ -253,21 +260,25 @@ class ProgramStage(Stage):
         and the signal that frees it."""
         p = self._program
         bits = (p.image_words // 2 - 1).bit_length()
-        m.submodules.images = images = StepMemory(
-            self.i.payload.shape(), p.image_words, p.input_banks
-        )
+        i: Any = self.i
+        if p.pixels < p.lanes:  # a position to a word
+            m.submodules.positions = positions = Serializer(self.i.payload.shape(), p.pixels)
+            wiring.connect(m, wiring.flipped(self.i), positions.i)
+            i = positions.o
+        words = p.input_words * (p.lanes // p.pixels)
+        m.submodules.images = images = StepMemory(i.payload.shape(), p.image_words, p.input_banks)
         full = [Signal(name=f"full{n}") for n in range(2)]
         target, current = Signal(), Signal()
-        count = Signal(range(p.input_words))
+        count = Signal(range(words))
         ready, released = Signal(), Signal()
-        taken, last = transfer(self.i), count == p.input_words - 1
+        taken, last = transfer(i), count == words - 1
         address, odd = count, Const(0)
         if p.input_banks == 2:
             order = StepOrder(
                 m,
                 "image",
                 bits,
-                p.vector_words,
+                p.vector_words * (p.lanes // p.pixels),
                 p.input_banks,
                 begin=taken & last,
                 start=0,
@@ -275,11 +286,11 @@ class ProgramStage(Stage):
             )
             address, odd = order.address, order.odd
         m.d.comb += [
-            self.i.ready.eq(~Array(full)[target]),
+            i.ready.eq(~Array(full)[target]),
             images.write_en.eq(taken),
             images.write_odd.eq(odd),
             images.write_address.eq(Cat(address, Const(0, bits - len(address)), target)),
-            images.write_data.eq(self.i.payload),
+            images.write_data.eq(i.payload),
             images.read_en.eq(scanner.read),
             images.address.eq(Cat(scanner.address[:bits], current)),
             images.odd_address.eq(Cat(scanner.odd_address[:bits], current)),
@@ -385,7 +396,7 @@ class ProgramStage(Stage):
                 m.d.sync += running.eq(0)
         return begin, done
 
-    def _tap(self, m: Module, number: Signal) -> None:
+    def _tap(self, m: Module, number: Signal, adds: Value) -> None:
         """Spikes leave the sweeper some cycles before the potentials that are kept."""
         potentials = self._potentials
         spikes, valid = potentials.spikes, potentials.fired
@@ -398,5 +409,5 @@ class ProgramStage(Stage):
             self.tap_spikes.eq(spikes),
             self.tap_potentials.eq(potentials.potentials),
             self.tap_operation.eq(number),
-            self.tap_update.eq(potentials.valid),
+            self.tap_update.eq(adds),
         ]

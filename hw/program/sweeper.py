@@ -64,8 +64,11 @@ class Sweeper(wiring.Component):
     threshold, a bit of the quotient per cycle, from the highest, and F = 6 + planes; what a soft
     reset subtracts is put together in the same way, and R = F + planes.
 
+    Where a word has several parts (`Program.parts`), biases and thresholds of all of them are
+    fetched first, a row in a cycle: `fetch_cycles`.
+
     Cycle law: a sweep's words follow each other in every cycle; the first is numbered in the cycle
-    after `start`, and written `latency` cycles later.
+    after `start` and what is fetched, and written `latency` cycles later.
 
     Parameters
     ----------
@@ -126,8 +129,8 @@ class Sweeper(wiring.Component):
         def address(words: int) -> Any:
             return unsigned(max(1, (words - 1).bit_length()))
 
-        kept = drives(p.lanes, max(1, p.potential_bits))
-        constant = drives(p.lanes, max(1, p.drive_bits))
+        kept = drives(p.word, max(1, p.potential_bits))
+        constant = drives(p.word, max(1, p.drive_bits))
         members: dict[str, Any] = {
             "word": In(p.code.bits),
             "start": In(1),
@@ -143,10 +146,10 @@ class Sweeper(wiring.Component):
             "drive_write": Out(1),
             "drive_write_address": Out(address(p.drive_words)),
             "fired": Out(1),
-            "spikes": Out(coefficients(p.lanes, p.spike_planes, p.spike_sign)),
+            "spikes": Out(coefficients(p.word, p.spike_planes, p.spike_sign)),
             "spike_address": Out(address(p.spike_words)),
             "odd": Out(1),
-            "potentials": Out(drives(p.lanes, p.membrane_bits)),
+            "potentials": Out(drives(p.word, p.membrane_bits)),
         }
         if p.learning is not None:
             members["counting"] = Out(counting(p))
@@ -163,6 +166,11 @@ class Sweeper(wiring.Component):
         """Cycles from a word's spikes to the u that is kept."""
         soft = any(isinstance(op, Sweep) and op.step for op in program.operations)
         return 1 + (program.spike_planes if soft else 1)
+
+    @staticmethod
+    def fetch_cycles(program: Program) -> int:
+        """Cycles between `start` and the number of the first word."""
+        return program.parts if program.parts > 1 else 0
 
     @classmethod
     def latency(cls, program: Program) -> int:
@@ -189,9 +197,10 @@ class Sweeper(wiring.Component):
         position = Signal(max(1, len(sweep.last_position)))
         here = Signal(place, name="here")
         m.d.comb += [places[0].eq(here), places[0].valid.eq(running)]
+        fetch, fetching = self._fetch(m, running) if p.parts > 1 else (None, Const(0))
         with m.If(self.start):
             m.d.sync += [
-                Cat(running, position).eq(1),  # running alone
+                Cat(running, position).eq(1 if fetch is None else 0),  # running alone
                 here.index.eq(0),
                 here.channels.eq(sweep.channels),
             ]
@@ -213,7 +222,7 @@ class Sweeper(wiring.Component):
             self.spike_address.eq(sweep.spikes + places[fires - 1].index),
         ]
         m.d.comb += [
-            self.busy.eq(Cat(running, *(at.valid for at in places)).any()),
+            self.busy.eq(Cat(running, fetching, *(at.valid for at in places)).any()),
             self.write.eq(places[latency].valid),
             self.drive_write.eq(places[3].valid & sweep.first & sweep.has_drive),
             self.fired.eq(places[fires].valid & sweep.fires & ~sweep.first),
@@ -222,17 +231,24 @@ class Sweeper(wiring.Component):
 
         # Bias and threshold rows: two cycles after their address, a register before the cycle that
         # needs them (3, and 4 or 5).
-        biases = self._rom(m, "biases", p.bias_table, places[0].channels)
-        thetas: list[Value | None] = [None] * p.lanes
-        if p.theta_table is not None:
-            address = places[1 if fires == 5 else 2].channels
-            thetas = [*self._rom(m, "thetas", p.theta_table, address)]
-        self._masks: list[Value] = [Const(1)] * p.lanes
+        thetas: list[Value | None] = [None] * p.word
+        self._masks: list[Value] = [Const(1)] * p.word
+        if fetch is None:
+            biases = self._rom(m, "biases", p.bias_table, places[0].channels)
+            if p.theta_table is not None:
+                address = places[1 if fires == 5 else 2].channels
+                thetas = [*self._rom(m, "thetas", p.theta_table, address)]
+        else:
+            row = sweep.channels + (fetch >> sweep.spread)
+            biases = self._parts(m, "biases", p.bias_table, row, fetching)
+            if p.theta_table is not None:
+                thetas = [*self._parts(m, "thetas", p.theta_table, row, fetching)]
+            self._mask(m, sweep, places[fires - 1])
         later = self._settled(m, sweep)
         if p.learning is not None:
             self._count(m, later, places)
         guards = self._guards(m, later, places[fires - 4]) if p.count_bits else None
-        for k in range(p.lanes):
+        for k in range(p.word):
             self._lane(m, later, k, biases[k], thetas[k], guards)
         return m
 
@@ -284,11 +300,51 @@ class Sweeper(wiring.Component):
         m.d.comb += rom.addr.eq(address)
         return [rom.data.word_select(k, table.bits).as_signed() for k in range(table.lanes)]
 
+    def _fetch(self, m: Module, running: Signal) -> tuple[Signal, Signal]:
+        """Which of the parts' rows is fetched, and whether one is; the words follow."""
+        fetch, fetching = Signal(range(self._program.parts)), Signal()
+        with m.If(self.start):
+            m.d.sync += [fetch.eq(0), fetching.eq(1)]
+        with m.Elif(fetching):
+            m.d.sync += fetch.eq(fetch + 1)
+            with m.If(fetch == self._program.parts - 1):
+                m.d.sync += [fetching.eq(0), running.eq(1)]
+        return fetch, fetching
+
+    def _parts(
+        self, m: Module, name: str, table: Table, row: Value, fetching: Value
+    ) -> list[Value]:
+        """A ROM's numbers, one per lane of each part: rows pass in as they are fetched."""
+        there = fetching
+        for n in range(WeightRom.PIPELINE_CYCLES):
+            later = Signal(name=f"{name}_there{n}")
+            m.d.sync += later.eq(there)
+            there = later
+        lanes, read = table.lanes, self._rom(m, name, table, row)
+        held = [
+            Signal(signed(table.bits), name=f"{name}{k}", reset_less=True)
+            for k in range(self._program.word)
+        ]
+        with m.If(there):
+            m.d.sync += [one.eq(after) for one, after in zip(held, [*held[lanes:], *read], strict=True)]
+        return [*held]
+
+    def _mask(self, m: Module, sweep, place: Any) -> None:
+        """Parts that are not of the map are silent; `place` is that of the cycle before spikes
+        leave."""
+        p = self._program
+        rest = Signal()
+        m.d.comb += rest.eq(place.index >= sweep.ragged)
+        for part in range(p.parts):
+            mask = Signal(name=f"part{part}", reset_less=True)
+            m.d.sync += mask.eq(~rest | (sweep.parts >> part)[0])
+            self._masks[part * p.lanes : (part + 1) * p.lanes] = [mask] * p.lanes
+
     def _guards(self, m: Module, sweep, place: Any) -> tuple[list[Value], list[Value]]:
         """Counts of spikes so far, beside the potentials: those of the word whose spikes leave next
         (`place` is that of four cycles before), and where the new ones go."""
         p = self._program
-        shape = data.ArrayLayout(unsigned(p.count_bits), p.lanes)
+        shape = data.ArrayLayout(unsigned(p.count_bits), p.word)
         before, after = Signal(shape, reset_less=True), Signal(shape)
         if p.potential_words:
             m.submodules.guards = memory = Memory(shape=shape, depth=p.potential_words, init=[])

@@ -1,0 +1,144 @@
+"""Accumulators: the sums of a window of positions, for every lane, moving along a map's rows."""
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.layer.slice import add_with_carry
+from hw.memory.rom import WeightRom
+from hw.program.operation import operation
+from hw.program.program import Program, Scan
+from hw.stream.payloads import drives
+from hw.window.cursor import motion
+
+__all__ = ["Accumulators"]
+
+
+class Accumulators(wiring.Component):
+    """Adds a row of weights to all positions of a window in every cycle, and hands on the column
+    that the window leaves.
+
+        cycle  0  motion: address of the weights
+               2  weights
+               3  picked, shifted
+               4  terms, with their signs
+               5  sums; the column that left
+
+    The sums of a row of the window are a chain: as the window moves, each becomes that of the next
+    column, the last one leaves, and the first begins at 0. A sum may wrap around: so it does where
+    it is added to.
+
+    Latency `LATENCY` from a motion to the column that left; a motion per cycle.
+
+    Parameters
+    ----------
+    program
+        With a window.
+    file
+        Of the ROM of weights, for Verilog.
+
+    Members
+    -------
+    word : In
+        The operation; stable while anything is on its way.
+    i : In(motion(program))
+    left : Out
+        By row of the window, `lanes` sums each.
+    """
+
+    LATENCY = 5
+
+    word: Signal
+    i: data.View
+    left: data.View
+
+    def __init__(self, program: Program, file: str | None = None) -> None:
+        self._program, self._file = program, file
+        rows = program.parts
+        super().__init__(
+            {
+                "word": In(program.code.bits),
+                "i": In(motion(program)),
+                "left": Out(data.ArrayLayout(drives(program.lanes, program.sum_bits), rows)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p = self._program
+        window = p.window
+        assert window is not None
+        scan = operation(p, self.word, Scan)
+        flow: list[Any] = [self.i]
+        for n in range(1, 5):
+            at = Signal(motion(p), name=f"motion{n}", reset_less=True)
+            m.d.sync += at.eq(flow[-1])
+            flow.append(at)
+        table, bits = p.weight_table, p.weight_bits
+        m.submodules.weights = rom = WeightRom(
+            width=table.width, rows=table.words, file=self._file
+        )
+        m.d.comb += rom.addr.eq(self.i.weight)
+        for row in range(window.rows):
+            for k in range(p.lanes):
+
+                def weight(column: int, row: int = row, k: int = k) -> Value:
+                    place = (row * window.columns + column) * p.lanes + k
+                    return rom.data.word_select(place, bits).as_signed()
+
+                self._lane(m, scan, flow, row, k, [weight(c) for c in range(window.columns)])
+        return m
+
+    def _lane(
+        self, m: Module, scan, flow: list[Any], row: int, k: int, weights: list[Value]
+    ) -> None:
+        """The chain of a lane in a row of the window."""
+        p = self._program
+        window = p.window
+        assert window is not None
+        before: Value = Const(0)
+        for column in range(window.columns):
+            # What is added last leaves last: the window's first column is the chain's end.
+            slot = window.columns - 1 - column
+            name = f"{row}_{slot}_{k}"
+            term, carry = self._term(m, scan, flow, k, slot, weights, name)
+            total = Signal(signed(p.sum_bits), name=f"sum{name}", reset_less=True)
+            held = Mux(flow[4].move, before, total)
+            m.d.sync += total.eq(add_with_carry(Mux(flow[4].fresh, 0, held), term, carry))
+            before = total
+        m.d.sync += self.left[row][k].eq(before)
+
+    def _term(
+        self, m: Module, scan, flow: list[Any], k: int, slot: int, weights: list[Value], name: str
+    ) -> tuple[Value, Value]:
+        """What is added to a column of the window, and its carry: minus x is the complement of x,
+        plus one."""
+        p = self._program
+        window = p.window
+        assert window is not None
+        at_2, at_3 = flow[2], flow[3]
+        choices = [
+            Const(0) if pick[slot] is None else weights[pick[slot]] for pick in window.picks
+        ]
+        weight: Value = choices[0]
+        if any(pick[slot] != window.picks[0][slot] for pick in window.picks):
+            weight = Array(choices)[at_2.pick]
+        negative: Value = at_3.negative
+        active: Value = at_3.add
+        if p.has_identities:
+            constant: Value = scan.constant if slot == 0 else Const(0)
+            weight = Mux(scan.identity, constant, weight)
+            negative = Mux(scan.identity, at_3.negatives[k], negative)
+            active = at_3.add & (~scan.identity | at_3.active[k])
+        width = signed(max(len(weight), 1) + p.most_shift)
+        shifted = Signal(width, name=f"shifted{name}", reset_less=True)
+        term = Signal(width, name=f"term{name}", reset_less=True)
+        carry = Signal(name=f"carry{name}", reset_less=True)
+        m.d.sync += [
+            shifted.eq(weight << at_2.shift),
+            term.eq(Cat((bit ^ negative) & active for bit in shifted)),
+            carry.eq(negative & active),
+        ]
+        return term, carry
