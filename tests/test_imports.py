@@ -71,9 +71,9 @@ def test_what_an_import_pulls_in(statement, absent):
 # The rooms within a floor's package
 
 FLOORS = {
-    "hw": "contract < system | memory < stage < stream < neuron < layer | link < program < core "
-    "| learn < top",
-    "gen": "stage < layer | program < core | family < learn < board < explore | ip",
+    "hw": "contract < system | memory < stage < stream < neuron < layer | link < program < window "
+    "| core | learn < top",
+    "gen": "stage < layer | program < window < core | family < learn < board < explore | ip",
     "sim": "golden < bench < learn | board",
     "sw": "data | report < learn | spide < host < importers | verify < study | front < cli",
 }

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.layer.stage import LayerOptions, LayerStagePlan, as_planned, plan_layers
+from gen.layer.stage import MAX_CHUNK, LayerOptions, LayerStagePlan, as_planned, plan_layers
 from gen.program.stage import PROGRAM_LANES, ProgramStagePlan, plan_program
 from gen.stage.stage import PlanError, Rom, StagePlan
+from gen.window.stage import WindowStagePlan, plan_window, window_layers, window_rows
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network
@@ -31,13 +32,17 @@ __all__ = [
     "plan_mixed",
     "plan_network",
     "plan_programs",
+    "plan_windows",
     "played_changes",
     "rebuild",
 ]
 
-SCHEDULES = ("auto", "pipelined", "shared", "mixed")
+SCHEDULES = ("auto", "pipelined", "shared", "mixed", "windows")
 TAIL_LANES = (8, 16, 32, 64, 128)
 """Lanes that are tried for dense layers behind a program."""
+TAIL_BANKS = (1, 2, 4, 8)
+SENT = 0.05
+"""Of a window stage's time, the share in which it may send its spikes, if more banks take them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +66,8 @@ class CorePlan:
         How layers that are stages of their own are laid out.
     changes
         Layers whose spikes programs play as what changes from step to step.
+    rows
+        Of layers that run in a window stage: rows of a map in a word. Empty: there is none.
     """
 
     network: Network
@@ -71,6 +78,7 @@ class CorePlan:
     bounds: tuple[int, ...]
     options: LayerOptions
     changes: tuple[str, ...] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def input_bits(self) -> int:
@@ -161,6 +169,7 @@ class CorePlan:
             "bounds": self.bounds,
             "options": asdict(self.options),
             "changes": self.changes,
+            **({"rows": dict(self.rows)} if self.rows else {}),
         }
 
     @cached_property
@@ -195,8 +204,8 @@ def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
     if given["memories"] is not None:
         given["memories"] = tuple(given["memories"])
     options, lanes, bounds = LayerOptions(**given), recipe["lanes"], tuple(recipe["bounds"])
-    changes = tuple(recipe["changes"])
-    programs = _programs(network, lanes, bounds, changes)
+    changes, rows = tuple(recipe["changes"]), dict(recipe.get("rows", {}))
+    programs = _programs(network, lanes, bounds, changes, rows)
     return CorePlan(
         network=network,
         lanes=lanes,
@@ -206,14 +215,21 @@ def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
         bounds=bounds,
         options=options,
         changes=changes,
+        rows=rows,
     )
 
 
 def _programs(
-    network: Network, lanes: int, bounds: Sequence[int], changes: Sequence[str]
+    network: Network,
+    lanes: int,
+    bounds: Sequence[int],
+    changes: Sequence[str],
+    rows: Mapping[str, int] | None = None,
 ) -> list[ProgramStagePlan]:
-    """A program for the layers from each bound to the next."""
+    """A program for the layers from each bound to the next; with `rows`, one of windows."""
     layers = network.spec.layers
+    if rows:
+        return [plan_window(network, lanes, range(*bounds), changes, rows, "0")]
     alone = [*bounds] == [0, len(layers)]
     return [
         plan_program(
@@ -393,12 +409,7 @@ def plan_mixed(
     lanes = PROGRAM_LANES if lanes is None else lanes
     bounds, changes = (0, first), tuple(played_changes(network))
     programs = _programs(network, lanes, bounds, changes)
-    wanted = max(stage.expected_cycles() for stage in programs)
-    tries = [options] if options else [LayerOptions(lanes=n, banks=banks) for n in TAIL_LANES]
-    for chosen in tries:
-        tail = _layers(network, chosen, programs)
-        if max(stage.expected_cycles() for stage in tail) <= wanted:
-            break
+    tail, chosen = _tail(network, banks, options, programs)
     return CorePlan(
         network=network,
         lanes=lanes,
@@ -409,6 +420,74 @@ def plan_mixed(
         options=as_planned(chosen, tail),
         changes=changes,
     )
+
+
+def plan_windows(
+    network: Network, lanes: int | None = None, banks: int = 1, options: LayerOptions | None = None
+) -> CorePlan:
+    """A window stage for the layers of maps; each dense layer behind them is a stage of its own.
+
+    Parameters
+    ----------
+    lanes
+        Of the window stage: channels per cycle, at each position of a window.
+    banks, options
+        Of the dense layers. With one bank and without options, they get as many banks as it takes
+        to receive spikes quickly, and the fewest lanes that keep up.
+
+    Raises
+    ------
+    PlanError
+        When the layers in front of the dense ones are not those of `gen.window.stage.window_layers`
+        alone, or a stage cannot be laid out.
+    """
+    spec, first = network.spec, dense_tail(network.spec)
+    if not 0 < first < len(spec.layers) or window_layers(spec) < first:
+        raise PlanError(
+            f"Network {spec.name} must have layers that convolutions and identities alone reach, "
+            "then dense ones alone, for a window core"
+        )
+    lanes = PROGRAM_LANES if lanes is None else lanes
+    bounds, changes = (0, first), tuple(played_changes(network))
+    programs = _programs(network, lanes, bounds, changes, window_rows(network, range(first), lanes))
+    (window,) = programs
+    assert isinstance(window, WindowStagePlan)
+    wanted, sent = window.expected_cycles(), window.output.words * spec.steps
+    if banks == 1 and options is None:
+        banks = next(
+            (
+                n
+                for n in TAIL_BANKS
+                if sent * -(-window.output.size // (MAX_CHUNK * n)) <= SENT * wanted
+            ),
+            TAIL_BANKS[-1],
+        )
+    tail, chosen = _tail(network, banks, options, programs)
+    return CorePlan(
+        network=network,
+        lanes=lanes,
+        banks=banks,
+        stages=(*programs, *tail),
+        schedule="windows",
+        bounds=bounds,
+        options=as_planned(chosen, tail),
+        changes=changes,
+        rows=window.rows,
+    )
+
+
+def _tail(
+    network: Network, banks: int, options: LayerOptions | None, programs: Sequence[ProgramStagePlan]
+) -> tuple[list[LayerStagePlan], LayerOptions]:
+    """Dense layers behind programs, and their options: without any, the fewest lanes that keep up
+    with the programs."""
+    wanted = max(stage.expected_cycles() for stage in programs)
+    tries = [options] if options else [LayerOptions(lanes=n, banks=banks) for n in TAIL_LANES]
+    for chosen in tries:
+        tail = _layers(network, chosen, programs)
+        if max(stage.expected_cycles() for stage in tail) <= wanted:
+            break
+    return tail, chosen
 
 
 def plan_network(
@@ -426,7 +505,7 @@ def plan_network(
         `pipelined`: every layer has hardware of its own; in a network of maps, every part that
         nothing but the spikes of one layer leaves. `shared`: one program runs all layers in turn.
         `mixed`: one program for the layers of maps, hardware of its own for each dense layer behind
-        them. `auto`: layers of their own for chains of dense layers; mixed where several dense
+        them. `windows`: the same, where spikes of maps add to a window of positions at once. `auto`: layers of their own for chains of dense layers; mixed where several dense
         layers follow layers of maps; one program for all others.
 
     Raises
@@ -439,6 +518,8 @@ def plan_network(
     spec, first = network.spec, dense_tail(network.spec)
     if schedule != "shared" and first == 0:
         return plan_core(network, lanes, banks)
+    if schedule == "windows":
+        return plan_windows(network, lanes, banks)
     if schedule == "mixed" or (schedule == "auto" and first < len(spec.layers) - 1):
         return plan_mixed(network, lanes, banks)
     if banks != 1:

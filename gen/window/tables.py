@@ -230,8 +230,7 @@ def _weights(
     down = _places(edge)
     across = [None] if _picks(edge) else [*_places(edge)]
     found = np.zeros(
-        (len(down), len(across), channels, target.sets, target.rows, COLUMNS, lanes),
-        dtype=np.int64,
+        (len(down), len(across), channels, target.sets, target.rows, COLUMNS, lanes), dtype=np.int64
     )
     for (n, place), (k, beside) in product(enumerate(down), enumerate(across)):
         for row, column in product(range(target.rows), range(COLUMNS)):

@@ -104,7 +104,9 @@ class Scanner(wiring.Component):
     @staticmethod
     def combines(program: Program) -> bool:
         """Whether any scan plays more than a word as it is, or a part of one."""
-        return program.window is not None or any(isinstance(op, Scan) and op.combines for op in program.operations)
+        return program.window is not None or any(
+            isinstance(op, Scan) and op.combines for op in program.operations
+        )
 
     @staticmethod
     def latency(program: Program) -> int:
@@ -192,9 +194,7 @@ class Scanner(wiring.Component):
                 word.eq(value),
                 word_place.eq(value_place),
                 valids["word"].eq(valids[names[-3]]),
-                left.eq(
-                    Mux(update, Cat(value[k].magnitude for k in range(p.lanes)).any(), planes)
-                ),
+                left.eq(Mux(update, Cat(value[k].magnitude for k in range(p.lanes)).any(), planes)),
             ]
 
         # A plane.

@@ -326,7 +326,9 @@ class Sweeper(wiring.Component):
             for k in range(self._program.word)
         ]
         with m.If(there):
-            m.d.sync += [one.eq(after) for one, after in zip(held, [*held[lanes:], *read], strict=True)]
+            m.d.sync += [
+                one.eq(after) for one, after in zip(held, [*held[lanes:], *read], strict=True)
+            ]
         return [*held]
 
     def _mask(self, m: Module, sweep, place: Any) -> None:

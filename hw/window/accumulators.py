@@ -77,9 +77,7 @@ class Accumulators(wiring.Component):
             m.d.sync += at.eq(flow[-1])
             flow.append(at)
         table, bits = p.weight_table, p.weight_bits
-        m.submodules.weights = rom = WeightRom(
-            width=table.width, rows=table.words, file=self._file
-        )
+        m.submodules.weights = rom = WeightRom(width=table.width, rows=table.words, file=self._file)
         m.d.comb += rom.addr.eq(self.i.weight)
         for row in range(window.rows):
             for k in range(p.lanes):
@@ -119,9 +117,7 @@ class Accumulators(wiring.Component):
         window = p.window
         assert window is not None
         at_2, at_3 = flow[2], flow[3]
-        choices = [
-            Const(0) if pick[slot] is None else weights[pick[slot]] for pick in window.picks
-        ]
+        choices = [Const(0) if pick[slot] is None else weights[pick[slot]] for pick in window.picks]
         weight: Value = choices[0]
         if any(pick[slot] != window.picks[0][slot] for pick in window.picks):
             weight = Array(choices)[at_2.pick]

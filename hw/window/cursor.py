@@ -179,10 +179,7 @@ class Cursor(wiring.Component):
         m.d.comb += [
             last.eq(self.drain & ~skid.o.valid & ~Cat(valids).any()),
             stalls.eq(valid & first & ((held > 1) | waits)),
-            moves.eq(
-                (held != 0)
-                & (last | (valid & (first | (at.column != place))))
-            ),
+            moves.eq((held != 0) & (last | (valid & (first | (at.column != place))))),
             adds.eq(valid & goes & ~one.null),
         ]
         m.d.sync += held.eq(Mux(adds, at.held, held - moves))

@@ -146,8 +146,9 @@ class WindowSums(wiring.Component):
         from_drives = Signal()  # in a sweep, `old` is for potentials
         m.d.sync += from_drives.eq(~sweeper.busy & scan.drive)
         for n in banks:
-            old, row = Signal(words, name=f"old{n}", reset_less=True), Signal(
-                words, name=f"row{n}", reset_less=True
+            old, row = (
+                Signal(words, name=f"old{n}", reset_less=True),
+                Signal(words, name=f"row{n}", reset_less=True),
             )
             choices = Array(Value.cast(accumulators.left[slot]) for slot in banks)
             m.d.sync += row.eq(choices[flow[5].slots[n]])
