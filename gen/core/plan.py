@@ -454,14 +454,9 @@ def plan_windows(
     assert isinstance(window, WindowStagePlan)
     wanted, sent = window.expected_cycles(), window.output.words * spec.steps
     if banks == 1 and options is None:
-        banks = next(
-            (
-                n
-                for n in TAIL_BANKS
-                if sent * -(-window.output.size // (MAX_CHUNK * n)) <= SENT * wanted
-            ),
-            TAIL_BANKS[-1],
-        )
+        size, most = window.output.size, SENT * wanted
+        quick = (n for n in TAIL_BANKS if sent * -(-size // (MAX_CHUNK * n)) <= most)
+        banks = next(quick, TAIL_BANKS[-1])
     tail, chosen = _tail(network, banks, options, programs)
     return CorePlan(
         network=network,
@@ -505,8 +500,9 @@ def plan_network(
         `pipelined`: every layer has hardware of its own; in a network of maps, every part that
         nothing but the spikes of one layer leaves. `shared`: one program runs all layers in turn.
         `mixed`: one program for the layers of maps, hardware of its own for each dense layer behind
-        them. `windows`: the same, where spikes of maps add to a window of positions at once. `auto`: layers of their own for chains of dense layers; mixed where several dense
-        layers follow layers of maps; one program for all others.
+        them. `windows`: the same, where spikes of maps add to a window of positions at once.
+        `auto`: layers of their own for chains of dense layers; mixed where several dense layers
+        follow layers of maps; one program for all others.
 
     Raises
     ------

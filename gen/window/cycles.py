@@ -96,7 +96,7 @@ class _Times:
     """
 
     def __init__(self, scan: Scan, window: Window, events: Int, added: Int, first: int) -> None:
-        rows, columns, _ = events.shape
+        columns = events.shape[1]
         table = window.column_table[scan.column_table : scan.column_table + columns]
         place = np.array([column.column for column in table])
         held = np.array([column.held for column in table])

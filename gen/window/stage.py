@@ -18,7 +18,7 @@ from gen.window.writer import WindowWriter, tall_layout
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
-from hw.program.program import Scan, Sweep, Window
+from hw.program.program import Sweep, Window
 from hw.window.stage import WindowStage
 
 __all__ = ["WindowStagePlan", "plan_window", "window_layers", "window_rows"]
@@ -70,11 +70,13 @@ class WindowStagePlan(ProgramStagePlan):
     def operation_cycles(
         self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
     ) -> list[int]:
-        return [
-            sweep_cycles(self.program, op) if play is None else play.cycles
-            for op, play in window_plays(self, pixels, spikes)
-            if isinstance(op, Scan | Sweep)
-        ]
+        found = []
+        for op, play in window_plays(self, pixels, spikes):
+            if isinstance(op, Sweep):
+                found.append(sweep_cycles(self.program, op))
+            elif play is not None:
+                found.append(play.cycles)
+        return found
 
     def additions(self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]) -> int:
         plays = (play for _, play in window_plays(self, pixels, spikes))

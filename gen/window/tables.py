@@ -24,7 +24,7 @@ Pick = tuple[int | None, ...]
 ROWS = 4
 """Of a window: rows of a group of channels, or two of two, or one of four."""
 COLUMNS = 3
-STRAIGHT: Pick = tuple(range(COLUMNS))
+STRAIGHT = tuple(range(COLUMNS))
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,9 +104,8 @@ class Scanner(wiring.Component):
     @staticmethod
     def combines(program: Program) -> bool:
         """Whether any scan plays more than a word as it is, or a part of one."""
-        return program.window is not None or any(
-            isinstance(op, Scan) and op.combines for op in program.operations
-        )
+        scans = (op for op in program.operations if isinstance(op, Scan))
+        return program.window is not None or any(op.combines for op in scans)
 
     @staticmethod
     def latency(program: Program) -> int:

@@ -326,9 +326,8 @@ class Sweeper(wiring.Component):
             for k in range(self._program.word)
         ]
         with m.If(there):
-            m.d.sync += [
-                one.eq(after) for one, after in zip(held, [*held[lanes:], *read], strict=True)
-            ]
+            rows = zip(held, [*held[lanes:], *read], strict=True)
+            m.d.sync += [one.eq(after) for one, after in rows]
         return [*held]
 
     def _mask(self, m: Module, sweep, place: Any) -> None:

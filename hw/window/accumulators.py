@@ -117,9 +117,10 @@ class Accumulators(wiring.Component):
         window = p.window
         assert window is not None
         at_2, at_3 = flow[2], flow[3]
-        choices = [Const(0) if pick[slot] is None else weights[pick[slot]] for pick in window.picks]
+        picked = [pick[slot] for pick in window.picks]
+        choices = [Const(0) if column is None else weights[column] for column in picked]
         weight: Value = choices[0]
-        if any(pick[slot] != window.picks[0][slot] for pick in window.picks):
+        if len(set(picked)) > 1:
             weight = Array(choices)[at_2.pick]
         negative: Value = at_3.negative
         active: Value = at_3.add

@@ -1,5 +1,6 @@
 """Cursor: moves the window along a map's rows, and says what each event adds, and what leaves."""
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
@@ -139,7 +140,7 @@ class Cursor(wiring.Component):
                 events[0].null.eq(event.null),
                 events[0].shift.eq(event.plane + scan.shift),
                 *(events[0][n].eq(event[n]) for n in ("negative", "active", "negatives")),
-                *(after.eq(before) for before, after in zip(events, events[1:], strict=False)),
+                *(after.eq(before) for before, after in pairwise(events)),
                 row.eq(rows),
                 column.eq(columns),
                 events[2].null.eq(events[1].null | ~row.some | ~column.some),

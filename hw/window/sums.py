@@ -1,4 +1,4 @@
-"""Banks of potentials and drives: a bank for each row of the window, all read and written at once."""
+"""Banks of potentials and drives: one for each row of the window, read and written at once."""
 
 from typing import Any
 
