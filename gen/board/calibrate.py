@@ -21,6 +21,7 @@ from gen.board.estimate import WEIGHTS, features
 from gen.board.files import BOARD_TOP, generate_board
 from gen.board.planner import board_spec, default_hz
 from gen.core.plan import CorePlan, plan_core, plan_network
+from gen.family.base import Family
 from gen.family.tools import ToolError, run
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -35,6 +36,9 @@ MAPS = [
     {"model": "digits-conv", "schedule": "pipelined", "lanes": 8},
 ]
 """Networks of maps, on every board."""
+
+WINDOWS = [{"model": "digits-conv", "schedule": "windows", "lanes": lanes} for lanes in (2, 4, 8)]
+"""The same, window by window; the dense layers behind are estimated before."""
 
 DESIGNS: dict[str, list[dict[str, Any]]] = {
     "ulx3s_85f": [
@@ -56,6 +60,10 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-augmapping", "lanes": 64, "banks": 2},
         {"model": "digits-termapping", "lanes": 64, "banks": 1},
         {"model": "digits-if", "lanes": 64, "banks": 1},
+        WINDOWS[2],
+        {"model": "digits-conv", "schedule": "windows", "lanes": 16},
+        {"model": "mnist-conv", "schedule": "windows", "lanes": 16},
+        {"model": "mnist-conv", "schedule": "windows", "lanes": 32},
     ],
     "icebreaker": [
         *MAPS,
@@ -69,6 +77,7 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "mnist-dense", "lanes": 8, "banks": 2, "memories": ["spram", "ram"]},
         {"model": "mnist-dense", "lanes": 12, "banks": 1, "memories": ["spram", "ram"]},
         {"model": "mnist-dense", "lanes": 16, "banks": 1, "memories": ["spram", "ram"]},
+        *WINDOWS[:2],
     ],
     "tang_nano_9k": [
         *MAPS[:4],
@@ -83,6 +92,7 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 26, "banks": 2, "once": True},
         {"model": "digits-augmapping", "lanes": 8, "banks": 2},
         {"model": "digits-termapping", "lanes": 16, "banks": 1},
+        *WINDOWS,
     ],
 }
 
@@ -91,6 +101,8 @@ MEASURED = WEIGHTS.with_name("measured.json")
 by family, [sizes, look-up tables] of whole boards that learn (`sterna bitstream --learn`)."""
 
 LEARNING = "learning"
+
+Sizes = dict[str, float]
 
 
 def design(board: Board, options: dict[str, Any]) -> CorePlan:
@@ -155,7 +167,7 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
         board, before = BOARDS[name], measured.get(name, [])
         family, names = board.family, board.family.names
         found: list[Any] = []
-        parts: dict[str, list[tuple[int, dict[str, float]]]] = {}
+        parts: dict[str, list[tuple[int, Sizes, list[tuple[str, Sizes]]]]] = {}
         for n, options in enumerate(DESIGNS[name]):
             core = design(board, options)
             old = [entry for entry in before if entry[0] == options]
@@ -165,12 +177,13 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
                 print(name, options, used, file=sys.stderr, flush=True)
             found.append(old[0])
             spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
-            ((kind, sizes),) = features(core, spec).items()  # a design has stages of one kind
-            parts.setdefault(kind, []).append((old[0][1], sizes))
+            (kind, sizes), *others = features(core, spec).items()
+            parts.setdefault(kind, []).append((old[0][1], sizes, others))
         for kind, designs in parts.items():
             key = f"{family.name} {kind}"
-            counts = np.array([luts for luts, _ in designs], dtype=float)
-            rows = np.array([list(sizes.values()) for _, sizes in designs])
+            # Stages of a second kind, if there are any, cost what is known of them.
+            counts = np.array([luts - _beside(family, known, rest) for luts, _, rest in designs])
+            rows = np.array([list(sizes.values()) for _, sizes, _ in designs])
             weights = fit(rows, counts, family.ridge.get(kind, 0.0))
             error = rows @ weights / counts - 1
             print(key, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
@@ -179,6 +192,18 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
         known |= learning_weights(measured.get(LEARNING, {}))
         write_json(WEIGHTS, known)
         write_json(MEASURED, measured)
+
+
+def _beside(
+    family: Family, known: dict[str, Sizes], others: Sequence[tuple[str, Sizes]]
+) -> float:
+    """What stages of other kinds cost, without what is around the core."""
+    return sum(
+        known[f"{family.name} {kind}"][name] * size
+        for kind, sizes in others
+        for name, size in sizes.items()
+        if name != "board"
+    )
 
 
 def learning_weights(measured: dict[str, list[Any]]) -> dict[str, dict[str, float]]:

@@ -24,15 +24,22 @@ class CycleLaw:
     lead
         Cycles from the first without reset to the one that takes the first word; None: as many as
         the core needs (`CorePlan.settle`).
+
+    Attributes
+    ----------
+    loaded
+        When the last word of the last picture was taken.
     """
 
     def __init__(self, plan: CorePlan, lead: int | None = None) -> None:
         after: StageTimes | None = None
         self._stages: list[StageTimes] = []
+        lead = plan.settle + plan.stages[0].intake if lead is None else lead
         for stage in reversed(plan.stages):
-            after = stage.times(after, plan.settle if lead is None else lead)
+            after = stage.times(after, lead)
             self._stages.insert(0, after)
         self._words, self._vectors = plan.stages[0].words, plan.stages[0].vectors
+        self.loaded = 0
 
     def predict(
         self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]
@@ -54,7 +61,7 @@ class CycleLaw:
             for stage in self._stages:
                 stage.begin(n)
             for vector in range(self._vectors):
-                first.take(0, self._words)
+                self.loaded = first.take(0, self._words)
                 first.play(vector)
             done.append(last.done)
         return np.array(done, dtype=np.int64)
@@ -74,6 +81,7 @@ def single_run(
     """What hardware counts of one picture (size,) on an idle core, spikes being (T, neurons) each:
     cycles from the hand-shake of its last word to its last logit; rows of weights added."""
     batch = [part[None] for part in spikes]
-    done = int(CycleLaw(plan, LONG_AGO).predict(pixels[None], batch)[0])
+    law = CycleLaw(plan, LONG_AGO)
+    done = int(law.predict(pixels[None], batch)[0])
     events = sum(stage.additions(pixels, spikes) for stage in plan.stages)
-    return done - (plan.words - 1), events
+    return done - law.loaded, events

@@ -226,6 +226,11 @@ class StagePlan(ABC):
         return 0
 
     @property
+    def intake(self) -> int:
+        """Cycles from the first word's being offered to its being taken."""
+        return 0
+
+    @property
     def memory(self) -> str:
         """Where the weights are: `rom`, or `ram` or `spram`, loaded at power-up."""
         return "rom"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.program.cycles import ProgramTimes, played
+from gen.stage.stage import StageTimes
 from hw.contract.edge import INPUT
 from hw.layer.encoder import ChunkEncoder
 from hw.program.program import Operation, Program, Scan, Window
@@ -128,10 +129,14 @@ class _Times:
 class WindowTimes(ProgramTimes):
     """When a window stage last did what: a word of a picture is taken as its last position is."""
 
+    def __init__(self, plan: "WindowStagePlan", after: StageTimes | None, lead: int) -> None:
+        super().__init__(plan, after, lead)
+        self._more = plan.intake
+        self.word -= self._more
+        self.released = [self.word, self.word]
+
     def take(self, offer: int, count: int, interval: int = 1) -> int:
-        positions = self._plan.lanes // self._plan.program.pixels
-        begun = max(offer, self.word + 1)
+        begun = max(offer - self._more, self.word + 1)
         if self._place == 0:
             begun = max(begun, self.released[0] + 1)
-        last = positions - 1
-        return super().take(begun + last, count, max(interval, positions))
+        return super().take(begun + self._more, count, max(interval, self._more + 1))

@@ -45,9 +45,14 @@ class WindowStagePlan(ProgramStagePlan):
         return window
 
     @property
+    def intake(self) -> int:
+        """A word of a picture has several positions, and is taken as the last of them is."""
+        return self.lanes // self.window.pixels - 1
+
+    @property
     def loading(self) -> int:
         """Cycles in which the words of an image are taken."""
-        return self.program.input_words * (self.lanes // self.window.pixels)
+        return self.program.input_words * (self.intake + 1)
 
     def words_of(self, name: str) -> MapLayout:
         return tall_layout(super().words_of(name), self.rows[name])
