@@ -104,7 +104,8 @@ class CorePlan:
 
     @property
     def swappable(self) -> bool:
-        """Other weights of the same shape can be put into a routed design, or into a flash."""
+        """Other weights of the same shape can be put into a routed design, or into a flash: all
+        but those of a core that learns."""
         return all(rom.swappable for rom in self.roms().values())
 
     def roms(self) -> dict[str, Rom]:
@@ -153,7 +154,8 @@ class CorePlan:
         }
 
     def recipe(self) -> dict[str, Any]:
-        """Plain data from which `rebuild` makes the same plan of the same network."""
+        """Plain data from which `rebuild` makes the same plan of the same network, or of one whose
+        weights are to take the place of this one's: hardware as wide as this."""
         return {
             "schedule": self.schedule,
             "lanes": self.lanes,
@@ -161,6 +163,7 @@ class CorePlan:
             "bounds": self.bounds,
             "options": asdict(self.options),
             "changes": self.changes,
+            "floors": [layer.bounds for layer in self.network.layers],
         }
 
     @cached_property
@@ -196,6 +199,7 @@ def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
         given["memories"] = tuple(given["memories"])
     options, lanes, bounds = LayerOptions(**given), recipe["lanes"], tuple(recipe["bounds"])
     changes = tuple(recipe["changes"])
+    network = replace(network, floors=tuple(tuple(floor) for floor in recipe["floors"]))
     programs = _programs(network, lanes, bounds, changes)
     return CorePlan(
         network=network,

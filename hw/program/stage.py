@@ -154,7 +154,7 @@ class ProgramStage(Stage):
         m.submodules.walker = walker = Walker(p)
         m.submodules.potentials = potentials = self._potentials
         m.submodules.program = program = WeightRom(
-            width=p.code.bits, rows=p.code.words, file=self._files and self._files.program
+            width=p.code.bits, rows=p.code_table.words, file=self._files and self._files.program
         )
         wiring.connect(m, scanner.o, walker.i)
         word = program.data
