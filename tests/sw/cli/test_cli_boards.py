@@ -8,6 +8,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from gen.core.plan import plan_programs
+from gen.core.verilog import manifest
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sw.cli.board import as_built, board_network
@@ -184,21 +186,23 @@ def test_ask_knows_the_network_that_a_board_has(capsys, tmp_path: Path, monkeypa
 
 
 def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
+    """Its core, clock and images, whatever the planner would choose now."""
     monkeypatch.setattr("sw.cli.board.BUILD", tmp_path)
     args = Namespace(board="icebreaker", model=None, test_images=64, say=lambda line: None)
-    as_built(args)  # nothing was
-    assert (args.model, args.test_images) == (None, 64)
-    facts = {"network": "n", "lanes": 8, "banks": 1, "clock_hz": 18_000_000}
-    (tmp_path / "icebreaker").mkdir()
-    for images in (None, [7, 64]):
-        board = json.dumps(facts | {"test_images": images})
-        (tmp_path / "icebreaker" / "board.json").write_text(board)
-        as_built(args)
-        assert args.test_images == (64 if images is None else 7)
-    assert (args.lanes, args.banks, args.mhz) == (8, 1, 18.0)
-    assert args.model == str(tmp_path / "icebreaker" / "network.npz")
-    board = json.dumps(facts | {"test_images": None, "schedule": "learning"})
-    (tmp_path / "icebreaker" / "board.json").write_text(board)
+    assert as_built(args) is None  # nothing was
+    core = plan_programs(Network.load(model_path("digits-conv")), 8, (), ["block"])
+    core.network.save(tmp_path / "icebreaker" / "network.npz")
+    file = tmp_path / "icebreaker" / "board.json"
+    facts = manifest(core, []) | {"clock_hz": 18_000_000}
+    file.write_text(json.dumps(facts | {"test_images": None}))
+    assert as_built(args) is None
+    assert args.test_images == 64
+    file.write_text(json.dumps(facts | {"test_images": [7, 64]}))
+    built = as_built(args)
+    assert built is not None
+    assert (built.core.fingerprint, built.spec.clock_hz) == (core.fingerprint, 18_000_000)
+    assert args.test_images == 7
+    file.write_text(json.dumps(facts | {"test_images": None, "schedule": "learning"}))
     with pytest.raises(UsageError, match=r"icebreaker plays labelled .* or name the MODEL of"):
         as_built(args)
 
