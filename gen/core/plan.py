@@ -27,6 +27,7 @@ __all__ = [
     "PlanError",
     "cuts",
     "dense_tail",
+    "in_files",
     "plan_core",
     "plan_mixed",
     "plan_network",
@@ -189,6 +190,15 @@ def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
         return _rebuilt(network, recipe)
     except (KeyError, TypeError, AttributeError, IndexError):
         raise PlanError(f"No core of {network.spec.name} can be laid out by {recipe!r}") from None
+
+
+def in_files(core: CorePlan) -> CorePlan:
+    """The same core, but for weights that are loaded at power-up: they are in ROM files, with which
+    it can be simulated by itself."""
+    if not core.loaded:
+        return core
+    recipe = core.recipe()
+    return rebuild(core.network, recipe | {"options": recipe["options"] | {"memories": None}})
 
 
 def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:

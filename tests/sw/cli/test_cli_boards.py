@@ -60,6 +60,20 @@ def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
             "smallest listed board that holds it is tang_nano_9k",
         ),
         (
+            ["sim", "--board", "icebreaker", "mnist-conv"],
+            "does not fit icebreaker: with 8 lanes, one program core it needs 4903 look-up tables "
+            "of 4857, 89 block RAMs of 30 (92% of the chip's 5280 count as usable) (the weights of "
+            "layer readout alone need 26, all weights 40, potentials 7); the smallest listed board "
+            "that holds it is ulx3s_85f",
+        ),
+        (
+            ["generate", "--board", "tang_nano_9k", "digits-dense", "--lanes", "128"],
+            "with lanes and banks of the planner's choice it fits",
+        ),
+        (["info", "--board", "icebreaker", "digits-conv"], "does not fit icebreaker"),
+        (["generate", "--board", "basys3"], "Board must be one of ulx3s_85f, icebreaker"),
+        (["generate", "digits-dense", "--banks", "0"], "Banks must be 1, 2, 4, 8 or 16, not 0"),
+        (
             ["plan", "--board", "ulx3s_85f", "mnist-conv", "--lanes", "12"],
             "Lanes of a program core on a board must be one of (8, 16, 32, 64, 128), not 12",
         ),
@@ -90,6 +104,20 @@ def test_ask_a_golden_model_of_maps(capsys) -> None:
     text = capsys.readouterr().out
     assert "golden, 16 lanes, 1 bank(s)" in text
     assert "5 of 5" in text
+
+
+def test_a_core_is_generated_as_a_board_would_have_it(capsys, tmp_path: Path) -> None:
+    """As it is planned, but for weights that come from the flash there."""
+    arguments = ["mnist-dense", "--board", "icebreaker", "--json"]
+    assert main(["generate", *arguments, "--out", str(tmp_path)]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert main(["plan", *arguments]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    options = made["plan"]["recipe"]["options"]
+    assert (options["lanes"], options["lean"]) == (plan["lanes"], True)
+    assert (options["memories"], plan["memories"]) == (None, ["spram", "ram"])
+    files = [file for layer in made["layers"] for bank in layer["rom"] for file in bank]
+    assert all((tmp_path / file).is_file() for file in files)
 
 
 def test_plan_of_maps(capsys) -> None:
