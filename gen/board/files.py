@@ -150,10 +150,10 @@ def built_images(plan: CorePlan, folder: Path, played: Sequence[int] | None) -> 
     ReloadError
         When their file cannot be read.
     """
-    if played is None:
+    if not played:
         return None
     rows = read_rows(folder / IMAGES_FILE)
-    return TestImages(rows=rows, words=plan.words, repeats=played[1], file=IMAGES_FILE)
+    return TestImages(rows=rows, words=plan.words, repeats=played[-1], file=IMAGES_FILE)
 
 
 def generate_board(

@@ -178,15 +178,16 @@ def as_built(args: argparse.Namespace) -> BoardPlan | None:
     folder = BUILD / args.board
     try:
         facts = read_json(folder / "board.json", {"clock_hz": int, "test_images": ([int], None)})
+        images, _ = facts["test_images"] or (0, 0)
     except (OSError, ValueError):
         return None
     if facts.get("schedule") == "learning":
         raise UsageError(
             f"The core in {folder} {LABELLED}: {STORED}, or name the MODEL of another self-test"
         )
-    if not facts["test_images"]:
+    if not images:
         return None
-    args.test_images, _ = facts["test_images"]
+    args.test_images = images
     core = read_plan(Network.load(folder / NETWORK), folder)
     name = core.network.spec.name
     args.say(f"as {folder} was built: {name}, {args.test_images} images on the chip")
