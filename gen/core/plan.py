@@ -28,7 +28,11 @@ __all__ = [
     "PlanError",
     "cuts",
     "dense_tail",
+<<<<<<< HEAD
     "has_windows",
+=======
+    "in_files",
+>>>>>>> program-cores
     "plan_core",
     "plan_mixed",
     "plan_network",
@@ -113,7 +117,8 @@ class CorePlan:
 
     @property
     def swappable(self) -> bool:
-        """Other weights of the same shape can be put into a routed design, or into a flash."""
+        """Other weights of the same shape can be put into a routed design, or into a flash: all
+        but those of a core that learns."""
         return all(rom.swappable for rom in self.roms().values())
 
     def roms(self) -> dict[str, Rom]:
@@ -162,7 +167,8 @@ class CorePlan:
         }
 
     def recipe(self) -> dict[str, Any]:
-        """Plain data from which `rebuild` makes the same plan of the same network."""
+        """Plain data from which `rebuild` makes the same plan of the same network, or of one whose
+        weights are to take the place of this one's: hardware as wide as this."""
         return {
             "schedule": self.schedule,
             "lanes": self.lanes,
@@ -170,7 +176,11 @@ class CorePlan:
             "bounds": self.bounds,
             "options": asdict(self.options),
             "changes": self.changes,
+<<<<<<< HEAD
             **({"rows": dict(self.rows)} if self.rows else {}),
+=======
+            "floors": [layer.bounds for layer in self.network.layers],
+>>>>>>> program-cores
         }
 
     @cached_property
@@ -198,6 +208,15 @@ def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
         raise PlanError(f"No core of {network.spec.name} can be laid out by {recipe!r}") from None
 
 
+def in_files(core: CorePlan) -> CorePlan:
+    """The same core, but for weights that are loaded at power-up: they are in ROM files, with which
+    it can be simulated by itself."""
+    if not core.loaded:
+        return core
+    recipe = core.recipe()
+    return rebuild(core.network, recipe | {"options": recipe["options"] | {"memories": None}})
+
+
 def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
     if recipe["schedule"] not in SCHEDULES[1:]:
         raise PlanError(f"A {recipe['schedule']} core is not laid out by a recipe")
@@ -205,8 +224,14 @@ def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
     if given["memories"] is not None:
         given["memories"] = tuple(given["memories"])
     options, lanes, bounds = LayerOptions(**given), recipe["lanes"], tuple(recipe["bounds"])
+<<<<<<< HEAD
     changes, rows = tuple(recipe["changes"]), dict(recipe.get("rows", {}))
     programs = _programs(network, lanes, bounds, changes, rows)
+=======
+    changes = tuple(recipe["changes"])
+    network = replace(network, floors=tuple(tuple(floor) for floor in recipe["floors"]))
+    programs = _programs(network, lanes, bounds, changes)
+>>>>>>> program-cores
     return CorePlan(
         network=network,
         lanes=lanes,

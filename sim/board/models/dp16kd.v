@@ -1,7 +1,8 @@
 // DP16KD, the block RAM of an ECP5, which Yosys has no simulation model of: ours, after the way Yosys
-// maps memories to it (share/lattice/brams_map_16kd.v). 2,048 bytes of nine bits; a port keeps what
-// it put out while it writes. 36 bits wide: port A writes, port B reads, and the A pins are the low
-// half. A mode that is not modelled ends the simulation; chip selects are not looked at.
+// maps memories to it (share/lattice/brams_map_16kd.v). 2,048 bytes of nine bits; while it writes, a
+// port keeps what it put out, or (READBEFOREWRITE) puts out what was there. 36 bits wide: port A
+// writes, port B reads, and the A pins are the low half. A mode that is not modelled ends the
+// simulation; chip selects are not looked at.
 module DP16KD #(
     parameter DATA_WIDTH_A = 18, parameter DATA_WIDTH_B = 18,
     parameter REGMODE_A = "NOREG", parameter REGMODE_B = "NOREG",
@@ -72,8 +73,9 @@ module DP16KD #(
             bytes[2*word] = INITIAL[20*word +: 9];
             bytes[2*word + 1] = INITIAL[20*word + 9 +: 9];
         end
-        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || WRITEMODE_A != "NORMAL"
-            || WRITEMODE_B != "NORMAL") begin
+        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || (WRITEMODE_A != "NORMAL"
+            && WRITEMODE_A != "READBEFOREWRITE") || (WRITEMODE_B != "NORMAL"
+            && WRITEMODE_B != "READBEFOREWRITE")) begin
             $display("DP16KD: this mode has no model");
             $stop;
         end
@@ -106,7 +108,7 @@ module DP16KD #(
             endcase
         end
         if (RSTA) qa <= 0;
-        else if (CEA && !WEA) qa <= row(DATA_WIDTH_A, ada);
+        else if (CEA && (!WEA || WRITEMODE_A == "READBEFOREWRITE")) qa <= row(DATA_WIDTH_A, ada);
     end
 
     always @(posedge clkb) begin
@@ -121,7 +123,7 @@ module DP16KD #(
             endcase
         end
         if (RSTB) qb <= 0;
-        else if (CEB && !WEB) qb <= row(DATA_WIDTH_B, adb);
+        else if (CEB && (!WEB || WRITEMODE_B == "READBEFOREWRITE")) qb <= row(DATA_WIDTH_B, adb);
     end
 
     wire [35:0] q = DATA_WIDTH_B == 36 ? qb : {qb[17:0], qa[17:0]};

@@ -317,6 +317,19 @@ def test_what_cannot_be_followed(call, sentence) -> None:
     assert str(refused.value) == sentence
 
 
+def test_one_matrix_is_so_large_and_no_larger(monkeypatch) -> None:
+    """A convolution and the dense layer behind it: pixels times what lies between."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(128, 3))
+    monkeypatch.setattr("sw.importers.maps.LARGEST_MATRIX", 64 * 128)
+    (layer,) = read_relu(network, SHAPE)
+    assert [tuple(kernel.shape) for kernel in layer.kernels] == [(3, 64)]
+    assert close_to(network, [layer], SHAPE)
+    monkeypatch.setattr("sw.importers.maps.LARGEST_MATRIX", 64 * 128 - 1)
+    with pytest.raises(ConvertError, match="is no single convolution with what stands before it"):
+        read_relu(network, SHAPE)
+
+
 def test_weights_that_are_no_numbers() -> None:
     network = Net()
     with torch.no_grad():
