@@ -28,11 +28,8 @@ __all__ = [
     "PlanError",
     "cuts",
     "dense_tail",
-<<<<<<< HEAD
     "has_windows",
-=======
     "in_files",
->>>>>>> program-cores
     "plan_core",
     "plan_mixed",
     "plan_network",
@@ -176,11 +173,8 @@ class CorePlan:
             "bounds": self.bounds,
             "options": asdict(self.options),
             "changes": self.changes,
-<<<<<<< HEAD
             **({"rows": dict(self.rows)} if self.rows else {}),
-=======
             "floors": [layer.bounds for layer in self.network.layers],
->>>>>>> program-cores
         }
 
     @cached_property
@@ -224,14 +218,9 @@ def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
     if given["memories"] is not None:
         given["memories"] = tuple(given["memories"])
     options, lanes, bounds = LayerOptions(**given), recipe["lanes"], tuple(recipe["bounds"])
-<<<<<<< HEAD
     changes, rows = tuple(recipe["changes"]), dict(recipe.get("rows", {}))
-    programs = _programs(network, lanes, bounds, changes, rows)
-=======
-    changes = tuple(recipe["changes"])
     network = replace(network, floors=tuple(tuple(floor) for floor in recipe["floors"]))
-    programs = _programs(network, lanes, bounds, changes)
->>>>>>> program-cores
+    programs = _programs(network, lanes, bounds, changes, rows)
     return CorePlan(
         network=network,
         lanes=lanes,
