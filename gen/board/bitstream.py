@@ -26,6 +26,7 @@ __all__ = [
     "find_tools",
     "is_tight",
     "pack",
+    "place_and_route",
     "synthesize",
     "utilization",
     "write_constraints",
@@ -44,6 +45,10 @@ SPARE_SEEDS = 7
 
 class PlacementError(ToolError):
     """The placer found no place for a cell; with another seed it may."""
+
+
+class _Unreached(Exception):
+    """Placement, as nextpnr estimates it, misses the clock."""
 
 
 class TimingError(SternaError, RuntimeError):
@@ -218,6 +223,58 @@ def utilization(log: Path) -> dict[str, tuple[int, int]]:
     return {kind: (int(used), int(there)) for kind, used, there in table}
 
 
+def place_and_route(
+    flow: Flow,
+    arguments: Sequence[str],
+    folder: Path,
+    megahertz: float,
+    seed: int,
+    progress: Progress = lambda line: None,
+) -> dict[str, Any]:
+    """Run nextpnr on `netlist.json`; a clock that is missed is no error of its own. Returns its
+    report, `nextpnr.json`; its output is in `nextpnr.log`.
+
+    Late wires are torn up only where the placement reaches the clock, as nextpnr estimates it:
+    otherwise some are late whatever is tried, and there is no end to it.
+
+    Parameters
+    ----------
+    arguments
+        Beside those of the family, of the clock in MHz and of the placer's seed.
+    """
+    arguments = [
+        *flow.router_flags,
+        *arguments,
+        "--json",
+        "netlist.json",
+        "--freq",
+        f"{megahertz:g}",
+        "--seed",
+        str(seed),
+        "--timing-allow-fail",
+        "--report",
+        "nextpnr.json",
+    ]
+
+    def tell(line: str) -> None:
+        told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
+        if told:
+            progress(f"  {told[1]}")
+
+    def watch(line: str) -> None:
+        tell(line)
+        if re.match(r"Info: Max frequency for clock .* \(FAIL", line):  # behind routing a warning
+            raise _Unreached
+
+    try:
+        wanted = watch if flow.rip_up else tell
+        run(flow.router, [*arguments, *flow.rip_up], folder, "nextpnr.log", wanted)
+    except _Unreached:
+        progress("  the placement misses the clock: again, without tearing up late wires")
+        run(flow.router, arguments, folder, "nextpnr.log", tell)
+    return json.loads((folder / "nextpnr.json").read_text())
+
+
 def _route_best(
     board: Board,
     flow: Flow,
@@ -266,29 +323,9 @@ def _route(
     seed: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    def watch(line: str) -> None:
-        told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
-        if told:
-            progress(f"  {told[1]}")
-
-    arguments = [
-        *board.flags,
-        *flow.router_flags,
-        *limits,
-        "--json",
-        "netlist.json",
-        flow.routed_flag,
-        f"new_{flow.routed}",
-        "--freq",
-        f"{megahertz:g}",
-        "--seed",
-        str(seed),
-        "--timing-allow-fail",
-        "--report",
-        "nextpnr.json",
-    ]
+    arguments = [*board.flags, *limits, flow.routed_flag, f"new_{flow.routed}"]
     try:
-        run(flow.router, arguments, folder, "nextpnr.log", watch)
+        return place_and_route(flow, arguments, folder, megahertz, seed, progress)
     except ToolError:
         _refuse_overflow(board, folder / "nextpnr.log")
         if "Unable to find legal placement" in (folder / "nextpnr.log").read_text():
@@ -297,7 +334,6 @@ def _route(
                 f"(seed {seed}): use fewer lanes"
             ) from None
         raise
-    return json.loads((folder / "nextpnr.json").read_text())
 
 
 def _refuse_overflow(board: Board, log: Path) -> None:

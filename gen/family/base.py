@@ -48,6 +48,8 @@ class Flow:
         need more than `TIGHT` of the chip; where Yosys ends in a trap with it, the first.
     router, router_flags
         nextpnr of the family, and arguments that every design gets.
+    rip_up
+        Arguments that tear up late wires until none is late: where placement reaches the clock.
     routed, routed_flag
         File of the routed design, and the argument that makes nextpnr write it.
     constraints, constraints_flag
@@ -68,6 +70,7 @@ class Flow:
     tight: str = ""
     router: Program
     router_flags: tuple[str, ...] = ()
+    rip_up: tuple[str, ...] = ()
     routed: str
     routed_flag: str
     constraints: str
