@@ -6,6 +6,7 @@ import math
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,23 +189,30 @@ def synthesize(
     planned, by which the time is told; `tight`: use `Flow.tight`."""
     progress(f"synthesis (Yosys){expected_time(flow.synthesis_seconds * luts / 1000)}")
     if not tight:
-        return _synthesize(flow.synthesis, folder, top, sources)
+        return _synthesize(flow, flow.synthesis, folder, top, sources)
     try:
-        return _synthesize(flow.tight, folder, top, sources)
+        return _synthesize(flow, flow.tight, folder, top, sources)
     except ToolError as error:
         if "wasm trap" not in str(error):
             raise
         progress("  Yosys has run out of stack: again, without sequential optimisation")
-        return _synthesize(flow.synthesis, folder, top, sources)
+        return _synthesize(flow, flow.synthesis, folder, top, sources)
 
 
-def _synthesize(commands: str, folder: Path, top: str, sources: Sequence[str]) -> dict[str, int]:
+def _synthesize(
+    flow: Flow, commands: str, folder: Path, top: str, sources: Sequence[str]
+) -> dict[str, int]:
     script = f"read_verilog {' '.join(sources)}\n{commands.format(top=top)}\n"
     script += "write_json netlist.json\ntee -q -o cells.json stat -json\n"
     write_atomically(folder / "synth.ys", script.encode())
     run(YOSYS, ["-q", "synth.ys"], folder, "yosys.log")
     stat = json.loads((folder / "cells.json").read_text())
     cells = stat.get("design", {}).get("num_cells_by_type", {})  # of an empty design, neither
+    if flow.finish is not None:
+        netlist = json.loads((folder / "netlist.json").read_text())
+        flow.finish(netlist["modules"][top])
+        cells = Counter(cell["type"] for cell in netlist["modules"][top]["cells"].values())
+        write_atomically(folder / "netlist.json", json.dumps(netlist).encode())
     return {kind: count for kind, count in sorted(cells.items()) if not kind.startswith("$")}
 
 

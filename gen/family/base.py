@@ -46,6 +46,8 @@ class Flow:
     synthesis, tight
         Yosys commands; `{top}` is the top module. The second, if there is one, for designs that
         need more than `TIGHT` of the chip; where Yosys ends in a trap with it, the first.
+    finish
+        Changes the top module of Yosys' JSON netlist in what Yosys knows nothing of, in place.
     router, router_flags
         nextpnr of the family, and arguments that every design gets.
     rip_up
@@ -68,6 +70,7 @@ class Flow:
 
     synthesis: str
     tight: str = ""
+    finish: Callable[[dict[str, Any]], None] | None = None
     router: Program
     router_flags: tuple[str, ...] = ()
     rip_up: tuple[str, ...] = ()

@@ -21,6 +21,9 @@ def test_long_steps_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def run(tool: Any, arguments: Any, folder: Path, *rest: Any) -> None:
         (folder / "cells.json").write_text("{}")
+        (folder / "netlist.json").write_text(
+            '{"modules": {"sterna_core": {"cells": {}, "ports": {}}}}'
+        )
         used = dict.fromkeys(("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D"), 1)
         facts = {
             "fmax": {"clk": {"achieved": 101.0}},
