@@ -56,12 +56,13 @@ class StepSum(wiring.Component):
         before: Value = now.as_value()
         word, step = Signal(range(self._words)), Signal(range(self._steps))
         last_word, last_step = word == self._words - 1, step == self._steps - 1
+        next_word = Mux(last_word, 0, word + 1)
         taken = transfer(self.i)
         m.d.comb += [self.i.ready.eq(~offered | self.o.ready), self.o.valid.eq(offered)]
         with m.If(self.o.ready):
             m.d.sync += offered.eq(0)
         with m.If(taken):
-            m.d.sync += [word.eq(Mux(last_word, 0, word + 1)), offered.eq(last_step)]
+            m.d.sync += [word.eq(next_word), offered.eq(last_step)]
             with m.If(last_word):
                 m.d.sync += step.eq(Mux(last_step, 0, step + 1))
 
@@ -73,8 +74,10 @@ class StepSum(wiring.Component):
                 write.en.eq(taken),
                 write.addr.eq(word),
                 write.data.eq(next_sum),
-                # Read ahead, so that the sum so far is there when the word's turn comes.
-                read.addr.eq(Mux(taken, Mux(last_word, 0, word + 1), word)),
+                # Read ahead, so that the sum so far is there when the word's turn comes; of the
+                # first word there is none. The address does not wait for the receiver's `ready`.
+                read.addr.eq(next_word),
+                read.en.eq(taken),
             ]
             before = read.data.as_value()
         so_far = data.View(sums, before)
