@@ -20,6 +20,7 @@ from hw.contract.text import expected_time
 from hw.system.process import fills_folder
 
 __all__ = [
+    "MOST_PASSES",
     "REPORT",
     "SEEDS",
     "TimingError",
@@ -48,8 +49,12 @@ class PlacementError(ToolError):
     """The placer found no place for a cell; with another seed it may."""
 
 
-class _Unreached(Exception):
-    """Placement, as nextpnr estimates it, misses the clock."""
+MOST_PASSES = 50
+"""Of the router in a row that leave no fewer wires late or used twice than ever before."""
+
+
+class _NoEnd(Exception):
+    """Wires stay late, however often they are torn up."""
 
 
 class TimingError(SternaError, RuntimeError):
@@ -242,8 +247,8 @@ def place_and_route(
     """Run nextpnr on `netlist.json`; a clock that is missed is no error of its own. Returns its
     report, `nextpnr.json`; its output is in `nextpnr.log`.
 
-    Late wires are torn up only where the placement reaches the clock, as nextpnr estimates it:
-    otherwise some are late whatever is tried, and there is no end to it.
+    nextpnr tears up late wires until none is late, which has no end where the clock cannot be
+    reached. So it is stopped after `MOST_PASSES` in vain, and starts again without tearing up.
 
     Parameters
     ----------
@@ -269,16 +274,21 @@ def place_and_route(
         if told:
             progress(f"  {told[1]}")
 
+    left: list[int] = []  # late wires and those used twice, after each pass
+
     def watch(line: str) -> None:
         tell(line)
-        if re.match(r"Info: Max frequency for clock .* \(FAIL", line):  # behind routing a warning
-            raise _Unreached
+        told = re.search(r" overuse=(\d+) .*\btmgfail=(\d+)", line)
+        if told:
+            left.append(int(told[1]) + int(told[2]))
+            before = left[:-MOST_PASSES]
+            if before and min(before) <= min(left[-MOST_PASSES:]):
+                raise _NoEnd
 
     try:
-        wanted = watch if flow.rip_up else tell
-        run(flow.router, [*arguments, *flow.rip_up], folder, "nextpnr.log", wanted)
-    except _Unreached:
-        progress("  the placement misses the clock: again, without tearing up late wires")
+        run(flow.router, [*arguments, *flow.rip_up], folder, "nextpnr.log", watch)
+    except _NoEnd:
+        progress(f"  {left[-1]} wires stay late: again, without tearing them up")
         run(flow.router, arguments, folder, "nextpnr.log", tell)
     return json.loads((folder / "nextpnr.json").read_text())
 

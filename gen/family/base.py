@@ -51,7 +51,7 @@ class Flow:
     router, router_flags
         nextpnr of the family, and arguments that every design gets.
     rip_up
-        Arguments that tear up late wires until none is late: where placement reaches the clock.
+        Arguments that tear up late wires, and route them anew, until none is late.
     routed, routed_flag
         File of the routed design, and the argument that makes nextpnr write it.
     constraints, constraints_flag
