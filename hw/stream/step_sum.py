@@ -69,11 +69,12 @@ class StepSum(wiring.Component):
         next_sum = Signal(sums)
         if self._words > 1:
             m.submodules.store = store = Memory(shape=sums, depth=self._words, init=[])
-            write, read = store.write_port(), store.read_port()
+            # Written a cycle late, from `now`. Of two words, that is when it is read again.
+            write = store.write_port()
+            read = store.read_port(transparent_for=[write] if self._words == 2 else [])
+            m.d.sync += [write.en.eq(taken), write.addr.eq(word)]
             m.d.comb += [
-                write.en.eq(taken),
-                write.addr.eq(word),
-                write.data.eq(next_sum),
+                write.data.eq(now),
                 # Read ahead, so that the sum so far is there when the word's turn comes; of the
                 # first word there is none. The address does not wait for the receiver's `ready`.
                 read.addr.eq(next_word),
