@@ -35,7 +35,7 @@ help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 # One stamp per set of packages, so that `make sim` does not install PyTorch.
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 $(VENV)/stamp-sim: pyproject.toml
 	@echo "setting up $(VENV)" >&2
