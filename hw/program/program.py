@@ -481,8 +481,8 @@ class Table:
 
     @classmethod
     def of(cls, rows: Int, bits: int = 0) -> "Table":
-        """Of an array (rows, lanes), as narrow as it may be."""
-        bits = bits or signed_bits(max(int(np.abs(rows).max()), 1))
+        """Of an array (rows, lanes), as narrow as it may be, but of `bits` at least."""
+        bits = max(bits, signed_bits(max(int(np.abs(rows).max()), 1)))
         mask = (1 << bits) - 1
         words = [
             sum((value & mask) << (k * bits) for k, value in enumerate(row))
@@ -580,8 +580,8 @@ class Program:
     weight_bits
         Their width.
     biases, bias_bits, thetas
-        (rows, lanes), in units of the potential, and the width of biases; thetas None where no
-        layer has thresholds by channel.
+        (rows, lanes), in units of the potential, and the least width of biases; thetas None where
+        no layer has thresholds by channel.
     decays
         (kind, shift) each, of all layers (the readout has none: `none`); what `Sweep.decay` counts.
     can_saturate
