@@ -1,7 +1,8 @@
 """`sterna study scale`: cycles, memory and synaptic operations of networks as programs.
 
-The model (`gen.program.expectation`) is compared, on the networks that ship, with the cycle law,
-which the hardware keeps to the cycle; then it is applied to networks too large to build here.
+The models (`gen.program.expectation`, and of windows `gen.window.expectation`) are compared, on the
+networks that ship, with the cycle law, which the hardware keeps to the cycle; then they are applied
+to networks too large to build here.
 """
 
 import time
@@ -13,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.core.law import mean_cycles
-from gen.core.plan import plan_programs, played_changes
+from gen.core.plan import dense_tail, has_windows, plan_programs, plan_windows, played_changes
 from gen.program.expectation import Rates, expected, memory_bits
 from gen.program.stage import ProgramStagePlan, plan_program
+from gen.window.expectation import window_expected
+from gen.window.stage import plan_window
 from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.files import write_json
@@ -90,6 +93,15 @@ def _row(plan: ProgramStagePlan, rates: Any, rates_text: str) -> Result:
     }
 
 
+def _windows(network: Network, lanes: int, rates: Rates, changes: Collection[str]) -> Result:
+    """What a window stage takes for a network's layers of maps, if it can have one; those behind
+    work meanwhile."""
+    if not has_windows(network.spec):
+        return {}
+    plan = plan_window(network, lanes, range(dense_tail(network.spec)), changes)
+    return {"windows": round(window_expected(plan, rates).cycles)}
+
+
 def check(network: Network, data: Split, lanes: int, images: int) -> Result:
     """The model against the cycle law, on a network's own test images.
 
@@ -106,8 +118,14 @@ def check(network: Network, data: Split, lanes: int, images: int) -> Result:
     (plan,) = core.stages
     assert isinstance(plan, ProgramStagePlan)
     law = mean_cycles(core, pixels, trace.spikes)
-    row = _row(plan, measured_rates(network, pixels, trace, core.changes), "measured")
-    return row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
+    rates = measured_rates(network, pixels, trace, core.changes)
+    row = _row(plan, rates, "measured")
+    found = row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
+    if row := _windows(network, lanes, rates, core.changes):
+        law = mean_cycles(plan_windows(network, lanes), pixels, trace.spikes)
+        error = round(row["windows"] / law - 1, 5)
+        found |= row | {"windows_law": round(law, 1), "windows_error": error}
+    return found
 
 
 def predict(spec: NetworkSpec, lanes: int, rate: float) -> Result:
@@ -118,7 +136,7 @@ def predict(spec: NetworkSpec, lanes: int, rate: float) -> Result:
     single = np.array([rate * CHANGING, 0.0]).reshape(-1, 1, 1, 1)
     changes = dict.fromkeys(spikes, single)
     rates = {Played.STEP: spikes, Played.CHANGES: changes, Played.SUM: spikes}
-    return _row(plan, rates, f"{rate:g}")
+    return _row(plan, rates, f"{rate:g}") | _windows(network, lanes, rates, played_changes(network))
 
 
 def study(
@@ -152,6 +170,7 @@ def study(
 def scale_table(facts: Result) -> str:
     """Both tables, as docs/results.md has them."""
     head = ["network", "T", "lanes", "cycles, law", "cycles, model", "error"]
+    head += ["windows, law", "windows, model", "error"]
     rows = [
         [
             r["network"],
@@ -160,6 +179,15 @@ def scale_table(facts: Result) -> str:
             f"{r['law']:,.1f}",
             f"{r['cycles']:,}",
             f"{100 * r['error']:+.2f} %",
+            *(
+                [
+                    f"{r['windows_law']:,.1f}",
+                    f"{r['windows']:,}",
+                    f"{100 * r['windows_error']:+.2f} %",
+                ]
+                if "windows" in r
+                else [""] * 3
+            ),
         ]
         for r in facts["checked"]
     ]
@@ -172,6 +200,8 @@ def scale_table(facts: Result) -> str:
         "lanes",
         "SOPs",
         "cycles",
+        f"images/s at {MEGAHERTZ} MHz",
+        "cycles, windows",
         f"images/s at {MEGAHERTZ} MHz",
         "weights, Kibit",
         "potentials",
@@ -195,6 +225,11 @@ def scale_table(facts: Result) -> str:
                 f"{r['sops'] / 1e6:,.0f} M",
                 f"{r['cycles'] / 1e6:,.1f} M",
                 f"{MEGAHERTZ * 1e6 / r['cycles']:.1f}",
+                *(
+                    [f"{r['windows'] / 1e6:,.1f} M", f"{MEGAHERTZ * 1e6 / r['windows']:.1f}"]
+                    if "windows" in r
+                    else [""] * 2
+                ),
                 *kibit,
                 f"{sum(r['bits'].values()) / CHIP_BITS:.1f} times",
             ]
