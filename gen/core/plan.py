@@ -45,6 +45,9 @@ TAIL_LANES = (8, 16, 32, 64, 128)
 TAIL_BANKS = (1, 2, 4, 8)
 SENT = 0.05
 """Of a window stage's time, the share in which it may send its spikes, if more banks take them."""
+KEEPS_UP = 0.4
+"""Of a window stage's time, what the dense layers behind it may take: while they play the first
+steps, it waits with the others."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -478,7 +481,7 @@ def plan_windows(
         size, most = window.output.size, SENT * wanted
         quick = (n for n in TAIL_BANKS if sent * -(-size // (MAX_CHUNK * n)) <= most)
         banks = next(quick, TAIL_BANKS[-1])
-    tail, chosen = _tail(network, banks, options, programs)
+    tail, chosen = _tail(network, banks, options, programs, KEEPS_UP)
     return CorePlan(
         network=network,
         lanes=lanes,
@@ -493,11 +496,15 @@ def plan_windows(
 
 
 def _tail(
-    network: Network, banks: int, options: LayerOptions | None, programs: Sequence[ProgramStagePlan]
+    network: Network,
+    banks: int,
+    options: LayerOptions | None,
+    programs: Sequence[ProgramStagePlan],
+    share: float = 1,
 ) -> tuple[list[LayerStagePlan], LayerOptions]:
-    """Dense layers behind programs, and their options: without any, the fewest lanes that keep up
-    with the programs."""
-    wanted = max(stage.expected_cycles() for stage in programs)
+    """Dense layers behind programs, and their options: without any, the fewest lanes with which
+    they take this share of the programs' time."""
+    wanted = share * max(stage.expected_cycles() for stage in programs)
     tries = [options] if options else [LayerOptions(lanes=n, banks=banks) for n in TAIL_LANES]
     for chosen in tries:
         tail = _layers(network, chosen, programs)

@@ -122,7 +122,10 @@ def check(network: Network, data: Split, lanes: int, images: int) -> Result:
     row = _row(plan, rates, "measured")
     found = row | {"law": round(law, 1), "error": round(row["cycles"] / law - 1, 5)}
     if row := _windows(network, lanes, rates, core.changes):
-        law = mean_cycles(plan_windows(network, lanes), pixels, trace.spikes)
+        whole = plan_windows(network, lanes)
+        law = mean_cycles(whole, pixels, trace.spikes)
+        # The dense layers behind may be slower.
+        row["windows"] = max([row["windows"], *(s.expected_cycles() for s in whole.stages[1:])])
         error = round(row["windows"] / law - 1, 5)
         found |= row | {"windows_law": round(law, 1), "windows_error": error}
     return found
@@ -182,7 +185,7 @@ def scale_table(facts: Result) -> str:
             *(
                 [
                     f"{r['windows_law']:,.1f}",
-                    f"{r['windows']:,}",
+                    f"{r['windows']:,.0f}",
                     f"{100 * r['windows_error']:+.2f} %",
                 ]
                 if "windows" in r
