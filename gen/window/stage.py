@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gen.program.cycles import sweep_cycles
 from gen.program.expectation import network_rates
 from gen.program.stage import LANES, PROGRAM_LANES, ProgramStagePlan
+from gen.program.writer import segments
 from gen.stage.stage import PlanError, StageTimes
 from gen.window.cycles import WindowTimes, window_plays
 from gen.window.expectation import window_expected
@@ -104,10 +105,11 @@ class WindowStagePlan(ProgramStagePlan):
 
 def window_layers(spec: NetworkSpec) -> int:
     """How many layers, from the first on, a window stage can run: those that fire and have no
-    dense edges."""
-    for n, layer in enumerate(spec.layers):
-        if layer.neuron is None or any(edge.kind == "dense" for edge in spec.edges(n)):
-            return n
+    dense edges, and take their steps together with such alone."""
+    for part in segments(spec):
+        for n in part:
+            if spec.layers[n].neuron is None or any(e.kind == "dense" for e in spec.edges(n)):
+                return part.start
     return len(spec.layers)
 
 
