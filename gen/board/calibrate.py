@@ -194,9 +194,7 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
         write_json(MEASURED, measured)
 
 
-def _beside(
-    family: Family, known: dict[str, Sizes], others: Sequence[tuple[str, Sizes]]
-) -> float:
+def _beside(family: Family, known: dict[str, Sizes], others: Sequence[tuple[str, Sizes]]) -> float:
     """What stages of other kinds cost, without what is around the core."""
     return sum(
         known[f"{family.name} {kind}"][name] * size

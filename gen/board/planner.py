@@ -16,6 +16,7 @@ from gen.core.plan import (
     CorePlan,
     PlanError,
     dense_tail,
+    has_windows,
     plan_core,
     plan_mixed,
     plan_network,
@@ -271,7 +272,8 @@ def _choices(
 def _program_choices(
     network: Network, lanes: int | None, banks: int, schedule: str
 ) -> Iterator[CorePlan]:
-    """One program, as many as the network has stages, or one with dense layers behind it."""
+    """One program, as many as the network has stages, or one, by words or by windows, with dense
+    layers behind it."""
     if lanes is not None and lanes not in PROGRAM_LANES:
         raise PlanError(
             f"Lanes of a program core on a board must be one of {PROGRAM_LANES}, not {lanes!r}"
@@ -279,6 +281,8 @@ def _program_choices(
     spec = network.spec
     mixes = dense_tail(spec) < len(spec.layers) - 1
     wanted = ("shared", "pipelined", "mixed") if schedule == "auto" else (schedule,)
+    if schedule == "auto" and has_windows(spec):
+        wanted += ("windows",)
     most = max(layer.map_shape[0] for layer in spec.layers)
     for count in [lanes] if lanes else [n for n in PROGRAM_LANES if n < 2 * most]:
         for kind in wanted:

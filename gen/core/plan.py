@@ -28,6 +28,7 @@ __all__ = [
     "PlanError",
     "cuts",
     "dense_tail",
+    "has_windows",
     "plan_core",
     "plan_mixed",
     "plan_network",
@@ -422,6 +423,13 @@ def plan_mixed(
     )
 
 
+def has_windows(spec: NetworkSpec) -> bool:
+    """Whether a network can have a window stage: layers that convolutions and identities alone
+    reach, then dense ones alone."""
+    first = dense_tail(spec)
+    return 0 < first < len(spec.layers) and first <= window_layers(spec)
+
+
 def plan_windows(
     network: Network, lanes: int | None = None, banks: int = 1, options: LayerOptions | None = None
 ) -> CorePlan:
@@ -438,11 +446,10 @@ def plan_windows(
     Raises
     ------
     PlanError
-        When the layers in front of the dense ones are not those of `gen.window.stage.window_layers`
-        alone, or a stage cannot be laid out.
+        When it cannot have one (`has_windows`), or a stage cannot be laid out.
     """
     spec, first = network.spec, dense_tail(network.spec)
-    if not 0 < first < len(spec.layers) or window_layers(spec) < first:
+    if not has_windows(spec):
         raise PlanError(
             f"Network {spec.name} must have layers that convolutions and identities alone reach, "
             "then dense ones alone, for a window core"

@@ -61,7 +61,11 @@ class ProgramWriter:
     kept
         Potentials last from one step to the next. Where there is one step, everything goes into the
         drives: what changes in it is what there is.
+    places
+        Words of the target that an event adds to at once.
     """
+
+    places = 1
 
     def __init__(
         self,
@@ -422,7 +426,7 @@ class ProgramWriter:
         stored = [n for n in self.layers if self.kept and self._fires(n)]
         most, sign = self._largest(self.source)
         if not self.weight_rows:  # identities alone: a memory has at least one row
-            self.weights.append(np.zeros((1, self.weights[0].shape[1]), dtype=np.int64))
+            self.weights.append(np.zeros((1, self.places * self.lanes), dtype=np.int64))
         return Program(
             lanes=self.lanes,
             operations=tuple(self.operations),

@@ -4,6 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gen.program.memory_map import MemoryMap
 from gen.program.writer import ProgramWriter
 from gen.window.tables import COLUMNS, ROWS, STRAIGHT, Pick, window_passes
@@ -30,6 +33,8 @@ class WindowWriter(ProgramWriter):
     rows
         Of each layer: rows of its map in a word.
     """
+
+    places = ROWS * COLUMNS
 
     def __init__(
         self,
@@ -121,14 +126,19 @@ class WindowWriter(ProgramWriter):
         ]
 
     def _program(self, memory: MemoryMap) -> Program:
-        picture = self.layouts[INPUT]
+        picture, made = self.layouts[INPUT], super()._program(memory)
+        rows = made.weights.reshape(-1, ROWS, COLUMNS, self.lanes)
+        used: npt.NDArray[np.bool_] = np.any(rows, axis=(0, 3))
+        used[:, 0] |= made.has_identities
         return replace(
-            super()._program(memory),
+            made,
+            weights=rows[:, used].reshape(len(rows), -1),
             rows=(),
             columns=(),
             window=Window(
                 rows=ROWS,
                 columns=COLUMNS,
+                used=tuple((int(row), int(column)) for row, column in np.argwhere(used)),
                 row_table=tuple(self._row_table),
                 column_table=tuple(self._column_table),
                 picks=tuple(self._picks),

@@ -116,8 +116,9 @@ class Window:
     Parameters
     ----------
     rows, columns
-        Of the window: so many banks of sums; so many columns are open at a time. A row of weights
-        has `lanes` numbers for each position.
+        Of the window: so many banks of sums; so many columns are open at a time.
+    used
+        Positions, row by row, that anything adds to: a row of weights has `lanes` numbers for each.
     row_table, column_table
         What rows and columns reach.
     picks
@@ -128,6 +129,7 @@ class Window:
 
     rows: int
     columns: int
+    used: tuple[tuple[int, int], ...]
     row_table: tuple[WindowRow, ...]
     column_table: tuple[WindowColumn, ...]
     picks: tuple[tuple[int | None, ...], ...]
@@ -561,8 +563,8 @@ class Program:
     rows, columns
         Reach tables of the two axes.
     weights
-        (rows, lanes): what a spike adds to the lanes of a word. Of a window, (rows, its positions
-        times lanes), row by row.
+        (rows, lanes): what a spike adds to the lanes of a word. Of a window, (rows, its used
+        positions times lanes).
     weight_bits
         Their width.
     biases, thetas

@@ -81,25 +81,22 @@ class Accumulators(wiring.Component):
         m.d.comb += rom.addr.eq(self.i.weight)
         for row in range(window.rows):
             for k in range(p.lanes):
-
-                def weight(column: int, row: int = row, k: int = k) -> Value:
-                    place = (row * window.columns + column) * p.lanes + k
-                    return rom.data.word_select(place, bits).as_signed()
-
-                self._lane(m, scan, flow, row, k, [weight(c) for c in range(window.columns)])
+                weights = {
+                    column: rom.data.word_select(place * p.lanes + k, bits).as_signed()
+                    for place, (one, column) in enumerate(window.used)
+                    if one == row
+                }
+                self._lane(m, scan, flow, row, k, weights)
         return m
 
     def _lane(
-        self, m: Module, scan, flow: list[Any], row: int, k: int, weights: list[Value]
+        self, m: Module, scan, flow: list[Any], row: int, k: int, weights: dict[int, Value]
     ) -> None:
-        """The chain of a lane in a row of the window."""
+        """The chain of a lane in a row of the window: from the last column that anything adds to,
+        to the first, from which sums leave."""
         p = self._program
-        window = p.window
-        assert window is not None
         before: Value = Const(0)
-        for column in range(window.columns):
-            # What is added last leaves last: the window's first column is the chain's end.
-            slot = window.columns - 1 - column
+        for slot in reversed(range(max(weights, default=-1) + 1)):
             name = f"{row}_{slot}_{k}"
             term, carry = self._term(m, scan, flow, k, slot, weights, name)
             total = Signal(signed(p.sum_bits), name=f"sum{name}", reset_less=True)
@@ -109,7 +106,14 @@ class Accumulators(wiring.Component):
         m.d.sync += self.left[row][k].eq(before)
 
     def _term(
-        self, m: Module, scan, flow: list[Any], k: int, slot: int, weights: list[Value], name: str
+        self,
+        m: Module,
+        scan,
+        flow: list[Any],
+        k: int,
+        slot: int,
+        weights: dict[int, Value],
+        name: str,
     ) -> tuple[Value, Value]:
         """What is added to a column of the window, and its carry: minus x is the complement of x,
         plus one."""
@@ -118,7 +122,7 @@ class Accumulators(wiring.Component):
         assert window is not None
         at_2, at_3 = flow[2], flow[3]
         picked = [pick[slot] for pick in window.picks]
-        choices = [Const(0) if column is None else weights[column] for column in picked]
+        choices = [Const(0) if n is None else weights.get(n, Const(0)) for n in picked]
         weight: Value = choices[0]
         if len(set(picked)) > 1:
             weight = Array(choices)[at_2.pick]
