@@ -155,7 +155,7 @@ def test_sizes_are_those_of_all_that_adds() -> None:
         "lane": 16 * p.membrane_bits,
         "decay": 16 * p.membrane_bits * (len(p.decays) - 1),
     }
-    assert p.weight_table.lanes == 12 * 4
+    assert p.weight_table.lanes == len(plan.window.used) * 4
     names = plan.memories()
     assert {"potentials", "potentials (bank 1)", "potentials (bank 3)", "spikes"} <= set(names)
 

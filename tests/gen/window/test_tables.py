@@ -87,6 +87,7 @@ def window_of(one: WindowPass, picks: list[Pick]) -> Window:
     return Window(
         rows=ROWS,
         columns=COLUMNS,
+        used=tuple(np.ndindex(ROWS, COLUMNS)),
         row_table=tuple(one.rows),
         column_table=tuple(one.columns),
         picks=tuple(picks),

@@ -274,11 +274,13 @@ def words_of(p: Program, scan: Scan, memories: Memories) -> np.ndarray:
     return total
 
 
-def events_of(p: Program, scan: Scan, words: np.ndarray) -> list[tuple[int, dict[str, int]]]:
+def events_of(
+    p: Program, scan: Scan, words: np.ndarray, planes: int
+) -> list[tuple[int, dict[str, int]]]:
     """Reference: what a scan sends, (slot, event) each; a slot is a plane of a word. One that
     changes rows sends whole coefficients. Through a window, a word of which there is nothing sends
     that."""
-    found, planes = [], p.planes
+    found = []
     for n, (word, (_, _, place)) in enumerate(zip(words.tolist(), places_of(p, scan), strict=True)):
         before = len(found)
         for plane in range(1 if scan.update else planes):
@@ -306,7 +308,7 @@ def run(name: str, from_input: int, pace: Pace, seed: int):
     memories, numbers = random_memories(plan, rng), scans(plan, from_input)
     chosen = [op for op in (plan.program.operations[n] for n in numbers) if isinstance(op, Scan)]
     p = plan.program
-    expected = [(op, events_of(p, op, words_of(p, op, memories))) for op in chosen]
+    expected = [(op, events_of(p, op, words_of(p, op, memories), p.planes)) for op in chosen]
     rig = Rig(plan, numbers, memories)
     bench = Bench(rig, pace)
     sink = bench.collect(rig.o, sum(len(events) for _, events in expected))
@@ -445,7 +447,7 @@ def test_what_a_plan_counts_is_what_is_played() -> None:
                 banks[step % len(banks), first : first + size] = words
             words = played(scan, values)
             assert np.array_equal(words_of(p, scan, memories), words)
-            play, events = plays(p, scan, words), events_of(p, scan, words)
+            play, events = plays(p, scan, words), events_of(p, scan, words, scan.last_plane + 1)
             assert (play.words, play.reads, play.planes) == (
                 size,
                 scan.last_gather + 1,

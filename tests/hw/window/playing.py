@@ -108,7 +108,10 @@ class Sums:
                 sign = -1 if event.negatives >> k & 1 else 1
                 added[:, 0, k] = sign * (event.active >> k & 1) * self._constant
             return added
-        weights = self._weights[motion.weight].reshape(added.shape)
+        weights = np.zeros_like(self.sums)
+        row = self._weights[motion.weight].reshape(-1, added.shape[2])
+        for place, part in zip(self._window.used, row, strict=True):
+            weights[place] = part
         for slot, column in enumerate(self._window.picks[motion.pick]):
             if column is not None:
                 added[:, slot] = weights[:, column]

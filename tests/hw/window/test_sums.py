@@ -171,7 +171,9 @@ def test_a_word_is_not_read_again_before_it_is_written() -> None:
     """`AGAIN` is as long as it must be: a cycle earlier, what was added is lost."""
     p = program(True, False)
     event = Event(row=0, column=0)
-    rows = np.flatnonzero(np.all(p.weights.reshape(len(p.weights), 4, 3, LANES)[:, 0, 0], axis=1))
+    assert p.window is not None
+    first = p.window.used.index((0, 0))  # row of the window, column
+    rows = np.flatnonzero(p.weights.reshape(len(p.weights), -1, LANES)[:, first].all(axis=1))
     one = Motion(move=1, fresh=0, event=event, weight=int(rows[0]))
     for distance in (WindowSums.AGAIN, WindowSums.AGAIN - 1):
         stored = replace(one, stores=((0, 0, 1),))
