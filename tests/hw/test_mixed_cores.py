@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from gen.core.law import CycleLaw
-from gen.core.plan import CorePlan, PlanError, dense_tail, plan_core, plan_mixed, plan_network, plan_windows
+from gen.core.plan import (
+    CorePlan,
+    PlanError,
+    dense_tail,
+    plan_core,
+    plan_mixed,
+    plan_network,
+    plan_windows,
+)
 from gen.layer.stage import LayerOptions
 from gen.stage.taps import Seen
 from hw.contract.network import Network
@@ -131,7 +139,9 @@ def test_every_value_is_golden(name: str, pace: Pace) -> None:
         run.check_law()
 
 
-@pytest.mark.parametrize(("name", "cycle"), [("maps", 250), ("windows", 100), ("spikes", 3), ("spikes", 40)])
+@pytest.mark.parametrize(
+    ("name", "cycle"), [("maps", 250), ("windows", 100), ("spikes", 3), ("spikes", 40)]
+)
 def test_a_reset_at_any_time(name: str, cycle: int) -> None:
     plan = CASES[name]
     CoreRun(plan, random_pixels(plan.network, 2), reset_at=cycle).check_law()

@@ -46,7 +46,7 @@ def test_refusals() -> None:
     image = case("kernel-1")
     lanes = "(2, 4, 8, 16, 32, 64, 128)"
     maps = "layers of maps, which convolutions and identities alone reach, for a window core"
-    for more, sentence in (
+    refused_for: list[tuple[dict[str, Any], str]] = [
         ({"lanes": 3}, f"Lanes of a window core must be one of {lanes}, not 3"),
         ({"lanes": 256}, f"Lanes of a window core must be one of {lanes}, not 256"),
         ({"rows": {"a": 4}}, "Rows of layer b in a word must be one of (4, 2, 1), not None"),
@@ -54,7 +54,8 @@ def test_refusals() -> None:
         ({"layers": range(3)}, f"Network small must begin with {maps}; it has 2 of them"),
         ({"layers": range(1, 2)}, f"Network small must begin with {maps}; it has 2 of them"),
         ({"layers": range(0)}, f"Network small must begin with {maps}; it has 2 of them"),
-    ):
+    ]
+    for more, sentence in refused_for:
         with pytest.raises(PlanError) as refused:
             plan_window(image, **more)
         assert str(refused.value) == sentence

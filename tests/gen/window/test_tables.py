@@ -59,7 +59,7 @@ def played(one: WindowPass, source: MapLayout, values: np.ndarray, identical: bo
     """Every coefficient as one event, whatever it is worth, row by row and column by column; where
     a group of channels has nothing at a position, a null."""
     found = []
-    lanes, (channels, rows, columns) = source.lanes, source.shape
+    lanes, (_, rows, columns) = source.lanes, source.shape
     for row, column, group in np.ndindex(rows, columns, len(one.groups)):
         first = (one.groups.start + group) * lanes
         mine = values[first : first + lanes, row, column]
@@ -72,12 +72,7 @@ def played(one: WindowPass, source: MapLayout, values: np.ndarray, identical: bo
             found.append(Event(row=row, column=column, active=active, negatives=negatives))
         else:
             found += [
-                Event(
-                    row=row,
-                    column=column,
-                    channel=group * lanes + k,
-                    negative=int(mine[k] < 0),
-                )
+                Event(row=row, column=column, channel=group * lanes + k, negative=int(mine[k] < 0))
                 for k in lit
             ]
     return found

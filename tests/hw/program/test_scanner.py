@@ -244,7 +244,8 @@ def places_of(p: Program, scan: Scan) -> list[tuple[int, int, dict[str, int]]]:
     sides = scan.last_row + 1, scan.last_column + 1
     if p.window is None:
         return [
-            (n, 0, {"row": row, "column": column}) for n, (row, column) in enumerate(np.ndindex(sides))
+            (n, 0, {"row": row, "column": column})
+            for n, (row, column) in enumerate(np.ndindex(sides))
         ]
     found = []
     for row, column, group in np.ndindex(*sides, scan.last_source_group + 1):

@@ -100,11 +100,11 @@ def run(
     """Motions of each scan in turn, then the sweep: (words, banks, lanes) that it shows; `busy` in
     each cycle; the cycles in which scans began."""
     unit, words, moved, begins = WindowSums(p), [], [], []
-    for code, part in zip(p.code.words, several, strict=False):
+    for code, one in zip(p.code.words, several, strict=False):
         begins.append(len(words))
         rest = WindowSums.LATENCY + 2
-        words += [code] * (len(part) + rest)
-        moved += [*(raw(p, one) for one in part), raw(p, DROPPED), *[0] * (rest - 1)]
+        words += [code] * (len(one) + rest)
+        moved += [*(raw(p, each) for each in one), raw(p, DROPPED), *[0] * (rest - 1)]
     start, sweep = len(words), p.operations[-1]
     assert isinstance(sweep, Sweep)
     words += [p.code.words[-1]] * sweep_cycles(p, sweep)
@@ -152,19 +152,17 @@ def test_what_leaves_is_added_to_its_word(potentials: bool, drives: bool) -> Non
     sums = [added(p, one) for one in several]
     wanted = sum(
         kept(one, width)
-        for one, width in zip(
-            sums, [BITS] * potentials + [DRIVE_BITS] * drives, strict=True
-        )
+        for one, width in zip(sums, [BITS] * potentials + [DRIVE_BITS] * drives, strict=True)
     )
     assert np.array_equal(found, wanted)
     # From the first motion until the cycle after the last that stores has written.
-    for begin, part in zip(begins, several, strict=True):
-        last = max(n for n, one in enumerate(part) if one.stores)
-        adds = [n for n, one in enumerate(part) if one.event is not None]
-        first = min(adds[0], next(n for n, one in enumerate(part) if one.stores))
+    for begin, moves in zip(begins, several, strict=True):
+        last = max(n for n, one in enumerate(moves) if one.stores)
+        adds = [n for n, one in enumerate(moves) if one.event is not None]
+        first = min(adds[0], next(n for n, one in enumerate(moves) if one.stores))
         done = begin + max(last + WindowSums.LATENCY, adds[-1] + 1)
         assert all(busy[begin + first : done])
-        assert not any(busy[done : begin + len(part) + WindowSums.LATENCY + 2])
+        assert not any(busy[done : begin + len(moves) + WindowSums.LATENCY + 2])
 
 
 def test_a_word_is_not_read_again_before_it_is_written() -> None:
