@@ -66,13 +66,22 @@ PICTURE = network(
     (1, 4, 4), part(3, conv("input", 3)), part(5, dense("a")), part(3, dense("b")), seed=5
 )
 
+RECORDING = network(
+    (2, 3, 3),
+    part(3, conv("input", 3, padding=1)),
+    part(5, dense("a")),
+    part(3, dense("b")),
+    timed=True,
+    seed=5,
+)
+
 CASES: dict[str, CorePlan] = {
     "maps": plan_mixed(MAPS, 4, options=LayerOptions(lanes=9)),
     "maps-wide-words": plan_mixed(MAPS, 8, options=LayerOptions(lanes=4, banks=2)),
     "maps-narrow-words": plan_mixed(MAPS, 32, options=LayerOptions(lanes=3)),
     "maps-lean": plan_mixed(MAPS, 4, options=LayerOptions(lanes=8, fire_lanes=4, lean=True)),
     "windows": plan_windows(PICTURE, 4),
-    "windows-banks": plan_windows(PICTURE, 2, 2, LayerOptions(lanes=4)),
+    "windows-of-a-recording": plan_windows(RECORDING, 4, 2, LayerOptions(lanes=4)),
     "feedback": plan_mixed(FEEDBACK, 2, options=LayerOptions(lanes=16)),
     "spikes": plan_core(SPIKES, 16),
     "spikes-groups-banks": plan_core(SPIKES, 4, 4),

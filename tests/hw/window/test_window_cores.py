@@ -88,7 +88,6 @@ class Selected(NamedTuple):
 
 RUNS = {
     "kernel-1": Selected(case("kernel-1"), 4, (4, 2)),
-    "kernel-1-even": Selected(case("kernel-1-even"), 2, (1,)),
     "kernel-3-all-zeros": Selected(case("kernel-3-all-zeros"), 2, (2,)),
     "kernel-5-stride": Selected(case("kernel-5-stride"), 4, (4,)),
     "kernel-7": Selected(KERNELS, 4, (2, 4)),
@@ -101,7 +100,7 @@ RUNS = {
     "one-step": Selected(case("levels"), 2, (1, 4)),
     "guarded": Selected(case("counted-guarded"), 2, (2,)),
     "thresholds": Selected(case("thresholds"), 2, (1,)),
-    "recording": Selected(case("recording"), 2, (1,)),
+    "recording": Selected(case("recording"), 4, (1,)),
     "one-by-one-maps": Selected(case("one-by-one-maps"), 8, (2, 1)),
     "signs": Selected(SIGNS, 2, (1, 2)),
 }
