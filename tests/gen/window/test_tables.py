@@ -108,7 +108,7 @@ def arrives(made: Placed, values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     assert len(found) == passes(edge, target)
     identical = edge.kind == "identity"
     for one in found:
-        check_tables(one, source, target)
+        check_tables(one, edge, source, target)
         scan = Scan(
             potential=one.target_set * target.set_words,
             target_columns=target.shape[2],
@@ -124,26 +124,63 @@ def arrives(made: Placed, values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return memory.reshape(target.words, -1)
 
 
-def check_tables(one: WindowPass, source: MapLayout, target: MapLayout) -> None:
+def reach(edge: EdgeSpec, coordinate: int, side: int, made: int) -> set[int]:
+    """What a coordinate of the source reaches along an axis."""
+    pooled = coordinate // edge.pool
+    if pooled >= side // edge.pool:
+        return set()
+    meets = {t: pooled + edge.padding - t * edge.stride for t in range(made)}
+    return {t for t, place in meets.items() if 0 <= place < edge.kernel}
+
+
+def check_tables(one: WindowPass, edge: EdgeSpec, source: MapLayout, target: MapLayout) -> None:
     """The window goes on by no more than a column, and never back; where its last column is, never
-    moves back either, nor beyond the map; offsets are those of rows of weights."""
+    moves back either. Each row and column reaches what it does, as far as the window is there;
+    groups of channels are played that reach anything; offsets are those of rows of weights."""
     assert (len(one.rows), len(one.columns)) == source.shape[1:]
     places = np.array([column.column for column in one.columns])
     assert set(np.diff(places)) <= {0, 1}
     ends = [column.column + column.held for column in one.columns if column.some]
     assert ends == sorted(ends)
-    assert all(end <= target.shape[2] for end in ends)
-    for column in one.columns:
-        assert 0 <= column.held <= COLUMNS
-        assert column.some == (max(0, -column.column) < column.held)
-    for row in one.rows:
-        stored = [slot for slot, stores in zip(row.slots, row.stores, strict=True) if stores]
-        assert len(set(stored)) == len(stored)
+    for x, column in enumerate(one.columns):
+        mine = reach(edge, x, source.shape[2], target.shape[2])
+        mine &= set(range(column.column, column.column + COLUMNS))
+        assert column.some == bool(mine)
+        if mine:
+            assert column.held == max(mine) + 1 - column.column
+    for y, row in enumerate(one.rows):
+        mine, first = reach(edge, y, source.shape[1], target.shape[1]), set()
+        for bank, (stores, slot, following) in enumerate(
+            zip(row.stores, row.slots, row.nexts, strict=True)
+        ):
+            several, part = divmod(bank, target.rows)
+            group = one.target_set * target.sets + several
+            if edge.kind == "identity" and group not in one.groups:
+                assert not stores
+                continue
+            reached = (row.potential // target.columns + following) * target.rows + part
+            first.add(reached - (slot - several * target.rows))
+            assert stores == (reached in mine and group < target.groups)
+        assert len(first) == 1  # the rows of the window follow each other
+    assert one.groups == groups_played(one, edge, source, target)
     if len(one.weights):
         channels = min(one.groups.stop * source.lanes, source.shape[0])
         channels -= one.groups.start * source.lanes
         last = max(r.weight for r in one.rows) + max(c.weight for c in one.columns)
         assert last + channels <= len(one.weights)
+
+
+def groups_played(one: WindowPass, edge: EdgeSpec, source: MapLayout, target: MapLayout) -> range:
+    """Of the source's groups of channels, from the first to the last that reach the set."""
+    if edge.kind == "identity":
+        assert len(one.groups) == 1
+        assert one.groups.start // target.sets == one.target_set
+        return one.groups
+    width = target.sets * target.lanes
+    made = range(one.target_set * width, min((one.target_set + 1) * width, target.shape[0]))
+    inner, outer = source.shape[0] // edge.groups, target.shape[0] // edge.groups
+    reaching = {c for t in made for c in range(t // outer * inner, (t // outer + 1) * inner)}
+    return range(min(reaching) // source.lanes, max(reaching) // source.lanes + 1)
 
 
 @settings(max_examples=70, deadline=None)
