@@ -7,12 +7,13 @@ BANKS  ?= 1
 PYTHON ?= python3
 VENV   := .venv
 STERNA := $(VENV)/bin/sterna
-CORE   := $(if $(LANES),--lanes $(LANES)) --banks $(BANKS) $(if $(SCHEDULE),--schedule $(SCHEDULE))
+CORE    = $(if $(LANES),--lanes $(LANES)) $(if $(call GIVEN,BOARD)$(call GIVEN,BANKS),\
+	$(addprefix --banks ,$(call GIVEN,BANKS)),--banks $(BANKS)) $(if $(SCHEDULE),--schedule $(SCHEDULE))
 
 ifdef DATA
 export STERNA_DATA := $(abspath $(DATA))
 endif
-SIM_OPTIONS := $(CORE) $(if $(IMAGES),--images $(IMAGES)) $(if $(filter-out 0,$(WAVES)),--waves)
+SIM_OPTIONS = $(CORE) $(addprefix --board ,$(call GIVEN,BOARD)) $(if $(IMAGES),--images $(IMAGES)) $(if $(filter-out 0,$(WAVES)),--waves)
 # Boards choose their own network, lanes and banks unless these are given on the command line.
 BOARD ?= icebreaker
 GIVEN = $(foreach v,$(1),$(if $(filter command% environment,$(origin $(v))),$($(v))))
@@ -35,7 +36,7 @@ help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 # One stamp per set of packages, so that `make sim` does not install PyTorch.
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 $(VENV)/stamp-sim: pyproject.toml
 	@echo "setting up $(VENV)" >&2

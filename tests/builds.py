@@ -87,7 +87,10 @@ def check_refusals(folder: Path) -> None:
     for other, words in [
         (Network(longer, network.weights, network.biases), "Network must have 4 steps to fit"),
         (Network(firing, network.weights, network.biases), "Layer hidden1 must have neuron {"),
-        (with_weights(network, loud, network.biases), "has an accumulator bound of"),
+        (
+            with_weights(network, loud, network.biases),
+            "Layer hidden1 must keep its sums of weights within",
+        ),
     ]:
         with pytest.raises(ReloadError, match=words):
             reload_board(other, folder)

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hw.contract.text import expected_time
 from hw.system.process import fills_folder
 
 __all__ = [
+    "MOST_PASSES",
     "REPORT",
     "SEEDS",
     "TimingError",
@@ -26,6 +28,7 @@ __all__ = [
     "find_tools",
     "is_tight",
     "pack",
+    "place_and_route",
     "synthesize",
     "utilization",
     "write_constraints",
@@ -44,6 +47,14 @@ SPARE_SEEDS = 7
 
 class PlacementError(ToolError):
     """The placer found no place for a cell; with another seed it may."""
+
+
+MOST_PASSES = 50
+"""Of the router in a row that leave no fewer wires late or used twice than ever before."""
+
+
+class _NoEnd(Exception):
+    """Wires stay late, however often they are torn up."""
 
 
 class TimingError(SternaError, RuntimeError):
@@ -183,23 +194,30 @@ def synthesize(
     planned, by which the time is told; `tight`: use `Flow.tight`."""
     progress(f"synthesis (Yosys){expected_time(flow.synthesis_seconds * luts / 1000)}")
     if not tight:
-        return _synthesize(flow.synthesis, folder, top, sources)
+        return _synthesize(flow, flow.synthesis, folder, top, sources)
     try:
-        return _synthesize(flow.tight, folder, top, sources)
+        return _synthesize(flow, flow.tight, folder, top, sources)
     except ToolError as error:
         if "wasm trap" not in str(error):
             raise
         progress("  Yosys has run out of stack: again, without sequential optimisation")
-        return _synthesize(flow.synthesis, folder, top, sources)
+        return _synthesize(flow, flow.synthesis, folder, top, sources)
 
 
-def _synthesize(commands: str, folder: Path, top: str, sources: Sequence[str]) -> dict[str, int]:
+def _synthesize(
+    flow: Flow, commands: str, folder: Path, top: str, sources: Sequence[str]
+) -> dict[str, int]:
     script = f"read_verilog {' '.join(sources)}\n{commands.format(top=top)}\n"
     script += "write_json netlist.json\ntee -q -o cells.json stat -json\n"
     write_atomically(folder / "synth.ys", script.encode())
     run(YOSYS, ["-q", "synth.ys"], folder, "yosys.log")
     stat = json.loads((folder / "cells.json").read_text())
     cells = stat.get("design", {}).get("num_cells_by_type", {})  # of an empty design, neither
+    if flow.finish is not None:
+        netlist = json.loads((folder / "netlist.json").read_text())
+        flow.finish(netlist["modules"][top])
+        cells = Counter(cell["type"] for cell in netlist["modules"][top]["cells"].values())
+        write_atomically(folder / "netlist.json", json.dumps(netlist).encode())
     return {kind: count for kind, count in sorted(cells.items()) if not kind.startswith("$")}
 
 
@@ -216,6 +234,63 @@ def utilization(log: Path) -> dict[str, tuple[int, int]]:
     text = log.read_text() if log.is_file() else ""
     table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", text, re.M)
     return {kind: (int(used), int(there)) for kind, used, there in table}
+
+
+def place_and_route(
+    flow: Flow,
+    arguments: Sequence[str],
+    folder: Path,
+    megahertz: float,
+    seed: int,
+    progress: Progress = lambda line: None,
+) -> dict[str, Any]:
+    """Run nextpnr on `netlist.json`; a clock that is missed is no error of its own. Returns its
+    report, `nextpnr.json`; its output is in `nextpnr.log`.
+
+    nextpnr tears up late wires until none is late, which has no end where the clock cannot be
+    reached. So it is stopped after `MOST_PASSES` in vain, and starts again without tearing up.
+
+    Parameters
+    ----------
+    arguments
+        Beside those of the family, of the clock in MHz and of the placer's seed.
+    """
+    arguments = [
+        *flow.router_flags,
+        *arguments,
+        "--json",
+        "netlist.json",
+        "--freq",
+        f"{megahertz:g}",
+        "--seed",
+        str(seed),
+        "--timing-allow-fail",
+        "--report",
+        "nextpnr.json",
+    ]
+
+    def tell(line: str) -> None:
+        told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
+        if told:
+            progress(f"  {told[1]}")
+
+    left: list[int] = []  # late wires and those used twice, after each pass
+
+    def watch(line: str) -> None:
+        tell(line)
+        told = re.search(r" overuse=(\d+) .*\btmgfail=(\d+)", line)
+        if told:
+            left.append(int(told[1]) + int(told[2]))
+            before = left[:-MOST_PASSES]
+            if before and min(before) <= min(left[-MOST_PASSES:]):
+                raise _NoEnd
+
+    try:
+        run(flow.router, [*arguments, *flow.rip_up], folder, "nextpnr.log", watch)
+    except _NoEnd:
+        progress(f"  {left[-1]} wires stay late: again, without tearing them up")
+        run(flow.router, arguments, folder, "nextpnr.log", tell)
+    return json.loads((folder / "nextpnr.json").read_text())
 
 
 def _route_best(
@@ -266,29 +341,9 @@ def _route(
     seed: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    def watch(line: str) -> None:
-        told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
-        if told:
-            progress(f"  {told[1]}")
-
-    arguments = [
-        *board.flags,
-        *flow.router_flags,
-        *limits,
-        "--json",
-        "netlist.json",
-        flow.routed_flag,
-        f"new_{flow.routed}",
-        "--freq",
-        f"{megahertz:g}",
-        "--seed",
-        str(seed),
-        "--timing-allow-fail",
-        "--report",
-        "nextpnr.json",
-    ]
+    arguments = [*board.flags, *limits, flow.routed_flag, f"new_{flow.routed}"]
     try:
-        run(flow.router, arguments, folder, "nextpnr.log", watch)
+        return place_and_route(flow, arguments, folder, megahertz, seed, progress)
     except ToolError:
         _refuse_overflow(board, folder / "nextpnr.log")
         if "Unable to find legal placement" in (folder / "nextpnr.log").read_text():
@@ -297,7 +352,6 @@ def _route(
                 f"(seed {seed}): use fewer lanes"
             ) from None
         raise
-    return json.loads((folder / "nextpnr.json").read_text())
 
 
 def _refuse_overflow(board: Board, log: Path) -> None:

@@ -55,8 +55,8 @@ class Board:
     clocks
         Clock of the core unless asked otherwise, in Hz, by the number of banks from which on it
         holds: what a full chip reaches after routing (docs/results.md).
-    shared_clock
-        The same of program stages.
+    shared_clock, window_clock
+        The same of program stages, and of window stages.
     luts, ffs, brams, sprams
         What the device has.
     flash
@@ -76,6 +76,7 @@ class Board:
     sram: bool = True
     clocks: Mapping[int, int]
     shared_clock: int
+    window_clock: int
     luts: int
     ffs: int
     brams: int
@@ -150,6 +151,7 @@ BOARDS = {
             loader="ulx3s",
             clocks={1: 100_000_000, 2: 87_500_000, 8: 75_000_000},
             shared_clock=45_000_000,
+            window_clock=65_000_000,
             luts=83640,
             ffs=83640,
             brams=208,
@@ -168,6 +170,7 @@ BOARDS = {
             sram=False,
             clocks={1: 24_000_000},
             shared_clock=18_000_000,
+            window_clock=18_000_000,
             luts=5280,
             ffs=5280,
             brams=30,
@@ -186,6 +189,7 @@ BOARDS = {
             loader="tangnano9k",
             clocks={1: 67_500_000},
             shared_clock=27_000_000,
+            window_clock=27_000_000,
             luts=8640,
             ffs=6480,
             brams=26,

@@ -7,17 +7,18 @@ own, and Gowin's tools know no swap: there the real weights are synthesised.
 """
 
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gen.board.bitstream import REPORT, SEEDS, build_bitstream, find_tools, pack
 from gen.board.boards import find_board
-from gen.board.files import BOARD_TOP, StoredImages, generate_board
-from gen.board.planner import BoardPlan, plan_board
+from gen.board.files import BOARD_TOP, StoredImages, built_images, generate_board
+from gen.board.planner import BoardPlan, place_core
+from gen.core.plan import rebuild
 from gen.family.registry import FAMILIES
 from gen.family.rom_swap import ReloadError
 from hw.contract.files import read_json, write_atomically, write_json
@@ -35,31 +36,22 @@ SYNTHESIS = "synthesis"
 """Folder of the design with placeholders, and of what the tools make of it."""
 
 BUILT = {"board": str, "network": str, "reloadable": bool, "roms": [str]}
-CHAIN = {
-    "lanes": int,
-    "banks": int,
+AS_BUILT = {
+    "spec": {"layers": [dict]},
+    "plan": {"recipe": {"floors": [[int]]}},
     "clock_hz": int,
-    "memories": [str],
-    "fire_lanes": int,
-    "lean": bool,
-    "steps": int,
-    "input_bits": int,
-    "layers": [
-        {
-            "name": str,
-            "inputs": int,
-            "neurons": int,
-            "weight_bits": int,
-            "neuron": (dict, None),
-            "accumulator_bound": int,
-            "drive_bound": int,
-        }
-    ],
+    "test_images": ([int], None),
     "hardware": str,
 }
 SYNTHESISED = {"bitstream": str, "resources": {str: [int]}, "cells": {str: int}}
 """What a reload wants to know of `board.json`, at first and of what can be reloaded, and of the
 report on the synthesis."""
+
+FREE = ("name", "encoding", "learning")
+"""What of a specification changes no hardware of a core that does not learn."""
+
+BOUNDS = ("sums of weights", "drives", "biases")
+"""`Layer.bounds`, for people."""
 
 
 @fills_folder
@@ -93,11 +85,11 @@ def build_board(
         (folder / name).unlink(missing_ok=True)
     facts = generate_board(plan.core, plan.spec, board.name, folder, stored)
     work = folder / SYNTHESIS
-    swapped = facts["placeholders"] and board.family.swap is not None
+    swapped = facts["placeholders"] if board.family.swap is not None else ()
     for name in facts["sources"]:
         _copy(folder / name, work / name)
     for name in facts["roms"]:
-        _copy(folder / ("placeholder" if swapped else "") / name, work / name)
+        _copy(folder / ("placeholder" if name in swapped else "") / name, work / name)
     report = build_bitstream(
         board,
         work,
@@ -118,47 +110,38 @@ def build_board(
 def reload_board(
     network: Network, folder: Path, progress: Progress = lambda line: None
 ) -> dict[str, Any]:
-    """Put the weights of `network` into the bitstream that lies in `folder`, without synthesis. All
-    is made before the first file there is touched, and there is no report until all are in place.
+    """Put the weights of `network` into the bitstream that lies in `folder`, without synthesis;
+    test images on the chip stay. All is made before the first file there is touched, and there is
+    no report until all are in place.
 
     Raises
     ------
     ReloadError
-        When there is no bitstream, it is for a network of another shape or neuron, its hardware is
-        too narrow for these weights, or its files are not those of its report.
+        When there is no bitstream, its core learns, it is for a network of another specification,
+        its hardware is too narrow for these weights, or its files are not those of its report.
     """
     built = _read(folder / "board.json", BUILT)
     report = _read(folder / SYNTHESIS / REPORT, SYNTHESISED)
     board = find_board(built["board"])
     if not built["reloadable"]:
         raise ReloadError(
-            f"Weights of {built['network']} cannot be reloaded: a program goes with them; build "
-            "the bitstream anew"
+            f"Weights of {built['network']} cannot be reloaded: its core learns, and has memories "
+            "of its own for them; build the bitstream anew"
         )
     if board.family.swap is None and built["roms"]:
         raise ReloadError(
             f"Weights of {board.name} cannot be reloaded: its tools cannot change block RAM; "
             "build the bitstream anew"
         )
-    built = _read(folder / "board.json", BUILT | CHAIN)
-    if len(built["memories"]) != len(built["layers"]):
-        raise _unreadable(folder / "board.json")
-    _require_shape(network, built)
-    plan = plan_board(
-        board,
-        _as_wide(network, built),
-        lanes=built["lanes"],
-        banks=built["banks"],
-        megahertz=built["clock_hz"] / 1e6,
-        memories=tuple(built["memories"]),
-        fire_lanes=built["fire_lanes"],
-        lean=built["lean"],
-    )
+    built = _read(folder / "board.json", BUILT | AS_BUILT)
+    _require_shape(network, built["spec"])
+    _require_width(network, built["plan"]["recipe"]["floors"])
     with_new = folder.with_name(folder.name + ".reload")
     shutil.rmtree(with_new, ignore_errors=True)
     try:
-        facts = generate_board(plan.core, plan.spec, board.name, with_new)
-        _require_same(built, facts)
+        plan, facts = _with(network, built, folder, with_new)
+        if facts["hardware"] != built["hardware"]:
+            raise _other_hardware(built, folder, with_new)
         report = _finish(plan, facts, with_new, folder, report, progress)
         (folder / REPORT).unlink(missing_ok=True)
         for name in (*facts["files"], "board.json", NETWORK, Path(report["bitstream"]).name):
@@ -185,8 +168,9 @@ def _finish(
     bitstream = made / f"{BOARD_TOP}{ending}"
     swap, routed = board.family.swap, board.family.flow.routed
     if facts["placeholders"] and swap is not None:
-        progress(f"putting the weights into {len(facts['roms'])} memories")
-        pairs = [(folder / "placeholder" / name, made / name) for name in facts["roms"]]
+        names = facts["placeholders"]
+        progress(f"putting the weights into {len(names)} memories")
+        pairs = [(folder / "placeholder" / name, made / name) for name in names]
         report["swap"] = swap(work / routed, work / f"loaded_{routed}", pairs)
         pack(board, work, f"loaded_{routed}", f"loaded{ending}", progress)
         os.replace(work / f"loaded{ending}", bitstream)
@@ -237,45 +221,52 @@ def _unreadable(path: Path) -> ReloadError:
     )
 
 
-def _as_wide(network: Network, built: dict[str, Any]) -> Network:
-    """The network with layers as wide as the hardware: narrower sums fit into wider registers.
-
-    Raises `ReloadError` for sums that do not fit.
-    """
-    floors = []
-    for layer, facts in zip(network.layers, built["layers"], strict=False):
-        for what in ("accumulator_bound", "drive_bound"):
-            if getattr(layer, what) > facts[what]:
-                raise ReloadError(
-                    f"Layer {layer.spec.name} has an {what.replace('_', ' ')} of "
-                    f"{getattr(layer, what)}, and the bitstream holds {facts[what]}"
-                )
-        floors.append((facts["accumulator_bound"], facts["drive_bound"]))
-    return replace(network, floors=tuple(floors))
-
-
 def _require_shape(network: Network, built: dict[str, Any]) -> None:
-    """The network must be of the built one's shape: layers, neurons, time steps, pixels."""
-    spec = network.spec
-    wanted = {"steps": spec.steps, "input_bits": spec.input_bits, "layers": len(spec.layers)}
-    there = {**built, "layers": len(built["layers"])}
-    for what, value in wanted.items():
-        if value != there[what]:
-            raise ReloadError(
-                f"Network must have {there[what]} {what.replace('_', ' ')} to fit the bitstream, "
-                f"not {value}"
-            )
-    for layer, before in zip(spec.layers, built["layers"], strict=True):
-        now = {**asdict(layer)}
-        for what in ("name", "inputs", "neurons", "weight_bits", "neuron"):
-            if before[what] != now[what]:
+    """The network's specification must be the built one's, but for what changes no hardware."""
+    now = json.loads(json.dumps(network.spec.to_dict()))
+    _require_equal("Network", *(spec | {"layers": len(spec["layers"])} for spec in (now, built)))
+    for layer, before in zip(now["layers"], built["layers"], strict=True):
+        _require_equal(f"Layer {before.get('name')}", layer, before)
+
+
+def _require_equal(who: str, now: dict[str, Any], built: dict[str, Any]) -> None:
+    for what in (what for what in (*built, *now) if what not in FREE or who != "Network"):
+        value, there = now.get(what, "no"), built.get(what, "no")
+        if value != there:
+            name = what.replace("_", " ")
+            count = type(there) is int or there == "no"
+            must = f"{there} {name}" if count else f"{name} {there}"
+            raise ReloadError(f"{who} must have {must} to fit the bitstream, not {value}")
+
+
+def _require_width(network: Network, floors: Sequence[Sequence[int]]) -> None:
+    """What was built must be wide enough for the weights: narrower ones fit into it."""
+    for layer, bounds in zip(network.layers, floors, strict=False):
+        for what, value, there in zip(BOUNDS, layer.bounds, bounds, strict=False):
+            if value > there:
                 raise ReloadError(
-                    f"Layer {layer.name} must have {what.replace('_', ' ')} {before[what]} to fit "
-                    f"the bitstream, not {now[what]}"
+                    f"Layer {layer.spec.name} must keep its {what} within {there} to fit the "
+                    f"bitstream, not reach {value}"
                 )
 
 
-def _require_same(built: dict[str, Any], facts: dict[str, Any]) -> None:
-    """What is generated for the new weights must be the very Verilog that was built."""
-    if built["hardware"] != facts["hardware"]:
-        raise ReloadError("Bitstream is of another version of Sterna: build it anew")
+def _with(
+    network: Network, built: dict[str, Any], folder: Path, into: Path
+) -> tuple[BoardPlan, dict[str, Any]]:
+    """The board that lies in `folder`, with a network, written to `into`; its plan and manifest."""
+    core = rebuild(network, built["plan"]["recipe"])
+    stored = built_images(core, folder, built["test_images"])
+    images = 0 if stored is None else stored.images
+    plan = place_core(find_board(built["board"]), core, built["clock_hz"], images)
+    return plan, generate_board(core, plan.spec, plan.board.name, into, stored)
+
+
+def _other_hardware(built: dict[str, Any], folder: Path, into: Path) -> ReloadError:
+    """Why the Verilog with other weights is not what was built."""
+    _, same = _with(Network.load(folder / NETWORK), built, folder, into)
+    if same["hardware"] != built["hardware"]:
+        return ReloadError("Bitstream is of another version of Sterna: build it anew")
+    return ReloadError(
+        "Constants of identity edges must take as many bits as those in the bitstream: build it "
+        "anew"
+    )

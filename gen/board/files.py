@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from gen.board.flash_image import flash_image
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import core_facts
+from gen.family.rom_swap import read_rows
 from gen.stage.emit import verilog_text
 from gen.stage.stage import Rom
 from hw.contract.files import json_text, write_files
@@ -27,6 +29,7 @@ __all__ = [
     "DIGEST_FILE",
     "LabelledImages",
     "StoredImages",
+    "built_images",
     "generate_board",
     "identity",
 ]
@@ -36,9 +39,10 @@ BOARD_TOP = "sterna_board"
 LabelledImages = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]
 """Images (n, input_size) and labels (n,)."""
 
-StoredImages = npt.NDArray[np.uint8] | LabelledImages
-"""What is put on a chip to be played at full speed: images (n, input_size) to test with
-(`hw.top.self_test`), or labelled ones from which a core learns (`hw.top.sample_store`)."""
+StoredImages = npt.NDArray[np.uint8] | LabelledImages | TestImages
+"""What is put on a chip to be played at full speed: images (n, image_size) to test with
+(`hw.top.self_test`), or as they were packed for a core before, or labelled ones from which a core
+learns (`hw.top.sample_store`)."""
 
 DIGEST_FILE = "rom/digest.hex"
 
@@ -105,6 +109,8 @@ SAMPLES_FILE = "rom/samples.hex"
 
 def _packed(plan: CorePlan, stored: StoredImages, loaded: bool) -> TestImages | Samples:
     """In the words of the core; `loaded`: samples come from the flash."""
+    if isinstance(stored, TestImages):
+        return stored
     if not isinstance(stored, tuple):
         rows = plan.pack(stored)
         return TestImages(rows=rows, words=plan.words, repeats=REPEATS, file=IMAGES_FILE)
@@ -128,11 +134,26 @@ def _stored_rom(plan: CorePlan, stored: TestImages | Samples | None) -> dict[str
     match stored:
         case TestImages():
             head, bits = f"{stored.images} test images", plan.input_bits
-            return {IMAGES_FILE: Rom(head=head, rows=stored.rows, bits=bits, swappable=True)}
+            return {IMAGES_FILE: Rom(head=head, rows=stored.rows, bits=bits, swappable=False)}
         case Samples(loaded=False):
             head, bits = f"{stored.images} labelled images", stored.bits
             return {SAMPLES_FILE: Rom(head=head, rows=stored.rows, bits=bits, swappable=False)}
     return {}
+
+
+def built_images(plan: CorePlan, folder: Path, played: Sequence[int] | None) -> TestImages | None:
+    """The test images of the board that was generated for a core in `folder`; `played`: its
+    `test_images`.
+
+    Raises
+    ------
+    ReloadError
+        When their file cannot be read.
+    """
+    if not played:
+        return None
+    rows = read_rows(folder / IMAGES_FILE)
+    return TestImages(rows=rows, words=plan.words, repeats=played[-1], file=IMAGES_FILE)
 
 
 def generate_board(
@@ -141,9 +162,8 @@ def generate_board(
     """Write the board's design; return its manifest, which is `board.json` too.
 
     `sterna_board.v` and the Verilog it needs; `rom/*.hex`, the weights, and
-    `placeholder/rom/*.hex`, or `flash.bin` for a board that loads its weights. A program stage
-    has no placeholders: its tables are too short to be found again by their contents. Equal
-    plans give equal bytes.
+    `placeholder/rom/*.hex` for those of them that other weights change, or `flash.bin` for a board
+    that loads its weights. A core that learns has no placeholders. Equal plans give equal bytes.
 
     Parameters
     ----------
@@ -187,7 +207,8 @@ def generate_board(
     if flash:
         loaded = (there.bits, there.rows) if isinstance(there, Samples) else None
         files["flash.bin"] = flash_image(plan, loaded)
-    random_roms = placeholders(roms) if plan.swappable and not plan.loaded else {}
+    swapped = {file: rom for file, rom in roms.items() if rom.swappable}
+    random_roms = placeholders(swapped) if plan.swappable and not plan.loaded else {}
     files |= {file: rom.text.encode() for file, rom in roms.items()}
     files |= {f"placeholder/{file}": rows.encode() for file, rows in random_roms.items()}
     facts = {
@@ -197,18 +218,14 @@ def generate_board(
         "top": BOARD_TOP,
         "sources": sources,
         "roms": sorted(roms),
-        "placeholders": bool(random_roms),
+        "placeholders": sorted(random_roms),
         "test_images": [there.images, REPEATS] if isinstance(there, TestImages) else None,
         "samples": there.images if isinstance(there, Samples) else 0,
         "clock_hz": board.clock_hz,
         "baud": board.baud,
         "flash_address": board.flash_address,
         "reloadable": plan.swappable,
-        "memories": list(plan.memories),
-        "fire_lanes": plan.options.fire_lanes,
-        "lean": plan.options.lean,
-        "steps": plan.network.spec.steps,
-        "input_bits": plan.network.spec.input_bits,
+        "spec": plan.network.spec.to_dict(),
         **core_facts(plan),
         "files": sorted(files),
         "hardware": hashlib.sha256(b"".join(files[name] for name in sources)).hexdigest(),

@@ -35,6 +35,7 @@ __all__ = [
     "BoardPlan",
     "board_spec",
     "default_hz",
+    "place_core",
     "plan_board",
     "plan_learning_board",
 ]
@@ -152,7 +153,7 @@ def plan_board(
         choices = _program_choices(network, lanes, banks or 1, schedule)
     else:
         choices = _choices(board, network, hz, lanes, banks, memories, fire_lanes, lean)
-    plans = [_place(board, choice, hz, test_images) for choice in choices]
+    plans = [place_core(board, choice, hz, test_images) for choice in choices]
     if not plans:
         raise PlanError(f"Network {network.spec.name} fits none of the memories {memories}")
     return _fastest(board, plans, partial(_layouts, network), chosen, test_images)
@@ -183,7 +184,7 @@ def plan_learning_board(
     most = max(layer.neurons for layer in masters.spec.layers)
     choices = [plan_learning(masters, count) for count in LEARNING_LANES if count < 2 * most]
     cores = choices if lanes is None else [plan_learning(masters, lanes)]
-    plans = [_place(board, core, hz, samples) for core in cores]
+    plans = [place_core(board, core, hz, samples) for core in cores]
     return _fastest(board, plans, lambda _: choices, lanes is None, samples)
 
 
@@ -203,7 +204,15 @@ def _fastest(
     return min(fitting, key=lambda plan: (plan.seconds, plan.estimate.luts))
 
 
-def _place(board: Board, core: CorePlan, hz: float | None, images: int = 0) -> BoardPlan:
+def place_core(board: Board, core: CorePlan, hz: float | None = None, images: int = 0) -> BoardPlan:
+    """A core on a board at a clock in Hz (by default the board's for such cores), with `images` on
+    the chip; whether it fits or not.
+
+    Raises
+    ------
+    PllError
+        When the board cannot make that clock.
+    """
     loaded = core.loaded or bool(images and board.sprams and core.stages[0].label_bits)
     spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=loaded)
     return BoardPlan(
@@ -346,7 +355,7 @@ def _too_large(
 
 
 def _holds(board: Board, layouts: Callable[[Board], Iterable[CorePlan]], images: int) -> bool:
-    return any(not _over(_place(board, core, None, images)) for core in layouts(board))
+    return any(not _over(place_core(board, core, None, images)) for core in layouts(board))
 
 
 def _layouts(network: Network, board: Board) -> Iterator[CorePlan]:

@@ -1,17 +1,16 @@
 """Synthesis, placement and routing for an ECP5-85k: does the core meet a real chip's clock?"""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gen.board.bitstream import synthesize
+from gen.board.bitstream import place_and_route, synthesize
 from gen.board.boards import find_board
 from gen.board.estimate import estimate, require_memory
 from gen.board.planner import board_spec
 from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
-from gen.family.tools import YOSYS, ToolError, find, run
+from gen.family.tools import YOSYS, ToolError, find
 from hw.contract.files import write_json
 from hw.contract.text import expected_time
 from hw.system.process import fills_folder
@@ -66,26 +65,8 @@ def close_timing(
     synthesize(flow, folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress, luts)
     told = expected_time(flow.routing_seconds * luts / 1000)
     progress(f"placement and routing (nextpnr){told}")
-    run(
-        flow.router,
-        [
-            *board.flags,
-            *flow.router_flags,
-            "--json",
-            "netlist.json",
-            "--freq",
-            f"{megahertz:g}",
-            "--seed",
-            str(seed),
-            *flow.unconstrained,
-            "--timing-allow-fail",
-            "--report",
-            "nextpnr.json",
-        ],
-        folder,
-        "nextpnr.log",
-    )
-    facts = json.loads((folder / "nextpnr.json").read_text())
+    arguments = [*board.flags, *flow.unconstrained]
+    facts = place_and_route(flow, arguments, folder, megahertz, seed, progress)
     fmax = min(clock["achieved"] for clock in facts["fmax"].values())
     report = {
         "network": plan.network.spec.name,

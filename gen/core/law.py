@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gen.core.plan import CorePlan
 from gen.stage.stage import StageTimes
 
-__all__ = ["CycleLaw", "mean_cycles", "single_run"]
+__all__ = ["LONG_AGO", "CycleLaw", "mean_cycles", "single_run"]
 
 LONG_AGO = 10**9
 """Cycles: a core with that lead has done all that does not wait for a picture."""

@@ -29,6 +29,7 @@ __all__ = [
     "cuts",
     "dense_tail",
     "has_windows",
+    "in_files",
     "plan_core",
     "plan_mixed",
     "plan_network",
@@ -113,7 +114,8 @@ class CorePlan:
 
     @property
     def swappable(self) -> bool:
-        """Other weights of the same shape can be put into a routed design, or into a flash."""
+        """Other weights of the same shape can be put into a routed design, or into a flash: all
+        but those of a core that learns."""
         return all(rom.swappable for rom in self.roms().values())
 
     def roms(self) -> dict[str, Rom]:
@@ -162,7 +164,8 @@ class CorePlan:
         }
 
     def recipe(self) -> dict[str, Any]:
-        """Plain data from which `rebuild` makes the same plan of the same network."""
+        """Plain data from which `rebuild` makes the same plan of the same network, or of one whose
+        weights are to take the place of this one's: hardware as wide as this."""
         return {
             "schedule": self.schedule,
             "lanes": self.lanes,
@@ -171,6 +174,7 @@ class CorePlan:
             "options": asdict(self.options),
             "changes": self.changes,
             **({"rows": dict(self.rows)} if self.rows else {}),
+            "floors": [layer.bounds for layer in self.network.layers],
         }
 
     @cached_property
@@ -198,6 +202,15 @@ def rebuild(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
         raise PlanError(f"No core of {network.spec.name} can be laid out by {recipe!r}") from None
 
 
+def in_files(core: CorePlan) -> CorePlan:
+    """The same core, but for weights that are loaded at power-up: they are in ROM files, with which
+    it can be simulated by itself."""
+    if not core.loaded:
+        return core
+    recipe = core.recipe()
+    return rebuild(core.network, recipe | {"options": recipe["options"] | {"memories": None}})
+
+
 def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
     if recipe["schedule"] not in SCHEDULES[1:]:
         raise PlanError(f"A {recipe['schedule']} core is not laid out by a recipe")
@@ -206,6 +219,7 @@ def _rebuilt(network: Network, recipe: Mapping[str, Any]) -> CorePlan:
         given["memories"] = tuple(given["memories"])
     options, lanes, bounds = LayerOptions(**given), recipe["lanes"], tuple(recipe["bounds"])
     changes, rows = tuple(recipe["changes"]), dict(recipe.get("rows", {}))
+    network = replace(network, floors=tuple(tuple(floor) for floor in recipe["floors"]))
     programs = _programs(network, lanes, bounds, changes, rows)
     return CorePlan(
         network=network,

@@ -46,8 +46,12 @@ class Flow:
     synthesis, tight
         Yosys commands; `{top}` is the top module. The second, if there is one, for designs that
         need more than `TIGHT` of the chip; where Yosys ends in a trap with it, the first.
+    finish
+        Changes the top module of Yosys' JSON netlist in what Yosys knows nothing of, in place.
     router, router_flags
         nextpnr of the family, and arguments that every design gets.
+    rip_up
+        Arguments that tear up late wires, and route them anew, until none is late.
     routed, routed_flag
         File of the routed design, and the argument that makes nextpnr write it.
     constraints, constraints_flag
@@ -66,8 +70,10 @@ class Flow:
 
     synthesis: str
     tight: str = ""
+    finish: Callable[[dict[str, Any]], None] | None = None
     router: Program
     router_flags: tuple[str, ...] = ()
+    rip_up: tuple[str, ...] = ()
     routed: str
     routed_flag: str
     constraints: str

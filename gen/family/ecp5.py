@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.family.base import BlockRams, Cells, Family, Flow, Pin, ResourceNames
+from gen.family.output_registers import absorb_registers
 from gen.family.pll import Choice, Limits, Pll
 from gen.family.rom_swap import Bits, Layout, RomSwap, write_slices
 from gen.family.tools import beside, nextpnr, run
@@ -125,8 +126,10 @@ FAMILY = Family(
     name="ecp5",
     flow=Flow(
         synthesis=SYNTHESIS,
+        finish=absorb_registers,
         router=NEXTPNR,
-        router_flags=("--router", "router2", "--tmg-ripup"),
+        router_flags=("--router", "router2"),
+        rip_up=("--tmg-ripup",),
         routed="routed.config",
         routed_flag="--textcfg",
         constraints="board.lpf",

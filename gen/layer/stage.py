@@ -415,7 +415,9 @@ def summed(layer: Layer) -> Layer:
     """A readout that receives the sums of all steps, once: logits are what they were."""
     maxima = tuple(most * layer.steps for most in layer.coefficient_maxima)
     bias = layer.bias.astype(np.int64) * layer.steps
-    return replace(layer, coefficient_maxima=maxima, bias=bias, steps=1)
+    accumulator, drive, largest = layer.floor
+    floor = accumulator * layer.steps, drive * layer.steps, largest * layer.steps
+    return replace(layer, coefficient_maxima=maxima, bias=bias, steps=1, floor=floor)
 
 
 def plan_layers(

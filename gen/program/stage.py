@@ -102,8 +102,12 @@ class ProgramStagePlan(StagePlan):
 
     def roms(self) -> dict[str, Rom]:
         p, files, network = self.program, self._files, f"network {self.network.digest[:16]}"
-        head = f"{len(p.operations)} operations of {p.code.bits} bit; {network}"
-        made = {files.program: Rom(head=head, rows=p.code.words, bits=p.code.bits, swappable=False)}
+        head, code = f"{len(p.operations)} operations of {p.code.bits} bit", p.code_table
+        made = {
+            files.program: Rom(
+                head=f"{head}; {network}", rows=code.words, bits=code.width, swappable=True
+            )
+        }
         for name, table in (
             (files.weights, p.weight_table if len(p.weights) else None),
             (files.biases, p.bias_table),
@@ -111,7 +115,7 @@ class ProgramStagePlan(StagePlan):
         ):
             if table is not None:
                 head = f"{len(table.words)} rows of {table.lanes} x {table.bits} bit; {network}"
-                made[name] = Rom(head=head, rows=table.words, bits=table.width, swappable=False)
+                made[name] = Rom(head=head, rows=table.words, bits=table.width, swappable=True)
         return made
 
     def flash_rows(self) -> list[tuple[int, list[int]]]:

@@ -415,11 +415,12 @@ class ProgramWriter:
                 [np.zeros(0, int) if t is None else t for t in (x.thetas for x in self.mine)],
                 rest=1,  # their potentials are 0, and must not fire
             )
-        biases = []
-        for layer in self.mine:
-            fraction = 0 if layer.spec.neuron is None else layer.spec.neuron.fraction_bits
-            bias = layer.bias.astype(np.int64) << fraction
-            biases.append(bias if layer.spec.neuron else bias * self.spec.steps)
+        units = [
+            self.spec.steps if neuron is None else 1 << neuron.fraction_bits
+            for neuron in (layer.spec.neuron for layer in self.mine)
+        ]
+        biases = [x.bias.astype(np.int64) * unit for x, unit in zip(self.mine, units, strict=True)]
+        largest = max(x.bias_bound * unit for x, unit in zip(self.mine, units, strict=True))
         neurons = [layer.spec.neuron for layer in self.mine if layer.spec.neuron is not None]
         last = self.mine[-1]
         source = self.layouts[self.source].words * (self.spec.steps if self.timed else 1)
@@ -435,6 +436,7 @@ class ProgramWriter:
             weights=np.concatenate(self.weights),
             weight_bits=max(layer.spec.weight_bits for layer in self.mine),
             biases=self._by_lane(biases, rest=0),
+            bias_bits=signed_bits(max(largest, 1)),
             thetas=thetas,
             decays=tuple(self.decays),
             can_saturate=any(neuron.can_saturate for neuron in neurons),

@@ -91,6 +91,9 @@ class WindowStagePlan(ProgramStagePlan):
         plays = (play for _, play in window_plays(self, pixels, spikes))
         return sum(play.updates for play in plays if play is not None)
 
+    def clock_hz(self, clocks: Any) -> int:
+        return clocks.window_clock
+
     def sizes(self) -> dict[str, float]:
         p, window = self.program, self.window
         places = window.rows * window.columns * p.lanes

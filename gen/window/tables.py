@@ -37,6 +37,8 @@ class WindowPass:
         What the source's rows and columns reach.
     weights
         (rows, window rows * window columns * lanes); none of an identity.
+    used
+        (window rows, window columns): positions that something is added to.
     groups
         Of the source's channels, those that are played.
     target_set
@@ -46,6 +48,7 @@ class WindowPass:
     rows: list[WindowRow]
     columns: list[WindowColumn]
     weights: Int
+    used: npt.NDArray[np.bool_]
     groups: range
     target_set: int
 
@@ -96,7 +99,9 @@ def window_passes(
             mine = group % target.sets
             rows = [_only(row, target.rows, mine) for row in rows]
             none = np.zeros((0, ROWS * COLUMNS * target.lanes), dtype=np.int64)
-            yield WindowPass(rows, columns, none, range(group, group + 1), group // target.sets)
+            used = np.arange(COLUMNS) == np.zeros((ROWS, 1))
+            played = range(group, group + 1)
+            yield WindowPass(rows, columns, none, used, played, group // target.sets)
         return
     full = _spread(edge, source, target, kernel)
     most = reached(edge)
@@ -108,8 +113,8 @@ def window_passes(
         )
         for start in starts:
             rows, columns = _tables(edge, source, target, start, number, len(channels), pick)
-            weights = _weights(edge, target, full[:, channels], start, number)
-            yield WindowPass(rows, columns, weights, groups, number)
+            weights, used = _weights(edge, target, full[:, channels], start, number)
+            yield WindowPass(rows, columns, weights, used, groups, number)
 
 
 def _spread(
@@ -220,8 +225,8 @@ def _only(row: WindowRow, rows: int, mine: int) -> WindowRow:
 
 def _weights(
     edge: EdgeSpec, target: MapLayout, full: Int, start: tuple[int, int], number: int
-) -> Int:
-    """Rows of weights of a pass."""
+) -> tuple[Int, npt.NDArray[np.bool_]]:
+    """Rows of weights of a pass, and which positions of the window have any."""
     channels, size, lanes = full.shape[1], edge.kernel, target.lanes
     width = target.sets * lanes
     mine = full[number * width : (number + 1) * width].reshape(
@@ -232,10 +237,13 @@ def _weights(
     found = np.zeros(
         (len(down), len(across), channels, target.sets, target.rows, COLUMNS, lanes), dtype=np.int64
     )
+    used = np.zeros((target.sets, target.rows, COLUMNS), dtype=bool)
+    there = np.arange(target.sets) + number * target.sets < target.groups
     for (n, place), (k, beside) in product(enumerate(down), enumerate(across)):
         for row, column in product(range(target.rows), range(COLUMNS)):
             y = place - edge.stride * (start[0] + row)
             x = size - 1 - column if beside is None else beside - edge.stride * (start[1] + column)
             if y >= 0 and x >= 0:
                 found[n, k, :, :, row, column] = mine[:, :, :, y, x].transpose(2, 0, 1)
-    return found.reshape(len(down) * len(across) * channels, -1)
+                used[there, row, column] = True
+    return found.reshape(len(down) * len(across) * channels, -1), used.reshape(ROWS, COLUMNS)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gen.program.memory_map import MemoryMap
 from gen.program.writer import ProgramWriter
@@ -48,6 +47,7 @@ class WindowWriter(ProgramWriter):
         self._row_table: list[WindowRow] = []
         self._column_table: list[WindowColumn] = []
         self._picks: list[Pick] = [STRAIGHT]
+        self._used = np.zeros((ROWS, COLUMNS), dtype=bool)
         super().__init__(network, lanes, layers, INPUT, changes)
 
     def _layout(self, name: str) -> MapLayout:
@@ -68,6 +68,7 @@ class WindowWriter(ProgramWriter):
         found = []
         for one in window_passes(edge, source, target, layer.kernels[k], self._pick):
             first = one.groups.start
+            self._used |= one.used
             found.append(
                 Scan(
                     name=name,
@@ -127,9 +128,7 @@ class WindowWriter(ProgramWriter):
 
     def _program(self, memory: MemoryMap) -> Program:
         picture, made = self.layouts[INPUT], super()._program(memory)
-        rows = made.weights.reshape(-1, ROWS, COLUMNS, self.lanes)
-        used: npt.NDArray[np.bool_] = np.any(rows, axis=(0, 3))
-        used[:, 0] |= made.has_identities
+        rows, used = made.weights.reshape(-1, ROWS, COLUMNS, self.lanes), self._used
         return replace(
             made,
             weights=rows[:, used].reshape(len(rows), -1),

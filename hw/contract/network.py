@@ -32,6 +32,7 @@ FORMAT_VERSION = 6
 MAGIC = "sterna-network"
 
 IntArray = npt.NDArray[np.integer[Any]]
+Bounds = tuple[int, int, int]
 
 
 class NetworkError(SternaError, ValueError):
@@ -80,8 +81,8 @@ class Layer:
     thetas
         int32 array (channels,) where each channel has its own threshold.
     floor
-        Bounds (accumulator, drive) that the hardware must hold at least, for weights that come
-        later.
+        Bounds (accumulator, drive, bias) that the hardware must hold at least, for weights that
+        come later.
     """
 
     spec: LayerSpec
@@ -92,7 +93,7 @@ class Layer:
     coefficient_maxima: tuple[int, ...]
     steps: int
     source_shapes: tuple[Shape, ...] = ()
-    floor: tuple[int, int] = (0, 0)
+    floor: Bounds = (0, 0, 0)
     thetas: npt.NDArray[np.int32] | None = None
 
     @classmethod
@@ -171,6 +172,16 @@ class Layer:
         """max over neurons of sum |w| * coefficient_max + |bias|, or the floor."""
         sums = self._channel_bounds + np.abs(self.bias.astype(np.int64))
         return max(int(sums.max()), self.floor[1])
+
+    @cached_property
+    def bias_bound(self) -> int:
+        """max over neurons of |bias|, or the floor."""
+        return max(int(np.abs(self.bias.astype(np.int64)).max()), self.floor[2])
+
+    @property
+    def bounds(self) -> Bounds:
+        """All on which the hardware's widths depend: accumulator, drive, bias."""
+        return self.accumulator_bound, self.drive_bound, self.bias_bound
 
     @property
     def accumulator_bits(self) -> int:
@@ -262,7 +273,7 @@ class Network:
     weights: tuple[Any, ...]
     biases: tuple[npt.NDArray[Any], ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
-    floors: tuple[tuple[int, int], ...] = ()
+    floors: tuple[Bounds, ...] = ()
     thetas: tuple[npt.NDArray[Any] | None, ...] = ()
 
     def __post_init__(self) -> None:
@@ -343,7 +354,7 @@ class Network:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The layers with their derived widths."""
-        floors = self.floors or ((0, 0),) * len(self.spec.layers)
+        floors = self.floors or ((0, 0, 0),) * len(self.spec.layers)
         return tuple(
             Layer(
                 spec=layer,

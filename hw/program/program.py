@@ -9,9 +9,10 @@ module imports no Amaranth.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum, IntEnum
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -475,16 +476,27 @@ class Table:
     lanes: int
     words: list[int]
 
+    SWAPPED_ROWS: ClassVar[int] = 64
+    BLOCK_ROWS: ClassVar[int] = 256
+
     @classmethod
     def of(cls, rows: Int, bits: int = 0) -> "Table":
-        """Of an array (rows, lanes), as narrow as it may be."""
-        bits = bits or signed_bits(max(int(np.abs(rows).max()), 1))
+        """Of an array (rows, lanes), as narrow as it may be, but of `bits` at least."""
+        bits = max(bits, signed_bits(max(int(np.abs(rows).max()), 1)))
         mask = (1 << bits) - 1
         words = [
             sum((value & mask) << (k * bits) for k, value in enumerate(row))
             for row in rows.tolist()
         ]
         return cls(bits, rows.shape[1], words)
+
+    def filled(self) -> "Table":
+        """With rows of 0 behind that nobody reads, so that the last block of `BLOCK_ROWS`, the
+        fewest that a block RAM has, holds `SWAPPED_ROWS` at least: as many random ones are
+        unmistakable in a routed design, and others can be put in their place
+        (`gen.family.rom_swap`). This costs no block RAM."""
+        last = (len(self.words) - 1) % self.BLOCK_ROWS + 1
+        return replace(self, words=self.words + [0] * (self.SWAPPED_ROWS - last))
 
     @property
     def width(self) -> int:
@@ -567,9 +579,9 @@ class Program:
         positions times lanes).
     weight_bits
         Their width.
-    biases, thetas
-        (rows, lanes), in units of the potential; thetas None where no layer has thresholds by
-        channel.
+    biases, bias_bits, thetas
+        (rows, lanes), in units of the potential, and the least width of biases; thetas None where
+        no layer has thresholds by channel.
     decays
         (kind, shift) each, of all layers (the readout has none: `none`); what `Sweep.decay` counts.
     can_saturate
@@ -605,6 +617,7 @@ class Program:
     weights: Int
     weight_bits: int
     biases: Int
+    bias_bits: int
     thetas: Int | None
     decays: tuple[tuple[str, int], ...]
     can_saturate: bool
@@ -689,20 +702,29 @@ class Program:
         """Rows of the larger memory of weights."""
         return max(len(self.weights), 0 if self.learning is None else len(self.learning.masters))
 
+    def _rom(self, table: Table) -> Table:
+        """As a ROM holds it. What learns has other weights without a swap."""
+        return table.filled() if self.learning is None else table
+
+    @cached_property
+    def code_table(self) -> Table:
+        """The operations as a ROM holds them."""
+        return self._rom(Table(self.code.bits, 1, self.code.words))
+
     @cached_property
     def weight_table(self) -> Table:
         """The weights as a ROM holds them."""
-        return Table.of(self.weights, self.weight_bits)
+        return self._rom(Table.of(self.weights, self.weight_bits))
 
     @cached_property
     def bias_table(self) -> Table:
         """The biases as a ROM holds them."""
-        return Table.of(self.biases)
+        return self._rom(Table.of(self.biases, self.bias_bits))
 
     @cached_property
     def theta_table(self) -> Table | None:
         """The thresholds as a ROM holds them."""
-        return None if self.thetas is None else Table.of(self.thetas)
+        return None if self.thetas is None else self._rom(Table.of(self.thetas))
 
     @property
     def most_words(self) -> int:

@@ -230,7 +230,7 @@ class Scanner(wiring.Component):
             *(moves[n].eq(~valids[n] | moves[after]) for n, after in pairwise(names[:-1])),
         ]
 
-        m.submodules.encoder = encoder = ChunkEncoder(1 << place.size, p.lanes)
+        m.submodules.encoder = encoder = ChunkEncoder(1 << place.size, p.lanes, ahead=True)
         chunk, event = encoder.i, encoder.o.payload
         m.d.comb += [
             chunk.payload.active.eq(active),

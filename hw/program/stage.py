@@ -171,7 +171,7 @@ class ProgramStage(Stage):
         m.submodules.scanner = scanner = Scanner(p)
         m.submodules.potentials = potentials = self._potentials
         m.submodules.program = program = WeightRom(
-            width=p.code.bits, rows=p.code.words, file=self._files and self._files.program
+            width=p.code.bits, rows=p.code_table.words, file=self._files and self._files.program
         )
         word = program.data
         m.d.comb += [scanner.word.eq(word), potentials.word.eq(word)]

@@ -72,7 +72,8 @@ class Walker(wiring.Component):
         m = Module()
         p = self._program
         scan = operation(p, self.word, Scan)
-        last = Signal()  # this cycle's update is the event's last, or there is none: take the next
+        # This cycle's update is the event's last, or there is none: take the next.
+        last = Signal(init=1)
         stages = Chain(m, "stage", 4, self.i.valid, last)
         looked, read, summed, based = stages.moves
         m.d.comb += [self.i.ready.eq(looked), self.busy.eq(self.valid | stages.any_valid)]
@@ -175,7 +176,7 @@ class Walker(wiring.Component):
         self,
         m: Module,
         scan,
-        last: Value,
+        last: Signal,
         begin: Value,
         event,
         potential: Value,
@@ -186,7 +187,8 @@ class Walker(wiring.Component):
 
         The counters hold how many are left; columns and rows are loaded again from what the event
         brought, groups are the same for all events of the scan. Steps may be negative (a kernel is
-        walked backwards): addresses wrap around, and come out right.
+        walked backwards): addresses wrap around, and come out right. That all three are 0 is seen
+        a cycle ahead: all stages in front wait for it.
         """
         out = self.o
         more_rows, more_columns = more
@@ -205,11 +207,13 @@ class Walker(wiring.Component):
         by_row = starts["row"][0] + scan.potential_row, starts["row"][1] + scan.weight_row
         by_group = starts["group"][0] + scan.potential_group, starts["group"][1] + scan.weight_group
 
-        m.d.comb += last.eq(~self.valid | ((columns == 0) & (rows == 0) & (groups == 0)))
+        single = Signal()
+        m.d.comb += single.eq((more_columns == 0) & (more_rows == 0) & (scan.last_group == 0))
         with m.If(last):
             # Row and group begin where the event does.
             m.d.sync += [
                 self.valid.eq(begin),
+                last.eq(~begin | single),
                 out.shift.eq(event.shift),
                 out.negative.eq(event.negative),
                 out.active.eq(event.active),
@@ -227,6 +231,7 @@ class Walker(wiring.Component):
                 out.potential.eq(out.potential + 1),
                 out.weight.eq(out.weight + scan.weight_column),
                 columns.eq(columns - 1),
+                last.eq((columns == 1) & (rows == 0) & (groups == 0)),
             ]
         with m.Else():
             on = rows != 0  # another row of this group; otherwise the first row of the next group
@@ -237,11 +242,15 @@ class Walker(wiring.Component):
                 following = Mux(on, by_row[n], by_group[n])
                 m.d.sync += [place.eq(following), kept.eq(following)]
             with m.If(on):
-                m.d.sync += rows.eq(rows - 1)
+                m.d.sync += [
+                    rows.eq(rows - 1),
+                    last.eq((columns_kept == 0) & (rows == 1) & (groups == 0)),
+                ]
             with m.Else():
                 m.d.sync += [
                     rows.eq(rows_kept),
                     groups.eq(groups - 1),
+                    last.eq((columns_kept == 0) & (rows_kept == 0) & (groups == 1)),
                     starts["group"][0].eq(by_group[0]),
                     starts["group"][1].eq(by_group[1]),
                 ]

@@ -56,25 +56,29 @@ class StepSum(wiring.Component):
         before: Value = now.as_value()
         word, step = Signal(range(self._words)), Signal(range(self._steps))
         last_word, last_step = word == self._words - 1, step == self._steps - 1
+        next_word = Mux(last_word, 0, word + 1)
         taken = transfer(self.i)
         m.d.comb += [self.i.ready.eq(~offered | self.o.ready), self.o.valid.eq(offered)]
         with m.If(self.o.ready):
             m.d.sync += offered.eq(0)
         with m.If(taken):
-            m.d.sync += [word.eq(Mux(last_word, 0, word + 1)), offered.eq(last_step)]
+            m.d.sync += [word.eq(next_word), offered.eq(last_step)]
             with m.If(last_word):
                 m.d.sync += step.eq(Mux(last_step, 0, step + 1))
 
         next_sum = Signal(sums)
         if self._words > 1:
             m.submodules.store = store = Memory(shape=sums, depth=self._words, init=[])
-            write, read = store.write_port(), store.read_port()
+            # Written a cycle late, from `now`. Of two words, that is when it is read again.
+            write = store.write_port()
+            read = store.read_port(transparent_for=[write] if self._words == 2 else [])
+            m.d.sync += [write.en.eq(taken), write.addr.eq(word)]
             m.d.comb += [
-                write.en.eq(taken),
-                write.addr.eq(word),
-                write.data.eq(next_sum),
-                # Read ahead, so that the sum so far is there when the word's turn comes.
-                read.addr.eq(Mux(taken, Mux(last_word, 0, word + 1), word)),
+                write.data.eq(now),
+                # Read ahead, so that the sum so far is there when the word's turn comes; of the
+                # first word there is none. The address does not wait for the receiver's `ready`.
+                read.addr.eq(next_word),
+                read.en.eq(taken),
             ]
             before = read.data.as_value()
         so_far = data.View(sums, before)

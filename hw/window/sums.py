@@ -114,93 +114,57 @@ class WindowSums(wiring.Component):
             flow.append(at)
         m.d.comb += self.busy.eq(Cat(self.i.add, *(at.stores for at in flow)).any() | sweeper.busy)
 
-        addresses = _Addresses(flow[4].addresses, flow[7].addresses, flow[7].stores)
-        words = drives(p.lanes, p.sum_bits)
-        found: list[list[Value]] = [[] for _ in banks]
+        words, sweeping = drives(p.lanes, p.sum_bits), sweeper.busy
         sums = [Signal(words, name=f"sums{n}", reset_less=True) for n in banks]
-        if p.potential_words:
-            self._memory(
-                m,
+        found: dict[str, list[Any]] = {}
+        for name, depth, (read, write, where), kept, mine in (
+            (
                 "potentials",
                 p.potential_words,
                 (sweeper.read, sweeper.write, sweeper.write_address),
-                (sweeper.v, sweeper.prepared),
-                addresses,
+                sweeper.prepared,
                 ~scan.drive,
-                sums,
-                found,
-            )
-        if p.drive_words:
-            self._memory(
-                m,
+            ),
+            (
                 "drives",
                 p.drive_words,
                 (sweeper.drive_read, sweeper.drive_write, sweeper.drive_write_address),
-                (sweeper.drives, sweeper.biases),
-                addresses,
+                sweeper.biases,
                 scan.drive,
-                sums,
-                found,
-            )
-        both = len(found[0]) == 2 * p.lanes
+            ),
+        ):
+            for n in banks if depth else ():
+                layout = data.ArrayLayout(kept.shape().elem_shape, p.lanes)
+                m.submodules[f"{name}{n}"] = memory = Memory(shape=layout, depth=depth, init=[])
+                reads, writes = memory.read_port(), memory.write_port()
+                m.d.comb += [
+                    reads.addr.eq(Mux(sweeping, read, flow[4].addresses[n])),
+                    writes.en.eq(Mux(sweeping, write, flow[7].stores[n] & mine)),
+                    writes.addr.eq(Mux(sweeping, where, flow[7].addresses[n])),
+                    *(
+                        writes.data[k].eq(Mux(sweeping, kept[n * p.lanes + k], sums[n][k]))
+                        for k in lanes
+                    ),
+                ]
+                found.setdefault(name, []).append(reads.data)
+        if p.drive_words:
+            m.d.comb += Value.cast(sweeper.drives).eq(Cat(found["drives"]))
+        both, only = len(found) == 2, next(iter(found))
         from_drives = Signal()  # in a sweep, `old` is for potentials
-        m.d.sync += from_drives.eq(~sweeper.busy & scan.drive)
+        m.d.sync += from_drives.eq(~sweeping & scan.drive)
         for n in banks:
-            old, row = (
-                Signal(words, name=f"old{n}", reset_less=True),
-                Signal(words, name=f"row{n}", reset_less=True),
-            )
-            choices = Array(Value.cast(accumulators.left[slot]) for slot in banks)
-            m.d.sync += row.eq(choices[flow[5].slots[n]])
+            old = Signal(words, name=f"old{n}", reset_less=True)
+            row = Signal(words, name=f"row{n}", reset_less=True)
+            left = Array(Value.cast(accumulators.left[slot]) for slot in banks)
+            m.d.sync += row.eq(left[flow[5].slots[n]])
             for k in lanes:
-                there = found[n][k]
+                there = found[only][n][k]
                 if both:
-                    there = Mux(from_drives, found[n][p.lanes + k], there)
+                    there = Mux(from_drives, found["drives"][n][k], there)
                 m.d.sync += [old[k].eq(there), sums[n][k].eq(old[k] + row[k])]
                 if p.potential_words:
                     m.d.comb += sweeper.v[n * p.lanes + k].eq(old[k])
         return m
 
-    def _memory(
-        self,
-        m: Module,
-        name: str,
-        words: int,
-        sweeps: tuple[Value, Value, Value],
-        values: tuple[Any, Any],
-        addresses: "_Addresses",
-        mine: Value,
-        sums: list[Any],
-        found: list[list[Value]],
-    ) -> None:
-        """The banks of a memory: a sweep's address, what it writes and where come first."""
-        p, busy = self._program, self._sweeper.busy
-        address, writes, where = sweeps
-        seen, kept = values
-        layout = data.ArrayLayout(kept.shape().elem_shape, p.lanes)
-        for n in range(p.parts):
-            memory = Memory(shape=layout, depth=words, init=[])
-            m.submodules[f"{name}{n}"] = memory
-            read, write = memory.read_port(), memory.write_port()
-            m.d.comb += [
-                read.addr.eq(Mux(busy, address, addresses.read[n])),
-                write.en.eq(Mux(busy, writes, addresses.stores[n] & mine)),
-                write.addr.eq(Mux(busy, where, addresses.write[n])),
-                *(
-                    write.data[k].eq(Mux(busy, kept[n * p.lanes + k], sums[n][k]))
-                    for k in range(p.lanes)
-                ),
-            ]
-            if name == "drives":
-                m.d.comb += [seen[n * p.lanes + k].eq(read.data[k]) for k in range(p.lanes)]
-            found[n] += [*read.data]
-
 
 _LEAVES = ("stores", "slots", "addresses")
-
-
-class _Addresses:
-    """Where the banks are read and written as the window moves."""
-
-    def __init__(self, read: Any, write: Any, stores: Any) -> None:
-        self.read, self.write, self.stores = read, write, stores

@@ -52,14 +52,14 @@ def netlist_verilog(family: Family, built: Path, folder: Path) -> list[str]:
     """
     _cells(family)
     try:
-        facts = read_json(built / "board.json", {"top": str, "roms": [str]})
+        facts = read_json(built / "board.json", {"top": str, "placeholders": [str]})
         netlist = json.loads((built / SYNTHESIS / "netlist.json").read_text())
         top = netlist["modules"][facts["top"]]
     except (OSError, ValueError, KeyError):
         raise NetlistError(f"Folder {built} must hold a synthesised board") from None
     folder.mkdir(parents=True, exist_ok=True)
-    if facts["roms"]:
-        swaps = [(built / "placeholder" / name, built / name) for name in facts["roms"]]
+    if facts["placeholders"]:
+        swaps = [(built / "placeholder" / name, built / name) for name in facts["placeholders"]]
         _swap_contents(family, top, folder, swaps)
     netlist["modules"] = {facts["top"]: top}  # without the empty modules of the cells
     write_atomically(folder / "netlist.json", json.dumps(netlist).encode())

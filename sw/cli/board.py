@@ -14,7 +14,7 @@ from gen.board.bitstream import REPORT, SEEDS
 from gen.board.boards import BOARDS, find_board
 from gen.board.build import NETWORK, build_board, reload_board
 from gen.board.files import StoredImages
-from gen.board.planner import BoardPlan, plan_board, plan_learning_board
+from gen.board.planner import BoardPlan, place_core, plan_board, plan_learning_board
 from gen.core.law import single_run
 from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_core
 from gen.core.verilog import read_plan
@@ -170,26 +170,28 @@ def do_verify(args: argparse.Namespace) -> Result:
     return report, table(rows), int(any(step["mismatches"] for step in report["steps"]))
 
 
-def as_built(args: argparse.Namespace) -> None:
-    """Network, layout and images of the bitstream in build/BOARD, if it has test images.
+def as_built(args: argparse.Namespace) -> BoardPlan | None:
+    """The board that was built in build/BOARD, if it has test images: as many are asked for then.
 
-    Raises `UsageError` for a core that learns.
+    Raises `UsageError` for a core that learns, `PlanError` for what another Sterna built.
     """
     folder = BUILD / args.board
     try:
-        facts = read_json(folder / "board.json", {"lanes": int, "banks": int, "clock_hz": int})
+        facts = read_json(folder / "board.json", {"clock_hz": int, "test_images": ([int], None)})
         images, _ = facts["test_images"] or (0, 0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return
+    except (OSError, ValueError):
+        return None
     if facts.get("schedule") == "learning":
         raise UsageError(
             f"The core in {folder} {LABELLED}: {STORED}, or name the MODEL of another self-test"
         )
     if not images:
-        return
-    args.say(f"as {folder} was built: {facts['network']}, {images} images on the chip")
-    args.model, args.test_images = str(folder / NETWORK), images
-    args.lanes, args.banks, args.mhz = facts["lanes"], facts["banks"], facts["clock_hz"] / 1e6
+        return None
+    args.test_images = images
+    core = read_plan(Network.load(folder / NETWORK), folder)
+    name = core.network.spec.name
+    args.say(f"as {folder} was built: {name}, {args.test_images} images on the chip")
+    return place_core(find_board(args.board), core, facts["clock_hz"], args.test_images)
 
 
 def do_self_test(args: argparse.Namespace) -> Result:
@@ -197,9 +199,11 @@ def do_self_test(args: argparse.Namespace) -> Result:
 
     if args.learn:
         raise UsageError(f"A core that learns {LABELLED}: {STORED}")
-    if all(given is None for given in (args.model, args.lanes, args.banks, args.mhz)):
-        as_built(args)
-    plan, _ = board_plan(args)
+    given = (args.model, args.lanes, args.banks, args.mhz)
+    built = None
+    if args.schedule == "auto" and all(option is None for option in given):
+        built = as_built(args)
+    plan = built or board_plan(args)[0]
     images = test_images(plan, args)
     core = plan.core
     name = f"{args.board}-{core.network.spec.file_name}-{core.lanes}x{core.banks}-self-test"

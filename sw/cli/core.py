@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gen.board.boards import BOARDS, find_board
+from gen.board.planner import plan_board
 from gen.core.describe import neuron_text
 from gen.core.drawing import graph_svg, graph_text
-from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_network
+from gen.core.plan import SCHEDULES, CorePlan, PlanError, in_files, plan_network
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
@@ -21,9 +23,17 @@ __all__ = ["add_core_commands"]
 
 
 def load_plan(args: argparse.Namespace) -> CorePlan:
-    """The core that --lanes, --banks and --schedule describe."""
+    """The core that --lanes, --banks and --schedule describe; with --board, the planner's of those,
+    if one fits."""
     network = Network.load(model_path(args.model))
-    return plan_network(network, args.lanes, args.banks, args.schedule)
+    if args.board is None:
+        banks = 1 if args.banks is None else args.banks
+        return plan_network(network, args.lanes, banks, args.schedule)
+    plan = plan_board(
+        find_board(args.board), network, lanes=args.lanes, banks=args.banks, schedule=args.schedule
+    )
+    args.say(f"for {args.board}: {plan.core.facts()['layout']}")
+    return in_files(plan.core)
 
 
 def do_models(args: argparse.Namespace) -> Result:
@@ -88,9 +98,10 @@ def do_info(args: argparse.Namespace) -> Result:
         )
     plan = None
     try:
-        plan = plan_network(network, args.lanes, args.banks, args.schedule)
+        plan = load_plan(args)
     except PlanError as error:
-        if args.lanes is not None or args.banks != 1 or args.schedule != "auto":
+        asked = (args.lanes, args.banks, args.board)
+        if args.schedule != "auto" or any(option is not None for option in asked):
             raise
         rows.append(("core", f"none: {error}"))
     if plan is not None:
@@ -220,7 +231,6 @@ def add_core_commands(commands: Any) -> None:
             sub.add_argument(
                 "--banks",
                 type=int,
-                default=1,
                 metavar="N",
                 help="events per cycle: 1, 2, 4, 8 or 16 (default 1)",
             )
@@ -232,14 +242,25 @@ def add_core_commands(commands: Any) -> None:
                 "mixed: a program, then hardware for each dense layer behind it (default: what "
                 "suits the network)",
             )
+            sub.set_defaults(board=None)
         return sub
+
+    def board(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--board",
+            metavar="BOARD",
+            help=f"one of {', '.join(BOARDS)}: the core that the planner lays out for it, unless "
+            "lanes, banks and schedule are given; refused if it does not fit",
+        )
 
     sub = command("info", do_info, "say what a network holds", data=False, core=True)
     sub.add_argument("--graph", action="store_true", help="layers and edges, as text and as SVG")
     sub.add_argument("--out", metavar="FILE", help="picture (default build/NETWORK.svg)")
+    board(sub)
 
     sub = command("generate", do_generate, "write Verilog and ROM files", data=False, core=True)
     sub.add_argument("--out", metavar="FOLDER", help="default build/NETWORK")
+    board(sub)
 
     sub = command(
         "sim",
@@ -263,6 +284,7 @@ def add_core_commands(commands: Any) -> None:
         metavar="FOLDER",
         help="default build/sim/NETWORK; the last run's report.json is copied to build/sim",
     )
+    board(sub)
 
     sub = command(
         "golden", do_golden, "classify images with the golden model", data=True, core=False
@@ -272,6 +294,7 @@ def add_core_commands(commands: Any) -> None:
     sub = command("bench", do_bench, "measure the tools' speed", data=True, core=True)
     add_image_options(sub, "1000", "how many through the simulation (default 1000)")
     sub.add_argument("--out", metavar="FOLDER", help="default build/bench")
+    board(sub)
 
     sub = command(
         "timing", do_timing, "synthesise, place and route for an ECP5-85k", data=False, core=True

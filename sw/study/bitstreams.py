@@ -75,7 +75,10 @@ def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
         contents.update(name.encode() + (folder / name).read_bytes())
     tight = is_tight(board, plan.estimate.luts)
     synthesis = flow.tight if tight else flow.synthesis
-    flags = [synthesis, *board.flags, *flow.router_flags, *board.pack, *flow.pack_flags]
+    flags = [synthesis, *board.flags, *flow.router_flags, *flow.rip_up]
+    flags += [*board.pack, *flow.pack_flags]
+    if flow.finish is not None:
+        flags.append(flow.finish.__name__)
     return {
         "verilog": facts["hardware"],
         "contents": contents.hexdigest(),

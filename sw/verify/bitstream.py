@@ -55,6 +55,7 @@ class Design:
     megahertz: float | None = None
     memories: tuple[str, ...] | None = None
     fire_lanes: int | None = None
+    schedule: str = "auto"
     steps: tuple[str, ...] = ("netlist", "bitstream")
 
 
@@ -65,7 +66,11 @@ DESIGNS = {
         # What the board is shipped with: weights in single-port RAM, from the flash.
         Design(model="mnist-dense"),
     ),
-    "ulx3s_85f": (Design(model="digits-dense", lanes=32, steps=("netlist",)),),
+    "ulx3s_85f": (
+        Design(model="digits-dense", lanes=32, steps=("netlist",)),
+        # A program: its words, weights and biases, in place of placeholders.
+        Design(model="digits-conv", lanes=8, schedule="shared", steps=("netlist",)),
+    ),
 }
 
 
@@ -113,6 +118,7 @@ def verify_bitstream(
             megahertz=design.megahertz,
             memories=design.memories,
             fire_lanes=design.fire_lanes,
+            schedule=design.schedule,
         )
         pixels, source = verification_images(network, images)
         built = folder / "-".join([network.spec.file_name, *plan.core.memories])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gen.board.files import REPEATS
 from gen.board.planner import BoardPlan
-from gen.core.law import CycleLaw
+from gen.core.law import LONG_AGO, CycleLaw
 from gen.core.plan import CorePlan
 from hw.contract.network import NetworkError
 from hw.system.process import fills_folder
@@ -38,7 +38,7 @@ Progress = Callable[[str], None]
 def expected_run(
     plan: CorePlan, images: npt.NDArray[np.uint8], repeats: int = REPEATS
 ) -> tuple[list[int], int]:
-    """What a run of images (n, input_size) must give.
+    """What a run of images or recordings (n, image_size) must give.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def expected_run(
     trace = GoldenModel(plan.network).run(images)
     half = 1 << plan.network.layers[-1].logit_bits - 1
     sums = (trace.logits.astype(np.int64).sum(axis=0) * repeats + half) % (2 * half) - half
-    law, done = CycleLaw(plan), 0
+    law, done = CycleLaw(plan, LONG_AGO), 0  # it has waited for the host
     for _ in range(repeats):
         done = int(law.predict(images, trace.spikes)[-1])
     return sums.tolist(), done + SelfTest.LATENCY + 2 + plan.network.spec.classes - 1
@@ -105,7 +105,7 @@ def self_test(
                 f"The board has the network {identity.digest[:16]}, not "
                 f"{plan.core.network.digest[:16]} of {plan.core.network.spec.name}"
             )
-        result = board.infer(np.zeros(identity.input_size, dtype=np.uint8))
+        result = board.infer(np.zeros(identity.pixels, dtype=np.uint8))
     played = len(images) * REPEATS
     told = result.logits.tolist()
     return {

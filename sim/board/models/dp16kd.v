@@ -1,7 +1,9 @@
 // DP16KD, the block RAM of an ECP5, which Yosys has no simulation model of: ours, after the way Yosys
-// maps memories to it (share/lattice/brams_map_16kd.v). 2,048 bytes of nine bits; a port keeps what
-// it put out while it writes. 36 bits wide: port A writes, port B reads, and the A pins are the low
-// half. A mode that is not modelled ends the simulation; chip selects are not looked at.
+// maps memories to it (share/lattice/brams_map_16kd.v). 2,048 bytes of nine bits; while a port writes
+// it keeps what it put out, or reads what was there before (WRITEMODE). 36 bits wide: port A writes,
+// port B reads, and the A pins are the low half. Behind what a port puts out there may be a register
+// (REGMODE), with an enable of its own (OCE). A mode that is not modelled ends the simulation; chip
+// selects are not looked at.
 module DP16KD #(
     parameter DATA_WIDTH_A = 18, parameter DATA_WIDTH_B = 18,
     parameter REGMODE_A = "NOREG", parameter REGMODE_B = "NOREG",
@@ -64,7 +66,7 @@ module DP16KD #(
     wire clka = CLKAMUX == "INV" ? !CLKA : CLKA;
     wire clkb = CLKBMUX == "INV" ? !CLKB : CLKB;
     reg [8:0] bytes[0:2047];
-    reg [35:0] qa = 0, qb = 0;
+    reg [35:0] qa = 0, qb = 0, held_a = 0, held_b = 0;
 
     integer word, na, nb;
     initial begin
@@ -72,8 +74,8 @@ module DP16KD #(
             bytes[2*word] = INITIAL[20*word +: 9];
             bytes[2*word + 1] = INITIAL[20*word + 9 +: 9];
         end
-        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || WRITEMODE_A != "NORMAL"
-            || WRITEMODE_B != "NORMAL") begin
+        if (WRITEMODE_A == "WRITETHROUGH" || WRITEMODE_B == "WRITETHROUGH"
+            || (DATA_WIDTH_B == 36 && REGMODE_A != REGMODE_B)) begin
             $display("DP16KD: this mode has no model");
             $stop;
         end
@@ -91,6 +93,8 @@ module DP16KD #(
         endcase
     endfunction
     wire [35:0] wide = {dib, dia};
+    wire reads_a = !WEA || WRITEMODE_A == "READBEFOREWRITE";
+    wire reads_b = !WEB || WRITEMODE_B == "READBEFOREWRITE";
 
     always @(posedge clka) begin
         if (CEA && WEA) begin
@@ -106,7 +110,9 @@ module DP16KD #(
             endcase
         end
         if (RSTA) qa <= 0;
-        else if (CEA && !WEA) qa <= row(DATA_WIDTH_A, ada);
+        else if (CEA && reads_a) qa <= row(DATA_WIDTH_A, ada);
+        if (RSTA) held_a <= 0;
+        else if (OCEA) held_a <= qa;
     end
 
     always @(posedge clkb) begin
@@ -121,10 +127,14 @@ module DP16KD #(
             endcase
         end
         if (RSTB) qb <= 0;
-        else if (CEB && !WEB) qb <= row(DATA_WIDTH_B, adb);
+        else if (CEB && reads_b) qb <= row(DATA_WIDTH_B, adb);
+        if (RSTB) held_b <= 0;
+        else if (OCEB) held_b <= qb;
     end
 
-    wire [35:0] q = DATA_WIDTH_B == 36 ? qb : {qb[17:0], qa[17:0]};
+    wire [35:0] a = REGMODE_A == "OUTREG" ? held_a : qa;
+    wire [35:0] b = REGMODE_B == "OUTREG" ? held_b : qb;
+    wire [35:0] q = DATA_WIDTH_B == 36 ? b : {b[17:0], a[17:0]};
     assign {DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5,
         DOA4, DOA3, DOA2, DOA1, DOA0} = q[17:0];
     assign {DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5,

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from gen.board import bitstream, timing
+from gen.board.bitstream import MOST_PASSES, place_and_route
+from gen.board.boards import BOARDS
 from gen.board.timing import close_timing
 from gen.core.plan import plan_core
 from gen.family.tools import ToolError
@@ -19,6 +21,9 @@ def test_long_steps_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def run(tool: Any, arguments: Any, folder: Path, *rest: Any) -> None:
         (folder / "cells.json").write_text("{}")
+        (folder / "netlist.json").write_text(
+            '{"modules": {"sterna_core": {"cells": {}, "ports": {}}}}'
+        )
         used = dict.fromkeys(("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D"), 1)
         facts = {
             "fmax": {"clk": {"achieved": 101.0}},
@@ -27,7 +32,6 @@ def test_long_steps_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (folder / "nextpnr.json").write_text(json.dumps(facts))
 
     monkeypatch.setattr(timing, "generate", lambda plan, folder: None)
-    monkeypatch.setattr(timing, "run", run)
     monkeypatch.setattr(bitstream, "run", run)
     network, machine = Network.load(model_path("mnist-dense")), " on a machine like the one in"
     for lanes, synthesis, routing in (
@@ -40,6 +44,38 @@ def test_long_steps_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             f"synthesis (Yosys){synthesis}",
             f"placement and routing (nextpnr){routing}",
         ]
+
+
+def test_wires_that_stay_late_are_torn_up_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """nextpnr tears up late wires until none is late: without end, where that cannot be."""
+    runs: list[list[str]] = []
+    late: list[int] = []
+
+    def run(tool: Any, arguments: list[str], folder: Path, log: str, progress: Any) -> None:
+        runs.append(arguments)
+        (folder / "nextpnr.json").write_text('{"fmax": {}}')
+        progress("Info: Max frequency for clock 'clk': 69.63 MHz (FAIL at 100.00 MHz)")
+        for n, count in enumerate(late if "--tmg-ripup" in arguments else [0]):
+            progress(f"Info:     iter={n} wires=9 overused=1 overuse=2 tmgfail={count} archfail=NA")
+        progress("Info: Routing..")
+
+    monkeypatch.setattr(bitstream, "run", run)
+    flow = BOARDS["ulx3s_85f"].family.flow
+    told: list[str] = []
+    # The last of 50 passes without fewer late wires than once before has fewer: it goes on.
+    late = [9, 7, *[8] * (MOST_PASSES - 1), 6, 0]
+    assert place_and_route(flow, ["--85k"], tmp_path, 100, 7, told.append) == {"fmax": {}}
+    (only,) = runs
+    assert [*only[:3], only[-1]] == ["--router", "router2", "--85k", "--tmg-ripup"]
+    assert " --freq 100 --seed 7 --timing-allow-fail " in " ".join(only)
+    estimate = "  Max frequency for clock 'clk': 69.63 MHz (FAIL at 100.00 MHz)"
+    assert told == [estimate, "  Routing.."]
+
+    late, told = [9, 7, *[8, 7] * (MOST_PASSES // 2), 0], []
+    assert place_and_route(flow, ["--85k"], tmp_path, 100, 7, told.append) == {"fmax": {}}
+    assert runs[1:] == [only, only[:-1]]
+    again = "  9 wires stay late: again, without tearing them up"
+    assert told == [estimate, again, estimate, "  Routing.."]
 
 
 def test_without_the_tools_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

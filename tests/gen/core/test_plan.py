@@ -8,6 +8,7 @@ import pytest
 from gen.core.plan import (
     CorePlan,
     PlanError,
+    in_files,
     plan_core,
     plan_mixed,
     plan_network,
@@ -73,6 +74,30 @@ def test_a_recipe_makes_the_same_plan(plan: CorePlan) -> None:
     assert {name: rom.text for name, rom in same.roms().items()} == {
         name: rom.text for name, rom in plan.roms().items()
     }
+
+
+def test_a_core_whose_weights_are_loaded_is_one_in_files_too() -> None:
+    """All else stays; a core in files is what it was."""
+    plan = plan_core(network(37, 9, 4), 4, 2, ["ram", "spram"], fire_lanes=2, lean=True, once=False)
+    assert plan.roms() == {}
+    same = in_files(plan)
+    assert same.memories == ("rom", "rom")
+    assert geometries(same) == geometries(plan)
+    assert len(same.roms()) == sum(g.banks * len(g.slices) for g in geometries(plan))
+    assert in_files(same) is same
+
+
+def test_layers_are_as_wide_as_weights_that_come_later_need() -> None:
+    """The readout too, which receives sums of all steps (`sterna reload`)."""
+    wide = network(37, 9, 4)
+    weights = tuple(w * 0 for w in wide.weights)
+    quiet = Network(wide.spec, weights, tuple(b * 0 for b in wide.biases))
+    for once in (False, True):
+        recipe = plan_core(wide, 4, once=once).recipe()
+        assert rebuild(quiet, recipe).recipe() == recipe
+        layers = [stage.layer for stage in rebuild(quiet, recipe).stages]  # type: ignore[attr-defined]
+        built = [stage.layer for stage in plan_core(wide, 4, once=once).stages]  # type: ignore[attr-defined]
+        assert [layer.bounds for layer in layers] == [layer.bounds for layer in built]
 
 
 def counted(spikes: list[float], changes: list[float], timed: bool = False) -> Network:

@@ -65,6 +65,7 @@ BOARD = Board(
     loader="mu",
     clocks={1: 10_000_000},
     shared_clock=10_000_000,
+    window_clock=10_000_000,
     luts=16_000,
     ffs=16_000,
     brams=200,

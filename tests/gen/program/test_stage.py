@@ -515,7 +515,8 @@ def test_schedules() -> None:
     with pytest.raises(PlanError) as refused:
         plan_network(maps, schedule="systolic")
     assert str(refused.value) == (
-        "Schedule must be one of ('auto', 'pipelined', 'shared', 'mixed'), not 'systolic'"
+        "Schedule must be one of ('auto', 'pipelined', 'shared', 'mixed', 'windows'), not "
+        "'systolic'"
     )
     with pytest.raises(PlanError) as refused:
         plan_network(maps, banks=2)

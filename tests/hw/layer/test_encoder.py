@@ -43,8 +43,8 @@ def events_of(item: Chunk, chunk: int) -> list[Event]:
     return events
 
 
-def run(words: int, chunk: int, chunks: list[Chunk], pace: Pace):
-    encoder = ChunkEncoder(words, chunk)
+def run(words: int, chunk: int, chunks: list[Chunk], pace: Pace, ahead: bool):
+    encoder = ChunkEncoder(words, chunk, ahead=ahead)
     expected = [events_of(item, chunk) for item in chunks]
     bench = Bench(encoder, pace)
     source = bench.feed(encoder.i, [bits(chunk_layout(words, chunk), item) for item in chunks])
@@ -54,16 +54,23 @@ def run(words: int, chunk: int, chunks: list[Chunk], pace: Pace):
     return source, sink, [len(run) for run in expected]
 
 
+AHEAD = pytest.mark.parametrize("ahead", [False, True], ids=["", "ahead"])
+
+
+@AHEAD
 @pytest.mark.parametrize("pace", [FLOWING, *JITTERY[2:]], ids=str)
 @pytest.mark.parametrize(("words", "chunk"), [(1, 1), (1, 2), (1, 16), (3, 4), (5, 16)])
-def test_events_are_the_reference(words: int, chunk: int, pace: Pace) -> None:
-    run(words, chunk, random_chunks(words, chunk, 40, seed=words * chunk), pace)
+def test_events_are_the_reference(words: int, chunk: int, pace: Pace, ahead: bool) -> None:
+    run(words, chunk, random_chunks(words, chunk, 40, seed=words * chunk), pace, ahead)
 
 
+@AHEAD
 @pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.4, seed=5), Pace(idle=0.9, seed=6)], ids=str)
 @pytest.mark.parametrize(("words", "chunk"), [(1, 1), (3, 4), (2, 16)])
-def test_cycle_law(words: int, chunk: int, pace: Pace) -> None:
-    source, sink, durations = run(words, chunk, random_chunks(words, chunk, 60, seed=7), pace)
+def test_cycle_law(words: int, chunk: int, pace: Pace, ahead: bool) -> None:
+    source, sink, durations = run(
+        words, chunk, random_chunks(words, chunk, 60, seed=7), pace, ahead
+    )
     expected, free = [], 0
     for taken, duration in zip(source.taken, durations, strict=True):
         start = max(taken + ChunkEncoder.LATENCY, free)

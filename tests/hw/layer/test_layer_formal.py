@@ -96,6 +96,7 @@ def lif(g: LayerGeometry, reset: str, group_major: bool = False, **fields: Any) 
 
 CASES = {
     "encoder": Case(lambda: ChunkEncoder(2, 4)),
+    "encoder-ahead": Case(lambda: ChunkEncoder(2, 4, ahead=True)),
     "finder": Case(lambda: WordFinder(words=3, planes=2, replays=2)),
     "queue": Case(lambda: SpikeQueue(words=2, chunk=2, planes=2, signed=False, replays=2)),
     "accumulator": Case(lambda: accumulator(GEOMETRY), 9, a_sum_and_its_prelude),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gen.core.plan import CorePlan
+from gen.core.plan import CorePlan, rebuild
+from gen.program.stage import ProgramStagePlan
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
@@ -312,3 +313,33 @@ def test_an_image_that_comes_late(lead: int) -> None:
     """The core waits for it, and keeps the law."""
     run = ProgramRun(SMALL, random_pixels(SMALL.network, 3)[1:], settle=lead)
     run.check_law(lead)
+
+
+@pytest.mark.parametrize("name", ["thresholds", "recording-feedback"])
+def test_weights_that_come_later(name: str) -> None:
+    """Smaller weights, in hardware as wide as was built for others (`sterna reload`): all but the
+    contents of ROMs is the same."""
+    plan = plan_of(name)
+    image = plan.network
+    weights, biases = (
+        tuple(array // 4 for array in part) for part in (image.weights, image.biases)
+    )
+    later = Network(image.spec, weights, biases, thetas=image.thetas)
+    reloaded, narrow = rebuild(later, plan.recipe()), program_core(later, plan.lanes, plan.changes)
+    tables = dict.fromkeys(("weights", "biases", "thetas"))
+    built, now, alone = (
+        [
+            vars(stage.program) | tables
+            for stage in core.stages
+            if isinstance(stage, ProgramStagePlan)
+        ]
+        for core in (plan, reloaded, narrow)
+    )
+    assert now == built != alone
+    widths = [(rom.bits, len(rom.rows)) for rom in plan.roms().values()]
+    assert [(rom.bits, len(rom.rows)) for rom in reloaded.roms().values()] == widths
+    assert all((rows - 1) % 256 >= 63 for _, rows in widths)
+    assert any(
+        rom.bits < bits for (bits, _), rom in zip(widths, narrow.roms().values(), strict=True)
+    )
+    ProgramRun(reloaded, random_pixels(image, 3)).check_law()

@@ -33,7 +33,7 @@ def plan_of(name: str, schedule: str) -> BoardPlan:
 
 @pytest.mark.parametrize(
     ("name", "schedule"),
-    [("digits-conv", "shared"), ("recording", "shared"), ("residual", "pipelined")],
+    [("digits-conv", "windows"), ("recording", "shared"), ("residual", "pipelined")],
 )
 def test_a_board_equals_the_golden_model(name: str, schedule: str, tmp_path: Path) -> None:
     plan = plan_of(name, schedule)

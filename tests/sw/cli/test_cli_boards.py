@@ -8,6 +8,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from gen.core.plan import plan_programs
+from gen.core.verilog import manifest
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sw.cli.board import as_built, board_network
@@ -58,6 +60,20 @@ def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
             "smallest listed board that holds it is tang_nano_9k",
         ),
         (
+            ["sim", "--board", "icebreaker", "mnist-conv"],
+            "does not fit icebreaker: with 8 lanes, one program core it needs 4903 look-up tables "
+            "of 4857, 89 block RAMs of 30 (92% of the chip's 5280 count as usable) (the weights of "
+            "layer readout alone need 26, all weights 40, potentials 7); the smallest listed board "
+            "that holds it is ulx3s_85f",
+        ),
+        (
+            ["generate", "--board", "tang_nano_9k", "digits-dense", "--lanes", "128"],
+            "with lanes and banks of the planner's choice it fits",
+        ),
+        (["info", "--board", "icebreaker", "digits-conv"], "does not fit icebreaker"),
+        (["generate", "--board", "basys3"], "Board must be one of ulx3s_85f, icebreaker"),
+        (["generate", "digits-dense", "--banks", "0"], "Banks must be 1, 2, 4, 8 or 16, not 0"),
+        (
             ["plan", "--board", "ulx3s_85f", "mnist-conv", "--lanes", "12"],
             "Lanes of a program core on a board must be one of (8, 16, 32, 64, 128), not 12",
         ),
@@ -88,6 +104,20 @@ def test_ask_a_golden_model_of_maps(capsys) -> None:
     text = capsys.readouterr().out
     assert "golden, 16 lanes, 1 bank(s)" in text
     assert "5 of 5" in text
+
+
+def test_a_core_is_generated_as_a_board_would_have_it(capsys, tmp_path: Path) -> None:
+    """As it is planned, but for weights that come from the flash there."""
+    arguments = ["mnist-dense", "--board", "icebreaker", "--json"]
+    assert main(["generate", *arguments, "--out", str(tmp_path)]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert main(["plan", *arguments]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    options = made["plan"]["recipe"]["options"]
+    assert (options["lanes"], options["lean"]) == (plan["lanes"], True)
+    assert (options["memories"], plan["memories"]) == (None, ["spram", "ram"])
+    files = [file for layer in made["layers"] for bank in layer["rom"] for file in bank]
+    assert all((tmp_path / file).is_file() for file in files)
 
 
 def test_plan_of_maps(capsys) -> None:
@@ -184,21 +214,23 @@ def test_ask_knows_the_network_that_a_board_has(capsys, tmp_path: Path, monkeypa
 
 
 def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
+    """Its core, clock and images, whatever the planner would choose now."""
     monkeypatch.setattr("sw.cli.board.BUILD", tmp_path)
     args = Namespace(board="icebreaker", model=None, test_images=64, say=lambda line: None)
-    as_built(args)  # nothing was
-    assert (args.model, args.test_images) == (None, 64)
-    facts = {"network": "n", "lanes": 8, "banks": 1, "clock_hz": 18_000_000}
-    (tmp_path / "icebreaker").mkdir()
-    for images in (None, [7, 64]):
-        board = json.dumps(facts | {"test_images": images})
-        (tmp_path / "icebreaker" / "board.json").write_text(board)
-        as_built(args)
-        assert args.test_images == (64 if images is None else 7)
-    assert (args.lanes, args.banks, args.mhz) == (8, 1, 18.0)
-    assert args.model == str(tmp_path / "icebreaker" / "network.npz")
-    board = json.dumps(facts | {"test_images": None, "schedule": "learning"})
-    (tmp_path / "icebreaker" / "board.json").write_text(board)
+    assert as_built(args) is None  # nothing was
+    core = plan_programs(Network.load(model_path("digits-conv")), 8, (), ["block"])
+    core.network.save(tmp_path / "icebreaker" / "network.npz")
+    file = tmp_path / "icebreaker" / "board.json"
+    facts = manifest(core, []) | {"clock_hz": 18_000_000}
+    file.write_text(json.dumps(facts | {"test_images": None}))
+    assert as_built(args) is None
+    assert args.test_images == 64
+    file.write_text(json.dumps(facts | {"test_images": [7, 64]}))
+    built = as_built(args)
+    assert built is not None
+    assert (built.core.fingerprint, built.spec.clock_hz) == (core.fingerprint, 18_000_000)
+    assert args.test_images == 7
+    file.write_text(json.dumps(facts | {"test_images": None, "schedule": "learning"}))
     with pytest.raises(UsageError, match=r"icebreaker plays labelled .* or name the MODEL of"):
         as_built(args)
 

@@ -246,6 +246,14 @@ R = functional.relu
             "0 (Conv2d) must have a padding of the same on all sides, and less than the kernel, "
             "not (1, 1)",
         ),
+        *(
+            (
+                conv(3, padding=sides),
+                "0 (Conv2d) must have a padding of the same on all sides, and less than the "
+                f"kernel, not {sides}",
+            )
+            for sides in ((0, 1), (1, 0))
+        ),
         (
             conv(3, padding=1, padding_mode="reflect"),
             "0 (Conv2d) must have a padding mode of 'zeros', not reflect",
@@ -315,6 +323,31 @@ def test_what_cannot_be_followed(call, sentence) -> None:
     with pytest.raises(ConvertError) as refused:
         read_relu(Calls(call), SHAPE)
     assert str(refused.value) == sentence
+
+
+def test_padding_has_names() -> None:
+    """None, and as much as leaves maps what they are."""
+    torch.manual_seed(1)
+    for padding, side in (("valid", 6), ("same", 8)):
+        network = nn.Sequential(
+            nn.Conv2d(1, 2, 3, padding=padding), nn.ReLU(), nn.Flatten(), nn.Linear(2 * side**2, 3)
+        )
+        layers = read_relu(network, SHAPE)
+        assert layers[0].shape == (2, side, side)
+        assert close_to(network, layers, SHAPE)
+
+
+def test_one_matrix_is_so_large_and_no_larger(monkeypatch) -> None:
+    """A convolution and the dense layer behind it: pixels times what lies between."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(128, 3))
+    monkeypatch.setattr("sw.importers.maps.LARGEST_MATRIX", 64 * 128)
+    (layer,) = read_relu(network, SHAPE)
+    assert [tuple(kernel.shape) for kernel in layer.kernels] == [(3, 64)]
+    assert close_to(network, [layer], SHAPE)
+    monkeypatch.setattr("sw.importers.maps.LARGEST_MATRIX", 64 * 128 - 1)
+    with pytest.raises(ConvertError, match="is no single convolution with what stands before it"):
+        read_relu(network, SHAPE)
 
 
 def test_weights_that_are_no_numbers() -> None:
