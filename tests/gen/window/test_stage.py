@@ -132,6 +132,23 @@ def test_sweeps_of_groups_that_lie_side_by_side() -> None:
     assert whole == (0, 0b1111)
 
 
+def test_positions_that_nothing_adds_to() -> None:
+    """A kernel of 1 adds to one column of as many rows as there are groups of channels side by
+    side; an identity to the first column of all rows; one of 3 to three of each."""
+
+    def used(rows: int, *edges: Any) -> set[tuple[int, int]]:
+        image = network((2, 4, 4), part(2, *edges), part(2, dense("a")))
+        return set(plan_window(image, 2, rows={"a": rows}).window.used)
+
+    assert used(4, conv("input", 1)) == {(0, 0)}
+    assert used(4, identity("input")) == {(row, 0) for row in range(4)}
+    square = {(row, column) for row in range(3) for column in range(3)}
+    assert used(4, conv("input", 3, padding=1)) == square
+    assert used(1, conv("input", 3, padding=1)) == {(0, column) for column in range(3)}
+    both = used(4, conv("input", 3, padding=1), identity("input"))
+    assert both == square | {(3, 0)}
+
+
 def test_equal_tables_lie_there_once() -> None:
     """Two steps of an edge, and groups of channels, share them."""
     plan = plan_window(case("many-groups"), 2, rows={"a": 4, "b": 4})

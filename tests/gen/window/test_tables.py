@@ -82,7 +82,7 @@ def window_of(one: WindowPass, picks: list[Pick]) -> Window:
     return Window(
         rows=ROWS,
         columns=COLUMNS,
-        used=tuple(np.ndindex(ROWS, COLUMNS)),
+        used=tuple((int(row), int(column)) for row, column in np.argwhere(one.used)),
         row_table=tuple(one.rows),
         column_table=tuple(one.columns),
         picks=tuple(picks),
@@ -115,7 +115,11 @@ def arrives(made: Placed, values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
             identity=int(identical),
         )
         window = window_of(one, picks)
-        sums = Sums(window, target.lanes, one.weights, CONSTANT if identical else None)
+        rows = one.weights.reshape(-1, ROWS, COLUMNS, target.lanes)
+        if not identical:
+            assert np.array_equal(one.used, rows.any(axis=(0, 3)))
+        weights = rows[:, one.used].reshape(len(rows), -1)
+        sums = Sums(window, target.lanes, weights, CONSTANT if identical else None)
         for motion in motions(window, scan, played(one, source, values, identical)):
             left = sums.move(motion)
             for bank, slot, address in motion.stores:
