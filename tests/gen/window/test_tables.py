@@ -118,7 +118,7 @@ def arrives(made: Placed, values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         rows = one.weights.reshape(-1, ROWS, COLUMNS, target.lanes)
         if not identical:
             assert np.array_equal(one.used, rows.any(axis=(0, 3)))
-        weights = rows[:, one.used].reshape(len(rows), -1)
+        weights = rows[:, one.used].reshape(len(rows), int(one.used.sum()) * target.lanes)
         sums = Sums(window, target.lanes, weights, CONSTANT if identical else None)
         for motion in motions(window, scan, played(one, source, values, identical)):
             left = sums.move(motion)
