@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gen.program.cycles import sweep_cycles
 from gen.program.expectation import network_rates
 from gen.program.stage import LANES, PROGRAM_LANES, ProgramStagePlan
+from gen.program.writer import segments
 from gen.stage.stage import PlanError, StageTimes
 from gen.window.cycles import WindowTimes, window_plays
 from gen.window.expectation import window_expected
@@ -22,6 +23,9 @@ from hw.program.program import Sweep, Window
 from hw.window.stage import WindowStage
 
 __all__ = ["WindowStagePlan", "plan_window", "window_layers", "window_rows"]
+
+HEIGHTS = (4, 2, 1)
+"""Rows of a map that may lie in a word."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,10 +111,11 @@ class WindowStagePlan(ProgramStagePlan):
 
 def window_layers(spec: NetworkSpec) -> int:
     """How many layers, from the first on, a window stage can run: those that fire and have no
-    dense edges."""
-    for n, layer in enumerate(spec.layers):
-        if layer.neuron is None or any(edge.kind == "dense" for edge in spec.edges(n)):
-            return n
+    dense edges, and take their steps together with such alone."""
+    for part in segments(spec):
+        for n in part:
+            if spec.layers[n].neuron is None or any(e.kind == "dense" for e in spec.edges(n)):
+                return part.start
     return len(spec.layers)
 
 
@@ -131,7 +136,7 @@ def window_rows(network: Network, layers: range, lanes: int) -> dict[str, int]:
             )
             return float(spec.steps * (played + target.words))
 
-        found[layer.name] = min((rows for rows in (4, 2, 1)), key=cost)
+        found[layer.name] = min(HEIGHTS, key=cost)
     return found
 
 
@@ -156,7 +161,8 @@ def plan_window(
     Raises
     ------
     PlanError
-        When lanes is not a power of two from 2 to 128, or a layer is not one of maps.
+        When lanes is not a power of two from 2 to 128, a layer is not one of maps, or the rows of
+        a layer are others.
     """
     if lanes not in LANES:
         raise PlanError(f"Lanes of a window core must be one of {LANES}, not {lanes!r}")
@@ -168,9 +174,15 @@ def plan_window(
             f"Network {spec.name} must begin with layers of maps, which convolutions and "
             f"identities alone reach, for a window core; it has {possible} of them"
         )
+    heights = window_rows(network, chosen, lanes) if rows is None else dict(rows)
+    for name in (spec.layers[n].name for n in chosen):
+        if heights.get(name) not in HEIGHTS:
+            raise PlanError(
+                f"Rows of layer {name} in a word must be one of {HEIGHTS}, not "
+                f"{heights.get(name)!r}"
+            )
     mine = {edge.source for n in chosen for edge in spec.edges(n)}
     those = tuple(layer.name for layer in spec.layers if layer.name in mine & set(changes))
-    heights = window_rows(network, chosen, lanes) if rows is None else dict(rows)
     program, memory_map, weight_rows = WindowWriter(network, lanes, chosen, heights, those).write()
     return WindowStagePlan(
         network=network,

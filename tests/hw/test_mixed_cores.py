@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from gen.core.law import CycleLaw
-from gen.core.plan import CorePlan, PlanError, dense_tail, plan_core, plan_mixed, plan_network
+from gen.core.plan import (
+    CorePlan,
+    PlanError,
+    dense_tail,
+    plan_core,
+    plan_mixed,
+    plan_network,
+    plan_windows,
+)
 from gen.layer.stage import LayerOptions
 from gen.stage.taps import Seen
 from hw.contract.network import Network
@@ -54,11 +62,26 @@ COUNTS = network(
     (2, 3, 4), part(9, dense("input")), part(3, dense("a")), steps=3, bits=3, timed=True, seed=4
 )
 
+PICTURE = network(
+    (1, 4, 4), part(3, conv("input", 3)), part(5, dense("a")), part(3, dense("b")), seed=5
+)
+
+RECORDING = network(
+    (2, 3, 3),
+    part(3, conv("input", 3, padding=1)),
+    part(5, dense("a")),
+    part(3, dense("b")),
+    timed=True,
+    seed=5,
+)
+
 CASES: dict[str, CorePlan] = {
     "maps": plan_mixed(MAPS, 4, options=LayerOptions(lanes=9)),
     "maps-wide-words": plan_mixed(MAPS, 8, options=LayerOptions(lanes=4, banks=2)),
     "maps-narrow-words": plan_mixed(MAPS, 32, options=LayerOptions(lanes=3)),
     "maps-lean": plan_mixed(MAPS, 4, options=LayerOptions(lanes=8, fire_lanes=4, lean=True)),
+    "windows": plan_windows(PICTURE, 4),
+    "windows-of-a-recording": plan_windows(RECORDING, 4, 2, LayerOptions(lanes=4)),
     "feedback": plan_mixed(FEEDBACK, 2, options=LayerOptions(lanes=16)),
     "spikes": plan_core(SPIKES, 16),
     "spikes-groups-banks": plan_core(SPIKES, 4, 4),
@@ -81,7 +104,7 @@ class CoreRun:
         parts = [stage.component(files=False, taps=True) for stage in plan.stages]
         core = Core(parts, taps=True)
         bench = Bench(core, pace, limit=100_000)
-        bench.feed(core.i, plan.pack(pixels))
+        self.source = bench.feed(core.i, plan.pack(pixels))
         self.sink = bench.collect(core.o, len(pixels) * plan.network.spec.classes)
         seen = [
             bench.watch(point.valid, point.data) for one in parts for point in one.taps.values()
@@ -103,13 +126,14 @@ class CoreRun:
 
     def check_law(self) -> None:
         classes = self.plan.network.spec.classes
-        ends = self.sink.taken[classes - 1 :: classes]
+        first = self.source.taken[0]  # a window stage takes a word as its last position is
+        ends = [cycle - first for cycle in self.sink.taken[classes - 1 :: classes]]
         assert ends == CycleLaw(self.plan).predict(self.pixels, self.trace.spikes).tolist()
 
 
 PACES = [
     *((name, FLOWING) for name in CASES),
-    *((name, JITTERY[0]) for name in ("maps", "feedback", "spikes-groups-banks")),
+    *((name, JITTERY[0]) for name in ("maps", "windows", "feedback", "spikes-groups-banks")),
     *((name, JITTERY[3]) for name in ("maps-narrow-words", "spikes-lean", "counts")),
 ]
 
@@ -124,7 +148,9 @@ def test_every_value_is_golden(name: str, pace: Pace) -> None:
         run.check_law()
 
 
-@pytest.mark.parametrize(("name", "cycle"), [("maps", 250), ("spikes", 3), ("spikes", 40)])
+@pytest.mark.parametrize(
+    ("name", "cycle"), [("maps", 250), ("windows", 100), ("spikes", 3), ("spikes", 40)]
+)
 def test_a_reset_at_any_time(name: str, cycle: int) -> None:
     plan = CASES[name]
     CoreRun(plan, random_pixels(plan.network, 2), reset_at=cycle).check_law()
@@ -132,7 +158,7 @@ def test_a_reset_at_any_time(name: str, cycle: int) -> None:
 
 def test_many_pictures_in_a_row_keep_the_law() -> None:
     """Long enough that every stage has waited for every other one."""
-    for name in ("maps-wide-words", "counts-groups"):
+    for name in ("maps-wide-words", "windows", "counts-groups"):
         plan = CASES[name]
         CoreRun(plan, random_pixels(plan.network, 6, seed=11)).check_law()
 

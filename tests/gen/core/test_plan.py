@@ -11,11 +11,15 @@ from gen.core.plan import (
     in_files,
     plan_core,
     plan_mixed,
+    plan_network,
     plan_programs,
+    plan_windows,
     played_changes,
     rebuild,
 )
+from gen.layer.stage import LayerOptions
 from gen.program.stage import ProgramStagePlan
+from gen.window.stage import WindowStagePlan, window_rows
 from hw.contract.checks import SpecError
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
@@ -57,12 +61,15 @@ MAPS = programs.network(
         plan_programs(MAPS, 4, [2]),
         plan_programs(MAPS, 4, changes=["b"]),
         plan_mixed(MAPS, 4, 2),
+        plan_windows(MAPS, 4),
+        plan_windows(MAPS, 2, 2, LayerOptions(lanes=3)),
     ],
 )
 def test_a_recipe_makes_the_same_plan(plan: CorePlan) -> None:
     same = rebuild(plan.network, json.loads(json.dumps(plan.recipe())))
     assert same.facts() == plan.facts()
     assert same.changes == plan.changes
+    assert (same.rows, same.fingerprint) == (plan.rows, plan.fingerprint)
     assert [s.facts() for s in same.stages] == [s.facts() for s in plan.stages]
     assert {name: rom.text for name, rom in same.roms().items()} == {
         name: rom.text for name, rom in plan.roms().items()
@@ -120,6 +127,73 @@ def test_what_is_played_as_changes() -> None:
     assert [stage.changes for stage in stages] == [(), ("a",), ("b",), ()]
     assert [stage.program.input_banks for stage in stages] == [1, 2, 2, 1]
     assert plan_mixed(counted([0.3, 0.3, 0.3], [0.2, 0.2, 0.4]), 4).changes == ("a", "b")
+
+
+def test_a_window_stage_then_dense_layers() -> None:
+    """Layers of maps in one stage; each dense layer behind them in one of its own, which takes the
+    words that the first one sends, and keeps up with it."""
+    plan = plan_windows(MAPS, 4)
+    window, *tail = plan.stages
+    assert isinstance(window, WindowStagePlan)
+    assert (plan.schedule, plan.bounds, window.layers) == ("windows", (0, 2), range(2))
+    assert [stage.layers for stage in tail] == [range(2, 3), range(3, 4)]
+    assert plan.rows == window.rows == window_rows(MAPS, range(2), 4)
+    assert [*window.roms()] == [f"rom/{part}0.hex" for part in ("program", "weights", "biases")]
+    assert plan.expected_cycles() == window.expected_cycles()
+    assert plan_network(MAPS, 4, schedule="windows").fingerprint == plan.fingerprint
+    assert plan_network(MAPS, 4).schedule == "mixed"
+    assert plan.recipe()["rows"] == dict(window.rows)
+    assert "rows" not in plan_mixed(MAPS, 4).recipe()
+    (first, *_) = tail
+    assert first.geometry.source == window.output  # type: ignore[attr-defined]
+    known = plan_windows(counted([0.3, 0.3, 0.3], [0.4, 0.3, 0.2]), 4)
+    assert known.changes == ("b", "c")
+    assert known.stages[0].changes == ()  # type: ignore[attr-defined]
+
+
+def test_dense_layers_take_what_windows_send_in_time() -> None:
+    """As many banks as it takes to receive a picture's spikes in a twentieth of its cycles; those
+    that are asked for otherwise."""
+    found = {}
+    for lanes in (4, 16, 64):
+        plan = plan_windows(MAPS, lanes)
+        window = plan.stages[0]
+        assert isinstance(window, WindowStagePlan)
+        sent, words = window.output.words * MAPS.spec.steps, window.output.size
+        takes = {n: sent * -(-words // (16 * n)) for n in (1, 2, 4, 8)}
+        enough = [n for n, cycles in takes.items() if cycles <= 0.05 * window.expected_cycles()]
+        found[lanes] = plan.banks
+        assert plan.banks == min(enough, default=8)
+        assert {stage.banks for stage in plan.stages[1:]} == {plan.banks}
+    assert len(set(found.values())) > 1
+    assert plan_windows(MAPS, 64, 2).banks == 2
+    assert plan_windows(MAPS, 64, 1, LayerOptions(lanes=8)).banks == 1
+
+
+def test_what_no_window_stage_runs() -> None:
+    convs = programs.conv("input", 3), programs.conv("a", 1, delay=1)
+    for image in (
+        network(4, 3, 2),
+        programs.network((1, 4, 4), programs.part(2, programs.dense("input", pool=2))),
+        programs.network(
+            (1, 4, 4),
+            programs.part(2, *convs),
+            programs.part(3, programs.dense("a"), programs.dense("b", delay=1)),
+            programs.part(3, programs.dense("b"), programs.dense("a")),
+        ),
+    ):
+        with pytest.raises(PlanError) as refused:
+            plan_windows(image)
+        assert str(refused.value) == (
+            f"Network {image.spec.name} must have layers that convolutions and identities alone "
+            "reach, then dense ones alone, for a window core"
+        )
+    with pytest.raises(PlanError, match=r"Lanes of a window core must be one of .*, not 5"):
+        plan_windows(MAPS, 5)
+    recipe = plan_windows(MAPS, 4).recipe()
+    for rows in ({"a": 4}, {"a": 3, "b": 4}, {"a": 4, "b": 0}):
+        with pytest.raises(PlanError, match=r"Rows of layer [ab] in a word must be one of .*, not"):
+            rebuild(MAPS, recipe | {"rows": rows})
 
 
 def test_groups_are_of_equal_size():

@@ -12,11 +12,12 @@ from amaranth.lib.wiring import Out
 from gen.learn.stage import learning_stage, plan_learning
 from gen.program.cycles import played, plays
 from gen.program.stage import ProgramStagePlan, plan_program
+from gen.window.stage import plan_window
 from hw.contract.edge import INPUT
 from hw.layer.encoder import ChunkEncoder
 from hw.learn.masters import Masters
 from hw.program.operation import operation, spike_event
-from hw.program.program import Played, Scan
+from hw.program.program import Played, Program, Scan
 from hw.program.scanner import Scanner
 from hw.stream.payloads import coefficients
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, fields
@@ -97,8 +98,42 @@ PLANS: dict[str, ProgramStagePlan] = {
     ),
 }
 
+PLANS |= {
+    "window": plan_window(
+        network(
+            (2, 3, 4),
+            part(5, conv("input", 3, padding=1), identity("b", delay=1)),
+            part(5, identity("a"), conv("a", 3, padding=1)),
+            part(2, dense("b")),
+            bits=3,
+            steps=3,
+        ),
+        2,
+        changes=("a",),
+        rows={"a": 1, "b": 2},
+    ),
+    "window-tall": plan_window(
+        network(
+            (3, 5, 3), part(3, conv("input", 3)), part(2, conv("a", 1)), part(2, dense("b")), bits=1
+        ),
+        4,
+        rows={"a": 4, "b": 4},
+    ),
+    "window-groups": plan_window(
+        network(
+            (8, 2, 2),
+            part(8, conv("input", 1, groups=4)),
+            part(8, conv("a", 1, groups=4), identity("a")),
+            part(2, dense("b")),
+            timed=True,
+        ),
+        2,
+        rows={"a": 2, "b": 2},
+    ),
+}
+
 Memories = dict[str, np.ndarray]
-"""(banks, words, lanes) of `spikes`, `pixels`, `held`."""
+"""(banks, words, size of a word) of `spikes`, `pixels`, `held`."""
 
 
 class Rig(wiring.Component):
@@ -176,6 +211,8 @@ def scans(plan: ProgramStagePlan, from_input: int) -> list[int]:
     for n, op in enumerate(plan.program.operations):
         if isinstance(op, Scan) and op.from_input == from_input:
             kind = (op.held, op.update, op.identity, op.played, op.even, op.odd, op.leave)
+            if plan.program.window is not None:
+                kind += (op.first_set, op.last_source_group)
             found.setdefault(kind, n)
     return [*found.values()]
 
@@ -190,10 +227,10 @@ def random_memories(plan: ProgramStagePlan, rng: np.random.Generator) -> Memorie
     """Full of something, wherever a scan may look, and elsewhere."""
     p = plan.program
     top = (1 << p.input_bits) - 1
-    words = -(-p.input_vectors // p.input_banks) * p.vector_words
+    words = -(-p.input_vectors // p.input_banks) * p.vector_words * (p.lanes // p.pixels)
     found = {
-        "spikes": random_words(rng, (p.spike_banks, p.spike_words, p.lanes), 1, -p.spike_sign),
-        "pixels": random_words(rng, (p.input_banks, words, p.lanes), top, -top * p.input_sign),
+        "spikes": random_words(rng, (p.spike_banks, p.spike_words, p.word), 1, -p.spike_sign),
+        "pixels": random_words(rng, (p.input_banks, words, p.pixels), top, -top * p.input_sign),
     }
     if p.learning is not None:
         top = (1 << p.learning.held_planes) - 1
@@ -201,31 +238,56 @@ def random_memories(plan: ProgramStagePlan, rng: np.random.Generator) -> Memorie
     return found
 
 
-def words_of(scan: Scan, memories: Memories) -> np.ndarray:
+def places_of(p: Program, scan: Scan) -> list[tuple[int, int, dict[str, int]]]:
+    """Of each word that a scan plays, in order: which of the memory it is, counted from the scan's
+    first; the first of its lanes there; row, column, and group of channels."""
+    sides = scan.last_row + 1, scan.last_column + 1
+    if p.window is None:
+        return [
+            (n, 0, {"row": row, "column": column})
+            for n, (row, column) in enumerate(np.ndindex(sides))
+        ]
+    found = []
+    for row, column, group in np.ndindex(*sides, scan.last_source_group + 1):
+        down, part = divmod(row, scan.last_part + 1)
+        several, one = divmod(scan.first_set + group, scan.last_set + 1)
+        word = down * scan.row_words + several * scan.set_words + column
+        place = {"row": row, "column": column, "group": group}
+        found.append((word, ((one << scan.part_bits) + part) * p.lanes, place))
+    return found
+
+
+def words_of(p: Program, scan: Scan, memories: Memories) -> np.ndarray:
     """(words, lanes) that a scan plays: what its numbers say of the memories."""
-    size = (scan.last_row + 1) * (scan.last_column + 1)
+    places = places_of(p, scan)
+    words, firsts = (np.array([place[n] for place in places]) for n in (0, 1))
     banks = memories["held" if scan.held else "pixels" if scan.from_input else "spikes"]
-    total = np.zeros((size, banks.shape[2]), dtype=np.int64)
+    lanes = firsts[:, None] + np.arange(min(p.lanes, banks.shape[2]))
+    total = np.zeros((len(places), p.lanes), dtype=np.int64)
     for n in range(scan.last_gather + 1):
         parts = [(scan.even, banks[0], scan.address)]
         if scan.odd and not (scan.leave and n == scan.last_gather):
             parts.append((scan.odd, banks[1], scan.odd_address))
         for factor, bank, address in parts:
-            first = address + n * scan.gather_words
-            total += factor * bank[first : first + size] if factor else 0
+            if factor:
+                one = bank[address + n * scan.gather_words + words[:, None], lanes]
+                total[:, : lanes.shape[1]] += factor * one
     return total
 
 
-def events_of(scan: Scan, words: np.ndarray, planes: int) -> list[tuple[int, dict[str, int]]]:
+def events_of(
+    p: Program, scan: Scan, words: np.ndarray, planes: int
+) -> list[tuple[int, dict[str, int]]]:
     """Reference: what a scan sends, (slot, event) each; a slot is a plane of a word. One that
-    changes rows sends whole coefficients."""
+    changes rows sends whole coefficients. Through a window, a word of which there is nothing sends
+    that."""
     found = []
-    for n, word in enumerate(words.tolist()):
-        row, column = divmod(n, scan.last_column + 1)
+    for n, (word, (_, _, place)) in enumerate(zip(words.tolist(), places_of(p, scan), strict=True)):
+        before = len(found)
         for plane in range(1 if scan.update else planes):
             lanes = [k for k, c in enumerate(word) if (c if scan.update else abs(c) >> plane & 1)]
             negatives = sum((c < 0) << k for k, c in enumerate(word))
-            here = {"row": row, "column": column, "plane": plane}
+            here = place | {"plane": plane}
             slot = n * planes + plane
             if scan.identity and lanes:
                 active = sum(1 << k for k in lanes)
@@ -236,6 +298,8 @@ def events_of(scan: Scan, words: np.ndarray, planes: int) -> list[tuple[int, dic
                     if scan.update:
                         one["value"] = abs(word[k])
                     found.append((slot, here | one))
+        if p.window is not None and len(found) == before:
+            found.append((n * planes, place | {"null": 1}))
     return found
 
 
@@ -244,22 +308,28 @@ def run(name: str, from_input: int, pace: Pace, seed: int):
     plan, rng = PLANS[name], np.random.default_rng(seed)
     memories, numbers = random_memories(plan, rng), scans(plan, from_input)
     chosen = [op for op in (plan.program.operations[n] for n in numbers) if isinstance(op, Scan)]
-    planes = plan.program.planes
-    expected = [(op, events_of(op, words_of(op, memories), planes)) for op in chosen]
+    p = plan.program
+    expected = [(op, events_of(p, op, words_of(p, op, memories), p.planes)) for op in chosen]
     rig = Rig(plan, numbers, memories)
     bench = Bench(rig, pace)
     sink = bench.collect(rig.o, sum(len(events) for _, events in expected))
     seen = bench.watch(rig.start, rig.busy)
-    words = [(op.last_row + 1) * (op.last_column + 1) * (op.last_gather + 1) for op in chosen]
+    words = [len(places_of(p, op)) * (op.last_gather + 1) for op in chosen]
     bench.run(extra=sum(words) + 10 * len(words))
     layout = spike_event(plan.program)
     blank = dict.fromkeys(layout.members, 0)
     wanted = [blank | event for _, events in expected for _, event in events]
     got = [{key: fields(layout, raw)[key] for key in blank} for raw in sink.values]
+    got = [blank | _place(one) if one.get("null") else one for one in got]
     assert got == wanted
     starts = [cycle for cycle, (start, _) in enumerate(seen) if start]
     assert len(starts) == len(numbers)
     return expected, sink, starts, [busy for _, busy in seen]
+
+
+def _place(event: dict[str, int]) -> dict[str, int]:
+    """Of an event that says that there is nothing: whichever lane it is of."""
+    return {name: event[name] for name in ("row", "column", "group", "null") if name in event}
 
 
 MAPS = [
@@ -276,12 +346,12 @@ def test_every_event_in_order_under_back_pressure(name: str, from_input: int, pa
 
 
 def offers(
-    scan: Scan, events: list, planes: int, start: int, combines: bool
+    scan: Scan, events: list, planes: int, start: int, combines: bool, words: int = 1
 ) -> tuple[list[int], int]:
     """The cycle law: when each event is offered, and taken at once; the first cycle that is not
     busy. What a plane stands for is the number of its events."""
     cycles, cycle = list[int](), start + 1
-    counts = np.zeros(((scan.last_row + 1) * (scan.last_column + 1), planes), dtype=int)
+    counts = np.zeros((words, planes), dtype=int)
     for slot, _ in events:
         counts[divmod(slot, planes)] += 1
     registers = Registers(
@@ -310,7 +380,8 @@ def test_cycle_law(name: str, from_input: int) -> None:
         cycles = []
         for (scan, events), start in zip(expected, starts, strict=True):
             program = PLANS[name].program
-            found, done = offers(scan, events, program.planes, start, Scanner.combines(program))
+            words, combines = len(places_of(program, scan)), Scanner.combines(program)
+            found, done = offers(scan, events, program.planes, start, combines, words)
             cycles += found
             assert busy[start : done + 1] == [0] + [1] * (done - start - 1) + [0]
         assert sink.taken == cycles
@@ -359,7 +430,7 @@ def test_what_a_plan_counts_is_what_is_played() -> None:
     for name in PLANS:
         plan, rng = PLANS[name], np.random.default_rng(5)
         p, spec = plan.program, plan.network.spec
-        if p.learning is not None:  # `gen.learn.cycles` says what it plays
+        if p.learning is not None or p.window is not None:  # other laws say what they play
             continue
         for scan in (op for op in p.operations if isinstance(op, Scan)):
             size = (scan.last_row + 1) * (scan.last_column + 1)
@@ -376,8 +447,8 @@ def test_what_a_plan_counts_is_what_is_played() -> None:
                 first = start + step // len(banks) * size
                 banks[step % len(banks), first : first + size] = words
             words = played(scan, values)
-            assert np.array_equal(words_of(scan, memories), words)
-            play, events = plays(p, scan, words), events_of(scan, words, scan.last_plane + 1)
+            assert np.array_equal(words_of(p, scan, memories), words)
+            play, events = plays(p, scan, words), events_of(p, scan, words, scan.last_plane + 1)
             assert (play.words, play.reads, play.planes) == (
                 size,
                 scan.last_gather + 1,

@@ -17,7 +17,7 @@ from gen.program.stage import plan_program
 from hw.contract import laws
 from hw.contract.neuron import NeuronSpec
 from hw.learn.masters import Masters
-from hw.program.program import Counted, Program, Scan, Send, Sweep
+from hw.program.program import Counted, Program, Scan, Send, Sweep, Window
 from hw.program.sweeper import Sweeper
 from hw.stream.payloads import drives
 from tests.hw.driving import Bench
@@ -107,12 +107,37 @@ SWEEPS = {
 }
 
 
-def program(sweeps: Sequence[Sweep], kept: bool = True, again: bool = False) -> Program:
+PARTS = 4
+
+
+def parted(name: str, **more: Any) -> Sweep:
+    """Of six words of parts, which share a row of biases, or have one each, or two."""
+    return sweep(name, **({"last_position": 0, "parts": 15} | more))
+
+
+PARTED = {
+    "four-rows": parted("hard", spread=2, by_channel=1, channels=2, ragged=4, parts=0b0011),
+    "two-of-two": parted("off", spread=1, channels=1, ragged=5, parts=0b0000),
+    "one-of-four": parted("soft", spread=0, has_drive=1, drive=3),
+    "ragged-from-the-first": parted("shift", spread=1, channels=2, parts=0b0101),
+    "first": parted("shift", spread=0, first=1, start=5, has_drive=1, drive=9),
+}
+"""Words of four parts: rows, or groups of channels, side by side."""
+
+WINDOW = Window(
+    rows=PARTS, columns=1, used=(), row_table=(), column_table=(), picks=(), pixels=LANES
+)
+
+
+def program(
+    sweeps: Sequence[Sweep], kept: bool = True, again: bool = False, window: Window | None = None
+) -> Program:
     """These, each `ROUNDS` times over potentials and drives of its own; or, where none are `kept`,
     over drives alone; or `again` and again over the same potentials."""
     base = plan_program(network((2, 1, 1), part(2, dense("input")), part(2, dense("a"))), LANES)
     rng = np.random.default_rng(5)
     scan = next(op for op in base.program.operations if isinstance(op, Scan))
+    rows = 3 if window is None else 3 + PARTS
     several = [
         replace(
             op,
@@ -125,8 +150,9 @@ def program(sweeps: Sequence[Sweep], kept: bool = True, again: bool = False) -> 
     return replace(
         base.program,
         operations=(*several, scan, Send()),
-        biases=rng.integers(-30, 31, (3, LANES)) * (1 + again),
-        thetas=rng.integers(5, 25, (3, LANES)) if any(op.by_channel for op in sweeps) else None,
+        window=window,
+        biases=rng.integers(-30, 31, (rows, LANES)) * (1 + again),
+        thetas=rng.integers(5, 25, (rows, LANES)) if any(op.by_channel for op in sweeps) else None,
         decays=DECAYS,
         can_saturate=True,
         membrane_bits=MEMBRANE_BITS,
@@ -147,8 +173,8 @@ def adversarial(p: Program) -> tuple[np.ndarray, np.ndarray]:
     """Potentials and drives (words, lanes): with what is added to them, at every threshold and
     bound, beside it, and anywhere."""
     rng = np.random.default_rng(1)
-    values = rng.integers(-100, 101, (max(1, p.potential_words), p.lanes))
-    drives = rng.integers(-100, 101, (max(1, p.drive_words), p.lanes))
+    values = rng.integers(-100, 101, (max(1, p.potential_words), p.word))
+    drives = rng.integers(-100, 101, (max(1, p.drive_words), p.word))
     for op in p.operations:
         if not isinstance(op, Sweep):
             continue
@@ -156,7 +182,7 @@ def adversarial(p: Program) -> tuple[np.ndarray, np.ndarray]:
         for n in range(op.last_word + 1):
             up, down = thresholds(p, op, n)
             addend = drives[op.drive + n] if op.has_drive and not op.first else bias(p, op, n)
-            for k in range(p.lanes):
+            for k in range(p.word):
                 near = [op.top, -op.top, 0]
                 near += [n * up[k] for n in range(1, op.limit + 2)]
                 near += [-n * down[k] for n in range(1, op.limit + 2)]
@@ -172,17 +198,31 @@ def adversarial(p: Program) -> tuple[np.ndarray, np.ndarray]:
     return values, drives
 
 
+def rows_of(p: Program, op: Sweep, n: int) -> list[int]:
+    """Rows of biases and thresholds of word n, by part."""
+    if p.window is None:
+        return [op.channels + n // (op.last_position + 1)]
+    return [op.channels + (part >> op.spread) for part in range(p.parts)]
+
+
 def bias(p: Program, op: Sweep, n: int) -> np.ndarray:
-    """(lanes,) of word n."""
-    return p.biases[op.channels + n // (op.last_position + 1)]
+    """(size of a word,) of word n."""
+    return p.biases[rows_of(p, op, n)].reshape(-1)
 
 
 def thresholds(p: Program, op: Sweep, n: int) -> np.ndarray:
-    """(2, lanes) of word n: of the positive side, and of the negative one."""
+    """(2, size of a word) of word n: of the positive side, and of the negative one."""
     if op.by_channel:
         assert p.thetas is not None
-        return np.array([p.thetas[op.channels + n // (op.last_position + 1)]] * 2)
-    return np.array([[op.up] * p.lanes, [op.down] * p.lanes])
+        return np.array([p.thetas[rows_of(p, op, n)].reshape(-1)] * 2)
+    return np.array([[op.up] * p.word, [op.down] * p.word])
+
+
+def there(p: Program, op: Sweep, n: int) -> np.ndarray:
+    """(size of a word,) of word n: 1 where it is of the map."""
+    if p.window is None or n < op.ragged:
+        return np.ones(p.word, dtype=int)
+    return np.repeat([op.parts >> part & 1 for part in range(p.parts)], p.lanes)
 
 
 class Rig(wiring.Component):
@@ -201,7 +241,7 @@ class Rig(wiring.Component):
         p, s = self._program, self.sweeper
         m.submodules.sweeper = s
         width = max(1, p.potential_bits)
-        potentials = self._values[0] if p.potential_bits else np.full((1, LANES), -1)
+        potentials = self._values[0] if p.potential_bits else np.full((1, p.word), -1)
         read, _ = self._memory(m, "potentials", width, potentials)
         later = Signal.like(Value.cast(read.data))
         m.d.sync += later.eq(read.data)
@@ -239,6 +279,7 @@ class Rig(wiring.Component):
 class Reference:
     """What a program's sweeps come to.
 
+    Where a word has several parts, a row of biases is fetched for each, before the first word.
     Spikes leave in cycle 5 of a word; where they are counted or guarded, in cycle 6 + planes. A
     cycle later there is what the reset leaves, under a soft one as many later as there are planes,
     then what saturates, then what decays.
@@ -265,8 +306,9 @@ class Reference:
             if isinstance(op, Sweep):
                 self.starts[at] = number
                 self.busy += range(at + 1, at + sweep_cycles(p, op))
+                fetched = 0 if p.window is None else p.parts
                 for n in range(op.last_word + 1):
-                    self._word(op, n, at + 1 + n)
+                    self._word(op, n, at + 1 + fetched + n)
                 at += sweep_cycles(p, op) + number % 3
         self.cycles = at
 
@@ -286,9 +328,9 @@ class Reference:
         c = laws.fire(v, one, guard, thetas=of_channels) * op.fires
         guard[:] = 0 if op.first else guard + c
         u = laws.saturate(laws.reset(v, c, one), one)
-        d = np.full(p.lanes, op.start) if op.first else laws.decay(u, one)
+        d = np.full(p.word, op.start) if op.first else laws.decay(u, one)
         self.written.append((at + self.keeps + 1, op.potential + n, *d.tolist()))
-        sent = self._count(op, n, at, c) if op.counted else c
+        sent = self._count(op, n, at, c) if op.counted else c * there(p, op, n)
         if op.fires and not op.first:
             self.fired.append((at + self.fires, op.odd, op.spikes + n, *sent.tolist()))
             self.kept.append((at + self.keeps, *u.tolist()))
@@ -313,8 +355,8 @@ class Reference:
         return c * mask
 
 
-def signed(raw: int, bits: int) -> list[int]:
-    return [x - (x >> (bits - 1) << bits) for x in split(raw, bits, LANES)]
+def signed(raw: int, bits: int, count: int) -> list[int]:
+    return [x - (x >> (bits - 1) << bits) for x in split(raw, bits, count)]
 
 
 def check(p: Program, counts: Sequence[np.ndarray] = ()) -> Reference:
@@ -342,21 +384,27 @@ def check(p: Program, counts: Sequence[np.ndarray] = ()) -> Reference:
     size, sent = p.spike_planes + p.spike_sign, []
     for n, (odd, address, raw, _) in enumerate(fired):
         if flags[n][1]:
-            coded = split(raw, size, p.lanes)  # magnitude, sign
+            coded = split(raw, size, p.word)  # magnitude, sign
             mask = (1 << p.spike_planes) - 1
             decoded = ((c & mask) * (1 - 2 * (c >> p.spike_planes)) for c in coded)
             sent.append((n, odd, address, *decoded))
     assert sent == wanted.fired
-    kept = [(n, *signed(fired[n][3], MEMBRANE_BITS)) for n, *_ in wanted.kept]
+    kept = [(n, *signed(fired[n][3], MEMBRANE_BITS, p.word)) for n, *_ in wanted.kept]
     assert kept == wanted.kept
     written = [(n, *prepared[n]) for n, (_, _, write, _) in enumerate(flags) if write]
     if p.potential_words:
-        assert [(n, at, *signed(word, BITS)) for n, at, word in written] == wanted.written
+        assert [(n, at, *signed(word, BITS, p.word)) for n, at, word in written] == wanted.written
     drives = [(n, *begun[n]) for n, (*_, write) in enumerate(flags) if write]
-    assert [(n, at, *signed(word, DRIVE_BITS)) for n, at, word in drives] == wanted.drives
+    assert [(n, at, *signed(word, DRIVE_BITS, p.word)) for n, at, word in drives] == wanted.drives
     if p.learning is not None:
         found = [
-            (n, back, address, *signed(word, p.learning.vector_bits), *split(masks, 1, LANES))
+            (
+                n,
+                back,
+                address,
+                *signed(word, p.learning.vector_bits, LANES),
+                *split(masks, 1, LANES),
+            )
             for n, (forward, back, address, word, masks) in enumerate(counted)
             if forward or back
         ]
@@ -410,6 +458,27 @@ def test_without_a_memory_of_potentials(name: str) -> None:
     several = [replace(op, start=n - 5) for n, op in enumerate(several)]
     wanted = check(program(several, kept=False))
     assert bool(wanted.fired) == (name in ("drive", "thresholds"))
+
+
+def test_words_of_several_parts() -> None:
+    """Each part has its row of biases and thresholds; what is not of the map is silent, and kept
+    all the same."""
+    wanted = check(program(list(PARTED.values()), window=WINDOW))
+    p, spikes = wanted.p, np.array([row[3:] for row in wanted.fired])
+    masked = [there(p, op, n) for op in p.operations for n in range(6) if isinstance(op, Sweep)]
+    assert {int(mask.sum()) for mask in masked} == {0, 8, 16}
+    assert {-1, 0, 1} <= set(spikes.reshape(-1).tolist())
+
+
+@pytest.mark.parametrize("name", ["four-rows", "one-of-four", "first"])
+def test_a_kind_of_sweep_of_several_parts_alone(name: str) -> None:
+    check(program([PARTED[name]], window=WINDOW))
+
+
+def test_counted_spikes_of_several_parts() -> None:
+    """A guard counts what is fired, sent or not."""
+    several = [parted("guarded", spread=1, channels=n, ragged=3, parts=9) for n in (0, 1, 2)]
+    check(program(several, again=True, window=WINDOW))
 
 
 COUNTED = {
