@@ -6,7 +6,7 @@ Maps are as small as the case admits, and lanes few: sums, lane for lane, are in
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from tests.hw.program.programs import conv, dense, identity, network, part, rand
 from tests.hw.window.windows import WindowRun
 
 
-def case(name: str, **other: int) -> Network:
+def case(name: str, **other: Any) -> Network:
     """Of a case, but for what is `other`."""
     _, shape, parts, *more = CASES[name]
     return network(shape, *parts, **((more[0] if more else {}) | other))
