@@ -6,7 +6,7 @@ Maps are as small as the case admits, and lanes few: sums, lane for lane, are in
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -22,9 +22,10 @@ from tests.hw.program.programs import conv, dense, identity, network, part, rand
 from tests.hw.window.windows import WindowRun
 
 
-def case(name: str) -> Network:
+def case(name: str, **other: Any) -> Network:
+    """Of a case, but for what is `other`."""
     _, shape, parts, *more = CASES[name]
-    return network(shape, *parts, **(more[0] if more else {}))
+    return network(shape, *parts, **((more[0] if more else {}) | other))
 
 
 def window(
@@ -38,11 +39,11 @@ def window(
 
 
 FEEDBACK = network(
-    (2, 3, 4),
-    part(3, conv("input", 3, padding=1), conv("b", 3, stride=1, padding=1, delay=1)),
+    (2, 3, 3),
+    part(3, conv("input", 3, padding=1), conv("b", 3, padding=1, delay=1)),
     part(3, conv("a", 1), identity("b", delay=1), neuron=NEURONS["unequal-soft"]),
     part(2, dense("b")),
-    steps=3,
+    steps=2,
 )
 """Two layers that take their steps together."""
 
@@ -95,12 +96,12 @@ RUNS = {
     "depthwise": Selected(case("multiplied-depthwise"), 2, (2,)),
     "pooling": Selected(case("pooling-inside"), 2, (4, 1)),
     "identities": Selected(case("identities-alone"), 4, (1, 2, 4)),
-    "recurrent": Selected(case("recurrent"), 2, (2,), ()),
+    "recurrent": Selected(case("recurrent", steps=2), 2, (2,), ()),
     "feedback": Selected(FEEDBACK, 2, (1, 2), ("b",)),
     "one-step": Selected(case("levels"), 2, (1, 4)),
     "guarded": Selected(case("counted-guarded"), 2, (2,)),
     "thresholds": Selected(case("thresholds"), 2, (1,)),
-    "recording": Selected(case("recording"), 4, (1,)),
+    "recording": Selected(case("recording", steps=2), 4, (1,)),
     "one-by-one-maps": Selected(case("one-by-one-maps"), 8, (2, 1)),
     "signs": Selected(SIGNS, 2, (1, 2)),
 }
