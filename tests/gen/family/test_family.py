@@ -100,7 +100,7 @@ def test_a_build_runs_the_familys_tools(tmp_path, monkeypatch):
     assert report["tools"]["mu-pack"] == "mu-pack 9.9 (native)"
     assert "swap" not in report
     arguments = (folder / "synthesis" / "route.arguments").read_text()
-    assert arguments.startswith("--mu1 --pins board.pins --json netlist.json --out new_routed.mu")
+    assert arguments.startswith("--mu1 --pins board.pins --out new_routed.mu --json netlist.json")
     assert utilization(folder / "synthesis" / "nextpnr.log") == {}
     assert json.loads((folder / "report.json").read_text()) == report
 
