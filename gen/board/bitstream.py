@@ -8,6 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def build_bitstream(
     seed: int = 1,
     seeds: int = SEEDS,
     luts: int = 0,
+    finish: bool = True,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
     """Build a bitstream and `report.json` in `folder`; both are there only when all went well.
@@ -96,6 +98,8 @@ def build_bitstream(
         Seed of the placer, and how many from it on are tried until one meets the clock.
     luts
         Look-up tables, as planned: long steps are announced with the time that so many take.
+    finish
+        Whether the netlist is finished as its family does it (`Flow.finish`).
 
     Returns
     -------
@@ -123,7 +127,15 @@ def build_bitstream(
 
     start = time.monotonic()
     tight = is_tight(board, luts)
-    cells = synthesize(flow, folder, top, sources, progress, luts, tight=tight)
+    cells = synthesize(
+        flow if finish else replace(flow, finish=None),
+        folder,
+        top,
+        sources,
+        progress,
+        luts,
+        tight=tight,
+    )
     seconds["synthesis"] = round(time.monotonic() - start, 1)
 
     start = time.monotonic()

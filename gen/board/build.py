@@ -99,6 +99,7 @@ def build_board(
         seed=seed,
         seeds=seeds,
         luts=plan.estimate.luts,
+        finish=plan.finished,
         progress=progress,
     )
     report = _finish(plan, facts, folder, folder, report, progress)

@@ -26,7 +26,7 @@ from gen.family.tools import ToolError, run
 from hw.contract.files import write_json
 from hw.contract.network import Network
 
-__all__ = ["LEARNING", "calibrate", "fit", "learning_weights", "measure"]
+__all__ = ["LEARNING", "beside", "calibrate", "fit", "learning_weights", "measure"]
 
 MAPS = [
     {"model": "digits-conv", "schedule": "shared", "lanes": 8},
@@ -38,7 +38,8 @@ MAPS = [
 """Networks of maps, on every board."""
 
 WINDOWS = [{"model": "digits-conv", "schedule": "windows", "lanes": lanes} for lanes in (2, 4, 8)]
-"""The same, window by window; the dense layers behind are estimated before."""
+"""The same, window by window, which the chip of a Tang Nano is too small for; the dense layers
+behind are estimated before."""
 
 DESIGNS: dict[str, list[dict[str, Any]]] = {
     "ulx3s_85f": [
@@ -92,7 +93,6 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-dense", "lanes": 26, "banks": 2, "once": True},
         {"model": "digits-augmapping", "lanes": 8, "banks": 2},
         {"model": "digits-termapping", "lanes": 16, "banks": 1},
-        *WINDOWS,
     ],
 }
 
@@ -182,7 +182,7 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
         for kind, designs in parts.items():
             key = f"{family.name} {kind}"
             # Stages of a second kind, if there are any, cost what is known of them.
-            counts = np.array([luts - _beside(family, known, rest) for luts, _, rest in designs])
+            counts = np.array([luts - beside(family, known, rest) for luts, _, rest in designs])
             rows = np.array([list(sizes.values()) for _, sizes, _ in designs])
             weights = fit(rows, counts, family.ridge.get(kind, 0.0))
             error = rows @ weights / counts - 1
@@ -194,7 +194,7 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
         write_json(MEASURED, measured)
 
 
-def _beside(family: Family, known: dict[str, Sizes], others: Sequence[tuple[str, Sizes]]) -> float:
+def beside(family: Family, known: dict[str, Sizes], others: Sequence[tuple[str, Sizes]]) -> float:
     """What stages of other kinds cost, without what is around the core."""
     return sum(
         known[f"{family.name} {kind}"][name] * size

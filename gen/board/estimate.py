@@ -20,7 +20,15 @@ from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 from hw.top.board import BoardSpec
 from hw.top.loader import DIGEST_ROWS
 
-__all__ = ["Estimate", "blocks", "estimate", "features", "memory_shares", "require_memory"]
+__all__ = [
+    "Estimate",
+    "blocks",
+    "estimate",
+    "features",
+    "is_measured",
+    "memory_shares",
+    "require_memory",
+]
 
 WEIGHTS = Path(__file__).with_name("weights.json")
 
@@ -86,8 +94,15 @@ def _luts(board: Board, core: CorePlan, spec: BoardSpec) -> float:
     return total + around
 
 
+def is_measured(family: Family, kind: str) -> bool:
+    """Whether stages of a kind (`StagePlan.sizes_of`) were ever synthesised for a family."""
+    return bool({f"{family.name} {kind}", f"{family.weights_of} {kind}"} & _weights().keys())
+
+
 def _weights_of(family: Family, kind: str) -> dict[str, float]:
     """The weights fitted to a family, or else to the one that stands in for it."""
+    if not is_measured(family, kind):
+        raise PlanError(f"How large {kind} are on a {family.name} chip must be measured first")
     known = _weights()
     return known.get(f"{family.name} {kind}") or known[f"{family.weights_of} {kind}"]
 

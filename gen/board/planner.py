@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from gen.board.boards import BOARDS, Board
-from gen.board.estimate import Estimate, estimate, memory_shares
+from gen.board.estimate import Estimate, estimate, is_measured, memory_shares
 from gen.core.plan import (
     SCHEDULES,
     CorePlan,
@@ -75,6 +75,13 @@ class BoardPlan:
     def seconds(self) -> float:
         """Expected time of an image."""
         return self.cycles / self.spec.clock_hz
+
+    @property
+    def finished(self) -> bool:
+        """Whether the family's last pass over the netlist is run (`Flow.finish`): on chains of
+        layer stages what it brings was not measured yet, and default bitstreams are locked."""
+        finishes = self.board.family.flow.finish is not None
+        return finishes and any(stage.sizes_of != "layers" for stage in self.core.stages)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -150,7 +157,7 @@ def plan_board(
     chosen = lanes is None and banks is None and megahertz is None
     choices: Iterator[CorePlan]
     if schedule == "shared" or dense_tail(network.spec):
-        choices = _program_choices(network, lanes, banks or 1, schedule)
+        choices = _program_choices(board, network, lanes, banks or 1, schedule)
     else:
         choices = _choices(board, network, hz, lanes, banks, memories, fire_lanes, lean)
     plans = [place_core(board, choice, hz, test_images) for choice in choices]
@@ -279,7 +286,7 @@ def _choices(
 
 
 def _program_choices(
-    network: Network, lanes: int | None, banks: int, schedule: str
+    board: Board, network: Network, lanes: int | None, banks: int, schedule: str
 ) -> Iterator[CorePlan]:
     """One program, as many as the network has stages, or one, by words or by windows, with dense
     layers behind it."""
@@ -290,7 +297,7 @@ def _program_choices(
     spec = network.spec
     mixes = dense_tail(spec) < len(spec.layers) - 1
     wanted = ("shared", "pipelined", "mixed") if schedule == "auto" else (schedule,)
-    if schedule == "auto" and has_windows(spec):
+    if schedule == "auto" and has_windows(spec) and is_measured(board.family, "windows"):
         wanted += ("windows",)
     most = max(layer.map_shape[0] for layer in spec.layers)
     for count in [lanes] if lanes else [n for n in PROGRAM_LANES if n < 2 * most]:
@@ -361,5 +368,5 @@ def _holds(board: Board, layouts: Callable[[Board], Iterable[CorePlan]], images:
 def _layouts(network: Network, board: Board) -> Iterator[CorePlan]:
     """All layouts of a network that does not learn."""
     if dense_tail(network.spec):
-        return _program_choices(network, None, 1, "auto")
+        return _program_choices(board, network, None, 1, "auto")
     return _choices(board, network, None, None, None, None, None, None)

@@ -77,7 +77,7 @@ def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
     synthesis = flow.tight if tight else flow.synthesis
     flags = [synthesis, *board.flags, *flow.router_flags, *flow.rip_up]
     flags += [*board.pack, *flow.pack_flags]
-    if flow.finish is not None:
+    if plan.finished and flow.finish is not None:
         flags.append(flow.finish.__name__)
     return {
         "verilog": facts["hardware"],
