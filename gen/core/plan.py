@@ -427,17 +427,7 @@ def plan_mixed(
     lanes = PROGRAM_LANES if lanes is None else lanes
     bounds, changes = (0, first), tuple(played_changes(network))
     programs = _programs(network, lanes, bounds, changes)
-    tail, chosen = _tail(network, banks, options, programs)
-    return CorePlan(
-        network=network,
-        lanes=lanes,
-        banks=banks,
-        stages=(*programs, *tail),
-        schedule="mixed",
-        bounds=bounds,
-        options=as_planned(chosen, tail),
-        changes=changes,
-    )
+    return _with_tail(network, "mixed", programs, banks, options, changes)
 
 
 def has_windows(spec: NetworkSpec) -> bool:
@@ -481,36 +471,37 @@ def plan_windows(
         size, most = window.output.size, SENT * wanted
         quick = (n for n in TAIL_BANKS if sent * -(-size // (MAX_CHUNK * n)) <= most)
         banks = next(quick, TAIL_BANKS[-1])
-    tail, chosen = _tail(network, banks, options, programs, KEEPS_UP)
-    return CorePlan(
-        network=network,
-        lanes=lanes,
-        banks=banks,
-        stages=(*programs, *tail),
-        schedule="windows",
-        bounds=bounds,
-        options=as_planned(chosen, tail),
-        changes=changes,
-        rows=window.rows,
-    )
+    core = _with_tail(network, "windows", programs, banks, options, changes, KEEPS_UP)
+    return replace(core, rows=window.rows)
 
 
-def _tail(
+def _with_tail(
     network: Network,
+    schedule: str,
+    programs: Sequence[ProgramStagePlan],
     banks: int,
     options: LayerOptions | None,
-    programs: Sequence[ProgramStagePlan],
+    changes: tuple[str, ...],
     share: float = 1,
-) -> tuple[list[LayerStagePlan], LayerOptions]:
-    """Dense layers behind programs, and their options: without any, the fewest lanes with which
-    they take this share of the programs' time."""
+) -> CorePlan:
+    """One program, and a stage for each dense layer behind it: without options, with the fewest
+    lanes with which these take this share of the program's time."""
     wanted = share * max(stage.expected_cycles() for stage in programs)
     tries = [options] if options else [LayerOptions(lanes=n, banks=banks) for n in TAIL_LANES]
     for chosen in tries:
         tail = _layers(network, chosen, programs)
         if max(stage.expected_cycles() for stage in tail) <= wanted:
             break
-    return tail, chosen
+    return CorePlan(
+        network=network,
+        lanes=programs[0].lanes,
+        banks=banks,
+        stages=(*programs, *tail),
+        schedule=schedule,
+        bounds=(0, programs[-1].layers.stop),
+        options=as_planned(chosen, tail),
+        changes=changes,
+    )
 
 
 def plan_network(

@@ -14,7 +14,7 @@ from hw.program.program import Program, Scan
 from hw.program.sweeper import Sweeper
 from hw.stream.payloads import drives
 
-__all__ = ["Potentials"]
+__all__ = ["Potentials", "signed_term"]
 
 
 class Potentials(wiring.Component):
@@ -194,8 +194,7 @@ class Potentials(wiring.Component):
         return m
 
     def _terms(self, m: Module, flow: list) -> list[tuple[Value, Value]]:
-        """What is added to each lane in cycle 4, and its carry: minus x is the complement of x,
-        plus one."""
+        """What is added to each lane in cycle 4, and its carry."""
         p = self._program
         scan = operation(p, self.word, Scan)
         fixed: list[Value] = [Const(0, signed(p.weight_bits))] * p.lanes
@@ -218,14 +217,23 @@ class Potentials(wiring.Component):
                 weight = Mux(scan.identity, scan.constant, weight)
                 negative = Mux(scan.identity, at_3.negatives[k], negative)
                 active = ~scan.identity | at_3.active[k]
-            width = signed(len(weight) + p.most_shift)
-            shifted = Signal(width, name=f"shifted{k}", reset_less=True)
-            term = Signal(width, name=f"term{k}", reset_less=True)
-            carry = Signal(name=f"carry{k}", reset_less=True)
-            m.d.sync += [
-                shifted.eq(weight << at_2.shift),
-                term.eq(Cat((bit ^ negative) & active for bit in shifted)),
-                carry.eq(negative & active),
-            ]
-            terms.append((term, carry))
+            bits = len(weight) + p.most_shift
+            terms.append(signed_term(m, str(k), bits, weight << at_2.shift, negative, active))
         return terms
+
+
+def signed_term(
+    m: Module, name: str, bits: int, value: Value, negative: Value, active: Value
+) -> tuple[Value, Value]:
+    """What is added for a weight that is shifted, or taken away, and its carry: minus x is the
+    complement of x, plus one. `negative` and `active` are of the cycle behind `value`'s; the term
+    is there in the next one."""
+    shifted = Signal(signed(bits), name=f"shifted{name}", reset_less=True)
+    term = Signal(signed(bits), name=f"term{name}", reset_less=True)
+    carry = Signal(name=f"carry{name}", reset_less=True)
+    m.d.sync += [
+        shifted.eq(value),
+        term.eq(Cat((bit ^ negative) & active for bit in shifted)),
+        carry.eq(negative & active),
+    ]
+    return term, carry

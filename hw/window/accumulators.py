@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.layer.slice import add_with_carry
 from hw.memory.rom import WeightRom
 from hw.program.operation import operation
+from hw.program.potentials import signed_term
 from hw.program.program import Program, Scan
 from hw.stream.payloads import drives
 from hw.window.cursor import motion
@@ -115,8 +116,7 @@ class Accumulators(wiring.Component):
         weights: dict[int, Value],
         name: str,
     ) -> tuple[Value, Value]:
-        """What is added to a column of the window, and its carry: minus x is the complement of x,
-        plus one."""
+        """What is added to a column of the window, and its carry."""
         p = self._program
         window = p.window
         assert window is not None
@@ -133,13 +133,5 @@ class Accumulators(wiring.Component):
             weight = Mux(scan.identity, constant, weight)
             negative = Mux(scan.identity, at_3.negatives[k], negative)
             active = at_3.add & (~scan.identity | at_3.active[k])
-        width = signed(max(len(weight), 1) + p.most_shift)
-        shifted = Signal(width, name=f"shifted{name}", reset_less=True)
-        term = Signal(width, name=f"term{name}", reset_less=True)
-        carry = Signal(name=f"carry{name}", reset_less=True)
-        m.d.sync += [
-            shifted.eq(weight << at_2.shift),
-            term.eq(Cat((bit ^ negative) & active for bit in shifted)),
-            carry.eq(negative & active),
-        ]
-        return term, carry
+        bits = max(len(weight), 1) + p.most_shift
+        return signed_term(m, name, bits, weight << at_2.shift, negative, active)

@@ -90,3 +90,31 @@ def prove(case: Case, folder: Path) -> subprocess.CompletedProcess[str]:
         f"-maxsteps {case.alive}" * bool(case.alive),
         folder,
     )
+
+
+def refused(
+    dut: Any, inputs: str, longest: int, depth: int, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """No event is refused for more than `longest` cycles by a component with `word`, `busy` and the
+    stream `i`; and `i.ready` is not made of the `inputs`."""
+    m = Module()
+    m.submodules.dut = dut
+    before, held = Signal.like(dut.word, name="word_before"), Signal()
+    refusals = Signal(range(longest + 2))
+    m.d.sync += [before.eq(dut.word), held.eq(dut.busy)]
+    m.d.comb += assume(~held | (dut.word == before))
+    with m.If(dut.i.ready):
+        m.d.sync += refusals.eq(0)
+    with m.Elif(refusals <= longest):
+        m.d.sync += refusals.eq(refusals + 1)
+    m.d.comb += check(refusals <= longest)
+    (folder / "harness.il").write_text(rtlil.convert(m, ports=ports_of(dut), name="harness"))
+    unions = " ".join(["%u"] * (len(inputs.split()) - 1))
+    return yosys(
+        "read_rtlil harness.il; hierarchy -top harness; proc; flatten; opt_clean; "
+        "memory_map; opt -full; chformal -lower; opt_clean; "
+        "select -assert-any w:i__ready; select -assert-any w:i__valid; "
+        f"select -assert-none w:i__ready %cie* {inputs} {unions} %i; "
+        f"sat -verify -set-assumes -tempinduct -prove-asserts -seq 1 -maxsteps {depth}",
+        folder,
+    )

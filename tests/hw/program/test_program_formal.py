@@ -14,7 +14,6 @@ That the right events and updates come, no proof says, but `test_scanner` and `t
 """
 
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from hw.program.scanner import Scanner
 from hw.program.stage import ProgramStage
 from hw.program.walker import Walker
 from tests.hw.program.programs import conv, dense, identity, network, part
-from tests.hw.proving import Case, assume, check, ports_of, prove, yosys
+from tests.hw.proving import Case, assume, ports_of, prove, refused
 
 TINY = NeuronSpec(theta=2, potential_bits=3)
 
@@ -137,38 +136,14 @@ def test_the_operation_must_stay(tmp_path: Path) -> None:
 # Walker
 
 
-def refused(longest: int, depth: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """No event is refused for more than `longest` cycles; and how `i.ready` is made."""
-    m = Module()
-    m.submodules.dut = dut = Walker(plain())
-    before, held = Signal.like(dut.word, name="word_before"), Signal()
-    refusals = Signal(range(longest + 2))
-    m.d.sync += [before.eq(dut.word), held.eq(dut.busy)]
-    m.d.comb += assume(~held | (dut.word == before))
-    with m.If(dut.i.ready):
-        m.d.sync += refusals.eq(0)
-    with m.Elif(refusals <= longest):
-        m.d.sync += refusals.eq(refusals + 1)
-    m.d.comb += check(refusals <= longest)
-    (folder / "harness.il").write_text(rtlil.convert(m, ports=ports_of(dut), name="harness"))
-    return yosys(
-        "read_rtlil harness.il; hierarchy -top harness; proc; flatten; opt_clean; "
-        "memory_map; opt -full; chformal -lower; opt_clean; "
-        "select -assert-any w:i__ready; select -assert-any w:i__valid; "
-        "select -assert-none w:i__ready %cie* w:i__valid w:i__payload %u %i; "
-        f"sat -verify -set-assumes -tempinduct -prove-asserts -seq 1 -maxsteps {depth}",
-        folder,
-    )
-
-
 def test_no_event_waits_longer_than_a_walk(tmp_path: Path) -> None:
     """Two rows, two columns, two groups of the target: eight words; the last of them makes room."""
-    run = refused(7, 12, tmp_path)
+    run = refused(Walker(plain()), "w:i__valid w:i__payload", 7, 12, tmp_path)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
 
 
 def test_some_event_waits_as_long(tmp_path: Path) -> None:
-    run = refused(6, 30, tmp_path)
+    run = refused(Walker(plain()), "w:i__valid w:i__payload", 6, 30, tmp_path)
     assert "proof did fail" in run.stdout + run.stderr
 
 

@@ -10,10 +10,8 @@ That the right events, motions and sums come, no proof says, but `test_scanner`,
 `test_sums`; that spikes stand until they are taken, `test_window_cores`.
 """
 
-import subprocess
 from pathlib import Path
 
-from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.hdl import Module, Signal
 
 from gen.window.stage import plan_window
@@ -22,7 +20,7 @@ from hw.program.program import Program
 from hw.program.scanner import Scanner
 from hw.window.cursor import Cursor
 from tests.hw.program.programs import conv, dense, identity, network, part
-from tests.hw.proving import Case, assume, check, ports_of, prove, yosys
+from tests.hw.proving import Case, assume, prove, refused
 
 TINY = NeuronSpec(theta=2, potential_bits=3)
 
@@ -52,36 +50,12 @@ def test_offers_stand_until_they_are_taken(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
 
 
-def refused(longest: int, depth: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """No event is refused for more than `longest` cycles; and how `i.ready` is made."""
-    m = Module()
-    m.submodules.dut = dut = Cursor(mixed())
-    before, held = Signal.like(dut.word, name="word_before"), Signal()
-    refusals = Signal(range(longest + 2))
-    m.d.sync += [before.eq(dut.word), held.eq(dut.busy)]
-    m.d.comb += assume(~held | (dut.word == before))
-    with m.If(dut.i.ready):
-        m.d.sync += refusals.eq(0)
-    with m.Elif(refusals <= longest):
-        m.d.sync += refusals.eq(refusals + 1)
-    m.d.comb += check(refusals <= longest)
-    (folder / "harness.il").write_text(rtlil.convert(m, ports=ports_of(dut), name="harness"))
-    return yosys(
-        "read_rtlil harness.il; hierarchy -top harness; proc; flatten; opt_clean; "
-        "memory_map; opt -full; chformal -lower; opt_clean; "
-        "select -assert-any w:i__ready; select -assert-any w:i__valid; "
-        "select -assert-none w:i__ready %cie* w:i__valid w:i__payload w:word %u %u %i; "
-        f"sat -verify -set-assumes -tempinduct -prove-asserts -seq 1 -maxsteps {depth}",
-        folder,
-    )
-
-
 def test_no_event_waits_longer_than_a_row(tmp_path: Path) -> None:
     """Three cycles: the longest turn that an operation's word has room for."""
-    run = refused(3, 12, tmp_path)
+    run = refused(Cursor(mixed()), "w:i__valid w:i__payload w:word", 3, 12, tmp_path)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
 
 
 def test_some_event_waits_as_long(tmp_path: Path) -> None:
-    run = refused(2, 20, tmp_path)
+    run = refused(Cursor(mixed()), "w:i__valid w:i__payload w:word", 2, 20, tmp_path)
     assert "proof did fail" in run.stdout + run.stderr
