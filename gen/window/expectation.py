@@ -1,4 +1,4 @@
-"""Cycles and synaptic operations of a window stage, from spike rates alone.
+"""Cycles of a window stage, from spike rates alone.
 
 The expectation of the law of `gen.window.cycles`, every coefficient of a map taken to be there with
 its own probability and by itself.
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.program.cycles import send_cycles, sweep_cycles
-from gen.program.expectation import Rates, Scale
+from gen.program.expectation import Rates
 from hw.layer.encoder import ChunkEncoder
 from hw.program.program import Scan, Send, Sweep
 from hw.program.scanner import Scanner
@@ -27,31 +27,29 @@ __all__ = ["window_expected"]
 Float = npt.NDArray[np.float64]
 
 
-def window_expected(plan: "WindowStagePlan", rates: Rates) -> Scale:
-    """The cost of an image on average, when coefficients are played at these rates."""
-    p, total = plan.program, np.zeros(4)
-    known: dict[Scan, Float] = {}
+def window_expected(plan: "WindowStagePlan", rates: Rates) -> float:
+    """The cycles of an image on average, when coefficients are played at these rates."""
+    p, cycles = plan.program, 0.0
+    known: dict[Scan, float] = {}
     for op in p.operations:
         if isinstance(op, Send):
-            total[0] += send_cycles(plan, op)
+            cycles += send_cycles(plan, op)
             continue
-        total[0] += 1 + ProgramStage.FETCH_CYCLES
+        cycles += 1 + ProgramStage.FETCH_CYCLES
         if isinstance(op, Sweep):
-            total[0] += sweep_cycles(p, op)
+            cycles += sweep_cycles(p, op)
         elif isinstance(op, Scan):
             # The same edge at another step costs the same.
             other = ("address", "odd_address", "even", "odd", "potential", "weight", "when")
             key = replace(op, **dict.fromkeys(other, 0), release=0)
             if key not in known:
                 known[key] = _scan(plan, op, rates[op.played][op.source])
-            total += known[key]
-    cycles, updates, events, sops = total.tolist()
-    cycles = max(cycles, plan.loading)  # the next image is loaded meanwhile
-    return Scale(cycles=cycles, updates=updates, events=events, sops=sops)
+            cycles += known[key]
+    return max(cycles, plan.loading)  # the next image is loaded meanwhile
 
 
-def _scan(plan: "WindowStagePlan", scan: Scan, rate: Float | float) -> Float:
-    """(cycles, updates, events, synaptic operations) of a scan."""
+def _scan(plan: "WindowStagePlan", scan: Scan, rate: Float | float) -> float:
+    """Cycles of a scan."""
     p, window, lanes = plan.program, plan.window, plan.lanes
     shape, groups = plan.network.spec.shape_of(scan.source), scan.last_source_group + 1
     chance = np.broadcast_to(rate, (scan.last_plane + 1, *shape))
@@ -65,8 +63,6 @@ def _scan(plan: "WindowStagePlan", scan: Scan, rate: Float | float) -> Float:
     silent = np.prod(1 - words, axis=(0, 2))
     rows = window.row_table[scan.row_table : scan.row_table + shape[1]]
     columns = window.column_table[scan.column_table : scan.column_table + shape[2]]
-    added = events * np.array([any(row.stores) for row in rows])[None, :, None]
-    added *= np.array([bool(column.some) for column in columns])[None, None, :]
     # What a row leaves behind depends on the last of its columns that adds.
     never = np.prod(silent, axis=0)  # (rows, columns)
     turns, free = 0.0, np.array([float(any(row.stores)) for row in rows])
@@ -80,7 +76,4 @@ def _scan(plan: "WindowStagePlan", scan: Scan, rate: Float | float) -> Float:
             break
     start = Scanner.latency(p) + Cursor.LATENCY + WindowSums.LATENCY
     start += 0 if scan.identity else ChunkEncoder.LATENCY
-    cycles = float((events + silent).sum()) + turns + scan.turn * shape[1] + start
-    reaches = sum(sum(row.stores) for row in rows) / max(1, shape[1])
-    sops = float(added.sum()) * (1 if scan.identity else reaches * lanes)
-    return np.array([cycles, float(added.sum()), float(added.sum()), sops])
+    return float((events + silent).sum()) + turns + scan.turn * shape[1] + start

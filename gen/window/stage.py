@@ -74,7 +74,7 @@ class WindowStagePlan(ProgramStagePlan):
         return WindowTimes(self, after, lead)
 
     def expected_cycles(self) -> float:
-        return window_expected(self, network_rates(self.network)).cycles
+        return window_expected(self, network_rates(self.network))
 
     def operation_cycles(
         self, pixels: npt.NDArray[np.integer], spikes: Sequence[npt.NDArray]

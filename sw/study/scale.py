@@ -99,7 +99,7 @@ def _windows(network: Network, lanes: int, rates: Rates, changes: Collection[str
     if not has_windows(network.spec):
         return {}
     plan = plan_window(network, lanes, range(dense_tail(network.spec)), changes)
-    return {"windows": round(window_expected(plan, rates).cycles)}
+    return {"windows": round(window_expected(plan, rates))}
 
 
 def check(network: Network, data: Split, lanes: int, images: int) -> Result:

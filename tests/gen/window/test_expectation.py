@@ -33,18 +33,15 @@ MAPS = network(
 def check_model(
     network: Network, plan: WindowStagePlan, pixels: np.ndarray, changes: Collection[str]
 ) -> None:
-    """Cycles and additions are within 3 % of the law."""
+    """Cycles are within 3 % of the law."""
     trace = GoldenModel(network).run(pixels)
     found = window_expected(plan, measured_rates(network, pixels, trace, [*changes]))
     each = [(one, [spikes[n] for spikes in trace.spikes]) for n, one in enumerate(pixels)]
-    added = [plan.additions(*one) for one in each]
-    assert found.updates == pytest.approx(np.mean(added), rel=0.03)
-    assert found.events == found.updates
     last = plan.program.operations[-1]
     cycles = [sum(plan.operation_cycles(*one)) for one in each]
     # Operations are fetched in two cycles, and are seen to be over in one.
     own = 3 * (len(plan.program.operations) - 1) + last.last_word + 1 + 4  # type: ignore[union-attr]
-    assert found.cycles == pytest.approx(np.mean(cycles) + own, rel=0.03)
+    assert found == pytest.approx(np.mean(cycles) + own, rel=0.03)
 
 
 @pytest.mark.parametrize("changing", [True, False])
@@ -75,26 +72,7 @@ def test_silence_costs_little_and_noise_much() -> None:
 
         def at(rate: float, plan: WindowStagePlan = plan) -> float:
             one = {INPUT: 0.5, **dict.fromkeys(MAPS.firing, rate)}
-            return window_expected(plan, dict.fromkeys(Played, one)).cycles
+            return window_expected(plan, dict.fromkeys(Played, one))
 
         assert at(0) < at(0.1) < at(0.5) < at(1)
 
-
-def test_synaptic_operations_by_hand() -> None:
-    """A pixel in the middle reaches three rows of the map, and lanes of three columns' weights are
-    one row of weights: each event of rows with two or three of them adds so many times the lanes;
-    an identity's event counts once."""
-    image = network(
-        (1, 3, 3),
-        part(2, conv("input", 3, padding=1)),
-        part(2, identity("a"), neuron=QUICK),
-        part(2, dense("b")),
-        bits=1,
-        steps=1,
-    )
-    plan = plan_window(image, 2, rows={"a": 4, "b": 4})
-    lit = {INPUT: 1.0, "a": 0.0}
-    found = window_expected(plan, dict.fromkeys(Played, lit))
-    assert (found.updates, found.sops) == (9, pytest.approx(9 * 2 * (2 + 3 + 2) / 3))
-    both = window_expected(plan, dict.fromkeys(Played, lit | {"a": 1.0}))
-    assert (both.updates, both.sops) == (9 + 9, pytest.approx(found.sops + 9))
