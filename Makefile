@@ -29,7 +29,7 @@ $(foreach v,$(filter-out $(KNOWN) MAKE% -%,$(.VARIABLES)),$(if $(filter command 
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
 	results-cost results-hardware results-scale results-learning models regression plan bitstream reload flash ask \
-	self-test ip verify-bitstream prove-bitstream bitstreams banks calibrate test check clean
+	self-test ip verify-bitstream prove-bitstream bitstreams banks calibrate test test-long check clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -158,6 +158,9 @@ test: $(VENV)/stamp-test ## all tests
 
 regression: $(VENV)/stamp-test ## put the present values of the shipped networks on record
 	@$(VENV)/bin/python -m tests.sim.golden.regression --write
+
+test-long: $(VENV)/stamp-test ## the tests that `make test` leaves out: minutes each
+	@$(VENV)/bin/python -m pytest -m long $(PYTEST)
 
 check: $(VENV)/stamp-test ## ruff, its format, and pyright
 	@$(VENV)/bin/ruff check .

@@ -26,16 +26,16 @@ from tests.hw.layer.cores import check_results
 from tests.hw.program.programs import conv, dense, network, part, random_pixels
 
 MAPS = network(
-    (1, 7, 7),
+    (1, 5, 5),
     part(6, conv("input", 3)),
     part(5, conv("a", 3, padding=1)),
     part(9, dense("b", pool=2)),
     part(4, dense("c")),
     part(3, dense("d")),
-    steps=3,
+    steps=2,
     seed=5,
 )
-"""Maps of 5x5 whose pooling leaves a row and a column over; then three dense layers."""
+"""Maps of 3x3 whose pooling leaves a row and a column over; then three dense layers."""
 
 FEEDBACK = network(
     (2, 3, 3),
@@ -177,8 +177,8 @@ def test_what_a_network_gets_by_itself() -> None:
 def test_weights_behind_pooling_are_those_of_every_value() -> None:
     """What is summed shares a weight; what is left over has none: the sum is the contract's."""
     layer = MAPS.layers[2]
-    values = np.random.default_rng(1).integers(-1, 2, (20, 5, 5, 5))
-    pooled = values[:, :, :4, :4].reshape(20, 5, 2, 2, 2, 2).sum(axis=(3, 5)).reshape(20, -1)
+    values = np.random.default_rng(1).integers(-1, 2, (20, 5, 3, 3))
+    pooled = values[:, :, :2, :2].reshape(20, 5, 1, 2, 1, 2).sum(axis=(3, 5)).reshape(20, -1)
     expected = pooled @ layer.kernels[0].astype(int).T
     found = values.reshape(20, -1) @ layer.dense_weights.astype(int).T
     assert np.array_equal(found, expected)

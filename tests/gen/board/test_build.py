@@ -1,6 +1,7 @@
-"""A whole board: planned, synthesised, routed, weights put in, packed, reloaded. That of the iCE40
-is built, and checked likewise, where it is proven (tests/sw/verify/test_bitstream_verification.py);
-a small design for each family in test_bitstream.py, whole default boards by `make bitstreams`."""
+"""A whole board: planned, synthesised, routed, weights put in, packed, reloaded: that of the ECP5
+by `make test-long`. That of the iCE40 is built, and checked likewise, where it is proven
+(tests/sw/verify/test_bitstream_verification.py); a small design for each family in
+test_bitstream.py, whole default boards by `make bitstreams`."""
 
 import json
 import shutil
@@ -40,15 +41,18 @@ def built(request, tmp_path_factory) -> tuple[BoardPlan, Path, dict]:
     return plan, folder, build_board(plan, folder)
 
 
+@pytest.mark.long
 def test_report_holds_what_was_planned_and_what_came_of_it(built) -> None:
     plan, folder, report = built
     check_report(plan, folder, report, CLOCKS[plan.board.name])
 
 
+@pytest.mark.long
 def test_reload_puts_other_weights_in_and_back(built) -> None:
     check_reload(*built)
 
 
+@pytest.mark.long
 def test_reload_refuses_what_does_not_fit(built) -> None:
     plan, folder, _ = built
     if plan.board.family.swap is not None:

@@ -249,7 +249,7 @@ def test_every_update_counts_once(pattern: str, op: int, gaps: float) -> None:
     script.sweep(BEGIN)
     script.look()
     n = 0
-    while n < 40:
+    while n < 24:
         valid = rng.random() >= gaps
         script.update(op, rng, PATTERNS[pattern](rng, n), valid)
         n += valid
