@@ -144,7 +144,7 @@ verify-bitstream: $(VENV)/stamp-fpga ## netlist and unpacked bitstream against t
 prove-bitstream: verify-bitstream
 
 cards: $(VENV)/stamp-sim ## docs/models.md, a card for each network that ships
-	@$(STERNA) study cards
+	@$(STERNA) study cards --out docs/models.md
 
 bitstreams: $(VENV)/stamp-fpga ## the default bitstreams of all boards, as far as they changed; renews their lock: a long run
 	@$(STERNA) study bitstreams $(addprefix --boards ,$(call GIVEN,BOARD))

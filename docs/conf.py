@@ -18,7 +18,8 @@ extensions = [
     "sphinx.ext.napoleon",  # docstrings as NumPy's are
 ]
 external_toc_path = "docs/_toc.yml"
-external_toc_exclude_missing = True  # only what _toc.yml names is a page
+include_patterns = ["*.md", "docs/*.md"]
+exclude_patterns = [".*", "build"]
 
 myst_heading_anchors = 4  # ids of headings, as on GitHub
 myst_enable_extensions = ["colon_fence"]
