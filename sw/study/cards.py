@@ -134,7 +134,7 @@ def card(network: Network) -> str:
     ]
     if "events" in meta and "sops" in meta:
         activity = f"{meta['events']:,.0f} events, {meta['sops']:,.0f} synaptic operations"
-        rows.append(("an image", activity))
+        rows.append(("an image, every step's spikes", activity))
     rows += [("cycles an image", _cycles(network)), ("digest", f"`{network.digest}`")]
     return "\n\n".join(
         (
