@@ -29,7 +29,7 @@ $(foreach v,$(filter-out $(KNOWN) MAKE% -%,$(.VARIABLES)),$(if $(filter command 
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
 	results-cost results-hardware results-scale results-learning models regression plan bitstream reload flash ask \
-	self-test ip verify-bitstream prove-bitstream bitstreams banks calibrate test test-long check clean
+	self-test ip verify-bitstream prove-bitstream bitstreams banks calibrate test test-long check cards docs clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -143,6 +143,9 @@ verify-bitstream: $(VENV)/stamp-fpga ## netlist and unpacked bitstream against t
 
 prove-bitstream: verify-bitstream
 
+cards: $(VENV)/stamp-sim ## docs/models.md, a card for each network that ships
+	@$(STERNA) study cards --out docs/models.md
+
 bitstreams: $(VENV)/stamp-fpga ## the default bitstreams of all boards, as far as they changed; renews their lock: a long run
 	@$(STERNA) study bitstreams $(addprefix --boards ,$(call GIVEN,BOARD))
 
@@ -166,6 +169,10 @@ check: $(VENV)/stamp-test ## ruff, its format, and pyright
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
+
+docs: $(VENV)/stamp-docs ## this documentation as a site, in build/site: links and anchors checked, warnings are errors
+	@$(VENV)/bin/python -m sphinx -c docs -b html -d build/site-cache -W --keep-going --quiet . build/site
+	@echo "build/site/index.html"
 
 clean: ## remove what was built, not the environment
 	rm -rf build

@@ -20,7 +20,7 @@ from hw.neuron.readout import Readout
 from hw.stream.step_sum import StepSum
 from hw.stream.transposer import Transposer
 
-__all__ = ["LayerTimes", "play_cycles"]
+__all__ = ["LayerTimes", "play_cycles", "round_cycles"]
 
 Int = npt.NDArray[np.int64]
 
@@ -29,6 +29,21 @@ def play_cycles(counts: Int) -> Int:
     """Cycles to play a vector once, from `event_counts`: in each pass the fullest bank's events,
     and one more for its end."""
     return (counts.max(axis=-1) + 1).sum(axis=-1)
+
+
+def round_cycles(
+    geometry: LayerGeometry, neuron: NeuronSpec | None, out_word: int, uses: int
+) -> int:
+    """Cycles from one STEP of a group to the next where nothing is left to be played meanwhile: the
+    drive's way to the neurons, which use it so many times (T, where the input is constant), one
+    part of the group after the other. Arguments as `LayerTimes`'."""
+    there = Accumulator.latency(geometry)
+    if neuron is None:
+        return there + 1 + (uses - 1) * Readout.INTERVAL
+    g = geometry.firing
+    uses *= g.groups // geometry.groups
+    once = LifArray.latency(neuron) - (-g.lanes // out_word) - 1 + LifArray.recovery(g)
+    return there + uses * once + LifArray.store_cycles(g) - LifArray.recovery(g) + 1
 
 
 class LayerTimes(StageTimes):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.layer.cycles import LayerTimes
+from gen.layer.cycles import LayerTimes, round_cycles
 from gen.stage.rom import pack_bits, read_rows
 from gen.stage.stage import Memory, PlanError, Rom, StagePlan, StageTimes, WordFormat
 from gen.stage.taps import EventTap, NeuronTap, Tap, event_counts, played_vectors
@@ -241,6 +241,14 @@ class LayerStagePlan(StagePlan):
         )
 
     def expected_cycles(self) -> float:
+        g = self.geometry
+        uses = self.network.spec.steps if self.constant else 1
+        least = round_cycles(g, self.layer.spec.neuron, self.out_word, uses)
+        played = 1 if g.sent_planes else self.vectors
+        return max(self.playing_cycles(), g.groups * played * least)
+
+    def playing_cycles(self) -> float:
+        """Of `expected_cycles`, what events take, or, if that is more, words of the input."""
         g, spec = self.geometry, self.network.spec
         sent = INPUT if self.number == 0 else spec.layers[self.number - 1].name
         density, n = self.network.densities.get(sent, 0.5), g.inputs / g.banks
@@ -443,7 +451,7 @@ def plan_layers(
     """
     if options.once is None and first < len(network.spec.layers):
         stepwise = plan_layers(network, replace(options, once=False), first, source)
-        *others, readout = (stage.expected_cycles() for stage in stepwise)
+        *others, readout = (stage.playing_cycles() for stage in stepwise)
         if readout <= NEARLY * max(others, default=0):
             return stepwise
         options = replace(options, once=True)

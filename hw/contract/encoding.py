@@ -205,7 +205,7 @@ class Encoding:
         Parameters
         ----------
         x
-            Numbers (n, *shape), integers or reals.
+            Numbers `(n, *shape)`, integers or reals.
         bits
             Of a pixel, 1 to 8.
 
@@ -239,7 +239,7 @@ class Encoding:
         return beyond / max(1, values.size)
 
     def checked(self, x: object) -> npt.NDArray[Any]:
-        """Examples as an array (n, *shape) of numbers.
+        """Examples as an array `(n, *shape)` of numbers.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class Encoding:
         return pixels.astype(np.uint8).reshape(len(values), -1)
 
     def as_maps(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Examples (n, *shape) as (n, steps, channels, rows, columns)."""
+        """Examples `(n, *shape)` as (n, steps, channels, rows, columns)."""
         if self.axes[-1] == "c":
             values = np.moveaxis(values, -1, -3)
         return values.reshape(len(values), self.steps, *self._maps)

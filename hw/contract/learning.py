@@ -94,7 +94,7 @@ class LearningSpec:
 
     @property
     def error_max(self) -> int:
-        """Largest |error| of a class."""
+        """Largest `|error|` of a class."""
         return (1 << self.error_bits) - 1
 
     @property

@@ -72,7 +72,7 @@ class Layer:
     bias
         int32 array (neurons,), added at every time step; (channels,) of a layer with edges.
     edges, kernel_shapes, coefficient_maxima
-        Of each edge: its specification, the shape of its weights, the largest |coefficient| it
+        Of each edge: its specification, the shape of its weights, the largest `|coefficient|` it
         brings.
     steps
         Time steps.
@@ -145,7 +145,7 @@ class Layer:
 
     @property
     def coefficient_max(self) -> int:
-        """Largest |coefficient| the layer receives."""
+        """Largest `|coefficient|` the layer receives."""
         return max(self.coefficient_maxima)
 
     @cached_property

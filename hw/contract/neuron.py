@@ -47,7 +47,7 @@ class NeuronSpec:
         long as the neuron's signed count N of all its spikes since the first step stays at 0 or
         above, `c >= -N`: so a rate is never negative, as behind a ReLU.
     limit
-        L, the largest |c|: 1 for ternary spikes, up to 15 for augmented ones.
+        L, the largest `|c|`: 1 for ternary spikes, up to 15 for augmented ones.
     decay, decay_shift
         `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. Divisions truncate toward
         zero; k = `decay_shift` and is 0 exactly when `decay` is `none`.
@@ -146,12 +146,12 @@ class NeuronSpec:
 
     @property
     def magnitude_bits(self) -> int:
-        """Width of |c|."""
+        """Width of `|c|`."""
         return self.limit.bit_length()
 
     @property
     def can_saturate(self) -> bool:
-        """Under hard reset with both sides free, |u| stays below the thresholds."""
+        """Under hard reset with both sides free, `|u|` stays below the thresholds."""
         return self.reset == "soft" or self.negative != "free"
 
     def count_bits(self, steps: int) -> int:

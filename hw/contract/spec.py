@@ -349,7 +349,7 @@ class NetworkSpec:
         return 2**self.input_bits - 1
 
     def source_max(self, source: str) -> int:
-        """Largest |coefficient| that a source sends."""
+        """Largest `|coefficient|` that a source sends."""
         if source == INPUT:
             return self.pixel_max
         neuron = self._layer(source).neuron
@@ -357,7 +357,7 @@ class NetworkSpec:
         return neuron.limit
 
     def coefficient_max(self, layer: int) -> int:
-        """Largest |coefficient| that layer number `layer` receives over any edge."""
+        """Largest `|coefficient|` that layer number `layer` receives over any edge."""
         return max(self.source_max(edge.source) for edge in self.edges(layer))
 
     def to_dict(self) -> dict[str, Any]:

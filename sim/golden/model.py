@@ -226,7 +226,7 @@ class GoldenModel:
         -------
         tuple
             Logits (n, T, classes) up to each step; per firing layer, (T,): events in each step over
-            all images and neurons, that is set bits of |c|.
+            all images and neurons, that is set bits of `|c|`.
         """
         checked, batch = self.check_pixels(pixels), batch or self.batch
         layers = len(self.network.layers) - 1

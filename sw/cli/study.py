@@ -238,6 +238,14 @@ def do_bitstreams(args: argparse.Namespace) -> Result:
     return locked, f"{bitstreams.bitstreams_table(locked)}\n\nin {lock}", 0
 
 
+def do_cards(args: argparse.Namespace) -> Result:
+    from sw.study import cards
+
+    out = can_write(Path(args.out or BUILD / "models.md"))
+    facts = cards.study(out, progress=args.say)
+    return facts, f"wrote {out}: {len(facts['networks'])} networks", 0
+
+
 def add_study_commands(commands: Any) -> None:
     """Add the parsers."""
     studies = commands.add_parser(
@@ -358,6 +366,8 @@ def add_study_commands(commands: Any) -> None:
     )
     every = "mnist-f128, fashion-mnist-f400, mnist-f64c3u (default all)"
     sub.add_argument("--runs", metavar="NAME,..", help=every)
+
+    study("cards", do_cards, "a page with a card for each network that ships, as docs/models.md")
 
     sub = study(
         "bitstreams",

@@ -54,7 +54,7 @@ def train(
     seed: int = 1,
     progress: Progress = silent,
 ) -> Network:
-    """Train a network, quantise it, train on on the integers, and prove it equal to its golden
+    """Train a network, quantise it, train it on, on the integers, and prove it equal to its golden
     model on the test part.
 
     Parameters

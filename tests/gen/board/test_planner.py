@@ -3,6 +3,7 @@ are."""
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from gen.board.boards import BOARDS, find_board
 from gen.board.calibrate import DESIGNS, LEARNING, beside, design, fit, learning_weights
 from gen.board.estimate import WEIGHTS, estimate, features
 from gen.board.planner import FLASH_ADDRESS, board_spec, default_hz, plan_board, plan_learning_board
-from gen.core.plan import PlanError, plan_network
+from gen.core.plan import PlanError, plan_core, plan_network
 from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
+from gen.layer.stage import LayerStagePlan
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from sw.data.dataset import load_split
@@ -233,6 +235,16 @@ def test_an_image_takes_what_the_networks_own_activity_says(name: str, banks: in
     core = plan_network(load(name), 32, banks)
     images = load_split("digits", "test", core.network.spec.input_bits).images[:60]
     assert core.expected_cycles() == pytest.approx(mean_cycles(core, images), rel=0.15)
+
+
+@pytest.mark.parametrize("more", [{"banks": 8}, {"fire_lanes": 4, "lean": True}], ids=str)
+def test_where_events_are_few_an_image_takes_the_neurons_way(more: dict[str, Any]) -> None:
+    """Against the cycle law; to play them takes a third of that."""
+    core = plan_core(load("digits-dense"), 128, **more)
+    images = load_split("digits", "test", core.network.spec.input_bits).images[:20]
+    assert core.expected_cycles() == pytest.approx(mean_cycles(core, images), rel=0.03)
+    stages = [stage for stage in core.stages if isinstance(stage, LayerStagePlan)]
+    assert max(stage.playing_cycles() for stage in stages) < 0.4 * core.expected_cycles()
 
 
 def test_activity_that_nobody_counted_is_one_half() -> None:

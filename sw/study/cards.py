@@ -1,0 +1,265 @@
+"""`sterna study cards`: docs/models.md, a card for each network that ships.
+
+A card is made of the network file, the plans of a core and of the boards, and nothing else: no data
+set is read and nothing is run. A test holds the page against what this makes.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gen.board.boards import BOARDS, Board, BoardError
+from gen.board.planner import plan_board
+from gen.core.describe import neuron_text
+from gen.core.drawing import edge_text, shape_text
+from gen.core.plan import PlanError, plan_network
+from hw.contract.files import write_atomically
+from hw.contract.network import Network
+from hw.contract.text import markdown
+from sw.data.shipped import shipped_models
+
+__all__ = ["DATA_SETS", "card", "page", "study"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """What networks were trained and tested on.
+
+    Parameters
+    ----------
+    title
+        With whose it is.
+    licence
+        As its publishers state it; `not stated` where they do not.
+    held_out
+        What the test figures are of.
+    """
+
+    title: str
+    licence: str
+    held_out: str
+
+
+DATA_SETS = {
+    "digits": DataSet(
+        title="*Optical Recognition of Handwritten Digits* (E. Alpaydin, C. Kaynak, UCI), 8x8",
+        licence="CC BY 4.0",
+        held_out="364 of the 1,797 images, of each class the first and every fifth after it",
+    ),
+    "mnist": DataSet(
+        title="MNIST (Y. LeCun, C. Cortes), 28x28",
+        licence="CC BY-SA 3.0, as Keras and PyMVPA pass it on; its own page stated none",
+        held_out="the published test set",
+    ),
+    "fashion-mnist": DataSet(
+        title="Fashion-MNIST (Zalando SE), 28x28", licence="MIT", held_out="the published test set"
+    ),
+    "cifar10": DataSet(
+        title="CIFAR-10 (A. Krizhevsky, V. Nair, G. Hinton), 3x32x32, here a JPEG re-coding of it",
+        licence="not stated; its page asks to cite the technical report",
+        held_out="the published test set, re-coded",
+    ),
+    "nmnist-small": DataSet(
+        title="1,100 recordings of N-MNIST (G. Orchard and others), two polarities of 34x34",
+        licence="CC BY-SA 4.0",
+        held_out="300 of the 1,100, [not N-MNIST's own split](training.md#data-sets)",
+    ),
+}
+"""By the names that `Network.meta` has."""
+
+HEAD = """# The networks that ship
+
+<!-- made by `make cards`; a test compares -->
+
+A card for each: what it was trained on and how, what it reaches, how wide its integers are, what
+an image takes, and on which boards it fits. Wherever a command takes a MODEL, it takes these names;
+`sterna models` lists them. All are ours, Apache-2.0. They are for trying Sterna and for measuring
+it: none was made for other pictures than those of its data set, nor tested on any.
+
+Cycles are those that the plan expects, from the activity that was counted on test images; counted
+ones, in which cycle law and Verilog are equal, are in
+[results.md](results.md#networks-that-ship-make-models-make-sim-model). What is said of boards is
+the planner's ([boards.md](boards.md#the-planner)): estimated look-up tables and block RAMs, the
+clock that it asks for, images a second of a core that is fed without a pause. No board was used.
+
+## Data sets
+
+No data set is part of the networks. What is known of their licences, for who uses the pictures
+themselves:
+"""
+
+
+KINDS = {"float": "float network", "integer": "**integers**", "relu": "ReLU network"}
+"""Of the accuracies that `Network.meta` has, in the page's words."""
+
+
+def study(out: Path, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Write the page of all networks that ship.
+
+    Returns
+    -------
+    dict
+        `networks`: the names.
+    """
+    networks = [Network.load(path) for path in shipped_models().values()]
+    write_atomically(out, page(networks, progress).encode())
+    return {"networks": [network.spec.name for network in networks]}
+
+
+def page(networks: Iterable[Network], progress: Callable[[str], None] = lambda line: None) -> str:
+    """The page, Markdown."""
+    rows = [
+        (f"`{name}`", data.title, data.licence, data.held_out) for name, data in DATA_SETS.items()
+    ]
+    parts = [HEAD + "\n" + markdown(("", "what", "licence", "test figures are of"), rows) + "\n"]
+    for network in networks:
+        progress(network.spec.name)
+        parts.append(card(network))
+    return "\n".join(parts)
+
+
+def card(network: Network) -> str:
+    """A network's section of the page."""
+    spec, meta = network.spec, network.meta
+    data = meta["dataset"]
+    rows = [
+        ("data", f"[`{data}`](#data-sets)" + (f", {meta['note']}" if "note" in meta else "")),
+        ("recipe", _recipe(network)),
+        *_accuracies(meta["test"]),
+        ("input", _input(network)),
+        ("weights, neurons", _sizes(network)),
+        ("time steps T", str(spec.steps)),
+    ]
+    if "events" in meta and "sops" in meta:
+        activity = f"{meta['events']:,.0f} events, {meta['sops']:,.0f} synaptic operations"
+        rows.append(("an image, every step's spikes", activity))
+    rows += [("cycles an image", _cycles(network)), ("digest", f"`{network.digest}`")]
+    return "\n\n".join(
+        (
+            f"## {spec.name}",
+            markdown(("", ""), rows),
+            markdown(
+                (
+                    "layer",
+                    "shape",
+                    "from",
+                    "neuron",
+                    "weights",
+                    "bits of accumulator, drive, potential",
+                ),
+                _layers(network),
+            ),
+            markdown(
+                (
+                    "board",
+                    "layout",
+                    "clock, MHz",
+                    "look-up tables",
+                    "block RAMs",
+                    "cycles",
+                    "images/s",
+                ),
+                (_board(network, board) for board in BOARDS.values()),
+            ),
+            f"```\nsterna golden {spec.name}            # the whole test set\n"
+            f"sterna sim {spec.name} --images 20   # Verilog and golden model, each value\n```\n",
+        )
+    )
+
+
+def _recipe(network: Network) -> str:
+    meta = network.meta
+    if "recipe" in meta:
+        return (
+            f"`sterna train {meta['recipe']} --seed {meta['seed']}` and `sterna export` "
+            f"([recipes](../sw/learn/recipes.py); PyTorch {meta['torch']})"
+        )
+    how = meta["conversion"]
+    told = f"[conversion](conversion.md) of a ReLU network: `--mode {how['mode']}"
+    told += f" --steps {how['steps']} --divisor {how['divisor']}`"
+    if "tuned_epochs" in meta:
+        told += f", then {meta['tuned_epochs']} epochs on its integers (`--tune`)"
+    return f"{told}; `make models` has the commands"
+
+
+def _accuracies(test: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
+    return [
+        (
+            f"test, {KINDS.get(kind, kind)}",
+            f"{t['hits']}/{t['n']} ({100 * t['hits'] / t['n']:.2f} %)",
+        )
+        for kind, t in test.items()
+    ]
+
+
+def _input(network: Network) -> str:
+    spec = network.spec
+    shape = shape_text(spec.shape_of("input"))
+    when = "another picture at every step" if spec.timed_input else "the same at every step"
+    return f"{shape} pixels of {spec.input_bits} bits, {when}"
+
+
+def _sizes(network: Network) -> str:
+    weights = sum(layer.weights.size for layer in network.layers)
+    neurons = sum(layer.neurons for layer in network.spec.layers[:-1])
+    return (
+        f"{weights:,} weights; {neurons:,} neurons, and {network.spec.layers[-1].neurons} outputs"
+    )
+
+
+def _cycles(network: Network) -> str:
+    plan = plan_network(network)
+    told = f"{plan.expected_cycles():,.0f} ({plan.facts()['layout']})"
+    try:
+        windows = plan_network(network, schedule="windows")
+    except PlanError:
+        return told
+    return f"{told}; {windows.expected_cycles():,.0f} by [windows](window.md) of as many lanes"
+
+
+def _layers(network: Network) -> list[tuple[str, ...]]:
+    spec, rows = network.spec, []
+    for n, layer in enumerate(network.layers):
+        neuron = layer.spec.neuron
+        edges = "; ".join(f"{edge.source}: {edge_text(edge)}" for edge in spec.edges(n))
+        bits = [layer.accumulator_bits, layer.drive_bits]
+        bits += [] if neuron is None else [neuron.potential_bits]
+        kind = "readout" if neuron is None else neuron_text(neuron).replace("|c|", "c")
+        if layer.spec.channel_thresholds:
+            kind += ", thresholds by channel"
+        rows.append(
+            (
+                layer.spec.name,
+                shape_text(layer.spec.map_shape),
+                edges,
+                kind,
+                f"{layer.weights.size:,} of {layer.spec.weight_bits} bits",
+                ", ".join(map(str, bits)),
+            )
+        )
+    return rows
+
+
+def _board(network: Network, board: Board) -> tuple[str, ...]:
+    try:
+        plan = plan_board(board, network)
+    except (BoardError, PlanError) as error:
+        reason = re.sub(r" \([^)]*\)", "", str(error).split(": ", 1)[-1].split("; ")[0])
+        return (f"`{board.name}`", f"does not fit: {reason}", "", "", "", "", "")
+    facts = plan.to_dict()
+
+    def of(pair: tuple[int, int]) -> str:
+        return f"{pair[0]:,} of {pair[1]:,}"
+
+    weights = ", weights in flash" * (facts["flash_address"] is not None)
+    return (
+        f"`{board.name}`",
+        facts["layout"] + weights,
+        f"{facts['clock_hz'] / 1e6:g}",
+        of(facts["estimate"]["luts"]),
+        of(facts["estimate"]["brams"]),
+        f"{facts['expected_cycles']:,.0f}",
+        f"{facts['expected_images_per_second']:,}",
+    )
