@@ -221,7 +221,7 @@ def test_too_little_memory_is_one_sentence(capsys, monkeypatch):
     ("module", "package", "what"),
     [
         ("torch", "torch", "Sterna's extra 'train' (pip install 'sterna[train]')"),
-        ("sklearn.utils", "scikit-learn", "Sterna anew (pip install sterna)"),
+        ("sklearn.utils", "scikit-learn", "Sterna's extra 'results' (pip install 'sterna[results]')"),
         ("cocotb_tools", "cocotb", "Sterna anew (pip install sterna)"),
         ("narwhals", "narwhals", "it (pip install narwhals)"),
     ],
