@@ -22,7 +22,7 @@ from hw.neuron.readout import result_layout
 from hw.system.process import fills_folder
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
 from sim.bench.job import NETWORK, Job
-from sim.bench.verilator import build, run_bench, toolchain
+from sim.bench.verilator import build, run_bench, runtime_ahead, toolchain
 from sim.bench.waves import vcd_to_fst
 from sim.golden.model import GoldenModel
 
@@ -99,7 +99,8 @@ def simulate(
     report_file.unlink(missing_ok=True)
     for old in (folder / "waves.fst", *folder.glob("shard*")):
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-    facts = generate(plan, folder, taps=taps)
+    with toolchain(), runtime_ahead(OPTIONS, waves=waves):
+        facts = generate(plan, folder, taps=taps)
     plan.network.save(folder / NETWORK)
     layout = plan.facts()["layout"]
     size = sum((folder / name).stat().st_size for name in SOURCES)

@@ -25,7 +25,7 @@ from hw.system.process import fills_folder
 from sim.bench.harness import BENCH_TOP, OPTIONS
 from sim.bench.job import NETWORK
 from sim.bench.run import QUICK_CYCLES
-from sim.bench.verilator import build, run_bench, toolchain
+from sim.bench.verilator import build, run_bench, runtime_ahead, toolchain
 from sim.golden.model import GoldenModel
 from sim.learn.harness import PUBLIC, Shape, learning_harness
 from sim.learn.job import MASTERS, LearningJob
@@ -152,7 +152,8 @@ def learn_in_simulation(
     report_file, shard = folder / "report.json", folder / "shard0"
     report_file.unlink(missing_ok=True)
     shutil.rmtree(shard, ignore_errors=True)
-    facts = generate(plan, folder, taps=taps)
+    with toolchain(), runtime_ahead(OPTIONS):
+        facts = generate(plan, folder, taps=taps)
     network = masters.working()
     network.save(folder / NETWORK)
     masters.save(folder / MASTERS)
