@@ -163,22 +163,10 @@ def runtime_ahead(options: Sequence[str] = (), *, waves: bool = False) -> Iterat
     if CACHE.has(key):
         yield
         return
-    settings = {
-        "VERILATOR_ROOT": str(_verilator_folder().parent),
-        "VM_PREFIX": RUNTIME,
-        "VM_GLOBAL_FAST": RUNTIME,
-        "VM_TIMING": str(int("--timing" in options)),
-        "VM_TRACE": str(int(waves)),
-        "VM_TRACE_VCD": str(int(waves)),
-    } | dict.fromkeys(("VM_COVERAGE", "VM_SC", "VM_TRACE_FST", "VM_TRACE_SAIF"), "0")
     with tempfile.TemporaryDirectory(prefix="sterna-runtime-") as temporary:
-        folder, makefile = Path(temporary), f"{RUNTIME}.mk"
-        (folder / f"{RUNTIME}.cpp").write_text(RUNTIME_UNIT)
-        lines = [f"{name} = {value}\n" for name, value in settings.items()]
-        lines.append("include $(VERILATOR_ROOT)/include/verilated.mk\n")
-        (folder / makefile).write_text("".join(lines))
+        folder = Path(temporary)
         process = subprocess.Popen(
-            ["make", "-f", makefile, f"{RUNTIME}.o"],
+            _runtime_command(folder, options, waves),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -195,6 +183,24 @@ def runtime_ahead(options: Sequence[str] = (), *, waves: bool = False) -> Iterat
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # the compiler, too
                 process.wait()
+
+
+def _runtime_command(folder: Path, options: Sequence[str], waves: bool) -> list[str]:
+    """How the runtime is made in a folder, by Verilator's makefile for it and with the settings
+    that it writes for a model of these options."""
+    settings = {
+        "VERILATOR_ROOT": str(_verilator_folder().parent),
+        "VM_PREFIX": RUNTIME,
+        "VM_GLOBAL_FAST": RUNTIME,
+        "VM_TIMING": str(int("--timing" in options)),
+        "VM_TRACE": str(int(waves)),
+        "VM_TRACE_VCD": str(int(waves)),
+    } | dict.fromkeys(("VM_COVERAGE", "VM_SC", "VM_TRACE_FST", "VM_TRACE_SAIF"), "0")
+    lines = [f"{name} = {value}\n" for name, value in settings.items()]
+    lines.append("include $(VERILATOR_ROOT)/include/verilated.mk\n")
+    (folder / f"{RUNTIME}.mk").write_text("".join(lines))
+    (folder / f"{RUNTIME}.cpp").write_text(RUNTIME_UNIT)
+    return ["make", "-f", f"{RUNTIME}.mk", f"{RUNTIME}.o"]
 
 
 def _made(folder: Path) -> Path:
