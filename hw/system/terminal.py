@@ -18,12 +18,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from hw.contract.text import TELL_SECONDS
+from hw.contract.text import table as text_table
 from hw.system.progress import Meter, Step
 
 __all__ = ["Terminal", "duration", "fitted", "show"]
 
 NARROW = 60
 """Columns from which on there is room for a bar beside its figures."""
+
+LEAST = 24
+"""Columns below which a value is not put beside what it is of."""
 
 BRIEF = 1.0
 """Seconds below which nothing is left of a step that is over."""
@@ -46,8 +50,6 @@ def duration(seconds: float) -> str:
 class Figures(ProgressColumn):
     """How much is done of how much, the time since, and the time that is left."""
 
-    max_refresh = 0.5
-
     def render(self, task: Task) -> Text:
         spent = task.elapsed or 0.0
         if not task.total:
@@ -63,13 +65,20 @@ class Figures(ProgressColumn):
         return Text(told)
 
 
+class Share(BarColumn):
+    """A bar for a step that has an end in sight; the turning line stands for all others."""
+
+    def render(self, task: Task) -> Any:
+        return super().render(task) if task.total else Text()
+
+
 def _columns(width: int) -> list[ProgressColumn]:
     name = TextColumn(
         "{task.description}",
         markup=False,
         table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
     )
-    bar = [BarColumn(bar_width=width // 4)] if width >= NARROW else []
+    bar = [Share(bar_width=width // 4)] if width >= NARROW else []
     return [SpinnerColumn("line"), name, *bar, Figures(table_column=Column(no_wrap=True))]
 
 
@@ -155,12 +164,13 @@ def _print(console: Console, text: str) -> None:
 
 def fitted(text: str, width: int) -> list[RenderableType]:
     """Text for a window of so many columns: tables of `what  value` with the values below each
-    other, tables of Markdown, where they are wider than it, drawn with narrower columns."""
+    other; tables of Markdown, where they are wider than it, with narrower columns, or, where these
+    would be too narrow for their words, row by row."""
     parts: list[RenderableType] = []
     for is_table, lines in groupby(text.split("\n"), key=lambda line: line.startswith("|")):
         found = list(lines)
         if is_table and max(map(len, found)) > width:
-            parts.append(_drawn(found))
+            parts += _drawn(found, width)
         elif is_table:
             parts += [Text(line) for line in found]
         else:
@@ -171,28 +181,38 @@ def fitted(text: str, width: int) -> list[RenderableType]:
 def _wrapped(line: str, width: int) -> Text:
     """A line, broken between words; what goes on stands below the value of a table's row."""
     field = FIELD.match(line)
-    indent = len(field[0]) if field else len(line) - len(line.lstrip())
-    if len(line) > width and indent < width // 2:
-        line = textwrap.fill(
-            line,
-            width,
-            subsequent_indent=" " * indent,
+    name = field[0] if field else line[: len(line) - len(line.lstrip())]
+    if len(line) > width and len(name) <= width - LEAST:
+        value = textwrap.wrap(
+            line[len(name) :],
+            width - len(name),
             break_long_words=False,
             break_on_hyphens=False,
-            drop_whitespace=True,
             expand_tabs=False,
             replace_whitespace=False,
         )
+        line = name + ("\n" + " " * len(name)).join(value)
     told = Text(line)
     if field:
         told.stylize("bold", 0, len(field[0].rstrip()))
     return told
 
 
-def _drawn(lines: Sequence[str]) -> Table:
-    """A table of Markdown, which is as narrow as its window."""
-    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
-    table = Table(*head, box=box.SIMPLE_HEAD, show_lines=len(lines) > 3, header_style="bold")
+def _drawn(lines: Sequence[str], width: int) -> list[RenderableType]:
+    """A table of Markdown that is wider than its window; lines that are none, as they are."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    if len({len(row) for row in cells}) > 1 or not lines[1:] or not lines[1].startswith("|---"):
+        return [Text(line) for line in lines]
+    head, _, *rows = cells
+    words = [
+        max(len(word) for cell in column for word in [*cell.split(), ""])
+        for column in zip(head, *rows, strict=True)
+    ]
+    if sum(words) + 3 * len(words) + 1 > width:  # with what is between and around them
+        told = [text_table([*zip(head, row, strict=True)]) for row in rows]
+        return [_wrapped(line, width) for line in "\n\n".join(told).split("\n")]
+    columns = [Column(Text(name), min_width=n) for name, n in zip(head, words, strict=True)]
+    table = Table(*columns, box=box.SIMPLE_HEAD, show_lines=True, header_style="bold")
     for row in rows:
-        table.add_row(*row)
-    return table
+        table.add_row(*(Text(cell) for cell in row))
+    return [table]
