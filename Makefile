@@ -16,6 +16,9 @@ endif
 SIM_OPTIONS = $(CORE) $(addprefix --board ,$(call GIVEN,BOARD)) $(if $(IMAGES),--images $(IMAGES)) $(if $(filter-out 0,$(WAVES)),--waves)
 # Boards choose their own network, lanes and banks unless these are given on the command line.
 BOARD ?= icebreaker
+# A bare `make sim` is someone's first: of few lanes, its core takes half the time to generate and compile.
+DEMO_LANES := 16
+SHAPING := MODEL LANES BANKS SCHEDULE BOARD
 GIVEN = $(foreach v,$(1),$(if $(filter command% environment,$(origin $(v))),$($(v))))
 BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call GIVEN,LANES)) \
 	$(addprefix --banks ,$(call GIVEN,BANKS)) $(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(MHZ),--mhz $(MHZ)) \
@@ -51,7 +54,7 @@ $(VENV)/stamp-%: pyproject.toml $(VENV)/stamp-sim
 	@touch $@
 
 sim: $(VENV)/stamp-sim ## real images through Verilog and golden model, every value compared
-	@$(STERNA) sim $(MODEL) $(SIM_OPTIONS)
+	@$(STERNA) sim $(MODEL) $(SIM_OPTIONS) $(if $(strip $(call GIVEN,$(SHAPING))),,--lanes $(DEMO_LANES))
 
 learn: $(VENV)/stamp-sim ## a network learns from noise on the Verilog of a learning core, every value compared
 	@$(STERNA) learn $(or $(call GIVEN,MODEL),digits) --on sim $(addprefix --lanes ,$(LANES)) $(SEED_OPTION) \

@@ -4,6 +4,10 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ GROUND = "hw/contract/"
 GOLDEN = {f"hw.contract.{name}" for name in ("checks", "edge", "laws", "network", "neuron")}
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Every module that a file imports, wherever in the file."""
     names = set()
@@ -66,6 +71,17 @@ def test_what_an_import_pulls_in(statement, absent):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_what_is_imported_is_asked_for():
+    """A package that another one happens to bring is gone when that one is."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    named = {re.split(r"[^\w-]", line)[0] for line in asked}
+    roots = {m.split(".")[0] for path in FILES for m in imported(path)} - {*ORDER, "sterna"}
+    owners = packages_distributions()
+    for root in sorted(roots - sys.stdlib_module_names - {"None"}):
+        assert named & {owner.replace("_", "-").lower() for owner in owners[root]}, root
 
 
 # The rooms within a floor's package

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import expected_time
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, Step, silent, under_way
 
 __all__ = [
     "MOST_PASSES",
@@ -35,7 +36,6 @@ __all__ = [
     "write_constraints",
 ]
 
-Progress = Callable[[str], None]
 
 REPORT = "report.json"
 
@@ -204,16 +204,17 @@ def synthesize(
 ) -> dict[str, int]:
     """Write `netlist.json`; return how many cells of each type it has. `luts`: look-up tables, as
     planned, by which the time is told; `tight`: use `Flow.tight`."""
-    progress(f"synthesis (Yosys){expected_time(flow.synthesis_seconds * luts / 1000)}")
-    if not tight:
-        return _synthesize(flow, flow.synthesis, folder, top, sources)
-    try:
-        return _synthesize(flow, flow.tight, folder, top, sources)
-    except ToolError as error:
-        if "wasm trap" not in str(error):
-            raise
-        progress("  Yosys has run out of stack: again, without sequential optimisation")
-        return _synthesize(flow, flow.synthesis, folder, top, sources)
+    what, seconds = "synthesis (Yosys)", flow.synthesis_seconds * luts / 1000
+    with under_way(progress, what, seconds=seconds, line=f"{what}{expected_time(seconds)}"):
+        if not tight:
+            return _synthesize(flow, flow.synthesis, folder, top, sources)
+        try:
+            return _synthesize(flow, flow.tight, folder, top, sources)
+        except ToolError as error:
+            if "wasm trap" not in str(error):
+                raise
+            progress("  Yosys has run out of stack: again, without sequential optimisation")
+            return _synthesize(flow, flow.synthesis, folder, top, sources)
 
 
 def _synthesize(
@@ -248,13 +249,36 @@ def utilization(log: Path) -> dict[str, tuple[int, int]]:
     return {kind: (int(used), int(there)) for kind, used, there in table}
 
 
+PHASES = (
+    (r"Info: Packing", "packing"),
+    (r"Info:\s+at initial placer iter (\d+)", "first placement, round {}"),
+    (r"Info:\s+at iteration #(\d+), type ALL", "placement, round {}"),
+    (r"Info:\s+at iteration #(\d+): temp", "refining the placement, round {}"),
+    (r"Info: Routing", "routing"),
+    (r"Info:\s+iter=(\d+) .*\boverused=(\d+)", "routing, round {}: {} wires used twice"),
+    (r"Info:\s+\d+ \|[^|]*\|[^|]*\|\s*(\d+)\|", "routing, {} connections to go"),
+)
+"""Lines of nextpnr's log, and what it does when it prints them; the last two are of its two
+routers."""
+
+
+def phase(line: str) -> str | None:
+    """What nextpnr is doing, by a line of its log; None of a line that says nothing of it."""
+    for pattern, words in PHASES:
+        found = re.match(pattern, line)
+        if found:
+            return words.format(*found.groups())
+    return None
+
+
 def place_and_route(
     flow: Flow,
     arguments: Sequence[str],
     folder: Path,
     megahertz: float,
     seed: int,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
+    at: Step | None = None,
 ) -> dict[str, Any]:
     """Run nextpnr on `netlist.json`; a clock that is missed is no error of its own. Returns its
     report, `nextpnr.json`; its output is in `nextpnr.log`.
@@ -266,6 +290,8 @@ def place_and_route(
     ----------
     arguments
         Beside those of the family, of the clock in MHz and of the placer's seed.
+    at
+        The step that this is, which is told what nextpnr is doing (`phase`).
     """
     arguments = [
         *flow.router_flags,
@@ -285,6 +311,9 @@ def place_and_route(
         told = re.match(r"Info: (Routing\.\.|Max frequency for clock.*)", line)
         if told:
             progress(f"  {told[1]}")
+        doing = phase(line)
+        if at is not None and doing is not None:
+            at.doing(doing)
 
     left: list[int] = []  # late wires and those used twice, after each pass
 
@@ -322,10 +351,11 @@ def _route_best(
     waiting, spare = list(seeds), SPARE_SEEDS
     while waiting:
         seed = waiting.pop(0)
-        told = expected_time(flow.routing_seconds * luts / 1000)
-        progress(f"placement and routing (nextpnr), seed {seed}{told}")
+        seconds = flow.routing_seconds * luts / 1000
+        line = f"placement and routing (nextpnr), seed {seed}{expected_time(seconds)}"
         try:
-            facts[seed] = _route(board, flow, folder, limits, megahertz, seed, progress)
+            with under_way(progress, f"nextpnr, seed {seed}", seconds=seconds, line=line) as at:
+                facts[seed] = _route(board, flow, folder, limits, megahertz, seed, progress, at)
         except PlacementError:
             if spare:
                 progress("  found no place for every cell: trying another seed")
@@ -352,10 +382,11 @@ def _route(
     megahertz: float,
     seed: int,
     progress: Progress,
+    at: Step,
 ) -> dict[str, Any]:
     arguments = [*board.flags, *limits, flow.routed_flag, f"new_{flow.routed}"]
     try:
-        return place_and_route(flow, arguments, folder, megahertz, seed, progress)
+        return place_and_route(flow, arguments, folder, megahertz, seed, progress, at)
     except ToolError:
         _refuse_overflow(board, folder / "nextpnr.log")
         if "Unable to find legal placement" in (folder / "nextpnr.log").read_text():
@@ -414,12 +445,13 @@ def pack(
     Also for a routed design whose ROMs `gen.family.rom_swap` changed.
     """
     flow = board.family.flow
-    progress(f"packing ({flow.packer.name})")
+    what = f"packing ({flow.packer.name})"
     part = f"part_{bitstream}"
     names = {"routed": routed, "bitstream": part}
     flags = [flag.format(**names) for flag in flow.pack_flags]
     try:
-        run(flow.packer, [*board.pack, *flags], folder, "pack.log")
+        with under_way(progress, what, line=what):
+            run(flow.packer, [*board.pack, *flags], folder, "pack.log")
         if not (folder / part).is_file():
             raise ToolError(f"{flow.packer.name} wrote no bitstream (see {folder / 'pack.log'})")
         os.replace(folder / part, folder / bitstream)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from gen.family.rom_swap import ReloadError
 from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, under_way
 
 __all__ = ["NETWORK", "build_board", "reload_board"]
 
-Progress = Callable[[str], None]
 
 NETWORK = "network.npz"
 """The network of a bitstream, beside it."""
@@ -170,9 +170,10 @@ def _finish(
     swap, routed = board.family.swap, board.family.flow.routed
     if facts["placeholders"] and swap is not None:
         names = facts["placeholders"]
-        progress(f"putting the weights into {len(names)} memories")
         pairs = [(folder / "placeholder" / name, made / name) for name in names]
-        report["swap"] = swap(work / routed, work / f"loaded_{routed}", pairs)
+        what = f"putting the weights into {len(names)} memories"
+        with under_way(progress, what, line=what):
+            report["swap"] = swap(work / routed, work / f"loaded_{routed}", pairs)
         pack(board, work, f"loaded_{routed}", f"loaded{ending}", progress)
         os.replace(work / f"loaded{ending}", bitstream)
     else:

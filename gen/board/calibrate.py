@@ -25,6 +25,7 @@ from gen.family.base import Family
 from gen.family.tools import ToolError, run
 from hw.contract.files import write_json
 from hw.contract.network import Network
+from hw.system.progress import Progress, silent, teller, under_way
 
 __all__ = ["LEARNING", "beside", "calibrate", "fit", "learning_weights", "measure"]
 
@@ -155,7 +156,9 @@ def fit(
     return weights / scale
 
 
-def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
+def calibrate(
+    folder: Path, boards: Sequence[str], again: bool = False, progress: Progress = silent
+) -> None:
     """Synthesise the designs of these boards, fit, and write the weights; other boards keep theirs.
 
     A design that was measured is not synthesised again, unless `again`: for when the hardware has
@@ -168,17 +171,19 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
         family, names = board.family, board.family.names
         found: list[Any] = []
         parts: dict[str, list[tuple[int, Sizes, list[tuple[str, Sizes]]]]] = {}
-        for n, options in enumerate(DESIGNS[name]):
-            core = design(board, options)
-            old = [entry for entry in before if entry[0] == options]
-            if again or not old:
-                used = measure(board, core, folder / f"{name}-{n}")
-                old = [[options, used[names.luts], used[names.brams]]]
-                print(name, options, used, file=sys.stderr, flush=True)
-            found.append(old[0])
-            spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
-            (kind, sizes), *others = features(core, spec).items()
-            parts.setdefault(kind, []).append((old[0][1], sizes, others))
+        with under_way(progress, f"designs for {name}", total=len(DESIGNS[name])) as at:
+            for n, options in enumerate(DESIGNS[name]):
+                at(n)
+                core = design(board, options)
+                old = [entry for entry in before if entry[0] == options]
+                if again or not old:
+                    used = measure(board, core, folder / f"{name}-{n}")
+                    old = [[options, used[names.luts], used[names.brams]]]
+                    progress(f"{name} {options} {used}")
+                found.append(old[0])
+                spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
+                (kind, sizes), *others = features(core, spec).items()
+                parts.setdefault(kind, []).append((old[0][1], sizes, others))
         for kind, designs in parts.items():
             key = f"{family.name} {kind}"
             # Stages of a second kind, if there are any, cost what is known of them.
@@ -186,7 +191,7 @@ def calibrate(folder: Path, boards: Sequence[str], again: bool = False) -> None:
             rows = np.array([list(sizes.values()) for _, sizes, _ in designs])
             weights = fit(rows, counts, family.ridge.get(kind, 0.0))
             error = rows @ weights / counts - 1
-            print(key, "relative errors:", np.round(error, 3).tolist(), file=sys.stderr)
+            progress(f"{key} relative errors: {np.round(error, 3).tolist()}")
             known[key] = dict(zip(designs[0][1], np.round(weights, 4).tolist(), strict=True))
         measured[name] = found
         known |= learning_weights(measured.get(LEARNING, {}))
@@ -217,4 +222,5 @@ def learning_weights(measured: dict[str, list[Any]]) -> dict[str, dict[str, floa
 
 if __name__ == "__main__":
     names = [argument for argument in sys.argv[1:] if argument != "--again"]
-    calibrate(Path("build/calibrate"), names or list(DESIGNS), "--again" in sys.argv)
+    told = teller(lambda line: print(line, file=sys.stderr, flush=True), sys.stderr)
+    calibrate(Path("build/calibrate"), names or list(DESIGNS), "--again" in sys.argv, told)

@@ -14,6 +14,7 @@ from gen.family.tools import YOSYS, ToolError, find
 from hw.contract.files import write_json
 from hw.contract.text import expected_time
 from hw.system.process import fills_folder
+from hw.system.progress import under_way
 
 __all__ = ["close_timing"]
 
@@ -63,10 +64,11 @@ def close_timing(
     luts = estimate(board, plan, board_spec(board, board.oscillator_hz, loaded=plan.loaded)).luts
     generate(plan, folder)
     synthesize(flow, folder, TOP, [f"{TOP}.v", "sterna_rom.v"], progress, luts)
-    told = expected_time(flow.routing_seconds * luts / 1000)
-    progress(f"placement and routing (nextpnr){told}")
+    seconds = flow.routing_seconds * luts / 1000
+    line = f"placement and routing (nextpnr){expected_time(seconds)}"
     arguments = [*board.flags, *flow.unconstrained]
-    facts = place_and_route(flow, arguments, folder, megahertz, seed, progress)
+    with under_way(progress, f"nextpnr, seed {seed}", seconds=seconds, line=line) as at:
+        facts = place_and_route(flow, arguments, folder, megahertz, seed, progress, at)
     fmax = min(clock["achieved"] for clock in facts["fmax"].values())
     report = {
         "network": plan.network.spec.name,

@@ -15,6 +15,7 @@ from gen.core.verilog import generate
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.system.process import fills_folder
+from hw.system.progress import under_way
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 
@@ -65,19 +66,18 @@ def benchmark(
     """
     from threadpoolctl import threadpool_limits
 
-    progress("golden model")
     many = np.resize(pixels, (max(1, 10_000 // len(pixels)) * len(pixels), pixels.shape[1]))
     model = GoldenModel(plan.network)
-    with threadpool_limits(1):
+    with under_way(progress, "golden model", line="golden model"), threadpool_limits(1):
         golden = _best(lambda: model.classify(many), 5)
-    progress("generation")
     file = plan.network.save(folder / "network.npz")
 
     def from_file() -> None:
         again = plan_network(Network.load(file), plan.lanes, plan.banks, plan.schedule)
         generate(again, folder / "verilog")
 
-    generation = _best(from_file, 3)
+    with under_way(progress, "generation", line="generation"):
+        generation = _best(from_file, 3)
     report = simulate(plan, pixels, labels, folder / "sim", progress=progress)
     seconds = report["seconds_by_phase"]["simulate"]
     facts = {

@@ -32,6 +32,12 @@ class Cache:
     def __init__(self, name: str, *, files: int, size: int) -> None:
         self._name, self._files, self._size = name, files, size
 
+    def has(self, key: str) -> bool:
+        """Whether there is a file of a key; whether it is damaged, `fetch` will see."""
+        with suppress(*UNUSABLE):
+            return any(self._folder.glob(f"{key}.*"))
+        return False
+
     def fetch(self, key: str, target: Path) -> bool:
         """Copy the file of a key, with its rights, if there is one."""
         with suppress(*UNUSABLE):

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +19,10 @@ from hw.contract.files import write_atomically, write_json
 from hw.contract.text import expected_time
 from hw.neuron.readout import result_layout
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, Step, silent, under_way
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
 from sim.bench.job import NETWORK, Job
-from sim.bench.verilator import build, run_bench, toolchain
+from sim.bench.verilator import build, run_bench, runtime_ahead, toolchain
 from sim.bench.waves import vcd_to_fst
 from sim.golden.model import GoldenModel
 
@@ -38,8 +38,6 @@ steps are announced. `mnist-dense` and `mnist-conv`, compared value by value, di
 
 SOURCES = (f"{TOP}.v", "sterna_rom.v")
 
-Progress = Callable[[str], None]
-
 
 @fills_folder
 def simulate(
@@ -53,7 +51,7 @@ def simulate(
     stall: float = 0.0,
     reset_after: int = 0,
     processes: int | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Simulate a core on images (n, input_size) and compare every value with the golden model.
 
@@ -99,12 +97,12 @@ def simulate(
     report_file.unlink(missing_ok=True)
     for old in (folder / "waves.fst", *folder.glob("shard*")):
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-    facts = generate(plan, folder, taps=taps)
+    with toolchain(), runtime_ahead(OPTIONS, waves=waves), under_way(progress, f"generating {TOP}"):
+        facts = generate(plan, folder, taps=taps)
     plan.network.save(folder / NETWORK)
     layout = plan.facts()["layout"]
     size = sum((folder / name).stat().st_size for name in SOURCES)
-    told = expected_time(BUILD_SECONDS * size / 1e6)
-    progress(f"building {TOP} ({layout}) with Verilator{told}")
+    seconds = BUILD_SECONDS * size / 1e6
     built = time.monotonic()
     if waves:
         processes = 1  # one waveform
@@ -118,20 +116,27 @@ def simulate(
     ]
     with toolchain():
         quick = len(checked) * plan.expected_cycles() < QUICK_CYCLES
-        build_folder = build_core(folder, job, facts["settle"], waves=waves, quick=quick)
+        what = f"building {TOP} ({layout}) with Verilator"
+        line = f"{what}{expected_time(seconds)}"
+        with under_way(progress, what, seconds=seconds, line=line):
+            build_folder = build_core(folder, job, facts["settle"], waves=waves, quick=quick)
         ran = time.monotonic()
         cycles = max(len(shard) for shard in shards) * plan.expected_cycles()
-        told = expected_time(cycles / CYCLES_A_SECOND)
-        progress(f"simulating {len(checked)} images{told}")
-        with ThreadPoolExecutor(len(shards)) as pool:
+        n, what = len(checked), f"simulating {len(checked)} images"
+        line = f"{what}{expected_time(cycles / CYCLES_A_SECOND)}"
+        with (
+            under_way(progress, what, total=n, line=line) as at,
+            ThreadPoolExecutor(len(shards)) as pool,
+        ):
             futures = [
                 pool.submit(run_shard, build_folder, shard, job, waves=waves) for shard in folders
             ]
-            _watch(futures, folders, len(checked), progress)
+            _watch(futures, folders, n, at)
     finished = time.monotonic()
     if waves:
-        progress("converting the waveform to FST")
-        vcd_to_fst(folder / "dump.vcd", folder / "waves.fst")
+        what = "converting the waveform to FST"
+        with under_way(progress, what, line=what):
+            vcd_to_fst(folder / "dump.vcd", folder / "waves.fst")
 
     findings = [json.loads((shard / "findings.json").read_text()) for shard in folders]
     report = _report(plan, findings)
@@ -198,14 +203,14 @@ def run_shard(build_folder: Path, shard: Path, job: Job, *, waves: bool = False)
         recorded.unlink()
 
 
-def _watch(futures: list[Future], folders: list[Path], images: int, progress: Progress) -> None:
+def _watch(futures: list[Future], folders: list[Path], images: int, at: Step) -> None:
     """Tell how many images are through while the benches run; raise what they raise."""
     told = 0
     while wait(futures, timeout=0.5).not_done:
         files = [folder / "progress" for folder in folders]
         done = sum(int(file.read_text() or 0) for file in files if file.exists())
         if done > told:
-            progress(f"simulated {done} of {images} images")
+            at(done, f"simulated {done} of {images} images")
             told = done
     for future in futures:
         future.result()

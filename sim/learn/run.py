@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,17 +21,17 @@ from hw.learn.masters import Masters
 from hw.learn.stage import MODE_JUDGE
 from hw.neuron.readout import result_layout
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, under_way
 from sim.bench.harness import BENCH_TOP, OPTIONS
 from sim.bench.job import NETWORK
 from sim.bench.run import QUICK_CYCLES
-from sim.bench.verilator import build, run_bench, toolchain
+from sim.bench.verilator import build, run_bench, runtime_ahead, toolchain
 from sim.golden.model import GoldenModel
 from sim.learn.harness import PUBLIC, Shape, learning_harness
 from sim.learn.job import MASTERS, LearningJob
 
 __all__ = ["Lesson", "learn_in_simulation"]
 
-Progress = Callable[[str], None]
 Int = npt.NDArray[np.integer]
 
 
@@ -152,7 +151,8 @@ def learn_in_simulation(
     report_file, shard = folder / "report.json", folder / "shard0"
     report_file.unlink(missing_ok=True)
     shutil.rmtree(shard, ignore_errors=True)
-    facts = generate(plan, folder, taps=taps)
+    with toolchain(), runtime_ahead(OPTIONS), under_way(progress, f"generating {TOP}"):
+        facts = generate(plan, folder, taps=taps)
     network = masters.working()
     network.save(folder / NETWORK)
     masters.save(folder / MASTERS)
@@ -170,16 +170,23 @@ def learn_in_simulation(
         seed=seed,
     )
     _lay_out(shard, job, shape, plan, lesson)
-    progress(f"building {TOP} ({lanes} lanes, learning) with Verilator")
     built = time.monotonic()
     quick = len(lesson.labels) * plan.expected_cycles() < QUICK_CYCLES
     with toolchain():
         text = learning_harness(TOP, shape, job.taps)
         write_atomically(folder / f"{BENCH_TOP}.sv", text.encode())
         sources = [f"{BENCH_TOP}.sv", f"{TOP}.v", *plan.sources]
-        build_folder = build(folder, BENCH_TOP, sources, ports=PUBLIC, options=OPTIONS, quick=quick)
+        what = f"building {TOP} ({lanes} lanes, learning) with Verilator"
+        with under_way(progress, what, line=what):
+            build_folder = build(
+                folder, BENCH_TOP, sources, ports=PUBLIC, options=OPTIONS, quick=quick
+            )
         ran = time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
+        n = len(lesson.labels)
+        with (
+            under_way(progress, f"learning from {n} samples", total=n) as at,
+            ThreadPoolExecutor(1) as pool,
+        ):
             future = pool.submit(
                 run_bench,
                 build_folder,
@@ -196,7 +203,7 @@ def learn_in_simulation(
                 done = file.read_text() if file.exists() else ""
                 if done and done != told:
                     told = done
-                    progress(f"learned from {done} of {len(lesson.labels)} samples")
+                    at(int(done), f"learned from {done} of {n} samples")
             future.result()
     finished = time.monotonic()
     for recorded in shard.glob("*.bin"):

@@ -22,6 +22,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import read_json, write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table
+from hw.system.progress import under_way
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_data_option, add_image_options
 from sw.cli.tables import board_table, plan_table
@@ -280,7 +281,9 @@ def do_ask(args: argparse.Namespace) -> Result:
         identity = board.wait_ready()
         network = board_network(args.url, args.model, identity.digest)
         data = load_test_images(network, args.images, dataset=args.dataset, folder=args.data)
-        classes = board.classify(data.images, progress=lambda n, of: args.say(f"{n} of {of}"))
+        total = len(data)
+        with under_way(args.say, f"asking the board: {total} images", total=total) as at:
+            classes = board.classify(data.images, lambda n, of: at(n, f"{n} of {of}"))
         counters = board.counters()
     model = GoldenModel(network)
     golden = model.classify(data.images)

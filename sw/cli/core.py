@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gen.board.boards import BOARDS, find_board
 from gen.board.planner import plan_board
 from gen.core.describe import neuron_text
@@ -15,6 +18,8 @@ from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import percent, table
+from hw.system.progress import Progress, under_way
+from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_data_option, add_image_options
 from sw.cli.tables import bench_table, sim_table, timing_table, told_accuracies
 from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path, shipped_models
@@ -159,13 +164,23 @@ def do_sim(args: argparse.Namespace) -> Result:
     return report, sim_table(report, f"{data.title}, {data.split}", out), int(failed)
 
 
-def do_golden(args: argparse.Namespace) -> Result:
-    from sim.golden.model import GoldenModel
+def classify(
+    model: GoldenModel, images: npt.NDArray[np.uint8], progress: Progress
+) -> npt.NDArray[np.int64]:
+    """Classes of images, batch by batch as the model takes them."""
+    n, classes = len(images), []
+    with under_way(progress, f"golden model: {n} images", total=n) as at:
+        for start in range(0, n, model.batch):
+            classes.append(model.classify(images[start : start + model.batch]))
+            at(min(n, start + model.batch))
+    return np.concatenate(classes)
 
+
+def do_golden(args: argparse.Namespace) -> Result:
     network = Network.load(model_path(args.model))
     data = load_test_images(network, args.images, dataset=args.dataset, folder=args.data)
     started = time.perf_counter()
-    classes = GoldenModel(network).classify(data.images)
+    classes = classify(GoldenModel(network), data.images, args.say)
     seconds = time.perf_counter() - started
     hits = int((classes == data.labels).sum())
     facts = {

@@ -10,6 +10,7 @@ from hw.contract.files import can_write, write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table, to_install
 from hw.learn.masters import Masters, before_learning, masters_path
+from hw.system.progress import under_way
 from sw.cli.options import BUILD, Result, add_data_option
 from sw.data.dataset import load_split, require_files
 from sw.data.evaluate import check_fits
@@ -120,20 +121,26 @@ def held_session(
     spec, started = begun.spec, begun.learned
     before = hits_of(learner, images.test)
 
+    n, lesson = len(images.train), None
+    total = schedule.passes * min(n, schedule.samples or n)
+    if args.stored:
+        from sw.host.lessons import BoardLearner
+
+        assert isinstance(learner, BoardLearner)
+        lesson, total = learner.train, None  # what is on the chip
+
     def told(point: Point) -> None:
+        at(point.samples)
         held = percent(point.hits, point.n) if point.n else "none held out"
         args.say(
             f"pass {point.number}, {point.samples:,} samples, {point.learned:,} learned: {held}"
         )
 
-    if args.stored:
-        from sw.host.lessons import BoardLearner
-
-        assert isinstance(learner, BoardLearner)
-        lesson = learner.train
-        session = run_passes(learner, lambda _: [lesson], images.held_out, schedule, told)
-    else:
-        session = run_session(learner, images.train, images.held_out, schedule, told)
+    with under_way(args.say, "learning, samples", total=total) as at:
+        if lesson is None:
+            session = run_session(learner, images.train, images.held_out, schedule, told)
+        else:
+            session = run_passes(learner, lambda _: [lesson], images.held_out, schedule, told)
     made = keep(now(), out, name, session)
     after = hits_of(learner, images.test)
     facts: dict[str, Any] = {

@@ -4,7 +4,8 @@ make networks, `train | export | convert | import` (`network`) and `learn` (`lea
 verify-bitstream | ask` (`board`).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
-user's input into one sentence and exit code 1. Progress goes to stderr.
+user's input into one sentence and exit code 1. Progress goes to stderr: as lines, or, where that is
+a terminal, as bars (`hw.system.terminal`).
 """
 
 import argparse
@@ -16,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from hw.contract.checks import SternaError
 from hw.contract.text import to_install
+from hw.system.progress import Progress, is_terminal, teller
 from sw.cli.board import add_board_commands
 from sw.cli.core import add_core_commands
 from sw.cli.learn import add_learn_command
@@ -30,24 +32,39 @@ PACKAGES = {"sklearn": "scikit-learn", "cocotb_tools": "cocotb", "PIL": "pillow"
 
 
 def say(line: str) -> None:
-    """Progress, for people."""
+    """Progress, for people and for logs."""
     print(line, file=sys.stderr, flush=True)
 
 
-class Progress(logging.Handler):
+class Reports(logging.Handler):
     """Passes on what the library reports of itself."""
 
+    told: Progress = staticmethod(say)
+
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
+        self.told(record.getMessage())
 
 
-def listen() -> None:
+def listen(told: Progress) -> None:
     """Report the library's progress, once in a process."""
     library = logging.getLogger("sw")
-    if not any(isinstance(handler, Progress) for handler in library.handlers):
-        library.addHandler(Progress())
+    if not any(isinstance(handler, Reports) for handler in library.handlers):
+        library.addHandler(Reports())
         library.setLevel(logging.INFO)
         library.propagate = False
+    for handler in library.handlers:
+        if isinstance(handler, Reports):
+            handler.told = told
+
+
+def answer(text: str) -> None:
+    """Print it: on a terminal, so that it fits the window."""
+    if is_terminal(sys.stdout):
+        from hw.system.terminal import show
+
+        show(text, sys.stdout)
+    else:
+        print(text, flush=True)
 
 
 def own_version() -> str:
@@ -74,14 +91,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_learn_command(commands)
     add_study_commands(commands)
     add_board_commands(commands)
-    parser.set_defaults(say=say)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    listen()
     args = build_parser().parse_args(arguments)
+    args.say = teller(say, sys.stderr)
+    listen(args.say)
     try:
         facts, text, code = args.handler(args)
     except SternaError as error:
@@ -111,7 +128,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("sterna: Interrupted", file=sys.stderr)
         return 130
     try:
-        print(json.dumps(facts, indent=1) if args.json else text, flush=True)
+        if args.json:
+            print(json.dumps(facts, indent=1), flush=True)
+        else:
+            answer(text)
     except OSError as error:
         # Python would complain again on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

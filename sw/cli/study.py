@@ -9,6 +9,7 @@ from typing import Any
 
 from hw.contract.files import can_write, write_json
 from hw.contract.network import Network
+from hw.system.progress import under_way
 from sw.cli.network import load_splits
 from sw.cli.options import Result, numbers
 from sw.data.dataset import load_split
@@ -136,12 +137,15 @@ def do_cost(args: argparse.Namespace) -> Result:
 
     out = can_write(Path(args.out or BUILD / "cost.json"))
     costs = []
-    for name, image in chosen_models(args):
-        test = images_or_none(name, image, args)
-        if test is None:
-            continue
-        args.say(f"{name}: the test images of {test.title}")
-        costs.append(cost(image, test))
+    models = [*chosen_models(args)]
+    with under_way(args.say, "networks", total=len(models)) as at:
+        for n, (name, image) in enumerate(models):
+            at(n)
+            test = images_or_none(name, image, args)
+            if test is None:
+                continue
+            args.say(f"{name}: the test images of {test.title}")
+            costs.append(cost(image, test))
     facts = {"networks": [c.to_dict() for c in costs]}
     write_json(out, facts)
     return facts, f"{cost_table(costs)}\n\nwrote {out}", 0

@@ -1,9 +1,10 @@
 """Data sets as quantised pixels. No torch here: `make sim` reads its test images through this.
 
-`digits` needs no download: scikit-learn carries it. `mnist` and `fashion-mnist` are idx files
-(`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`), `nmnist-small` holds recordings of
-an event camera (`sw/data/nmnist.py`). They are looked for in the given folder, in $STERNA_DATA, in
-the user's cache, and then, where they are published, fetched (`sw/data/download.py`).
+`digits` ships with the package, in `sw/data/digits/`, beside its authors and licence. `mnist` and
+`fashion-mnist` are idx files (`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`),
+`nmnist-small` holds recordings of an event camera (`sw/data/nmnist.py`). They are looked for in the
+given folder, in $STERNA_DATA, in the user's cache, and then, where they are published, fetched
+(`sw/data/download.py`).
 """
 
 import os
@@ -42,7 +43,7 @@ SHAPES = {
 """Channels, rows, columns of each data set's images."""
 
 FILELESS = ("digits",)
-"""Data sets that scikit-learn carries."""
+"""Data sets that ship with the package."""
 
 RECORDINGS = ("nmnist-small",)
 """Data sets whose entries are recordings: as many images as a network takes steps."""
@@ -54,6 +55,7 @@ NAMES = tuple(SHAPES)
 
 FOREIGN = "not the published ones"
 
+DIGITS = Path(__file__).parent / "digits" / "digits.npz"
 DIGITS_BITS = 4
 TEST_EVERY = 5
 
@@ -136,18 +138,14 @@ def ranks(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _digits(split: str, bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The 1797 digits of 8x8 pixels in 0..16 that scikit-learn carries.
+    """The 1797 digits of 8x8 pixels in 0..16 that ship with the package.
 
     The held-out split is a rule, not a draw, so it can never move: of each class, in the file's
     order, the first and every fifth image after it are for testing (364), the others for training
     (1433). Seventeen grey values want a fifth bit; white is clipped to 15 instead.
     """
-    try:
-        from sklearn.datasets import load_digits  # heavy, so only when asked for
-    except ImportError:
-        raise DataError("Data set digits needs scikit-learn: pip install scikit-learn") from None
-    bunch = load_digits()
-    pixels, labels = np.asarray(bunch.data), np.asarray(bunch.target, dtype=np.int64)  # type: ignore[union-attr]
+    with np.load(DIGITS) as file:
+        pixels, labels = file["pixels"], file["labels"].astype(np.int64)
     chosen = (ranks(labels) % TEST_EVERY == 0) == (split == "test")
     levels = np.floor(pixels[chosen] * 2.0 ** (bits - DIGITS_BITS))
     return np.minimum(levels, 2**bits - 1).astype(np.uint8), labels[chosen]

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from gen.board.planner import BoardPlan as GenPlan
 from gen.core.plan import CorePlan
 from gen.core.verilog import generate
 from hw.contract.checks import SternaError, require_int
+from hw.system.progress import Progress, silent
 from sw.data.arrays import Dataset
 from sw.data.shipped import load_test_images
 
-__all__ = ["BoardPlan", "Core", "Progress", "path_of", "silent", "writing"]
+__all__ = ["BoardPlan", "Core", "path_of", "writing"]
 
-Progress = Callable[[str], None]
 Folder = str | os.PathLike[str]
 
 
@@ -43,10 +43,6 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise SternaError(f"Cannot write {error.filename or path}: {reason}") from None
-
-
-def silent(line: str) -> None:
-    """Progress that nobody asked for."""
 
 
 class Core:

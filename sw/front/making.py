@@ -9,9 +9,10 @@ import numpy as np
 from hw.contract.checks import SternaError, plain_array, require_name
 from hw.contract.files import write_atomically
 from hw.contract.neuron import MAX_LIMIT
+from hw.system.progress import Progress, silent
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_dataset
-from sw.front.core import Progress, path_of, silent, writing
+from sw.front.core import path_of, writing
 from sw.front.network import Network
 from sw.front.recipes import recipe_for
 from sw.importers.conversion import Conversion

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hw.system.progress import under_way
 from sw.data.augment import Batches
 from sw.data.split import Split
 
@@ -49,16 +50,18 @@ def train_relu(
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
     steps = len(x) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=epochs * steps)
-    for epoch in range(epochs):
-        order, total = torch.randperm(len(x)), 0.0
-        for part in order[: steps * BATCH].split(BATCH):
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(network(x[part]), y[part])
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach())
-        progress(f"epoch {epoch + 1} of {epochs}: loss {total / steps:.4f}")
+    with under_way(progress, "training the ReLU network, epochs", total=epochs) as at:
+        for epoch in range(epochs):
+            order, total = torch.randperm(len(x)), 0.0
+            for n, part in enumerate(order[: steps * BATCH].split(BATCH)):
+                at(epoch + n / steps)
+                optimizer.zero_grad()
+                loss = functional.cross_entropy(network(x[part]), y[part])
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += float(loss.detach())
+            progress(f"epoch {epoch + 1} of {epochs}: loss {total / steps:.4f}")
     return network.eval()
 
 
@@ -157,23 +160,25 @@ def train_maps(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, MAPS_RATE, total_steps=epochs * len(batches)
     )
-    for epoch in range(epochs):
-        network.train()
-        total = 0.0
-        for pixels, labels in batches:
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(network(maps(pixels)), labels)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach())
-        network.eval()
-        with torch.no_grad():
-            held, labels = batches.validation
-            answers = torch.cat([network(maps(part)).argmax(1) for part in held.split(500)])
-        share = 100 * float((answers == labels).float().mean())
-        progress(
-            f"epoch {epoch + 1} of {epochs}: loss {total / len(batches):.4f}, "
-            f"{share:.2f} % of {len(labels):,} held-out images"
-        )
+    with under_way(progress, "training the ReLU network, epochs", total=epochs) as at:
+        for epoch in range(epochs):
+            network.train()
+            total = 0.0
+            for n, (pixels, labels) in enumerate(batches):
+                at(epoch + n / len(batches))
+                optimizer.zero_grad()
+                loss = functional.cross_entropy(network(maps(pixels)), labels)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += float(loss.detach())
+            network.eval()
+            with torch.no_grad():
+                held, labels = batches.validation
+                answers = torch.cat([network(maps(part)).argmax(1) for part in held.split(500)])
+            share = 100 * float((answers == labels).float().mean())
+            progress(
+                f"epoch {epoch + 1} of {epochs}: loss {total / len(batches):.4f}, "
+                f"{share:.2f} % of {len(labels):,} held-out images"
+            )
     return network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]

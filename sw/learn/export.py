@@ -17,6 +17,7 @@ from torch import Tensor
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import table
+from hw.system.progress import Progress, Step, silent, under_way
 from sw.data.dataset import Source, load_split
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
@@ -24,7 +25,6 @@ from sw.learn.checkpoint import Checkpoint
 from sw.learn.compare import Batch, Comparison, compare
 from sw.learn.integer import IntegerNetwork
 from sw.learn.real_decay import decay_report
-from sw.learn.train import Progress
 
 __all__ = ["EqualityCheck", "ExportError", "ExportReport", "export", "report_table"]
 
@@ -106,14 +106,17 @@ def export(
     integer, float_network = checkpoint.integer_network(), checkpoint.float_network()
     network = integer.to_network()
     check_fits(network, data)
-    check = EqualityCheck(integer, network, len(data), progress)
+    with under_way(progress, "comparing with the golden model", total=len(data)) as at:
+        check = EqualityCheck(integer, network, len(data), at)
 
-    def run_float(batch: Batch) -> Tensor:
-        check(batch)
-        return float_network(batch.pixels).logits
+        def run_float(batch: Batch) -> Tensor:
+            check(batch)
+            return float_network(batch.pixels).logits
 
-    comparison = compare(network, data, run_float)
-    progress("comparing the decay with real-valued decay")
+        comparison = compare(network, data, run_float)
+    what = "comparing the decay with real-valued decay"
+    with under_way(progress, what, line=what):
+        decay = decay_report(network, data)
     report = ExportReport(
         **vars(comparison),
         name=network.spec.name,
@@ -121,7 +124,7 @@ def export(
         dataset=recipe.dataset,
         seed=checkpoint.seed,
         compared=check.compared,
-        decay=decay_report(network, data),
+        decay=decay,
         note=data.note,
     )
     return replace(network, meta=_meta(checkpoint, report)), report
@@ -135,8 +138,8 @@ class EqualityCheck:
     ----------
     integer, network
         Both forms of it.
-    n, progress
-        Images in all; receives a line now and then.
+    n, at
+        Images in all; the step that this is, which is told how many are done.
 
     Raises
     ------
@@ -148,13 +151,9 @@ class EqualityCheck:
     """Values compared so far, all equal."""
 
     def __init__(
-        self,
-        integer: IntegerNetwork,
-        network: Network,
-        n: int,
-        progress: Progress = lambda line: None,
+        self, integer: IntegerNetwork, network: Network, n: int, at: Step | None = None
     ) -> None:
-        self._integer, self._n, self._progress = integer, n, progress
+        self._integer, self._n, self._at = integer, n, at or Step(silent)
         self._names = [layer.spec.name for layer in network.layers[:-1]]
         self.compared = self._reported = 0
 
@@ -181,7 +180,7 @@ class EqualityCheck:
 
     def _report(self, done: int) -> None:
         if done == self._n or done - self._reported >= REPORT_EVERY:
-            self._progress(f"compared {done} of {self._n} images with the golden model")
+            self._at(done, f"compared {done} of {self._n} images with the golden model")
             self._reported = done
 
 

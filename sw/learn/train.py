@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.checks import SternaError
+from hw.system.progress import Progress, under_way
 from sw.data.augment import Batches
 from sw.data.dataset import Source, load_split
 from sw.data.split import Split
@@ -40,7 +41,6 @@ __all__ = [
     "train_widths",
 ]
 
-Progress = Callable[[str], None]
 
 EVALUATION_BATCH = 1024
 MOMENTUM = 0.9
@@ -316,26 +316,32 @@ def run_phase(
     }
     done, figures = (0, {}) if run is None else run.resume(name, parts)
     in_bfloat16 = phase.bfloat16 and has_bfloat16()
-    for epoch in range(done + 1, phase.epochs + 1):
-        started = time.monotonic()
-        loss, rate = _epoch(network, recipe, batches, optimizer, schedule, in_bfloat16)
-        hits, n = accuracy_of(network, *batches.validation)
-        seconds = time.monotonic() - started
-        progress(
-            f"{recipe.name} {KINDS[name]} epoch {epoch}/{phase.epochs}: loss {loss:.4f}, "
-            f"validation {hits}/{n} ({100 * hits / n:.2f} %), spike rate {rate:.3f}, "
-            f"{seconds:.1f} s"
-        )
-        figures = {
-            "epochs": epoch,
-            "loss": round(loss, 4),
-            "validation_hits": hits,
-            "validation_n": n,
-            "spike_rate": round(rate, 4),
-            **({"bfloat16": in_bfloat16} if phase.bfloat16 else {}),
-        }
-        if run is not None:
-            run.keep(name, epoch, figures, parts)
+    what = f"{recipe.name}, {KINDS[name]} epochs"
+    with under_way(progress, what, total=phase.epochs, done=done) as at:
+        for epoch in range(done + 1, phase.epochs + 1):
+            started = time.monotonic()
+
+            def share(of_epoch: float, before: int = epoch - 1) -> None:
+                at(before + of_epoch)
+
+            loss, rate = _epoch(network, recipe, batches, optimizer, schedule, in_bfloat16, share)
+            hits, n = accuracy_of(network, *batches.validation)
+            seconds = time.monotonic() - started
+            progress(
+                f"{recipe.name} {KINDS[name]} epoch {epoch}/{phase.epochs}: loss {loss:.4f}, "
+                f"validation {hits}/{n} ({100 * hits / n:.2f} %), spike rate {rate:.3f}, "
+                f"{seconds:.1f} s"
+            )
+            figures = {
+                "epochs": epoch,
+                "loss": round(loss, 4),
+                "validation_hits": hits,
+                "validation_n": n,
+                "spike_rate": round(rate, 4),
+                **({"bfloat16": in_bfloat16} if phase.bfloat16 else {}),
+            }
+            if run is not None:
+                run.keep(name, epoch, figures, parts)
     return figures
 
 
@@ -374,11 +380,14 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     in_bfloat16: bool,
+    at: Callable[[float], None],
 ) -> tuple[float, float]:
-    """One pass over the training images; mean loss and mean spike rate."""
+    """One pass over the training images, `at` being told which share of them is done; mean loss and
+    mean spike rate."""
     network.train()
     losses, rates = torch.zeros(()), torch.zeros(())
-    for pixels, labels in batches:
+    for n, (pixels, labels) in enumerate(batches):
+        at(n / len(batches))
         with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
             activity = network(pixels)
         logits = activity.logits * network.logit_scale

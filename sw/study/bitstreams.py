@@ -22,6 +22,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
+from hw.system.progress import under_way
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import model_path
 
@@ -151,18 +152,22 @@ def study(
         As `gen.board.build.build_board`.
     """
     locked = read_lock(lock)
-    for name in boards or (*BOARDS,):
-        plan = default_plan(find_board(name))
-        now = inputs(plan, folder / name / "inputs")
-        if not again and name in locked and locked[name]["inputs"] == now:
-            progress(f"{name}: as the lock has it")
-            continue
-        progress(f"{name}: {plan.core.facts()['layout']}, {plan.core.network.spec.name}")
-        report = build_board(plan, folder / name, progress=progress)
-        report |= flowing_speed(plan.core, plan.spec.clock_hz, data)
-        routed = {key: report[key] for key in ROUTED if key in report}
-        locked = read_lock(lock) | {name: {"inputs": now, "routed": routed}}  # another may be new
-        write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
+    names = boards or (*BOARDS,)
+    with under_way(progress, "boards", total=len(names)) as at:
+        for n, name in enumerate(names):
+            at(n)
+            plan = default_plan(find_board(name))
+            now = inputs(plan, folder / name / "inputs")
+            if not again and name in locked and locked[name]["inputs"] == now:
+                progress(f"{name}: as the lock has it")
+                continue
+            progress(f"{name}: {plan.core.facts()['layout']}, {plan.core.network.spec.name}")
+            report = build_board(plan, folder / name, progress=progress)
+            report |= flowing_speed(plan.core, plan.spec.clock_hz, data)
+            routed = {key: report[key] for key in ROUTED if key in report}
+            # Another may be new.
+            locked = read_lock(lock) | {name: {"inputs": now, "routed": routed}}
+            write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
     return locked
 
 

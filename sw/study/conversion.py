@@ -19,6 +19,7 @@ from hw.contract.edge import sides_text
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
+from hw.system.progress import under_way
 from sim.golden.model import GoldenModel
 from sw.data.split import Split
 from sw.importers.conversion import Conversion, calibrate, convert
@@ -138,33 +139,41 @@ def study(
     if not known:
         write_atomically(folder / "relu.pt", network_bytes(network))  # for `sterna convert`
         keep()
-    for title, conversion in VARIANTS:
-        if title in facts["variants"]:
-            continue
-        progress(f"{title}: {len(test)} images, {steps[-1]} steps")
-        spiking = convert(
-            layers,
-            sample,
-            train.bits,
-            replace(conversion, steps=steps[-1]),
-            peaks=peaks[conversion.percentile],
-        )
-        rates = RateErrors(
-            layers, test.images, pixel_max, peaks[conversion.percentile], conversion.divisor, steps
-        )
-        golden = GoldenModel(spiking)
-        logits, events = golden.over_time(
-            test.images, max(LEAST, golden.batch), observe=rates.observe
-        )
-        classes = logits.argmax(axis=2)
-        total = np.cumsum(np.sum(events, axis=0)) / len(test)
-        facts["variants"][title] = {
-            "accuracy": [_percent(classes[:, t - 1] == test.labels) for t in steps],
-            "agreement": [_percent(classes[:, t - 1] == answers) for t in steps],
-            "events": [round(float(total[t - 1]), 1) for t in steps],
-            "rate_errors": [[round(e, 5) for e in rates.errors[t]] for t in steps],
-        }
-        keep()
+    wanted, done = len(VARIANTS), len(facts["variants"])
+    with under_way(progress, "variants", total=wanted, done=done) as at:
+        for title, conversion in VARIANTS:
+            if title in facts["variants"]:
+                continue
+            progress(f"{title}: {len(test)} images, {steps[-1]} steps")
+            spiking = convert(
+                layers,
+                sample,
+                train.bits,
+                replace(conversion, steps=steps[-1]),
+                peaks=peaks[conversion.percentile],
+            )
+            rates = RateErrors(
+                layers,
+                test.images,
+                pixel_max,
+                peaks[conversion.percentile],
+                conversion.divisor,
+                steps,
+            )
+            golden = GoldenModel(spiking)
+            logits, events = golden.over_time(
+                test.images, max(LEAST, golden.batch), observe=rates.observe
+            )
+            classes = logits.argmax(axis=2)
+            total = np.cumsum(np.sum(events, axis=0)) / len(test)
+            facts["variants"][title] = {
+                "accuracy": [_percent(classes[:, t - 1] == test.labels) for t in steps],
+                "agreement": [_percent(classes[:, t - 1] == answers) for t in steps],
+                "events": [round(float(total[t - 1]), 1) for t in steps],
+                "rate_errors": [[round(e, 5) for e in rates.errors[t]] for t in steps],
+            }
+            keep()
+            at(len(facts["variants"]))
     _plot(facts, folder)
     return facts
 

@@ -19,6 +19,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
+from hw.system.progress import silent, under_way
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy, mean_cycles
 from sw.data.split import Split
@@ -57,8 +58,9 @@ def kinds(lanes: int, data: Split, test: Split, progress: Callable[[str], None])
         return Kind(title=title, core=plan_core(network, lanes, repeat=repeat))
 
     for name in VARIANTS:
-        progress(f"training: {name}")
-        checkpoint = train(variant(recipe, name), progress=lambda line: None)
+        told = f"training: {name}"
+        with under_way(progress, told, line=told):
+            checkpoint = train(variant(recipe, name), progress=silent)
         network = checkpoint.integer_network().to_network()
         yield row(f"{name}, hard reset, decay 1/4", network)
     yield row("the same, decay exact", with_decay(network, exact=True))
@@ -97,26 +99,29 @@ def study(
     find_tools(find_board("ulx3s_85f").family.flow)  # before hours of training
     data, test = (load_split("digits", split, 4) for split in ("train", "test"))
     facts: dict[str, Any] = {"lanes": lanes, "asked_mhz": megahertz, "seed": seed, "rows": []}
-    for kind in kinds(lanes, data, test, progress):
-        progress(kind.title)
-        name = "".join(c if c.isalnum() else "-" for c in kind.title)
-        report = close_timing(
-            kind.core, folder / name, megahertz=megahertz, seed=seed, progress=progress
-        )
-        found = accuracy(kind.core.network, test)
-        facts["rows"].append(
-            {
-                "title": kind.title,
-                "hits": found.hits,
-                "n": found.n,
-                "cycles": round(mean_cycles(kind.core, test.images), 1),
-                "wide_cycles": round(mean_cycles(widened(kind.core), test.images), 1),
-                "fmax_mhz": report["fmax_mhz"],
-                "resources": report["resources"],
-            }
-        )
-        facts["seconds"] = round(time.monotonic() - started)
-        write_json(folder / "study.json", facts)
+    total = len(VARIANTS) + len(CONVERSIONS) + 2
+    with under_way(progress, "kinds of neurons", total=total) as at:
+        for kind in kinds(lanes, data, test, progress):
+            progress(kind.title)
+            name = "".join(c if c.isalnum() else "-" for c in kind.title)
+            report = close_timing(
+                kind.core, folder / name, megahertz=megahertz, seed=seed, progress=progress
+            )
+            found = accuracy(kind.core.network, test)
+            facts["rows"].append(
+                {
+                    "title": kind.title,
+                    "hits": found.hits,
+                    "n": found.n,
+                    "cycles": round(mean_cycles(kind.core, test.images), 1),
+                    "wide_cycles": round(mean_cycles(widened(kind.core), test.images), 1),
+                    "fmax_mhz": report["fmax_mhz"],
+                    "resources": report["resources"],
+                }
+            )
+            facts["seconds"] = round(time.monotonic() - started)
+            write_json(folder / "study.json", facts)
+            at(len(facts["rows"]))
     return facts
 
 

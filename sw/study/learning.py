@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -20,6 +21,7 @@ from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, under_way
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.data.shipped import model_path
@@ -43,7 +45,6 @@ __all__ = [
 ]
 
 Run = dict[str, Any]
-Progress = Callable[[str], None]
 
 LOOKS = (100, 300, 1000, 3000, 10_000, 20_000, 40_000)
 """Samples after which the test images are classified, besides at each pass's end."""
@@ -232,14 +233,19 @@ def study(
         wanted = [*(c for c in wanted if c.dataset != base.dataset), base] + [
             c for c in wanted if c.dataset == base.dataset and c.file != base.file
         ]
-    for n, case in enumerate(wanted, 1):
-        known = _find(runs, kind="noise", dataset=case.dataset, title=case.title, seed=case.seed)
-        found = next((run for run in known if run["asked"] == _asked(case)), None)
-        if found is None:
-            found = _learn(case, folder, data, progress)
-            keep(found)
-        chosen.append(found)
-        progress(f"{n}/{len(wanted)} {case.dataset} {case.title} seed {case.seed}: {_told(found)}")
+    total = len(wanted)
+    with under_way(progress, "networks that learn", total=total) as at:
+        for n, case in enumerate(wanted, 1):
+            known = _find(
+                runs, kind="noise", dataset=case.dataset, title=case.title, seed=case.seed
+            )
+            found = next((run for run in known if run["asked"] == _asked(case)), None)
+            if found is None:
+                found = _learn(case, folder, data, progress)
+                keep(found)
+            chosen.append(found)
+            progress(f"{n}/{total} {case.dataset} {case.title} seed {case.seed}: {_told(found)}")
+            at(n)
     if "drift" in parts:
         chosen += _drifts(f"mnist-R8-{seeds[0]}", folder, data, runs, keep, progress)
     return chosen
@@ -356,9 +362,9 @@ def _drifts(
         ("readout of `mnist-dense`", lambda: Masters.of(shipped), 0),
     ]
     train, test = (load_split("mnist", split, 8, data) for split in ("train", "test"))
-    found = []
-    for kind in DRIFTS:
-        for title, start, slower in ways:
+    found: list[Run] = []
+    with under_way(progress, "drifts", total=len(DRIFTS) * len(ways)) as at:
+        for kind, (title, start, slower) in product(DRIFTS, ways):
             of_it = _find(runs, kind="drift", drift=kind, title=title, base=base.digest)
             if not of_it:
                 of_it = [_adapt(start(), kind, train, test, slower)]
@@ -367,6 +373,7 @@ def _drifts(
             found += of_it[:1]
             shares = " ".join(f"{100 * hits / n:.1f}" for hits, n in found[-1]["drifted"])
             progress(f"{kind}, {title}: {shares}")
+            at(len(found))
     return found
 
 

@@ -26,6 +26,7 @@ from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import markdown
 from hw.program.program import Played
+from hw.system.progress import under_way
 from sim.golden.model import GoldenModel, Trace
 from sw.data.evaluate import EvaluateError, check_fits
 from sw.data.split import Split
@@ -153,13 +154,17 @@ def study(
 ) -> Result:
     """Check the model, predict the large networks, write the facts."""
     started, checked, predicted = time.monotonic(), [], []
-    for network, data in shipped:
-        progress(f"{network.spec.name}: model against cycle law")
-        checked.append(check(network, data, lanes[0], images))
-    for name, make in ZOO.items():
-        for n in lanes:
-            progress(f"{name}, {n} lanes")
-            predicted.append(predict(make(), n, rate))
+    total = len(shipped) + len(ZOO) * len(lanes)
+    with under_way(progress, "networks", total=total) as at:
+        for network, data in shipped:
+            progress(f"{network.spec.name}: model against cycle law")
+            checked.append(check(network, data, lanes[0], images))
+            at(len(checked))
+        for name, make in ZOO.items():
+            for n in lanes:
+                progress(f"{name}, {n} lanes")
+                predicted.append(predict(make(), n, rate))
+                at(len(checked) + len(predicted))
     facts = {
         "checked": checked,
         "foretold": predicted,

@@ -22,10 +22,11 @@ from torch.nn import functional
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown, none_of
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, under_way
 from sw.data.dataset import load_split
 from sw.data.published import SHAPES
 from sw.data.split import Split
-from sw.learn.train import Progress, reproducible
+from sw.learn.train import reproducible
 from sw.study.spide_reference import (
     CLASSES,
     PIXELS,
@@ -265,17 +266,21 @@ def run_reference(
         images, labels = next(_batches(configuration, train, 1))
         before = agreement(network, images, labels, marks)
         history = _restore(network, momenta, checkpoint)
-        for epoch in range(len(history) + 1, configuration.epochs + 1):
-            started, figures = time.monotonic(), Figures(len(network.shapes))
-            for images_of, labels_of in _batches(configuration, train, epoch):
-                rate = configuration.rate_of(epoch)
-                train_batch(network, momenta, images_of, labels_of, rate, figures)
-            facts = figures.to_dict() | {"seconds": round(time.monotonic() - started, 1)}
-            if not math.isfinite(facts["loss"]):
-                raise SpideError(f"Training of {configuration.name} diverged")
-            history.append(facts)
-            _save(network, momenta, history, checkpoint)
-            progress(_line(configuration, epoch, facts))
+        epochs, done = configuration.epochs, len(history)
+        what = f"{configuration.name}, epochs"
+        with under_way(progress, what, total=epochs, done=done) as at:
+            for epoch in range(done + 1, epochs + 1):
+                started, figures = time.monotonic(), Figures(len(network.shapes))
+                for images_of, labels_of in _batches(configuration, train, epoch):
+                    rate = configuration.rate_of(epoch)
+                    train_batch(network, momenta, images_of, labels_of, rate, figures)
+                facts = figures.to_dict() | {"seconds": round(time.monotonic() - started, 1)}
+                if not math.isfinite(facts["loss"]):
+                    raise SpideError(f"Training of {configuration.name} diverged")
+                history.append(facts)
+                _save(network, momenta, history, checkpoint)
+                progress(_line(configuration, epoch, facts))
+                at(epoch)
         return {
             "name": configuration.name,
             "configuration": _plain(configuration),

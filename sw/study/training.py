@@ -25,6 +25,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
+from hw.system.progress import under_way
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.learn.plan import dense_chain
@@ -186,17 +187,19 @@ def _work(
     ):
         jobs = [pool.submit(_train, *job, data, compiled) for job in todo]
         try:
-            for n, job in enumerate(as_completed(jobs), 1):
-                runs += job.result()
-                write_json(path, runs)
-                last, spent = runs[-1], time.monotonic() - started
-                hits, images = last["test"]
-                progress(
-                    f"{n}/{len(jobs)} {last['dataset']} {last['hidden']} T={last['steps']} "
-                    f"{last['variant']} seed {last['seed']}: {100 * hits / images:.2f} % with "
-                    f"{last['weight_bits']}-bit weights; {spent:.0f} s, "
-                    f"{spent / n * (len(jobs) - n):.0f} s to go"
-                )
+            with under_way(progress, "networks trained", total=len(jobs)) as at:
+                for n, job in enumerate(as_completed(jobs), 1):
+                    runs += job.result()
+                    write_json(path, runs)
+                    last, spent = runs[-1], time.monotonic() - started
+                    hits, images = last["test"]
+                    progress(
+                        f"{n}/{len(jobs)} {last['dataset']} {last['hidden']} T={last['steps']} "
+                        f"{last['variant']} seed {last['seed']}: {100 * hits / images:.2f} % with "
+                        f"{last['weight_bits']}-bit weights; {spent:.0f} s, "
+                        f"{spent / n * (len(jobs) - n):.0f} s to go"
+                    )
+                    at(n)
         except BrokenProcessPool:
             raise SternaError(
                 "A training was killed, perhaps for memory: try --processes 1; what is done is kept"

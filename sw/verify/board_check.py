@@ -2,7 +2,7 @@
 the host library, about real images."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gen.board.planner import BoardPlan
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, under_way
 from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
 from sw.host.errors import HostError
@@ -20,7 +21,6 @@ from sw.host.protocol import Result
 
 __all__ = ["check_board"]
 
-Progress = Callable[[str], None]
 
 TIMEOUT = 0.5
 """Simulated seconds that an answer may take."""
@@ -69,13 +69,16 @@ def check_board(
     wanted = [[plan.core.network.digest], *(_values(golden.infer(image)) for image in pixels)]
     got: list[list[Any]] = []
     broken = None
-    with BoardSimulation(folder, sources, pins) as simulation:
+    with under_way(progress, "building the simulation"):
+        simulation = BoardSimulation(folder, sources, pins)
+    n = len(pixels)
+    with simulation, under_way(progress, f"playing {n} images", total=n) as at:
         board = LinkBackend(simulation, baud=pins.baud, timeout=TIMEOUT)
         try:
             got.append([_digest(board, simulation)])
-            for n, image in enumerate(pixels):
+            for done, image in enumerate(pixels, 1):
                 got.append(_values(board.infer(image)))
-                progress(f"image {n + 1} of {len(pixels)}")
+                at(done, f"image {done} of {n}")
         except HostError as error:
             broken = str(error)
     return {"images": len(pixels)} | _count(wanted, got, broken)

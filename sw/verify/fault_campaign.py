@@ -4,7 +4,6 @@ each of them an exchange that must be right. See `sw.verify.fault_trials`.
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from hw.contract.files import write_json
 from hw.contract.link import ErrorCode
 from hw.contract.text import table
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, under_way
 from sim.board.around import simulate_board
 from sim.board.simulation import BoardSimulation
 from sw.verify.fault_trials import TRIES, Trials
@@ -26,8 +26,6 @@ __all__ = ["attack", "campaign", "campaign_table"]
 OUTCOMES = ("refused", "accepted", "silent", "raised")
 FIGURES = ("frames", *OUTCOMES, *(f"try {n}" for n in range(1, TRIES + 1)))
 REPORT = "report.json"
-
-Progress = Callable[[str], None]
 
 
 def attack(
@@ -45,10 +43,11 @@ def attack(
     started, before = time.monotonic(), line.time
     trials = Trials(line, plan, images, seed, samples)
     kinds = [*trials.kinds]
-    for n in range(frames):
-        trials.trial(kinds[n % len(kinds)])
-        if (n + 1) % 100 == 0:
-            progress(f"{n + 1} of {frames} damaged frames")
+    with under_way(progress, "damaged frames", total=frames) as at:
+        for n in range(frames):
+            trials.trial(kinds[n % len(kinds)])
+            told = f"{n + 1} of {frames} damaged frames" if (n + 1) % 100 == 0 else ""
+            at(n + 1, told)
     total = sum(trials.kinds.values(), Counter[str]())
     return {
         "board": plan.board.name,

@@ -6,7 +6,6 @@ that the board counted are those of the cycle law.
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from gen.core.law import LONG_AGO, CycleLaw
 from gen.core.plan import CorePlan
 from hw.contract.network import NetworkError
 from hw.system.process import fills_folder
+from hw.system.progress import Progress, under_way
 from hw.top.self_test import SelfTest
 from sim.board.around import simulate_board
 from sim.golden.model import GoldenModel
@@ -31,8 +31,6 @@ __all__ = ["expected_run", "self_test"]
 SLACK_SECONDS = 0.01
 WATCHDOG_SECONDS = 3600.0
 """Wall-clock seconds that a simulated run may take."""
-
-Progress = Callable[[str], None]
 
 
 def expected_run(
@@ -91,8 +89,9 @@ def self_test(
     sums, cycles = expected_run(plan.core, images)
     seconds = cycles / plan.spec.clock_hz + SLACK_SECONDS
     if port is None:
-        progress(f"building the simulated board, then {cycles:,} cycles")
-        line = simulate_board(plan, folder, stored=images, watchdog=WATCHDOG_SECONDS)
+        told = f"building the simulated board, then {cycles:,} cycles"
+        with under_way(progress, "building the simulated board", line=told):
+            line = simulate_board(plan, folder, stored=images, watchdog=WATCHDOG_SECONDS)
         transport, clock = line, lambda: line.time
     else:
         transport, clock = SerialPort(port, plan.spec.baud), time.monotonic
@@ -105,7 +104,8 @@ def self_test(
                 f"The board has the network {identity.digest[:16]}, not "
                 f"{plan.core.network.digest[:16]} of {plan.core.network.spec.name}"
             )
-        result = board.infer(np.zeros(identity.pixels, dtype=np.uint8))
+        with under_way(progress, f"playing the images: {cycles:,} cycles"):
+            result = board.infer(np.zeros(identity.pixels, dtype=np.uint8))
     played = len(images) * REPEATS
     told = result.logits.tolist()
     return {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gen.board import bitstream, timing
-from gen.board.bitstream import MOST_PASSES, place_and_route
+from gen.board.bitstream import MOST_PASSES, phase, place_and_route
 from gen.board.boards import BOARDS
 from gen.board.timing import close_timing
 from gen.core.plan import plan_core
@@ -76,6 +76,37 @@ def test_wires_that_stay_late_are_torn_up_no_more(tmp_path: Path, monkeypatch: p
     assert runs[1:] == [only, only[:-1]]
     again = "  9 wires stay late: again, without tearing them up"
     assert told == [estimate, again, estimate, "  Routing.."]
+
+
+@pytest.mark.parametrize(
+    ("line", "doing"),
+    [
+        ("Info: Packing carries..", "packing"),
+        ("Info:     at initial placer iter 2, wirelen = 272", "first placement, round 2"),
+        (
+            "Info:     at iteration #15, type ALL: wirelen solved = 283, spread = 405, legal = 449",
+            "placement, round 15",
+        ),
+        ("Info:     at iteration #1, type SB_GB: wirelen solved = 200, spread = 2", None),
+        (
+            "Info:   at iteration #5: temp = 0.000000, timing cost = 16, wirelen = 372",
+            "refining the placement, round 5",
+        ),
+        ("Info: Routing..", "routing"),
+        (
+            "Info:     iter=3 wires=701 overused=16 overuse=21 tmgfail=0 archfail=NA",
+            "routing, round 3: 16 wires used twice",
+        ),
+        (
+            "Info:       1000 |      120        880 |  120   880 |      3012|      0.21       0.21",
+            "routing, 3012 connections to go",
+        ),
+        ("Info: Max frequency for clock 'clk': 69.63 MHz", None),
+        ("", None),
+    ],
+)
+def test_what_nextpnr_is_doing(line: str, doing: str | None):
+    assert phase(line) == doing
 
 
 def test_without_the_tools_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

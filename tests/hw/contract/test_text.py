@@ -57,7 +57,7 @@ def test_what_is_missing_is_in_an_extra(package, extra):
 def test_what_is_missing_is_in_none(monkeypatch):
     """Every package that Sterna always needs, one that it never does, or nobody knows."""
     needed = [re.split("[^\\w-]", line)[0] for line in requires("sterna") or [] if ";" not in line]
-    assert {"numpy", "cocotb", "scikit-learn"} <= set(needed)
+    assert {"numpy", "cocotb"} <= set(needed)
     assert {to_install(name) for name in needed} == {"install Sterna anew (pip install sterna)"}
     assert to_install("sphinx") == "install it (pip install sphinx)"
 

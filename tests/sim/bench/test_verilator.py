@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from sim.bench import verilator
 from sim.bench.cache import Cache
 from sim.bench.job import NETWORK
 from sim.bench.run import build_core, prepare_job, prepare_shard, run_shard, simulate
-from sim.bench.verilator import SimulationError, build, toolchain
+from sim.bench.verilator import SimulationError, build, runtime_ahead, toolchain
 from sim.golden.model import GoldenModel
 from sw.data.dataset import load_split
 from sw.data.shipped import model_path
@@ -185,9 +186,13 @@ def test_bad_images_are_refused_before_anything_is_built(digits, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def flags(command: str) -> set[str]:
+    return {word for word in command.split() if word.startswith("-")}
+
+
 def test_verilog_that_does_not_compile_is_one_sentence(tmp_path, monkeypatch):
     """And what is mended builds in the same folder, Verilator's runtime being kept for the next
-    build."""
+    build, as one made ahead would be."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "bad.v").write_text("module bad(input clk; endmodule\n")
     with toolchain():
@@ -197,12 +202,58 @@ def test_verilog_that_does_not_compile_is_one_sentence(tmp_path, monkeypatch):
         assert not list(tmp_path.glob("build-*"))
         (tmp_path / "bad.v").write_text("module bad(input clk); endmodule\n")
         assert os.access(build(tmp_path, "bad", ["bad.v"]) / "bad", os.X_OK)
-        assert "-o verilated.o" in (tmp_path / "build.log").read_text()
+        log = (tmp_path / "build.log").read_text()
+        (line,) = [line for line in log.splitlines() if "-o runtime.o" in line]
+        (tmp_path / "ahead").mkdir()
+        command = verilator._runtime_command(tmp_path / "ahead", (), False)
+        ahead = subprocess.check_output([*command, "-n"], cwd=tmp_path / "ahead", text=True)
+        assert flags(ahead) == flags(line) > {"-Os", "-std=gnu++20", "-DVM_TIMING=0"}
         assert not list(tmp_path.glob("build-*"))
         (tmp_path / "bad.v").write_text("module bad(input clk, input rst); endmodule\n")
         build(tmp_path, "bad", ["bad.v"])
-        assert "-o verilated.o" not in (tmp_path / "build.log").read_text()
+        assert "-o runtime.o" not in (tmp_path / "build.log").read_text()
         assert "VK_GLOBAL_OBJS" not in os.environ["MAKEFLAGS"]
+
+
+@pytest.mark.parametrize("waves", [False, True])
+def test_a_runtime_made_ahead_is_of_the_same_options(tmp_path, waves):
+    """As Verilator writes them for a model with delays, and with waves."""
+    with toolchain():
+        command = verilator._runtime_command(tmp_path, ("--timing",), waves)
+        ahead = flags(subprocess.check_output([*command, "-n"], cwd=tmp_path, text=True))
+    assert {f"-DVM_TRACE={waves:d}", f"-DVM_TRACE_VCD={waves:d}", "-DVM_TIMING=1"} < ahead
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    """A `make` that notes that it ran and takes as long as it is let; the cache is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    lines = f"echo run >> {tmp_path}/runs\nwhile [ -e {tmp_path}/wait ]; do sleep 0.05; done\n"
+    (tools / "make").write_text(f"#!/bin/sh\n{lines}echo made > runtime.o\n")
+    (tools / "make").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_a_runtime_is_made_ahead_once(stub):
+    for _ in range(2):
+        with toolchain(), runtime_ahead(("--timing",)):
+            pass
+    assert (stub / "runs").read_text() == "run\n"
+    with toolchain(), runtime_ahead(("--timing",), waves=True):
+        pass
+    assert (stub / "runs").read_text() == "run\n" * 2
+    files = [path for path in (stub / "cache").rglob("*.*") if path.is_file()]
+    assert [path.read_text() for path in files] == ["made\n"] * 2
+
+
+def test_a_runtime_is_not_waited_for_when_the_work_beside_it_fails(stub):
+    (stub / "wait").touch()
+    with pytest.raises(KeyboardInterrupt), toolchain(), runtime_ahead():
+        raise KeyboardInterrupt
+    assert not [path for path in (stub / "cache").rglob("*.*") if path.is_file()]
 
 
 @pytest.fixture

@@ -188,6 +188,17 @@ def test_make_warns_of_options_that_it_does_not_have():
         assert ("IMAGE= is no option of this Makefile" in done.stderr) == warned
 
 
+def test_a_bare_make_sim_is_a_small_one():
+    """Whoever says what the core is to be like gets what `sterna sim` makes of that."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    options = (("IMAGES=5", True), ("LANES=64", False), ("MODEL=digits-deep", False))
+    for option, small in (*options, ("SCHEDULE=shared", False), ("BOARD=icebreaker", False)):
+        command = ["make", "-n", "sim", option]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ("--lanes 16" in done.stdout) == small, option
+
+
 def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
     """`meta` is free: what has another form than ours says nothing to us."""
     network = Network.load(ROOT / "sw/data/models" / "digits-dense.npz")
@@ -221,7 +232,11 @@ def test_too_little_memory_is_one_sentence(capsys, monkeypatch):
     ("module", "package", "what"),
     [
         ("torch", "torch", "Sterna's extra 'train' (pip install 'sterna[train]')"),
-        ("sklearn.utils", "scikit-learn", "Sterna anew (pip install sterna)"),
+        (
+            "sklearn.utils",
+            "scikit-learn",
+            "Sterna's extra 'results' (pip install 'sterna[results]')",
+        ),
         ("cocotb_tools", "cocotb", "Sterna anew (pip install sterna)"),
         ("narwhals", "narwhals", "it (pip install narwhals)"),
     ],

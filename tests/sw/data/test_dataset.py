@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from sw.data import download
 from sw.data.dataset import load_split
 from sw.data.idx import read_idx
+from sw.data.published import DIGITS
 from sw.data.split import DataError
 
 HEADER = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2))
@@ -27,7 +28,21 @@ def sentence(error: pytest.ExceptionInfo[DataError]) -> str:
 # Digits
 
 
-def test_digits_are_sklearns_pixels_clipped_to_fifteen() -> None:
+def test_digits_that_ship_are_sklearns() -> None:
+    """Values, order and labels: the split by order, and what was trained on it, stays."""
+    bunch = load_digits()
+    with np.load(DIGITS) as file:
+        assert {name: file[name].dtype for name in file} == {"pixels": np.uint8, "labels": np.uint8}
+        assert np.array_equal(file["pixels"], bunch.data)  # type: ignore[union-attr]
+        assert np.array_equal(file["labels"], bunch.target)  # type: ignore[union-attr]
+
+
+def test_digits_name_their_authors_and_licence() -> None:
+    text = DIGITS.with_name("ATTRIBUTION.txt").read_text()
+    assert all(word in text for word in ("Alpaydin", "10.24432/C50P49", "CC BY 4.0", "Changed"))
+
+
+def test_digits_are_clipped_to_fifteen() -> None:
     bunch = load_digits()
     train, test = load_split("digits", "train", 4), load_split("digits", "test", 4)
     everything = sorted(map(tuple, np.minimum(bunch.data, 15).astype(int).tolist()))  # type: ignore[union-attr]
@@ -301,9 +316,10 @@ def test_wrong_arguments(arguments, complaint: str) -> None:
 
 
 def test_data_and_evaluation_import_no_torch_and_no_sklearn() -> None:
-    """`make sim` has no torch; scikit-learn takes a second that only digits should cost."""
+    """`make sim` has neither."""
     code = (
         "import sys, sw.data.dataset, sw.data.evaluate; "
+        "sw.data.dataset.load_split('digits', 'test', 4); "
         "print({'torch', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,6 +18,7 @@ from sw.learn.plan import is_dense_chain
 from sw.learn.quantize import quantize
 from sw.learn.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe, variant
 from sw.learn.train import Progress, TrainError, accuracy_of, train
+from tests.hw.system.notes import Notes
 
 DIGITS = find_recipe("digits-dense")
 FORMER = Path(__file__).parent / "checkpoints"
@@ -95,6 +96,24 @@ def test_one_line_per_epoch() -> None:
     assert [line.startswith(f"digits-dense {s}") for line, s in zip(lines, starts, strict=True)]
     for line in lines[:3]:
         assert all(word in line for word in ("loss", "validation", "spike rate", " s"))
+
+
+def test_who_looks_on_sees_each_phase_go_on() -> None:
+    notes = Notes()
+    train(DIGITS, seed=1, float_epochs=2, integer_epochs=1, progress=notes)
+    begun = [told for told in notes.told if isinstance(told, tuple)]
+    assert begun == [
+        ("digits-dense, float epochs", 2, 0, 0),
+        ("digits-dense, integer epochs", 1, 0, 0),
+    ]
+    shares = [told for told in notes.told if isinstance(told, float)]
+    assert shares[0] == 0
+    assert 1.9 < max(shares) < 2
+    cut = shares.index(max(shares)) + 1
+    assert shares[:cut] == sorted(shares[:cut])
+    assert shares[cut:] == sorted(shares[cut:])
+    lines = [told for told in notes.told if isinstance(told, str) and " epoch " in told]
+    assert len(lines) == 3
 
 
 def test_divergence_is_one_sentence() -> None:
