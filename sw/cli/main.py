@@ -12,10 +12,9 @@ import json
 import logging
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from hw.contract.checks import SternaError
-from hw.contract.text import to_install
+from hw.contract.text import own_version, to_install
 from sw.cli.board import add_board_commands
 from sw.cli.core import add_core_commands
 from sw.cli.learn import add_learn_command
@@ -48,14 +47,6 @@ def listen() -> None:
         library.addHandler(Progress())
         library.setLevel(logging.INFO)
         library.propagate = False
-
-
-def own_version() -> str:
-    """Of what is installed."""
-    try:
-        return version("sterna")
-    except PackageNotFoundError:
-        return "from a checkout that is not installed"
 
 
 def build_parser() -> argparse.ArgumentParser:
