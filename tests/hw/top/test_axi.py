@@ -16,6 +16,7 @@ from amaranth.lib.wiring import In, Out
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_core
+from gen.ip.package import used_bytes
 from hw.top.axi import ERRORS, AxiStreamCore
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits
@@ -27,8 +28,7 @@ SHORT, LONG, LARGE = (1 << bit for bit in range(len(ERRORS)))
 
 
 def axi_core(plan: CorePlan) -> AxiStreamCore:
-    spec = plan.network.spec
-    return AxiStreamCore(plan.component(files=False), pixels=spec.input_size, words=plan.words)
+    return AxiStreamCore(plan.component(files=False), used=used_bytes(plan))
 
 
 class Streams(wiring.Component):
