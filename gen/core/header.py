@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
+from amaranth.hdl import Value
+from amaranth.lib.wiring import Component, In
+
 from gen.core.plan import CorePlan
-from gen.stage.finish import PortLine
 from hw.contract.text import own_version
 
-__all__ = ["CORE_PORTS", "core_header", "core_ports"]
+__all__ = ["CLOCK", "PortLine", "core_header", "core_ports", "ports_of"]
+
+PortLine = tuple[str, str, int]
+"""Name, `in` or `out`, bits."""
+
+CLOCK: tuple[PortLine, ...] = (("clk", "in", 1), ("rst", "in", 1))
+"""What Amaranth adds to the ports of a core."""
 
 CORE_PORTS = {
     "clk": "clock, rising edge",
@@ -20,6 +28,14 @@ CORE_PORTS = {
 LOAD = "a row of weights, while the core is held in reset"
 TEACHER = "what is said of a picture to a core that learns: docs/learning.md"
 TAP = "to watch in simulation: docs/simulation.md"
+
+
+def ports_of(component: Component) -> list[PortLine]:
+    """The ports of a component, by the names that its Verilog has."""
+    return [
+        ("__".join(map(str, path)), "in" if member.flow == In else "out", len(Value.cast(value)))
+        for path, member, value in component.signature.flatten(component)
+    ]
 
 
 def core_ports(plan: CorePlan, ports: Sequence[PortLine]) -> dict[str, str]:

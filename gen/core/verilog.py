@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gen.core.header import core_header, core_ports
+from gen.core.header import CLOCK, core_header, core_ports, ports_of
 from gen.core.plan import CorePlan, PlanError, rebuild
 from gen.stage.emit import verilog_text
-from gen.stage.finish import finish, ports_of
+from gen.stage.finish import finish
 from hw.contract.files import json_text, read_json, write_files
 from hw.contract.network import Network
 from hw.core import Core
@@ -106,11 +106,11 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
 
 
 def _core_text(plan: CorePlan, core: Core) -> str:
-    text = verilog_text(core, TOP)
-    ports = ports_of(text, TOP)
+    ports = [*CLOCK, *ports_of(core)]
     cycles = [
         "A picture takes as many cycles as it has spikes for, by the law in docs/cycles.md: about",
         f"{plan.expected_cycles():,.0f} from class to class, at the activity that the network's "
         "file tells.",
     ]
-    return finish(text, core_header(plan, TOP, ports, core_ports(plan, ports), cycles))
+    header = core_header(plan, TOP, ports, core_ports(plan, ports), cycles)
+    return finish(verilog_text(core, TOP), header)

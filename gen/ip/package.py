@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.header import core_header
+from gen.core.header import core_header, ports_of
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import manifest, rom_texts
@@ -25,7 +25,7 @@ from gen.ip.texts import (
     RECORDING,
 )
 from gen.stage.emit import verilog_text
-from gen.stage.finish import finish, ports_of
+from gen.stage.finish import finish
 from hw.contract.files import json_text, write_files
 from hw.contract.layout import MapLayout
 from hw.contract.text import own_version
@@ -90,18 +90,16 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     }
     roms = sorted(files)
     bench = {} if examples is None else _bench(plan, dut, examples)
-    bounds, text = cycle_bounds(plan), verilog_text(dut, AXI_TOP)
-    ports = ports_of(text, AXI_TOP)
+    bounds, ports = cycle_bounds(plan), ports_of(dut)
     header = core_header(plan, AXI_TOP, ports, MEANINGS, _cycle_lines(bounds))
-    files[f"{AXI_TOP}.v"] = finish(text, header)
+    files[f"{AXI_TOP}.v"] = finish(verilog_text(dut, AXI_TOP), header)
     files |= {source: verilog_source(source) for source in plan.sources}
 
     facts = manifest(plan, dut.core.taps)
     facts["top"] = AXI_TOP
-    kinds = {port: [way, bits] for port, way, bits in ports}
     facts["axi"] = {
         "version": INTERFACE_VERSION,
-        "ports": {port: kinds[port] for port in MEANINGS},
+        "ports": {port: [way, bits] for port, way, bits in ports},
         "pixel_max": plan.network.spec.pixel_max,
         "errors": list(ERRORS),
         "layout": None if plan.layout is None else asdict(plan.layout),

@@ -7,7 +7,7 @@ A board's Verilog is not finished: it goes into a bitstream and nowhere else.
 import re
 from collections.abc import Iterable
 
-__all__ = ["LINT", "PortLine", "finish", "plain_modules", "ports_of", "without_empty"]
+__all__ = ["LINT", "finish", "plain_modules", "without_empty"]
 
 LINT = {
     "CASEINCOMPLETE": "a state that is not listed keeps what was assigned before the case",
@@ -23,12 +23,8 @@ LINT = {
 """What Verilator's lint would say of text that Amaranth and Yosys wrote, and why it is switched
 off: kinds of warnings, and what makes them."""
 
-PortLine = tuple[str, str, int]
-"""Name, `in` or `out`, bits."""
-
 _MODULE = re.compile(r"^module (\\?)(\S+?) ?\(", re.M)
 _EMPTY = re.compile(r"(?:^  \(\*.*\*\)\n)*^  (?:wire|reg) \[-1:0\] \S+ ?;\n", re.M)
-_PORT = re.compile(r"^  (in|out)put (?:\[(\d+):0\] )?(\\?\S+?) ?;$", re.M)
 
 
 def finish(text: str, header: Iterable[str]) -> str:
@@ -86,9 +82,3 @@ def without_empty(text: str) -> str:
     """Without the declarations of signals of no width, which nothing refers to: to Verilog,
     `[-1:0]` would be two bits."""
     return _EMPTY.sub("", text)
-
-
-def ports_of(text: str, top: str) -> list[PortLine]:
-    """The ports of a module, as its text declares them."""
-    body = text[text.index(f"\nmodule {top}(") :].partition("\nendmodule")[0]
-    return [(name, way, int(high or 0) + 1) for way, high, name in _PORT.findall(body)]
