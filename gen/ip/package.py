@@ -99,6 +99,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     facts["top"] = AXI_TOP
     facts["axi"] = {
         "version": INTERFACE_VERSION,
+        "vlnv": f"::sterna_{name.replace('-', '_')}:{INTERFACE_VERSION}",
         "ports": {port: [way, bits] for port, way, bits in ports},
         "pixel_max": plan.network.spec.pixel_max,
         "errors": list(ERRORS),
@@ -225,7 +226,7 @@ def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         "name": spec.file_name,
-        "vlnv": f"::sterna_{spec.file_name.replace('-', '_')}:{INTERFACE_VERSION}",
+        "vlnv": axi["vlnv"],
         "digest": plan.network.digest,
         "layout": plan.facts()["layout"],
         "places": _places(plan),

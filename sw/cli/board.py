@@ -153,6 +153,11 @@ def do_ip(args: argparse.Namespace) -> Result:
     pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
     facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.network).run(pixels).logits))
     text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
+    if args.check:
+        from sw.verify.package_check import check_package
+
+        facts["checked"] = check_package(out, facts["axi"]["vlnv"], progress=args.say)
+        text += "".join(f"\n{target}: {told}" for target, told in facts["checked"].items())
     return facts | {"folder": str(out)}, text, 0
 
 
@@ -427,6 +432,11 @@ def add_board_commands(commands: Any) -> None:
         help="as of `sterna generate` (default: by the kind of network)",
     )
     sub.add_argument("--out", metavar="FOLDER", help="default build/ip/NETWORK")
+    sub.add_argument(
+        "--check",
+        action="store_true",
+        help="let FuseSoC lint and simulate it, with Sterna's Verilator",
+    )
 
     for name in ("verify-bitstream", "prove-bitstream"):  # the latter: as it was once called
         sub = command(
