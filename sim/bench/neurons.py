@@ -120,7 +120,9 @@ class Watch:
             sent = f"value[{low + self.planes}] ? -{size} : {size}" if self.sign else size
             low = self.lanes * width + k * self.bits
             lines.append(f"  wire signed [{self.planes}:0] sent{k} = {sent};")
-            lines.append(f"  wire signed [{self.bits - 1}:0] kept{k} = value[{low} +: {self.bits}];")
+            lines.append(
+                f"  wire signed [{self.bits - 1}:0] kept{k} = value[{low} +: {self.bits}];"
+            )
         lines.append("  always @(posedge clk) if (rst) number <= 0; else if (valid) begin")
         total = sum(segment.rows for segment in self.segments)
         lines.append(f"    number <= number == {total - 1} ? 0 : number + 1;")
