@@ -16,6 +16,9 @@ __all__ = ["check_package"]
 HOMES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 """Where FuseSoC looks for settings, and leaves them: it gets a folder of its own."""
 
+QUICKLY = " OPT_GLOBAL=-O0"
+"""Verilator's runtime, half of what is compiled, has little to do in a run of some images."""
+
 
 def check_package(
     folder: Path, vlnv: str, *, progress: Callable[[str], None] = lambda line: None
@@ -49,6 +52,7 @@ def check_package(
         if tool is None:
             raise SimulationError(f"FuseSoC is missing: {to_install('fusesoc')}")
         environment = {**os.environ, **dict.fromkeys(HOMES, str(work))}
+        environment["MAKEFLAGS"] += QUICKLY
         for target in ("lint", "sim"):
             progress(f"FuseSoC: {target}")
             log = work / f"{target}.log"

@@ -41,12 +41,11 @@ def make_plan(lanes: int = 4, banks: int = 2) -> CorePlan:
 
 
 def make_maps() -> CorePlan:
-    """5x6 pixels in rows of two transfers of 4 bytes; a window stage, then two dense layers."""
-    b = NetworkBuilder((1, 5, 6), name="random", input_bits=3, steps=2)
+    """4x5 pixels in rows of three transfers of 2 bytes; a window stage, then a dense layer."""
+    b = NetworkBuilder((1, 4, 5), name="random", input_bits=3, steps=2)
     b.layer("map", 2, conv("input", 3, padding=1, pool=2), neuron=NEURON)
-    b.layer("hidden", 5, dense("map"), neuron=NEURON)
-    b.layer("readout", 3, dense("hidden"))
-    return plan_network(network_of(b.spec()), 4, schedule="windows")
+    b.layer("readout", 3, dense("map"))
+    return plan_network(network_of(b.spec()), 2, schedule="windows")
 
 
 def make_examples(plan: CorePlan, count: int = 5) -> Examples:
@@ -176,19 +175,19 @@ def test_places_of_pixels_are_those_of_the_words(layout: MapLayout) -> None:
 def test_a_package_of_maps_says_where_pixels_are(maps: Path) -> None:
     plan = make_maps()
     facts = json.loads((maps / "core.json").read_text())
-    assert (facts["schedule"], facts["words"], facts["word"]) == ("windows", 10, 4)
-    assert facts["axi"]["layout"]["shape"] == [1, 5, 6]
+    assert (facts["schedule"], facts["words"], facts["word"]) == ("windows", 12, 2)
+    assert facts["axi"]["layout"]["shape"] == [1, 4, 5]
     assert facts["axi"]["sources"] == ["sterna_axis.v", "sterna_rom.v"]
     readme = (maps / "README.md").read_text()
-    assert "1 channel, 5 rows and 6 columns" in readme
-    assert "It is byte k = `x % 4` of transfer `2 * y + x / 4`" in readme
+    assert "1 channel, 4 rows and 5 columns" in readme
+    assert "It is byte k = `x % 2` of transfer `3 * y + x / 2`" in readme
     used = used_bytes(plan)
-    assert used.reshape(5, 8).tolist() == [[True] * 6 + [False] * 2] * 5
+    assert used.reshape(4, 6).tolist() == [[True] * 5 + [False]] * 4
     pixels, _ = make_examples(plan)
     words = [bytes.fromhex(line)[::-1] for line in (maps / "tb/words.hex").read_text().split()]
-    sent = np.frombuffer(b"".join(words), np.uint8).reshape(-1, 5, 8)
-    np.testing.assert_array_equal(sent[:, :, :6].reshape(-1, 30), pixels)
-    assert not sent[:, :, 6:].any()
+    sent = np.frombuffer(b"".join(words), np.uint8).reshape(-1, 4, 6)
+    np.testing.assert_array_equal(sent[:, :, :5].reshape(-1, 20), pixels)
+    assert not sent[:, :, 5:].any()
 
 
 def test_recordings_are_packaged_vector_by_vector(tmp_path: Path) -> None:
