@@ -171,7 +171,11 @@ def _of_group(tap: NeuronTap, name: str, names: Sequence[str], plan: CorePlan) -
     outer, within = f"at / {inner}", f"at % {inner}"
     step, group = (within, outer) if tap.group_major else (outer, within)
     words = [
-        [(k, str(n * g.lanes + k)) for k in range(g.lanes) if n * g.lanes + k < g.neurons]
+        [
+            (k, str(n * g.lanes + k))
+            for k in range(g.lanes)
+            if n * g.lanes + k < tap.geometry.neurons
+        ]
         for n in range(g.groups)
     ]
     segment = Segment(
