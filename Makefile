@@ -32,7 +32,8 @@ $(foreach v,$(filter-out $(KNOWN) MAKE% -%,$(.VARIABLES)),$(if $(filter command 
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
 	results-cost results-hardware results-scale results-learning models regression plan bitstream reload flash ask \
-	self-test ip verify-bitstream prove-bitstream bitstreams banks calibrate test test-long check cards docs clean
+	self-test ip ip-check verify-bitstream prove-bitstream bitstreams banks calibrate test test-long check cards docs \
+	clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -140,6 +141,9 @@ self-test: $(VENV)/stamp-sim ## BOARD= plays test images that are on the chip, a
 
 ip: $(VENV)/stamp-sim ## the core with AXI4-Stream ports and a FuseSoC file, for other designs
 	@$(STERNA) ip $(MODEL) $(CORE)
+
+ip-check: $(VENV)/stamp-ip ## the same, linted and simulated by FuseSoC with Sterna's Verilator
+	@$(STERNA) ip $(MODEL) $(CORE) --check
 
 verify-bitstream: $(VENV)/stamp-fpga ## netlist and unpacked bitstream against the golden model
 	@$(STERNA) verify-bitstream

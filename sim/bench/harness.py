@@ -68,6 +68,8 @@ def harness(
     *,
     settle: int = 0,
     waves: bool = False,
+    body: str = "",
+    modules: str = "",
 ) -> str:
     """The module `sterna_bench` around a core.
 
@@ -84,6 +86,8 @@ def harness(
         Cycles after reset before the first word may be offered.
     waves
         Every cycle has its time, `PERIOD` of it; else some thousand pass at once.
+    body, modules
+        What else stands in it, and behind it: for waveforms.
     """
     if any(name == "results" or not f"tap_{name}".isidentifier() for name, _ in taps):
         raise SternaError("Taps must have names of letters, digits and _, not 'results'")
@@ -129,7 +133,7 @@ module {BENCH_TOP};
   reg o__ready = 0;
   wire [{result_bits - 1}:0] o__payload;
 {wires}
-  {core} core(.rst(core_rst), {ports});
+{body}  {core} core(.rst(core_rst), {ports});
 
   string folder;
   integer stall = 0, seed = 0;
@@ -224,4 +228,4 @@ module {BENCH_TOP};
     end
   end
 endmodule
-"""
+{modules}"""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +23,9 @@ from hw.system.process import fills_folder
 from hw.system.progress import Progress, Step, silent, under_way
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
 from sim.bench.job import NETWORK, Job
+from sim.bench.neurons import Watch, decoded, watches
 from sim.bench.verilator import build, run_bench, runtime_ahead, toolchain
-from sim.bench.waves import vcd_to_fst
+from sim.bench.waves import save_file, vcd_names, vcd_to_fst
 from sim.golden.model import GoldenModel
 
 __all__ = ["QUICK_CYCLES", "simulate"]
@@ -37,6 +39,8 @@ CYCLES_A_SECOND = 200_000
 steps are announced. `mnist-dense` and `mnist-conv`, compared value by value, differ little."""
 
 SOURCES = (f"{TOP}.v", "sterna_rom.v")
+
+WAVES, SAVE_FILE = "waves.fst", "waves.gtkw"
 
 
 @fills_folder
@@ -60,7 +64,8 @@ def simulate(
     Parameters
     ----------
     waves
-        Leave an FST of everything (slow; few images).
+        Leave an FST of everything (slow; few images), `waves.fst`, and what GTKWave is to show of
+        it, `waves.gtkw`, with neurons by name (`sim.bench.neurons`).
     taps
         Without, the core that ships is simulated: it shows logits, classes and cycles only.
     stall
@@ -95,7 +100,7 @@ def simulate(
     folder = folder.resolve()
     report_file = folder / "report.json"
     report_file.unlink(missing_ok=True)
-    for old in (folder / "waves.fst", *folder.glob("shard*")):
+    for old in (folder / WAVES, folder / SAVE_FILE, *folder.glob("shard*")):
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     with toolchain(), runtime_ahead(OPTIONS, waves=waves), under_way(progress, f"generating {TOP}"):
         facts = generate(plan, folder, taps=taps)
@@ -116,10 +121,14 @@ def simulate(
     ]
     with toolchain():
         quick = len(checked) * plan.expected_cycles() < QUICK_CYCLES
+        watched = watches(plan) if waves and taps else []
+        body = decoded(plan) if waves else ""
         what = f"building {TOP} ({layout}) with Verilator"
         line = f"{what}{expected_time(seconds)}"
         with under_way(progress, what, seconds=seconds, line=line):
-            build_folder = build_core(folder, job, facts["settle"], waves=waves, quick=quick)
+            build_folder = build_core(
+                folder, job, facts["settle"], waves=waves, quick=quick, watched=watched, body=body
+            )
         ran = time.monotonic()
         cycles = max(len(shard) for shard in shards) * plan.expected_cycles()
         n, what = len(checked), f"simulating {len(checked)} images"
@@ -136,7 +145,9 @@ def simulate(
     if waves:
         what = "converting the waveform to FST"
         with under_way(progress, what, line=what):
-            vcd_to_fst(folder / "dump.vcd", folder / "waves.fst")
+            names = vcd_names(folder / "dump.vcd")
+            vcd_to_fst(folder / "dump.vcd", folder / WAVES)
+            write_atomically(folder / SAVE_FILE, save_file(names, WAVES, watched).encode())
 
     findings = [json.loads((shard / "findings.json").read_text()) for shard in folders]
     report = _report(plan, findings)
@@ -176,10 +187,27 @@ def prepare_shard(
 
 
 def build_core(
-    folder: Path, job: Job, settle: int, *, waves: bool = False, quick: bool = False
+    folder: Path,
+    job: Job,
+    settle: int,
+    *,
+    waves: bool = False,
+    quick: bool = False,
+    watched: Sequence[Watch] = (),
+    body: str = "",
 ) -> Path:
-    """Compile the core in `folder` with the harness around it."""
-    text = harness(TOP, job.word_bits, job.result_bits, job.taps, settle=settle, waves=waves)
+    """Compile the core in `folder` with the harness around it; `watched` neurons and what else is
+    in `body` are for waveforms."""
+    text = harness(
+        TOP,
+        job.word_bits,
+        job.result_bits,
+        job.taps,
+        settle=settle,
+        waves=waves,
+        body=body + "".join(watch.instance for watch in watched),
+        modules="".join(watch.text for watch in watched),
+    )
     write_atomically(folder / f"{BENCH_TOP}.sv", text.encode())
     sources = [*SOURCES, f"{BENCH_TOP}.sv"]
     return build(

@@ -16,7 +16,7 @@ from gen.board.build import NETWORK, build_board, reload_board
 from gen.board.files import StoredImages
 from gen.board.planner import BoardPlan, place_core, plan_board, plan_learning_board
 from gen.core.law import single_run
-from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_core
+from gen.core.plan import SCHEDULES, CorePlan, PlanError, plan_network
 from gen.core.verilog import read_plan
 from hw.contract.checks import SternaError
 from hw.contract.files import read_json, write_json
@@ -146,13 +146,19 @@ def do_flash(args: argparse.Namespace) -> Result:
 def do_ip(args: argparse.Namespace) -> Result:
     from gen.ip.package import package_ip
 
-    plan = plan_core(Network.load(model_path(args.model)), args.lanes, args.banks)
+    network = Network.load(model_path(args.model))
+    plan = plan_network(network, args.lanes, args.banks, args.schedule)
     spec = plan.network.spec
     out = Path(args.out or BUILD / "ip" / spec.file_name)
-    shape = (EXAMPLES, spec.input_size)
+    shape = (EXAMPLES, spec.image_size)
     pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
     facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.network).run(pixels).logits))
     text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
+    if args.check:
+        from sw.verify.package_check import check_package
+
+        facts["checked"] = check_package(out, facts["axi"]["vlnv"], progress=args.say)
+        text += "".join(f"\n{target}: {told}" for target, told in facts["checked"].items())
     return facts | {"folder": str(out)}, text, 0
 
 
@@ -415,9 +421,25 @@ def add_board_commands(commands: Any) -> None:
 
     sub = command("ip", do_ip, "package the core for other designs: AXI4-Stream, FuseSoC")
     sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
-    sub.add_argument("--lanes", type=int, default=128, metavar="N")
+    sub.add_argument(
+        "--lanes",
+        type=int,
+        metavar="N",
+        help="neurons per cycle (default 128; of a program or windows, 16)",
+    )
     sub.add_argument("--banks", type=int, default=1, metavar="N")
+    sub.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="auto",
+        help="as of `sterna generate` (default: by the kind of network)",
+    )
     sub.add_argument("--out", metavar="FOLDER", help="default build/ip/NETWORK")
+    sub.add_argument(
+        "--check",
+        action="store_true",
+        help="let FuseSoC lint and simulate it, with Sterna's Verilator",
+    )
 
     for name in ("verify-bitstream", "prove-bitstream"):  # the latter: as it was once called
         sub = command(

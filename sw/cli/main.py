@@ -13,10 +13,9 @@ import json
 import logging
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from hw.contract.checks import SternaError
-from hw.contract.text import to_install
+from hw.contract.text import own_version, to_install
 from hw.system.progress import Progress, is_terminal, teller
 from sw.cli.board import add_board_commands
 from sw.cli.core import add_core_commands
@@ -65,14 +64,6 @@ def answer(text: str) -> None:
         show(text, sys.stdout)
     else:
         print(text, flush=True)
-
-
-def own_version() -> str:
-    """Of what is installed."""
-    try:
-        return version("sterna")
-    except PackageNotFoundError:
-        return "from a checkout that is not installed"
 
 
 def build_parser() -> argparse.ArgumentParser:

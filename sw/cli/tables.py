@@ -62,6 +62,7 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
         rows.append(("first mismatch", report["first_mismatch"]))
     if (out / "waves.fst").exists():
         rows.append(("waveform", out / "waves.fst"))
+        rows.append(("for GTKWave", out / "waves.gtkw"))
     return table(rows)
 
 

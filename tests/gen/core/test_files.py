@@ -24,6 +24,7 @@ from hw.contract.builder import NetworkBuilder
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
+from hw.contract.text import own_version
 from sw.data.shipped import model_path
 from tests.graphs import NEURON, conv, dense, network_of, residual
 from tests.hw.layer.cores import layer_stages
@@ -106,6 +107,22 @@ def test_a_yosys_that_does_not_finish_is_told(monkeypatch):
     assert str(error.value) == "Yosys did not write the Verilog: File too large (os error 27)"
 
 
+def check_header(text, network):
+    """It says what the text is, and has the ports as the module declares them."""
+    head = [line[2:].strip() for line in text.partition("/* verilator")[0].splitlines()]
+    assert head[0] == f"digits-dense, network {network.digest}, made by Sterna {own_version()}."
+    assert head[1] == "SPDX-License-Identifier: Apache-2.0"
+    assert "Schedule pipelined, 2 stage(s): 32 lanes, 2 bank(s)." in head
+    assert "docs/cycles.md" in " ".join(head[-2:])
+    module = text[text.index("module sterna_core(") :].partition("endmodule")[0]
+    declared = re.findall(r"^  (in|out)put (?:\[(\d+):0\] )?(\w+);", module, re.M)
+    told = [re.fullmatch(r"(\w+) +(in|out) +(\d+)  (.+)", line) for line in head]
+    assert sorted((m[1], m[2], int(m[3])) for m in told if m) == sorted(
+        (name, way, int(high or 0) + 1) for way, high, name in declared
+    )
+    assert len(declared) == 8
+
+
 def test_generated_files(tmp_path):
     network = Network.load(model_path("digits-dense"))
     plan = plan_core(network, 32, 2)
@@ -118,7 +135,7 @@ def test_generated_files(tmp_path):
     roms = [name for layer in facts["layers"] for bank in layer["rom"] for name in bank]
     assert set(files) == {"core.json", "sterna_core.v", "sterna_rom.v", *roms}
     text = files["sterna_core.v"].decode()
-    assert network.digest in text.splitlines()[0]
+    check_header(text, network)
     for name in roms:
         assert f'"{name}"' in text
     ports = re.search(r"module sterna_core\((.*?)\);", text)

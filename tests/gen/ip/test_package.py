@@ -2,9 +2,7 @@
 it."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +11,16 @@ import numpy as np
 import pytest
 
 from gen.core.law import CycleLaw
-from gen.core.plan import CorePlan, PlanError, plan_core
+from gen.core.plan import CorePlan, PlanError, plan_core, plan_network
 from gen.core.verilog import rom_texts
-from gen.ip.package import AXI_TOP, Examples, cycle_bounds, package_ip
+from gen.ip.package import AXI_TOP, Examples, cycle_bounds, package_ip, place_of_pixel, used_bytes
+from hw.contract.builder import NetworkBuilder
+from hw.contract.layout import MapLayout
 from hw.top.axi import AxiStreamCore
-from sim.bench.verilator import toolchain
+from sim.bench.verilator import SimulationError
 from sim.golden.model import GoldenModel
+from sw.verify.package_check import check_package
+from tests.graphs import NEURON, conv, dense, network_of, residual
 from tests.networks import random_chain
 
 BASE = {
@@ -38,9 +40,17 @@ def make_plan(lanes: int = 4, banks: int = 2) -> CorePlan:
     return plan_core(network, lanes, banks)
 
 
+def make_maps() -> CorePlan:
+    """4x5 pixels in rows of three transfers of 2 bytes; a window stage, then a dense layer."""
+    b = NetworkBuilder((1, 4, 5), name="random", input_bits=3, steps=2)
+    b.layer("map", 2, conv("input", 3, padding=1, pool=2), neuron=NEURON)
+    b.layer("readout", 3, dense("map"))
+    return plan_network(network_of(b.spec()), 2, schedule="windows")
+
+
 def make_examples(plan: CorePlan, count: int = 5) -> Examples:
     spec = plan.network.spec
-    shape = (count, spec.input_size)
+    shape = (count, spec.image_size)
     pixels = np.random.default_rng(2).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
     return pixels, GoldenModel(plan.network).run(pixels).logits
 
@@ -54,6 +64,13 @@ def package(tmp_path_factory) -> Path:
     plan = make_plan()
     folder = tmp_path_factory.mktemp("package")
     package_ip(plan, folder, examples=make_examples(plan))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("maps")
+    package_ip(make_maps(), folder, examples=make_examples(make_maps()))
     return folder
 
 
@@ -89,6 +106,11 @@ def test_every_text_has_the_real_widths(package: Path) -> None:
     ports = {name: [way, int(top or 0) + 1] for way, top, name in declared}
     assert facts["axi"]["ports"] == ports
     assert ports["s_axis_tdata"] == ["in", 8 * 32]
+    head = verilog.partition("/* verilator")[0]
+    for name, (way, width) in ports.items():
+        assert re.search(rf"^// {name} +{way} +{width}  \w", head, re.M)
+    least, most = facts["axi"]["latency"]
+    assert f"{least:,} to {most:,} cycles; from class to class" in head
     instance = (package / "sterna_axis_inst.v").read_text()
     wires = re.findall(r"^wire (?:\[(\d+):0\] )?(\w+);", instance, re.M)
     assert {name: int(top or 0) + 1 for top, name in wires} == {
@@ -107,8 +129,17 @@ def test_every_text_has_the_real_widths(package: Path) -> None:
     assert "$" not in readme.replace("$readmemh", "")
 
 
-def test_cycles_lie_within_the_bounds() -> None:
-    plan = make_plan()
+@pytest.mark.parametrize(
+    "plan",
+    [
+        make_plan(),
+        make_maps(),
+        plan_network(network_of(residual()), 4, schedule="shared"),
+        plan_network(network_of(residual()), 4, schedule="pipelined"),
+    ],
+    ids=lambda plan: plan.schedule,
+)
+def test_cycles_lie_within_the_bounds(plan: CorePlan) -> None:
     bounds = cycle_bounds(plan)
     pixels, _ = make_examples(plan, 20)
     done = CycleLaw(plan).predict(pixels, GoldenModel(plan.network).run(pixels).spikes)
@@ -116,6 +147,58 @@ def test_cycles_lie_within_the_bounds() -> None:
     assert least <= done[0] + AxiStreamCore.LATENCY <= most
     least, most = bounds["cycles_per_image"]
     assert least <= np.diff(done)[5:].mean() <= most
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        MapLayout((1, 4, 9), 4, 4),
+        MapLayout((1, 4, 4), 8, 8),
+        MapLayout((3, 3, 5), 8, 2),
+        MapLayout((3, 2, 2), 16, 4),
+        MapLayout((3, 3, 3), 4),
+        MapLayout((9, 2, 3), 4),
+        MapLayout((1, 2, 3), 2),
+    ],
+    ids=str,
+)
+def test_places_of_pixels_are_those_of_the_words(layout: MapLayout) -> None:
+    words, lanes = layout.places()
+    c, y, x = np.indices(layout.shape).reshape(3, -1)
+    told = [
+        eval(text.replace("/", "//"), {"c": c, "y": y, "x": x}) for text in place_of_pixel(layout)
+    ]
+    np.testing.assert_array_equal(told[0], words)
+    np.testing.assert_array_equal(np.broadcast_to(told[1], lanes.shape), lanes)
+
+
+def test_a_package_of_maps_says_where_pixels_are(maps: Path) -> None:
+    plan = make_maps()
+    facts = json.loads((maps / "core.json").read_text())
+    assert (facts["schedule"], facts["words"], facts["word"]) == ("windows", 12, 2)
+    assert facts["axi"]["layout"]["shape"] == [1, 4, 5]
+    assert facts["axi"]["sources"] == ["sterna_axis.v", "sterna_rom.v"]
+    readme = (maps / "README.md").read_text()
+    assert "1 channel, 4 rows and 5 columns" in readme
+    assert "It is byte k = `x % 2` of transfer `3 * y + x / 2`" in readme
+    used = used_bytes(plan)
+    assert used.reshape(4, 6).tolist() == [[True] * 5 + [False]] * 4
+    pixels, _ = make_examples(plan)
+    words = [bytes.fromhex(line)[::-1] for line in (maps / "tb/words.hex").read_text().split()]
+    sent = np.frombuffer(b"".join(words), np.uint8).reshape(-1, 4, 6)
+    np.testing.assert_array_equal(sent[:, :, :5].reshape(-1, 20), pixels)
+    assert not sent[:, :, 5:].any()
+
+
+def test_recordings_are_packaged_vector_by_vector(tmp_path: Path) -> None:
+    b = NetworkBuilder(5, name="random", input_bits=1, steps=3, timed_input=True)
+    b.layer("hidden", 4, neuron=NEURON)
+    b.layer("readout", 2)
+    plan = plan_core(network_of(b.spec()), 4)
+    package_ip(plan, tmp_path, examples=make_examples(plan))
+    assert used_bytes(plan).tolist() == [[True] * 5 + [False] * 3] * 3
+    readme = (tmp_path / "README.md").read_text()
+    assert "A recording is 3 images, one for each step, 1 transfer(s) each" in readme
 
 
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
@@ -179,51 +262,16 @@ def test_the_core_file_names_files_that_are_there(package: Path, tmp_path: Path)
             assert set(target["filesets"]) <= set(core["filesets"])
 
 
-def fusesoc(package: Path, work: Path, target: str) -> subprocess.CompletedProcess[str]:
-    """Run a target in `work`, with settings of its own."""
-    tool = Path(sys.executable).parent / "fusesoc"
-    if not tool.exists():
+def test_fusesoc_lints_and_runs_a_package(maps: Path) -> None:
+    """A window stage with layers behind it, -Wall, and every answer; both targets can fail."""
+    if not (Path(sys.executable).parent / "fusesoc").exists():
         pytest.skip("FuseSoC is not installed")
-    homes = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
-    with toolchain():
-        return subprocess.run(
-            [
-                str(tool),
-                "--cores-root",
-                str(package),
-                "run",
-                "--build-root",
-                "build",
-                f"--target={target}",
-                "::sterna_random:0.1.0",
-            ],
-            cwd=work,
-            env={**os.environ, **{name: str(work) for name in homes}},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-
-def test_fusesoc_lints_it(package: Path, tmp_path: Path) -> None:
-    run = fusesoc(package, tmp_path, "lint")
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "verilator -f" in run.stdout
-    # The lint can fail.
-    broken = tmp_path / "broken"
-    shutil.copytree(package, broken)
-    text = (broken / "sterna_axis.v").read_text()
-    (broken / "sterna_axis.v").write_text(text + "junk")
-    assert fusesoc(broken, tmp_path, "lint").returncode != 0
-
-
-def test_fusesoc_runs_its_bench(package: Path, tmp_path: Path) -> None:
-    run = fusesoc(package, tmp_path, "sim")
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert "PASS: 5 images, 20 answers," in run.stdout
-    # The bench can fail: one bit of one answer.
-    work = tmp_path / "build" / "sterna_random_0.1.0" / "sim"
+    vlnv = "::sterna_random:0.1.0"
+    told = check_package(maps, vlnv)
+    assert told["lint"] == "clean"
+    assert re.fullmatch(r"PASS: 5 images, 15 answers, \d+ cycles", told["sim"])
+    # One bit of one answer.
+    work = maps.with_name("maps0-fusesoc") / "build" / "sterna_random_0.1.0" / "sim"
     answers = (work / "tb" / "answers.hex").read_text()
     at = answers.index("\n") - 1
     flipped = f"{int(answers[at], 16) ^ 1:x}"
@@ -232,4 +280,9 @@ def test_fusesoc_runs_its_bench(package: Path, tmp_path: Path) -> None:
         ["./Vsterna_axis_tb"], cwd=work, capture_output=True, text=True, timeout=60, check=False
     )
     assert again.returncode != 0
-    assert "FAIL: 20 answers of 20, 1 wrong, error 000" in again.stdout + again.stderr
+    assert "FAIL: 15 answers of 15, 1 wrong, error 000" in again.stdout + again.stderr
+    # A module that nobody reads.
+    text = (maps / "sterna_axis.v").read_text()
+    (maps / "sterna_axis.v").write_text(text + "junk")
+    with pytest.raises(SimulationError, match=r"fails FuseSoC's target lint: see .*lint\.log"):
+        check_package(maps, vlnv)

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.back import rtlil  # type: ignore[attr-defined]
-from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Mux, ResetSignal, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_core
+from gen.ip.package import used_bytes
+from hw.contract.layout import MapLayout
+from hw.neuron.readout import result_layout
+from hw.stream.payloads import coefficients
 from hw.top.axi import ERRORS, AxiStreamCore
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits
@@ -27,8 +31,7 @@ SHORT, LONG, LARGE = (1 << bit for bit in range(len(ERRORS)))
 
 
 def axi_core(plan: CorePlan) -> AxiStreamCore:
-    spec = plan.network.spec
-    return AxiStreamCore(plan.component(files=False), pixels=spec.input_size, words=plan.words)
+    return AxiStreamCore(plan.component(files=False), used=used_bytes(plan))
 
 
 class Streams(wiring.Component):
@@ -38,8 +41,8 @@ class Streams(wiring.Component):
     o: stream.Interface
     error: Signal
 
-    def __init__(self, plan: CorePlan) -> None:
-        self.dut = dut = axi_core(plan)
+    def __init__(self, dut: AxiStreamCore) -> None:
+        self.dut = dut
         self.taken = data.StructLayout({"data": data.ArrayLayout(8, dut.word), "last": 1})
         self.sent = data.StructLayout({"logit": 32, "best": len(dut.m_axis_tuser), "last": 1})
         super().__init__(
@@ -128,7 +131,7 @@ PLANS = {
 def test_packets_are_answered_like_the_golden_model(name: str, pace: Pace) -> None:
     plan = make_plan(**PLANS[name])
     pixels = make_pixels(plan, 5)
-    dut = Streams(plan)
+    dut = Streams(axi_core(plan))
     bench = Bench(dut.clocked(), pace)
     bench.feed(dut.i, [word for image in pixels for word in dut.packet(image.tolist())])
     expected = dut.expected(plan, pixels)
@@ -146,7 +149,7 @@ def test_images_wait_outside_when_too_many_are_inside(monkeypatch) -> None:
     monkeypatch.setattr("hw.top.axi.MAX_IN_FLIGHT", 1)
     plan = make_plan()
     pixels = make_pixels(plan, 4)
-    dut = Streams(plan)
+    dut = Streams(axi_core(plan))
     bench = Bench(dut.clocked())
     bench.feed(dut.i, [word for image in pixels for word in dut.packet(image.tolist())])
     expected = dut.expected(plan, pixels)
@@ -185,7 +188,7 @@ FAULTS: dict[str, Any] = {  # packets of (pixels to spoil, transfers), the error
 def test_a_faulty_packet_is_dropped_and_told(fault: str, before: int, pace: Pace) -> None:
     """Whatever is under way is answered, what follows is right, nothing else comes."""
     plan = make_plan()
-    dut = Streams(plan)
+    dut = Streams(axi_core(plan))
     pixels = make_pixels(plan, before + 2)
     packets, mark = FAULTS[fault]
     words = [word for image in pixels[:before] for word in dut.packet(image.tolist())]
@@ -208,7 +211,7 @@ def test_a_faulty_packet_is_dropped_and_told(fault: str, before: int, pace: Pace
 
 def first_answer(plan: CorePlan, pixels: np.ndarray) -> int:
     """The cycle in which it leaves."""
-    dut = Streams(plan)
+    dut = Streams(axi_core(plan))
     bench = Bench(dut.clocked())
     bench.feed(dut.i, [word for image in pixels for word in dut.packet(image.tolist())])
     sink = bench.collect(dut.o, len(pixels) * plan.network.spec.classes)
@@ -220,7 +223,7 @@ def first_answer(plan: CorePlan, pixels: np.ndarray) -> int:
 def test_one_cycle_of_reset_at_any_time(moment: int | str) -> None:
     """What came before the reset is gone; a packet it cut is short; what follows is right."""
     plan = make_plan()
-    dut = Streams(plan)
+    dut = Streams(axi_core(plan))
     early = isinstance(moment, int)
     pixels = make_pixels(plan, 6 if early else 9)  # enough for two answers after the reset
     reset_at = moment if early else first_answer(plan, pixels) + int(moment[len("answer") :])
@@ -251,7 +254,7 @@ def test_offers_stand_and_no_path_leads_from_an_input_to_an_output(
         if name == "padded"
         else (make_plan(**PLANS[name]))
     )
-    run = prove(Case(lambda: Streams(plan), 3), tmp_path)
+    run = prove(Case(lambda: Streams(axi_core(plan)), 3), tmp_path)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     dut = axi_core(plan)
     (tmp_path / "dut.il").write_text(rtlil.convert(dut, ports=ports_of(dut), name="dut"))
@@ -290,3 +293,72 @@ def test_ports(name: str, word: int, words: int, user: int) -> None:
         ("m_axis_tlast", "output", 1),
         ("m_axis_tuser", "output", user),
     }
+
+
+# Which bytes are pixels
+
+
+class Echo(wiring.Component):
+    """In place of a core: answers each word with itself as a logit, and an image ends with its
+    last word."""
+
+    def __init__(self, word: int, words: int, planes: int) -> None:
+        self._words, bits = words, word * planes
+        super().__init__(
+            {
+                "i": In(stream.Signature(coefficients(word, planes, False))),
+                "o": Out(stream.Signature(result_layout(3, bits + 1))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        count, source, sink = Signal(range(self._words)), self.i, self.o
+        last = count == self._words - 1
+        m.d.comb += [
+            sink.valid.eq(source.valid),
+            source.ready.eq(sink.ready),
+            sink.payload.logit.eq(source.payload.as_value()),
+            sink.payload.last.eq(last),
+        ]
+        with m.If(source.valid & source.ready):
+            m.d.sync += count.eq(Mux(last, 0, count + 1))
+        return m
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        MapLayout((1, 3, 4), 4, 4),  # every byte is a pixel
+        MapLayout((1, 3, 5), 4, 4),  # rows of two transfers, the second with one pixel
+        MapLayout((3, 2, 3), 8, 2),  # a byte of each position is no channel
+        MapLayout((5, 2, 2), 4),  # a second group, of one channel
+    ],
+    ids=str,
+)
+def test_only_pixels_pass_and_are_judged(layout: MapLayout) -> None:
+    """Junk elsewhere is taken for 0, and is no fault; a pixel that is too large is one."""
+    planes, word, images = 3, layout.lanes, 4
+    used = np.zeros((layout.words, word), dtype=bool)
+    used[layout.places()] = True
+    rng = np.random.default_rng(1)
+    sent = rng.integers(0, 256, (images, *used.shape))
+    sent[:, used] %= 1 << planes
+    spoilt = sent[1].copy()
+    spoilt[tuple(np.argwhere(used)[-1])] = 1 << planes
+    core: Any = Echo(word, layout.words, planes)
+    dut = Streams(AxiStreamCore(core, used=used))
+    bench = Bench(dut.clocked(), FLOWING)
+    packets = [dut.packet(image.reshape(-1).tolist()) for image in (sent[0], spoilt, *sent[1:])]
+    bench.feed(dut.i, [transfer for packet in packets for transfer in packet])
+    sink = bench.collect(dut.o, images * layout.words + layout.words - 1)
+    errors = bench.watch(dut.error)
+    bench.run(extra=20)
+    logits = [value & (1 << 32) - 1 for value in sink.values]
+    words = [
+        [sum(int(v) << planes * k for k, v in enumerate(row)) for row in np.where(used, image, 0)]
+        for image in (sent[0], spoilt, *sent[1:])
+    ]
+    wanted = [*words[0], *words[1][:-1], *(word for image in words[2:] for word in image)]
+    assert logits == wanted
+    assert {error for (error,) in errors} == {0, LARGE}

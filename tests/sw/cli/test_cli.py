@@ -14,6 +14,8 @@ import sterna
 from hw.contract.network import Network
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
+from sw.data.dataset import load_split
+from sw.data.shipped import model_path
 
 ROOT = Path(__file__).parents[3]
 
@@ -52,6 +54,35 @@ def test_generate(capsys, tmp_path):
     assert json.loads((tmp_path / "v" / "core.json").read_text())["lanes"] == 16
 
 
+def check_waves(folder):
+    """The save file shows signals that are there; at the end, each neuron by its name has what the
+    golden model has."""
+    from pylibfst import ffi, get_scopes_signals2, lib
+
+    context = lib.fstReaderOpen(str(folder / "waves.fst").encode())
+    _, signals = get_scopes_signals2(context)
+    known = {name.replace(" ", ""): signal.handle for name, signal in signals.by_name.items()}
+    lines = (folder / "waves.gtkw").read_text().splitlines()
+    shown = {
+        name: alias[2:-1]
+        for alias, _, name in (line.rpartition(" ") for line in lines)
+        if name.startswith("sterna_bench.") and not alias.startswith("[")
+    }
+    assert set(shown) <= set(known)
+    network = Network.load(model_path("digits-dense"))
+    trace = GoldenModel(network).run(load_split("digits", "test", 4).images[:3])
+    end, buffer, compared = lib.fstReaderGetEndTime(context), ffi.new("char[100]"), 0
+    for kind, values in (("spike", trace.spikes), ("potential", trace.potentials)):
+        for n, value in enumerate(values[0][-1, -1]):
+            (signal,) = (name for name, alias in shown.items() if alias == f"hidden1 {n} {kind}")
+            found = lib.fstReaderGetValueFromHandleAtTime(context, end, known[signal], buffer)
+            text = ffi.string(found).decode()
+            assert int(text, 2) == value % 2 ** len(text), signal
+            compared += 1
+    lib.fstReaderClose(context)
+    assert compared == 256
+
+
 def test_sim_answers_in_json_and_tells_progress_elsewhere(capsys, tmp_path):
     code, out, err = run(
         capsys, "sim", "--images", "3", "--lanes", "8", "--waves", "--json", "--out", str(tmp_path)
@@ -60,6 +91,7 @@ def test_sim_answers_in_json_and_tells_progress_elsewhere(capsys, tmp_path):
     assert json.loads(out)["mismatches"] == 0
     assert "building" in err
     assert (tmp_path / "waves.fst").stat().st_size > 1000
+    check_waves(tmp_path)
 
 
 def test_train_and_export(capsys, tmp_path):

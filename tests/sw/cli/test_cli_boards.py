@@ -52,7 +52,7 @@ def test_plan_makes_no_file(tmp_path: Path, monkeypatch) -> None:
         (["ask", "serial:/dev/nowhere"], "nowhere"),
         (["ask", "golden:mnist-dense", "digits-dense"], "has the network 85348af0"),
         (["ip", "digits-dense", "--lanes", "0"], "Lanes must be an integer from 1 to 1024"),
-        (["ip", "digits-conv"], "must be a chain of dense layers for layers of their own"),
+        (["ip", "digits-conv", "--lanes", "3"], "Lanes of a program core must be one of"),
         (
             ["plan", "--board", "icebreaker", "digits-conv"],
             "does not fit icebreaker: with 8 lanes, one program core it needs 43 block RAMs of 30 "
@@ -182,7 +182,9 @@ def test_version(capsys) -> None:
 
 def test_a_checkout_that_was_never_installed_works(capsys, monkeypatch) -> None:
     """It has no version; it has all else."""
-    monkeypatch.setattr("sw.cli.main.version", Mock(side_effect=PackageNotFoundError("sterna")))
+    monkeypatch.setattr(
+        "hw.contract.text.version", Mock(side_effect=PackageNotFoundError("sterna"))
+    )
     assert main(["boards"]) == 0
     with pytest.raises(SystemExit):
         main(["--version"])
