@@ -26,7 +26,7 @@ CORE_PORTS = {
     "events": "a bit per memory of weights: a row was added in the cycle before",
 }
 LOAD = "a row of weights, while the core is held in reset"
-TEACHER = "what is said of a picture to a core that learns: docs/learning.md"
+TEACHER = "the teacher of a core that learns: docs/learning.md"
 TAP = "to watch in simulation: docs/simulation.md"
 
 

@@ -1,6 +1,6 @@
 """The core behind AXI4-Stream ports, for other people's designs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
@@ -222,7 +222,7 @@ class AxiStreamCore(wiring.Component):
         return transfer(outlet.i) & outlet.i.payload.last
 
 
-def _period(kind: Sequence[bool]) -> int:
+def _period(kind: tuple[bool, ...]) -> int:
     """After how many transfers it repeats."""
     every = (n for n in range(1, len(kind) + 1) if len(kind) % n == 0)
     return next(n for n in every if kind == kind[:n] * (len(kind) // n))

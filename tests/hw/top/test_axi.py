@@ -302,6 +302,9 @@ class Echo(wiring.Component):
     """In place of a core: answers each word with itself as a logit, and an image ends with its
     last word."""
 
+    i: stream.Interface
+    o: stream.Interface
+
     def __init__(self, word: int, words: int, planes: int) -> None:
         self._words, bits = words, word * planes
         super().__init__(
@@ -313,7 +316,8 @@ class Echo(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        count, source, sink = Signal(range(self._words)), self.i, self.o
+        count, source = Signal(range(self._words)), self.i
+        sink: Any = self.o
         last = count == self._words - 1
         m.d.comb += [
             sink.valid.eq(source.valid),
