@@ -75,4 +75,3 @@ def test_silence_costs_little_and_noise_much() -> None:
             return window_expected(plan, dict.fromkeys(Played, one))
 
         assert at(0) < at(0.1) < at(0.5) < at(1)
-
