@@ -73,7 +73,8 @@ def test_what_an_import_pulls_in(statement, absent):
 FLOORS = {
     "hw": "contract < system | memory < stage < stream < neuron < layer | link < program < window "
     "| core | learn < top",
-    "gen": "stage < layer | program < window < core | family < learn < board < explore | ip",
+    "gen": "stage < layer | program < window < core | family < learn | wiring < board < explore "
+    "| ip",
     "sim": "golden < bench < learn | board",
     "sw": "data | report < learn | spide < host < importers | verify < study | front < cli",
 }

@@ -3,10 +3,10 @@ among those of amaranth-boards, or in the folder where it was built."""
 
 from pathlib import Path
 
-from gen.board.board import Board, BoardError, Wiring, constraints
-from gen.board.board_file import board_of_platform, describe_again, read_board
-from gen.board.platforms import has_module
 from gen.family.registry import FAMILIES
+from gen.wiring.board import Board, BoardError, Wiring, constraints
+from gen.wiring.board_file import board_of_platform, describe_again, read_board
+from gen.wiring.platforms import has_module
 from hw.contract.text import none_of
 
 __all__ = ["BOARDS", "Board", "BoardError", "Wiring", "constraints", "find_board"]

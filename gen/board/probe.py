@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gen.board.bitstream import pack, place_and_route, synthesize, write_constraints
-from gen.board.board import Board, BoardError
 from gen.family.tools import ToolError
+from gen.wiring.board import Board, BoardError
 from hw.contract.files import write_atomically
 from hw.top.pll import PllSpec
 

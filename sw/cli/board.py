@@ -104,6 +104,7 @@ def do_boards(args: argparse.Namespace) -> Result:
             facts[name]["routed"] = routed
             line += f", {routed['layout']}, {routed['fmax_mhz']:.2f} MHz after routing"
         rows.append((name, line))
+    rows.append(("NAME.toml", "any other, by a file or from amaranth-boards: docs/add-a-board.md"))
     return facts, table(rows), 0
 
 
@@ -165,7 +166,7 @@ def do_verify(args: argparse.Namespace) -> Result:
     from sw.verify.bitstream import verify_bitstream
 
     out = Path(args.out or BUILD / "verify")
-    report = verify_bitstream(args.board, out, images=args.count, progress=args.say)
+    report = verify_bitstream(the_board(args), out, images=args.count, progress=args.say)
     rows = [
         (
             step["what"],

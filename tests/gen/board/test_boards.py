@@ -6,9 +6,9 @@ from fractions import Fraction
 import pytest
 
 from gen.board.boards import BOARDS, BoardError, constraints, find_board
-from gen.board.platforms import device_of, platform_class
 from gen.family.base import Part
 from gen.family.pll import PllError, clock_up_to, pll
+from gen.wiring.platforms import device_of, platform_class
 
 OTHERS = [find_board(name) for name in ("ice40_hx8k_b_evn", "icepi_zero", "tang_primer_20k")]
 """Described boards: a clock generator away from its pin, an ECP5 at 50 MHz, a GW2A."""

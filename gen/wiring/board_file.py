@@ -12,8 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from gen.board.board import Board, BoardError, Wiring
-from gen.board.platforms import (
+from gen.family.base import Chip, Family, Part, Pin
+from gen.family.registry import FAMILIES
+from gen.wiring.board import Board, BoardError, Wiring
+from gen.wiring.platforms import (
     PACKAGE,
     device_of,
     has_flash,
@@ -22,8 +24,6 @@ from gen.board.platforms import (
     pins_of,
     platforms_of,
 )
-from gen.family.base import Chip, Family, Part, Pin
-from gen.family.registry import FAMILIES
 from hw.contract.files import read_json
 from hw.contract.link import FROM_FILE
 from hw.contract.text import none_of

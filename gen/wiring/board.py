@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from gen.board.platforms import oscillator_of, part_of, pins_of, platform_class
 from gen.family.base import Chip, Family, Part, Pin
 from gen.family.pll import clock_up_to
+from gen.wiring.platforms import oscillator_of, part_of, pins_of, platform_class
 from hw.contract.checks import SternaError
 from hw.contract.link import FROM_FILE
 
@@ -56,7 +56,7 @@ class Board:
     model
         Network unless asked otherwise.
     description
-        Of a board that is described: what `gen.board.board_file` makes it of again.
+        Of a board that is described: what `gen.wiring.board_file` makes it of again.
     """
 
     name: str

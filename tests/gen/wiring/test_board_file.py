@@ -1,11 +1,10 @@
-"""gen.board.board_file, platforms, probe: boards from files and from amaranth-boards."""
+"""gen.wiring.board_file, platforms, probe: boards from files and from amaranth-boards."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from gen.board.board_file import describe_again, read_board
 from gen.board.boards import BOARDS, BoardError, constraints, find_board
 from gen.board.build import build_board
 from gen.board.files import generate_board, identity
@@ -13,6 +12,7 @@ from gen.board.flash import FlashError, flash
 from gen.board.planner import plan_board
 from gen.board.probe import try_board
 from gen.family.pll import PllError
+from gen.wiring.board_file import describe_again, read_board
 from hw.contract.network import Network
 from sw.data.shipped import model_path
 from sw.host.identity import DESCRIBED, parse_identity
