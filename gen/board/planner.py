@@ -232,7 +232,8 @@ def place_core(board: Board, core: CorePlan, hz: float | None = None, images: in
     PllError
         When the board cannot make that clock.
     """
-    loaded = core.loaded or bool(images and board.sprams and core.stages[0].label_bits)
+    flashed = board.flash and board.sprams
+    loaded = core.loaded or bool(images and flashed and core.stages[0].label_bits)
     spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=loaded)
     return BoardPlan(
         board=board,

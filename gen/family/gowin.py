@@ -114,7 +114,7 @@ def _chips() -> dict[str, Chip]:
                 ffs=ffs,
                 brams=brams,
                 packages={package: package for package in packages.split()},
-                grades=tuple(g for g in grades if name != "GW1N-9" or g == "C6/I5"),
+                grades=grades[:1] if size == "9" else grades,
                 flags=(
                     *("--device", f"{series}-LV{number}{{package}}{{grade}}"),
                     *("--vopt", f"family={die}"),

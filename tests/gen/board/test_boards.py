@@ -8,6 +8,7 @@ import pytest
 from gen.board.boards import BOARDS, BoardError, constraints, find_board
 from gen.family.base import Part
 from gen.family.pll import PllError, clock_up_to, pll
+from gen.family.registry import FAMILIES
 from gen.wiring.platforms import device_of, platform_class
 
 OTHERS = [find_board(name) for name in ("ice40_hx8k_b_evn", "icepi_zero", "tang_primer_20k")]
@@ -147,6 +148,24 @@ def test_impossible_clocks_name_the_nearest():
         with pytest.raises(PllError) as refused:
             pll(BOARDS[name], megahertz * 1e6)
         assert str(refused.value) == sentence
+
+
+def test_every_chip_can_be_on_a_board():
+    """In all packages and grades: a clock of it, and arguments without gaps."""
+    for family in FAMILIES.values():
+        assert {name: chip.name for name, chip in family.chips.items()} == {
+            n: n for n in family.chips
+        }
+        for chip in family.chips.values():
+            for package in chip.packages.values():
+                for grade in chip.grades or ("",):
+                    part = Part(chip=chip, package=package, grade=grade, clock="A1")
+                    made = family.on(part)
+                    assert package in " ".join(part.flags)
+                    assert grade in " ".join(part.flags)
+                    assert "{" not in " ".join(part.flags)
+                    assert made.pll is not None or package not in chip.pll_pads
+                    assert (made.name, made.rams) == (family.name, family.rams)
 
 
 def test_a_generator_is_of_the_oscillators_pin_and_package():
