@@ -75,7 +75,7 @@ DESIGNS = {
 
 
 def designs_of(board: Board) -> tuple[Design, ...]:
-    """What is verified of a board: of a described one the digits on eight lanes, as far as its
+    """What is verified of a board: of a described one the digits on 16 lanes, as far as its
     family's cells, and its chip's bitstreams, can be simulated; nothing of a board without such."""
     if not board.described:
         return DESIGNS.get(board.name, ())
@@ -83,7 +83,7 @@ def designs_of(board: Board) -> tuple[Design, ...]:
         return ()
     unpacked = board.family.unpackable in board.flags
     steps = ("netlist", "bitstream") if unpacked else ("netlist",)
-    return (Design(model="digits-dense", lanes=8, memories=("rom", "rom"), steps=steps),)
+    return (Design(model="digits-dense", lanes=16, memories=("rom", "rom"), steps=steps),)
 
 
 def verify_bitstream(
