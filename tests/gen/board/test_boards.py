@@ -10,6 +10,7 @@ from gen.family.base import Part
 from gen.family.pll import PllError, clock_up_to, pll
 from gen.family.registry import FAMILIES
 from gen.wiring.platforms import device_of, platform_class
+from hw.contract.link import FROM_FILE
 
 OTHERS = [find_board(name) for name in ("ice40_hx8k_b_evn", "icepi_zero", "tang_primer_20k")]
 """Described boards: a clock generator away from its pin, an ECP5 at 50 MHz, a GW2A."""
@@ -17,7 +18,7 @@ OTHERS = [find_board(name) for name in ("ice40_hx8k_b_evn", "icepi_zero", "tang_
 
 def test_boards_are_told_apart():
     numbers = [board.number for board in BOARDS.values()]
-    assert len(set(numbers)) == len(numbers)
+    assert len({*numbers, FROM_FILE}) == len(numbers) + 1
     assert [find_board(name).name for name in BOARDS] == list(BOARDS)
     with pytest.raises(BoardError) as refused:
         find_board("arty")
@@ -180,6 +181,13 @@ def test_a_generator_is_of_the_oscillators_pin_and_package():
         assert (instance.module, instance.clock_in) == (module, port)
     assert find_board("nandland_go").family.pll is None
     assert find_board("nandland_go").clock_hz(1) == 25_000_000
+
+
+def test_a_generators_loop_is_open_where_nextpnr_would_search_for_ever():
+    for name, tied in [("tang_nano_9k", True), ("tang_primer_20k", False)]:
+        instance = pll(find_board(name), 54e6).instance
+        assert instance is not None
+        assert ("CLKFB" in instance.constants) == tied
 
 
 def test_a_default_clock_is_the_nearest_below_that_can_be_made():
