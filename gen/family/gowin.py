@@ -101,6 +101,7 @@ SERIES = {
     ("GW2AR-18C",): (("C7/I6", "C8/I7", "C9/I8"), "EQ144 EQ144P EQ144PF EQ176 QN88 QN88P QN88PF"),
 }
 SIZES = {"4": (4608, 3456, 10), "9": (8640, 6480, 26), "18": (20_736, 15_552, 46)}
+"""Look-up tables, flip-flops, block RAMs."""
 
 
 def _chips() -> dict[str, Chip]:

@@ -115,7 +115,7 @@ PADS_1K = {
 PADS_8K: dict[str, tuple[str, ...]] = {
     "CM81": ("G4",),
     "CM121": ("B6", "L5"),
-    "CM225": (),
+    "CM225": ("D8", "N7"),
     "CB132": (),
     "CT256": ("F7", "R9"),
     "BG121": (),
@@ -127,13 +127,18 @@ one by one. The die of 1k has no generator in the packages of `NO_PLL_1K`."""
 NO_PLL_1K = ("SWG16TR", "CM36", "CM49", "CB81", "VQ100")
 
 
+def _line(name: str) -> str:
+    """What Yosys calls the line of a chip."""
+    line = name.removeprefix("iCE40")[:2].lower()
+    return "u" if line == "up" else line
+
+
 def _chips() -> dict[str, Chip]:
     """A 4K is the die of an 8K, and the tools give all of it."""
     chips = {}
 
     def chip(name: str, size: tuple[int, int, int], packages: Sequence[str], pads: dict) -> None:
         luts, brams, sprams = size
-        line = name[5:7]
         chips[name] = Chip(
             name=name,
             luts=luts,
@@ -141,31 +146,31 @@ def _chips() -> dict[str, Chip]:
             brams=brams,
             sprams=sprams,
             packages={package: package.lower() for package in packages},
-            flags=(f"--{name[5:].lower()}", "--package", "{package}"),
+            flags=(f"--{name.removeprefix('iCE40').lower()}", "--package", "{package}"),
             # -s: do not put the flash to sleep after configuration; the top may read on.
             pack=("-s",),
-            clocks=CLOCKS["u" if line == "UP" else line.lower()],
+            clocks=CLOCKS[_line(name)],
             pll_pads={package.lower(): pads[package] for package in packages if package in pads},
         )
 
     for name in ("iCE40LP1K", "iCE40HX1K"):
         chip(name, (1280, 16, 0), (*PADS_1K, *NO_PLL_1K), PADS_1K)
     for name in ("iCE40LP4K", "iCE40LP8K", "iCE40HX4K", "iCE40HX8K"):
-        chip(name, (7680, 32, 0), (*PADS_8K,), PADS_8K)
+        other = "CT256" if "4K" in name else "TQ144"  # the package that only the other has
+        chip(name, (7680, 32, 0), [package for package in PADS_8K if package != other], PADS_8K)
     up5k = {"SG48": ("35",), "UWG30": ("B3",)}
     chip("iCE40UP5K", (5280, 30, 4), (*up5k,), up5k)
     return chips
 
 
 def _as_on(family: Family, part: Part) -> Family:
-    chip = part.chip
-    line = next(line for line, clocks in CLOCKS.items() if clocks is chip.clocks)
+    line = _line(part.chip.name)
     flow = replace(
         family.flow,
         synthesis=family.flow.synthesis.replace("-device u", f"-device {line}"),
         tight=family.flow.tight.replace("-device u", f"-device {line}"),
     )
-    pads = chip.pll_pads.get(part.package)
+    pads = part.chip.pll_pads.get(part.package)
     generator = None if pads is None else _generator(part.clock in pads)
     return replace(family, flow=flow, pll=generator)
 
