@@ -112,13 +112,13 @@ PADS_1K = {
     "QN84": ("A14",),
     "TQ144": ("49",),
 }
-PADS_8K: dict[str, tuple[str, ...]] = {
+PADS_8K = {
     "CM81": ("G4",),
     "CM121": ("B6", "L5"),
     "CM225": ("D8", "N7"),
-    "CB132": (),
+    "CB132": ("A6", "P7"),
     "CT256": ("F7", "R9"),
-    "BG121": (),
+    "BG121": ("B6", "L5"),
     "TQ144": ("49", "129"),
 }
 """Pins of the clock generators by package: those that nextpnr takes for an SB_PLL40_PAD, all tried

@@ -70,6 +70,15 @@ def test_the_example_is_a_board():
     assert parse_identity(payload).board == DESCRIBED
 
 
+def test_every_example_is_a_board():
+    files = sorted(EXAMPLE.parent.glob("*.toml"))
+    boards = [find_board(str(file)) for file in files]
+    assert [board.name for board in boards] == [file.stem for file in files]
+    for board in boards:
+        assert plan_board(board, DIGITS, lanes=8, banks=1).spec.number == 255
+        assert board.loader
+
+
 def test_other_families_have_their_own_keys(tmp_path):
     tang = of(tmp_path, TANG)
     assert tang.flags == ("--device", "GW2AR-LV18QN88C8/I7", "--vopt", "family=GW2A-18C")
