@@ -124,7 +124,7 @@ timing: $(VENV)/stamp-fpga ## place and route for an ECP5-85k: resources and fma
 plan: $(VENV)/stamp-sim ## how a network would be laid out for BOARD=, without any tool
 	@$(STERNA) plan $(BOARD_OPTIONS)
 
-bitstream: $(VENV)/stamp-fpga ## a bitstream for BOARD= ulx3s_85f, icebreaker or tang_nano_9k
+bitstream: $(VENV)/stamp-fpga ## a bitstream for BOARD= ulx3s_85f, icebreaker, tang_nano_9k or a file my.toml
 	@$(STERNA) bitstream $(BOARD_OPTIONS) $(SEED_OPTION) $(if $(SEEDS),--seeds $(SEEDS))
 
 reload: $(VENV)/stamp-fpga ## other weights (MODEL=) into the bitstream of BOARD=, without synthesis

@@ -89,7 +89,8 @@ def test_what_is_imported_is_asked_for():
 FLOORS = {
     "hw": "contract < system | memory < stage < stream < neuron < layer | link < program < window "
     "| core | learn < top",
-    "gen": "stage < layer | program < window < core | family < learn < board < explore | ip",
+    "gen": "stage < layer | program < window < core | family < learn | wiring < board < explore "
+    "| ip",
     "sim": "golden < bench < learn | board",
     "sw": "data | report < learn | spide < host < importers | verify < study | front < cli",
 }

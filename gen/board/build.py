@@ -18,6 +18,7 @@ from gen.board.bitstream import REPORT, SEEDS, build_bitstream, find_tools, pack
 from gen.board.boards import find_board
 from gen.board.files import BOARD_TOP, StoredImages, built_images, generate_board
 from gen.board.planner import BoardPlan, place_core
+from gen.board.probe import try_board
 from gen.core.plan import rebuild
 from gen.family.registry import FAMILIES
 from gen.family.rom_swap import ReloadError
@@ -31,6 +32,9 @@ __all__ = ["NETWORK", "build_board", "reload_board"]
 
 NETWORK = "network.npz"
 """The network of a bitstream, beside it."""
+
+PINS = "pins"
+"""Folder in which a described board is tried."""
 
 SYNTHESIS = "synthesis"
 """Folder of the design with placeholders, and of what the tools make of it."""
@@ -65,7 +69,8 @@ def build_board(
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
     """Build the bitstream of a planned board in `folder`; `report.json` and the bitstream are
-    there only when all went well. `stored`: what is put on the chip.
+    there only when all went well. `stored`: what is put on the chip. A described board's pins are
+    tried on the tools first (`gen.board.probe`).
 
     Returns
     -------
@@ -77,13 +82,25 @@ def build_board(
     ------
     TimingError, ToolError, ReloadError
         See `gen.board.bitstream`, `gen.family.rom_swap`.
+    BoardError
+        When a board is not as it is described.
     """
     board = plan.board
     find_tools(board.family.flow)
     endings = {family.flow.bitstream for family in FAMILIES.values()}
     for name in (REPORT, *(f"{BOARD_TOP}.{ending}" for ending in endings)):
         (folder / name).unlink(missing_ok=True)
-    facts = generate_board(plan.core, plan.spec, board.name, folder, stored)
+    if board.described:
+        try_board(
+            board,
+            plan.spec.pll,
+            folder / PINS,
+            megahertz=plan.spec.clock_hz / 1e6,
+            progress=progress,
+        )
+    facts = generate_board(
+        plan.core, plan.spec, board.name, folder, stored, description=board.description
+    )
     work = folder / SYNTHESIS
     swapped = facts["placeholders"] if board.family.swap is not None else ()
     for name in facts["sources"]:
@@ -123,7 +140,7 @@ def reload_board(
     """
     built = _read(folder / "board.json", BUILT)
     report = _read(folder / SYNTHESIS / REPORT, SYNTHESISED)
-    board = find_board(built["board"])
+    board = find_board(built["board"], folder)
     if not built["reloadable"]:
         raise ReloadError(
             f"Weights of {built['network']} cannot be reloaded: its core learns, and has memories "
@@ -259,8 +276,10 @@ def _with(
     core = rebuild(network, built["plan"]["recipe"])
     stored = built_images(core, folder, built["test_images"])
     images = 0 if stored is None else stored.images
-    plan = place_core(find_board(built["board"]), core, built["clock_hz"], images)
-    return plan, generate_board(core, plan.spec, plan.board.name, into, stored)
+    board = find_board(built["board"], folder)
+    plan = place_core(board, core, built["clock_hz"], images)
+    facts = generate_board(core, plan.spec, board.name, into, stored, description=board.description)
+    return plan, facts
 
 
 def _other_hardware(built: dict[str, Any], folder: Path, into: Path) -> ReloadError:

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,12 @@ def built_images(plan: CorePlan, folder: Path, played: Sequence[int] | None) -> 
 
 
 def generate_board(
-    plan: CorePlan, board: BoardSpec, name: str, folder: Path, stored: StoredImages | None = None
+    plan: CorePlan,
+    board: BoardSpec,
+    name: str,
+    folder: Path,
+    stored: StoredImages | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the board's design; return its manifest, which is `board.json` too.
 
@@ -173,6 +178,8 @@ def generate_board(
         Where to; made if need be.
     stored
         What is put on the chip.
+    description
+        Of a board that is described: it is found again by the manifest.
 
     Raises
     ------
@@ -213,6 +220,7 @@ def generate_board(
     files |= {f"placeholder/{file}": rows.encode() for file, rows in random_roms.items()}
     facts = {
         "board": name,
+        **({} if description is None else {"description": dict(description)}),
         "network": plan.network.spec.name,
         "digest": plan.network.digest,
         "top": BOARD_TOP,

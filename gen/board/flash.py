@@ -102,11 +102,16 @@ def flash(
     Raises
     ------
     FlashError
-        When a file is missing, the flash is too small or unused on this board, no board answers,
-        or it refuses.
+        When a file is missing, the flash is too small or unused on this board, its loader is not
+        known, no board answers, or it refuses.
     ToolError
         When openFPGALoader is missing.
     """
+    if not board.loader:
+        raise FlashError(
+            f"Board {board.name} must say what openFPGALoader calls it: give its file a loader, "
+            f"or load {bitstream} yourself"
+        )
     for file in (bitstream, data):
         if file is not None and not file.is_file():
             raise FlashError(f"File {file} does not exist: build the bitstream first")

@@ -21,11 +21,12 @@ from gen.core.plan import (
     plan_mixed,
     plan_network,
 )
-from gen.family.pll import pll
+from gen.family.pll import PllError, pll
 from gen.layer.stage import LayerOptions
 from gen.learn.stage import plan_learning
 from hw.contract.network import Network
 from hw.learn.masters import Masters
+from hw.link.uart import LEAST_DIVISOR
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
 from hw.top.board import BoardSpec
 
@@ -43,6 +44,9 @@ __all__ = [
 BAUD = 1_000_000
 FLASH_ADDRESS = 0x20000
 """Of the flash image: behind the bitstream, 104,090 bytes on the iCEBreaker, at a 64 KiB block."""
+
+MOST_BAUD_ERROR = 0.025
+"""Of a rate that is a divided clock: with the host's own error a UART bears about twice it."""
 
 BANKS = (1, 2, 4, 8)
 MOST_LANES = 128
@@ -95,6 +99,7 @@ class BoardPlan:
             "memories": list(self.core.memories),
             "clock_hz": self.spec.clock_hz,
             "full_chip_hz": default_hz(self.board, self.core),
+            "clock_measured": not self.board.described,
             "flash_address": self.spec.flash_address,
             "estimate": self.estimate.to_dict(),
             "expected_cycles": round(self.cycles, 1),
@@ -108,9 +113,16 @@ def board_spec(board: Board, hz: float, *, loaded: bool) -> BoardSpec:
     Raises
     ------
     PllError
-        When the board cannot make that clock.
+        When the board cannot make that clock, or the host link's rate from it.
     """
     settings = pll(board, hz)
+    ratio = float(settings.hz) / BAUD
+    if round(ratio) < LEAST_DIVISOR or abs(round(ratio) / ratio - 1) > MOST_BAUD_ERROR:
+        raise PllError(
+            f"Clock of {board.name} must give {BAUD:,} baud within {MOST_BAUD_ERROR:.1%}, which "
+            f"{float(settings.hz) / 1e6:g} MHz does not: choose one near a whole number of MHz, "
+            f"{LEAST_DIVISOR} or more"
+        )
     return BoardSpec(
         number=board.number,
         clock_hz=round(settings.hz),
@@ -220,7 +232,8 @@ def place_core(board: Board, core: CorePlan, hz: float | None = None, images: in
     PllError
         When the board cannot make that clock.
     """
-    loaded = core.loaded or bool(images and board.sprams and core.stages[0].label_bits)
+    flashed = board.flash and board.sprams
+    loaded = core.loaded or bool(images and flashed and core.stages[0].label_bits)
     spec = board_spec(board, default_hz(board, core) if hz is None else hz, loaded=loaded)
     return BoardPlan(
         board=board,

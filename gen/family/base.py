@@ -13,7 +13,19 @@ from gen.family.pll import Pll
 from gen.family.rom_swap import RomSwap
 from gen.family.tools import Program
 
-__all__ = ["FAIL_SOON", "TIGHT", "BlockRams", "Cells", "Family", "Flow", "Pin", "ResourceNames"]
+__all__ = [
+    "FAIL_SOON",
+    "TIGHT",
+    "BlockRams",
+    "Cells",
+    "Chip",
+    "Clocks",
+    "Family",
+    "Flow",
+    "Part",
+    "Pin",
+    "ResourceNames",
+]
 
 FAIL_SOON = ("--placer-heap-cell-placement-timeout", "100")
 """Router flags: rather than search for minutes; on a full chip, another seed is what helps."""
@@ -188,6 +200,85 @@ class Cells:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clocks:
+    """Clocks of a core unless asked otherwise, in Hz: what a full chip of a family reaches after
+    routing (docs/results.md). A chip that was never built for has those of its nearest relative.
+
+    Parameters
+    ----------
+    layers
+        Of layer stages, by the number of banks from which on it holds.
+    shared, windows
+        Of program stages, and of window stages.
+    """
+
+    layers: Mapping[int, int]
+    shared: int
+    windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chip:
+    """A device of a family, as nextpnr counts and calls it.
+
+    Parameters
+    ----------
+    name
+        As in a board's file.
+    luts, ffs, brams, sprams
+        What nextpnr says it has; a die that is sold under two names has one count.
+    packages
+        The tools' name of each package, by what boards call it, in capitals.
+    grades
+        Speed grades, slowest first; none where the tools know one speed only.
+    flags
+        Arguments that make nextpnr know the device; `{package}` and `{grade}` are the part's.
+    pack
+        Arguments of the packer.
+    clocks
+        Unless asked otherwise.
+    pll_pads
+        Pins of the clock generators by package, where a family's generators differ by the pin of
+        the oscillator; a package that is not among them has no generator.
+    """
+
+    name: str
+    luts: int
+    ffs: int
+    brams: int
+    sprams: int = 0
+    packages: Mapping[str, str]
+    grades: tuple[str, ...] = ()
+    flags: tuple[str, ...]
+    pack: tuple[str, ...] = ()
+    clocks: Clocks
+    pll_pads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A chip as it is soldered to a board.
+
+    Parameters
+    ----------
+    chip, package, grade
+        The last two in the tools' words; the grade is "" where there is one speed.
+    clock
+        Pin of the oscillator.
+    """
+
+    chip: Chip
+    package: str
+    grade: str = ""
+    clock: str = ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Arguments that make nextpnr know it."""
+        return tuple(f.format(package=self.package, grade=self.grade) for f in self.chip.flags)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """A chip family.
 
@@ -227,6 +318,17 @@ class Family:
         they are fitted (`gen.board.calibrate`), by kind of stage (`StagePlan.sizes_of`). Left out,
         it is 0: the designs that were measured are met as exactly as can be, which is what matters
         on a small chip, nearly filled by a design.
+    chips
+        Its devices by name.
+    grade_key
+        What a board's file calls the speed grade; "" in a family without.
+    attributes
+        What can be said of a pin, in the words of its constraints, and the values of each.
+    flashed
+        Whether a board's own way in is its flash: nothing can be loaded without writing it.
+    as_on
+        The family as it is on a part, where clock generators or synthesis differ by chip; None:
+        all chips are alike.
     """
 
     name: str
@@ -244,3 +346,12 @@ class Family:
     unpackable: str = ""
     weights_of: str = ""
     ridge: Mapping[str, float] = field(default_factory=dict)
+    chips: Mapping[str, Chip] = field(default_factory=dict)
+    grade_key: str = ""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    flashed: bool = False
+    as_on: "Callable[[Family, Part], Family] | None" = None
+
+    def on(self, part: Part) -> "Family":
+        """The family as it is on a part."""
+        return self if self.as_on is None else self.as_on(self, part)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gen.family.base import BlockRams, Cells, Family, Flow, Pin, ResourceNames
+from gen.family.base import BlockRams, Cells, Chip, Clocks, Family, Flow, Pin, ResourceNames
 from gen.family.output_registers import absorb_registers
 from gen.family.pll import Choice, Limits, Pll
 from gen.family.rom_swap import Bits, Layout, RomSwap, write_slices
@@ -122,6 +122,60 @@ def _ecpbram(folder: Path, old: Bits, new: Bits) -> None:
     run(ECPBRAM, ["-i", "in", "-o", "out", "-f", "old.hex", "-t", "new.hex"], folder, "log")
 
 
+PACKAGES = {
+    "CSFBGA285": "CSFBGA285",
+    "CABGA256": "CABGA256",
+    "CABGA381": "CABGA381",
+    "CABGA554": "CABGA554",
+    "CABGA756": "CABGA756",
+    "TQFP144": "TQFP144",
+    # as in the vendor's part numbers, and in amaranth-boards
+    "MG285": "CSFBGA285",
+    "BG256": "CABGA256",
+    "BG381": "CABGA381",
+    "BG554": "CABGA554",
+    "BG756": "CABGA756",
+    "TG144": "TQFP144",
+}
+
+CLOCKS = Clocks(
+    layers={1: 100_000_000, 2: 87_500_000, 8: 75_000_000}, shared=45_000_000, windows=55_000_000
+)
+"""Of an LFE5U-85F, the largest and, of speed grade 6, the slowest."""
+
+
+def _chips() -> dict[str, Chip]:
+    """Three dies; the LFE5U-12F is the 25's, and in the tools has all that the 25F has."""
+    dies = {"12F": (24_288, 56), "25F": (24_288, 56), "45F": (43_848, 108), "85F": (83_640, 208)}
+    lines = {
+        "LFE5U": ("", ("6", "7", "8"), dies),
+        "LFE5UM": ("um-", ("6", "7", "8"), ("25F", "45F", "85F")),
+        "LFE5UM5G": ("um5g-", ("8",), ("25F", "45F", "85F")),
+    }
+    chips = {}
+    for line, (flag, grades, sizes) in lines.items():
+        for size in sizes:
+            luts, brams = dies[size]
+            gone = {"TQFP144"} if line != "LFE5U" else set()
+            gone |= {"CABGA256", "TQFP144"} if size == "85F" else set()
+            chips[f"{line}-{size}"] = Chip(
+                name=f"{line}-{size}",
+                luts=luts,
+                ffs=luts,
+                brams=brams,
+                packages={name: there for name, there in PACKAGES.items() if there not in gone},
+                grades=grades,
+                flags=(
+                    f"--{flag}{size[:-1]}k",
+                    *("--package", "{package}"),
+                    *("--speed", "{grade}"),
+                ),
+                pack=("--compress",),
+                clocks=CLOCKS,
+            )
+    return chips
+
+
 FAMILY = Family(
     name="ecp5",
     flow=Flow(
@@ -180,4 +234,13 @@ FAMILY = Family(
     # Without it sizes that go together get all or nothing, and a design left out of the fit is
     # missed by up to 29 % of its look-up tables instead of 17 %.
     ridge={"layers": 0.03},
+    chips=_chips(),
+    grade_key="speed",
+    attributes={
+        "IO_TYPE": ("LVCMOS33", "LVTTL33", "LVCMOS25", "LVCMOS18", "LVCMOS15", "LVCMOS12"),
+        "PULLMODE": ("UP", "DOWN", "NONE"),
+        "DRIVE": ("4", "8", "12", "16"),
+        "SLEWRATE": ("SLOW", "FAST"),
+        "OPENDRAIN": ("ON", "OFF"),
+    },
 )

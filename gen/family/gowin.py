@@ -1,9 +1,22 @@
-"""Gowin LittleBee: nextpnr-himbaechel and Project Apicula. Its tools cannot change block RAM."""
+"""Gowin LittleBee and Arora: nextpnr-himbaechel and Project Apicula. Its tools cannot change block
+RAM."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
-from gen.family.base import FAIL_SOON, BlockRams, Family, Flow, Pin, ResourceNames
+from gen.family.base import (
+    FAIL_SOON,
+    BlockRams,
+    Chip,
+    Clocks,
+    Family,
+    Flow,
+    Part,
+    Pin,
+    ResourceNames,
+)
 from gen.family.pll import Choice, Limits, Pll
 from gen.family.tools import Program, nextpnr
 from hw.top.pll import PllSpec
@@ -24,11 +37,14 @@ def _constraints(pins: Sequence[Pin], oscillator_hz: int) -> list[str]:
     return lines
 
 
-def _pll(oscillator: Fraction, choice: Choice) -> PllSpec:
+def _pll(device: str, oscillator: Fraction, choice: Choice) -> PllSpec:
+    # The loop is closed inside. On a GW2A, nextpnr 0.11 takes a CLKFB that is tied low for a user
+    # of fast clocks, and searches for a place without end: there it is left open.
+    tied = {} if device.startswith("GW2A") else {"CLKFB": (0, 1)}
     return PllSpec(
         module="rPLL",
         parameters={
-            "DEVICE": "GW1NR-9C",
+            "DEVICE": device,
             "FCLKIN": f"{float(oscillator / 10**6):g}",
             "IDIV_SEL": choice.divide_in - 1,
             "FBDIV_SEL": choice.multiply - 1,
@@ -45,7 +61,7 @@ def _pll(oscillator: Fraction, choice: Choice) -> PllSpec:
         constants={
             "RESET": (0, 1),
             "RESET_P": (0, 1),
-            "CLKFB": (0, 1),
+            **tied,
             "FBDSEL": (0, 6),
             "IDSEL": (0, 6),
             "ODSEL": (0, 6),
@@ -54,6 +70,86 @@ def _pll(oscillator: Fraction, choice: Choice) -> PllSpec:
             "FDLY": (0, 4),
         },
     )
+
+
+CLOCKS = Clocks(layers={1: 67_500_000}, shared=27_000_000, windows=27_000_000)
+"""Of a GW1NR-9C of grade C6/I5."""
+
+PLL_LIMITS = {
+    # MHz: phase detector, oscillator, output. DS117, DS100 and DS102, by speed grade.
+    ("GW1N-4", "C6/I5"): ((3, 400), (400, 1000), (3.125, 500)),
+    ("GW1N-4", "C5/I4"): ((3, 320), (320, 800), (2.5, 400)),
+    ("GW1N-9", "C7/I6"): ((3, 400), (400, 1200), (3.125, 600)),
+    ("GW1N-9", "C6/I5"): ((3, 400), (400, 1200), (3.125, 600)),
+    ("GW2A-18", "C9/I8"): ((3, 500), (500, 1250), (3.90625, 625)),
+    ("GW2A-18", "C8/I7"): ((3, 500), (500, 1250), (3.90625, 625)),
+    ("GW2A-18", "C7/I6"): ((3, 400), (400, 1000), (3.125, 500)),
+}
+
+SERIES = {
+    # (chips, grades, their packages): those of Apicula's tables of parts
+    ("GW1N-4",): (("C5/I4", "C6/I5"), "CS72 LQ100 LQ144 MG160 PG256 PG256M QN32 QN48 QN88"),
+    ("GW1N-9", "GW1N-9C"): (
+        ("C6/I5", "C7/I6"),
+        "CM64 CS81M EQ144 EQ176 LQ100 LQ144 LQ176 MG160 MG196 PG256 QN48 QN88 UG169 UG256 UG332",
+    ),
+    ("GW1NR-9", "GW1NR-9C"): (("C6/I5", "C7/I6"), "LQ144P MG100P QN88 QN88P"),
+    ("GW2A-18", "GW2A-18C"): (
+        ("C7/I6", "C8/I7", "C9/I8"),
+        "EQ144 MG196 PG256 PG256C PG256E PG256S PG484 QN88 UG324",
+    ),
+    ("GW2AR-18C",): (("C7/I6", "C8/I7", "C9/I8"), "EQ144 EQ144P EQ144PF EQ176 QN88 QN88P QN88PF"),
+}
+SIZES = {"4": (4608, 3456, 10), "9": (8640, 6480, 26), "18": (20_736, 15_552, 46)}
+"""Look-up tables, flip-flops, block RAMs."""
+
+
+def _chips() -> dict[str, Chip]:
+    """By the vendor's names; a chip of an R has RAM beside its die, which nothing here uses."""
+    chips = {}
+    for names, (grades, packages) in SERIES.items():
+        for name in names:
+            series, _, size = name.partition("-")
+            number, die = size.rstrip("C"), name.replace("R-", "-")
+            luts, ffs, brams = SIZES[number]
+            chips[name] = Chip(
+                name=name,
+                luts=luts,
+                ffs=ffs,
+                brams=brams,
+                packages={package: package for package in packages.split()},
+                grades=grades[:1] if size == "9" else grades,
+                flags=(
+                    *("--device", f"{series}-LV{number}{{package}}{{grade}}"),
+                    *("--vopt", f"family={die}"),
+                ),
+                pack=("-d", die),
+                clocks=CLOCKS,
+            )
+    return chips
+
+
+def _generator(device: str, die: str, grade: str) -> Pll:
+    detector, vco, out = PLL_LIMITS[die, grade]
+    return Pll(
+        limits=Limits(
+            divide_in=range(1, 65),
+            multiply=range(1, 65),
+            divide_out=(2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
+            detector=detector,
+            vco=vco,
+            out=out,
+            ideal_vco=800,
+        ),
+        instance=partial(_pll, device),
+        output_fed_back=True,
+    )
+
+
+def _as_on(family: Family, part: Part) -> Family:
+    name = part.chip.name
+    die = name.replace("R-", "-").rstrip("C")
+    return replace(family, pll=_generator(name, die, part.grade))
 
 
 FAMILY = Family(
@@ -73,23 +169,18 @@ FAMILY = Family(
         routing_seconds=70,
     ),
     constraints=_constraints,
-    pll=Pll(
-        # DS117, speed grade C6/I5
-        limits=Limits(
-            divide_in=range(1, 65),
-            multiply=range(1, 65),
-            divide_out=(2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
-            detector=(3, 400),
-            vco=(400, 1200),
-            out=(3.125, 600),
-            ideal_vco=800,
-        ),
-        instance=_pll,
-        output_fed_back=True,
-    ),
+    pll=_generator("GW1NR-9C", "GW1N-9", "C6/I5"),
     rams=BlockRams(
         shapes=((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), lut_rams=32
     ),
     names=ResourceNames(luts="LUT4", ffs="DFF", brams="BSRAM"),
     full=0.55,
+    chips=_chips(),
+    grade_key="grade",
+    attributes={
+        "IO_TYPE": ("LVCMOS33", "LVTTL33", "LVCMOS25", "LVCMOS18", "LVCMOS15", "LVCMOS12"),
+        "PULL_MODE": ("UP", "DOWN", "NONE", "KEEPER"),
+        "DRIVE": ("4", "8", "12", "16", "24"),
+    },
+    as_on=_as_on,
 )

@@ -12,7 +12,7 @@ from typing import Protocol
 from hw.contract.checks import SternaError
 from hw.top.pll import PllSpec
 
-__all__ = ["Choice", "Limits", "Pll", "PllError", "PllSettings", "pll"]
+__all__ = ["Choice", "Limits", "Pll", "PllError", "PllSettings", "clock_up_to", "pll"]
 
 TOLERANCE = 0.001
 """Largest relative error that counts as the clock that was asked for; a UART bears 20 times it."""
@@ -138,6 +138,26 @@ def pll(board: Clocked, hz: float) -> PllSettings:
         vco_hz=best.vco_hz,
         instance=generator.instance(oscillator, best),
     )
+
+
+def clock_up_to(board: Clocked, hz: float) -> int:
+    """The fastest clock in Hz that `board` makes and that is no faster than `hz`: `hz` itself where
+    it can be made; its oscillator's where all are faster.
+
+    Parameters
+    ----------
+    hz
+        What a core is expected to reach, in Hz.
+    """
+    try:
+        pll(board, hz)
+    except PllError:
+        generator, oscillator = board.family.pll, Fraction(board.oscillator_hz)
+        made = [oscillator] if oscillator <= hz else []
+        if generator is not None:
+            made += [c.hz for c in _choices(generator, oscillator) if c.hz <= hz]
+        return round(max(made, default=oscillator))
+    return round(hz)
 
 
 def _nearest(generator: Pll, oscillator: Fraction, hz: float) -> Choice | None:

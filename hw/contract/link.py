@@ -10,6 +10,7 @@ __all__ = [
     "CRC_BYTES",
     "CYCLES",
     "EVENTS",
+    "FROM_FILE",
     "HEADER_BYTES",
     "IDENTITY_WORDS",
     "LABEL_BYTES",
@@ -71,6 +72,9 @@ TRAIN_BYTES = 16
 
 BOARD_NAMES = {1: "ulx3s_85f", 2: "icebreaker", 3: "tang_nano_9k"}
 """What a bitstream answers to IDENTIFY; a number never changes and is never used again."""
+
+FROM_FILE = 255
+"""The number of every board that is described, by a file or by amaranth-boards."""
 
 
 class Command(IntEnum):

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.checks import SpecError
 from hw.stream.payloads import transfer
 
-__all__ = ["UartReceiver", "UartTransmitter", "check_divisor"]
+__all__ = ["LEAST_DIVISOR", "UartReceiver", "UartTransmitter", "check_divisor"]
 
 LEAST_DIVISOR = 4
 """With fewer, the clock by which a start bit may be seen late is too much of a bit."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.board.bitstream import REPORT, SEEDS
-from gen.board.boards import BOARDS, find_board
+from gen.board.boards import BOARDS, Board, find_board
 from gen.board.build import NETWORK, build_board, reload_board
 from gen.board.files import StoredImages
 from gen.board.planner import BoardPlan, place_core, plan_board, plan_learning_board
@@ -28,7 +28,7 @@ from sw.cli.options import BUILD, Result, add_data_option, add_image_options
 from sw.cli.tables import board_table, plan_table
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import UsageError, load_test_images, model_path, shipped_models
-from sw.host.identity import Identity
+from sw.host.identity import DESCRIBED, Identity
 from sw.spide.start import PRESETS, beginning, stored_samples
 
 __all__ = ["add_board_commands"]
@@ -40,15 +40,21 @@ EXAMPLES = 16
 """Images in the test bench of an IP package."""
 
 
+def the_board(args: argparse.Namespace) -> Board:
+    """The board that was asked for; one that is described, but whose file is not named, is looked
+    for where it was built."""
+    return find_board(args.board, Path(getattr(args, "out", None) or BUILD / args.board))
+
+
 def load_network(args: argparse.Namespace) -> Network:
     """The network that was asked for, or the board's own."""
-    return Network.load(model_path(args.model or find_board(args.board).model))
+    return Network.load(model_path(args.model or the_board(args).model))
 
 
 def board_plan(args: argparse.Namespace) -> tuple[BoardPlan, StoredImages | None]:
     """The plan that the options describe; what they leave open is the planner's to choose. With
     it, of a core that learns, the labelled images that go onto the chip."""
-    board = find_board(args.board)
+    board = the_board(args)
     if args.learn:
         if args.banks not in (None, 1) or args.schedule != "auto":
             raise UsageError("A core that learns has one bank and one schedule")
@@ -84,7 +90,7 @@ def board_plan(args: argparse.Namespace) -> tuple[BoardPlan, StoredImages | None
 
 def board_folder(args: argparse.Namespace) -> Path:
     """Where a board's design and bitstream lie."""
-    return Path(args.out or BUILD / args.board)
+    return Path(args.out or BUILD / the_board(args).name)
 
 
 def do_boards(args: argparse.Namespace) -> Result:
@@ -99,6 +105,7 @@ def do_boards(args: argparse.Namespace) -> Result:
             facts[name]["routed"] = routed
             line += f", {routed['layout']}, {routed['fmax_mhz']:.2f} MHz after routing"
         rows.append((name, line))
+    rows.append(("NAME.toml", "any other, by a file or from amaranth-boards: docs/add-a-board.md"))
     return facts, table(rows), 0
 
 
@@ -137,7 +144,7 @@ def do_reload(args: argparse.Namespace) -> Result:
 def do_flash(args: argparse.Namespace) -> Result:
     from gen.board.flash import flash_built
 
-    board = find_board(args.board)
+    board = the_board(args)
     report = flash_built(board, board_folder(args), permanent=args.keep, progress=args.say)
     facts = {name: report[name] for name in ("board", "bitstream", "network")}
     return facts, f"{report['network']} is on the {board.title}", 0
@@ -166,7 +173,7 @@ def do_verify(args: argparse.Namespace) -> Result:
     from sw.verify.bitstream import verify_bitstream
 
     out = Path(args.out or BUILD / "verify")
-    report = verify_bitstream(args.board, out, images=args.count, progress=args.say)
+    report = verify_bitstream(the_board(args), out, images=args.count, progress=args.say)
     rows = [
         (
             step["what"],
@@ -182,7 +189,8 @@ def as_built(args: argparse.Namespace) -> BoardPlan | None:
 
     Raises `UsageError` for a core that learns, `PlanError` for what another Sterna built.
     """
-    folder = BUILD / args.board
+    board = the_board(args)
+    folder = BUILD / board.name
     try:
         facts = read_json(folder / "board.json", {"clock_hz": int, "test_images": ([int], None)})
         images, _ = facts["test_images"] or (0, 0)
@@ -198,7 +206,7 @@ def as_built(args: argparse.Namespace) -> BoardPlan | None:
     core = read_plan(Network.load(folder / NETWORK), folder)
     name = core.network.spec.name
     args.say(f"as {folder} was built: {name}, {args.test_images} images on the chip")
-    return place_core(find_board(args.board), core, facts["clock_hz"], args.test_images)
+    return place_core(board, core, facts["clock_hz"], args.test_images)
 
 
 def do_self_test(args: argparse.Namespace) -> Result:
@@ -213,7 +221,7 @@ def do_self_test(args: argparse.Namespace) -> Result:
     plan = built or board_plan(args)[0]
     images = test_images(plan, args)
     core = plan.core
-    name = f"{args.board}-{core.network.spec.file_name}-{core.lanes}x{core.banks}-self-test"
+    name = f"{plan.board.name}-{core.network.spec.file_name}-{core.lanes}x{core.banks}-self-test"
     facts = self_test(plan, images, BUILD / "boards" / name, port=args.port, progress=args.say)
     verdict = "equal to golden model and cycle law" if facts["equal"] else "DIFFERENT"
     rows = [
@@ -268,7 +276,9 @@ def built_plan(identity: Identity, network: Network, url: str) -> CorePlan | Non
     folders = [Path(part) for part in re.split("[?=&]", url)[1:]]
     for path in (*BUILD.glob("*/board.json"), *BUILD.glob("boards/*/board.json")):
         with suppress(OSError, ValueError):  # a board that is being written
-            if read_json(path, {"board": str})["board"] == identity.board:
+            facts = read_json(path, {"board": str})
+            described = identity.board == DESCRIBED and "description" in facts
+            if described or facts["board"] == identity.board:
                 folders.append(path.parent)
     for folder in folders:
         try:
@@ -336,7 +346,8 @@ def add_board_commands(commands: Any) -> None:
             required=default is None,
             default=default,
             metavar="BOARD",
-            help=f"one of {', '.join(BOARDS)}",
+            help=f"one of {', '.join(BOARDS)}, a file NAME.toml (docs/add-a-board.md), or a board "
+            "of amaranth-boards",
         )
 
     def layout(sub: argparse.ArgumentParser, test_images: int = 0) -> None:

@@ -37,7 +37,7 @@ def load_plan(args: argparse.Namespace) -> CorePlan:
     plan = plan_board(
         find_board(args.board), network, lanes=args.lanes, banks=args.banks, schedule=args.schedule
     )
-    args.say(f"for {args.board}: {plan.core.facts()['layout']}")
+    args.say(f"for {plan.board.name}: {plan.core.facts()['layout']}")
     return in_files(plan.core)
 
 
@@ -264,8 +264,9 @@ def add_core_commands(commands: Any) -> None:
         sub.add_argument(
             "--board",
             metavar="BOARD",
-            help=f"one of {', '.join(BOARDS)}: the core that the planner lays out for it, unless "
-            "lanes, banks and schedule are given; refused if it does not fit",
+            help=f"one of {', '.join(BOARDS)}, a file NAME.toml, or a board of amaranth-boards: "
+            "the core that the planner lays out for it, unless lanes, banks and schedule are "
+            "given; refused if it does not fit",
         )
 
     sub = command("info", do_info, "say what a network holds", data=False, core=True)

@@ -135,7 +135,7 @@ def plan_table(plan: Mapping[str, Any]) -> str:
             "weights",
             "from flash: " * (plan["flash_address"] is not None) + ", ".join(plan["memories"]),
         ),
-        ("clock", _clock(plan["clock_hz"], plan["full_chip_hz"])),
+        ("clock", _clock(plan["clock_hz"], plan["full_chip_hz"], plan["clock_measured"])),
     ]
     rows += [
         (f"{RESOURCE_NAMES[name]}, estimated", _of(pair))
@@ -149,9 +149,12 @@ def plan_table(plan: Mapping[str, Any]) -> str:
     return table([*rows, ("expected", speed)])
 
 
-def _clock(hz: float, full_chip: float) -> str:
-    """A planned clock, with a word where it is more than what a full chip was seen to reach."""
+def _clock(hz: float, full_chip: float, measured: bool) -> str:
+    """A planned clock, with a word where it is more than what a full chip was seen to reach, or
+    where none was `measured` on such a board."""
     told = f"{hz / 1e6:g} MHz"
+    if not measured:
+        return f"{told}: by the chip's family, not measured on this board; routing tells"
     if hz <= full_chip:
         return told
     return f"{told}: not expected to close, a full chip of this layout does at {full_chip / 1e6:g}"

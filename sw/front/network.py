@@ -247,7 +247,8 @@ class Network(contract.Network):
         Parameters
         ----------
         board
-            One of `gen.board.boards.BOARDS`.
+            One of `gen.board.boards.BOARDS`, the path of a board's file (docs/add-a-board.md), or
+            a board of amaranth-boards.
         megahertz
             Clock; by default what the layout is known to reach.
         lanes, banks, schedule

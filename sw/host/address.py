@@ -91,7 +91,7 @@ def _open_simulation(
     from sw.data.shipped import model_path
     from sw.spide.start import beginning
 
-    board, samples = find_board(name), None
+    board, samples = find_board(name, BUILD / name), None
     if "learn" in options:
         if "model" in options:
             raise UrlError("Options learn and model of a board exclude each other")
@@ -109,9 +109,11 @@ def _open_simulation(
     else:
         model = options.get("model", board.model)
         plan = plan_board(board, Network.load(model_path(model)))
-    progress(f"building {name} with {Path(model).stem} for simulation: a minute or more at first")
+    progress(
+        f"building {board.name} with {Path(model).stem} for simulation: a minute or more at first"
+    )
     simulation = simulate_board(
-        plan, BUILD / "boards" / f"{name}-{Path(model).stem}", stored=samples
+        plan, BUILD / "boards" / f"{board.name}-{Path(model).stem}", stored=samples
     )
     backend = LinkBackend(
         simulation, baud=simulation.baud, timeout=timeout or SIMULATION_TIMEOUT, retries=retries

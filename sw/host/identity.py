@@ -8,11 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.layout import MapLayout
-from hw.contract.link import BOARD_NAMES, IDENTITY_WORDS, VERSION, WORD_BYTES
+from hw.contract.link import BOARD_NAMES, FROM_FILE, IDENTITY_WORDS, VERSION, WORD_BYTES
 from sw.host.errors import ProtocolMismatch
 from sw.host.protocol import result_bytes
 
-__all__ = ["IDENTITY_BYTES", "Identity", "pack_pixels", "packed_bytes", "parse_identity"]
+__all__ = [
+    "DESCRIBED",
+    "IDENTITY_BYTES",
+    "Identity",
+    "pack_pixels",
+    "packed_bytes",
+    "parse_identity",
+]
+
+DESCRIBED = "a board from a file"
+"""Told of every board that is described: its number is that of them all."""
 
 IDENTITY_BYTES = WORD_BYTES * IDENTITY_WORDS
 
@@ -90,7 +100,7 @@ def parse_identity(payload: bytes) -> Identity:
     layout, laid_out = _layout(word)
     identity = Identity(
         protocol=word[0] & 0xFF,
-        board=BOARD_NAMES.get(number, f"board-{number}"),
+        board=DESCRIBED if number == FROM_FILE else BOARD_NAMES.get(number, f"board-{number}"),
         digest=payload[4:36].hex(),
         input_size=word[9],
         input_bits=word[10] & 0xFF,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.board.bitstream import is_tight
-from gen.board.boards import BOARDS, Board, constraints, find_board
+from gen.board.boards import BOARDS, Board, BoardError, constraints, find_board
 from gen.board.build import build_board
 from gen.board.files import generate_board
 from gen.board.planner import BoardPlan, plan_board
@@ -20,7 +20,7 @@ from gen.family.tools import YOSYS, package_version
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.contract.text import markdown
+from hw.contract.text import markdown, none_of
 from hw.system.process import fills_folder
 from hw.system.progress import under_way
 from sw.data.evaluate import flowing_speed
@@ -156,6 +156,8 @@ def study(
     with under_way(progress, "boards", total=len(names)) as at:
         for n, name in enumerate(names):
             at(n)
+            if name not in BOARDS:
+                raise BoardError(none_of("Board", name, BOARDS, " to be under the lock"))
             plan = default_plan(find_board(name))
             now = inputs(plan, folder / name / "inputs")
             if not again and name in locked and locked[name]["inputs"] == now:

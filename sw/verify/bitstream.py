@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gen.board.bitstream import REPORT, find_tools
-from gen.board.boards import find_board
+from gen.board.boards import Board, find_board
 from gen.board.build import build_board
 from gen.board.files import BOARD_TOP
 from gen.board.planner import BoardPlan, plan_board
@@ -74,15 +74,27 @@ DESIGNS = {
 }
 
 
+def designs_of(board: Board) -> tuple[Design, ...]:
+    """What is verified of a board: of a described one the digits on 16 lanes, as far as its
+    family's cells, and its chip's bitstreams, can be simulated; nothing of a board without such."""
+    if not board.described:
+        return DESIGNS.get(board.name, ())
+    if board.family.cells is None:
+        return ()
+    unpacked = board.family.unpackable in board.flags
+    steps = ("netlist", "bitstream") if unpacked else ("netlist",)
+    return (Design(model="digits-dense", lanes=16, memories=("rom", "rom"), steps=steps),)
+
+
 def verify_bitstream(
-    board: str, folder: Path, *, images: int = 20, progress: Progress = lambda line: None
+    board: str | Board, folder: Path, *, images: int = 20, progress: Progress = lambda line: None
 ) -> dict[str, Any]:
     """Build every design of a board and verify it; `report.json` in `folder` is what is returned.
 
     Parameters
     ----------
     board
-        A key of `DESIGNS`.
+        A key of `DESIGNS`, or a board that is described (`gen.board.boards.find_board`).
     folder
         Where everything is built; what is there of an earlier run is built anew.
     images
@@ -101,18 +113,21 @@ def verify_bitstream(
     SternaError
         When a tool is missing or refuses, or a design cannot be built.
     """
-    if board not in DESIGNS:
-        raise VerificationError(none_of("Board", board, DESIGNS, " to be verified"))
+    if isinstance(board, str):
+        board = find_board(board)
+    designs = designs_of(board)
+    if not designs:
+        raise VerificationError(none_of("Board", board.name, DESIGNS, " to be verified"))
     if images < 1:
         raise VerificationError(f"Number of images must be positive, not {images!r}")
     start = time.monotonic()
-    tools = _tools(board, any("bitstream" in design.steps for design in DESIGNS[board]))
+    tools = _tools(board, any("bitstream" in design.steps for design in designs))
     (folder / REPORT).unlink(missing_ok=True)
     steps = []
-    for design in DESIGNS[board]:
+    for design in designs:
         network = Network.load(model_path(design.model))
         plan = plan_board(
-            find_board(board),
+            board,
             network,
             lanes=design.lanes,
             megahertz=design.megahertz,
@@ -125,7 +140,7 @@ def verify_bitstream(
         for step in verify_design(plan, built, pixels, design.steps, progress):
             steps.append(step | {"source": source})
     report = {
-        "board": board,
+        "board": board.name,
         "steps": steps,
         "compared": sum(step["compared"] for step in steps),
         "mismatches": sum(step["mismatches"] for step in steps),
@@ -184,9 +199,9 @@ def verify_design(
     return reports
 
 
-def _tools(board: str, unpacked: bool) -> dict[str, str]:
+def _tools(board: Board, unpacked: bool) -> dict[str, str]:
     """What a verification of a board needs, each with its version; raises where one is missing."""
-    flow = find_board(board).family.flow
+    flow = board.family.flow
     tools = [*find_tools(flow).values()]
     if unpacked:
         tools += [find_iceunpack(), find_icebox()]

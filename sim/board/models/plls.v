@@ -47,6 +47,42 @@ module SB_PLL40_PAD #(
     assign SDO = 0;
 endmodule
 
+// From any other pin than the generator's own.
+module SB_PLL40_CORE #(
+    parameter FEEDBACK_PATH = "SIMPLE",
+    parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED",
+    parameter DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED",
+    parameter SHIFTREG_DIV_MODE = 0,
+    parameter FDA_FEEDBACK = 0,
+    parameter FDA_RELATIVE = 0,
+    parameter PLLOUT_SELECT = "GENCLK",
+    parameter DIVR = 0,
+    parameter DIVF = 0,
+    parameter DIVQ = 0,
+    parameter FILTER_RANGE = 0,
+    parameter ENABLE_ICEGATE = 0,
+    parameter TEST_MODE = 0,
+    parameter EXTERNAL_DIVIDE_FACTOR = 1
+) (
+    input wire REFERENCECLK,
+    output wire PLLOUTCORE,
+    output wire PLLOUTGLOBAL,
+    input wire EXTFEEDBACK,
+    input wire [7:0] DYNAMICDELAY,
+    output wire LOCK,
+    input wire BYPASS,
+    input wire RESETB,
+    input wire LATCHINPUTVALUE,
+    output wire SDO,
+    input wire SDI,
+    input wire SCLK
+);
+    sterna_lock lock (.clk(REFERENCECLK), .reset(!RESETB), .locked(LOCK));
+    assign PLLOUTCORE = REFERENCECLK;
+    assign PLLOUTGLOBAL = REFERENCECLK;
+    assign SDO = 0;
+endmodule
+
 module EHXPLLL #(
     parameter PLLRST_ENA = "", parameter INTFB_WAKE = "", parameter STDBY_ENABLE = "",
     parameter DPHASE_SOURCE = "", parameter OUTDIVIDER_MUXA = "", parameter OUTDIVIDER_MUXB = "",

@@ -98,7 +98,8 @@ def test_what_is_given_is_kept() -> None:
 
 def test_more_room_is_never_slower() -> None:
     board = find_board("tang_nano_9k")
-    larger = replace(board, luts=2 * board.luts, brams=2 * board.brams)
+    chip = replace(board.chip, luts=2 * board.luts, brams=2 * board.brams)
+    larger = replace(board, chip=chip)
     network = load("digits-dense")
     assert plan_board(larger, network).cycles <= plan_board(board, network).cycles
 

@@ -7,7 +7,7 @@ from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth_boards.resources import LEDResources, UARTResource
 
 from gen.board.boards import Board
-from gen.family.base import BlockRams, Family, Flow, Pin, ResourceNames
+from gen.family.base import BlockRams, Chip, Clocks, Family, Flow, Pin, ResourceNames
 from gen.family.tools import Program, beside
 
 __all__ = ["BOARD", "FAMILY", "install"]
@@ -60,15 +60,18 @@ BOARD = Board(
     title="Made up",
     number=200,
     family=FAMILY,
+    chip=Chip(
+        name="MU1",
+        luts=16_000,
+        ffs=16_000,
+        brams=200,
+        packages={"1": "1"},
+        flags=("--mu1",),
+        clocks=Clocks(layers={1: 10_000_000}, shared=10_000_000, windows=10_000_000),
+    ),
+    package="1",
     platform=f"{__name__}:Platform",
-    flags=("--mu1",),
     loader="mu",
-    clocks={1: 10_000_000},
-    shared_clock=10_000_000,
-    window_clock=10_000_000,
-    luts=16_000,
-    ffs=16_000,
-    brams=200,
     model="digits-dense",
 )
 

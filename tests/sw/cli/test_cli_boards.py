@@ -4,17 +4,22 @@ import json
 from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
+from gen.board.boards import find_board
+from gen.board.files import generate_board
+from gen.board.planner import plan_board
 from gen.core.plan import plan_programs
 from gen.core.verilog import manifest
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from sw.cli.board import as_built, board_network
+from sw.cli.board import as_built, board_folder, board_network, built_plan
 from sw.cli.main import main
 from sw.data.shipped import UsageError, model_path
+from sw.host.identity import DESCRIBED
 
 
 def test_plan_says_what_would_be_built(capsys) -> None:
@@ -213,6 +218,25 @@ def test_ask_knows_the_network_that_a_board_has(capsys, tmp_path: Path, monkeypa
         board_network("serial:x", None, other.digest)
     other.save(tmp_path / "build" / "icebreaker" / "network.npz")
     assert board_network("serial:x", None, other.digest).digest == other.digest
+
+
+def test_a_board_of_a_file_is_known_where_it_was_built(capsys, tmp_path: Path, monkeypatch) -> None:
+    """By its name and by its manifest, without its file; in a folder of its own name."""
+    monkeypatch.setattr("sw.cli.board.BUILD", tmp_path)
+    file = str(Path(__file__).parents[3] / "examples" / "tang_nano_20k.toml")
+    board, network = find_board(file), Network.load(model_path("digits-dense"))
+    assert board_folder(Namespace(board=file, out=None)) == tmp_path / "tang_nano_20k"
+    plan = plan_board(board, network, lanes=4, banks=1)
+    folder = tmp_path / board.name
+    generate_board(plan.core, plan.spec, board.name, folder, description=board.description)
+    assert main(["plan", "--board", "tang_nano_20k", "--lanes", "4", "--banks", "1"]) == 0
+    assert "67.5 MHz: by the chip's family, not measured on this board" in capsys.readouterr().out
+    identity: Any = Namespace(board=DESCRIBED, lanes=4, banks=1)
+    found = built_plan(identity, network, "serial:x")
+    assert found is not None
+    assert found.fingerprint == plan.core.fingerprint
+    identity.board = "ulx3s_85f"
+    assert built_plan(identity, network, "serial:x") is None
 
 
 def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
