@@ -185,6 +185,10 @@ class Cells:
     start, header, digits
         There: the first line, the line that opens a block RAM, `{}` being any number, and the
         hexadecimal digits of a number.
+    any_width
+        Whether the swap's tool finds contents of every width of block RAM in that text alone, so
+        that any design can be simulated. icebram does so of the widest only: of others it wants
+        the configuration of their tiles.
     """
 
     folder: str
@@ -197,6 +201,7 @@ class Cells:
     start: str = ""
     header: str
     digits: int
+    any_width: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

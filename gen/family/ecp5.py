@@ -230,6 +230,7 @@ FAMILY = Family(
         start=".device LFE5U-85F\n\n",
         header=".bram_init {}",
         digits=3,
+        any_width=True,
     ),
     # Without it sizes that go together get all or nothing, and a design left out of the fit is
     # missed by up to 29 % of its look-up tables instead of 17 %.

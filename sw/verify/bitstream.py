@@ -32,7 +32,14 @@ from sw.data.shipped import model_path
 from sw.data.split import DataError
 from sw.verify.board_check import check_board
 
-__all__ = ["DESIGNS", "Design", "VerificationError", "verify_bitstream", "verify_design"]
+__all__ = [
+    "DESIGNS",
+    "Design",
+    "VerificationError",
+    "designs_of",
+    "verify_bitstream",
+    "verify_design",
+]
 
 Progress = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
@@ -75,15 +82,14 @@ DESIGNS = {
 
 
 def designs_of(board: Board) -> tuple[Design, ...]:
-    """What is verified of a board: of a described one the digits on 16 lanes, as far as its
-    family's cells, and its chip's bitstreams, can be simulated; nothing of a board without such."""
+    """What is verified of a board: of a described one the netlist of the digits on 16 lanes, where
+    its family's block RAMs of every width can be simulated; else nothing."""
     if not board.described:
         return DESIGNS.get(board.name, ())
-    if board.family.cells is None:
+    cells = board.family.cells
+    if cells is None or not cells.any_width:
         return ()
-    unpacked = board.family.unpackable in board.flags
-    steps = ("netlist", "bitstream") if unpacked else ("netlist",)
-    return (Design(model="digits-dense", lanes=16, memories=("rom", "rom"), steps=steps),)
+    return (Design(model="digits-dense", lanes=16, steps=("netlist",)),)
 
 
 def verify_bitstream(

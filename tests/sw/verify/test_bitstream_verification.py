@@ -23,7 +23,13 @@ from sim.board.unpack import find_icebox, unpack_bitstream
 from sim.golden.model import GoldenModel
 from sw.host.golden import GoldenBackend
 from sw.verify import bitstream as proving
-from sw.verify.bitstream import Design, VerificationError, verification_images, verify_bitstream
+from sw.verify.bitstream import (
+    Design,
+    VerificationError,
+    designs_of,
+    verification_images,
+    verify_bitstream,
+)
 from sw.verify.board_check import _count, check_board
 from tests.builds import check_refusals, check_reload, check_report
 from tests.builds import digits as small_digits
@@ -199,6 +205,9 @@ def test_what_differs_is_counted():
 def test_what_cannot_be_verified_is_refused(digits, monkeypatch, tmp_path):
     with pytest.raises(VerificationError, match="one of icebreaker, ulx3s_85f to be verified"):
         verify_bitstream("tang_nano_9k", tmp_path)
+    with pytest.raises(VerificationError, match="to be verified, not 'ice40_hx8k_b_evn'"):
+        verify_bitstream("ice40_hx8k_b_evn", tmp_path)
+    assert [design.steps for design in designs_of(find_board("icepi_zero"))] == [("netlist",)]
     with pytest.raises(VerificationError, match="positive, not 0"):
         verify_bitstream("icebreaker", tmp_path, images=0)
     with pytest.raises(NetlistError, match="must hold a synthesised board"):
