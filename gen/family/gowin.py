@@ -76,7 +76,8 @@ CLOCKS = Clocks(layers={1: 67_500_000}, shared=27_000_000, windows=27_000_000)
 """Of a GW1NR-9C of grade C6/I5."""
 
 PLL_LIMITS = {
-    # MHz: phase detector, oscillator, output. DS117, DS100 and DS102, by speed grade.
+    # MHz: phase detector, oscillator, output. Of the GW1N-9 as Apicula's gowin_pll has them; the
+    # others were carried over from relatives, and not held against data sheets.
     ("GW1N-4", "C6/I5"): ((3, 400), (400, 1000), (3.125, 500)),
     ("GW1N-4", "C5/I4"): ((3, 320), (320, 800), (2.5, 400)),
     ("GW1N-9", "C7/I6"): ((3, 400), (400, 1200), (3.125, 600)),
