@@ -17,8 +17,8 @@ from hw.contract.layout import MapLayout, map_layout
 from hw.learn.engine import UpdateEngine
 from hw.learn.judge import Judge
 from hw.learn.sample import Sample
+from hw.program.code import Decide, Held, Scan, Send, Sweep
 from hw.program.potentials import Potentials
-from hw.program.program import Decide, Held, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
 
 __all__ = ["LearningLaw", "Times"]

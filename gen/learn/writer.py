@@ -15,7 +15,8 @@ from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.layout import MapLayout
 from hw.contract.learning import DITHER_BITS, LearnedEdge
 from hw.learn.masters import Masters, MastersError
-from hw.program.program import Counted, Decide, Held, Learning, Played, Program, Scan, Send, Sweep
+from hw.program.code import Counted, Decide, Held, Played, Scan, Send, Sweep
+from hw.program.program import Learning, Program
 
 __all__ = ["MasterRows", "write_learning_program"]
 

@@ -15,8 +15,9 @@ from gen.stage.stage import NEVER, StageTimes
 from hw.contract.edge import INPUT
 from hw.contract.layout import map_layout
 from hw.neuron.readout import Readout
+from hw.program.code import Operation, Played, Scan, Send, Sweep
 from hw.program.potentials import Potentials
-from hw.program.program import Operation, Played, Program, Scan, Send, Sweep
+from hw.program.program import Program
 from hw.program.scanner import Scanner
 from hw.program.stage import ProgramStage
 from hw.program.sweeper import Sweeper

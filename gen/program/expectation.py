@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gen.program.cycles import Play, positions, scan_cycles, send_cycles, sweep_cycles
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.program.program import Decide, Held, Played, Scan, Send, Sweep
+from hw.program.code import Decide, Held, Played, Scan, Send, Sweep
 from hw.program.scanner import Scanner
 from hw.program.stage import ProgramStage
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hw.contract.edge import EdgeSpec
 from hw.contract.layout import MapLayout
-from hw.program.program import Reach
+from hw.program.reach import Reach
 
 __all__ = ["EdgeTables", "edge_tables"]
 

@@ -17,7 +17,8 @@ from gen.stage.taps import Swept, Tap, WordTap
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.program.program import Program, Sweep
+from hw.program.code import Sweep
+from hw.program.program import Program
 from hw.program.stage import ProgramStage, RomFiles
 
 __all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "plan_program"]

@@ -16,7 +16,9 @@ from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
-from hw.program.program import Operation, Played, Program, Reach, Scan, Send, Sweep
+from hw.program.code import Operation, Played, Scan, Send, Sweep
+from hw.program.program import Program
+from hw.program.reach import Reach
 
 __all__ = ["ProgramWriter", "segments", "write_program"]
 

@@ -11,7 +11,9 @@ from gen.program.cycles import ProgramTimes, played
 from gen.stage.stage import StageTimes
 from hw.contract.edge import INPUT
 from hw.layer.encoder import ChunkEncoder
-from hw.program.program import Operation, Program, Scan, Window
+from hw.program.code import Operation, Scan
+from hw.program.program import Program
+from hw.program.reach import Window
 from hw.program.scanner import Scanner
 from hw.window.cursor import Cursor
 from hw.window.sums import WindowSums

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gen.program.cycles import send_cycles, sweep_cycles
 from gen.program.expectation import Rates
 from hw.layer.encoder import ChunkEncoder
-from hw.program.program import Scan, Send, Sweep
+from hw.program.code import Scan, Send, Sweep
 from hw.program.scanner import Scanner
 from hw.program.stage import ProgramStage
 from hw.window.cursor import Cursor

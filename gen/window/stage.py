@@ -19,7 +19,8 @@ from gen.window.writer import WindowWriter, tall_layout
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
-from hw.program.program import Sweep, Window
+from hw.program.code import Sweep
+from hw.program.reach import Window
 from hw.window.stage import WindowStage
 
 __all__ = ["WindowStagePlan", "plan_window", "window_layers", "window_rows"]

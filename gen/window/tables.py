@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hw.contract.edge import EdgeSpec
 from hw.contract.layout import MapLayout
-from hw.program.program import WindowColumn, WindowRow
+from hw.program.reach import WindowColumn, WindowRow
 
 __all__ = ["COLUMNS", "ROWS", "WindowPass", "passes", "reached", "window_passes"]
 

@@ -12,7 +12,9 @@ from gen.window.tables import COLUMNS, ROWS, STRAIGHT, Pick, window_passes
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.program.program import Program, Scan, Sweep, Window, WindowColumn, WindowRow
+from hw.program.code import Scan, Sweep
+from hw.program.program import Program
+from hw.program.reach import Window, WindowColumn, WindowRow
 from hw.window.sums import WindowSums
 
 __all__ = ["WindowWriter", "tall_layout"]

@@ -7,8 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.program.code import Held, Scan
 from hw.program.operation import operation
-from hw.program.program import Held, Program, Scan
+from hw.program.program import Program
 from hw.program.sweeper import counting
 from hw.stream.payloads import coefficients, drives
 

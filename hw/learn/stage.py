@@ -11,8 +11,9 @@ from hw.learn.engine import UpdateEngine
 from hw.learn.held import HeldMaps
 from hw.learn.judge import Judge
 from hw.learn.memory import MasterMemory
+from hw.program.code import Code, Scan, Sweep
 from hw.program.operation import operation
-from hw.program.program import Code, Program, Scan, Sweep
+from hw.program.program import Program
 from hw.program.scanner import Scanner
 from hw.program.stage import Learns, ProgramStage, RomFiles
 from hw.program.walker import Walker

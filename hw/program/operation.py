@@ -7,7 +7,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data
 
 from hw.contract.learning import DITHER_BITS
-from hw.program.program import Operation, Program
+from hw.program.code import Operation
+from hw.program.program import Program
 
 __all__ = ["Chain", "operation", "reach_layout", "spike_event", "update"]
 

@@ -9,8 +9,9 @@ from amaranth.lib.wiring import In, Out
 
 from hw.layer.slice import add_with_carry
 from hw.memory.rom import WeightRom
+from hw.program.code import Scan
 from hw.program.operation import operation, update
-from hw.program.program import Program, Scan
+from hw.program.program import Program
 from hw.program.sweeper import Sweeper
 from hw.stream.payloads import drives
 

@@ -9,8 +9,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.layer.encoder import ChunkEncoder, one_hot_index, some_and_several
+from hw.program.code import Scan
 from hw.program.operation import operation, spike_event
-from hw.program.program import Program, Scan
+from hw.program.program import Program
 from hw.stream.payloads import Kind, coefficients, transfer
 
 __all__ = ["Scanner"]

@@ -10,9 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.memory.rom import WeightRom
 from hw.neuron.readout import Readout, result_layout
+from hw.program.code import Code, Decide, Scan, Send, Sweep
 from hw.program.operation import operation
 from hw.program.potentials import Potentials
-from hw.program.program import Code, Decide, Program, Scan, Send, Sweep
+from hw.program.program import Program
 from hw.program.scanner import Scanner
 from hw.program.steps import StepMemory, StepOrder
 from hw.program.sweeper import Sweeper

@@ -17,8 +17,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.layer.lif import decay
 from hw.memory.rom import WeightRom
+from hw.program.code import Counted, Sweep
 from hw.program.operation import operation
-from hw.program.program import Counted, Program, Sweep, Table
+from hw.program.program import Program
+from hw.program.table import Table
 from hw.stream.payloads import coefficients, drives
 
 __all__ = ["Sweeper", "counting"]

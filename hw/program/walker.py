@@ -13,8 +13,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.program.code import Scan
 from hw.program.operation import Chain, operation, reach_layout, spike_event, update
-from hw.program.program import Program, Reach, Scan
+from hw.program.program import Program
+from hw.program.reach import Reach
 
 __all__ = ["Walker"]
 

@@ -8,9 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.layer.slice import add_with_carry
 from hw.memory.rom import WeightRom
+from hw.program.code import Scan
 from hw.program.operation import operation
 from hw.program.potentials import signed_term
-from hw.program.program import Program, Scan
+from hw.program.program import Program
 from hw.stream.payloads import drives
 from hw.window.cursor import motion
 

@@ -8,8 +8,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.program.code import Scan
 from hw.program.operation import operation, spike_event
-from hw.program.program import Program, Scan, Window
+from hw.program.program import Program
+from hw.program.reach import Window
 from hw.stream.skid import SkidBuffer
 
 __all__ = ["Cursor", "motion"]

@@ -7,8 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.program.code import Scan
 from hw.program.operation import operation
-from hw.program.program import Program, Scan
+from hw.program.program import Program
 from hw.program.sweeper import Sweeper
 from hw.stream.payloads import drives
 from hw.window.accumulators import Accumulators

@@ -13,7 +13,7 @@ from gen.learn.stage import learning_stage
 from gen.stage.taps import Comparison, decode_spikes, signed, split_fields, split_lanes
 from hw.contract.layout import map_layout
 from hw.learn.sample import Sample
-from hw.program.program import Counted, Sweep
+from hw.program.code import Counted, Sweep
 from sim.bench.checker import Findings
 from sim.bench.recording import Recording
 from sim.golden.learning import Learner

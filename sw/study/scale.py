@@ -25,7 +25,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import markdown
-from hw.program.program import Played
+from hw.program.code import Played
 from hw.system.progress import under_way
 from sim.golden.model import GoldenModel, Trace
 from sw.data.evaluate import EvaluateError, check_fits

@@ -21,7 +21,7 @@ from gen.program.cycles import (
 )
 from gen.program.stage import ProgramStagePlan, plan_program
 from gen.stage.stage import NEVER, StageTimes
-from hw.program.program import Scan, Send, Sweep
+from hw.program.code import Scan, Send, Sweep
 from sim.golden.model import GoldenModel
 from tests.hw.program.programs import Registers, conv, dense, network, part, random_pixels
 

@@ -16,7 +16,7 @@ from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.builder import random_network
 from hw.contract.edge import INPUT
 from hw.contract.network import Network
-from hw.program.program import Played
+from hw.program.code import Played
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import load_split

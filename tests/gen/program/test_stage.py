@@ -18,7 +18,9 @@ from gen.program.writer import segments
 from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.program.program import NOTES, Code, Operation, Played, Program, Scan, Send, Sweep, Table
+from hw.program.code import NOTES, Code, Operation, Played, Scan, Send, Sweep
+from hw.program.program import Program
+from hw.program.table import Table
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
 from tests.graphs import NEURON, network_of, residual

@@ -7,7 +7,7 @@ from gen.window.cycles import WindowTimes, window_play, window_plays
 from gen.window.stage import WindowStagePlan, plan_window, window_layers
 from hw.contract.edge import INPUT
 from hw.layer.encoder import ChunkEncoder
-from hw.program.program import Scan
+from hw.program.code import Scan
 from hw.program.scanner import Scanner
 from sim.golden.model import GoldenModel
 from tests.hw.program.cases import CASES, QUICK

@@ -11,7 +11,7 @@ from gen.window.expectation import window_expected
 from gen.window.stage import WindowStagePlan, plan_window
 from hw.contract.edge import INPUT
 from hw.contract.network import Network
-from hw.program.program import Played
+from hw.program.code import Played
 from sim.golden.model import GoldenModel
 from sw.data.dataset import load_split
 from sw.data.shipped import model_path

@@ -10,7 +10,7 @@ from gen.window.stage import WindowStagePlan, plan_window, window_layers, window
 from gen.window.writer import tall_layout
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network
-from hw.program.program import Scan, Sweep
+from hw.program.code import Scan, Sweep
 from tests.hw.program.cases import CASES
 from tests.hw.program.programs import conv, dense, identity, network, part
 

@@ -10,7 +10,8 @@ from gen.window.tables import COLUMNS, ROWS, STRAIGHT, Pick, WindowPass, passes,
 from gen.window.writer import tall_layout
 from hw.contract.edge import EdgeSpec
 from hw.contract.layout import MapLayout
-from hw.program.program import Scan, Window
+from hw.program.code import Scan
+from hw.program.reach import Window
 from sim.golden.edges import receive
 from tests.graphs import conv, identity
 from tests.hw.window.playing import Event, Sums, motions

@@ -19,7 +19,8 @@ from hw.contract.layout import map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.core import Core
-from hw.program.program import Operation, Program, Scan, Send, Sweep
+from hw.program.code import Operation, Scan, Send, Sweep
+from hw.program.program import Program
 from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
 from tests.graphs import NEURON, arrays, conv, dense, identity

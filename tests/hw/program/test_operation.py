@@ -14,8 +14,9 @@ from gen.learn.stage import learning_stage, plan_learning
 from gen.program.stage import plan_program
 from hw.contract.learning import DITHER_BITS
 from hw.learn.masters import Masters
+from hw.program.code import Decide, Scan, Send, Sweep
 from hw.program.operation import Chain, operation, reach_layout, spike_event, update
-from hw.program.program import Decide, Program, Scan, Send, Sweep
+from hw.program.program import Program
 from tests.hw.driving import Bench
 from tests.hw.program.programs import conv, dense, identity, network, part
 from tests.learning import learning_network

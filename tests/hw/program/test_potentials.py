@@ -14,9 +14,10 @@ from gen.program.cycles import sweep_cycles
 from gen.program.stage import plan_program
 from hw.contract.neuron import NeuronSpec
 from hw.learn.masters import Masters
+from hw.program.code import Scan, Send, Sweep
 from hw.program.operation import update
 from hw.program.potentials import Potentials
-from hw.program.program import Program, Scan, Send, Sweep
+from hw.program.program import Program
 from tests.hw.driving import Bench, bits
 from tests.hw.program.programs import conv, identity, network, part, split
 from tests.learning import learning_network

@@ -16,8 +16,9 @@ from gen.window.stage import plan_window
 from hw.contract.edge import INPUT
 from hw.layer.encoder import ChunkEncoder
 from hw.learn.masters import Masters
+from hw.program.code import Played, Scan
 from hw.program.operation import operation, spike_event
-from hw.program.program import Played, Program, Scan
+from hw.program.program import Program
 from hw.program.scanner import Scanner
 from hw.stream.payloads import coefficients
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, fields

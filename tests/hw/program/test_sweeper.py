@@ -17,7 +17,9 @@ from gen.program.stage import plan_program
 from hw.contract import laws
 from hw.contract.neuron import NeuronSpec
 from hw.learn.masters import Masters
-from hw.program.program import Counted, Program, Scan, Send, Sweep, Window
+from hw.program.code import Counted, Scan, Send, Sweep
+from hw.program.program import Program
+from hw.program.reach import Window
 from hw.program.sweeper import Sweeper
 from hw.stream.payloads import drives
 from tests.hw.driving import Bench

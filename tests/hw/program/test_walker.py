@@ -12,8 +12,8 @@ from gen.learn.stage import learning_stage, plan_learning
 from gen.program.stage import ProgramStagePlan, plan_program
 from hw.contract.layout import map_layout
 from hw.learn.masters import Masters
+from hw.program.code import Held, Scan
 from hw.program.operation import spike_event, update
-from hw.program.program import Held, Scan
 from hw.program.walker import Walker
 from tests.hw.driving import FLOWING, Bench, Pace, bits, fields
 from tests.hw.program.programs import conv, dense, identity, network, part, walk

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.program.program import Scan, Window
+from hw.program.code import Scan
+from hw.program.reach import Window
 
 __all__ = ["Event", "Motion", "Sums", "motions"]
 

@@ -7,7 +7,8 @@ import pytest
 from amaranth.hdl import Value
 
 from gen.window.stage import WindowStagePlan, plan_window
-from hw.program.program import Program, Scan
+from hw.program.code import Scan
+from hw.program.program import Program
 from hw.window.accumulators import Accumulators
 from hw.window.cursor import motion
 from tests.hw.driving import Bench, bits

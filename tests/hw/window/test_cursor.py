@@ -9,8 +9,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from gen.window.stage import WindowStagePlan, plan_window
+from hw.program.code import Scan
 from hw.program.operation import spike_event
-from hw.program.program import Scan
 from hw.stream.payloads import transfer
 from hw.window.cursor import Cursor, motion
 from tests.hw.driving import FLOWING, Bench, Pace, bits, fields

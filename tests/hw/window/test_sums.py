@@ -9,7 +9,8 @@ from amaranth.hdl import Value
 
 from gen.program.cycles import sweep_cycles
 from gen.window.stage import plan_window
-from hw.program.program import Program, Scan, Sweep
+from hw.program.code import Scan, Sweep
+from hw.program.program import Program
 from hw.window.cursor import motion
 from hw.window.sums import WindowSums
 from tests.hw.driving import Bench, bits

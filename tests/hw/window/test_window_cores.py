@@ -15,7 +15,7 @@ from gen.core.plan import played_changes
 from gen.window.stage import WindowStagePlan, plan_window, window_layers
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
-from hw.program.program import Scan, Sweep
+from hw.program.code import Scan, Sweep
 from tests.hw.driving import JITTERY, Pace
 from tests.hw.program.cases import CASES, NEURONS
 from tests.hw.program.programs import conv, dense, identity, network, part, random_pixels

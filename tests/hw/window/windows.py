@@ -10,7 +10,7 @@ from amaranth.hdl import Value
 
 from gen.window.cycles import window_plays
 from gen.window.stage import WindowStagePlan
-from hw.program.program import Operation, Scan, Send, Sweep
+from hw.program.code import Operation, Scan, Send, Sweep
 from hw.program.stage import ProgramStage
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, Bench, Pace
