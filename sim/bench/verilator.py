@@ -200,7 +200,14 @@ def _runtime_command(folder: Path, options: Sequence[str], waves: bool) -> list[
     lines.append("include $(VERILATOR_ROOT)/include/verilated.mk\n")
     (folder / f"{RUNTIME}.mk").write_text("".join(lines))
     (folder / f"{RUNTIME}.cpp").write_text(RUNTIME_UNIT)
-    return ["make", "-f", f"{RUNTIME}.mk", f"{RUNTIME}.o"]
+    effort = f"OPT_GLOBAL={_runtime_effort(options)}"
+    return ["make", "-f", f"{RUNTIME}.mk", effort, f"{RUNTIME}.o"]
+
+
+def _runtime_effort(arguments: Sequence[str]) -> str:
+    """How the runtime is optimised. A bench with delays has its cycles within the model, and hardly
+    comes back to the runtime: 4 % slower without, which compiles in two thirds of the time."""
+    return "-O0" if "--timing" in arguments else "-Os"
 
 
 def _made(folder: Path) -> Path:
@@ -293,7 +300,8 @@ def _runtime(work: Path, arguments: Sequence[str]) -> Iterator[None]:
             yield
         return
     (work / f"{RUNTIME}.cpp").write_text(RUNTIME_UNIT)
-    with _make_variables({"VK_GLOBAL_OBJS": runtime.name}):
+    effort = _runtime_effort(arguments)
+    with _make_variables({"VK_GLOBAL_OBJS": runtime.name, "OPT_GLOBAL": effort}):
         yield
     CACHE.keep(key, runtime)
 
