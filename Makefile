@@ -163,7 +163,7 @@ banks: $(VENV)/stamp-fpga ## ULX3S with 1, 2, 4 and 8 banks: a long run
 calibrate: $(VENV)/stamp-fpga ## fit the planner's estimates to synthesised designs: a long run
 	@$(VENV)/bin/python -m gen.board.calibrate
 
-test: $(VENV)/stamp-test ## all tests
+test: $(VENV)/stamp-test ## the tests
 	@$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 regression: $(VENV)/stamp-test ## put the present values of the shipped networks on record

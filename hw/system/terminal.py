@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, TextIO
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, OverflowMethod, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
@@ -72,11 +72,13 @@ class Share(BarColumn):
         return super().render(task) if task.total else Text()
 
 
-def _columns(width: int) -> list[ProgressColumn]:
+def _columns(width: int, encoding: str) -> list[ProgressColumn]:
+    # What is cut ends in a character that other encodings have not.
+    overflow: OverflowMethod = "ellipsis" if encoding.startswith("utf") else "crop"
     name = TextColumn(
         "{task.description}",
         markup=False,
-        table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        table_column=Column(ratio=1, no_wrap=True, overflow=overflow),
     )
     bar = [Share(bar_width=width // 4)] if width >= NARROW else []
     return [SpinnerColumn("line"), name, *bar, Figures(table_column=Column(no_wrap=True))]
@@ -136,7 +138,7 @@ class Terminal(Meter):
             yield self._bars
             return
         bars = Progress(
-            *_columns(self._console.width),
+            *_columns(self._console.width, self._console.encoding),
             console=self._console,
             transient=True,
             expand=True,

@@ -159,7 +159,7 @@ def _arguments(options: Sequence[str], waves: bool) -> list[str]:
 def runtime_ahead(options: Sequence[str] = (), *, waves: bool = False) -> Iterator[None]:
     """Have Verilator's runtime compiled, where it is not kept, while something else goes on; within
     `toolchain`. At the end it is waited for, and `build` with these options finds it."""
-    key = _key(RUNTIME, _arguments(options, waves))
+    key = _runtime_key(_arguments(options, waves))
     if CACHE.has(key):
         yield
         return
@@ -219,6 +219,10 @@ def _without_remarks(file: Path) -> bytes:
     """The text that is compiled: a core's first line names the network, whose weights are not in
     the Verilog."""
     return re.sub(rb"^//(?!.*verilator).*\n", b"", file.read_bytes(), flags=re.MULTILINE)
+
+
+def _runtime_key(arguments: Sequence[str]) -> str:
+    return _key(RUNTIME, RUNTIME_UNIT, _runtime_effort(arguments), arguments)
 
 
 def _key(*made_of: object) -> str:
@@ -294,7 +298,7 @@ def _make_variables(variables: Mapping[str, str]) -> Iterator[None]:
 def _runtime(work: Path, arguments: Sequence[str]) -> Iterator[None]:
     """Has make link Verilator's runtime, half of what a small core has to compile, as it is kept:
     one object for each set of tools and options; or keeps what make builds."""
-    key, runtime = _key(RUNTIME, arguments), work / f"{RUNTIME}.o"
+    key, runtime = _runtime_key(arguments), work / f"{RUNTIME}.o"
     if CACHE.fetch(key, runtime):
         with _make_variables({"VK_GLOBAL_OBJS": "", "LOADLIBES": runtime.name}):
             yield

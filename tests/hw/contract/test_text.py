@@ -59,7 +59,7 @@ def test_what_is_missing_is_in_none(monkeypatch):
     needed = [re.split("[^\\w-]", line)[0] for line in requires("sterna") or [] if ";" not in line]
     assert {"numpy", "cocotb"} <= set(needed)
     assert {to_install(name) for name in needed} == {"install Sterna anew (pip install sterna)"}
-    assert to_install("sphinx") == "install it (pip install sphinx)"
+    assert to_install("no-such-package") == "install it (pip install no-such-package)"
 
     def absent(name: str) -> list[str]:
         raise PackageNotFoundError(name)

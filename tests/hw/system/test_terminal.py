@@ -218,3 +218,17 @@ def test_names_are_bold_and_nothing_else_is_styled():
         ("network", "bold")
     ]
     assert not text.spans
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_a_name_that_is_cut_can_be_written(encoding):
+    """Whatever the terminal's encoding; an ellipsis is in few of them."""
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    meter = Terminal(file, Console(file=file, force_terminal=True, width=50))
+    with under_way(meter, "building sterna_core (shared, 16 lanes) with Verilator", total=3) as at:
+        at(1)
+        assert meter._bars is not None
+        meter._bars.refresh()
+    file.flush()
+    assert "building sterna" in raw.getvalue().decode(encoding)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,7 +231,8 @@ def stub(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tools = tmp_path / "tools"
     tools.mkdir()
-    lines = f"echo run >> {tmp_path}/runs\nwhile [ -e {tmp_path}/wait ]; do sleep 0.05; done\n"
+    lines = f"echo run >> {tmp_path}/runs\necho $$ > {tmp_path}/pid\n"
+    lines += f"while [ -e {tmp_path}/wait ]; do sleep 0.05; done\n"
     (tools / "make").write_text(f"#!/bin/sh\n{lines}echo made > runtime.o\n")
     (tools / "make").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
@@ -250,9 +252,18 @@ def test_a_runtime_is_made_ahead_once(stub):
 
 
 def test_a_runtime_is_not_waited_for_when_the_work_beside_it_fails(stub):
+    """It ends, and what ran it with it."""
     (stub / "wait").touch()
-    with pytest.raises(KeyboardInterrupt), toolchain(), runtime_ahead():
+
+    def fail() -> None:
+        while not (stub / "pid").exists() or not (stub / "pid").read_text().strip():
+            time.sleep(0.01)
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), toolchain(), runtime_ahead():
+        fail()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((stub / "pid").read_text()), 0)
     assert not [path for path in (stub / "cache").rglob("*.*") if path.is_file()]
 
 
