@@ -26,6 +26,12 @@ def test_a_card_is_that_of_the_network() -> None:
     assert "`tang_nano_9k` | does not fit: with 8 lanes, one program core it needs" in text
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(shipped_models()))
+def test_every_card_is_that_of_its_network(name: str) -> None:
+    assert f"\n{card(load(name))}" in PAGE, "run make cards"
+
+
 def test_the_page_begins_as_it_is_made_and_has_a_card_for_each() -> None:
     assert PAGE.startswith(page([])), "run make cards"
     networks = [Network.load(path) for path in shipped_models().values()]
