@@ -141,7 +141,8 @@ def _transfers(plan: CorePlan, pixels: npt.NDArray[np.integer]) -> npt.NDArray[n
 
 def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
     """Least and most cycles, both streams flowing: `latency`, from an image's first transfer to
-    its class, nothing being under way; `cycles_per_image`, in a long run of images.
+    its class, nothing being under way; `cycles_per_image`, from class to class on average over a
+    long run of images. Single classes of a run may come sooner or later than that.
 
     The least is for empty images that make no neuron fire, the most for full ones that make every
     neuron send as many events as it can.
@@ -217,8 +218,8 @@ def _cycle_lines(bounds: Mapping[str, list[int]]) -> list[str]:
     latency, interval = bounds["latency"], bounds["cycles_per_image"]
     return [
         "Latency, from the first transfer of an image to its class, nothing else being under way:",
-        f"{latency[0]:,} to {latency[1]:,} cycles; from class to class in a long run of images: "
-        f"{interval[0]:,} to {interval[1]:,}.",
+        f"{latency[0]:,} to {latency[1]:,} cycles. From class to class, on average over a long run",
+        f"of images: {interval[0]:,} to {interval[1]:,}; single classes may come sooner or later.",
         "The law is in docs/cycles.md.",
     ]
 

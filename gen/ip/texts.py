@@ -132,7 +132,8 @@ from an input to an output.
 ## Cycles
 
 * From an image's first transfer to its class: $latency cycles, with nothing else under way.
-* From class to class in a long run of images: $cycles cycles.
+* From class to class, on average over a long run of images: $cycles cycles; single classes may come
+  sooner or later.
 
 Both depend on the image, because silence costs nothing: the least is for an image without any
 spike, the most for one that makes every neuron send as many events as it can. They hold while
