@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.header import core_header, ports_of
+from gen.core.header import LICENCE, core_header, ports_of
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import manifest, rom_texts
@@ -89,7 +89,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     used = used_bytes(plan)
     dut = AxiStreamCore(plan.component(), used=used)
     digest, name = plan.network.digest, plan.network.spec.file_name
-    head = f"// {name}, network {digest}, made by Sterna {own_version()}.\n"
+    head = f"// {name}, network {digest}, made by Sterna {own_version()}.\n// {LICENCE}\n"
     # Vivado's manual (UG901) allows no comment in a memory file.
     files = {
         path: "".join(line for line in text.splitlines(True) if not line.startswith("//"))

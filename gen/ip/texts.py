@@ -111,6 +111,10 @@ Made by Sterna; its page docs/ip.md tells more. Equal networks give equal files.
 | `sterna.core` | for FuseSoC: `$vlnv` |
 | `core.json` | all numbers, for programs |
 
+Apache-2.0, which the SPDX lines name, is the licence of the Verilog that Sterna writes. It is not
+that of the network, whose numbers are in `rom/` and in tables of `sterna_axis.v`: those belong to
+whoever trained it.
+
 ## Ports
 
 | port | | bits | |
