@@ -8,10 +8,13 @@ from amaranth.lib.wiring import Component, In
 from gen.core.plan import CorePlan
 from hw.contract.text import own_version
 
-__all__ = ["CLOCK", "PortLine", "core_header", "core_ports", "ports_of"]
+__all__ = ["CLOCK", "LICENCE", "PortLine", "core_header", "core_ports", "ports_of"]
 
 PortLine = tuple[str, str, int]
 """Name, `in` or `out`, bits."""
+
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
+"""Of Verilog that we write; what a network holds is its owner's."""
 
 CLOCK: tuple[PortLine, ...] = (("clk", "in", 1), ("rst", "in", 1))
 """What Amaranth adds to the ports of a core."""
@@ -76,7 +79,7 @@ def core_header(
     name, way, bits = (max(len(str(port[k])) for port in ports) for k in range(3))
     return [
         f"{spec.file_name}, network {plan.network.digest}, made by Sterna {own_version()}.",
-        "SPDX-License-Identifier: Apache-2.0",
+        LICENCE,
         "",
         f"Top module {top}: {spec.input_size} values of {spec.input_bits} bits in, T = "
         f"{spec.steps}, {spec.classes} logits out.",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.header import core_header, ports_of
+from gen.core.header import LICENCE, core_header, ports_of
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import manifest, rom_texts
@@ -89,7 +89,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     used = used_bytes(plan)
     dut = AxiStreamCore(plan.component(), used=used)
     digest, name = plan.network.digest, plan.network.spec.file_name
-    head = f"// {name}, network {digest}, made by Sterna {own_version()}.\n"
+    head = f"// {name}, network {digest}, made by Sterna {own_version()}.\n// {LICENCE}\n"
     # Vivado's manual (UG901) allows no comment in a memory file.
     files = {
         path: "".join(line for line in text.splitlines(True) if not line.startswith("//"))
@@ -141,7 +141,8 @@ def _transfers(plan: CorePlan, pixels: npt.NDArray[np.integer]) -> npt.NDArray[n
 
 def cycle_bounds(plan: CorePlan) -> dict[str, list[int]]:
     """Least and most cycles, both streams flowing: `latency`, from an image's first transfer to
-    its class, nothing being under way; `cycles_per_image`, in a long run of images.
+    its class, nothing being under way; `cycles_per_image`, from class to class on average over a
+    long run of images. Single classes of a run may come sooner or later than that.
 
     The least is for empty images that make no neuron fire, the most for full ones that make every
     neuron send as many events as it can.
@@ -217,8 +218,8 @@ def _cycle_lines(bounds: Mapping[str, list[int]]) -> list[str]:
     latency, interval = bounds["latency"], bounds["cycles_per_image"]
     return [
         "Latency, from the first transfer of an image to its class, nothing else being under way:",
-        f"{latency[0]:,} to {latency[1]:,} cycles; from class to class in a long run of images: "
-        f"{interval[0]:,} to {interval[1]:,}.",
+        f"{latency[0]:,} to {latency[1]:,} cycles. From class to class, on average over a long run",
+        f"of images: {interval[0]:,} to {interval[1]:,}; single classes may come sooner or later.",
         "The law is in docs/cycles.md.",
     ]
 

@@ -111,6 +111,10 @@ Made by Sterna; its page docs/ip.md tells more. Equal networks give equal files.
 | `sterna.core` | for FuseSoC: `$vlnv` |
 | `core.json` | all numbers, for programs |
 
+Apache-2.0, which the SPDX lines name, is the licence of the Verilog that Sterna writes. It is not
+that of the network, whose numbers are in `rom/` and in tables of `sterna_axis.v`: those belong to
+whoever trained it.
+
 ## Ports
 
 | port | | bits | |
@@ -132,7 +136,8 @@ from an input to an output.
 ## Cycles
 
 * From an image's first transfer to its class: $latency cycles, with nothing else under way.
-* From class to class in a long run of images: $cycles cycles.
+* From class to class, on average over a long run of images: $cycles cycles; single classes may come
+  sooner or later.
 
 Both depend on the image, because silence costs nothing: the least is for an image without any
 spike, the most for one that makes every neuron send as many events as it can. They hold while

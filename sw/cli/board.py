@@ -22,6 +22,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import read_json, write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table
+from hw.system.process import claimed
 from hw.system.progress import under_way
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_data_option, add_image_options
@@ -157,15 +158,19 @@ def do_ip(args: argparse.Namespace) -> Result:
     plan = plan_network(network, args.lanes, args.banks, args.schedule)
     spec = plan.network.spec
     out = Path(args.out or BUILD / "ip" / spec.file_name)
+    if args.check:
+        from sw.verify.package_check import check_package, work_folder
+
+        work_folder(out)  # before anything is written
     shape = (EXAMPLES, spec.image_size)
     pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
-    facts = package_ip(plan, out, examples=(pixels, GoldenModel(plan.network).run(pixels).logits))
-    text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
-    if args.check:
-        from sw.verify.package_check import check_package
-
-        facts["checked"] = check_package(out, facts["axi"]["vlnv"], progress=args.say)
-        text += "".join(f"\n{target}: {told}" for target, told in facts["checked"].items())
+    examples = pixels, GoldenModel(plan.network).run(pixels).logits
+    with claimed(out):
+        facts = package_ip(plan, out, examples=examples)
+        text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
+        if args.check:
+            facts["checked"] = check_package(out, facts["axi"]["vlnv"], progress=args.say)
+            text += "".join(f"\n{target}: {told}" for target, told in facts["checked"].items())
     return facts | {"folder": str(out)}, text, 0
 
 

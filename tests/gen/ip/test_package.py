@@ -3,12 +3,14 @@ it."""
 
 import json
 import re
+import shutil
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError, plan_core, plan_network
@@ -16,6 +18,7 @@ from gen.core.verilog import rom_texts
 from gen.ip.package import AXI_TOP, Examples, cycle_bounds, package_ip, place_of_pixel, used_bytes
 from hw.contract.builder import NetworkBuilder
 from hw.contract.layout import MapLayout
+from hw.system.process import FolderInUse, claimed
 from hw.top.axi import AxiStreamCore
 from sim.bench.verilator import SimulationError
 from sim.golden.model import GoldenModel
@@ -110,7 +113,7 @@ def test_every_text_has_the_real_widths(package: Path) -> None:
     for name, (way, width) in ports.items():
         assert re.search(rf"^// {name} +{way} +{width}  \w", head, re.M)
     least, most = facts["axi"]["latency"]
-    assert f"{least:,} to {most:,} cycles; from class to class" in head
+    assert f"{least:,} to {most:,} cycles. From class to class, on average" in head
     instance = (package / "sterna_axis_inst.v").read_text()
     wires = re.findall(r"^wire (?:\[(\d+):0\] )?(\w+);", instance, re.M)
     assert {name: int(top or 0) + 1 for top, name in wires} == {
@@ -124,6 +127,9 @@ def test_every_text_has_the_real_widths(package: Path) -> None:
         assert f"| `{name}` | {way} | {width} | " in readme
     for text in (verilog.splitlines()[0], instance, readme, facts["digest"]):
         assert plan.network.digest in text
+    for text in (verilog, instance, (package / "tb/sterna_axis_tb.sv").read_text()):
+        assert text.splitlines()[1] == "// SPDX-License-Identifier: Apache-2.0"
+    assert "Apache-2.0, which the SPDX lines name" in readme
     assert "There are 37 pixels, 5 in the last transfer, whose other bytes are ignored." in readme
     assert "(`p >> 5` of an 8-bit pixel p)" in readme
     assert "$" not in readme.replace("$readmemh", "")
@@ -236,7 +242,6 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_core_file_names_files_that_are_there(package: Path, tmp_path: Path) -> None:
-    yaml = pytest.importorskip("yaml")  # comes with FuseSoC
     package_ip(make_plan(), tmp_path)
     for folder, targets in [(package, {"default", "lint", "sim"}), (tmp_path, {"default", "lint"})]:
         text = (folder / "sterna.core").read_text()
@@ -262,12 +267,37 @@ def test_the_core_file_names_files_that_are_there(package: Path, tmp_path: Path)
             assert set(target["filesets"]) <= set(core["filesets"])
 
 
+def test_a_check_takes_no_folder_of_others(tmp_path: Path) -> None:
+    """Refused in a sentence: what it has not made, a folder without a name, one in use."""
+    folder, work = tmp_path / "b", tmp_path / "b-fusesoc"
+    for held, named in [(["notes", "lint.log"], "notes"), (["build"], "build")]:
+        work.mkdir()
+        for name in held:
+            (work / name).write_text("mine")
+        with pytest.raises(SimulationError) as refused:
+            check_package(folder, "::x:1")
+        assert str(refused.value) == (
+            f"Folder {work}, where the package is checked, must be empty or an earlier check's: "
+            f"it has {named}"
+        )
+        assert sorted(path.name for path in work.iterdir()) == sorted(held)
+        assert not folder.exists()
+        shutil.rmtree(work)
+    with pytest.raises(SimulationError, match=r"must have a name, .*: / has none$"):
+        check_package(Path("/"), "::x:1")
+    with ThreadPoolExecutor(1) as other:
+        for place in (folder, work):
+            with claimed(place), pytest.raises(FolderInUse):
+                other.submit(check_package, folder, "::x:1").result()
+    assert not any(tmp_path.iterdir())
+
+
 def test_fusesoc_lints_and_runs_a_package(maps: Path) -> None:
     """A window stage with layers behind it, -Wall, and every answer; both targets can fail."""
-    if not (Path(sys.executable).parent / "fusesoc").exists():
-        pytest.skip("FuseSoC is not installed")
     vlnv = "::sterna_random:0.1.0"
-    told = check_package(maps, vlnv)
+    lines: list[str] = []
+    told = check_package(maps, vlnv, progress=lines.append)
+    assert lines == ["FuseSoC: lint", "FuseSoC: sim"]
     assert told["lint"] == "clean"
     assert re.fullmatch(r"PASS: 5 images, 15 answers, \d+ cycles", told["sim"])
     # One bit of one answer.

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from gen.core.plan import CorePlan, plan_core, plan_network
+from hw.contract.network import Network
 from sim.bench import neurons
 from sim.bench.neurons import decoded, watches
 from sim.bench.waves import save_file, vcd_names
+from sw.data.shipped import model_path
 from tests.graphs import network_of, residual
 from tests.networks import random_chain
 
@@ -25,12 +27,14 @@ PLANS = {
     "chain": chain(4),
     "shared": plan_network(MAPS, 4, schedule="shared"),
     "pipelined": plan_network(MAPS, 2, schedule="pipelined"),
+    "windows": plan_network(Network.load(model_path("digits-conv")), 16, schedule="windows"),
 }
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=[*PLANS])
-def test_every_neuron_fires_once_a_step_where_its_name_says(plan: CorePlan) -> None:
+def test_every_neuron_fires_once_a_step_where_its_name_says(plan: CorePlan, monkeypatch) -> None:
     """Counted through the rows of an image, with the expressions that the Verilog has."""
+    monkeypatch.setattr(neurons, "NAMED", 1024)  # the most that a layer here has
     spec, seen = plan.network.spec, {}
     for watch in watches(plan):
         for segment in watch.segments:
@@ -42,7 +46,7 @@ def test_every_neuron_fires_once_a_step_where_its_name_says(plan: CorePlan) -> N
                     name: eval(text.replace("/", "//"), dict(scope))
                     for name, text in segment.place.items()
                 }
-                held = watch.neurons[segment.layer][scope["word"]]
+                held = sorted(watch.neurons[segment.layer][scope["word"]])
                 lanes = [lane for lane, _ in held]
                 assert lanes == sorted(set(lanes))
                 assert lanes[0] == 0
