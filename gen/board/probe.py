@@ -1,12 +1,12 @@
 """A board's description, tried on its tools before a long build: some seconds, once."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from gen.board.bitstream import pack, place_and_route, synthesize, write_constraints
 from gen.family.tools import ToolError
 from gen.wiring.board import Board, BoardError
 from hw.contract.files import write_atomically
+from hw.system.progress import Progress, silent
 from hw.top.pll import PllSpec
 
 __all__ = ["try_board"]
@@ -20,7 +20,7 @@ def try_board(
     folder: Path,
     *,
     megahertz: float,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> None:
     """Build a bitstream of nothing but the board's pins and clock in `folder`: so a pin that the
     package has not, a level that its bank cannot have, or a clock generator that the oscillator's
@@ -43,7 +43,7 @@ def try_board(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{TOP}.v", _design(board, pll).encode())
     try:
-        synthesize(flow, folder, TOP, [f"{TOP}.v"], lambda line: None)
+        synthesize(flow, folder, TOP, [f"{TOP}.v"], silent)
         limits = write_constraints(board, folder)
         arguments = [*board.flags, *limits, flow.routed_flag, flow.routed]
         place_and_route(flow, arguments, folder, megahertz, 1)

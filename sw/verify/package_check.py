@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from hw.contract.text import to_install
 from hw.system.process import ends_with_us
+from hw.system.progress import Progress, silent
 from sim.bench.verilator import SimulationError, toolchain
 
 __all__ = ["check_package"]
@@ -20,9 +20,7 @@ QUICKLY = " OPT_GLOBAL=-O0"
 """Verilator's runtime, half of what is compiled, has little to do in a run of some images."""
 
 
-def check_package(
-    folder: Path, vlnv: str, *, progress: Callable[[str], None] = lambda line: None
-) -> dict[str, str]:
+def check_package(folder: Path, vlnv: str, *, progress: Progress = silent) -> dict[str, str]:
     """Run the targets `lint` and `sim` of a package with this Sterna's Verilator.
 
     What they leave lies beside the package, in `NAME-fusesoc`, with a log of each.

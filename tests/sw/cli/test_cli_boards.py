@@ -16,6 +16,7 @@ from gen.core.plan import plan_programs
 from gen.core.verilog import manifest
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
+from hw.system.progress import silent
 from sw.cli.board import as_built, board_folder, board_network, built_plan
 from sw.cli.main import main
 from sw.data.shipped import UsageError, model_path
@@ -242,7 +243,7 @@ def test_a_board_of_a_file_is_known_where_it_was_built(capsys, tmp_path: Path, m
 def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
     """Its core, clock and images, whatever the planner would choose now."""
     monkeypatch.setattr("sw.cli.board.BUILD", tmp_path)
-    args = Namespace(board="icebreaker", model=None, test_images=64, say=lambda line: None)
+    args = Namespace(board="icebreaker", model=None, test_images=64, say=silent)
     assert as_built(args) is None  # nothing was
     core = plan_programs(Network.load(model_path("digits-conv")), 8, (), ["block"])
     core.network.save(tmp_path / "icebreaker" / "network.npz")
