@@ -12,7 +12,7 @@ from gen.board.boards import BOARDS
 from hw.contract.link import BOARD_NAMES
 
 ROOT = Path(__file__).parents[3]
-MODULES = 12
+MODULES = 13
 """Own modules, at most; packages come on top."""
 
 CODE = """
