@@ -123,7 +123,8 @@ def verify_bitstream(
         board = find_board(board)
     designs = designs_of(board)
     if not designs:
-        raise VerificationError(none_of("Board", board.name, DESIGNS, " to be verified"))
+        more = " or a described board with an ECP5" if board.described else ""
+        raise VerificationError(none_of("Board", board.name, DESIGNS, f"{more} to be verified"))
     if images < 1:
         raise VerificationError(f"Number of images must be positive, not {images!r}")
     start = time.monotonic()

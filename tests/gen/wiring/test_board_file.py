@@ -115,6 +115,8 @@ REFUSALS = [
     ('rx = "H18"', "", "key uart.rx is missing"),
     ("[uart] ", "[serial] ", "key serial is unknown: there are .*uart, led"),
     ("[led] ", "[led.io] ", "key led.pin is missing"),
+    ('name = "colorlight_i5"', 'name = "icestick"', "name must not be that of a board of amaranth"),
+    ('name = "colorlight_i5"', 'name = "ulx3s.mine"', "name must not be that of .*, 'ulx3s.mine'"),
     ("megahertz = 25", 'megahertz = "25"', "clock.megahertz must be a number, not '25'"),
     ("megahertz = 25", "megahertz = 0", r"clock.megahertz must lie in 1\.\.1000, not 0"),
     ("active_low = true", "active_low = 1", "led.active_low must be true or false, not 1"),
@@ -145,6 +147,17 @@ def test_files_that_are_none(tmp_path):
     ]:
         with pytest.raises(BoardError, match=words):
             of(tmp_path, text)
+    for value, words in [
+        ("1" * 5000, "must be TOML: Exceeds the limit"),
+        ("0x" + "f" * 5000, "clock.megahertz must be a number below 2"),
+        ("[0x" + "f" * 5000 + "]", "clock.megahertz.0 must be a number below 2"),
+    ]:
+        with pytest.raises(BoardError, match=words):
+            of(tmp_path, TEXT.replace("megahertz = 25", f"megahertz = {value}"))
+    with pytest.raises(BoardError, match=r"title\.a\.a must not be nested so deeply$"):
+        of(tmp_path, TEXT.replace("title =", "title" + ".a" * 3000 + " ="))
+    (tmp_path / "my.toml").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert read_board(tmp_path / "my.toml").name == "colorlight_i5"
     (tmp_path / "my.toml").write_bytes(b"\xff")
     with pytest.raises(BoardError, match="must be text in UTF-8"):
         read_board(tmp_path / "my.toml")
@@ -195,6 +208,7 @@ def test_what_was_built_is_found_again_without_its_file(tmp_path):
     again = find_board("tang_nano_20k", folder)
     assert (again.pins, again.flags, again.number) == (board.pins, board.flags, 255)
     assert plan_board(again, DIGITS, lanes=4, banks=1).spec == plan.spec
+    assert find_board("tang_nano_20k", tmp_path / "none", folder, tmp_path).pins == board.pins
     with pytest.raises(BoardError):
         find_board("tang_nano", folder)
     facts = json.loads((folder / "board.json").read_text())

@@ -17,7 +17,7 @@ from gen.core.verilog import manifest
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.system.progress import silent
-from sw.cli.board import as_built, board_folder, board_network, built_plan
+from sw.cli.board import as_built, board_folder, board_network, built_plan, the_board
 from sw.cli.main import main
 from sw.data.shipped import UsageError, model_path
 from sw.host.identity import DESCRIBED
@@ -232,6 +232,11 @@ def test_a_board_of_a_file_is_known_where_it_was_built(capsys, tmp_path: Path, m
     generate_board(plan.core, plan.spec, board.name, folder, description=board.description)
     assert main(["plan", "--board", "tang_nano_20k", "--lanes", "4", "--banks", "1"]) == 0
     assert "67.5 MHz: by the chip's family, not measured on this board" in capsys.readouterr().out
+    out = Namespace(board="tang_nano_20k", out=str(tmp_path / "new"))
+    assert (the_board(out).pins, board_folder(out)) == (board.pins, tmp_path / "new")
+    monkeypatch.setattr("sw.cli.core.BUILD", tmp_path)
+    assert main(["info", "--board", "tang_nano_20k", "--lanes", "4", "--banks", "1"]) == 0
+    assert "for tang_nano_20k: " in capsys.readouterr().err
     identity: Any = Namespace(board=DESCRIBED, lanes=4, banks=1)
     found = built_plan(identity, network, "serial:x")
     assert found is not None
