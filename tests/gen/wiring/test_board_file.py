@@ -1,6 +1,7 @@
 """gen.wiring.board_file, platforms, probe: boards from files and from amaranth-boards."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from gen.board.build import build_board
 from gen.board.files import generate_board, identity
 from gen.board.flash import FlashError, flash
 from gen.board.planner import plan_board
-from gen.board.probe import try_board
+from gen.board.probe import Pins, try_board
 from gen.family.pll import PllError
+from gen.stage.emit import verilog_text
 from gen.wiring.board_file import describe_again, read_board
 from hw.contract.network import Network
 from sw.data.shipped import model_path
@@ -216,6 +218,17 @@ def test_what_was_built_is_found_again_without_its_file(tmp_path):
     (folder / "board.json").write_text(json.dumps(facts))
     assert describe_again(folder) is None
     assert describe_again(tmp_path) is None
+
+
+def test_the_trial_has_the_clock_generator_of_the_board():
+    """Fed back from its own output, where the chip's is; no wire of it hangs loose."""
+    board = find_board(str(EXAMPLE))
+    text = verilog_text(Pins(board, plan_board(board, DIGITS, lanes=8, banks=1).spec.pll), "top")
+    wires = dict(re.findall(r"\.(\w+)\((.+?) ?\)[,\n]", text[text.index("EHXPLLL") :]))
+    assert wires["CLKI"] == "clk"
+    assert wires["CLKFB"] == wires["CLKOP"]
+    assert f"always @(posedge {wires['CLKOP']} )" in text
+    assert f"^ {{ rx, {wires['LOCK']} }}" in text
 
 
 def test_pins_are_tried_before_a_long_build(tmp_path):
