@@ -78,7 +78,7 @@ def build_bitstream(
     seeds: int = SEEDS,
     luts: int = 0,
     finish: bool = True,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Build a bitstream and `report.json` in `folder`; both are there only when all went well.
 
@@ -438,7 +438,7 @@ def _require_speed(
 
 
 def pack(
-    board: Board, folder: Path, routed: str, bitstream: str, progress: Progress = lambda line: None
+    board: Board, folder: Path, routed: str, bitstream: str, progress: Progress = silent
 ) -> Path:
     """Make a bitstream of a routed design, both names in `folder`; it appears whole or not at all.
 

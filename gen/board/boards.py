@@ -59,15 +59,15 @@ BOARDS = {
 }
 
 
-def find_board(name: str, built: Path | None = None) -> Board:
+def find_board(name: str, *built: Path) -> Board:
     """The board of that name: one of `BOARDS`, of a file (`NAME.toml`), or of amaranth-boards
     (its module, with `.CLASS` behind where there are several).
 
     Parameters
     ----------
     built
-        A folder where a board of that name may have been built: then it is that one, though its
-        file is gone.
+        Folders where a board of that name may have been built: then it is that of the first that
+        holds one, though its file is gone.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def find_board(name: str, built: Path | None = None) -> Board:
         return BOARDS[name]
     if name.endswith(".toml"):
         return read_board(Path(name), BOARDS)
-    if built is not None:
-        board = describe_again(built)
+    for folder in built:
+        board = describe_again(folder)
         if board is not None and board.name == name:
             return board
     module, _, cls = name.partition(".")

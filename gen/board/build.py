@@ -25,7 +25,7 @@ from gen.family.rom_swap import ReloadError
 from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, under_way
+from hw.system.progress import Progress, silent, under_way
 
 __all__ = ["NETWORK", "build_board", "reload_board"]
 
@@ -66,7 +66,7 @@ def build_board(
     seed: int = 1,
     seeds: int = SEEDS,
     stored: StoredImages | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Build the bitstream of a planned board in `folder`; `report.json` and the bitstream are
     there only when all went well. `stored`: what is put on the chip. A described board's pins are
@@ -125,9 +125,7 @@ def build_board(
 
 
 @fills_folder
-def reload_board(
-    network: Network, folder: Path, progress: Progress = lambda line: None
-) -> dict[str, Any]:
+def reload_board(network: Network, folder: Path, progress: Progress = silent) -> dict[str, Any]:
     """Put the weights of `network` into the bitstream that lies in `folder`, without synthesis;
     test images on the chip stay. All is made before the first file there is touched, and there is
     no report until all are in place.

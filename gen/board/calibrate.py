@@ -128,7 +128,7 @@ def measure(board: Board, core: CorePlan, folder: Path) -> dict[str, int]:
     spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
     facts = generate_board(core, spec, board.name, folder)
     flow = board.family.flow
-    synthesize(flow, folder, BOARD_TOP, facts["sources"], lambda line: None)
+    synthesize(flow, folder, BOARD_TOP, facts["sources"], silent)
     limits = write_constraints(board, folder)
     arguments = [*board.flags, *limits, "--json", "netlist.json", "--pack-only"]
     with contextlib.suppress(ToolError):  # one that is too large is reported with the same table

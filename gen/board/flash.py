@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ from gen.board.bitstream import REPORT
 from gen.board.boards import Board
 from gen.family.tools import LOADER, ToolError, find, run
 from hw.contract.files import read_json
+from hw.system.progress import Progress, silent
 
 __all__ = ["FlashError", "flash", "flash_built"]
-
-Progress = Callable[[str], None]
 
 NO_BOARD = re.compile(
     r"unable to open|device not found|no device found|failed to claim|init failed", re.I
@@ -34,7 +32,7 @@ REPORTED = (
 
 
 def flash_built(
-    board: Board, folder: Path, *, permanent: bool = False, progress: Progress = lambda line: None
+    board: Board, folder: Path, *, permanent: bool = False, progress: Progress = silent
 ) -> dict[str, Any]:
     """Load what `gen.board.build` left in a folder; return its report.
 
@@ -87,7 +85,7 @@ def flash(
     permanent: bool = False,
     data: Path | None = None,
     address: int = 0,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> None:
     """Load a bitstream, and a data file before it when there is one.
 

@@ -1,13 +1,18 @@
 """A board's description, tried on its tools before a long build: some seconds, once."""
 
-from collections.abc import Callable
 from pathlib import Path
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from gen.board.bitstream import pack, place_and_route, synthesize, write_constraints
 from gen.family.tools import ToolError
+from gen.stage.emit import verilog_text
 from gen.wiring.board import Board, BoardError
 from hw.contract.files import write_atomically
-from hw.top.pll import PllSpec
+from hw.system.progress import Progress, silent, under_way
+from hw.top.pll import PllSpec, pll_instance
 
 __all__ = ["try_board"]
 
@@ -20,7 +25,7 @@ def try_board(
     folder: Path,
     *,
     megahertz: float,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> None:
     """Build a bitstream of nothing but the board's pins and clock in `folder`: so a pin that the
     package has not, a level that its bank cannot have, or a clock generator that the oscillator's
@@ -39,42 +44,47 @@ def try_board(
         With the tool's own words.
     """
     flow = board.family.flow
-    progress("trying the board's pins and clock")
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{TOP}.v", _design(board, pll).encode())
-    try:
-        synthesize(flow, folder, TOP, [f"{TOP}.v"], lambda line: None)
-        limits = write_constraints(board, folder)
-        arguments = [*board.flags, *limits, flow.routed_flag, flow.routed]
-        place_and_route(flow, arguments, folder, megahertz, 1)
-        pack(board, folder, flow.routed, f"{TOP}.{flow.bitstream}")
-    except ToolError as error:
-        raise BoardError(f"Board {board.name} cannot be as it is described: {error}") from None
+    what = "trying the board's pins and clock"
+    with under_way(progress, what, line=what):
+        text = verilog_text(Pins(board, pll), TOP)
+        write_atomically(folder / f"{TOP}.v", text.encode())
+        try:
+            synthesize(flow, folder, TOP, [f"{TOP}.v"], silent)
+            limits = write_constraints(board, folder)
+            arguments = [*board.flags, *limits, flow.routed_flag, flow.routed]
+            place_and_route(flow, arguments, folder, megahertz, 1)
+            pack(board, folder, flow.routed, f"{TOP}.{flow.bitstream}")
+        except ToolError as error:
+            raise BoardError(f"Board {board.name} cannot be as it is described: {error}") from None
 
 
-def _design(board: Board, pll: PllSpec | None) -> str:
-    """Verilog that uses every port, and the clock generator."""
-    ports = ", ".join(f"{'output' if p.output else 'input'} {p.port}" for p in board.pins)
-    outputs = [pin.port for pin in board.pins if pin.output]
-    inputs = [pin.port for pin in board.pins if not pin.output and pin.port != "clk"]
-    lines = [f"module {TOP}({ports});", "wire sys, locked, loop;"]
-    lines.append("assign sys = clk, locked = 1;" if pll is None else _instance(pll))
-    lines.append(f"reg [{len(outputs)}:0] bits;")
-    lines.append(f"always @(posedge sys) bits <= {{bits, ^{{locked, {', '.join(inputs)}}}}};")
-    lines += [f"assign {port} = bits[{n + 1}];" for n, port in enumerate(outputs)]
-    return "\n".join([*lines, "endmodule", ""])
+class Pins(wiring.Component):
+    """Uses every pin, and the clock: what comes in goes out through a register for each output.
 
+    Members
+    -------
+    One bit of each of the board's ports, by its name.
+    """
 
-def _instance(spec: PllSpec) -> str:
-    def value(given: int | str) -> str:
-        return f'"{given}"' if isinstance(given, str) else str(given)
+    clk: Signal
 
-    parameters = ", ".join(f".{name}({value(v)})" for name, v in spec.parameters.items())
-    attributes = "".join(f'(* {name}="{v}" *) ' for name, v in spec.attributes.items())
-    ports = {name: f"{width}'d{v}" for name, (v, width) in spec.constants.items()}
-    ports |= {spec.clock_in: "clk", spec.clock_out: "sys", spec.locked: "locked"}
-    if spec.feedback is not None:
-        source, target = spec.feedback
-        ports[target] = ports.setdefault(source, "loop")
-    wires = ", ".join(f".{name}({wire})" for name, wire in ports.items())
-    return f"{attributes}{spec.module} #({parameters}) pll ({wires});"
+    def __init__(self, board: Board, pll: PllSpec | None) -> None:
+        self._pins, self._pll = board.pins, pll
+        super().__init__({p.port: Out(1) if p.output else In(1) for p in board.pins})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain("sync", reset_less=True)
+        clock, locked = Signal(), Signal()
+        if self._pll is None:
+            m.d.comb += [clock.eq(self.clk), locked.eq(1)]
+        else:
+            m.submodules.pll = pll_instance(self._pll, self.clk, clock, locked)
+        m.d.comb += ClockSignal("sync").eq(clock)
+        inputs = [getattr(self, p.port) for p in self._pins if not p.output and p.port != "clk"]
+        outputs = [getattr(self, p.port) for p in self._pins if p.output]
+        bits = Signal(len(outputs) + 1)
+        m.d.sync += bits.eq(Cat(Cat(locked, *inputs).xor(), bits))
+        m.d.comb += [port.eq(bit) for port, bit in zip(outputs, bits[1:], strict=True)]
+        return m

@@ -1,6 +1,5 @@
 """Synthesis, placement and routing for an ECP5-85k: does the core meet a real chip's clock?"""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from gen.family.tools import YOSYS, ToolError, find
 from hw.contract.files import write_json
 from hw.contract.text import expected_time
 from hw.system.process import fills_folder
-from hw.system.progress import under_way
+from hw.system.progress import Progress, silent, under_way
 
 __all__ = ["close_timing"]
 
@@ -26,7 +25,7 @@ def close_timing(
     *,
     megahertz: float = 100.0,
     seed: int = 1,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Route the core on an LFE5U-85F, speed grade 6, package CABGA381.
 

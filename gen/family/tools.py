@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ from pathlib import Path
 from hw.contract.checks import SternaError
 from hw.contract.text import to_install
 from hw.system.process import clean_environment, ends_with_us
+from hw.system.progress import Progress, silent
 
 __all__ = [
     "LOADER",
@@ -28,8 +29,6 @@ __all__ = [
     "package_version",
     "run",
 ]
-
-Progress = Callable[[str], None]
 
 
 class ToolError(SternaError, RuntimeError):
@@ -195,7 +194,7 @@ def run(
     arguments: Sequence[str],
     folder: Path,
     log: str,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
     *,
     stdin: str | None = None,
     stdout: str | None = None,

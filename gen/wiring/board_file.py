@@ -19,6 +19,7 @@ from gen.wiring.platforms import (
     PACKAGE,
     device_of,
     has_flash,
+    has_module,
     lacks,
     oscillator_of,
     pins_of,
@@ -69,6 +70,11 @@ PORTS = {
 
 OUTPUTS = {"tx", "led", "flash_cs_n", "flash_clk", "flash_copi"}
 
+DEPTH = 8
+MOST = 2**64
+"""Of what may be told at all: tables and lists within each other; numbers. Python refuses to print
+some that are longer."""
+
 WORDS = {str: "a text", float: "a number", bool: "true or false"}
 
 LOADERS = {
@@ -97,14 +103,20 @@ def read_board(path: Path, taken: Collection[str] = ()) -> Board:
         One sentence that names the file, what is wrong in it, and what is possible.
     """
     try:
-        data = tomllib.loads(path.read_bytes().decode())
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors may write its mark
     except OSError as error:
         raise BoardError(f"Board file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise BoardError(f"Board file {path} must be text in UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or numbers that are none of Python's
         raise BoardError(f"Board file {path} must be TOML: {error}") from None
-    return _Description(f"Board file {path}", data, taken).board()
+    board = _Description(f"Board file {path}", data, taken).board()
+    if has_module(board.name.partition(".")[0]):  # else one name would be two boards
+        raise BoardError(
+            f"Board file {path}: name must not be that of a board of amaranth-boards, "
+            f"{board.name!r}"
+        )
+    return board
 
 
 def describe_again(folder: Path) -> Board | None:
@@ -193,6 +205,7 @@ class _Description:
             self._refuse(none_of(what, value, choices))
 
     def board(self) -> Board:
+        self._plain()
         self._keys()
         name, top = self._top("name"), self._top
         if not re.fullmatch(NAME, name) or name.endswith(".toml"):
@@ -225,6 +238,21 @@ class _Description:
 
     def _top(self, key: str) -> str:
         return str(self._data.get(key, ""))
+
+    def _plain(self) -> None:
+        """Whatever is told can be printed: no number is too long, nothing is nested too deeply."""
+        inner = [((key,), value) for key, value in self._data.items()]
+        while inner:
+            keys, value = inner.pop()
+            where = ".".join(keys[:3])
+            if len(keys) > DEPTH:
+                self._refuse(f"{where} must not be nested so deeply")
+            if isinstance(value, int) and abs(value) > MOST:
+                self._refuse(f"{where} must be a number below 2**64")
+            if isinstance(value, dict):
+                inner += [((*keys, key), entry) for key, entry in value.items()]
+            elif isinstance(value, list):
+                inner += [((*keys, str(n)), entry) for n, entry in enumerate(value)]
 
     def _keys(self) -> None:
         """Every key is known, has the type it must have, and none is missing."""

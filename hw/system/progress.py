@@ -87,8 +87,8 @@ def under_way(
         To be called with what is done of `total`.
     """
     if isinstance(progress, Meter):
-        with progress.step(what, total, done, seconds) as under_way:
-            yield under_way
+        with progress.step(what, total, done, seconds) as at:
+            yield at
     else:
         if line:
             progress(line)

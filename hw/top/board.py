@@ -3,17 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaranth.hdl import (
-    ClockDomain,
-    ClockSignal,
-    Const,
-    DomainRenamer,
-    Instance,
-    Module,
-    ResetSignal,
-    Signal,
-    Value,
-)
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,7 +11,7 @@ from hw.core import Core
 from hw.link.learning import LearningFacts
 from hw.link.port import HostPort
 from hw.top.loader import DigestReader, LoadPart, WeightLoader
-from hw.top.pll import PllSpec
+from hw.top.pll import PllSpec, pll_instance
 from hw.top.sample_store import Samples, SampleStore
 from hw.top.self_test import SelfTest, TestImages
 from hw.top.spi_flash import SpiFlashReader
@@ -251,20 +241,7 @@ class BoardTop(wiring.Component):
             m.d.comb += [ClockSignal("sync").eq(self.clk), locked.eq(1)]
         else:
             clock = Signal()
-            outputs: dict[str, Value] = {n: Signal(name=f"unused_{n}") for n in pll.unused}
-            outputs |= {pll.clock_out: clock, pll.locked: locked}
-            inputs: dict[str, Value] = {n: Const(*c) for n, c in pll.constants.items()}
-            if pll.feedback is not None:
-                source, target = pll.feedback
-                inputs[target] = outputs.setdefault(source, Signal(name="feedback"))
-            m.submodules.pll = Instance(
-                pll.module,
-                **{f"p_{name}": value for name, value in pll.parameters.items()},
-                **{f"a_{name}": value for name, value in pll.attributes.items()},
-                **{f"o_{name}": value for name, value in outputs.items()},
-                **{f"i_{name}": value for name, value in inputs.items()},
-                **{f"i_{pll.clock_in}": self.clk},
-            )
+            m.submodules.pll = pll_instance(pll, self.clk, clock, locked)
             m.d.comb += ClockSignal("sync").eq(clock)
         m.d.comb += ClockSignal("start").eq(ClockSignal("sync"))
         stable, left = Signal(2), Signal(range(POWER_ON_CYCLES), init=POWER_ON_CYCLES - 1)

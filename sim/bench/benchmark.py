@@ -15,7 +15,7 @@ from gen.core.verilog import generate
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.system.process import fills_folder
-from hw.system.progress import under_way
+from hw.system.progress import Progress, silent, under_way
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 
@@ -51,7 +51,7 @@ def benchmark(
     pixels: npt.NDArray[np.integer],
     labels: npt.NDArray[np.integer],
     folder: Path,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measure one network; leaves `bench.json` in `folder`.
 

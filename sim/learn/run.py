@@ -21,7 +21,7 @@ from hw.learn.masters import Masters
 from hw.learn.stage import MODE_JUDGE
 from hw.neuron.readout import result_layout
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, under_way
+from hw.system.progress import Progress, silent, under_way
 from sim.bench.harness import BENCH_TOP, OPTIONS
 from sim.bench.job import NETWORK
 from sim.bench.run import QUICK_CYCLES
@@ -107,7 +107,7 @@ def learn_in_simulation(
     taps: bool = True,
     stall: float = 0.0,
     seed: int = 0,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], Masters]:
     """Let a learning core learn, and compare every value with the golden model after every sample.
 

@@ -44,7 +44,8 @@ EXAMPLES = 16
 def the_board(args: argparse.Namespace) -> Board:
     """The board that was asked for; one that is described, but whose file is not named, is looked
     for where it was built."""
-    return find_board(args.board, Path(getattr(args, "out", None) or BUILD / args.board))
+    out = getattr(args, "out", None)
+    return find_board(args.board, *([Path(out)] if out else []), BUILD / args.board)
 
 
 def load_network(args: argparse.Namespace) -> Network:

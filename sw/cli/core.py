@@ -34,9 +34,8 @@ def load_plan(args: argparse.Namespace) -> CorePlan:
     if args.board is None:
         banks = 1 if args.banks is None else args.banks
         return plan_network(network, args.lanes, banks, args.schedule)
-    plan = plan_board(
-        find_board(args.board), network, lanes=args.lanes, banks=args.banks, schedule=args.schedule
-    )
+    board = find_board(args.board, BUILD / args.board)
+    plan = plan_board(board, network, lanes=args.lanes, banks=args.banks, schedule=args.schedule)
     args.say(f"for {plan.board.name}: {plan.core.facts()['layout']}")
     return in_files(plan.core)
 

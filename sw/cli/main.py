@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from hw.contract.checks import SternaError
 from hw.contract.text import own_version, to_install
@@ -26,7 +28,13 @@ from sw.cli.study import add_study_commands
 __all__ = ["main"]
 
 OURS = ("hw", "gen", "sim", "sw")
-PACKAGES = {"sklearn": "scikit-learn", "cocotb_tools": "cocotb", "PIL": "pillow"}
+PACKAGES = {
+    "PIL": "pillow",
+    "cocotb_tools": "cocotb",
+    "serial": "pyserial",
+    "sklearn": "scikit-learn",
+    "vcd": "pyvcd",
+}
 """Packages of PyPI that are not called as the modules in them."""
 
 
@@ -56,14 +64,13 @@ def listen(told: Progress) -> None:
             handler.told = told
 
 
-def answer(text: str) -> None:
-    """Print it: on a terminal, so that it fits the window."""
-    if is_terminal(sys.stdout):
-        from hw.system.terminal import show
+def printer() -> Callable[[str], None]:
+    """Who prints the answer: on a terminal, so that it fits the window."""
+    if not is_terminal(sys.stdout):
+        return partial(print, flush=True)
+    from hw.system.terminal import show
 
-        show(text, sys.stdout)
-    else:
-        print(text, flush=True)
+    return partial(show, stream=sys.stdout)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,9 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     args = build_parser().parse_args(arguments)
-    args.say = teller(say, sys.stderr)
-    listen(args.say)
+    args.say = say
     try:
+        # Before the work, which may take hours: a package for it may be missing.
+        answer = None if args.json else printer()
+        args.say = teller(say, sys.stderr)
+        listen(args.say)
         facts, text, code = args.handler(args)
     except SternaError as error:
         print(f"sterna: {error}", file=sys.stderr)
@@ -119,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("sterna: Interrupted", file=sys.stderr)
         return 130
     try:
-        if args.json:
+        if answer is None:
             print(json.dumps(facts, indent=1), flush=True)
         else:
             answer(text)

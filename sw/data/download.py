@@ -4,14 +4,12 @@ import hashlib
 import http.client
 import logging
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from hw.contract.files import write_atomically
+from hw.system.progress import Progress
 
-__all__ = ["MIRRORS", "SHA256", "Progress", "fetch", "published"]
-
-Progress = Callable[[str], None]
+__all__ = ["MIRRORS", "SHA256", "fetch", "published"]
 
 TIMEOUT_SECONDS = 10
 MAX_BYTES = 256 << 20

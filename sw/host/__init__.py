@@ -2,8 +2,8 @@
 
     from sw.host import open_board
 
-It stands alone: importing it loads NumPy and `hw.contract`; what an address needs besides is
-imported when it is opened.
+It stands alone: importing it loads NumPy, `hw.contract` and `hw.system.progress`; what an address
+needs besides is imported when it is opened.
 """
 
 from hw.contract.checks import InputError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from hw.system.progress import Progress
 from sw.host.backend import Backend
 from sw.host.errors import UrlError
 from sw.host.link import LinkBackend
@@ -24,8 +25,6 @@ SIMULATION_TIMEOUT = 0.05
 
 SERIAL_LATENCY = 0.05
 """Seconds; a USB adapter holds bytes back for up to 16 ms in either direction."""
-
-Progress = Callable[[str], None]
 
 Clock = Callable[[], float]
 """The seconds that a back end's time-outs count: of a simulation, simulated ones."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.checks import InputError
+from hw.system.progress import Progress, silent
 from sw.host.address import Clock, open_backend
 from sw.host.backend import Backend
 from sw.host.errors import CannotLearn, ConnectionFailed, WeightsMissing
@@ -24,12 +25,12 @@ from sw.host.identity import Identity
 from sw.host.learning import LearningState, MasterState, Trained
 from sw.host.protocol import Counters, Result
 
-__all__ = ["Board", "Progress", "open_board"]
+__all__ = ["Board", "Counted", "open_board"]
 
 READY_TIMEOUT = 1.0
 """Seconds: the largest flash image that a board reads takes a quarter of one."""
 
-Progress = Callable[[int, int], None]
+Counted = Callable[[int, int], None]
 """Called with the images, or rows, done, and those in all."""
 
 
@@ -127,7 +128,7 @@ class Board:
         return backend.infer(_from_events(events, self._identity))
 
     def classify(
-        self, images: npt.ArrayLike, progress: Progress = lambda done, total: None
+        self, images: npt.ArrayLike, progress: Counted = lambda done, total: None
     ) -> npt.NDArray[np.int64]:
         """Classes (n,) of images or recordings (n, pixels), all checked before the first runs.
         Raises as `infer` does; `counters` are then the last image's."""
@@ -150,7 +151,7 @@ class Board:
         self,
         images: npt.ArrayLike,
         labels: npt.ArrayLike,
-        progress: Progress = lambda done, total: None,
+        progress: Counted = lambda done, total: None,
     ) -> list[Result]:
         """Learn from images (n, pixels) with labels (n,), all checked before the first is sent.
         Results tell of each whether it was learned, and how many had been then. Whatever breaks it
@@ -184,7 +185,7 @@ class Board:
         *,
         first: int = 0,
         count: int | None = None,
-        progress: Progress = lambda done, total: None,
+        progress: Counted = lambda done, total: None,
     ) -> list[Trained]:
         """Learn from the labelled images that are on the chip, at its full speed: from number
         `first` on, `count` of them (default: all that follow), pass after pass; what came of each
@@ -230,12 +231,12 @@ class Board:
         backend.rate(now.enabled if enabled is None else bool(enabled), mu, k)
         return backend.learning()
 
-    def masters(self, progress: Progress = lambda done, total: None) -> MasterState:
+    def masters(self, progress: Counted = lambda done, total: None) -> MasterState:
         """All masters, the random word and the count, to save. Raises as `learn` does."""
         return self._learner.masters(progress)
 
     def load_masters(
-        self, masters: MasterState, progress: Progress = lambda done, total: None
+        self, masters: MasterState, progress: Counted = lambda done, total: None
     ) -> None:
         """Go on from masters that were saved. Broken off, it leaves some rows of each: load again.
         Raises as `learn` does."""
@@ -272,11 +273,7 @@ class Board:
 
 
 def open_board(
-    url: str,
-    *,
-    timeout: float | None = None,
-    retries: int = 0,
-    progress: Callable[[str], None] = lambda line: None,
+    url: str, *, timeout: float | None = None, retries: int = 0, progress: Progress = silent
 ) -> Board:
     """Open a board by its address.
 

@@ -1,7 +1,7 @@
 """`sterna convert`: a ReLU network from a file, converted, compared with the original."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hw.contract.edge import sides_text
 from hw.contract.network import Network
 from hw.contract.text import table
-from hw.system.progress import under_way
+from hw.system.progress import Progress, silent, under_way
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
 from sw.importers.affine import ConvertError
@@ -95,7 +95,7 @@ def convert_and_compare(
     epochs: int = 0,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> tuple[Network, ConversionReport]:
     """Convert with the first training images as calibration, train on for some epochs on the
     integers (`sw.importers.finetune`) if asked to, and compare on a test set.

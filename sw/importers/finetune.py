@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from hw.contract.network import Network
+from hw.system.progress import Progress, silent
 from sw.data.augment import Batches
 from sw.data.split import Split
 from sw.importers.layers import AffineLayer, activations
@@ -12,7 +13,7 @@ from sw.learn.integer import IntegerNetwork
 from sw.learn.neuron import compile_neurons
 from sw.learn.plan import LayerPlan
 from sw.learn.recipes import Phase, Recipe
-from sw.learn.train import Progress, reproducible, run_phase
+from sw.learn.train import reproducible, run_phase
 
 __all__ = ["finetune"]
 
@@ -31,7 +32,7 @@ def finetune(
     epochs: int,
     seed: int = 1,
     compiled: bool = False,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> Network:
     """Quantisation-aware training of a converted network: neurons, thresholds and widths stay.
 

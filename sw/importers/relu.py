@@ -1,13 +1,13 @@
 """Ordinary ReLU networks to convert: how the reference ones of docs/results.md are trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hw.system.progress import under_way
+from hw.system.progress import Progress, silent, under_way
 from sw.data.augment import Batches
 from sw.data.split import Split
 
@@ -23,12 +23,7 @@ HELD_OUT = 25
 
 
 def train_relu(
-    data: Split,
-    hidden: Sequence[int],
-    *,
-    seed: int,
-    epochs: int,
-    progress: Callable[[str], None] = lambda line: None,
+    data: Split, hidden: Sequence[int], *, seed: int, epochs: int, progress: Progress = silent
 ) -> nn.Sequential:
     """Linear, BatchNorm1d, ReLU and Dropout per hidden layer, then a Linear; AdamW, one cycle.
 
@@ -126,7 +121,7 @@ def maps_network(shape: Sequence[int], classes: int) -> nn.Sequential:
 
 
 def train_maps(
-    data: Split, *, seed: int, epochs: int, progress: Callable[[str], None] = lambda line: None
+    data: Split, *, seed: int, epochs: int, progress: Progress = silent
 ) -> nn.Sequential:
     """`maps_network` for a data set of images; SGD with momentum, one cycle, images moved by up to
     two pixels (of 28x28, a fourteenth of the side each way) and coloured ones mirrored.

@@ -63,7 +63,7 @@ class ExportReport(Comparison):
 
 
 def export(
-    checkpoint: Checkpoint, source: Source = None, progress: Progress = lambda line: None
+    checkpoint: Checkpoint, source: Source = None, progress: Progress = silent
 ) -> tuple[Network, ExportReport]:
     """Make the network of a checkpoint and prove it on the test split.
 

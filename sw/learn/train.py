@@ -31,7 +31,6 @@ from sw.learn.quantize import quantize
 from sw.learn.recipes import PHASES, Phase, Recipe
 
 __all__ = [
-    "Progress",
     "TrainError",
     "accuracy_of",
     "has_bfloat16",

@@ -1,6 +1,6 @@
 """A learning session on the Verilog: as on the golden model, every value compared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from gen.board.boards import find_board
 from gen.learn.stage import plan_learning
 from hw.contract.files import write_json
 from hw.learn.masters import Masters
+from hw.system.progress import Progress, silent
 from sim.learn.run import Lesson, learn_in_simulation
 from sw.data.split import Split
 from sw.spide.session import Schedule, slower
@@ -54,7 +55,7 @@ def learn_on_verilog(
     margin: int | None = None,
     taps: bool = True,
     board: str = "ulx3s_85f",
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], Masters]:
     """Learn under Verilator; every value of every sample is compared with the golden model.
 

@@ -7,7 +7,7 @@ compares the hashes, without running a tool.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
 from hw.system.process import fills_folder
-from hw.system.progress import under_way
+from hw.system.progress import Progress, silent, under_way
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import model_path
 
@@ -126,7 +126,7 @@ def study(
     *,
     again: bool = False,
     lock: Path = LOCK,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Facts]:
     """Build the default bitstreams whose inputs are not those of the lock, and renew it after each.
 

@@ -5,7 +5,7 @@ set is read and nothing is run. A test holds the page against what this makes.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gen.core.plan import PlanError, plan_network
 from hw.contract.files import write_atomically
 from hw.contract.network import Network
 from hw.contract.text import markdown
+from hw.system.progress import Progress, silent
 from sw.data.shipped import shipped_models
 
 __all__ = ["DATA_SETS", "card", "page", "study"]
@@ -95,7 +96,7 @@ KINDS = {"float": "float network", "integer": "**integers**", "relu": "ReLU netw
 """Of the accuracies that `Network.meta` has, in the page's words."""
 
 
-def study(out: Path, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def study(out: Path, progress: Progress = silent) -> dict[str, Any]:
     """Write the page of all networks that ship.
 
     Returns
@@ -108,7 +109,7 @@ def study(out: Path, progress: Callable[[str], None] = lambda line: None) -> dic
     return {"networks": [network.spec.name for network in networks]}
 
 
-def page(networks: Iterable[Network], progress: Callable[[str], None] = lambda line: None) -> str:
+def page(networks: Iterable[Network], progress: Progress = silent) -> str:
     """The page, Markdown."""
     rows = [
         (f"`{name}`", data.title, data.licence, data.held_out) for name, data in DATA_SETS.items()

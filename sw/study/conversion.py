@@ -5,7 +5,7 @@ One run of the longest T gives all shorter ones: the logits after t steps are th
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hw.contract.edge import sides_text
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
-from hw.system.progress import under_way
+from hw.system.progress import Progress, silent, under_way
 from sim.golden.model import GoldenModel
 from sw.data.split import Split
 from sw.importers.conversion import Conversion, calibrate, convert
@@ -72,7 +72,7 @@ def study(
     seed: int = 1,
     epochs: int = 12,
     steps: Sequence[int] = STEPS,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Train, convert in every variant, run the test set; `study.json`, the network (`relu.pt`) and
     two plots in `folder`. What is there already of the same study is kept.

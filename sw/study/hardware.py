@@ -5,7 +5,7 @@ lanes, the same width of weights; each core routed for an ECP5-85k.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
-from hw.system.progress import silent, under_way
+from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy, mean_cycles
 from sw.data.split import Split
@@ -50,7 +50,7 @@ class Kind:
     core: CorePlan
 
 
-def kinds(lanes: int, data: Split, test: Split, progress: Callable[[str], None]) -> Iterator[Kind]:
+def kinds(lanes: int, data: Split, test: Split, progress: Progress) -> Iterator[Kind]:
     """Train and convert 64-128-10 for every kind."""
     recipe = find_recipe("digits-dense")
 
@@ -79,7 +79,7 @@ def study(
     lanes: int = 16,
     megahertz: float = 100.0,
     seed: int = 1,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Route every kind; `study.json` in `folder` after each.
 

@@ -21,7 +21,7 @@ from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, under_way
+from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.data.shipped import model_path
@@ -185,7 +185,7 @@ def study(
     parts: Sequence[str] = PARTS,
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
     passes: int | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> list[Run]:
     """Learn; `runs.json` in `folder` after every network.
 

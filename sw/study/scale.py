@@ -6,7 +6,7 @@ to networks too large to build here.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import markdown
 from hw.program.code import Played
-from hw.system.progress import under_way
+from hw.system.progress import Progress, under_way
 from sim.golden.model import GoldenModel, Trace
 from sw.data.evaluate import EvaluateError, check_fits
 from sw.data.split import Split
@@ -150,7 +150,7 @@ def study(
     rate: float,
     images: int,
     out: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Result:
     """Check the model, predict the large networks, write the facts."""
     started, checked, predicted = time.monotonic(), [], []

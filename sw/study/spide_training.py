@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from torch.nn import functional
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown, none_of
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, under_way
+from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
 from sw.data.published import SHAPES
 from sw.data.split import Split
@@ -236,7 +236,7 @@ def _test(network: FeedbackNetwork, data: Split) -> dict[str, Any]:
 def run_reference(
     configuration: ReferenceConfiguration,
     data: Data,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
     *,
     checkpoint: Path | None = None,
     marks: Sequence[int] = MARKS,
@@ -396,7 +396,7 @@ integers. Dropout is left out: these runs are short."""
 def study(
     folder: Path,
     data_folder: str | os.PathLike[str] | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
     names: Sequence[str] = tuple(CONFIGURATIONS),
 ) -> list[Run]:
     """Run configurations by name; `runs.json` after each, a checkpoint after each epoch.

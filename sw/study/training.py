@@ -25,7 +25,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
-from hw.system.progress import under_way
+from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.learn.plan import dense_chain
@@ -108,7 +108,7 @@ def study(
     *,
     processes: int = 0,
     compiled: bool | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> list[Run]:
     """Train the grid; `runs.json` in `folder` after every network.
 
@@ -171,7 +171,7 @@ def _work(
     data: Any,
     processes: int,
     compiled: bool | None,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     """Do all jobs; `runs`, and the file, have each result as it comes."""
     if compiled is None:
@@ -266,9 +266,7 @@ def _train(
     """One network with all its widths: a job of a worker."""
     started, runs = time.monotonic(), []
     test = load_split(recipe.dataset, "test", recipe.pixel_bits, data)
-    checkpoints = train_widths(
-        recipe, widths, data, seed=seed, compiled=compiled, progress=lambda line: None
-    )
+    checkpoints = train_widths(recipe, widths, data, seed=seed, compiled=compiled, progress=silent)
     for bits, checkpoint in zip(widths, checkpoints, strict=True):
         accuracy, activity = evaluate(checkpoint.integer_network().to_network(), test)
         facts = _facts(replace(recipe, weight_bits=bits), kind, seed, bits)

@@ -7,7 +7,7 @@ the host library, about real images, and every answer must equal the golden mode
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import none_of
+from hw.system.progress import Progress, silent
 from sim.board.netlist import netlist_verilog
 from sim.board.unpack import find_icebox, find_iceunpack, unpack_bitstream
 from sw.data.dataset import load_split
@@ -41,7 +42,6 @@ __all__ = [
     "verify_design",
 ]
 
-Progress = Callable[[str], None]
 Pixels = npt.NDArray[np.uint8]
 
 SIDE = 28
@@ -93,7 +93,7 @@ def designs_of(board: Board) -> tuple[Design, ...]:
 
 
 def verify_bitstream(
-    board: str | Board, folder: Path, *, images: int = 20, progress: Progress = lambda line: None
+    board: str | Board, folder: Path, *, images: int = 20, progress: Progress = silent
 ) -> dict[str, Any]:
     """Build every design of a board and verify it; `report.json` in `folder` is what is returned.
 
@@ -123,7 +123,8 @@ def verify_bitstream(
         board = find_board(board)
     designs = designs_of(board)
     if not designs:
-        raise VerificationError(none_of("Board", board.name, DESIGNS, " to be verified"))
+        more = " or a described board with an ECP5" if board.described else ""
+        raise VerificationError(none_of("Board", board.name, DESIGNS, f"{more} to be verified"))
     if images < 1:
         raise VerificationError(f"Number of images must be positive, not {images!r}")
     start = time.monotonic()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gen.board.planner import BoardPlan
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, under_way
+from hw.system.progress import Progress, silent, under_way
 from sim.board.around import SIMULATED_TOP, board_sources
 from sim.board.simulation import BoardPins, BoardSimulation
 from sw.host.errors import HostError
@@ -38,7 +38,7 @@ def check_board(
     design: Sequence[str],
     folder: Path,
     pixels: npt.NDArray[np.uint8],
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Run images through a board's Verilog, given in place of the generated one, and through the
     golden model.

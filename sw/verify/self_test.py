@@ -18,7 +18,7 @@ from gen.core.law import LONG_AGO, CycleLaw
 from gen.core.plan import CorePlan
 from hw.contract.network import NetworkError
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, under_way
+from hw.system.progress import Progress, silent, under_way
 from hw.top.self_test import SelfTest
 from sim.board.around import simulate_board
 from sim.golden.model import GoldenModel
@@ -60,7 +60,7 @@ def self_test(
     folder: Path,
     *,
     port: str | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Let a board play its images and compare sums and cycles.
 

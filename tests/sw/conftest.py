@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hw.system.progress import silent
 from sw.data.split import Split
 from sw.learn.checkpoint import Checkpoint
 from sw.learn.network import FloatNetwork
@@ -94,7 +95,7 @@ def lived_network() -> Callable[..., FloatNetwork]:
 def digits_checkpoint() -> Checkpoint:
     """digits-dense after three epochs of each phase."""
     recipe = find_recipe("digits-dense")
-    return train(recipe, seed=5, float_epochs=3, integer_epochs=3, progress=lambda line: None)
+    return train(recipe, seed=5, float_epochs=3, integer_epochs=3, progress=silent)
 
 
 @pytest.fixture

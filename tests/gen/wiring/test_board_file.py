@@ -1,6 +1,7 @@
 """gen.wiring.board_file, platforms, probe: boards from files and from amaranth-boards."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from gen.board.build import build_board
 from gen.board.files import generate_board, identity
 from gen.board.flash import FlashError, flash
 from gen.board.planner import plan_board
-from gen.board.probe import try_board
+from gen.board.probe import Pins, try_board
 from gen.family.pll import PllError
+from gen.stage.emit import verilog_text
 from gen.wiring.board_file import describe_again, read_board
 from hw.contract.network import Network
 from sw.data.shipped import model_path
@@ -115,6 +117,8 @@ REFUSALS = [
     ('rx = "H18"', "", "key uart.rx is missing"),
     ("[uart] ", "[serial] ", "key serial is unknown: there are .*uart, led"),
     ("[led] ", "[led.io] ", "key led.pin is missing"),
+    ('name = "colorlight_i5"', 'name = "icestick"', "name must not be that of a board of amaranth"),
+    ('name = "colorlight_i5"', 'name = "ulx3s.mine"', "name must not be that of .*, 'ulx3s.mine'"),
     ("megahertz = 25", 'megahertz = "25"', "clock.megahertz must be a number, not '25'"),
     ("megahertz = 25", "megahertz = 0", r"clock.megahertz must lie in 1\.\.1000, not 0"),
     ("active_low = true", "active_low = 1", "led.active_low must be true or false, not 1"),
@@ -145,6 +149,17 @@ def test_files_that_are_none(tmp_path):
     ]:
         with pytest.raises(BoardError, match=words):
             of(tmp_path, text)
+    for value, words in [
+        ("1" * 5000, "must be TOML: Exceeds the limit"),
+        ("0x" + "f" * 5000, "clock.megahertz must be a number below 2"),
+        ("[0x" + "f" * 5000 + "]", "clock.megahertz.0 must be a number below 2"),
+    ]:
+        with pytest.raises(BoardError, match=words):
+            of(tmp_path, TEXT.replace("megahertz = 25", f"megahertz = {value}"))
+    with pytest.raises(BoardError, match=r"title\.a\.a must not be nested so deeply$"):
+        of(tmp_path, TEXT.replace("title =", "title" + ".a" * 3000 + " ="))
+    (tmp_path / "my.toml").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert read_board(tmp_path / "my.toml").name == "colorlight_i5"
     (tmp_path / "my.toml").write_bytes(b"\xff")
     with pytest.raises(BoardError, match="must be text in UTF-8"):
         read_board(tmp_path / "my.toml")
@@ -195,6 +210,7 @@ def test_what_was_built_is_found_again_without_its_file(tmp_path):
     again = find_board("tang_nano_20k", folder)
     assert (again.pins, again.flags, again.number) == (board.pins, board.flags, 255)
     assert plan_board(again, DIGITS, lanes=4, banks=1).spec == plan.spec
+    assert find_board("tang_nano_20k", tmp_path / "none", folder, tmp_path).pins == board.pins
     with pytest.raises(BoardError):
         find_board("tang_nano", folder)
     facts = json.loads((folder / "board.json").read_text())
@@ -202,6 +218,17 @@ def test_what_was_built_is_found_again_without_its_file(tmp_path):
     (folder / "board.json").write_text(json.dumps(facts))
     assert describe_again(folder) is None
     assert describe_again(tmp_path) is None
+
+
+def test_the_trial_has_the_clock_generator_of_the_board():
+    """Fed back from its own output, where the chip's is; no wire of it hangs loose."""
+    board = find_board(str(EXAMPLE))
+    text = verilog_text(Pins(board, plan_board(board, DIGITS, lanes=8, banks=1).spec.pll), "top")
+    wires = dict(re.findall(r"\.(\w+)\((.+?) ?\)[,\n]", text[text.index("EHXPLLL") :]))
+    assert wires["CLKI"] == "clk"
+    assert wires["CLKFB"] == wires["CLKOP"]
+    assert f"always @(posedge {wires['CLKOP']} )" in text
+    assert f"^ {{ rx, {wires['LOCK']} }}" in text
 
 
 def test_pins_are_tried_before_a_long_build(tmp_path):

@@ -270,6 +270,8 @@ def test_too_little_memory_is_one_sentence(capsys, monkeypatch):
             "Sterna's extra 'results' (pip install 'sterna[results]')",
         ),
         ("cocotb_tools", "cocotb", "Sterna anew (pip install sterna)"),
+        ("serial", "pyserial", "Sterna anew (pip install sterna)"),
+        ("vcd.gtkw", "pyvcd", "Sterna anew (pip install sterna)"),
         ("narwhals", "narwhals", "it (pip install narwhals)"),
     ],
 )

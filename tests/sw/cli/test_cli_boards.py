@@ -16,7 +16,8 @@ from gen.core.plan import plan_programs
 from gen.core.verilog import manifest
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from sw.cli.board import as_built, board_folder, board_network, built_plan
+from hw.system.progress import silent
+from sw.cli.board import as_built, board_folder, board_network, built_plan, the_board
 from sw.cli.main import main
 from sw.data.shipped import UsageError, model_path
 from sw.host.identity import DESCRIBED
@@ -231,6 +232,11 @@ def test_a_board_of_a_file_is_known_where_it_was_built(capsys, tmp_path: Path, m
     generate_board(plan.core, plan.spec, board.name, folder, description=board.description)
     assert main(["plan", "--board", "tang_nano_20k", "--lanes", "4", "--banks", "1"]) == 0
     assert "67.5 MHz: by the chip's family, not measured on this board" in capsys.readouterr().out
+    out = Namespace(board="tang_nano_20k", out=str(tmp_path / "new"))
+    assert (the_board(out).pins, board_folder(out)) == (board.pins, tmp_path / "new")
+    monkeypatch.setattr("sw.cli.core.BUILD", tmp_path)
+    assert main(["info", "--board", "tang_nano_20k", "--lanes", "4", "--banks", "1"]) == 0
+    assert "for tang_nano_20k: " in capsys.readouterr().err
     identity: Any = Namespace(board=DESCRIBED, lanes=4, banks=1)
     found = built_plan(identity, network, "serial:x")
     assert found is not None
@@ -242,7 +248,7 @@ def test_a_board_of_a_file_is_known_where_it_was_built(capsys, tmp_path: Path, m
 def test_a_self_test_is_of_what_was_built(tmp_path: Path, monkeypatch) -> None:
     """Its core, clock and images, whatever the planner would choose now."""
     monkeypatch.setattr("sw.cli.board.BUILD", tmp_path)
-    args = Namespace(board="icebreaker", model=None, test_images=64, say=lambda line: None)
+    args = Namespace(board="icebreaker", model=None, test_images=64, say=silent)
     assert as_built(args) is None  # nothing was
     core = plan_programs(Network.load(model_path("digits-conv")), 8, (), ["block"])
     core.network.save(tmp_path / "icebreaker" / "network.npz")

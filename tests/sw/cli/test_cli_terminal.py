@@ -14,6 +14,7 @@ import sys
 import termios
 from pathlib import Path
 from threading import Thread
+from unittest.mock import Mock
 
 import pytest
 
@@ -129,6 +130,19 @@ def test_what_the_library_reports_is_told_beside_the_bars(monkeypatch):
 def test_faults_on_a_terminal_are_the_same_sentence(monkeypatch):
     code, text = on_terminal(monkeypatch, "info", "none.npz")
     assert (code, text) == (1, "sterna: Network file none.npz does not exist\n")
+
+
+@pytest.mark.parametrize("elsewhere", [None, io.StringIO()])
+def test_bars_that_are_not_installed_are_the_same_sentence(monkeypatch, elsewhere):
+    """Before the work, though only the answer may need them."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.delitem(sys.modules, "hw.system.terminal", raising=False)
+    monkeypatch.setattr("sw.cli.core.do_models", Mock(side_effect=AssertionError))
+    code, text = on_terminal(monkeypatch, "models", stdout=elsewhere)
+    assert (code, text) == (
+        1,
+        "sterna: models needs the package rich: install Sterna anew (pip install sterna)\n",
+    )
 
 
 def test_lines_without_a_terminal(capsys):

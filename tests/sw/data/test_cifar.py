@@ -16,6 +16,7 @@ from PIL import Image
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.system.progress import silent
 from sw.data import cifar, download
 from sw.data.dataset import load_split
 from sw.data.shipped import load_test_images
@@ -178,7 +179,7 @@ def test_export_says_which_archive(recoded: Path, tmp_path: Path) -> None:
         validation=2,
         steps=2,
     )
-    network, report = export(train(recipe, recoded, progress=lambda line: None), recoded)
+    network, report = export(train(recipe, recoded, progress=silent), recoded)
     assert report.integer_accuracy.n == 10
     assert "10 of cifar10 (JPEG re-coding)" in report_table(report)
     meta = Network.load(network.save(tmp_path / "tiny.npz")).meta

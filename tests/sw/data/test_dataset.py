@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from hw.system.progress import silent
 from sw.data import download
 from sw.data.dataset import load_split
 from sw.data.idx import read_idx
@@ -288,7 +289,7 @@ def test_fetch_reports_failure(
     tmp_path: Path, no_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (tmp_path.as_uri() + "/",)})
-    assert not download.fetch("mnist", f"{LABELS}.gz", no_network, lambda line: None)
+    assert not download.fetch("mnist", f"{LABELS}.gz", no_network, silent)
     assert not no_network.exists()
 
 

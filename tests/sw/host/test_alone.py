@@ -1,4 +1,5 @@
-"""sw.host stands alone: NumPy, the contract, and nothing of generator, simulation or learning."""
+"""sw.host stands alone: NumPy, the contract, how progress is told, and nothing of generator,
+simulation or learning."""
 
 import ast
 import subprocess
@@ -11,8 +12,8 @@ from gen.board.boards import BOARDS
 from hw.contract.link import BOARD_NAMES
 
 ROOT = Path(__file__).parents[3]
-MODULES = 12
-"""Own modules, at most; the packages hw, hw.contract, sw and sw.host come on top."""
+MODULES = 13
+"""Own modules, at most; packages come on top."""
 
 CODE = """
 import sys
@@ -53,7 +54,8 @@ FILES = sorted(p for p in (ROOT / "sw" / "host").glob("*.py") if p.name not in W
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_module_level_imports(path):
     assert {n for n in imported(path) if not n.startswith("sw.host.")} <= {
-        f"hw.contract.{name}" for name in ("checks", "layout", "link")
+        *(f"hw.contract.{name}" for name in ("checks", "layout", "link")),
+        "hw.system.progress",
     }
     assert not {"sw.host.golden", "sw.host.lessons"} & imported(path)
 

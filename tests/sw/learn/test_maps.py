@@ -7,6 +7,7 @@ import torch
 
 from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec
+from hw.system.progress import silent
 from sw.learn.export import export
 from sw.learn.fold import fold
 from sw.learn.network import FloatNetwork, spike_rate
@@ -105,7 +106,7 @@ def test_training_ends_in_an_image(plans) -> None:
         float_phase=phase,
         integer_phase=phase,
     )
-    checkpoint = train(recipe, seed=1, progress=lambda line: None)
+    checkpoint = train(recipe, seed=1, progress=silent)
     _, report = export(checkpoint)
     assert report.integer_accuracy.share > 0.75
     assert report.decay["exact"][0] == 0

@@ -11,6 +11,7 @@ import torch
 
 import sterna
 from hw.contract.edge import EdgeSpec
+from hw.system.progress import Progress
 from sw.data.dataset import load_split
 from sw.learn import train as training
 from sw.learn.checkpoint import Checkpoint, CheckpointError
@@ -55,7 +56,7 @@ class Broken(Exception):
     pass
 
 
-def breaking(after: int) -> Callable[[str], None]:
+def breaking(after: int) -> Progress:
     """Progress that breaks off when an epoch has run, but is not kept yet."""
     seen: list[str] = []
 

@@ -14,6 +14,7 @@ from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.system.progress import silent
 from sim.golden.activity import ActivityMeter
 from sim.golden.model import GoldenModel
 from sw.data.evaluate import EvaluateError, check_fits, evaluate
@@ -322,7 +323,7 @@ def test_training_on_recordings_ends_in_a_network(
         integer_phase=phase,
         layers=plans,
     )
-    checkpoint = train(recipe, tmp_path, seed=1, progress=lambda line: None)
+    checkpoint = train(recipe, tmp_path, seed=1, progress=silent)
     network, report = export(checkpoint, tmp_path)
     assert network.spec.timed_input
     assert network.spec.input_shape == (2, 34, 34)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from hw.system.progress import Progress, silent
 from sw.data.augment import Batches, cut_out, mirror_images, shift_images
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy
@@ -17,7 +18,7 @@ from sw.learn.fold import fold
 from sw.learn.plan import is_dense_chain
 from sw.learn.quantize import quantize
 from sw.learn.recipes import RECIPES, Phase, Recipe, RecipeError, find_recipe, variant
-from sw.learn.train import Progress, TrainError, accuracy_of, train
+from sw.learn.train import TrainError, accuracy_of, train
 from tests.hw.system.notes import Notes
 
 DIGITS = find_recipe("digits-dense")
@@ -27,7 +28,7 @@ RESNET = (3072, 16384, 8192, 8192, 8192, 4096, 4096, 4096, 2048, 2048, 10)
 LEAST = find_recipe("mnist-dense").validation + find_recipe("mnist-dense").batch
 
 
-def quick(seed: int, progress: Progress = lambda line: None) -> Checkpoint:
+def quick(seed: int, progress: Progress = silent) -> Checkpoint:
     return train(DIGITS, seed=seed, float_epochs=1, integer_epochs=1, progress=progress)
 
 
@@ -42,7 +43,7 @@ def test_three_epochs_learn_digits(digits_checkpoint: Checkpoint) -> None:
 def test_training_on_the_integers_repairs_two_bit_weights() -> None:
     """Rounding to {-1, 0, 1} costs accuracy that training on the integers brings back."""
     recipe = replace(DIGITS, weight_bits=2)
-    checkpoint = train(recipe, seed=2, float_epochs=8, integer_epochs=8, progress=lambda line: None)
+    checkpoint = train(recipe, seed=2, float_epochs=8, integer_epochs=8, progress=silent)
     rounded = quantize(
         fold(checkpoint.float_network()), name="rounded", weight_bits=2, pixel_bits=4
     )
@@ -119,7 +120,7 @@ def test_who_looks_on_sees_each_phase_go_on() -> None:
 def test_divergence_is_one_sentence() -> None:
     recipe = replace(DIGITS, float_phase=Phase(epochs=2, rate=1e30))
     with pytest.raises(TrainError) as error:
-        train(recipe, seed=1, progress=lambda line: None)
+        train(recipe, seed=1, progress=silent)
     assert str(error.value) == ("Training of digits-dense diverged: its loss is no longer finite")
 
 
@@ -410,7 +411,7 @@ def test_impossible_phases(fields, complaint: str) -> None:
 def test_a_checkpoint_carries_its_recipe(tmp_path: Path) -> None:
     """Not its name alone: a variant of it comes back as it was trained."""
     recipe = replace(variant(DIGITS, "binary"), exact_decay=True, steps=8)
-    good = train(recipe, seed=1, float_epochs=1, integer_epochs=1, progress=lambda line: None)
+    good = train(recipe, seed=1, float_epochs=1, integer_epochs=1, progress=silent)
     loaded = Checkpoint.load(good.save(tmp_path / "variant.pt"))
     assert loaded.recipe == recipe
     x = torch.randint(0, 16, (20, 64))

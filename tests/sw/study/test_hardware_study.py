@@ -2,6 +2,7 @@
 
 from gen.layer.stage import DEFAULT_LANES
 from hw.contract.neuron import NeuronSpec
+from hw.system.progress import silent
 from sim.golden.model import GoldenModel
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy
@@ -15,7 +16,7 @@ def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
     train = module.train
     monkeypatch.setattr(module, "train", lambda *a, **k: train(*a, **recipe_epochs, **k))
     data, test = (load_split("digits", split, 4) for split in ("train", "test"))
-    rows = {kind.title: kind for kind in kinds(16, data, test, lambda line: None)}
+    rows = {kind.title: kind for kind in kinds(16, data, test, silent)}
     assert len(rows) == 9
 
     def neuron(kind: Kind) -> NeuronSpec:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hw.contract.checks import SternaError
+from hw.system.progress import silent
 from sw.cli.main import main
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
@@ -56,7 +57,7 @@ def test_a_run_is_the_training_of_its_recipe(folder: Path) -> None:
         for recipe, kind, seed in GRID.recipes()
         if (recipe.steps, seed, kind) == (2, 2, "trainable")
     )
-    *_, checkpoint = train_widths(recipe, (4, 2), seed=2, progress=lambda line: None)
+    *_, checkpoint = train_widths(recipe, (4, 2), seed=2, progress=silent)
     accuracy, activity = evaluate(
         checkpoint.integer_network().to_network(), load_split("digits", "test", 4)
     )
