@@ -16,6 +16,7 @@ from hw.layer.stage import LayerDesign
 from hw.stream.payloads import Kind, drives
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields
 from tests.hw.vectors import bank_events, encode_event, random_vectors
+from tests.sampling import sampled
 
 
 def layer_image(weights: np.ndarray, bias: np.ndarray, weight_bits: int, top: int) -> Layer:
@@ -108,7 +109,7 @@ GEOMETRIES = {
 }
 
 
-@pytest.mark.parametrize("pace", [JITTERY[0], JITTERY[2]], ids=str)
+@pytest.mark.parametrize("pace", sampled([JITTERY[2], JITTERY[0]]), ids=str)
 @pytest.mark.parametrize("g", GEOMETRIES.values(), ids=list(GEOMETRIES))
 def test_drives_are_the_reference(g: LayerGeometry, pace: Pace) -> None:
     layer = random_layer(g, seed=g.lanes)
@@ -166,7 +167,7 @@ def test_one_bank_works_while_the_others_wait(busy: int, negative: bool) -> None
     assert np.array_equal(drive, expected_drives(layer, g, vectors))
 
 
-@pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.3, seed=2)], ids=str)
+@pytest.mark.parametrize("pace", sampled([FLOWING, Pace(idle=0.3, seed=2)]), ids=str)
 @pytest.mark.parametrize("bias", [0, 20, 10**6])
 @pytest.mark.parametrize("g", GEOMETRIES.values(), ids=list(GEOMETRIES))
 def test_cycle_law(g: LayerGeometry, bias: int, pace: Pace) -> None:

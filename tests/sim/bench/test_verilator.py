@@ -375,6 +375,7 @@ def test_the_core_that_ships_has_the_same_results_and_cycles(digits, tmp_path, m
     assert not re.search("output .*tap_", (tmp_path / "sim" / "sterna_core.v").read_text())
 
 
+@pytest.mark.long
 def test_mnist(tmp_path, monkeypatch):
     monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (), "fashion-mnist": ()})
     network = Network.load(model_path("mnist-dense"))

@@ -238,7 +238,7 @@ FLOORS = {
 """By data set; to four bits of weights they were trained, one of them to eight."""
 
 LARGE = 2e6
-"""Synaptic operations an image from which on 1,000 images must do here: `make golden` takes all."""
+"""Synaptic operations an image from which on 400 images must do here: `make golden` takes all."""
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in MODELS.glob("*.npz")))
@@ -260,10 +260,10 @@ def test_shipped_image_has_the_accuracy_it_claims(
     except DataError as error:
         pytest.skip(str(error))
     if network.meta.get("sops", 0) > LARGE:
-        part = replace(data, images=data.images[:1000], labels=data.labels[:1000])
+        part = replace(data, images=data.images[:400], labels=data.labels[:400])
         found, activity = evaluate(network, part)
-        assert found.share == pytest.approx(claimed.share, abs=0.04)
-        assert activity.sops == pytest.approx(network.meta["sops"], rel=0.03)
+        assert found.share == pytest.approx(claimed.share, abs=0.06)
+        assert activity.sops == pytest.approx(network.meta["sops"], rel=0.04)
         return
     found, activity = evaluate(network, data)
     assert found == claimed
