@@ -541,8 +541,8 @@ RECIPES = {
         _TERNARY,
     )
 }
-"""The networks that are trained here, by name. All ship but `cifar10-counts` and
-`cifar10-ternary`, whose training takes longest."""
+"""The networks that are trained here, by name. All ship but `cifar10-ternary`, whose
+training takes longest."""
 
 
 def find_recipe(name: str) -> Recipe:
