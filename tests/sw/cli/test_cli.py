@@ -124,7 +124,7 @@ def test_train_and_export(capsys, tmp_path):
         (["info", "none.npz"], "Network file none.npz does not exist"),
         (
             ["sim", "cifar"],
-            "Model must be one of cifar10-resnet, digits-augmapping, digits-binary, ",
+            "Model must be one of cifar10-counts, cifar10-resnet, digits-augmapping, ",
         ),
         (["info", "pyproject.toml"], "Network file pyproject.toml is truncated or not a network"),
         (["sim", "--lanes", "0"], "Lanes must be an integer from 1 to 1024, not 0"),
