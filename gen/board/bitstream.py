@@ -19,7 +19,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import expected_time
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, Step, silent, under_way
+from hw.system.progress import Progress, Step, announced, silent, under_way
 
 __all__ = [
     "MOST_PASSES",
@@ -35,7 +35,6 @@ __all__ = [
     "utilization",
     "write_constraints",
 ]
-
 
 REPORT = "report.json"
 
@@ -204,8 +203,8 @@ def synthesize(
 ) -> dict[str, int]:
     """Write `netlist.json`; return how many cells of each type it has. `luts`: look-up tables, as
     planned, by which the time is told; `tight`: use `Flow.tight`."""
-    what, seconds = "synthesis (Yosys)", flow.synthesis_seconds * luts / 1000
-    with under_way(progress, what, seconds=seconds, line=f"{what}{expected_time(seconds)}"):
+    seconds = flow.synthesis_seconds * luts / 1000
+    with announced(progress, "synthesis (Yosys)", seconds=seconds):
         if not tight:
             return _synthesize(flow, flow.synthesis, folder, top, sources)
         try:
@@ -445,12 +444,11 @@ def pack(
     Also for a routed design whose ROMs `gen.family.rom_swap` changed.
     """
     flow = board.family.flow
-    what = f"packing ({flow.packer.name})"
     part = f"part_{bitstream}"
     names = {"routed": routed, "bitstream": part}
     flags = [flag.format(**names) for flag in flow.pack_flags]
     try:
-        with under_way(progress, what, line=what):
+        with announced(progress, f"packing ({flow.packer.name})"):
             run(flow.packer, [*board.pack, *flags], folder, "pack.log")
         if not (folder / part).is_file():
             raise ToolError(f"{flow.packer.name} wrote no bitstream (see {folder / 'pack.log'})")

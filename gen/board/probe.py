@@ -11,7 +11,7 @@ from gen.family.tools import ToolError
 from gen.stage.emit import verilog_text
 from gen.wiring.board import Board, BoardError
 from hw.contract.files import write_atomically
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, announced, silent
 from hw.top.pll import PllSpec, pll_instance
 
 __all__ = ["try_board"]
@@ -45,8 +45,7 @@ def try_board(
     """
     flow = board.family.flow
     folder.mkdir(parents=True, exist_ok=True)
-    what = "trying the board's pins and clock"
-    with under_way(progress, what, line=what):
+    with announced(progress, "trying the board's pins and clock"):
         text = verilog_text(Pins(board, pll), TOP)
         write_atomically(folder / f"{TOP}.v", text.encode())
         try:

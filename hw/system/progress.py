@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TextIO
 
-__all__ = ["Meter", "Progress", "Step", "is_terminal", "silent", "teller", "under_way"]
+__all__ = ["Meter", "Progress", "Step", "announced", "is_terminal", "silent", "teller", "under_way"]
 
 Progress = Callable[[str], None]
 """Receives lines for people."""
@@ -93,6 +93,17 @@ def under_way(
         if line:
             progress(line)
         yield Step(progress)
+
+
+def announced(
+    progress: Progress, what: str, *, total: float | None = None, seconds: float = 0
+) -> AbstractContextManager[Step]:
+    """A step that is `under_way` and, where there is no bar, told by its name, with the time that
+    it may take if that is long."""
+    from hw.contract.text import expected_time  # the host library does without
+
+    line = f"{what}{expected_time(seconds)}"
+    return under_way(progress, what, total=total, seconds=seconds, line=line)
 
 
 def is_terminal(stream: TextIO) -> bool:

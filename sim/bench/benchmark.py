@@ -15,7 +15,7 @@ from gen.core.verilog import generate
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, announced, silent
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 
@@ -68,7 +68,7 @@ def benchmark(
 
     many = np.resize(pixels, (max(1, 10_000 // len(pixels)) * len(pixels), pixels.shape[1]))
     model = GoldenModel(plan.network)
-    with under_way(progress, "golden model", line="golden model"), threadpool_limits(1):
+    with announced(progress, "golden model"), threadpool_limits(1):
         golden = _best(lambda: model.classify(many), 5)
     file = plan.network.save(folder / "network.npz")
 
@@ -76,7 +76,7 @@ def benchmark(
         again = plan_network(Network.load(file), plan.lanes, plan.banks, plan.schedule)
         generate(again, folder / "verilog")
 
-    with under_way(progress, "generation", line="generation"):
+    with announced(progress, "generation"):
         generation = _best(from_file, 3)
     report = simulate(plan, pixels, labels, folder / "sim", progress=progress)
     seconds = report["seconds_by_phase"]["simulate"]

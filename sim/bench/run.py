@@ -17,10 +17,9 @@ from gen.core.plan import CorePlan
 from gen.core.verilog import TOP, generate
 from hw.contract.checks import InputError
 from hw.contract.files import write_atomically, write_json
-from hw.contract.text import expected_time
 from hw.neuron.readout import result_layout
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, Step, silent, under_way
+from hw.system.progress import Progress, Step, announced, silent, under_way
 from sim.bench.harness import BENCH_TOP, OPTIONS, PUBLIC, harness
 from sim.bench.job import NETWORK, Job
 from sim.bench.neurons import Watch, decoded, watches
@@ -124,17 +123,15 @@ def simulate(
         watched = watches(plan) if waves and taps else []
         body = decoded(plan) if waves else ""
         what = f"building {TOP} ({layout}) with Verilator"
-        line = f"{what}{expected_time(seconds)}"
-        with under_way(progress, what, seconds=seconds, line=line):
+        with announced(progress, what, seconds=seconds):
             build_folder = build_core(
                 folder, job, facts["settle"], waves=waves, quick=quick, watched=watched, body=body
             )
         ran = time.monotonic()
         cycles = max(len(shard) for shard in shards) * plan.expected_cycles()
         n, what = len(checked), f"simulating {len(checked)} images"
-        line = f"{what}{expected_time(cycles / CYCLES_A_SECOND)}"
         with (
-            under_way(progress, what, total=n, line=line) as at,
+            announced(progress, what, total=n, seconds=cycles / CYCLES_A_SECOND) as at,
             ThreadPoolExecutor(len(shards)) as pool,
         ):
             futures = [
@@ -143,8 +140,7 @@ def simulate(
             _watch(futures, folders, n, at)
     finished = time.monotonic()
     if waves:
-        what = "converting the waveform to FST"
-        with under_way(progress, what, line=what):
+        with announced(progress, "converting the waveform to FST"):
             names = vcd_names(folder / "dump.vcd")
             vcd_to_fst(folder / "dump.vcd", folder / WAVES)
             write_atomically(folder / SAVE_FILE, save_file(names, WAVES, watched).encode())

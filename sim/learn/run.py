@@ -21,7 +21,7 @@ from hw.learn.masters import Masters
 from hw.learn.stage import MODE_JUDGE
 from hw.neuron.readout import result_layout
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, announced, silent, under_way
 from sim.bench.harness import BENCH_TOP, OPTIONS
 from sim.bench.job import NETWORK
 from sim.bench.run import QUICK_CYCLES
@@ -176,8 +176,7 @@ def learn_in_simulation(
         text = learning_harness(TOP, shape, job.taps)
         write_atomically(folder / f"{BENCH_TOP}.sv", text.encode())
         sources = [f"{BENCH_TOP}.sv", f"{TOP}.v", *plan.sources]
-        what = f"building {TOP} ({lanes} lanes, learning) with Verilator"
-        with under_way(progress, what, line=what):
+        with announced(progress, f"building {TOP} ({lanes} lanes, learning) with Verilator"):
             build_folder = build(
                 folder, BENCH_TOP, sources, ports=PUBLIC, options=OPTIONS, quick=quick
             )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hw.contract.edge import sides_text
 from hw.contract.network import Network
 from hw.contract.text import table
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, announced, silent
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
 from sw.importers.affine import ConvertError
@@ -146,8 +146,7 @@ def convert_and_compare(
     if epochs:
         network = replace(network, meta={**meta, "tuned_epochs": epochs})
         network = finetune(network, layers, train, epochs=epochs, progress=progress)
-    what = f"running {len(test):,} test images through both networks"
-    with under_way(progress, what, line=what):
+    with announced(progress, f"running {len(test):,} test images through both networks"):
         report = _compare(layers, network, peaks, conversion, test, feed, softmax)
     accuracies = {
         "relu": report.float_accuracy.to_dict(),

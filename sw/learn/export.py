@@ -17,7 +17,7 @@ from torch import Tensor
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import table
-from hw.system.progress import Progress, Step, silent, under_way
+from hw.system.progress import Progress, Step, announced, silent, under_way
 from sw.data.dataset import Source, load_split
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
@@ -114,8 +114,7 @@ def export(
             return float_network(batch.pixels).logits
 
         comparison = compare(network, data, run_float)
-    what = "comparing the decay with real-valued decay"
-    with under_way(progress, what, line=what):
+    with announced(progress, "comparing the decay with real-valued decay"):
         decay = decay_report(network, data)
     report = ExportReport(
         **vars(comparison),

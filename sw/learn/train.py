@@ -40,7 +40,6 @@ __all__ = [
     "train_widths",
 ]
 
-
 EVALUATION_BATCH = 1024
 MOMENTUM = 0.9
 KINDS: dict[str, str] = dict(zip(PHASES, ("soft", "one-step", "float", "integer"), strict=True))

@@ -19,7 +19,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, announced, silent, under_way
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy, mean_cycles
 from sw.data.split import Split
@@ -58,8 +58,7 @@ def kinds(lanes: int, data: Split, test: Split, progress: Progress) -> Iterator[
         return Kind(title=title, core=plan_core(network, lanes, repeat=repeat))
 
     for name in VARIANTS:
-        told = f"training: {name}"
-        with under_way(progress, told, line=told):
+        with announced(progress, f"training: {name}"):
             checkpoint = train(variant(recipe, name), progress=silent)
         network = checkpoint.integer_network().to_network()
         yield row(f"{name}, hard reset, decay 1/4", network)

@@ -21,7 +21,6 @@ from sw.host.protocol import Result
 
 __all__ = ["check_board"]
 
-
 TIMEOUT = 0.5
 """Simulated seconds that an answer may take."""
 

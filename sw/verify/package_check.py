@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hw.contract.text import to_install
 from hw.system.process import claimed, ends_with_us
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, announced, silent
 from sim.bench.verilator import SimulationError, toolchain
 
 __all__ = ["check_package", "work_folder"]
@@ -100,9 +100,9 @@ def _check(tool: str, folder: Path, vlnv: str, work: Path, progress: Progress) -
     environment["MAKEFLAGS"] += QUICKLY
     told = {}
     for target, name in LOGS.items():
-        log, what = work / name, f"FuseSoC: {target}"
+        log = work / name
         arguments = ["--cores-root", str(folder), "run", "--build-root", str(build)]
-        with log.open("wb") as file, under_way(progress, what, line=what):
+        with log.open("wb") as file, announced(progress, f"FuseSoC: {target}"):
             done = subprocess.run(
                 [tool, *arguments, f"--target={target}", vlnv],
                 cwd=home,
