@@ -25,10 +25,9 @@ from gen.family.rom_swap import ReloadError
 from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, announced, silent
 
 __all__ = ["NETWORK", "build_board", "reload_board"]
-
 
 NETWORK = "network.npz"
 """The network of a bitstream, beside it."""
@@ -98,9 +97,7 @@ def build_board(
             megahertz=plan.spec.clock_hz / 1e6,
             progress=progress,
         )
-    facts = generate_board(
-        plan.core, plan.spec, board.name, folder, stored, description=board.description
-    )
+    facts = generate_board(plan.core, plan.spec, board, folder, stored)
     work = folder / SYNTHESIS
     swapped = facts["placeholders"] if board.family.swap is not None else ()
     for name in facts["sources"]:
@@ -186,8 +183,7 @@ def _finish(
     if facts["placeholders"] and swap is not None:
         names = facts["placeholders"]
         pairs = [(folder / "placeholder" / name, made / name) for name in names]
-        what = f"putting the weights into {len(names)} memories"
-        with under_way(progress, what, line=what):
+        with announced(progress, f"putting the weights into {len(names)} memories"):
             report["swap"] = swap(work / routed, work / f"loaded_{routed}", pairs)
         pack(board, work, f"loaded_{routed}", f"loaded{ending}", progress)
         os.replace(work / f"loaded{ending}", bitstream)
@@ -276,8 +272,7 @@ def _with(
     images = 0 if stored is None else stored.images
     board = find_board(built["board"], folder)
     plan = place_core(board, core, built["clock_hz"], images)
-    facts = generate_board(core, plan.spec, board.name, into, stored, description=board.description)
-    return plan, facts
+    return plan, generate_board(core, plan.spec, board, into, stored)
 
 
 def _other_hardware(built: dict[str, Any], folder: Path, into: Path) -> ReloadError:

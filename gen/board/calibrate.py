@@ -126,7 +126,7 @@ def design(board: Board, options: dict[str, Any]) -> CorePlan:
 def measure(board: Board, core: CorePlan, folder: Path) -> dict[str, int]:
     """{cell type: number} after packing, as nextpnr counts; the design need not fit."""
     spec = board_spec(board, default_hz(board, core), loaded=core.loaded)
-    facts = generate_board(core, spec, board.name, folder)
+    facts = generate_board(core, spec, board, folder)
     flow = board.family.flow
     synthesize(flow, folder, BOARD_TOP, facts["sources"], silent)
     limits = write_constraints(board, folder)

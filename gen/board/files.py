@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gen.core.verilog import core_facts
 from gen.family.rom_swap import read_rows
 from gen.stage.emit import verilog_text
 from gen.stage.stage import Rom
+from gen.wiring.board import Board
 from hw.contract.files import json_text, write_files
 from hw.contract.link import LENGTH_MAX, VERSION
 from hw.memory.sources import verilog_source
@@ -157,12 +158,7 @@ def built_images(plan: CorePlan, folder: Path, played: Sequence[int] | None) -> 
 
 
 def generate_board(
-    plan: CorePlan,
-    board: BoardSpec,
-    name: str,
-    folder: Path,
-    stored: StoredImages | None = None,
-    description: Mapping[str, Any] | None = None,
+    plan: CorePlan, spec: BoardSpec, board: Board, folder: Path, stored: StoredImages | None = None
 ) -> dict[str, Any]:
     """Write the board's design; return its manifest, which is `board.json` too.
 
@@ -172,14 +168,12 @@ def generate_board(
 
     Parameters
     ----------
-    plan, board, name
-        The core; the board's numbers and name.
+    plan, spec, board
+        The core; what the top needs of the board, and the board.
     folder
         Where to; made if need be.
     stored
         What is put on the chip.
-    description
-        Of a board that is described: it is found again by the manifest.
 
     Raises
     ------
@@ -187,22 +181,22 @@ def generate_board(
         When an image is longer than a frame of the link.
     """
     learning = plan.stages[0].port_facts()
-    flash = board.flash_address is not None
+    flash = spec.flash_address is not None
     there = None if stored is None else _packed(plan, stored, loaded=flash)
     if isinstance(there, Samples):
         learning = replace(learning, samples=there.images)
     top = BoardTop(
-        board,
+        spec,
         plan.component(events=True),
         words=plan.words,
         classes=plan.network.spec.classes,
-        identity=identity(plan, board),
+        identity=identity(plan, spec),
         digest=digest_rows(plan.network.digest),
         digest_file=DIGEST_FILE,
         learning=learning,
         stored=there,
     )
-    head = f"// {name}, made by Sterna; the weights are in files of their own.\n"
+    head = f"// {board.name}, made by Sterna; the weights are in files of their own.\n"
     files: dict[str, bytes] = {f"{BOARD_TOP}.v": (head + verilog_text(top, BOARD_TOP)).encode()}
     roms = ({} if plan.loaded else plan.roms()) | _stored_rom(plan, there)
     if not flash:
@@ -219,8 +213,9 @@ def generate_board(
     files |= {file: rom.text.encode() for file, rom in roms.items()}
     files |= {f"placeholder/{file}": rows.encode() for file, rows in random_roms.items()}
     facts = {
-        "board": name,
-        **({} if description is None else {"description": dict(description)}),
+        "board": board.name,
+        # By it, a board that is described is found again.
+        **({} if board.description is None else {"description": dict(board.description)}),
         "network": plan.network.spec.name,
         "digest": plan.network.digest,
         "top": BOARD_TOP,
@@ -229,9 +224,9 @@ def generate_board(
         "placeholders": sorted(random_roms),
         "test_images": [there.images, REPEATS] if isinstance(there, TestImages) else None,
         "samples": there.images if isinstance(there, Samples) else 0,
-        "clock_hz": board.clock_hz,
-        "baud": board.baud,
-        "flash_address": board.flash_address,
+        "clock_hz": spec.clock_hz,
+        "baud": spec.baud,
+        "flash_address": spec.flash_address,
         "reloadable": plan.swappable,
         "spec": plan.network.spec.to_dict(),
         **core_facts(plan),

@@ -28,8 +28,7 @@ def board_sources(plan: BoardPlan, folder: Path, stored: StoredImages | None = N
     The clock pin of the simulation carries the system clock: the clock generator is a wire there.
     `stored`: what is put on the chip.
     """
-    name, told = plan.board.name, plan.board.description
-    facts = generate_board(plan.core, plan.spec, name, folder, stored, description=told)
+    facts = generate_board(plan.core, plan.spec, plan.board, folder, stored)
     models = ["plls.v", "plls.vlt"]
     flash = pins = ""
     if plan.spec.flash_address is not None:

@@ -70,7 +70,7 @@ def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
     board, flow = plan.board, plan.board.family.flow
     programs = {p.package: p for p in (YOSYS, flow.router, flow.packer)}
     tools = [f"{name} {package_version(programs[name])}" for name in sorted(programs)]
-    facts = generate_board(plan.core, plan.spec, board.name, folder)
+    facts = generate_board(plan.core, plan.spec, board, folder)
     contents = hashlib.sha256()
     for name in sorted(set(facts["files"]) - set(facts["sources"])):
         contents.update(name.encode() + (folder / name).read_bytes())
@@ -153,11 +153,12 @@ def study(
     """
     locked = read_lock(lock)
     names = boards or (*BOARDS,)
+    for name in names:
+        if name not in BOARDS:
+            raise BoardError(none_of("Board", name, BOARDS, " to be under the lock"))
     with under_way(progress, "boards", total=len(names)) as at:
         for n, name in enumerate(names):
             at(n)
-            if name not in BOARDS:
-                raise BoardError(none_of("Board", name, BOARDS, " to be under the lock"))
             plan = default_plan(find_board(name))
             now = inputs(plan, folder / name / "inputs")
             if not again and name in locked and locked[name]["inputs"] == now:

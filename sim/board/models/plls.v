@@ -11,77 +11,45 @@ module sterna_lock (
     assign locked = count[4];
 endmodule
 
-// With all its ports, as an unpacked bitstream has it: plls.vlt lets a design leave some open.
-module SB_PLL40_PAD #(
-    parameter FEEDBACK_PATH = "SIMPLE",
-    parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED",
-    parameter DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED",
-    parameter SHIFTREG_DIV_MODE = 0,
-    parameter FDA_FEEDBACK = 0,
-    parameter FDA_RELATIVE = 0,
-    parameter PLLOUT_SELECT = "GENCLK",
-    parameter DIVR = 0,
-    parameter DIVF = 0,
-    parameter DIVQ = 0,
-    parameter FILTER_RANGE = 0,
-    parameter ENABLE_ICEGATE = 0,
-    parameter TEST_MODE = 0,
-    parameter EXTERNAL_DIVIDE_FACTOR = 1
-) (
-    input wire PACKAGEPIN,
-    output wire PLLOUTCORE,
-    output wire PLLOUTGLOBAL,
-    input wire EXTFEEDBACK,
-    input wire [7:0] DYNAMICDELAY,
-    output wire LOCK,
-    input wire BYPASS,
-    input wire RESETB,
-    input wire LATCHINPUTVALUE,
-    output wire SDO,
-    input wire SDI,
-    input wire SCLK
-);
-    sterna_lock lock (.clk(PACKAGEPIN), .reset(!RESETB), .locked(LOCK));
-    assign PLLOUTCORE = PACKAGEPIN;
-    assign PLLOUTGLOBAL = PACKAGEPIN;
-    assign SDO = 0;
+// With all its ports, as an unpacked bitstream has it: plls.vlt lets a design leave some open. The
+// clock comes from the generator's own pin, or from any other.
+`define SB_PLL40(NAME, PIN) \
+module NAME #( \
+    parameter FEEDBACK_PATH = "SIMPLE", \
+    parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED", \
+    parameter DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED", \
+    parameter SHIFTREG_DIV_MODE = 0, \
+    parameter FDA_FEEDBACK = 0, \
+    parameter FDA_RELATIVE = 0, \
+    parameter PLLOUT_SELECT = "GENCLK", \
+    parameter DIVR = 0, \
+    parameter DIVF = 0, \
+    parameter DIVQ = 0, \
+    parameter FILTER_RANGE = 0, \
+    parameter ENABLE_ICEGATE = 0, \
+    parameter TEST_MODE = 0, \
+    parameter EXTERNAL_DIVIDE_FACTOR = 1 \
+) ( \
+    input wire PIN, \
+    output wire PLLOUTCORE, \
+    output wire PLLOUTGLOBAL, \
+    input wire EXTFEEDBACK, \
+    input wire [7:0] DYNAMICDELAY, \
+    output wire LOCK, \
+    input wire BYPASS, \
+    input wire RESETB, \
+    input wire LATCHINPUTVALUE, \
+    output wire SDO, \
+    input wire SDI, \
+    input wire SCLK \
+); \
+    sterna_lock lock (.clk(PIN), .reset(!RESETB), .locked(LOCK)); \
+    assign PLLOUTCORE = PIN; \
+    assign PLLOUTGLOBAL = PIN; \
+    assign SDO = 0; \
 endmodule
-
-// From any other pin than the generator's own.
-module SB_PLL40_CORE #(
-    parameter FEEDBACK_PATH = "SIMPLE",
-    parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED",
-    parameter DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED",
-    parameter SHIFTREG_DIV_MODE = 0,
-    parameter FDA_FEEDBACK = 0,
-    parameter FDA_RELATIVE = 0,
-    parameter PLLOUT_SELECT = "GENCLK",
-    parameter DIVR = 0,
-    parameter DIVF = 0,
-    parameter DIVQ = 0,
-    parameter FILTER_RANGE = 0,
-    parameter ENABLE_ICEGATE = 0,
-    parameter TEST_MODE = 0,
-    parameter EXTERNAL_DIVIDE_FACTOR = 1
-) (
-    input wire REFERENCECLK,
-    output wire PLLOUTCORE,
-    output wire PLLOUTGLOBAL,
-    input wire EXTFEEDBACK,
-    input wire [7:0] DYNAMICDELAY,
-    output wire LOCK,
-    input wire BYPASS,
-    input wire RESETB,
-    input wire LATCHINPUTVALUE,
-    output wire SDO,
-    input wire SDI,
-    input wire SCLK
-);
-    sterna_lock lock (.clk(REFERENCECLK), .reset(!RESETB), .locked(LOCK));
-    assign PLLOUTCORE = REFERENCECLK;
-    assign PLLOUTGLOBAL = REFERENCECLK;
-    assign SDO = 0;
-endmodule
+`SB_PLL40(SB_PLL40_PAD, PACKAGEPIN)
+`SB_PLL40(SB_PLL40_CORE, REFERENCECLK)
 
 module EHXPLLL #(
     parameter PLLRST_ENA = "", parameter INTFB_WAKE = "", parameter STDBY_ENABLE = "",

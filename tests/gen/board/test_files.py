@@ -36,7 +36,7 @@ def learning(board: str) -> BoardPlan:
 def test_all_that_the_verilog_names_is_written(plan: BoardPlan, tmp_path: Path):
     learns = plan.core.stages[0].label_bits > 0
     stored = LABELLED if learns else IMAGES
-    facts = generate_board(plan.core, plan.spec, plan.board.name, tmp_path, stored)
+    facts = generate_board(plan.core, plan.spec, plan.board, tmp_path, stored)
     text = "".join((tmp_path / name).read_text() for name in facts["sources"])
     named = set(re.findall(r'"(rom/\w+\.hex)"', text))
     modules = set(re.findall(r"^\s*module (\w+)", text, re.M))

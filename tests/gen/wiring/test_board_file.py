@@ -205,7 +205,7 @@ def test_what_was_built_is_found_again_without_its_file(tmp_path):
     board = of(tmp_path, TANG)
     plan = plan_board(board, DIGITS, lanes=4, banks=1)
     folder = tmp_path / "built"
-    generate_board(plan.core, plan.spec, board.name, folder, description=board.description)
+    generate_board(plan.core, plan.spec, board, folder)
     (tmp_path / "my.toml").unlink()
     again = find_board("tang_nano_20k", folder)
     assert (again.pins, again.flags, again.number) == (board.pins, board.flags, 255)

@@ -229,7 +229,7 @@ def test_a_board_of_a_file_is_known_where_it_was_built(capsys, tmp_path: Path, m
     assert board_folder(Namespace(board=file, out=None)) == tmp_path / "tang_nano_20k"
     plan = plan_board(board, network, lanes=4, banks=1)
     folder = tmp_path / board.name
-    generate_board(plan.core, plan.spec, board.name, folder, description=board.description)
+    generate_board(plan.core, plan.spec, board, folder)
     assert main(["plan", "--board", "tang_nano_20k", "--lanes", "4", "--banks", "1"]) == 0
     assert "67.5 MHz: by the chip's family, not measured on this board" in capsys.readouterr().out
     out = Namespace(board="tang_nano_20k", out=str(tmp_path / "new"))
