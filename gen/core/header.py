@@ -8,7 +8,7 @@ from amaranth.lib.wiring import Component, In
 from gen.core.plan import CorePlan
 from hw.contract.text import own_version
 
-__all__ = ["CLOCK", "LICENCE", "PortLine", "core_header", "core_ports", "ports_of"]
+__all__ = ["CLOCK", "PortLine", "core_header", "core_ports", "made_by", "ports_of"]
 
 PortLine = tuple[str, str, int]
 """Name, `in` or `out`, bits."""
@@ -59,6 +59,13 @@ def _by_kind(name: str) -> str:
     return next(text for start, text in kinds.items() if name.startswith(start))
 
 
+def made_by(plan: CorePlan) -> list[str]:
+    """The first lines of all that is made of a plan: of which network, by which Sterna, and the
+    licence."""
+    name, digest = plan.network.spec.file_name, plan.network.digest
+    return [f"{name}, network {digest}, made by Sterna {own_version()}.", LICENCE]
+
+
 def core_header(
     plan: CorePlan,
     top: str,
@@ -78,8 +85,7 @@ def core_header(
     facts, spec = plan.facts(), plan.network.spec
     name, way, bits = (max(len(str(port[k])) for port in ports) for k in range(3))
     return [
-        f"{spec.file_name}, network {plan.network.digest}, made by Sterna {own_version()}.",
-        LICENCE,
+        *made_by(plan),
         "",
         f"Top module {top}: {spec.input_size} values of {spec.input_bits} bits in, T = "
         f"{spec.steps}, {spec.classes} logits out.",

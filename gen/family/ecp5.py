@@ -122,14 +122,7 @@ def _ecpbram(folder: Path, old: Bits, new: Bits) -> None:
     run(ECPBRAM, ["-i", "in", "-o", "out", "-f", "old.hex", "-t", "new.hex"], folder, "log")
 
 
-PACKAGES = {
-    "CSFBGA285": "CSFBGA285",
-    "CABGA256": "CABGA256",
-    "CABGA381": "CABGA381",
-    "CABGA554": "CABGA554",
-    "CABGA756": "CABGA756",
-    "TQFP144": "TQFP144",
-    # as in the vendor's part numbers, and in amaranth-boards
+NICKNAMES = {
     "MG285": "CSFBGA285",
     "BG256": "CABGA256",
     "BG381": "CABGA381",
@@ -137,6 +130,9 @@ PACKAGES = {
     "BG756": "CABGA756",
     "TG144": "TQFP144",
 }
+"""Packages as in the vendor's part numbers, and in amaranth-boards."""
+
+PACKAGES = {name: name for name in NICKNAMES.values()} | NICKNAMES
 
 CLOCKS = Clocks(
     layers={1: 100_000_000, 2: 87_500_000, 8: 75_000_000}, shared=45_000_000, windows=55_000_000

@@ -105,13 +105,18 @@ SIZES = {"4": (4608, 3456, 10), "9": (8640, 6480, 26), "18": (20_736, 15_552, 46
 """Look-up tables, flip-flops, block RAMs."""
 
 
+def _die(name: str) -> str:
+    """Of a chip: that of an R has RAM beside it, which nothing here uses."""
+    return name.replace("R-", "-")
+
+
 def _chips() -> dict[str, Chip]:
-    """By the vendor's names; a chip of an R has RAM beside its die, which nothing here uses."""
+    """By the vendor's names."""
     chips = {}
     for names, (grades, packages) in SERIES.items():
         for name in names:
             series, _, size = name.partition("-")
-            number, die = size.rstrip("C"), name.replace("R-", "-")
+            number, die = size.rstrip("C"), _die(name)
             luts, ffs, brams = SIZES[number]
             chips[name] = Chip(
                 name=name,
@@ -149,8 +154,7 @@ def _generator(device: str, die: str, grade: str) -> Pll:
 
 def _as_on(family: Family, part: Part) -> Family:
     name = part.chip.name
-    die = name.replace("R-", "-").rstrip("C")
-    return replace(family, pll=_generator(name, die, part.grade))
+    return replace(family, pll=_generator(name, _die(name).rstrip("C"), part.grade))
 
 
 FAMILY = Family(

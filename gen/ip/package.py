@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.header import LICENCE, core_header, ports_of
+from gen.core.header import core_header, made_by, ports_of
 from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, PlanError
 from gen.core.verilog import manifest, rom_texts
@@ -28,7 +28,6 @@ from gen.stage.emit import verilog_text
 from gen.stage.finish import finish
 from hw.contract.files import json_text, write_files
 from hw.contract.layout import MapLayout
-from hw.contract.text import own_version
 from hw.memory.sources import verilog_source
 from hw.system.process import fills_folder
 from hw.top.axi import ERRORS, AxiStreamCore
@@ -88,8 +87,8 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
         _check(plan, examples)
     used = used_bytes(plan)
     dut = AxiStreamCore(plan.component(), used=used)
-    digest, name = plan.network.digest, plan.network.spec.file_name
-    head = f"// {name}, network {digest}, made by Sterna {own_version()}.\n// {LICENCE}\n"
+    name = plan.network.spec.file_name
+    head = "".join(f"// {line}\n" for line in made_by(plan))
     # Vivado's manual (UG901) allows no comment in a memory file.
     files = {
         path: "".join(line for line in text.splitlines(True) if not line.startswith("//"))

@@ -172,11 +172,8 @@ def _of_platform(name: str, cls: Any, chips: Mapping[str, tuple[Family, Chip]]) 
         table, key = PORTS[pin.port]
         told = data.setdefault(table, {})
         told[key] = pin.site
-        known = {
-            key: str(int(value) if isinstance(value, bool) else value)
-            for key, value in pin.attributes.items()
-            if key in family.attributes
-        }
+        attributes = pin.attributes.items()
+        known = {key: _text(value) for key, value in attributes if key in family.attributes}
         told["io"] = told.get("io", {}) | known
         if pin.port == "led":
             told["active_low"] = pin.inverted
@@ -367,7 +364,7 @@ class _Description:
             if key not in family.attributes:
                 known = _list(family.attributes)
                 self._refuse(f"attribute {key} of {table} is unknown: there are {known}")
-            text = str(int(value) if isinstance(value, bool) else value)
+            text = _text(value)
             self._one_of(f"attribute {key} of {table}", text, family.attributes[key])
             found[key] = text
         return found
@@ -375,3 +372,8 @@ class _Description:
 
 def _list(words: Collection[str]) -> str:
     return ", ".join(words)
+
+
+def _text(value: Any) -> str:
+    """An attribute's value in the words of constraints."""
+    return str(int(value) if isinstance(value, bool) else value)

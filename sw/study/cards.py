@@ -19,6 +19,7 @@ from hw.contract.files import write_atomically
 from hw.contract.network import Network
 from hw.contract.text import markdown
 from hw.system.progress import Progress, silent
+from sw.data.evaluate import Accuracy
 from sw.data.shipped import shipped_models
 
 __all__ = ["DATA_SETS", "card", "page", "study"]
@@ -186,13 +187,7 @@ def _recipe(network: Network) -> str:
 
 
 def _accuracies(test: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
-    return [
-        (
-            f"test, {KINDS.get(kind, kind)}",
-            f"{t['hits']}/{t['n']} ({100 * t['hits'] / t['n']:.2f} %)",
-        )
-        for kind, t in test.items()
-    ]
+    return [(f"test, {KINDS.get(kind, kind)}", str(Accuracy(**t))) for kind, t in test.items()]
 
 
 def _input(network: Network) -> str:
