@@ -17,7 +17,12 @@ def neuron_text(neuron: NeuronSpec) -> str:
         words.append("guarded")
     words.append(f"{neuron.reset} reset")
     if neuron.decay != "none":
-        words.append(f"decay {neuron.decay} {neuron.decay_shift}")
+        share = f"{neuron.decay_factor}/{2**neuron.decay_shift}"
+        words.append(
+            f"decay {share if neuron.decay_factor else f'{neuron.decay} {neuron.decay_shift}'}"
+        )
+        if neuron.decay_rounding != "zero":
+            words.append(f"rounded to the {neuron.decay_rounding}")
     if neuron.u0:
         words.append(f"u0 {neuron.u0}")
     return ", ".join(words)
