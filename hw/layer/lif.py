@@ -7,11 +7,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.contract import laws
 from hw.contract.checks import signed_bits
 from hw.contract.neuron import NeuronSpec
 from hw.layer.geometry import LayerGeometry
-from hw.neuron.decay import decay_cycles, decayed
+from hw.neuron.decay import decay_cycles, decayed, decayed_constant
 from hw.stream.payloads import drives, spikes, transfer
 
 __all__ = [
@@ -156,8 +155,9 @@ class LifSlice(wiring.Component):
         m = Module()
         neuron = self._neuron
         potentials, counts, new_counts = self._stored(m)
-        u0 = neuron.u0 if neuron.decay_when == "after" else int(laws.decay(neuron.u0, neuron))
-        d0 = Const(u0, signed(neuron.potential_bits))
+        d0: Value = Const(neuron.u0, signed(neuron.potential_bits))
+        if neuron.decay_when == "before":
+            d0 = decayed_constant(d0, neuron.decay_law)
 
         def register(shape, name: str) -> Signal:
             return Signal(shape, name=name, reset_less=True)
@@ -358,11 +358,15 @@ class LifArray(wiring.Component):
                 m.d.sync += countdown.eq(countdown - 1)
                 with m.If(countdown == 0):
                     m.d.comb += self.i.ready.eq(1)
-                    m.d.sync += countdown.eq(self._decay_cycles)
+                    if self._decay_cycles:
+                        m.d.sync += countdown.eq(self._decay_cycles)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                m.d.sync += countdown.eq(countdown - 1)
-                with m.If(countdown == 0):
+                if self._decay_cycles:
+                    m.d.sync += countdown.eq(countdown - 1)
+                    with m.If(countdown == 0):
+                        m.next = "IDLE"
+                else:
                     m.next = "IDLE"
         return m
 

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 
 from hw.contract.neuron import Decay
 
-__all__ = ["adders", "decay_cycles", "decayed", "terms"]
+__all__ = ["adders", "decay_cycles", "decayed", "decayed_constant", "terms"]
 
 
 def terms(factor: int) -> list[tuple[int, int]]:
@@ -61,6 +61,11 @@ def decayed(m: Module, u: Value, decays: Sequence[Decay], name: str) -> list[Val
             product = _product(m, start, decay.factor, mark)
         found.append(_divided(late[-1], product, decay))
     return found
+
+
+def decayed_constant(u: Value, decay: Decay) -> Value:
+    """What a law keeps of a constant, at once: synthesis does the sums."""
+    return _divided(u, u * decay.factor if decay.kind == "factor" else u, decay)
 
 
 def _product(m: Module, u: Value, factor: int, mark: str) -> Value:
