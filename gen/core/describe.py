@@ -7,7 +7,8 @@ __all__ = ["neuron_text"]
 
 def neuron_text(neuron: NeuronSpec) -> str:
     """A row of the neuron table in words."""
-    kind = "binary" if not neuron.signed else "ternary" if neuron.limit == 1 else "augmented"
+    kinds = ("binary", "counted"), ("ternary", "augmented")
+    kind = kinds[neuron.signed][neuron.limit > 1]
     words = [f"{kind}, theta {neuron.theta}"]
     if neuron.theta_negative is not None:
         words.append(f"theta- {neuron.theta_negative}")
