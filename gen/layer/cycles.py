@@ -82,7 +82,7 @@ class LayerTimes(StageTimes):
         self._prelude = Accumulator.prelude(g)
         self._fill = SpikeQueue.fill_cycles(g.lean)
         self._fire = 0 if neuron is None else LifArray.latency(neuron)
-        self._recovery = 0 if neuron is None else LifArray.recovery(g, neuron)
+        self._recovery = 0 if neuron is None else LifArray.recovery(g.firing, neuron)
         self._beats = -(-g.firing.lanes // out_word) if out_word else 0
         self._parts = g.firing.groups // g.groups
         self._transposes = constant and g.firing.groups > 1 and after is not None
