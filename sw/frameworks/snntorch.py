@@ -1,0 +1,605 @@
+"""Networks written in snnTorch, and in its ternary extension snntorch-ternary.
+
+A module is run once, and watched: which of its modules gets what the one before it made. So a class
+with a forward of its own, whose loop over time steps is inside, is read like a Sequential; what was
+read is then compared with the module itself. snnTorch (MIT) is not needed to use Sterna, nor
+installed with it.
+
+Its conventions: a potential fires above its threshold; what a spike subtracts is subtracted a step
+later, from what has decayed (`reset_delay`), so the contract's step is theta / beta; spikes of the
+ternary extension are worth 2 unless `surrogate_disable` is set, for its surrogate is a sign.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from hw.contract.checks import SternaError
+from hw.contract.edge import INPUT
+from hw.contract.network import Network
+from sw.data.split import Split
+from sw.frameworks.architecture import Architecture, read_architecture
+from sw.frameworks.decay import decay_fields
+from sw.frameworks.euler import TIE
+from sw.frameworks.importing import ImportReport, import_foreign
+from sw.frameworks.reading import (
+    SHAPE_UNKNOWN,
+    Foreign,
+    Neuron,
+    Reading,
+    Run,
+    findings_of,
+    folded_network,
+)
+from sw.importers.affine import Cause, ConvertError
+from sw.importers.layers import AffineLayer
+from sw.importers.maps import read_maps
+from sw.importers.modules import Leaf, as_read, cause
+from sw.importers.trace import Before, Step, Sum
+from sw.learn.neuron import LIFParameters, NeuronError
+
+__all__ = ["SnnNetwork", "import_network", "is_file", "lif_parameters", "open_file"]
+
+NODES = ("Leaky", "Lapicque", "RLeaky", "TernaryLeaky")
+ACTIVATION = f"one of {', '.join(NODES)}"
+CURRENTS = {"Alpha", "RSynaptic", "SConv2dLSTM", "SLSTM", "Synaptic"}
+"""Nodes with more than one state."""
+
+MARK = ".reset_mechanism_val"
+"""Ends a key of every state_dict of snnTorch."""
+
+IMAGES = 3
+"""On which a module is watched: not a number of steps or classes."""
+
+
+@cache
+def _library() -> Any:
+    """`snntorch`, and classes of its extension where it is installed."""
+    if find_spec("snntorch") is None:
+        raise SternaError("Networks of snnTorch need the package snntorch: install it")
+    import snntorch
+
+    found = {name: getattr(snntorch, name) for name in NODES if hasattr(snntorch, name)}
+    if find_spec("snntorch_ternary") is not None:
+        from snntorch_ternary import TernaryLeaky
+
+        found["TernaryLeaky"] = TernaryLeaky
+    return SimpleNamespace(neuron=snntorch.SpikingNeuron, nodes=found)
+
+
+def _is_node(module: nn.Module) -> bool:
+    return isinstance(module, _library().neuron)
+
+
+# Neurons
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a neuron of snnTorch is in the contract's terms.
+
+    Parameters
+    ----------
+    parameters
+        Of all its neurons, real-valued.
+    gain
+        What its input counts times: of each neuron, or of all.
+    amplitude
+        What a spike is worth.
+    approximated, note
+        By how much it differs; what must be said besides.
+    """
+
+    parameters: LIFParameters
+    gain: Tensor
+    amplitude: float
+    approximated: str = ""
+    note: str = ""
+
+
+def lif_parameters(node: nn.Module) -> Node:
+    """Leaky, Lapicque, RLeaky (without what comes back), TernaryLeaky.
+
+    Raises
+    ------
+    ConvertError
+        One sentence, without its subject, for a node that no neuron of the contract is.
+    """
+    try:
+        return _known_node(node)
+    except NeuronError as error:
+        raise ConvertError(f"is no neuron of the contract: {error}") from None
+    except ConvertError:
+        raise
+    except (AttributeError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
+        raise ConvertError("is damaged") from None
+
+
+def _known_node(node: nn.Module) -> Node:
+    name, settings = type(node).__name__, cast(Any, node)
+    if name in CURRENTS:
+        raise ConvertError(
+            f"has a synaptic current, or states beside its potential, which no neuron of the "
+            f"contract has: train with {ACTIVATION}"
+        )
+    if name not in _library().nodes:
+        raise ConvertError(f"is not {ACTIVATION}")
+    if settings.inhibition:
+        raise ConvertError("must not let only its largest potential fire: without inhibition")
+    if settings.state_quant:
+        raise ConvertError("must not round its states (state_quant): Sterna rounds by itself")
+    kept, gain = _kept(name, settings)
+    high, low = _one(settings.spike_grad, 1.0), _one(settings.spike_grad, -1.0)
+    if name == "TernaryLeaky":
+        height, negative, down = _ternary(settings, high, low)
+    elif (high, low) == (1.0, 0.0):
+        height, negative, down = 1.0, "off", None
+    else:
+        raise ConvertError(f"must send spikes of 1, not {high:g} and {low:g}: its spike_grad does")
+    thetas = _positive(settings.threshold, "threshold")
+    theta = float(thetas.max())
+    if down is not None and abs(down - theta) > TIE * theta:
+        raise ConvertError(
+            f"must have the same threshold on both sides, not {theta:g} and {down:g}: a spike "
+            "subtracts one of them, and of the contract's neurons, the same on both sides"
+        )
+    reset, step, note = _reset(name, settings, theta * height, kept)
+    fields, approximated = decay_fields(kept)
+    parameters = LIFParameters(
+        theta=theta * (1 + TIE), negative=negative, reset=reset, step=step, **fields
+    )
+    amplitude = height * _single(settings.graded_spikes_factor, "graded_spikes_factor")
+    # One threshold for all: what a neuron with a lower one gets counts for more.
+    return Node(parameters, gain * theta / thetas, amplitude, approximated, note)
+
+
+def _kept(name: str, settings: Any) -> tuple[float, Tensor]:
+    """What is kept of a potential, and what its input counts times."""
+    if name == "Lapicque":
+        step, r, c = (_single(getattr(settings, key), key) for key in ("time_step", "R", "C"))
+        return 1 - step / (r * c), torch.tensor(step / c, dtype=torch.float64)
+    beta = _single(settings.beta, "beta")
+    return min(1.0, max(0.0, beta)), torch.ones((), dtype=torch.float64)
+
+
+def _ternary(settings: Any, high: float, low: float) -> tuple[float, str, float]:
+    """What a spike is worth, which sides there are, and the negative threshold."""
+    if high <= low:
+        raise ConvertError(f"must fire above its threshold: its spike_grad gives {high:g}")
+    down = _positive(settings.neg_threshold, "negative threshold")
+    thetas = settings.threshold.flatten()
+    if down.numel() > 1 or thetas.numel() > 1:
+        down = torch.unique(down / thetas * thetas.max())
+    return high - low, "free", _single(down, "negative threshold")
+
+
+def _reset(name: str, settings: Any, worth: float, kept: float) -> tuple[str, float, str]:
+    """Kind and step of the reset, and what must be said about it; `worth` is what it subtracts."""
+    kind = ("subtract", "zero", "none")[int(settings.reset_mechanism_val)]
+    late = name == "Lapicque" or bool(settings.reset_delay)
+    if kind == "none":
+        raise ConvertError("must reset by subtraction or to zero, not go on as it is")
+    if name == "TernaryLeaky" and (kind == "zero" or not late):
+        raise ConvertError(
+            "resets negative potentials to something else than zero, or the wrong way (of "
+            'snntorch-ternary 0.1.3): use reset_mechanism="subtract" with reset_delay=True'
+        )
+    if kind == "zero":
+        if late and name != "Leaky":
+            raise ConvertError(
+                "resets to zero a step late, and that step's input with it: use "
+                'reset_delay=False, or reset_mechanism="subtract"'
+            )
+        return "hard", 0.0, ""
+    if not late:
+        note = "a potential of more than twice the threshold is reset in another way there"
+        return "soft", worth, note
+    if not kept:
+        raise ConvertError("subtracts a step late from what is not kept (beta = 0): use beta > 0")
+    return "soft", worth / kept, ""
+
+
+def _one(function: Callable[[Tensor], Tensor], value: float) -> float:
+    return float(function(torch.tensor([value], dtype=torch.float64)))
+
+
+def _positive(value: Tensor, what: str) -> Tensor:
+    found = torch.as_tensor(value, dtype=torch.float64).detach().flatten()
+    if not bool((found > 0).all()):
+        raise ConvertError(f"must have a positive {what}, not {float(found.min()):g}")
+    return found
+
+
+def _single(value: Any, what: str) -> float:
+    found = torch.as_tensor(value, dtype=torch.float64).detach().flatten()
+    low, high = float(found.min()), float(found.max())
+    if high - low > TIE * max(abs(high), abs(low)):
+        raise ConvertError(
+            f"must have one {what} for all its neurons, not {low:g} to {high:g}: train one for the "
+            "layer"
+        )
+    return high
+
+
+# Watching
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A module that ran: its place, what it was given, what it made."""
+
+    place: str
+    module: nn.Module
+    given: Tensor
+    made: Tensor
+
+
+class Watch:
+    """Notes every call of a network's innermost modules, neurons among them, while it is open; and
+    keeps what they are given in double precision, in which spikes of snnTorch are not."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.calls: list[Call] = []
+        self._hooks: list[Any] = []
+        inner: set[int] = set()
+        for name, module in network.named_modules():
+            if id(module) in inner:
+                self._hooks.append(module.register_forward_pre_hook(_doubled))
+                continue
+            if _is_node(module):
+                inner |= {id(child) for child in module.modules() if child is not module}
+            elif any(True for _ in module.children()):
+                continue
+            place = f"{name or 'network'} ({type(module).__name__})"
+            self._hooks.append(module.register_forward_pre_hook(_doubled))
+            self._hooks.append(module.register_forward_hook(self._note(place)))
+
+    def _note(self, place: str) -> Callable[..., None]:
+        def note(module: nn.Module, given: Any, made: Any) -> None:
+            out = made[0] if isinstance(made, tuple) else made
+            if given and isinstance(given[0], Tensor) and isinstance(out, Tensor):
+                self.calls.append(Call(place, module, given[0].detach(), out.detach().double()))
+
+        return note
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+
+def _doubled(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in given
+    )
+
+
+class SnnNetwork(Foreign):
+    """A module of snnTorch: a Sequential of neurons with `init_hidden`, or a class with a forward
+    of its own that takes images, (n, ...) with its loop over steps inside, or (T, n, ...).
+
+    Parameters
+    ----------
+    module
+        It is not changed.
+    architecture
+        Where it was built of a state_dict: what that left open.
+
+    Raises
+    ------
+    ConvertError
+        For what is no module, or cannot be copied.
+    """
+
+    framework = "snnTorch"
+
+    def __init__(self, module: nn.Module, architecture: Architecture | None = None) -> None:
+        self.module, self.architecture = as_read(module), architecture
+
+    @property
+    def leaves(self) -> Sequence[Leaf]:
+        nodes = [(name, m) for name, m in self.module.named_modules() if _is_node(m)]
+        inner = {id(child) for _, node in nodes for child in node.modules()}
+        return [
+            (f"{name or 'network'} ({type(m).__name__})", m)
+            for name, m in self.module.named_modules()
+            if id(m) not in inner and not any(True for _ in m.children())
+        ]
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        return None
+
+    # Running
+
+    def _reset(self) -> None:
+        for module in self.module.modules():
+            if _is_node(module):
+                for state in ("mem", "spk"):
+                    if isinstance(getattr(module, state, None), Tensor):
+                        setattr(module, state, torch.zeros(0, dtype=torch.float64))
+
+    def _called(self, x: Tensor) -> list[Call]:
+        """What its modules do in a forward."""
+        self._reset()
+        with Watch(self.module) as watch:
+            self.module(x)
+        return watch.calls
+
+    def _watched(self, x: Tensor, steps: int) -> list[Call]:
+        """The calls of all steps, of x (n, ...) at every step.
+
+        Raises
+        ------
+        ConvertError
+            When its forward takes something else, or has another number of steps.
+        """
+        try:
+            calls = self._called(x)
+            inside = bool(calls) and calls[0].given.numel() == x.numel()
+        except Exception as error:  # a stranger's forward may raise anything
+            calls, inside, raised = [], False, error
+        else:
+            raised = None
+        if not inside:
+            try:
+                calls = self._called(x.expand(steps, *x.shape))
+            except Exception as error:
+                raise ConvertError(
+                    f"Network cannot be run on images of {tuple(x.shape[1:])}, nor on all steps "
+                    f"of them: {cause(raised or error)}"
+                ) from None
+        first = next((call.place for call in calls if _is_node(call.module)), None)
+        if first is None:
+            raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
+        ran = sum(call.place == first for call in calls)
+        if inside and ran == 1 and steps > 1:  # it is one step
+            self._reset()
+            with Watch(self.module) as watch:
+                for _ in range(steps):
+                    self.module(x)
+            return watch.calls
+        if ran != steps:
+            raise ConvertError(
+                f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
+            )
+        return calls
+
+    @torch.no_grad()
+    def run(self, x: Tensor, steps: int) -> Run:
+        calls = self._watched(x, steps)
+        chain = _first_step(calls)
+        said = {call.place: [] for call in chain}
+        for call in calls:
+            if call.place in said:
+                said[call.place].append(call.made)
+        self._reset()
+        last = next(call for call in reversed(chain) if _counts(call.module))
+        outputs = sum(said[last.place], torch.zeros(()))
+        nodes = [call.place for call in chain if _is_node(call.module)]
+        sizes = {call.place: self._amplitude(call.module) for call in chain}
+        spikes = tuple(
+            torch.stack([made.flatten(1) for made in said[place]]) / sizes[place] for place in nodes
+        )
+        return Run(outputs, spikes)
+
+    @staticmethod
+    def _amplitude(module: nn.Module) -> float:
+        if not _is_node(module):
+            return 1.0
+        try:
+            return lif_parameters(module).amplitude
+        except ConvertError:
+            return 1.0
+
+    # Reading
+
+    @torch.no_grad()
+    def read(
+        self,
+        shape: Sequence[int] | None,
+        *,
+        steps: int,
+        pixel_max: int,
+        front: Sequence[nn.Module] = (),
+    ) -> Reading:
+        if shape is None:
+            return Reading(findings=findings_of((), {}, {}, [SHAPE_UNKNOWN]))
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
+        chain = _first_step(self._watched(x, steps))
+        self._reset()
+        names = [call.place for call in chain if _is_node(call.module)]
+        layer_of = {place: f"hidden{n}" for n, place in enumerate(names, 1)}
+        causes, neurons, nodes = list[Cause](), dict[str, Neuron](), list[Node]()
+        notes: dict[str, str] = {}
+        for call in chain:
+            if call.place not in layer_of:
+                continue
+            try:
+                node = lif_parameters(call.module)
+            except ConvertError as error:
+                causes.append(Cause(call.place, str(error)))
+                continue
+            nodes.append(node)
+            neurons[call.place] = Neuron(layer_of[call.place], node.parameters, node.approximated)
+            if node.amplitude != 1:
+                notes[call.place] = f"spikes of {node.amplitude:g}, in the weights behind them"
+            if node.note:
+                notes[call.place] = node.note
+        found, wrong = _as_steps(chain, x, [Step(INPUT, (INPUT,), module) for module in front])
+        causes += wrong
+        layers: list[AffineLayer] = []
+        if not wrong:
+            try:
+                layers = read_maps(found, shape, ACTIVATION, layer_of)
+            except ConvertError as error:
+                causes.extend(error.causes or (Cause("", str(error)),))
+        told = [step for step in found if " | " not in step.place and step.place != INPUT]
+        findings = findings_of(told, neurons, layer_of, causes, layers, notes)
+        if causes:
+            return Reading(findings=findings)
+        worth = dict(zip(layer_of.values(), (node.amplitude for node in nodes), strict=True))
+        layers = [
+            _weighed(layer, nodes[n].gain if n < len(nodes) else None, worth, before)
+            for n, (layer, before) in enumerate(zip(layers, [INPUT, *worth], strict=False))
+        ]
+        folded = folded_network(
+            layers, [*neurons.values()], shape=shape, steps=steps, pixel_max=pixel_max
+        )
+        if len(layers) == len(neurons):  # its readout counts spikes, whatever they are worth
+            readout = folded.layers[-1]
+            height = next(reversed(worth.values()))
+            kernels = tuple(kernel * height for kernel in readout.kernels)
+            folded = replace(
+                folded, layers=(*folded.layers[:-1], replace(readout, kernels=kernels))
+            )
+        return Reading(findings=findings, folded=folded)
+
+
+def _counts(module: nn.Module) -> bool:
+    """Whether a module has weights, or is a neuron: it is used once a step."""
+    return _is_node(module) or any(True for _ in module.parameters())
+
+
+def _first_step(calls: Sequence[Call]) -> list[Call]:
+    """The calls of the first time step, up to the last module that counts, and what follows it."""
+    seen: set[str] = set()
+    for n, call in enumerate(calls):
+        if _counts(call.module):
+            if call.place in seen:
+                calls = calls[:n]
+                break
+            seen.add(call.place)
+    # What has no weights may belong to the next step already: it is given the input once more.
+    kept = list(calls)
+    while kept and not _counts(kept[-1].module) and _same(kept[-1].given, calls[0].given):
+        kept.pop()
+    return kept
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two values are the same but for their shape."""
+    return a.numel() == b.numel() and torch.equal(a.flatten(), b.flatten().to(a.dtype))
+
+
+def _as_steps(
+    chain: Sequence[Call], x: Tensor, front: Sequence[Step]
+) -> tuple[list[Step], list[Cause]]:
+    """The calls as steps, each of which gets what the one before it made; and what is wrong."""
+    steps, causes = list(front), list[Cause]()
+    before, value = INPUT, x
+    for call in chain:
+        if not _same(value, call.given):
+            what = "the image" if before == INPUT else f"what {before} made"
+            causes.append(
+                Cause(
+                    call.place,
+                    f"gets something else than {what}: what a forward computes between its "
+                    "modules must be a module of it (Flatten, AvgPool2d, a Linear)",
+                )
+            )
+        here = before
+        if call.given.shape[1:] != value.shape[1:] and not causes:
+            if call.given.ndim != 2:
+                causes.append(Cause(call.place, "must get maps, not values put into another shape"))
+            here = f"{call.place} | flat"
+            steps.append(Step(here, (before,), nn.Flatten()))
+        title = call.place
+        while any(step.place == title for step in steps):
+            title += ", again"
+        back = getattr(call.module, "recurrent", None) if _is_node(call.module) else None
+        if isinstance(back, nn.Module):
+            shape = tuple(call.made.shape[1:])
+            steps.append(Step(f"{title} | before", (title,), Before(shape)))
+            steps.append(Step(f"{title} | back", (f"{title} | before",), _recurrent(back, shape)))
+            steps.append(Step(f"{title} | sum", (here, f"{title} | back"), Sum()))
+            here = f"{title} | sum"
+        steps.append(Step(title, (here,), call.module))
+        before, value = title, call.made
+    return steps, causes
+
+
+def _recurrent(back: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """What comes back: weights, or one factor for each neuron with itself."""
+    if isinstance(back, (nn.Linear, nn.Conv2d)):
+        return back
+    factor = torch.as_tensor(cast(Any, back).V, dtype=torch.float64).detach().flatten()
+    kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+    norm = kind(shape[0], eps=0.0).double().eval()
+    norm.weight.data = factor.expand(shape[0]).clone()
+    return norm
+
+
+def _weighed(
+    layer: AffineLayer, gain: Tensor | None, worth: dict[str, float], before: str
+) -> AffineLayer:
+    """A layer whose senders' spikes are worth something else than 1, and which has a gain."""
+    sources = [edge.source for edge in layer.edges] or [before]
+    kernels = [k * worth.get(source, 1.0) for k, source in zip(layer.kernels, sources, strict=True)]
+    bias = layer.bias
+    if gain is None:
+        return replace(layer, kernels=tuple(kernels))
+    if gain.numel() > 1:
+        if gain.numel() != len(bias) or any(k.ndim == 1 for k in kernels):
+            raise ConvertError(
+                f"Network cannot be converted: neurons behind {layer.place} must have one "
+                "threshold, or of a row of neurons one for each"
+            )
+        kernels = [k * gain.reshape(-1, *(1,) * (k.ndim - 1)) for k in kernels]
+    else:
+        kernels = [k * gain.reshape(()) for k in kernels]
+    return replace(layer, kernels=tuple(kernels), bias=bias * gain.reshape(-1))
+
+
+# Files
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is a state_dict of snnTorch, or describes one."""
+    return read_architecture(path, MARK, "snntorch") is not None
+
+
+def open_file(path: Path) -> SnnNetwork:
+    """The network of a state_dict, `torch.save(net.state_dict(), path)`, or of a TOML file that
+    names one and says what it leaves open (`sw.frameworks.architecture`).
+
+    Raises
+    ------
+    ConvertError
+        When it cannot be read.
+    """
+    architecture = read_architecture(path, MARK, "snntorch")
+    if architecture is None:
+        raise ConvertError(
+            f"Network {path} must be a state_dict of snnTorch, torch.save(net.state_dict(), path), "
+            "or a TOML file that names one: snnTorch's modules cannot be saved themselves"
+        )
+    return SnnNetwork(architecture.build(_library().nodes, _kind_of), architecture)
+
+
+def _kind_of(keys: frozenset[str]) -> str | None:
+    """The neuron whose state has these keys."""
+    if "alpha" in keys:
+        return "Synaptic"
+    if "neg_threshold" in keys:
+        return "TernaryLeaky"
+    if any(key == "V" or key.startswith("recurrent.") for key in keys):
+        return "RLeaky"
+    if {"R", "C"} <= keys:
+        return "Lapicque"
+    return "Leaky" if "beta" in keys else None
+
+
+def import_network(module: nn.Module, data: Split, **options: Any) -> tuple[Network, ImportReport]:
+    """The network of a snnTorch module, compared with it on a data set: `import_foreign`."""
+    return import_foreign(SnnNetwork(module), data, **options)
