@@ -38,6 +38,7 @@ from sw.frameworks.reading import (
     findings_of,
     folded_network,
 )
+from sw.frameworks.watch import Call, Watch, as_steps, first_step, innermost
 from sw.importers.affine import Cause, ConvertError
 from sw.importers.layers import AffineLayer
 from sw.importers.maps import read_maps
@@ -54,6 +55,11 @@ CURRENTS = {"Alpha", "RSynaptic", "SConv2dLSTM", "SLSTM", "Synaptic"}
 
 MARK = ".reset_mechanism_val"
 """Ends a key of every state_dict of snnTorch."""
+
+UNSAID = (
+    "a state_dict does not say the order of its modules, here that of the file, nor when they "
+    "reset, here a step late: a TOML file says it"
+)
 
 IMAGES = 3
 """On which a module is watched: not a number of steps or classes."""
@@ -228,61 +234,6 @@ def _single(value: Any, what: str) -> float:
     return high
 
 
-# Watching
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """A module that ran: its place, what it was given, what it made."""
-
-    place: str
-    module: nn.Module
-    given: Tensor
-    made: Tensor
-
-
-class Watch:
-    """Notes every call of a network's innermost modules, neurons among them, while it is open; and
-    keeps what they are given in double precision, in which spikes of snnTorch are not."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.calls: list[Call] = []
-        self._hooks: list[Any] = []
-        inner: set[int] = set()
-        for name, module in network.named_modules():
-            if id(module) in inner:
-                self._hooks.append(module.register_forward_pre_hook(_doubled))
-                continue
-            if _is_node(module):
-                inner |= {id(child) for child in module.modules() if child is not module}
-            elif any(True for _ in module.children()):
-                continue
-            place = f"{name or 'network'} ({type(module).__name__})"
-            self._hooks.append(module.register_forward_pre_hook(_doubled))
-            self._hooks.append(module.register_forward_hook(self._note(place)))
-
-    def _note(self, place: str) -> Callable[..., None]:
-        def note(module: nn.Module, given: Any, made: Any) -> None:
-            out = made[0] if isinstance(made, tuple) else made
-            if given and isinstance(given[0], Tensor) and isinstance(out, Tensor):
-                self.calls.append(Call(place, module, given[0].detach(), out.detach().double()))
-
-        return note
-
-    def __enter__(self) -> "Watch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-
-def _doubled(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(
-        x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in given
-    )
-
-
 class SnnNetwork(Foreign):
     """A module of snnTorch: a Sequential of neurons with `init_hidden`, or a class with a forward
     of its own that takes images, (n, ...) with its loop over steps inside, or (T, n, ...).
@@ -307,13 +258,7 @@ class SnnNetwork(Foreign):
 
     @property
     def leaves(self) -> Sequence[Leaf]:
-        nodes = [(name, m) for name, m in self.module.named_modules() if _is_node(m)]
-        inner = {id(child) for _, node in nodes for child in node.modules()}
-        return [
-            (f"{name or 'network'} ({type(m).__name__})", m)
-            for name, m in self.module.named_modules()
-            if id(m) not in inner and not any(True for _ in m.children())
-        ]
+        return innermost(self.module, _is_node)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -331,7 +276,7 @@ class SnnNetwork(Foreign):
     def _called(self, x: Tensor) -> list[Call]:
         """What its modules do in a forward."""
         self._reset()
-        with Watch(self.module) as watch:
+        with Watch(self.module, _is_node) as watch:
             self.module(x)
         return watch.calls
 
@@ -364,7 +309,7 @@ class SnnNetwork(Foreign):
         ran = sum(call.place == first for call in calls)
         if inside and ran == 1 and steps > 1:  # it is one step
             self._reset()
-            with Watch(self.module) as watch:
+            with Watch(self.module, _is_node) as watch:
                 for _ in range(steps):
                     self.module(x)
             return watch.calls
@@ -377,13 +322,13 @@ class SnnNetwork(Foreign):
     @torch.no_grad()
     def run(self, x: Tensor, steps: int) -> Run:
         calls = self._watched(x, steps)
-        chain = _first_step(calls)
+        chain = first_step(calls)
         said = {call.place: [] for call in chain}
         for call in calls:
             if call.place in said:
                 said[call.place].append(call.made)
         self._reset()
-        last = next(call for call in reversed(chain) if _counts(call.module))
+        last = next(call for call in reversed(chain) if call.once)
         outputs = sum(said[last.place], torch.zeros(()))
         nodes = [call.place for call in chain if _is_node(call.module)]
         sizes = {call.place: self._amplitude(call.module) for call in chain}
@@ -416,7 +361,7 @@ class SnnNetwork(Foreign):
             return Reading(findings=findings_of((), {}, {}, [SHAPE_UNKNOWN]))
         generator = torch.Generator().manual_seed(0)
         x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
-        chain = _first_step(self._watched(x, steps))
+        chain = first_step(self._watched(x, steps))
         self._reset()
         names = [call.place for call in chain if _is_node(call.module)]
         layer_of = {place: f"hidden{n}" for n, place in enumerate(names, 1)}
@@ -436,7 +381,9 @@ class SnnNetwork(Foreign):
                 notes[call.place] = f"spikes of {node.amplitude:g}, in the weights behind them"
             if node.note:
                 notes[call.place] = node.note
-        found, wrong = _as_steps(chain, x, [Step(INPUT, (INPUT,), module) for module in front])
+        found, wrong = as_steps(
+            chain, x, [Step(INPUT, (INPUT,), module) for module in front], _expanded
+        )
         causes += wrong
         layers: list[AffineLayer] = []
         if not wrong:
@@ -445,6 +392,8 @@ class SnnNetwork(Foreign):
             except ConvertError as error:
                 causes.extend(error.causes or (Cause("", str(error)),))
         told = [step for step in found if " | " not in step.place and step.place != INPUT]
+        if self.architecture is not None and not self.architecture.stated:
+            notes[chain[0].place] = UNSAID
         findings = findings_of(told, neurons, layer_of, causes, layers, notes)
         if causes:
             return Reading(findings=findings)
@@ -466,67 +415,19 @@ class SnnNetwork(Foreign):
         return Reading(findings=findings, folded=folded)
 
 
-def _counts(module: nn.Module) -> bool:
-    """Whether a module has weights, or is a neuron: it is used once a step."""
-    return _is_node(module) or any(True for _ in module.parameters())
-
-
-def _first_step(calls: Sequence[Call]) -> list[Call]:
-    """The calls of the first time step, up to the last module that counts, and what follows it."""
-    seen: set[str] = set()
-    for n, call in enumerate(calls):
-        if _counts(call.module):
-            if call.place in seen:
-                calls = calls[:n]
-                break
-            seen.add(call.place)
-    # What has no weights may belong to the next step already: it is given the input once more.
-    kept = list(calls)
-    while kept and not _counts(kept[-1].module) and _same(kept[-1].given, calls[0].given):
-        kept.pop()
-    return kept
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Whether two values are the same but for their shape."""
-    return a.numel() == b.numel() and torch.equal(a.flatten(), b.flatten().to(a.dtype))
-
-
-def _as_steps(
-    chain: Sequence[Call], x: Tensor, front: Sequence[Step]
-) -> tuple[list[Step], list[Cause]]:
-    """The calls as steps, each of which gets what the one before it made; and what is wrong."""
-    steps, causes = list(front), list[Cause]()
-    before, value = INPUT, x
-    for call in chain:
-        if not _same(value, call.given):
-            what = "the image" if before == INPUT else f"what {before} made"
-            causes.append(
-                Cause(
-                    call.place,
-                    f"gets something else than {what}: what a forward computes between its "
-                    "modules must be a module of it (Flatten, AvgPool2d, a Linear)",
-                )
-            )
-        here = before
-        if call.given.shape[1:] != value.shape[1:] and not causes:
-            if call.given.ndim != 2:
-                causes.append(Cause(call.place, "must get maps, not values put into another shape"))
-            here = f"{call.place} | flat"
-            steps.append(Step(here, (before,), nn.Flatten()))
-        title = call.place
-        while any(step.place == title for step in steps):
-            title += ", again"
-        back = getattr(call.module, "recurrent", None) if _is_node(call.module) else None
-        if isinstance(back, nn.Module):
-            shape = tuple(call.made.shape[1:])
-            steps.append(Step(f"{title} | before", (title,), Before(shape)))
-            steps.append(Step(f"{title} | back", (f"{title} | before",), _recurrent(back, shape)))
-            steps.append(Step(f"{title} | sum", (here, f"{title} | back"), Sum()))
-            here = f"{title} | sum"
-        steps.append(Step(title, (here,), call.module))
-        before, value = title, call.made
-    return steps, causes
+def _expanded(call: Call, title: str, here: str) -> list[Step]:
+    """A module; neurons, with what comes back to them."""
+    back = getattr(call.module, "recurrent", None) if _is_node(call.module) else None
+    if not isinstance(back, nn.Module):
+        return [Step(title, (here,), call.module)]
+    before, brought, both = (f"{title} | {part}" for part in ("before", "back", "sum"))
+    shape = tuple(call.made.shape[1:])
+    return [
+        Step(before, (title,), Before(shape)),
+        Step(brought, (before,), _recurrent(back, shape)),
+        Step(both, (here, brought), Sum()),
+        Step(title, (both,), call.module),
+    ]
 
 
 def _recurrent(back: nn.Module, shape: tuple[int, ...]) -> nn.Module:
