@@ -20,7 +20,6 @@ for a chain of Linears and neurons. Of convolutions and pooling a file says the 
     kernel_size = 2
 """
 
-import inspect
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,10 +34,9 @@ from sw.importers.affine import READ_OF_MAPS, ConvertError
 
 __all__ = ["Architecture", "Module", "read_architecture"]
 
-KindOf = Callable[[frozenset[str]], str | None]
-"""The kind of neuron that has these keys in its state; None: no neuron."""
-
-ORDER = "in the order of the file"
+Maker = Callable[[str, Mapping[str, Tensor], Mapping[str, Any]], nn.Module | None]
+"""Makes a module that torch.nn does not have, of its kind (empty: that which has such a state), its
+state, and what is said besides; None: it is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +82,8 @@ class Architecture:
     stated: bool
     mark: str
 
-    def build(self, nodes: Mapping[str, type[nn.Module]], kind_of: KindOf) -> nn.Sequential:
+    def build(self, make: Maker) -> nn.Sequential:
         """The modules with their weights.
-
-        Parameters
-        ----------
-        nodes
-            Classes of neurons by name; they take what their state says as arguments.
-        kind_of
-            See `KindOf`.
 
         Raises
         ------
@@ -105,19 +96,12 @@ class Architecture:
             if module.name and not own:
                 raise self._error(f"has no state of {module.name}")
             used |= {f"{module.name}.{key}" for key in own}
-            kind = module.kind or kind_of(frozenset(own)) or _kind_by_weight(own)
+            kind = module.kind or _kind_by_weight(own)
             title = module.name.replace(".", "_") or f"{kind.lower()}{n}"
-            if not kind:
-                raise self._error(
-                    f"does not say what {module.name} is: write a TOML file that says it "
-                    "(docs/import.md)"
-                )
             try:
-                made = (
-                    _node(nodes[kind], own, module.options)
-                    if kind in nodes
-                    else self._plain(kind, own, module)
-                )
+                made = make(module.kind, own, module.options)
+                if made is None:
+                    made = self._plain(kind, own, module)
             except ConvertError:
                 raise
             except Exception as error:  # classes refuse arguments in their own ways
@@ -131,6 +115,11 @@ class Architecture:
 
     def _plain(self, kind: str, own: Mapping[str, Tensor], module: Module) -> nn.Module:
         """A module of torch.nn."""
+        if not kind:
+            raise self._error(
+                f"does not say what {module.name} is: write a TOML file that says it "
+                "(docs/import.md)"
+            )
         if kind not in READ_OF_MAPS:
             raise self._error(none_of("Kind of module", kind, sorted(READ_OF_MAPS)))
         if kind == "Conv2d" and not self.stated:
@@ -174,31 +163,6 @@ def _kind_by_weight(own: Mapping[str, Tensor]) -> str:
         return "BatchNorm1d"
     weight = own.get("weight")
     return {2: "Linear", 4: "Conv2d"}.get(0 if weight is None else weight.ndim, "")
-
-
-def _node(cls: type[nn.Module], own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.Module:
-    """A neuron with its state."""
-    takes = inspect.signature(cls).parameters
-    options: dict[str, Any] = {key: value for key, value in own.items() if key in takes}
-    if {"R", "C"} <= set(options):  # of which the rest follows
-        options.pop("beta", None)
-    if "reset_mechanism_val" in own:
-        number = int(own["reset_mechanism_val"])
-        options["reset_mechanism"] = ("subtract", "zero", "none")[number]
-    if "neg_threshold" in own:
-        options["symmetric_threshold"] = False
-    back = {key.partition(".")[2]: v for key, v in own.items() if key.startswith("recurrent.")}
-    if "weight" in back and back["weight"].ndim == 2:
-        options["linear_features"] = len(back["weight"])
-    elif "weight" in back:
-        options["conv2d_channels"] = len(back["weight"])
-        options["kernel_size"] = tuple(back["weight"].shape[2:])
-    elif "V" in takes:
-        options |= {"all_to_all": False, "V": own.get("V", back.get("V"))}
-    made = cls(**{**options, "init_hidden": True, **given})
-    if "weight" in back:
-        made.get_submodule("recurrent").load_state_dict(back)
-    return made
 
 
 def read_architecture(path: Path, mark: str, framework: str) -> Architecture | None:

@@ -10,8 +10,8 @@ later, from what has decayed (`reset_delay`), so the contract's step is theta / 
 ternary extension are worth 2 unless `surrogate_disable` is set, for its surrogate is a sign.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,29 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.checks import SternaError
-from hw.contract.edge import INPUT
 from hw.contract.network import Network
 from sw.data.split import Split
 from sw.frameworks.architecture import Architecture, read_architecture
 from sw.frameworks.decay import decay_fields
 from sw.frameworks.euler import TIE
 from sw.frameworks.importing import ImportReport, import_foreign
-from sw.frameworks.reading import (
-    SHAPE_UNKNOWN,
-    Foreign,
-    Neuron,
-    Reading,
-    Run,
-    findings_of,
-    folded_network,
-)
-from sw.frameworks.watch import Call, Watch, as_steps, first_step, innermost
-from sw.importers.affine import Cause, ConvertError
-from sw.importers.layers import AffineLayer
-from sw.importers.maps import read_maps
-from sw.importers.modules import Leaf, as_read, cause
+from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork
+from sw.importers.affine import ConvertError
+from sw.importers.modules import cause
 from sw.importers.trace import Before, Step, Sum
-from sw.learn.neuron import LIFParameters, NeuronError
+from sw.learn.neuron import LIFParameters
 
 __all__ = ["SnnNetwork", "import_network", "is_file", "lif_parameters", "open_file"]
 
@@ -60,9 +48,6 @@ UNSAID = (
     "a state_dict does not say the order of its modules, here that of the file, nor when they "
     "reset, here a step late: a TOML file says it"
 )
-
-IMAGES = 3
-"""On which a module is watched: not a number of steps or classes."""
 
 
 @cache
@@ -87,29 +72,6 @@ def _is_node(module: nn.Module) -> bool:
 # Neurons
 
 
-@dataclass(frozen=True)
-class Node:
-    """What a neuron of snnTorch is in the contract's terms.
-
-    Parameters
-    ----------
-    parameters
-        Of all its neurons, real-valued.
-    gain
-        What its input counts times: of each neuron, or of all.
-    amplitude
-        What a spike is worth.
-    approximated, note
-        By how much it differs; what must be said besides.
-    """
-
-    parameters: LIFParameters
-    gain: Tensor
-    amplitude: float
-    approximated: str = ""
-    note: str = ""
-
-
 def lif_parameters(node: nn.Module) -> Node:
     """Leaky, Lapicque, RLeaky (without what comes back), TernaryLeaky.
 
@@ -118,17 +80,6 @@ def lif_parameters(node: nn.Module) -> Node:
     ConvertError
         One sentence, without its subject, for a node that no neuron of the contract is.
     """
-    try:
-        return _known_node(node)
-    except NeuronError as error:
-        raise ConvertError(f"is no neuron of the contract: {error}") from None
-    except ConvertError:
-        raise
-    except (AttributeError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
-        raise ConvertError("is damaged") from None
-
-
-def _known_node(node: nn.Module) -> Node:
     name, settings = type(node).__name__, cast(Any, node)
     if name in CURRENTS:
         raise ConvertError(
@@ -234,7 +185,7 @@ def _single(value: Any, what: str) -> float:
     return high
 
 
-class SnnNetwork(Foreign):
+class SnnNetwork(WatchedNetwork):
     """A module of snnTorch: a Sequential of neurons with `init_hidden`, or a class with a forward
     of its own that takes images, (n, ...) with its loop over steps inside, or (T, n, ...).
 
@@ -252,19 +203,22 @@ class SnnNetwork(Foreign):
     """
 
     framework = "snnTorch"
+    activation = ACTIVATION
 
     def __init__(self, module: nn.Module, architecture: Architecture | None = None) -> None:
-        self.module, self.architecture = as_read(module), architecture
+        super().__init__(module)
+        self.architecture = architecture
 
-    @property
-    def leaves(self) -> Sequence[Leaf]:
-        return innermost(self.module, _is_node)
+    def is_node(self, module: nn.Module) -> bool:
+        return _is_node(module)
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        return None
+    def node(self, module: nn.Module) -> Node:
+        return lif_parameters(module)
 
-    # Running
+    def notes(self, chain: Sequence[Call]) -> dict[str, str]:
+        if self.architecture is None or self.architecture.stated:
+            return {}
+        return {chain[0].place: UNSAID}
 
     def _reset(self) -> None:
         for module in self.module.modules():
@@ -280,14 +234,7 @@ class SnnNetwork(Foreign):
             self.module(x)
         return watch.calls
 
-    def _watched(self, x: Tensor, steps: int) -> list[Call]:
-        """The calls of all steps, of x (n, ...) at every step.
-
-        Raises
-        ------
-        ConvertError
-            When its forward takes something else, or has another number of steps.
-        """
+    def calls(self, x: Tensor, steps: int) -> list[Call]:
         try:
             calls = self._called(x)
             inside = bool(calls) and calls[0].given.numel() == x.numel()
@@ -312,122 +259,27 @@ class SnnNetwork(Foreign):
             with Watch(self.module, _is_node) as watch:
                 for _ in range(steps):
                     self.module(x)
-            return watch.calls
-        if ran != steps:
+            calls = watch.calls
+        elif ran != steps:
             raise ConvertError(
                 f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
             )
+        self._reset()
         return calls
 
-    @torch.no_grad()
-    def run(self, x: Tensor, steps: int) -> Run:
-        calls = self._watched(x, steps)
-        chain = first_step(calls)
-        said = {call.place: [] for call in chain}
-        for call in calls:
-            if call.place in said:
-                said[call.place].append(call.made)
-        self._reset()
-        last = next(call for call in reversed(chain) if call.once)
-        outputs = sum(said[last.place], torch.zeros(()))
-        nodes = [call.place for call in chain if _is_node(call.module)]
-        sizes = {call.place: self._amplitude(call.module) for call in chain}
-        spikes = tuple(
-            torch.stack([made.flatten(1) for made in said[place]]) / sizes[place] for place in nodes
-        )
-        return Run(outputs, spikes)
-
-    @staticmethod
-    def _amplitude(module: nn.Module) -> float:
-        if not _is_node(module):
-            return 1.0
-        try:
-            return lif_parameters(module).amplitude
-        except ConvertError:
-            return 1.0
-
-    # Reading
-
-    @torch.no_grad()
-    def read(
-        self,
-        shape: Sequence[int] | None,
-        *,
-        steps: int,
-        pixel_max: int,
-        front: Sequence[nn.Module] = (),
-    ) -> Reading:
-        if shape is None:
-            return Reading(findings=findings_of((), {}, {}, [SHAPE_UNKNOWN]))
-        generator = torch.Generator().manual_seed(0)
-        x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
-        chain = first_step(self._watched(x, steps))
-        self._reset()
-        names = [call.place for call in chain if _is_node(call.module)]
-        layer_of = {place: f"hidden{n}" for n, place in enumerate(names, 1)}
-        causes, neurons, nodes = list[Cause](), dict[str, Neuron](), list[Node]()
-        notes: dict[str, str] = {}
-        for call in chain:
-            if call.place not in layer_of:
-                continue
-            try:
-                node = lif_parameters(call.module)
-            except ConvertError as error:
-                causes.append(Cause(call.place, str(error)))
-                continue
-            nodes.append(node)
-            neurons[call.place] = Neuron(layer_of[call.place], node.parameters, node.approximated)
-            if node.amplitude != 1:
-                notes[call.place] = f"spikes of {node.amplitude:g}, in the weights behind them"
-            if node.note:
-                notes[call.place] = node.note
-        found, wrong = as_steps(
-            chain, x, [Step(INPUT, (INPUT,), module) for module in front], _expanded
-        )
-        causes += wrong
-        layers: list[AffineLayer] = []
-        if not wrong:
-            try:
-                layers = read_maps(found, shape, ACTIVATION, layer_of)
-            except ConvertError as error:
-                causes.extend(error.causes or (Cause("", str(error)),))
-        told = [step for step in found if " | " not in step.place and step.place != INPUT]
-        if self.architecture is not None and not self.architecture.stated:
-            notes[chain[0].place] = UNSAID
-        findings = findings_of(told, neurons, layer_of, causes, layers, notes)
-        if causes:
-            return Reading(findings=findings)
-        worth = dict(zip(layer_of.values(), (node.amplitude for node in nodes), strict=True))
-        layers = [
-            _weighed(layer, nodes[n].gain if n < len(nodes) else None, worth, before)
-            for n, (layer, before) in enumerate(zip(layers, [INPUT, *worth], strict=False))
+    def expanded(self, call: Call, title: str, here: str) -> list[Step]:
+        """A module; neurons, with what comes back to them."""
+        back = getattr(call.module, "recurrent", None) if _is_node(call.module) else None
+        if not isinstance(back, nn.Module):
+            return super().expanded(call, title, here)
+        before, brought, both = (f"{title} | {part}" for part in ("before", "back", "sum"))
+        shape = tuple(call.made.shape[1:])
+        return [
+            Step(before, (title,), Before(shape)),
+            Step(brought, (before,), _recurrent(back, shape)),
+            Step(both, (here, brought), Sum()),
+            Step(title, (both,), call.module),
         ]
-        folded = folded_network(
-            layers, [*neurons.values()], shape=shape, steps=steps, pixel_max=pixel_max
-        )
-        if len(layers) == len(neurons):  # its readout counts spikes, whatever they are worth
-            readout = folded.layers[-1]
-            height = next(reversed(worth.values()))
-            kernels = tuple(kernel * height for kernel in readout.kernels)
-            folded = replace(
-                folded, layers=(*folded.layers[:-1], replace(readout, kernels=kernels))
-            )
-        return Reading(findings=findings, folded=folded)
-
-
-def _expanded(call: Call, title: str, here: str) -> list[Step]:
-    """A module; neurons, with what comes back to them."""
-    back = getattr(call.module, "recurrent", None) if _is_node(call.module) else None
-    if not isinstance(back, nn.Module):
-        return [Step(title, (here,), call.module)]
-    before, brought, both = (f"{title} | {part}" for part in ("before", "back", "sum"))
-    shape = tuple(call.made.shape[1:])
-    return [
-        Step(before, (title,), Before(shape)),
-        Step(brought, (before,), _recurrent(back, shape)),
-        Step(both, (here, brought), Sum()),
-        Step(title, (both,), call.module),
-    ]
 
 
 def _recurrent(back: nn.Module, shape: tuple[int, ...]) -> nn.Module:
@@ -439,27 +291,6 @@ def _recurrent(back: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     norm = kind(shape[0], eps=0.0).double().eval()
     norm.weight.data = factor.expand(shape[0]).clone()
     return norm
-
-
-def _weighed(
-    layer: AffineLayer, gain: Tensor | None, worth: dict[str, float], before: str
-) -> AffineLayer:
-    """A layer whose senders' spikes are worth something else than 1, and which has a gain."""
-    sources = [edge.source for edge in layer.edges] or [before]
-    kernels = [k * worth.get(source, 1.0) for k, source in zip(layer.kernels, sources, strict=True)]
-    bias = layer.bias
-    if gain is None:
-        return replace(layer, kernels=tuple(kernels))
-    if gain.numel() > 1:
-        if gain.numel() != len(bias) or any(k.ndim == 1 for k in kernels):
-            raise ConvertError(
-                f"Network cannot be converted: neurons behind {layer.place} must have one "
-                "threshold, or of a row of neurons one for each"
-            )
-        kernels = [k * gain.reshape(-1, *(1,) * (k.ndim - 1)) for k in kernels]
-    else:
-        kernels = [k * gain.reshape(()) for k in kernels]
-    return replace(layer, kernels=tuple(kernels), bias=bias * gain.reshape(-1))
 
 
 # Files
@@ -485,20 +316,48 @@ def open_file(path: Path) -> SnnNetwork:
             f"Network {path} must be a state_dict of snnTorch, torch.save(net.state_dict(), path), "
             "or a TOML file that names one: snnTorch's modules cannot be saved themselves"
         )
-    return SnnNetwork(architecture.build(_library().nodes, _kind_of), architecture)
+    return SnnNetwork(architecture.build(_made), architecture)
 
 
-def _kind_of(keys: frozenset[str]) -> str | None:
-    """The neuron whose state has these keys."""
-    if "alpha" in keys:
+def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.Module | None:
+    """The neuron of a kind, or of that which has such a state; None: it is no neuron."""
+    nodes, kind = _library().nodes, kind or _kind_of(own)
+    if kind not in nodes:
+        return None
+    takes = inspect.signature(nodes[kind]).parameters
+    options: dict[str, Any] = {key: value for key, value in own.items() if key in takes}
+    if {"R", "C"} <= set(options):  # of which the rest follows
+        options.pop("beta", None)
+    if "reset_mechanism_val" in own:
+        number = int(own["reset_mechanism_val"])
+        options["reset_mechanism"] = ("subtract", "zero", "none")[number]
+    if "neg_threshold" in own:
+        options["symmetric_threshold"] = False
+    back = {key.partition(".")[2]: v for key, v in own.items() if key.startswith("recurrent.")}
+    if "weight" in back and back["weight"].ndim == 2:
+        options["linear_features"] = len(back["weight"])
+    elif "weight" in back:
+        options["conv2d_channels"] = len(back["weight"])
+        options["kernel_size"] = tuple(back["weight"].shape[2:])
+    elif "V" in takes:
+        options |= {"all_to_all": False, "V": own.get("V", back.get("V"))}
+    made = nodes[kind](**{**options, "init_hidden": True, **given})
+    if "weight" in back:
+        made.get_submodule("recurrent").load_state_dict(back)
+    return made
+
+
+def _kind_of(own: Mapping[str, Tensor]) -> str:
+    """The kind of neurons that have such a state; empty: none has."""
+    if "alpha" in own:
         return "Synaptic"
-    if "neg_threshold" in keys:
+    if "neg_threshold" in own:
         return "TernaryLeaky"
-    if any(key == "V" or key.startswith("recurrent.") for key in keys):
+    if any(key == "V" or key.startswith("recurrent.") for key in own):
         return "RLeaky"
-    if {"R", "C"} <= keys:
+    if {"R", "C"} <= set(own):
         return "Lapicque"
-    return "Leaky" if "beta" in keys else None
+    return "Leaky" if "beta" in own else ""
 
 
 def import_network(module: nn.Module, data: Split, **options: Any) -> tuple[Network, ImportReport]:

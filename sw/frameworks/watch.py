@@ -4,18 +4,36 @@ So a class with a forward of its own, whatever it calls its modules in, is read 
 What it computes between them without a module is not seen, but found out: the values differ.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
-from sw.importers.affine import Cause
+from sw.frameworks.reading import (
+    SHAPE_UNKNOWN,
+    Foreign,
+    Neuron,
+    Reading,
+    Run,
+    findings_of,
+    folded_network,
+)
+from sw.importers.affine import Cause, ConvertError
+from sw.importers.layers import AffineLayer
+from sw.importers.maps import read_maps
+from sw.importers.modules import Leaf, as_read
 from sw.importers.trace import Step
+from sw.learn.fold import FoldedNetwork
+from sw.learn.neuron import LIFParameters, NeuronError
 
-__all__ = ["Call", "Watch", "as_steps", "first_step", "innermost"]
+__all__ = ["Call", "Node", "Watch", "WatchedNetwork", "as_steps", "first_step", "innermost"]
+
+IMAGES = 3
+"""On which a module is watched: not a number of steps or classes."""
 
 IsNode = Callable[[nn.Module], bool]
 """Whether a module is one of neurons: what is inside of it is its own."""
@@ -23,6 +41,29 @@ IsNode = Callable[[nn.Module], bool]
 Expand = Callable[["Call", str, str], list[Step]]
 """The steps that a call is: of its name, and the place of what it is given. The last one has that
 name."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a module of neurons is in the contract's terms.
+
+    Parameters
+    ----------
+    parameters
+        Of all its neurons, real-valued.
+    gain
+        What its input counts times: of each neuron, or of all.
+    amplitude
+        What a spike is worth.
+    approximated, note
+        By how much it differs; what must be said besides.
+    """
+
+    parameters: LIFParameters
+    gain: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float64))
+    amplitude: float = 1.0
+    approximated: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,3 +194,179 @@ def as_steps(
         steps += expand(call, title, here)
         before, value = title, call.made
     return steps, causes
+
+
+class WatchedNetwork(Foreign):
+    """A module of which each time step is a chain of its modules.
+
+    Parameters
+    ----------
+    module
+        It is not changed.
+
+    Raises
+    ------
+    ConvertError
+        For what is no module, or cannot be copied.
+    """
+
+    activation: ClassVar[str]
+    """What ends a layer, in words."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = as_read(module)
+
+    @abstractmethod
+    def is_node(self, module: nn.Module) -> bool:
+        """Whether a module is one of neurons."""
+
+    @abstractmethod
+    def node(self, module: nn.Module) -> Node:
+        """What a module of neurons is.
+
+        Raises
+        ------
+        ConvertError, NeuronError
+            One sentence, without its subject, for one that no neuron of the contract is; any error
+            for what is damaged.
+        """
+
+    @abstractmethod
+    def calls(self, x: Tensor, steps: int) -> list[Call]:
+        """What its modules do in all steps, of x (n, ...) at every step.
+
+        Raises
+        ------
+        ConvertError
+            When it cannot be run so.
+        """
+
+    def expanded(self, call: Call, title: str, here: str) -> list[Step]:
+        """See `Expand`."""
+        return _one_step(call, title, here)
+
+    def notes(self, chain: Sequence[Call]) -> dict[str, str]:
+        """What must be said besides, by place."""
+        return {}
+
+    @property
+    def leaves(self) -> Sequence[Leaf]:
+        return innermost(self.module, self.is_node)
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        return None
+
+    def _known(self, call: Call) -> Node:
+        try:
+            return self.node(call.module)
+        except NeuronError as error:
+            raise ConvertError(f"is no neuron of the contract: {error}") from None
+        except ConvertError:
+            raise
+        except (AttributeError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
+            raise ConvertError("is damaged") from None
+
+    @torch.no_grad()
+    def run(self, x: Tensor, steps: int) -> Run:
+        calls = self.calls(x, steps)
+        chain = first_step(calls)
+        said = {call.place: list[Tensor]() for call in chain}
+        for call in calls:
+            if call.place in said:
+                said[call.place].append(call.made)
+        last = next(call for call in reversed(chain) if call.once)
+        outputs = sum(said[last.place], torch.zeros(()))
+        spikes = []
+        for call in chain:
+            if self.is_node(call.module):
+                made = torch.stack([made.flatten(1) for made in said[call.place]])
+                spikes.append(made / self._known(call).amplitude)
+        return Run(outputs, tuple(spikes))
+
+    @torch.no_grad()
+    def read(
+        self,
+        shape: Sequence[int] | None,
+        *,
+        steps: int,
+        pixel_max: int,
+        front: Sequence[nn.Module] = (),
+    ) -> Reading:
+        if shape is None:
+            return Reading(findings=findings_of((), {}, {}, [SHAPE_UNKNOWN]))
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
+        chain = first_step(self.calls(x, steps))
+        places = [call.place for call in chain if self.is_node(call.module)]
+        names = {place: f"hidden{n}" for n, place in enumerate(places, 1)}
+        nodes, causes, notes = dict[str, Node](), list[Cause](), self.notes(chain)
+        for call in chain:
+            if call.place not in names:
+                continue
+            try:
+                node = nodes[call.place] = self._known(call)
+            except ConvertError as error:
+                causes.append(Cause(call.place, str(error)))
+                continue
+            if node.amplitude != 1:
+                notes[call.place] = f"spikes of {node.amplitude:g}, in the weights behind them"
+            if node.note:
+                notes[call.place] = node.note
+        neurons = {
+            place: Neuron(names[place], node.parameters, node.approximated)
+            for place, node in nodes.items()
+        }
+        before = [Step(INPUT, (INPUT,), module) for module in front]
+        found, wrong = as_steps(chain, x, before, self.expanded)
+        causes += wrong
+        layers: list[AffineLayer] = []
+        if not wrong:
+            try:
+                layers = read_maps(found, shape, self.activation, names)
+            except ConvertError as error:
+                causes.extend(error.causes or (Cause("", str(error)),))
+        told = [step for step in found if " | " not in step.place and step.place != INPUT]
+        findings = findings_of(told, neurons, names, causes, layers, notes)
+        if causes:
+            return Reading(findings=findings)
+        worth = {names[place]: node.amplitude for place, node in nodes.items()}
+        gains = [*(node.gain for node in nodes.values()), None]
+        weighed = [
+            _weighed(layer, gain, worth, source)
+            for layer, gain, source in zip(layers, gains, [INPUT, *worth], strict=False)
+        ]
+        folded = folded_network(
+            weighed, [*neurons.values()], shape=shape, steps=steps, pixel_max=pixel_max
+        )
+        if len(layers) == len(neurons):
+            folded = _counted(folded, next(reversed(worth.values())))
+        return Reading(findings=findings, folded=folded)
+
+
+def _counted(folded: FoldedNetwork, worth: float) -> FoldedNetwork:
+    """With a readout that counts spikes for what they are worth."""
+    *others, readout = folded.layers
+    kernels = tuple(kernel * worth for kernel in readout.kernels)
+    return replace(folded, layers=(*others, replace(readout, kernels=kernels)))
+
+
+def _weighed(
+    layer: AffineLayer, gain: Tensor | None, worth: Mapping[str, float], before: str
+) -> AffineLayer:
+    """A layer whose senders' spikes are worth something else than 1, and which has a gain."""
+    sources = [edge.source for edge in layer.edges] or [before]
+    kernels = [k * worth.get(source, 1.0) for k, source in zip(layer.kernels, sources, strict=True)]
+    bias = layer.bias
+    if gain is None:
+        return replace(layer, kernels=tuple(kernels))
+    if gain.numel() > 1:
+        if gain.numel() != len(bias) or any(k.ndim == 1 for k in kernels):
+            raise ConvertError(
+                f"Network cannot be converted: neurons behind {layer.place} must have one "
+                "threshold, or of a row of neurons one for each"
+            )
+        kernels = [k * gain.reshape(-1, *(1,) * (k.ndim - 1)) for k in kernels]
+    else:
+        kernels = [k * gain.reshape(()) for k in kernels]
+    return replace(layer, kernels=tuple(kernels), bias=bias * gain.reshape(-1))
