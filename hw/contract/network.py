@@ -28,7 +28,7 @@ from hw.contract.spec import LayerSpec, NetworkSpec
 
 __all__ = ["FORMAT_VERSION", "BitRates", "Layer", "Network", "NetworkError"]
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 MAGIC = "sterna-network"
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -204,6 +204,13 @@ class Layer:
         neuron = self.spec.neuron
         assert neuron is not None
         return neuron.u_max + (self.drive_bound << neuron.fraction_bits)
+
+    @property
+    def decay_bound(self) -> int:
+        """Largest |m u| of a decay by a factor m / 2^k, before it is divided; else |u|."""
+        neuron = self.spec.neuron
+        assert neuron is not None
+        return neuron.u_max * max(1, neuron.decay_factor)
 
     @property
     def reset_bound(self) -> int:

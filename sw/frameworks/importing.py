@@ -20,7 +20,7 @@ from hw.contract.encoding import Encoding
 from hw.contract.network import Network, NetworkError
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import table
-from hw.system.progress import Progress, silent
+from hw.system.progress import Progress, Step, announced, silent
 from sim.golden.model import GoldenModel
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
@@ -158,6 +158,8 @@ def import_foreign(
     mean, std
         The network takes (pixels / largest pixel - mean) / std: one value, or one per channel;
         without any, 0 and 1.
+    progress
+        Is told of the comparison.
 
     Raises
     ------
@@ -210,7 +212,9 @@ def import_foreign(
         progress(f"{weight_bits}-bit weights")
     network = made(weight_bits)
     check_fits(network, data)
-    return network, _compare(foreign, reading, folded, network, data, feed, original)
+    told = f"running {len(data):,} test images through both networks"
+    with announced(progress, told, total=len(data)) as at:
+        return network, _compare(foreign, reading, folded, network, data, feed, original, at)
 
 
 def integers_of(
@@ -326,6 +330,7 @@ def _compare(
     data: Split,
     feed: Feed,
     original: Callable[[Tensor], Run],
+    at: Step,
 ) -> ImportReport:
     firing = network.layers[:-1]
     names = [layer.spec.name for layer in firing]
@@ -347,7 +352,7 @@ def _compare(
             saturated[n] += int((np.abs(u) == layer.spec.neuron.u_max).sum()), u.size
         return theirs.outputs
 
-    comparison = compare(network, data, run_float)
+    comparison = compare(network, data, run_float, at)
     return ImportReport(
         **vars(comparison),
         fed=feed.text,

@@ -265,6 +265,10 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
         "tests/hw/contract/version6.npz",
         "84aef3ee44c4b7444eecb4f32e4944b5c7cd517c2d4cc4bed2bd8d5460f02707",
     ),
+    7: (
+        "tests/hw/contract/version7.npz",
+        "31cfce242b8fbd08b68d615a6bed34cf11ce1086727c9e3d23bdc4b9cb540a55",
+    ),
 }
 
 
