@@ -1,6 +1,6 @@
 """The command line: `sterna models | info | generate | sim | golden | bench | timing` (`core`); to
-make networks, `train | export | convert | import` (`network`) and `learn` (`learn`); `study`
-(`study`); for boards `boards | plan | bitstream | self-test | reload | flash | ip |
+make networks, `train | export | convert | check | import` (`network`) and `learn` (`learn`);
+`study` (`study`); for boards `boards | plan | bitstream | self-test | reload | flash | ip |
 verify-bitstream | ask` (`board`).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the

@@ -1,7 +1,9 @@
 """From a folded network to the integers of the contract: scales, thresholds, widths."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +18,32 @@ from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.learn.neuron import LIFParameters
 
-__all__ = ["QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", "quantize"]
+__all__ = ["Known", "QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", "quantize"]
 
 SCALE_CANDIDATES = 200
 
 FINEST = 64
 """How much finer than its layer's a channel's grid may be."""
+
+
+REACHED = 5e-7
+"""What is nearer to a threshold than this share of it, has reached it: reals are not exact."""
+
+
+class Known(NamedTuple):
+    """What is known of a layer of reals before it is rounded.
+
+    Parameters
+    ----------
+    step
+        All its weights are multiples of it: it becomes the weight step, and a threshold the first
+        whole number that reaches it, so that nothing of the layer is rounded. 0: there is none.
+    peak
+        The largest |potential| seen; twice that is stored without saturation. 0: not known.
+    """
+
+    step: float = 0.0
+    peak: float = 0.0
 
 
 def best_scale(weight: Tensor, w_max: int) -> float:
@@ -47,24 +69,35 @@ def _neuron_spec(
     fraction_bits: int,
     potential_bits: int | None,
     steps: int,
+    known: Known,
 ) -> NeuronSpec:
     """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
     if p.fraction_bits:
         raise QuantizeError(
             f"Fraction bits of layer {name} must not be given: exact_decay chooses them"
         )
-    if p.theta / scale < 0.5:
+    if p.theta / scale < 0.5 and not known.step:
         raise QuantizeError(
             f"Threshold of layer {name} must be at least half a weight step, "
             f"not {p.theta / scale:.3g} of one"
         )
 
     def whole(value: float) -> int:
-        """Weight steps without a fraction, as drives are: only decay makes fractions."""
+        """Weight steps without a fraction, as drives are: only decay makes fractions. Of known
+        steps, the finest units, as decay leaves them."""
+        if known.step:
+            return round(value / scale * 2**fraction_bits)
         return round(value / scale) << fraction_bits
 
+    def reached(side: float) -> int:
+        """The threshold of a side."""
+        if known.step:
+            return math.ceil(side / scale * 2**fraction_bits * (1 - REACHED))
+        return whole(side)
+
     one = 1 << fraction_bits
-    theta, down = (max(one, whole(side)) for side in (p.theta, p.theta_down))
+    least = 1 if known.step else one
+    theta, down = (max(least, reached(side)) for side in (p.theta, p.theta_down))
     if fraction_bits and max(theta, down) > 2 ** (MAX_WIDTH - 2):
         raise QuantizeError(
             f"Threshold of layer {name} must be within {MAX_WIDTH - 2} bits, not "
@@ -84,16 +117,17 @@ def _neuron_spec(
         decay_when=p.decay_when,
         fraction_bits=fraction_bits,
         reset=p.reset,
-        step=max(one, whole(p.step)) if soft else 0,
-        u0=max(one - down, min(theta - one, whole(p.u0))),
+        step=max(least, whole(p.step)) if soft else 0,
+        u0=max(least - down, min(theta - least, whole(p.u0))),
         potential_bits=MAX_WIDTH if potential_bits is None else potential_bits,
     )
     if potential_bits is not None:
         return neuron
     # Under hard reset with both sides free |u| < theta: nothing saturates. Otherwise a residue is
     # left, or a negative potential; two more bits hold four thresholds of it.
-    least = max(2, signed_bits(max(theta, down) - 1))
-    return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
+    bits = max(2, signed_bits(max(theta, down) - 1)) + 2 * neuron.can_saturate
+    seen = signed_bits(math.ceil(2 * known.peak / scale * 2**fraction_bits))
+    return replace(neuron, potential_bits=max(bits, min(seen, MAX_WIDTH)))
 
 
 def _may_scale_channels(layer: FoldedLayer) -> bool:
@@ -178,6 +212,7 @@ def quantize(
     exact_decay: bool = False,
     by_channel: bool = False,
     encoding: Encoding | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> IntegerNetwork:
     """Round a folded network to the contract's integers, one scale per layer.
 
@@ -201,6 +236,8 @@ def quantize(
         that (hard reset, equal sides, from 0) and no identity edge brings all channels the same.
     encoding
         How its pixels are made.
+    known
+        What is known of layers, by name.
 
     Raises
     ------
@@ -215,13 +252,16 @@ def quantize(
     layers, scales = [], []
     for n, (title, layer) in enumerate(zip(folded.names, folded.layers, strict=True)):
         own = by_channel and _may_scale_channels(layer)
+        given = (known or {}).get(title, Known())
         scale = _scale(title, layer, weight_bits, own)
+        if given.step:
+            own, scale = False, torch.tensor(given.step, dtype=torch.float64)
         neuron, thetas = None, None
         if layer.neuron is not None:
             bits = _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0
             # The finest step has the largest threshold, and that is the neuron's.
             neuron = _neuron_spec(
-                title, layer.neuron, float(scale.min()), bits, potential_bits, folded.steps
+                title, layer.neuron, float(scale.min()), bits, potential_bits, folded.steps, given
             )
             if own:
                 thetas = _thetas(title, layer.neuron, scale, bits)

@@ -264,8 +264,8 @@ R = functional.relu
         ),
         (
             nn.Sequential(nn.Conv2d(1, 4, 3), nn.AvgPool2d(2), nn.ReLU(), nn.Flatten()),
-            "2 (ReLU) makes maps by no single convolution: put a ReLU behind each convolution, "
-            "and pool behind the ReLU",
+            "2 (ReLU) makes maps by no single convolution: put a ReLU, or spiking "
+            "neurons, behind each convolution, and pool behind them",
         ),
         (
             nn.Sequential(norm(1), nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten()),

@@ -17,15 +17,15 @@ from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import load_split
 from sw.data.split import Split
-from sw.importers.affine import READ
-from sw.importers.modules import ConvertError
-from sw.importers.spikingjelly import (
+from sw.frameworks.spikingjelly import (
     import_network,
     lif_parameters,
     load_network,
     read_network,
     run_module,
 )
+from sw.importers.affine import READ
+from sw.importers.modules import ConvertError
 from tests.hw.system.notes import Notes
 
 pytest.importorskip("spikingjelly", reason="the package spikingjelly is not installed")
@@ -176,7 +176,7 @@ def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Split, c
     told = capsys.readouterr().out
     image = Network.load(out)
     assert image.digest[:16] in told
-    assert "spikes unlike float, hidden2" in told
+    assert "spikes unlike original, hidden2" in told
     assert [layer.neurons for layer in image.spec.layers] == [24, 16, 10]
     loaded = load_network(tmp_path / "jelly.pt").double()
     theirs = run_module(loaded, images(digits), 4).argmax(dim=1).numpy()
@@ -292,7 +292,7 @@ def poisoned(path: Path) -> Any:
 @pytest.mark.parametrize(
     ("node", "complaint"),
     [
-        (neuron.LIFNode(tau=3.0), "keeps 0.6667 of a potential per step"),
+        (neuron.LIFNode(tau=3.0), "keeps 0.666667 of a potential per step"),
         (neuron.LIFNode(v_reset=0.5), "must reset to 0 or by its threshold, not to 0.5"),
         (neuron.ParametricLIFNode(), "is not one of IFNode, LIFNode, TernaryIFNode"),
         (neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)), "must fire"),
