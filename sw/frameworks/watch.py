@@ -55,6 +55,8 @@ class Node:
         What its input counts times: of each neuron, or of all.
     amplitude
         What a spike is worth.
+    start
+        The potential before the first step, of a network of one step: it is in the bias.
     approximated, note
         By how much it differs; what must be said besides.
     """
@@ -62,6 +64,7 @@ class Node:
     parameters: LIFParameters
     gain: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float64))
     amplitude: float = 1.0
+    start: float = 0.0
     approximated: str = ""
     note: str = ""
 
@@ -220,6 +223,10 @@ class WatchedNetwork(Foreign):
     def is_node(self, module: nn.Module) -> bool:
         """Whether a module is one of neurons."""
 
+    def is_whole(self, module: nn.Module) -> bool:
+        """Whether what is inside of a module is its own."""
+        return self.is_node(module)
+
     @abstractmethod
     def node(self, module: nn.Module) -> Node:
         """What a module of neurons is.
@@ -251,7 +258,7 @@ class WatchedNetwork(Foreign):
 
     @property
     def leaves(self) -> Sequence[Leaf]:
-        return innermost(self.module, self.is_node)
+        return innermost(self.module, self.is_whole)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -331,10 +338,10 @@ class WatchedNetwork(Foreign):
         if causes:
             return Reading(findings=findings)
         worth = {names[place]: node.amplitude for place, node in nodes.items()}
-        gains = [*(node.gain for node in nodes.values()), None]
+        targets = [*nodes.values(), None]
         weighed = [
-            _weighed(layer, gain, worth, source)
-            for layer, gain, source in zip(layers, gains, [INPUT, *worth], strict=False)
+            _weighed(layer, node, worth, source)
+            for layer, node, source in zip(layers, targets, [INPUT, *worth], strict=False)
         ]
         folded = folded_network(
             weighed, [*neurons.values()], shape=shape, steps=steps, pixel_max=pixel_max
@@ -352,21 +359,25 @@ def _counted(folded: FoldedNetwork, worth: float) -> FoldedNetwork:
 
 
 def _weighed(
-    layer: AffineLayer, gain: Tensor | None, worth: Mapping[str, float], before: str
+    layer: AffineLayer, node: Node | None, worth: Mapping[str, float], before: str
 ) -> AffineLayer:
-    """A layer whose senders' spikes are worth something else than 1, and which has a gain."""
+    """A layer whose senders' spikes are worth what they are, and whose neurons have a gain.
+
+    Parameters
+    ----------
+    before
+        The sender of a layer that names none.
+    """
     sources = [edge.source for edge in layer.edges] or [before]
     kernels = [k * worth.get(source, 1.0) for k, source in zip(layer.kernels, sources, strict=True)]
-    bias = layer.bias
-    if gain is None:
+    if node is None:
         return replace(layer, kernels=tuple(kernels))
-    if gain.numel() > 1:
-        if gain.numel() != len(bias) or any(k.ndim == 1 for k in kernels):
-            raise ConvertError(
-                f"Network cannot be converted: neurons behind {layer.place} must have one "
-                "threshold, or of a row of neurons one for each"
-            )
-        kernels = [k * gain.reshape(-1, *(1,) * (k.ndim - 1)) for k in kernels]
-    else:
-        kernels = [k * gain.reshape(()) for k in kernels]
-    return replace(layer, kernels=tuple(kernels), bias=bias * gain.reshape(-1))
+    gain, bias = node.gain.reshape(-1), layer.bias
+    if gain.numel() > 1 and (gain.numel() != len(bias) or any(k.ndim == 1 for k in kernels)):
+        raise ConvertError(
+            f"Network cannot be converted: neurons behind {layer.place} must have one threshold, "
+            "or of a row of neurons one for each"
+        )
+    rows = [gain.reshape(-1, *(1,) * (k.ndim - 1)) if gain.numel() > 1 else gain for k in kernels]
+    weighed = tuple(k * row for k, row in zip(kernels, rows, strict=True))
+    return replace(layer, kernels=weighed, bias=bias * gain + node.start)
