@@ -30,7 +30,7 @@ from sw.frameworks.architecture import read_architecture
 from sw.frameworks.importing import ImportReport, import_foreign
 from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork
 from sw.importers.affine import ConvertError
-from sw.importers.modules import cause
+from sw.importers.modules import Leaf, cause
 from sw.importers.trace import Step
 from sw.learn.neuron import LIFParameters
 
@@ -99,11 +99,15 @@ class BrevitasNetwork(WatchedNetwork):
             if _is_identity(inner):
                 inner.register_forward_hook(_unrounded)
 
+    @property
+    def leaves(self) -> Sequence[Leaf]:
+        return [(place, m) for place, m in super().leaves if not _is_identity(m)]
+
     def is_node(self, module: nn.Module) -> bool:
-        """All that is quantised is one module: what is inside of it is its own."""
         return _is_act(module) and not _is_identity(module)
 
     def is_whole(self, module: nn.Module) -> bool:
+        """What is quantised has its quantisers in it."""
         return _is_act(module) or _is_weight(module)
 
     def node(self, module: nn.Module) -> Node:

@@ -114,7 +114,13 @@ def lif_parameters(node: nn.Module) -> Node:
     )
     amplitude = height * _single(settings.graded_spikes_factor, "graded_spikes_factor")
     # One threshold for all: what a neuron with a lower one gets counts for more.
-    return Node(parameters, gain * theta / thetas, amplitude, approximated, note)
+    return Node(
+        parameters,
+        gain=gain * theta / thetas,
+        amplitude=amplitude,
+        approximated=approximated,
+        note=note,
+    )
 
 
 def _kept(name: str, settings: Any) -> tuple[float, Tensor]:

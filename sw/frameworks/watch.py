@@ -43,7 +43,7 @@ Expand = Callable[["Call", str, str], list[Step]]
 name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Node:
     """What a module of neurons is in the contract's terms.
 
