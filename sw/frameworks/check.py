@@ -74,7 +74,8 @@ class ReluNetwork(Foreign):
         relus = [step.place for step in modules if kind(step.module).__name__ == "ReLU"]
         names = {place: f"hidden{n}" for n, place in enumerate(relus, 1)}
         notes = {} if softmax is None else {softmax[0]: "it changes no class"}
-        return Reading(findings=findings_of(modules, {}, names, causes, notes=notes))
+        found = findings_of(modules, {}, names, causes, notes=notes)
+        return Reading(findings=found)
 
     def _steps(self) -> list[Step]:
         if isinstance(self.module, Traced):

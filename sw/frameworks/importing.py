@@ -5,6 +5,7 @@ twin, which is what was read, in double precision; and the golden model on the i
 is not the original is refused; by how much the integers differ is said, layer by layer.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from gen.core.describe import neuron_text
 from hw.contract.checks import SternaError
+from hw.contract.edge import INPUT
 from hw.contract.encoding import Encoding
 from hw.contract.network import Network, NetworkError
+from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import table
 from hw.system.progress import Progress, Step, announced, silent
@@ -41,6 +44,9 @@ TRIAL_IMAGES = 200
 
 WIDTHS = range(2, 9)
 """Of weights."""
+
+THRESHOLD_BITS = 12
+"""Of the thresholds of potentials that decay: what is truncated is small beside them."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -246,8 +252,9 @@ def integers_of(
         others = layer.bias.numpy()
         if layer.neuron is not None and layer.neuron.reset == "soft":
             others = np.append(others, layer.neuron.step)
-        step = common_step(weights, others, most)
-        known[title] = Known(step or 0.0, peaks[n] if n < len(peaks) else 0.0)
+        step = common_step(weights, others, most) or 0.0
+        fine = _fraction_bits(folded, n, step, 2**pixel_bits - 1) if step else 0
+        known[title] = Known(step, peaks[n] if n < len(peaks) else 0.0, fine)
     return quantize(
         folded,
         name=name,
@@ -257,6 +264,21 @@ def integers_of(
         encoding=encoding,
         known=known,
     )
+
+
+def _fraction_bits(folded: FoldedNetwork, n: int, step: float, pixel_max: int) -> int:
+    """Bits below the weight step of a layer whose potentials decay: so many that a threshold has
+    `THRESHOLD_BITS`, and no sum more than the contract admits."""
+    layer = folded.layers[n]
+    if layer.neuron is None or layer.neuron.decay == "none":
+        return 0
+    drive = layer.bias.abs().max()
+    for edge, kernel in zip(folded.edges(n), layer.kernels, strict=True):
+        most = edge.pool**2 * (pixel_max if edge.source == INPUT else 1)
+        drive = drive + kernel.abs().reshape(len(kernel), -1).sum(dim=1).max() * most
+    taken = max(math.ceil(float(drive) / step), math.ceil(layer.neuron.theta / step)).bit_length()
+    wanted = THRESHOLD_BITS - math.ceil(layer.neuron.theta / step).bit_length()
+    return max(0, min(wanted, MAX_WIDTH - 4 - taken))
 
 
 def _fewest_bits(made: Callable[[int], Network], pixels: Pixels, theirs: Run) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hw.contract.edge import INPUT, Shape
+from sw.frameworks.decay import decay_text
 from sw.importers.affine import IDLE, RESHAPES, Cause, kind, refusal
 from sw.importers.layers import AffineLayer
 from sw.importers.modules import Leaf
@@ -27,6 +28,8 @@ __all__ = [
     "folded_network",
 ]
 
+
+SOFTMAX = {"LogSoftmax", "Softmax"}
 
 SHAPE_UNKNOWN = Cause(
     "", "the file does not have the shape of an input: give it (--shape 1,28,28), or data"
@@ -89,7 +92,7 @@ class Neuron(NamedTuple):
         kind = "binary" if p.negative == "off" else "ternary"
         words = [f"layer {self.layer}: {kind}", f"threshold {p.theta:g}", f"{p.reset} reset"]
         if p.decay != "none":
-            words.append(f"decay {p.decay} {p.decay_shift}")
+            words.append(f"keeps {decay_text(p.decay, p.decay_shift, p.decay_factor)}")
         return ", ".join(words)
 
 
@@ -267,7 +270,7 @@ def findings_of(
             continue
         problem = wrong.pop(step.place, "")
         neuron = neurons.get(step.place)
-        becomes, by = ("", "") if problem else (_becomes(step, goals[step.place], sizes), "")
+        becomes, by = ("", "") if problem else (_becomes(step, names, goals[step.place], sizes), "")
         if neuron is not None and not problem:
             becomes, by = neuron.text, neuron.approximated
         if notes and step.place in notes and not problem:
@@ -301,11 +304,15 @@ def _goals(steps: Sequence[Step], names: Mapping[str, str]) -> dict[str, list[st
     return {step.place: behind(step.place) for step in steps}
 
 
-def _becomes(step: Step, goals: Sequence[str], layers: Mapping[str, AffineLayer]) -> str:
+def _becomes(
+    step: Step, names: Mapping[str, str], goals: Sequence[str], layers: Mapping[str, AffineLayer]
+) -> str:
     name, module = kind(step.module).__name__, step.module
     where = " and ".join(goals)
-    if name in IDLE | RESHAPES:
+    if name in IDLE | RESHAPES | SOFTMAX:
         return "nothing"
+    if step.place in names:
+        return f"the neurons of {names[step.place]}"
     weight: Any = getattr(module, "weight", None)
     if name in ("Linear", "Conv2d") and weight is not None:
         matrix = any(

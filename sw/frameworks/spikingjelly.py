@@ -137,12 +137,7 @@ def _known_node(node: nn.Module) -> tuple[LIFParameters, float, str]:
     soft = settings.v_reset is None
     gain, fields, approximated = 1.0, dict[str, Any](decay="none", decay_shift=0), ""
     if "LIF" in kind:
-        try:
-            fields, approximated = decay_fields(1 - 1 / settings.tau)
-        except ConvertError as error:
-            raise ConvertError(
-                f"{error}: tau must be 4/3, 2, 4, 8, ..., not {settings.tau:g}"
-            ) from None
+        fields, approximated = decay_fields(1 - 1 / settings.tau)
         gain = 1 / settings.tau if settings.decay_input else 1.0
     parameters = LIFParameters(
         theta=settings.v_threshold,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT
 from hw.contract.encoding import Encoding
-from hw.contract.neuron import MAX_WIDTH, NeuronSpec
+from hw.contract.neuron import MAX_FACTOR_SHIFT, MAX_WIDTH, NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
@@ -40,10 +40,35 @@ class Known(NamedTuple):
         whole number that reaches it, so that nothing of the layer is rounded. 0: there is none.
     peak
         The largest |potential| seen; twice that is stored without saturation. 0: not known.
+    fraction_bits
+        Kept below a weight step, so that decays truncate little, unless they are to be exact.
     """
 
     step: float = 0.0
     peak: float = 0.0
+    fraction_bits: int = 0
+
+
+def nearest_decay(kept: float) -> tuple[dict[str, Any], float]:
+    """The decay of the contract that keeps the part of a potential which is nearest to this one, 0
+    to 1, as fields of `LIFParameters`, and the part that it keeps. Of equals, a shift or a leak."""
+    rows: list[tuple[float, str, int, int]] = [(1.0, "none", 0, 0), (0.0, "shift", MAX_WIDTH, 0)]
+    for k in range(1, MAX_WIDTH // 2):
+        rows += [(2.0**-k, "shift", k, 0), (1 - 2.0**-k, "leak", k, 0)]
+    most = 2**MAX_FACTOR_SHIFT
+    m = min(max(round(kept * most), 1), most - 1)
+    rows.append((m / most, "factor", MAX_FACTOR_SHIFT, m))
+    share, decay, shift, factor = min(rows, key=lambda row: abs(row[0] - kept))
+    while decay == "factor" and factor % 2 == 0:
+        shift, factor = shift - 1, factor // 2
+    return {"decay": decay, "decay_shift": shift, "decay_factor": factor}, share
+
+
+def _in_row(p: LIFParameters) -> LIFParameters:
+    """With a decay of the contract in place of a real one."""
+    if p.decay != "factor" or p.decay_shift:
+        return p
+    return replace(p, **nearest_decay(p.decay_factor)[0])
 
 
 def best_scale(weight: Tensor, w_max: int) -> float:
@@ -112,7 +137,7 @@ def _neuron_spec(
         limit=p.limit,
         decay=p.decay,
         decay_shift=p.decay_shift,
-        decay_factor=p.decay_factor,
+        decay_factor=int(p.decay_factor),
         decay_rounding=p.decay_rounding,
         decay_when=p.decay_when,
         fraction_bits=fraction_bits,
@@ -237,7 +262,7 @@ def quantize(
     encoding
         How its pixels are made.
     known
-        What is known of layers, by name.
+        What is known of layers, by name; sums are kept in float64 then, too.
 
     Raises
     ------
@@ -258,10 +283,11 @@ def quantize(
             own, scale = False, torch.tensor(given.step, dtype=torch.float64)
         neuron, thetas = None, None
         if layer.neuron is not None:
-            bits = _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0
+            row = _in_row(layer.neuron)
+            bits = _fraction_bits(row, folded.steps) if exact_decay else given.fraction_bits
             # The finest step has the largest threshold, and that is the neuron's.
             neuron = _neuron_spec(
-                title, layer.neuron, float(scale.min()), bits, potential_bits, folded.steps, given
+                title, row, float(scale.min()), bits, potential_bits, folded.steps, given
             )
             if own:
                 thetas = _thetas(title, layer.neuron, scale, bits)
@@ -289,7 +315,7 @@ def quantize(
         encoding=encoding,
     )
     network = IntegerNetwork(spec)
-    if exact_decay:
+    if exact_decay or known is not None:
         network.double()
     for integer, layer, (scale, thetas) in zip(
         network.integer_layers, folded.layers, scales, strict=True

@@ -325,6 +325,35 @@ def test_what_is_rounded_is_said(digits: Split, tmp_path: Path) -> None:
     assert agreed[3] < agreed[8]
 
 
+@pytest.mark.parametrize("reset", ["zero", "subtract", "subtract-later"])
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (0.9, "keeps 0.899902 (1843/2048) of a potential per step, not 0.9: -9.8e-05"),
+        (0.9999, "keeps 0.999878 (1 - 1/8192) of a potential per step, not 0.9999: -2.2e-05"),
+        (0.75 + 9e-7, ""),  # as near as float32
+    ],
+)
+def test_other_decays(digits: Split, tmp_path: Path, kept: float, said: str, reset: str) -> None:
+    """The twin keeps the very part, the integers the nearest that the contract has."""
+    made = dense(leaky(16, kept=kept), leaky(12, kept=kept))
+    foreign = read(made, tmp_path, reset=reset)
+    _, report = import_foreign(foreign, digits, name="x", steps=STEPS)
+    assert {f.approximated for f in report.findings if "LIF" in f.node} == {said}
+    for before, after in zip(report.before, report.after, strict=True):
+        assert before.equal == before.compared
+        assert before.either > 0
+        assert after.jaccard > 0.97
+
+
+def test_what_keeps_nothing(digits: Split, tmp_path: Path) -> None:
+    """tau = dt: each step for itself."""
+    made = dense(leaky(16, kept=0.0), leaky(12, kept=0.0))
+    foreign = read(made, tmp_path)
+    _, report = import_foreign(foreign, digits, name="x", steps=STEPS)
+    assert all(layer.equal == layer.compared and layer.either for layer in report.after)
+
+
 def test_fewest_bits(digits: Split, tmp_path: Path) -> None:
     """Weights of three bits: more are not needed, fewer are not enough."""
     most = 3
