@@ -295,16 +295,12 @@ def add_network_commands(commands: Any) -> None:
         )
         sub.add_argument("--steps", type=int, default=4, metavar="T", help="time steps (default 4)")
         sub.add_argument(
-<<<<<<< HEAD
             "--weight-bits",
             type=widths,
             default=widths(8),
             metavar="N",
-            help="2 to 8 (default 8)"
+            help="2 to 16 (default 8)"
             + ", or auto: the fewest that keep the classes" * (widths is str),
-=======
-            "--weight-bits", type=int, default=8, metavar="N", help="2 to 16 (default 8)"
->>>>>>> main
         )
         sub.add_argument(
             "--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)"

@@ -21,7 +21,7 @@ from hw.contract.edge import INPUT
 from hw.contract.encoding import Encoding
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import MAX_WIDTH
-from hw.contract.spec import NetworkSpec
+from hw.contract.spec import WEIGHT_BITS, NetworkSpec
 from hw.contract.text import table
 from hw.system.progress import Progress, Step, announced, silent
 from sim.golden.model import GoldenModel
@@ -42,7 +42,7 @@ __all__ = ["ImportReport", "SpikeAgreement", "import_foreign", "integers_of", "r
 TRIAL_IMAGES = 200
 """Images on which a network and what was read of it must agree."""
 
-WIDTHS = range(2, 9)
+WIDTHS = WEIGHT_BITS
 """Of weights."""
 
 THRESHOLD_BITS = 12

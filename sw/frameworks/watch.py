@@ -194,7 +194,11 @@ def as_steps(
         title = call.place
         while any(step.place == title for step in steps):
             title += ", again"
-        steps += expand(call, title, here)
+        try:
+            steps += expand(call, title, here)
+        except ConvertError as error:
+            causes.append(Cause(call.place, str(error)))
+            steps.append(Step(title, (here,), call.module))
         before, value = title, call.made
     return steps, causes
 
