@@ -170,7 +170,7 @@ class BrevitasNetwork(WatchedNetwork):
 def _unrounded(module: nn.Module, given: tuple[Any, ...], made: Any) -> Any:
     """A tensor with the scale that was made, and the values that were given."""
     value = given[0][0] if isinstance(given[0], tuple) else given[0]
-    return made._replace(value=value) if isinstance(made, tuple) else value
+    return made._replace(value=value) if hasattr(made, "_replace") else value
 
 
 def _plain(call: Call) -> nn.Module:

@@ -27,7 +27,7 @@ def pixels(shape: tuple[int, ...], n: int = 60) -> torch.Tensor:
     return torch.randint(0, PIXEL_MAX + 1, (n, *shape), generator=generator).double()
 
 
-def settled(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+def settled(network: nn.Module, shape: tuple[int, ...]) -> Any:
     """With scales of activations that it has seen."""
     network.train()
     generator = torch.Generator().manual_seed(8)
@@ -96,9 +96,7 @@ def test_what_is_read_computes_the_same(relu: dict[str, Any], linear: dict[str, 
 def test_maps_with_a_rounded_input_and_bias() -> None:
     network = settled(maps(), (1, 8, 8))
     with torch.no_grad():
-        for name, value in network.named_parameters():
-            if name.endswith("scaling_impl.value") and not name.startswith("0."):
-                value *= 0.3  # more counts
+        network[5].weight *= 8  # more counts
     foreign = require_equal(network, (1, 8, 8))
     reading = foreign.read((1, 8, 8), steps=1, pixel_max=PIXEL_MAX)
     told = {finding.node: str(finding) for finding in reading.findings}
@@ -115,7 +113,7 @@ def test_powers_of_two_are_exact() -> None:
     data = load_split("digits", "test", 4)
     torch.manual_seed(4)
     fixed = {"weight_bit_width": 4, "weight_quant": quant.Int8WeightPerTensorFixedPoint}
-    network = nn.Sequential(
+    network: Any = nn.Sequential(
         nn.BatchNorm1d(64, affine=False, eps=0.0),
         quantised.QuantLinear(64, 16, bias=True, **fixed),
         quantised.QuantReLU(**FIXED, **ROUNDS_DOWN, bit_width=3, return_quant_tensor=True),

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import snntorch
 import torch
-from snntorch_ternary import TernaryLeaky
 from torch import nn
 
 from sw.frameworks.snntorch import SnnNetwork, is_file, open_file
 from sw.importers.affine import ConvertError
+
+snntorch: Any = pytest.importorskip("snntorch", reason="the package snntorch is not installed")
+TernaryLeaky: Any = pytest.importorskip(
+    "snntorch_ternary", reason="the package snntorch-ternary is not installed"
+).TernaryLeaky
 
 STEPS, INPUTS, PIXEL_MAX = 9, 12, 15
 
@@ -118,7 +121,7 @@ def test_a_network_that_ends_in_a_ternary_neuron() -> None:
 
 def sequential() -> nn.Sequential:
     torch.manual_seed(5)
-    network = nn.Sequential(
+    network: Any = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
         snntorch.Leaky(beta=0.5, init_hidden=True),
         nn.AvgPool2d(2),
