@@ -52,6 +52,7 @@ $(VENV)/stamp-sim: pyproject.toml
 $(VENV)/stamp-%: pyproject.toml $(VENV)/stamp-sim
 	@echo "adding packages for '$*' to $(VENV)" >&2
 	@$(PIP) --editable '.[$*]'
+	@$(if $(filter importers test,$*),$(PIP) --no-deps snntorch-ternary==0.1.3)
 	@touch $@
 
 sim: $(VENV)/stamp-sim ## real images through Verilog and golden model, every value compared
