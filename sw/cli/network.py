@@ -1,4 +1,4 @@
-"""Commands that make networks: `train`, `export`, `convert`, `import`, and `check` before it."""
+"""Commands that make networks: `train`, `export`, `convert`, `check` and `import`; `export-nir`."""
 
 import argparse
 from collections.abc import Callable
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from gen.core.plan import SCHEDULES, PlanError, plan_network
 from hw.contract.checks import SpecError, require_name
 from hw.contract.files import can_write, write_atomically
+from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT
 from sw.cli.options import BUILD, Result, add_data_option, numbers
 from sw.data.arrays import Dataset
 from sw.data.dataset import chosen
 from sw.data.published import FILELESS, NAMES, RECORDINGS
-from sw.data.shipped import DEFAULT_MODEL, UsageError
+from sw.data.shipped import DEFAULT_MODEL, UsageError, model_path
 from sw.data.split import Split
 
 if TYPE_CHECKING:
@@ -261,6 +262,17 @@ def do_check(args: argparse.Namespace) -> Result:
     return checked.to_dict(), checked_table(checked), int(checked.refused > 0)
 
 
+def do_export_nir(args: argparse.Namespace) -> Result:
+    from sw.frameworks.nir_export import export_nir
+
+    path = model_path(args.network)
+    network = Network.load(path)
+    out = can_write(Path(args.out or BUILD / "nir" / f"{network.spec.name}.nir"))
+    notes = export_nir(network, out, args.dt)
+    facts = {"nir": str(out), "digest": network.digest, "notes": list(notes)}
+    return facts, "\n".join([*notes, f"wrote {out}"]), 0
+
+
 def add_network_commands(commands: Any) -> None:
     """Add the parsers."""
 
@@ -480,4 +492,25 @@ def add_network_commands(commands: Any) -> None:
         ": needs no data, writes nothing; the exit code is 1 where something is refused",
     )
     more = "; or what `sterna convert` takes"
+<<<<<<< HEAD
     foreign(sub, more, "of which the shape is taken", f"{FRAMEWORKS}, relu")
+=======
+    foreign(sub, more, "of which the shape is taken", "nir, spikingjelly or relu")
+
+    sub = commands.add_parser(
+        "export-nir",
+        help="write a network as a NIR file, as far as NIR can say it",
+        description="write a network as a NIR file: binary spikes, hard reset, any edges",
+    )
+    sub.set_defaults(handler=do_export_nir)
+    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+    sub.add_argument("network", metavar="NETWORK", help="shipped, or a network file")
+    sub.add_argument("--out", metavar="FILE", help="NIR file (default build/nir/NAME.nir)")
+    sub.add_argument(
+        "--dt",
+        type=float,
+        default=1e-4,
+        metavar="S",
+        help="time step in seconds, for time constants (default 1e-4)",
+    )
+>>>>>>> h-nir
