@@ -481,7 +481,7 @@ def add_network_commands(commands: Any) -> None:
     sub = command(
         "import",
         do_import,
-        "make a network of one trained in another framework (NIR, snnTorch, SpikingJelly, Brevitas)",
+        "make a network of one trained in NIR's frameworks, snnTorch, SpikingJelly or Brevitas",
         FED,
     )
     foreign(sub, "", "compares (test images)", FRAMEWORKS)
@@ -492,10 +492,7 @@ def add_network_commands(commands: Any) -> None:
         ": needs no data, writes nothing; the exit code is 1 where something is refused",
     )
     more = "; or what `sterna convert` takes"
-<<<<<<< HEAD
     foreign(sub, more, "of which the shape is taken", f"{FRAMEWORKS}, relu")
-=======
-    foreign(sub, more, "of which the shape is taken", "nir, spikingjelly or relu")
 
     sub = commands.add_parser(
         "export-nir",
@@ -513,4 +510,3 @@ def add_network_commands(commands: Any) -> None:
         metavar="S",
         help="time step in seconds, for time constants (default 1e-4)",
     )
->>>>>>> h-nir
