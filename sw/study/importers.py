@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gen.core.plan import plan_core
+from gen.core.plan import plan_network
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown, none_of
@@ -309,7 +309,7 @@ def _measured(
             row["bits"][str(width)] = _row(report)
             if images and (width == HARDWARE_BITS or len(bits) == 1):
                 run = simulate(
-                    plan_core(made, LANES),
+                    plan_network(made, lanes=LANES),
                     test.images[:images],
                     test.labels[:images],
                     folder / "core",
