@@ -311,7 +311,7 @@ def add_network_commands(commands: Any) -> None:
             type=widths,
             default=widths(8),
             metavar="N",
-            help="2 to 8 (default 8)"
+            help="2 to 16 (default 8)"
             + ", or auto: the fewest that keep the classes" * (widths is str),
         )
         sub.add_argument(
@@ -341,7 +341,7 @@ def add_network_commands(commands: Any) -> None:
     sub.add_argument("--dataset", help=f"in place of the recipe's: {', '.join(NAMES)}")
     sub.add_argument("--name", help="of the network (default: the recipe's, or the data's)")
     sub.add_argument("--steps", type=int, metavar="T", help="time steps (default 4)")
-    sub.add_argument("--weight-bits", type=int, metavar="N", help="2 to 8 (default 4)")
+    sub.add_argument("--weight-bits", type=int, metavar="N", help="2 to 16 (default 4)")
     sub.add_argument("--pixel-bits", type=int, metavar="N", help="1 to 8 (default 4)")
     sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     sub.add_argument("--epochs", type=int, help="per phase, in place of the recipe's")

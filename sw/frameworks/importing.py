@@ -21,7 +21,7 @@ from hw.contract.edge import INPUT
 from hw.contract.encoding import Encoding
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import MAX_WIDTH
-from hw.contract.spec import NetworkSpec
+from hw.contract.spec import WEIGHT_BITS, NetworkSpec
 from hw.contract.text import table
 from hw.system.progress import Progress, Step, announced, silent
 from sim.golden.model import GoldenModel
@@ -41,9 +41,6 @@ __all__ = ["ImportReport", "SpikeAgreement", "import_foreign", "integers_of", "r
 
 TRIAL_IMAGES = 200
 """Images on which a network and what was read of it must agree."""
-
-WIDTHS = range(2, 9)
-"""Of weights."""
 
 THRESHOLD_BITS = 12
 """Of the thresholds of potentials that decay: what is truncated is small beside them."""
@@ -285,16 +282,20 @@ def _fewest_bits(made: Callable[[int], Network], pixels: Pixels, theirs: Run) ->
     """The fewest bits of a weight with which as many of the original's classes are kept as with
     the most, but for one in a hundred."""
     classes = theirs.outputs.argmax(dim=1).numpy()
-    kept: dict[int, int] = {}
-    for width in reversed(WIDTHS):
+    least, fewest = 0, max(WEIGHT_BITS)
+    for width in reversed(WEIGHT_BITS):
         try:
-            kept[width] = int((GoldenModel(made(width)).classify(pixels) == classes).sum())
+            kept = int((GoldenModel(made(width)).classify(pixels) == classes).sum())
         except QuantizeError:
-            if not kept:
+            if width == max(WEIGHT_BITS):
                 raise
             break
-    least = kept[max(kept)] - len(pixels) // 100
-    return min(width for width in kept if all(kept[w] >= least for w in kept if w >= width))
+        if width == max(WEIGHT_BITS):
+            least = kept - len(pixels) // 100
+        elif kept < least:
+            break
+        fewest = width
+    return fewest
 
 
 def _with_exact_decay(error: NetworkError, spec: NetworkSpec) -> SternaError:

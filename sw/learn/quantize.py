@@ -13,7 +13,7 @@ from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT
 from hw.contract.encoding import Encoding
 from hw.contract.neuron import MAX_FACTOR_SHIFT, MAX_WIDTH, NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.contract.spec import WEIGHT_BITS, LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.learn.neuron import LIFParameters
@@ -184,10 +184,10 @@ def check_weight_bits(weight_bits: int) -> None:
     Raises
     ------
     QuantizeError
-        Unless it is 2 to 8.
+        Unless it is 2 to 16.
     """
-    if not isinstance(weight_bits, int) or not 2 <= weight_bits <= 8:
-        raise QuantizeError(f"Weight width must be an integer from 2 to 8, not {weight_bits!r}")
+    if not isinstance(weight_bits, int) or weight_bits not in WEIGHT_BITS:
+        raise QuantizeError(f"Weight width must be an integer from 2 to 16, not {weight_bits!r}")
 
 
 def fraction_bits(decay_shift: int, from_rest: bool, steps: int) -> int:
@@ -246,7 +246,7 @@ def quantize(
     name
         Of the network.
     weight_bits
-        2 to 8, of every layer. The grid is symmetric, +-(2^(bits-1) - 1).
+        2 to 16, of every layer. The grid is symmetric, +-(2^(bits-1) - 1).
     pixel_bits
         Width of the pixels the network was trained on.
     potential_bits

@@ -76,6 +76,31 @@ COUNTED = {
 }
 """Spikes that are counted out, or that a guard holds back (*TerMapping*, *AugMapping*)."""
 
+WIDTHS = (9, 12, 16)
+"""Of weights that are wide."""
+
+
+def wide(bits: int) -> tuple[Part, ...]:
+    """A convolution, an identity, what comes a step later, with weights of this width in all of
+    them and thresholds to match; potentials that saturate."""
+    n = NeuronSpec(theta=25 << bits - 4, potential_bits=bits + 2)
+    soft = NeuronSpec(
+        theta=20 << bits - 4, reset="soft", step=17 << bits - 4, potential_bits=bits + 2
+    )
+    return (
+        part(3, conv("input", 3, padding=1), neuron=n, weight_bits=bits),
+        part(
+            3,
+            conv("a", 3, padding=1),
+            identity("a"),
+            conv("b", 1, delay=1),
+            neuron=soft,
+            weight_bits=bits,
+        ),
+        part(2, dense("b"), dense("a", delay=1), weight_bits=bits),
+    )
+
+
 LEVELS = NeuronSpec(theta=10, negative="off", limit=3, potential_bits=8)
 
 
@@ -414,6 +439,8 @@ CASES: dict[str, tuple] = {
         {"steps": 1, "bits": 4},
     ),
     **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 4}) for name in COUNTED},
+    # Wide weights
+    **{f"wide-{bits}": (4, (2, 3, 3), wide(bits), {"steps": 3}) for bits in WIDTHS},
     # Neurons
     **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 5}) for name in NEURONS},
 }

@@ -45,6 +45,10 @@ __all__ = [
 ]
 
 
+WIDTHS = (4, 4, 4, 2, 8, 9, 12, 16)
+"""Of the weights of random graphs."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A layer to be: its channels, or its shape; what it receives; its neurons."""
@@ -64,7 +68,7 @@ def network(
 ) -> Network:
     """Layers a, b, c ... with random integers, the last of them the readout. Where a layer has
     channels only, its first edge says how large its maps are. Constants of identities are not
-    small."""
+    small, and wide weights reach both their ends."""
     b = NetworkBuilder(shape, name="small", input_bits=bits, steps=steps, timed_input=timed)
     names = [chr(ord("a") + n) for n in range(len(parts))]
     for name, made in zip(names, parts, strict=True):
@@ -77,6 +81,10 @@ def network(
         for k, edge in enumerate(made.edges):
             if edge.kind == "identity":
                 kernels[k] = rng.integers(6, 16, 1) * rng.choice([-1, 1])
+                most = made.largest(edge)
+                kernels[k] = np.clip(kernels[k] * max(1, made.w_max // 7), -most, most)
+            elif made.weight_bits > 4:
+                kernels[k].flat[[0, -1]] = made.w_max, -made.w_max
     return Network(spec, weights, biases, thetas=thetas)
 
 
@@ -102,14 +110,19 @@ def random_graph(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Net
                     kinds.append(conv(source, 3, padding=1, delay=delay))
                 edges[n].append(kinds[-1])
     parts = [
-        part(shapes[name], *edges[n], neuron=neurons[int(rng.integers(len(neurons)))])
+        part(
+            shapes[name],
+            *edges[n],
+            neuron=neurons[int(rng.integers(len(neurons)))],
+            weight_bits=int(rng.choice(WIDTHS)),
+        )
         for n, name in enumerate(names[1:])
     ]
     out = [dense(names[-1])] + [dense(INPUT)] * int(rng.integers(0, 2))
     return network(
         shapes[INPUT],
         *parts,
-        part(int(rng.integers(1, 8)), *out),
+        part(int(rng.integers(1, 8)), *out, weight_bits=int(rng.choice(WIDTHS))),
         steps=int(rng.integers(1, 4)),
         bits=int(rng.integers(1, 4)),
         timed=bool(rng.random() < 0.3),

@@ -17,7 +17,7 @@ from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.program.code import Scan, Sweep
 from tests.hw.driving import JITTERY, Pace
-from tests.hw.program.cases import CASES, NEURONS
+from tests.hw.program.cases import CASES, NEURONS, WIDTHS
 from tests.hw.program.programs import conv, dense, identity, network, part, random_pixels
 from tests.hw.window.windows import WindowRun
 
@@ -104,6 +104,7 @@ RUNS = {
     "recording": Selected(case("recording", steps=2), 4, (1,)),
     "one-by-one-maps": Selected(case("one-by-one-maps"), 8, (2, 1)),
     "signs": Selected(SIGNS, 2, (1, 2)),
+    **{f"wide-{bits}": Selected(case(f"wide-{bits}"), 4, (2, 1)) for bits in WIDTHS},
 }
 
 

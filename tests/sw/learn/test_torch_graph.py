@@ -60,6 +60,23 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec) -> None:
     assert network.to_network().digest == image.digest
 
 
+def test_wide_weights() -> None:
+    """The same of weights of 16 bits, both ends in use."""
+    neuron = NeuronSpec(theta=80_000, potential_bits=18)
+    spec = with_neuron(neuron)
+    spec = replace(spec, layers=tuple(replace(layer, weight_bits=16) for layer in spec.layers))
+    weights, biases, thetas = arrays(spec, 3)
+    for layer in weights:
+        for kernel in layer:
+            kernel.flat[[0, -1]] = 32767, -32767
+    image = Network(spec, weights, biases, thetas=thetas)
+    network = IntegerNetwork(spec)
+    network.load_network(image)
+    _, compared = compare_exactly(network, image, data())
+    assert compared == 40 * (2 * 3 * (144 * 3 + 24) + 3)
+    assert network.to_network().digest == image.digest
+
+
 def test_gradients_reach_every_master() -> None:
     network = IntegerNetwork(residual())
     network.load_network(network_of(residual(), seed=3))
