@@ -42,9 +42,6 @@ __all__ = ["ImportReport", "SpikeAgreement", "import_foreign", "integers_of", "r
 TRIAL_IMAGES = 200
 """Images on which a network and what was read of it must agree."""
 
-WIDTHS = WEIGHT_BITS
-"""Of weights."""
-
 THRESHOLD_BITS = 12
 """Of the thresholds of potentials that decay: what is truncated is small beside them."""
 
@@ -285,16 +282,20 @@ def _fewest_bits(made: Callable[[int], Network], pixels: Pixels, theirs: Run) ->
     """The fewest bits of a weight with which as many of the original's classes are kept as with
     the most, but for one in a hundred."""
     classes = theirs.outputs.argmax(dim=1).numpy()
-    kept: dict[int, int] = {}
-    for width in reversed(WIDTHS):
+    least, fewest = 0, max(WEIGHT_BITS)
+    for width in reversed(WEIGHT_BITS):
         try:
-            kept[width] = int((GoldenModel(made(width)).classify(pixels) == classes).sum())
+            kept = int((GoldenModel(made(width)).classify(pixels) == classes).sum())
         except QuantizeError:
-            if not kept:
+            if width == max(WEIGHT_BITS):
                 raise
             break
-    least = kept[max(kept)] - len(pixels) // 100
-    return min(width for width in kept if all(kept[w] >= least for w in kept if w >= width))
+        if width == max(WEIGHT_BITS):
+            least = kept - len(pixels) // 100
+        elif kept < least:
+            break
+        fewest = width
+    return fewest
 
 
 def _with_exact_decay(error: NetworkError, spec: NetworkSpec) -> SternaError:
