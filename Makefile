@@ -80,8 +80,7 @@ export: $(VENV)/stamp-train ## network file and ROM files of what was trained
 bench: $(VENV)/stamp-sim ## how fast the tools are
 	@$(STERNA) bench $(MODEL) $(CORE) $(if $(IMAGES),--images $(IMAGES))
 
-results: results-training results-conversion results-cost results-hardware results-importers results-scale \
-		results-learning ## all tables: hours
+results: results-training results-conversion results-cost results-hardware results-importers results-scale results-learning ## all tables: hours
 
 results-training: $(VENV)/stamp-results ## binary, ternary, trainable ternary side by side; may be broken off
 	@$(STERNA) study training
