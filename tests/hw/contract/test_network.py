@@ -301,7 +301,7 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
     ),
     7: (
         "tests/hw/contract/version7.npz",
-        "7aef767eaa2fd9060cfc5b66881fb5a67c0c562b522f8eaffb27b92f1d5d1d38",
+        "276dc2152dc9f21225fe748699034c43d41980fad6c1b4e7392473d3b62dd180",
     ),
 }
 
