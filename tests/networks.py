@@ -36,14 +36,16 @@ def chain(
 
 def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8) -> NeuronSpec:
     """A neuron of any kind."""
-    decay = str(rng.choice(["none", "shift", "leak"]))
+    decay = str(rng.choice(["none", "shift", "leak", "factor"]))
+    shift = 0 if decay == "none" else int(rng.integers(1, 4))
     soft = bool(rng.random() < 0.5)
     return NeuronSpec(
         theta=theta,
         negative=str(rng.choice(["free", "free", "off", "guarded"])),
         limit=int(rng.choice([1, 1, 2, 5, 15])),
         decay=decay,
-        decay_shift=0 if decay == "none" else int(rng.integers(1, 4)),
+        decay_shift=shift,
+        decay_factor=int(rng.integers(1, 2**shift)) if decay == "factor" else 0,
         reset="soft" if soft else "hard",
         step=int(rng.integers(1, 2 * theta + 1)) if soft else 0,
         u0=int(rng.integers(1 - theta, theta)),
@@ -88,7 +90,8 @@ def neurons(draw, wider: int = 0) -> NeuronSpec:
     theta = draw(thetas)
     negative = draw(st.sampled_from(["free", "off", "guarded"]))
     other = None if negative == "off" else draw(st.just(theta) | thetas)
-    kind = draw(st.sampled_from(["none", "shift", "leak"]))
+    kind = draw(st.sampled_from(["none", "shift", "leak", "factor"]))
+    shift = 0 if kind == "none" else draw(st.integers(1, 12 if kind == "factor" else 5))
     kept = draw(st.sampled_from(["hard", "soft"]))
     least = max(2, signed_bits(max(theta, other or 0) - 1))
     return NeuronSpec(
@@ -97,7 +100,9 @@ def neurons(draw, wider: int = 0) -> NeuronSpec:
         negative=negative,
         limit=draw(st.just(1) | st.integers(1, 15)),
         decay=kind,
-        decay_shift=0 if kind == "none" else draw(st.integers(1, 5)),
+        decay_shift=shift,
+        decay_factor=draw(st.integers(1, 2**shift - 1)) if kind == "factor" else 0,
+        decay_rounding=draw(st.sampled_from(["zero", "floor"])) if shift else "zero",
         decay_when=draw(st.sampled_from(["before", "after"])),
         fraction_bits=draw(st.sampled_from([0, 0, 0, 1, 4])),
         reset=kept,

@@ -46,6 +46,12 @@ def prose(page: Path) -> str:
     return re.sub(blocks, "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_are_in_blocks_of_code(page):
+    """A line that begins with `>>>` is a quotation elsewhere."""
+    assert not re.findall(r"^>>>.*$", prose(page), re.MULTILINE)
+
+
 def anchors(page: Path) -> set[str]:
     """The ids of a page's headings, as GitHub makes them."""
     seen: Counter[str] = Counter()

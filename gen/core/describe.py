@@ -7,7 +7,8 @@ __all__ = ["neuron_text"]
 
 def neuron_text(neuron: NeuronSpec) -> str:
     """A row of the neuron table in words."""
-    kind = "binary" if not neuron.signed else "ternary" if neuron.limit == 1 else "augmented"
+    kinds = ("binary", "counted"), ("ternary", "augmented")
+    kind = kinds[neuron.signed][neuron.limit > 1]
     words = [f"{kind}, theta {neuron.theta}"]
     if neuron.theta_negative is not None:
         words.append(f"theta- {neuron.theta_negative}")
@@ -17,7 +18,12 @@ def neuron_text(neuron: NeuronSpec) -> str:
         words.append("guarded")
     words.append(f"{neuron.reset} reset")
     if neuron.decay != "none":
-        words.append(f"decay {neuron.decay} {neuron.decay_shift}")
+        share = f"{neuron.decay_factor}/{2**neuron.decay_shift}"
+        words.append(
+            f"decay {share if neuron.decay_factor else f'{neuron.decay} {neuron.decay_shift}'}"
+        )
+        if neuron.decay_rounding != "zero":
+            words.append(f"rounded to the {neuron.decay_rounding}")
     if neuron.u0:
         words.append(f"u0 {neuron.u0}")
     return ", ".join(words)

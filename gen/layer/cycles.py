@@ -42,8 +42,8 @@ def round_cycles(
         return there + 1 + (uses - 1) * Readout.INTERVAL
     g = geometry.firing
     uses *= g.groups // geometry.groups
-    once = LifArray.latency(neuron) - (-g.lanes // out_word) - 1 + LifArray.recovery(g)
-    return there + uses * once + LifArray.store_cycles(g) - LifArray.recovery(g) + 1
+    once = LifArray.latency(neuron) - (-g.lanes // out_word) - 1 + LifArray.recovery(g, neuron)
+    return there + uses * once + LifArray.store_cycles(g) - LifArray.recovery(g, neuron) + 1
 
 
 class LayerTimes(StageTimes):
@@ -82,6 +82,7 @@ class LayerTimes(StageTimes):
         self._prelude = Accumulator.prelude(g)
         self._fill = SpikeQueue.fill_cycles(g.lean)
         self._fire = 0 if neuron is None else LifArray.latency(neuron)
+        self._recovery = 0 if neuron is None else LifArray.recovery(g.firing, neuron)
         self._beats = -(-g.firing.lanes // out_word) if out_word else 0
         self._parts = g.firing.groups // g.groups
         self._transposes = constant and g.firing.groups > 1 and after is not None
@@ -182,7 +183,7 @@ class LayerTimes(StageTimes):
             sent = self._written = word + self._beats - 1
         else:
             sent = self._after.take(word, self._beats)
-        self._lif_free = sent + LifArray.recovery(g)
+        self._lif_free = sent + self._recovery
         self._drive = sent + LifArray.store_cycles(g)
         if not self._transposes and group == g.groups - 1:
             self._after.play(step)

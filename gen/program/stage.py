@@ -17,6 +17,7 @@ from gen.stage.taps import Swept, Tap, WordTap
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
+from hw.neuron.decay import adders
 from hw.program.code import Sweep
 from hw.program.program import Program
 from hw.program.stage import ProgramStage, RomFiles
@@ -168,7 +169,7 @@ class ProgramStagePlan(StagePlan):
         return {
             "stage": 1,
             "lane": p.lanes * p.membrane_bits,
-            "decay": p.lanes * p.membrane_bits * (len(p.decays) - 1),
+            "decay": p.lanes * p.membrane_bits * (len(p.decays) - 1 + adders(p.decays)),
         }
 
     def weight_memories(self) -> dict[str, list[Memory]]:

@@ -14,7 +14,7 @@ from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.laws import decay
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import Decay, NeuronSpec
 from hw.contract.spec import NetworkSpec
 from hw.program.code import Operation, Played, Scan, Send, Sweep
 from hw.program.program import Program
@@ -140,8 +140,8 @@ class ProgramWriter:
         return signed_bits(layer.drive_bound << neuron.fraction_bits)
 
     @staticmethod
-    def _decay(neuron: NeuronSpec | None) -> tuple[str, int]:
-        return ("none", 0) if neuron is None else (neuron.decay, neuron.decay_shift)
+    def _decay(neuron: NeuronSpec | None) -> Decay:
+        return Decay() if neuron is None else neuron.decay_law
 
     def write(self) -> tuple[Program, MemoryMap, dict[str, int]]:
         parts = [part for part in segments(self.spec) if part.start in self.layers]

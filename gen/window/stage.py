@@ -19,6 +19,7 @@ from gen.window.writer import WindowWriter, tall_layout
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
+from hw.neuron.decay import adders
 from hw.program.code import Sweep
 from hw.program.reach import Window
 from hw.window.stage import WindowStage
@@ -103,7 +104,7 @@ class WindowStagePlan(ProgramStagePlan):
             "sum": places * p.sum_bits,
             "pick": places * p.weight_bits * (len(window.picks) - 1),
             "lane": p.word * p.membrane_bits,
-            "decay": p.word * p.membrane_bits * (len(p.decays) - 1),
+            "decay": p.word * p.membrane_bits * (len(p.decays) - 1 + adders(p.decays)),
         }
 
     def facts(self) -> dict[str, Any]:

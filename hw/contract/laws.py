@@ -15,12 +15,17 @@ Int = npt.NDArray[np.int64]
 
 
 def decay(u: Int | int, neuron: NeuronSpec) -> Int:
-    """Law 2: keep u, u / 2^k or u - u / 2^k, the division truncating toward zero."""
+    """Law 2: keep u, u / 2^k, u - u / 2^k or m u / 2^k, the division truncating toward zero, or
+    rounding down."""
     u = np.asarray(u)
     if neuron.decay == "none":
         return u
-    part = np.sign(u) * (np.abs(u) >> neuron.decay_shift)
-    return part if neuron.decay == "shift" else u - part
+    product = u * neuron.decay_factor if neuron.decay == "factor" else u
+    if neuron.decay_rounding == "floor":
+        part = product >> neuron.decay_shift
+    else:
+        part = np.sign(product) * (np.abs(product) >> neuron.decay_shift)
+    return u - part if neuron.decay == "leak" else part
 
 
 def fire(v: Int | int, neuron: NeuronSpec, count: Int | int = 0, thetas: Int | None = None) -> Int:

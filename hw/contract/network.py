@@ -214,6 +214,13 @@ class Layer:
         return neuron.u_max + (self.drive_bound << neuron.fraction_bits)
 
     @property
+    def decay_bound(self) -> int:
+        """Largest |m u| of a decay by a factor m / 2^k, before it is divided; else |u|."""
+        neuron = self.spec.neuron
+        assert neuron is not None
+        return neuron.u_max * max(1, neuron.decay_factor)
+
+    @property
     def reset_bound(self) -> int:
         """Largest |r| after the reset, before it is saturated."""
         neuron = self.spec.neuron

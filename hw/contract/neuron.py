@@ -6,25 +6,52 @@ hardware, the golden model and the trainer all read the same fields.
 """
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from hw.contract.checks import require, require_int, signed_bits
 
-__all__ = ["DECAYS", "DECAY_TIMES", "MAX_LIMIT", "MAX_WIDTH", "NEGATIVES", "RESETS", "NeuronSpec"]
+__all__ = [
+    "DECAYS",
+    "DECAY_ROUNDINGS",
+    "DECAY_TIMES",
+    "MAX_FACTOR_SHIFT",
+    "MAX_LIMIT",
+    "MAX_WIDTH",
+    "NEGATIVES",
+    "RESETS",
+    "Decay",
+    "NeuronSpec",
+]
 
-DECAYS = ("none", "shift", "leak")
+DECAYS = ("none", "shift", "leak", "factor")
 DECAY_TIMES = ("before", "after")
+DECAY_ROUNDINGS = ("zero", "floor")
 RESETS = ("hard", "soft")
 NEGATIVES = ("free", "off", "guarded")
 
 MAX_LIMIT = 15
 """Largest spike coefficient: four bit planes."""
 
-NEWER_FIELDS = {"theta_negative", "negative", "limit", "decay_when", "fraction_bits"}
-"""Of `NeuronSpec`, since version 2 of the network file."""
+MAX_FACTOR_SHIFT = 12
+"""Most bits of the fraction that a decay keeps of a potential."""
+
+NEWER_FIELDS = {
+    *("theta_negative", "negative", "limit", "decay_when", "fraction_bits"),
+    *("decay_factor", "decay_rounding"),
+}
+"""Of `NeuronSpec`, since version 2 of the network file, and since version 7."""
 
 MAX_WIDTH = 32
 """Widest signed integer (potential, drive, logit) that the contract admits, in bits."""
+
+
+class Decay(NamedTuple):
+    """Law 2 by itself: what is kept of a potential, see `NeuronSpec`."""
+
+    kind: str = "none"
+    shift: int = 0
+    factor: int = 0
+    rounding: str = "zero"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +75,13 @@ class NeuronSpec:
         above, `c >= -N`: so a rate is never negative, as behind a ReLU.
     limit
         L, the largest `|c|`: 1 for ternary spikes, up to 15 for augmented ones.
-    decay, decay_shift
-        `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. Divisions truncate toward
-        zero; k = `decay_shift` and is 0 exactly when `decay` is `none`.
+    decay, decay_shift, decay_factor
+        `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. `factor`: d = m u / 2^k, with
+        m = `decay_factor`, 0 < m < 2^k, and k at most 12. k = `decay_shift` and is 0 exactly when
+        `decay` is `none`; m is 0 but for `factor`. Factors are reduced: m is odd, and m = 1 is a
+        `shift`.
+    decay_rounding
+        How that division rounds: toward `zero`, or to the `floor`.
     decay_when
         `before` integration or `after` the reset (SPIDE). One differs from the other in the first
         step only: `after` does not decay `u0`.
@@ -78,6 +109,8 @@ class NeuronSpec:
     limit: int = 1
     decay: str = "none"
     decay_shift: int = 0
+    decay_factor: int = 0
+    decay_rounding: str = "zero"
     decay_when: str = "before"
     fraction_bits: int = 0
     reset: str = "hard"
@@ -108,8 +141,9 @@ class NeuronSpec:
                 self.decay_shift == 0 and isinstance(self.decay_shift, int),
                 f"Decay shift must be 0 without decay, not {self.decay_shift!r}",
             )
-        else:
+        elif self.decay != "factor":
             require_int("Decay shift", self.decay_shift, 1, MAX_WIDTH)
+        self._check_factor()
         require(
             self.decay_when in DECAY_TIMES,
             f"Time of the decay must be one of {DECAY_TIMES}, not {self.decay_when!r}",
@@ -123,6 +157,36 @@ class NeuronSpec:
         require_int("Initial potential", self.u0, 1 - self.theta_down, self.theta - 1)
         least = signed_bits(max(self.theta, self.theta_down) - 1)
         require_int("Potential width", self.potential_bits, max(least, 2), MAX_WIDTH)
+
+    def _check_factor(self) -> None:
+        require(
+            self.decay_rounding in DECAY_ROUNDINGS,
+            f"Rounding of the decay must be one of {DECAY_ROUNDINGS}, not {self.decay_rounding!r}",
+        )
+        if self.decay == "none":
+            require(
+                self.decay_rounding == "zero", "Rounding of the decay must be zero without decay"
+            )
+        if self.decay != "factor":
+            require(
+                type(self.decay_factor) is int and self.decay_factor == 0,
+                f"Decay factor must be 0 where the decay is not factor, not {self.decay_factor!r}",
+            )
+            return
+        require_int("Decay shift of a factor", self.decay_shift, 1, MAX_FACTOR_SHIFT)
+        require_int("Decay factor", self.decay_factor, 1, 2**self.decay_shift - 1)
+        # One way to write one neuron: the fraction in lowest terms.
+        common = (self.decay_factor & -self.decay_factor).bit_length() - 1
+        object.__setattr__(self, "decay_factor", self.decay_factor >> common)
+        object.__setattr__(self, "decay_shift", self.decay_shift - common)
+        if self.decay_factor == 1:
+            object.__setattr__(self, "decay", "shift")
+            object.__setattr__(self, "decay_factor", 0)
+
+    @property
+    def decay_law(self) -> Decay:
+        """Law 2's part."""
+        return Decay(self.decay, self.decay_shift, self.decay_factor, self.decay_rounding)
 
     @property
     def theta_down(self) -> int:

@@ -10,12 +10,12 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.checks import signed_bits
 from hw.contract.neuron import NeuronSpec
 from hw.layer.geometry import LayerGeometry
+from hw.neuron.decay import decay_cycles, decayed, decayed_constant
 from hw.stream.payloads import drives, spikes, transfer
 
 __all__ = [
     "LifArray",
     "LifSlice",
-    "decay",
     "divide",
     "divides_by_shift",
     "fire",
@@ -24,15 +24,8 @@ __all__ = [
     "saturate",
 ]
 
-# The laws of docs/arithmetic.md as expressions; sim/golden/model.py has the same names.
-
-
-def decay(u: Value, kind: str, k: int) -> Value:
-    """Law 2. Adding 2^k - 1 to a negative number makes the shift truncate toward zero."""
-    if kind == "none":
-        return u
-    part = (u + Mux(u < 0, (1 << k) - 1, 0)) >> k
-    return part if kind == "shift" else u - part
+# The laws of docs/arithmetic.md as expressions; sim/golden/model.py has the same names. (Law 2 is
+# in hw/neuron/decay.py.)
 
 
 def fire(v: Value, neuron: NeuronSpec) -> tuple[Value, Value]:
@@ -99,7 +92,7 @@ class LifSlice(wiring.Component):
 
     The lower way is that of neurons with L > 1 or a guard; N is stored beside u under a guard.
     As long as drive, group and store do not move, each register settles a cycle after the one
-    before it; `LifArray` knows when.
+    before it, d by a factor `decay_cycles` later; `LifArray` knows when.
 
     Parameters
     ----------
@@ -162,9 +155,9 @@ class LifSlice(wiring.Component):
         m = Module()
         neuron = self._neuron
         potentials, counts, new_counts = self._stored(m)
-        d0 = Const(neuron.u0, signed(neuron.potential_bits))
+        d0: Value = Const(neuron.u0, signed(neuron.potential_bits))
         if neuron.decay_when == "before":
-            d0 = decay(d0, neuron.decay, neuron.decay_shift)
+            d0 = decayed_constant(d0, neuron.decay_law)
 
         def register(shape, name: str) -> Signal:
             return Signal(shape, name=name, reset_less=True)
@@ -175,8 +168,9 @@ class LifSlice(wiring.Component):
             spike = register(neuron.magnitude_bits, f"spike{k}")
             negative = register(1, f"negative{k}")
             r = Signal(signed(self._r_bits), name=f"r{k}", reset_less=True)
+            (kept,) = decayed(m, potentials[k], (neuron.decay_law,), f"decay{k}")
             m.d.sync += [
-                d.eq(Mux(self.first, d0, decay(potentials[k], neuron.decay, neuron.decay_shift))),
+                d.eq(Mux(self.first, d0, kept)),
                 v.eq(d + Cat(Const(0, neuron.fraction_bits), self.drive[k]).as_signed()),
             ]
             if is_counting(neuron):
@@ -249,7 +243,7 @@ class LifArray(wiring.Component):
         RESET    r = reset(v, c)
         SEND                        offers the spikes
         STORE    u = saturate(r)    one slice a cycle; takes the drive in the last
-        SETTLE   d = decay(u)
+        SETTLE   d = decay(u)       by a factor, `decay_cycles` more
 
     The state of an image needs no clearing: its first step ignores what is stored.
 
@@ -297,6 +291,7 @@ class LifArray(wiring.Component):
     ) -> None:
         self._geometry, self._steps = geometry, steps
         self._fire_cycles = self.latency(neuron) - 2
+        self._decay_cycles = decay_cycles((neuron.decay_law,))
         # To the neurons, a group that passes all its steps is an image of its own.
         self._groups = 1 if group_major else geometry.groups
         self._slices = [
@@ -332,9 +327,9 @@ class LifArray(wiring.Component):
         return len(geometry.slices)
 
     @staticmethod
-    def recovery(geometry: LayerGeometry) -> int:
+    def recovery(geometry: LayerGeometry, neuron: NeuronSpec) -> int:
         """Cycles from the spikes' leaving to IDLE: every slice stores, the last one settles."""
-        return LifArray.store_cycles(geometry) + 2
+        return LifArray.store_cycles(geometry) + 2 + decay_cycles((neuron.decay_law,))
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -342,7 +337,7 @@ class LifArray(wiring.Component):
         m.d.comb += self.tap_fire.eq(sent)
         self._connect_slices(m, sent)
 
-        countdown = Signal(range(max(len(self._slices), self._fire_cycles)))
+        countdown = Signal(range(max(len(self._slices), self._fire_cycles, self._decay_cycles + 1)))
         with m.FSM(init="SETTLE"):  # after a reset, d = decay(u0) takes a cycle too
             with m.State("IDLE"):
                 m.d.sync += countdown.eq(self._fire_cycles - 1)
@@ -363,9 +358,16 @@ class LifArray(wiring.Component):
                 m.d.sync += countdown.eq(countdown - 1)
                 with m.If(countdown == 0):
                     m.d.comb += self.i.ready.eq(1)
+                    if self._decay_cycles:
+                        m.d.sync += countdown.eq(self._decay_cycles)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                m.next = "IDLE"
+                if self._decay_cycles:
+                    m.d.sync += countdown.eq(countdown - 1)
+                    with m.If(countdown == 0):
+                        m.next = "IDLE"
+                else:
+                    m.next = "IDLE"
         return m
 
     def _connect_slices(self, m: Module, sent: Value) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from hw.contract.neuron import Decay
 from hw.program.code import Code, Operation, Scan
 from hw.program.reach import Reach, Window
 from hw.program.table import Table
@@ -96,7 +97,7 @@ class Program:
         (rows, lanes), in units of the potential, and the least width of biases; thetas None where
         no layer has thresholds by channel.
     decays
-        (kind, shift) each, of all layers (the readout has none: `none`); what `Sweep.decay` counts.
+        Of all layers (the readout has none: `Decay()`); what `Sweep.decay` counts.
     can_saturate
         Some layer's potentials can.
     count_bits
@@ -132,7 +133,7 @@ class Program:
     biases: Int
     bias_bits: int
     thetas: Int | None
-    decays: tuple[tuple[str, int], ...]
+    decays: tuple[Decay, ...]
     can_saturate: bool
     count_bits: int
     membrane_bits: int

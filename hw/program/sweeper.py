@@ -15,8 +15,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.layer.lif import decay
 from hw.memory.rom import WeightRom
+from hw.neuron.decay import decay_cycles, decayed
 from hw.program.code import Counted, Sweep
 from hw.program.operation import operation
 from hw.program.program import Program
@@ -60,11 +60,12 @@ class Sweeper(wiring.Component):
                F    c = fire(v)             spikes leave
                R    r = reset(v, c)
                R+1  u = saturate(r)
-               R+2  d = decay(u)            leaves to be written
+               D    d = decay(u)            leaves to be written
 
     F is 5 and R is 6 where |c| is at most 1 and nothing is guarded. Otherwise |v| is divided by the
     threshold, a bit of the quotient per cycle, from the highest, and F = 6 + planes; what a soft
-    reset subtracts is put together in the same way, and R = F + planes.
+    reset subtracts is put together in the same way, and R = F + planes. D is R + 2, and
+    `decay_cycles` more where a layer's decay is by a factor.
 
     Where a word has several parts (`Program.parts`), biases and thresholds of all of them are
     fetched first, a row in a cycle: `fetch_cycles`.
@@ -177,7 +178,8 @@ class Sweeper(wiring.Component):
     @classmethod
     def latency(cls, program: Program) -> int:
         """Cycles from a word's number to its being written."""
-        return cls.fire_cycle(program) + cls.kept_after(program) + 1
+        kept = cls.fire_cycle(program) + cls.kept_after(program)
+        return kept + 1 + decay_cycles(program.decays)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -355,7 +357,7 @@ class Sweeper(wiring.Component):
             address, written = Signal.like(read.addr), Signal(shape, reset_less=True)
             m.d.sync += [address.eq(sweep.potential + place.index), before.eq(read.data)]
             later: Any = after
-            for n in range(self.kept_after(p) + 1):
+            for n in range(self.latency(p) - self.fire_cycle(p)):
                 register = Signal(shape, name=f"guard{n}", reset_less=True)
                 m.d.sync += register.eq(later)
                 later = register
@@ -424,8 +426,8 @@ class Sweeper(wiring.Component):
         m.d.comb += self.potentials[k].eq(u)
 
         d = register("d")
-        decayed = Array(decay(u, kind, shift) for kind, shift in p.decays)
-        m.d.sync += d.eq(Mux(sweep.first, sweep.start, decayed[sweep.decay]))
+        kept_parts = Array(decayed(m, u, p.decays, f"decay{k}"))
+        m.d.sync += d.eq(Mux(sweep.first, sweep.start, kept_parts[sweep.decay]))
         m.d.comb += self.prepared[k].eq(d)
 
     def _fire(

@@ -5,13 +5,25 @@ is a `Meter` sees steps, too, as they begin, go on and end: a terminal shows the
 (`hw.system.terminal`), and does without the lines that only count.
 """
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TextIO
 
-__all__ = ["Meter", "Progress", "Step", "announced", "is_terminal", "silent", "teller", "under_way"]
+__all__ = [
+    "Meter",
+    "Progress",
+    "Reports",
+    "Step",
+    "announced",
+    "is_terminal",
+    "listener",
+    "silent",
+    "teller",
+    "under_way",
+]
 
 Progress = Callable[[str], None]
 """Receives lines for people."""
@@ -19,6 +31,35 @@ Progress = Callable[[str], None]
 
 def silent(line: str) -> None:
     """A `Progress` for nobody."""
+
+
+class Reports(logging.Handler):
+    """Passes on what a log is told.
+
+    Parameters
+    ----------
+    told
+        To whom; may be set anew.
+    """
+
+    def __init__(self, told: Progress) -> None:
+        super().__init__()
+        self.told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told(record.getMessage())
+
+
+def listener(log: logging.Logger) -> Progress:
+    """Who is told of work that is given no `Progress`: whoever the log's `Reports` pass it on to,
+    who may be a `Meter`; without one, the log itself."""
+    at: logging.Logger | None = log
+    while at is not None:
+        for handler in at.handlers:
+            if isinstance(handler, Reports):
+                return handler.told
+        at = at.parent if at.propagate else None
+    return log.info
 
 
 class Step:

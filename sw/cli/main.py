@@ -18,7 +18,7 @@ from functools import partial
 
 from hw.contract.checks import SternaError
 from hw.contract.text import own_version, to_install
-from hw.system.progress import Progress, is_terminal, teller
+from hw.system.progress import Progress, Reports, is_terminal, teller
 from sw.cli.board import add_board_commands
 from sw.cli.core import add_core_commands
 from sw.cli.learn import add_learn_command
@@ -43,20 +43,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class Reports(logging.Handler):
-    """Passes on what the library reports of itself."""
-
-    told: Progress = staticmethod(say)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.told(record.getMessage())
-
-
 def listen(told: Progress) -> None:
     """Report the library's progress, once in a process."""
     library = logging.getLogger("sw")
     if not any(isinstance(handler, Reports) for handler in library.handlers):
-        library.addHandler(Reports())
+        library.addHandler(Reports(told))
         library.setLevel(logging.INFO)
         library.propagate = False
     for handler in library.handlers:

@@ -198,6 +198,7 @@ def do_import(args: argparse.Namespace) -> Result:
         exact_decay=args.exact_decay,
         mean=args.mean,
         std=args.std,
+        progress=args.say,
     )
     network.save(out)
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}

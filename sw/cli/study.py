@@ -167,7 +167,7 @@ def do_scale(args: argparse.Namespace) -> Result:
     for name, network in chosen_models(args):
         neurons = [layer.neuron for layer in network.spec.layers if layer.neuron is not None]
         if not args.models and any(n.limit > 1 or n.guarded for n in neurons):
-            continue  # a program has no such neurons
+            continue  # the study has figures of one spike a step
         test = images_or_none(name, network, args)
         if test is not None:
             shipped.append((network, test))

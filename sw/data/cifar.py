@@ -6,6 +6,7 @@ The two are not the same pictures: JPEG has lost something, and an accuracy on t
 import contextlib
 import hashlib
 import io
+import logging
 import lzma
 import pickle
 import tarfile
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.files import cache_folder, write_atomically
+from hw.system.progress import announced, listener
 from sw.data.download import SHA256, fetch
 from sw.data.split import DataError
 
@@ -28,6 +30,8 @@ SIDE = 32
 MOST_BYTES = 1 << 16
 """Of a picture's file."""
 COUNTS = {"train": 50_000, "test": 10_000}
+
+LOG = logging.getLogger(__name__)
 
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
@@ -102,7 +106,11 @@ def _decode(path: Path, data: bytes, split: str) -> Arrays:
 
     found = []
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
+        told = f"decoding {COUNTS[split]:,} images of {path.name}"
+        with (
+            announced(listener(LOG), told, total=COUNTS[split]) as at,
+            tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive,
+        ):
             for member in archive:
                 parts = member.name.split("/")
                 if not member.isfile() or parts[0] != split:
@@ -119,6 +127,7 @@ def _decode(path: Path, data: bytes, split: str) -> Arrays:
                     )
                 pixels = np.asarray(image.convert("RGB"))
                 found.append((int(Path(parts[2]).stem), CLASSES.index(parts[1]), pixels))
+                at(len(found))
     except DataError:
         raise
     except (

@@ -5,15 +5,18 @@ import http.client
 import logging
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from hw.contract.files import write_atomically
-from hw.system.progress import Progress
+from hw.system.progress import Progress, listener, under_way
 
 __all__ = ["MIRRORS", "SHA256", "fetch", "published"]
 
 TIMEOUT_SECONDS = 10
 MAX_BYTES = 256 << 20
 """A mirror that sends much more than the largest published file is not the mirror."""
+CHUNK = 1 << 16
+"""Bytes that are read at a time."""
 
 IDX = (
     "train-images-idx3-ubyte.gz",
@@ -79,19 +82,21 @@ def published(sha256: str) -> tuple[str, str] | None:
     return None
 
 
-def fetch(name: str, file: str, folder: Path, progress: Progress = LOG.info) -> bool:
-    """Put one file of data set `name` into `folder`; True when it is there.
+def fetch(name: str, file: str, folder: Path, progress: Progress | None = None) -> bool:
+    """Put one file of data set `name` into `folder`; True when it is there. Who listens to the
+    library's log is told of it, unless another is given.
 
     The mirrors are tried in order, each given up after 10 silent seconds; bytes that are not the
     published ones are thrown away. `folder` is made when missing and written atomically, so a
     killed download leaves nothing behind.
     """
+    progress = progress or listener(LOG)
     sha256 = SHA256[name][FILES[name].index(file)]
     for mirror in MIRRORS[name]:
         progress(f"Fetching {mirror}{file}")
         try:
             with urllib.request.urlopen(mirror + file, timeout=TIMEOUT_SECONDS) as answer:
-                data = answer.read(MAX_BYTES)
+                data = _read(answer, file, progress)
         except (OSError, http.client.HTTPException) as error:
             progress(f"  no answer: {error}")
             continue
@@ -105,3 +110,15 @@ def fetch(name: str, file: str, folder: Path, progress: Progress = LOG.info) -> 
             return False
         return True
     return False
+
+
+def _read(answer: Any, file: str, progress: Progress) -> bytes:
+    """All that a mirror sends, with how much of it has come."""
+    size, parts, done = str(answer.headers.get("Content-Length", "")), [], 0
+    total = int(size) / 1000 if size.isascii() and size.isdigit() else None
+    with under_way(progress, f"fetching {file}, kB", total=total) as at:
+        while done < MAX_BYTES and (part := answer.read(min(CHUNK, MAX_BYTES - done))):
+            parts.append(part)
+            done += len(part)
+            at(done / 1000)
+    return b"".join(parts)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hw.contract.edge import sides_text
 from hw.contract.network import Network
 from hw.contract.text import table
-from hw.system.progress import Progress, announced, silent
+from hw.system.progress import Progress, Step, announced, silent
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
 from sw.importers.affine import ConvertError
@@ -146,8 +146,9 @@ def convert_and_compare(
     if epochs:
         network = replace(network, meta={**meta, "tuned_epochs": epochs})
         network = finetune(network, layers, train, epochs=epochs, progress=progress)
-    with announced(progress, f"running {len(test):,} test images through both networks"):
-        report = _compare(layers, network, peaks, conversion, test, feed, softmax)
+    told = f"running {len(test):,} test images through both networks"
+    with announced(progress, told, total=len(test)) as at:
+        report = _compare(layers, network, peaks, conversion, test, feed, softmax, at)
     accuracies = {
         "relu": report.float_accuracy.to_dict(),
         "integer": report.integer_accuracy.to_dict(),
@@ -180,6 +181,7 @@ def _compare(
     test: Split,
     feed: Feed,
     softmax: Leaf | None,
+    at: Step,
 ) -> ConversionReport:
     errors = np.zeros(len(peaks))
 
@@ -190,7 +192,7 @@ def _compare(
             errors[n] += np.abs(rate - hidden[n].numpy() / peak).mean() * len(batch.pixels)
         return logits
 
-    comparison = compare(network, test, run_float)
+    comparison = compare(network, test, run_float, at)
     return ConversionReport(
         **vars(comparison),
         fed=feed.text,

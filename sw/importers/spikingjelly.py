@@ -22,6 +22,7 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network, NetworkError
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import table
+from hw.system.progress import Progress, Step, announced, silent
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
 from sw.importers.affine import kind
@@ -283,6 +284,7 @@ def import_network(
     shape: Sequence[int] | None = None,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    progress: Progress = silent,
 ) -> tuple[Network, ImportReport]:
     """The network of a SpikingJelly module, compared with it on a data set.
 
@@ -299,6 +301,8 @@ def import_network(
     mean, std
         The module takes (pixels / largest pixel - mean) / std: one value, or one per channel;
         without any, 0 and 1.
+    progress
+        Is told of the comparison.
 
     Raises
     ------
@@ -332,7 +336,9 @@ def import_network(
     except NetworkError as error:
         raise _with_exact_decay(error, integer.spec) from None
     check_fits(network, data)
-    return network, _compare(original, folded, network, data, feed)
+    told = f"running {len(data):,} test images through both networks"
+    with announced(progress, told, total=len(data)) as at:
+        return network, _compare(original, folded, network, data, feed, at)
 
 
 def _with_exact_decay(error: NetworkError, spec: NetworkSpec) -> SternaError:
@@ -366,7 +372,7 @@ def _require_same(module: nn.Module, folded: FoldedNetwork, pixels: Tensor, feed
 
 
 def _compare(
-    module: nn.Module, folded: FoldedNetwork, network: Network, data: Split, feed: Feed
+    module: nn.Module, folded: FoldedNetwork, network: Network, data: Split, feed: Feed, at: Step
 ) -> ImportReport:
     spec, unlike = network.spec, np.zeros((len(network.layers) - 1, 2), dtype=np.int64)
 
@@ -374,7 +380,7 @@ def _compare(
         unlike[:] += np.array(unlike_spikes(batch.trace, folded(batch.pixels))).reshape(-1, 2)
         return feed.run(lambda x: run_module(module, x, spec.steps), batch.pixels)
 
-    comparison = compare(network, data, run_float)
+    comparison = compare(network, data, run_float, at)
     pairs = tuple((int(differ), int(n)) for differ, n in unlike)
     return ImportReport(**vars(comparison), fed=feed.text, tested=tested(data), unlike_float=pairs)
 

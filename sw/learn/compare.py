@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hw.contract.network import Network
+from hw.system.progress import Step
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import Trace
 from sw.data.evaluate import Accuracy, golden_runs
@@ -72,8 +73,11 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(network: Network, data: Split, run_float: FloatRun) -> Comparison:
-    """Run both networks on a data set that fits (`sw.data.evaluate.check_fits`)."""
+def compare(
+    network: Network, data: Split, run_float: FloatRun, at: Step | None = None
+) -> Comparison:
+    """Run both networks on a data set that fits (`sw.data.evaluate.check_fits`); `at`, the step
+    that this is, is told how many images are done."""
     meter, float_hits, integer_hits, same = ActivityMeter(network), 0, 0, 0
     for first, pixels, labels, trace in golden_runs(network, data):
         meter.add(pixels, trace)
@@ -82,6 +86,8 @@ def compare(network: Network, data: Split, run_float: FloatRun) -> Comparison:
         float_hits += int((answers == labels).sum())
         integer_hits += int((trace.classes == labels).sum())
         same += int((trace.classes == answers).sum())
+        if at is not None:
+            at(first + len(pixels))
     n = len(data)
     return Comparison(
         float_accuracy=Accuracy(float_hits, n),

@@ -216,7 +216,9 @@ def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:
 
 def _require_exact(network: Network, dtype: torch.dtype) -> None:
     for layer in network.layers:
-        bound = layer.logit_bound if layer.spec.neuron is None else layer.membrane_bound
+        bound = layer.logit_bound
+        if layer.spec.neuron is not None:
+            bound = max(layer.membrane_bound, layer.decay_bound)
         if bound >= 1 << EXACT_BITS[dtype]:
             raise QuantizeError(
                 f"Sums of layer {layer.spec.name} must stay below 2^{EXACT_BITS[dtype]} to be "

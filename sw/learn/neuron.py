@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.checks import SternaError
-from hw.contract.neuron import DECAY_TIMES, DECAYS, MAX_LIMIT, NEGATIVES, RESETS, NeuronSpec
+from hw.contract.neuron import (
+    DECAY_ROUNDINGS,
+    DECAY_TIMES,
+    DECAYS,
+    MAX_LIMIT,
+    NEGATIVES,
+    RESETS,
+    NeuronSpec,
+)
 
 __all__ = [
     "LIFParameters",
@@ -45,8 +53,9 @@ class LIFParameters:
         The negative side: `free`, `off` or `guarded`, as in `NeuronSpec`.
     limit
         Largest |c|.
-    decay, decay_shift, decay_when
-        `none`: d = u. `shift`: d = u * 2^-k. `leak`: d = u - u * 2^-k. `after`: u0 is not decayed.
+    decay, decay_shift, decay_factor, decay_when
+        `none`: d = u. `shift`: d = u * 2^-k. `leak`: d = u - u * 2^-k. `factor`: d = u * m * 2^-k.
+        `after`: u0 is not decayed.
     fraction_bits
         The drive counts 2^f times.
     reset, step
@@ -54,8 +63,8 @@ class LIFParameters:
     u0
         Potential before the first step.
     u_max
-        None: real-valued. A number: potentials are integers, decay truncates toward zero and
-        what is stored saturates at +-u_max.
+        None: real-valued. A number: potentials are integers, decay rounds (`decay_rounding`:
+        toward zero, or down) and what is stored saturates at +-u_max.
     window
         Half the width of the surrogate's rectangle, in thresholds; training alone sees it. 1 is
         the paper's equation. (Its released code fires at half of what it divides by: 2.)
@@ -71,6 +80,8 @@ class LIFParameters:
     limit: int = 1
     decay: str = "shift"
     decay_shift: int = 2
+    decay_factor: int = 0
+    decay_rounding: str = "zero"
     decay_when: str = "before"
     fraction_bits: int = 0
     reset: str = "hard"
@@ -83,6 +94,7 @@ class LIFParameters:
     def __post_init__(self) -> None:
         for what, value, choices in (
             ("Decay", self.decay, DECAYS),
+            ("Rounding of the decay", self.decay_rounding, DECAY_ROUNDINGS),
             ("Reset", self.reset, RESETS),
             ("Negative side", self.negative, NEGATIVES),
             ("Time of the decay", self.decay_when, DECAY_TIMES),
@@ -121,6 +133,8 @@ class LIFParameters:
             limit=spec.limit,
             decay=spec.decay,
             decay_shift=spec.decay_shift,
+            decay_factor=spec.decay_factor,
+            decay_rounding=spec.decay_rounding,
             decay_when=spec.decay_when,
             fraction_bits=spec.fraction_bits,
             reset=spec.reset,
@@ -171,15 +185,16 @@ class _Fire(torch.autograd.Function):
 
 
 class _Truncate(torch.autograd.Function):
-    """Truncation toward zero; straight-through, or it would end every gradient over time."""
+    """Truncation toward zero, or down; straight-through, or it would end every gradient over
+    time."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.trunc()
+    def forward(ctx: Any, x: Tensor, rounding: str) -> Tensor:
+        return x.floor() if rounding == "floor" else x.trunc()
 
     @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> Tensor:
-        return grad[0]
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
+        return grad[0], None
 
 
 def straight_through(x: Tensor, rounded: Tensor) -> Tensor:
@@ -207,10 +222,11 @@ def _fire(v: Tensor, p: LIFParameters, state: "State") -> Tensor:
 def _decay(u: Tensor, p: LIFParameters) -> Tensor:
     if p.decay == "none":
         return u
-    part = u * 2.0**-p.decay_shift  # a power of two: exact in floating point
+    product = u * p.decay_factor if p.decay == "factor" else u
+    part = product * 2.0**-p.decay_shift  # a power of two: exact in floating point
     if p.u_max is not None:
-        part = _Truncate.apply(part)
-    return part if p.decay == "shift" else u - part
+        part = _Truncate.apply(part, p.decay_rounding)
+    return u - part if p.decay == "leak" else part
 
 
 class State(NamedTuple):

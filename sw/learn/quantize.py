@@ -79,6 +79,8 @@ def _neuron_spec(
         limit=p.limit,
         decay=p.decay,
         decay_shift=p.decay_shift,
+        decay_factor=p.decay_factor,
+        decay_rounding=p.decay_rounding,
         decay_when=p.decay_when,
         fraction_bits=fraction_bits,
         reset=p.reset,

@@ -78,18 +78,22 @@ HEAD = """# The networks that ship
 A card for each: what it was trained on and how, what it reaches, how wide its integers are, what
 an image takes, and on which boards it fits. Wherever a command takes a MODEL, it takes these names;
 `sterna models` lists them. All are ours, Apache-2.0. They are for trying Sterna and for measuring
-it: none was made for other pictures than those of its data set, nor tested on any.
+it: none was made for other pictures than those of its data set, nor tested on any. Words are
+explained in the [glossary](glossary.md), neurons (theta, decay, reset, u0, guarded; c is how many
+spikes a step) in [arithmetic.md](arithmetic.md).
 
-Cycles are those that the plan expects, from the activity that was counted on test images; counted
-ones, in which cycle law and Verilog are equal, are in
+Cycles are those that the plan expects, from the activity that was counted on test images. What the
+Verilog took, to the cycle as the law says, is in
 [results.md](results.md#networks-that-ship-make-models-make-sim-model). What is said of boards is
 the planner's ([boards.md](boards.md#the-planner)): estimated look-up tables and block RAMs, the
 clock that it asks for, images a second of a core that is fed without a pause. No board was used.
+Where a network does not fit, the figure behind "of" is how many the planner may use: it does not
+fill small chips to the last look-up table.
 
 ## Data sets
 
-No data set is part of the networks. What is known of their licences, for who uses the pictures
-themselves:
+No data set is part of the networks. What is known of the data sets' licences, for those who use
+the pictures themselves:
 """
 
 
@@ -136,7 +140,7 @@ def card(network: Network) -> str:
     ]
     if "events" in meta and "sops" in meta:
         activity = f"{meta['events']:,.0f} events, {meta['sops']:,.0f} synaptic operations"
-        rows.append(("an image, every step's spikes", activity))
+        rows.append(("activity an image, every step's spikes played", activity))
     rows += [("cycles an image", _cycles(network)), ("digest", f"`{network.digest}`")]
     return "\n\n".join(
         (
@@ -212,6 +216,8 @@ def _cycles(network: Network) -> str:
         windows = plan_network(network, schedule="windows")
     except PlanError:
         return told
+    if windows.facts()["layout"] == plan.facts()["layout"]:
+        return told  # it has no maps
     return f"{told}; {windows.expected_cycles():,.0f} by [windows](window.md) of as many lanes"
 
 
@@ -243,6 +249,7 @@ def _board(network: Network, board: Board) -> tuple[str, ...]:
         plan = plan_board(board, network)
     except (BoardError, PlanError) as error:
         reason = re.sub(r" \([^)]*\)", "", str(error).split(": ", 1)[-1].split("; ")[0])
+        reason = re.sub(r"\d{4,}", lambda number: f"{int(number[0]):,}", reason)
         return (f"`{board.name}`", f"does not fit: {reason}", "", "", "", "", "")
     facts = plan.to_dict()
 

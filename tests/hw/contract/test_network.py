@@ -301,7 +301,7 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
     ),
     7: (
         "tests/hw/contract/version7.npz",
-        "276dc2152dc9f21225fe748699034c43d41980fad6c1b4e7392473d3b62dd180",
+        "7ce075496c349e98d15beebad64fd8e9bfaaff003fd3cc4fe6e0e9e9deafd48d",
     ),
 }
 

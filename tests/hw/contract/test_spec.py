@@ -30,9 +30,30 @@ def network(**changes):
         ({"theta": 0}, "Threshold must be an integer from 1 to 1073741824, not 0"),
         ({"theta": 1.5}, "Threshold must be an integer from 1 to 1073741824, not 1.5"),
         ({"theta": True}, "Threshold must be an integer from 1 to 1073741824, not True"),
-        ({"decay": "half"}, "Decay must be one of ('none', 'shift', 'leak'), not 'half'"),
+        ({"decay": "half"}, "Decay must be one of ('none', 'shift', 'leak', 'factor'), not 'half'"),
         ({"decay": "shift"}, "Decay shift must be an integer from 1 to 32, not 0"),
         ({"decay_shift": 2}, "Decay shift must be 0 without decay, not 2"),
+        (
+            {"decay": "shift", "decay_shift": 2, "decay_factor": 3},
+            "Decay factor must be 0 where the decay is not factor, not 3",
+        ),
+        (
+            {"decay": "factor", "decay_shift": 13, "decay_factor": 3},
+            "Decay shift of a factor must be an integer from 1 to 12, not 13",
+        ),
+        (
+            {"decay": "factor", "decay_shift": 3, "decay_factor": 8},
+            "Decay factor must be an integer from 1 to 7, not 8",
+        ),
+        (
+            {"decay": "factor", "decay_shift": 3},
+            "Decay factor must be an integer from 1 to 7, not 0",
+        ),
+        (
+            {"decay": "leak", "decay_shift": 1, "decay_rounding": "up"},
+            "Rounding of the decay must be one of ('zero', 'floor'), not 'up'",
+        ),
+        ({"decay_rounding": "floor"}, "Rounding of the decay must be zero without decay"),
         ({"reset": "warm"}, "Reset must be one of ('hard', 'soft'), not 'warm'"),
         ({"reset": "soft"}, "Reset step must be an integer from 1 to 1073741824, not 0"),
         ({"step": 3}, "Reset step must be 0 under hard reset, not 3"),
@@ -136,6 +157,7 @@ def test_network_refusals():
         {"negative": "off"},
         {"theta_negative": 8, "limit": 3, "negative": "guarded"},
         {"reset": "soft", "step": 10, "decay_when": "after", "fraction_bits": 2},
+        {"decay": "factor", "decay_shift": 12, "decay_factor": 3686, "decay_rounding": "floor"},
     ],
 )
 def test_round_trip_through_json(changes):
@@ -144,6 +166,14 @@ def test_round_trip_through_json(changes):
     )
     spec = network(layers=(hidden, network().layers[1]))
     assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_one_way_to_write_a_factor():
+    """In lowest terms; and one over a power of two is a shift."""
+    reduced = NeuronSpec(**NEURON, decay="factor", decay_shift=12, decay_factor=3072)
+    assert (reduced.decay_factor, reduced.decay_shift) == (3, 2)
+    shift = NeuronSpec(**NEURON, decay="factor", decay_shift=12, decay_factor=1024)
+    assert shift == NeuronSpec(**NEURON, decay="shift", decay_shift=2)
 
 
 def test_a_plain_neuron_is_written_as_in_version_1():

@@ -37,6 +37,20 @@ NEURONS = {
         potential_bits=9,
     ),
     "forgets-all": NeuronSpec(theta=9, decay="shift", decay_shift=12, potential_bits=6, u0=8),
+    "factor": NeuronSpec(
+        theta=20, decay="factor", decay_factor=3686, decay_shift=12, potential_bits=6, u0=-13
+    ),
+    "factor-floor": NeuronSpec(
+        theta=20,
+        decay="factor",
+        decay_factor=3,
+        decay_shift=2,
+        decay_rounding="floor",
+        reset="soft",
+        step=15,
+        negative="off",
+        potential_bits=8,
+    ),
     "u0": NeuronSpec(theta=20, u0=19, potential_bits=6),
 }
 
@@ -54,6 +68,9 @@ COUNTED = {
         step=9,
         potential_bits=9,
         u0=4,
+    ),
+    "counted-factor": NeuronSpec(
+        theta=7, limit=3, decay="factor", decay_factor=13, decay_shift=4, potential_bits=8
     ),
     "guarded": NeuronSpec(theta=11, negative="guarded", reset="soft", step=11, potential_bits=8),
 }

@@ -42,6 +42,20 @@ NEURONS = {
         decay_shift=2,
     ),
     "shift": NeuronSpec(theta=70, decay="shift", decay_shift=3, potential_bits=8),
+    "factor": NeuronSpec(
+        theta=40, decay="factor", decay_factor=3481, decay_shift=12, potential_bits=8
+    ),
+    "factor-floor": NeuronSpec(
+        theta=40,
+        decay="factor",
+        decay_factor=3,
+        decay_shift=2,
+        decay_rounding="floor",
+        potential_bits=8,
+    ),
+    "floor": NeuronSpec(
+        theta=40, decay="leak", decay_shift=2, decay_rounding="floor", potential_bits=8
+    ),
 }
 COUNTING = {
     "two": NeuronSpec(theta=17, negative="off", limit=2, potential_bits=7),
@@ -70,7 +84,6 @@ COUNTING = {
     ),
 }
 NEURONS |= COUNTING
-DECAYS = tuple(dict.fromkeys((one.decay, one.decay_shift) for one in NEURONS.values()))
 
 
 def sweep(name: str, **more: Any) -> Sweep:
@@ -90,7 +103,6 @@ def sweep(name: str, **more: Any) -> Sweep:
         "hard": int(one.reset == "hard"),
         "step": one.step,
         "top": one.u_max,
-        "decay": DECAYS.index((one.decay, one.decay_shift)),
     }
     return Sweep(**(numbers | more))
 
@@ -140,9 +152,11 @@ def program(
     rng = np.random.default_rng(5)
     scan = next(op for op in base.program.operations if isinstance(op, Scan))
     rows = 3 if window is None else 3 + PARTS
+    decays = tuple(dict.fromkeys(NEURONS[op.name].decay_law for op in sweeps))
     several = [
         replace(
             op,
+            decay=decays.index(NEURONS[op.name].decay_law),
             potential=ROOM * n if kept and not again else 0,
             drive=op.drive + ROOM * n if op.has_drive else 0,
             counts=n % ROUNDS if op.counted else 0,
@@ -155,7 +169,7 @@ def program(
         window=window,
         biases=rng.integers(-30, 31, (rows, LANES)) * (1 + again),
         thetas=rng.integers(5, 25, (rows, LANES)) if any(op.by_channel for op in sweeps) else None,
-        decays=DECAYS,
+        decays=decays,
         can_saturate=True,
         membrane_bits=MEMBRANE_BITS,
         potential_bits=BITS * kept,
@@ -284,7 +298,7 @@ class Reference:
     Where a word has several parts, a row of biases is fetched for each, before the first word.
     Spikes leave in cycle 5 of a word; where they are counted or guarded, in cycle 6 + planes. A
     cycle later there is what the reset leaves, under a soft one as many later as there are planes,
-    then what saturates, then what decays.
+    then what saturates, then what decays: by a factor later by the levels of its additions.
 
     Lists of rows that start with their cycle: fired (bank, address, spikes), kept (potentials some
     cycles after the spikes), written and drives (address, what is written to each memory), counted
@@ -298,6 +312,9 @@ class Reference:
         planes, sweeps = p.spike_planes, [op for op in p.operations if isinstance(op, Sweep)]
         self.fires = 6 + planes if planes > 1 or p.count_bits else 5
         self.keeps = self.fires + 1 + (planes if any(op.step for op in sweeps) else 1)
+        # A factor m has as many signed digits as m and 3m have bits unlike; pairs are added.
+        digits = [(f := decay.factor) and (f ^ 3 * f).bit_count() for decay in p.decays]
+        self.decays = self.keeps + 1 + (max(1, *digits) - 1).bit_length()
         self.guards = np.zeros_like(values[0])
         self.counts = [array.copy() for array in counts]
         self.fired, self.kept, self.written, self.drives, self.counted = [], [], [], [], []
@@ -331,7 +348,7 @@ class Reference:
         guard[:] = 0 if op.first else guard + c
         u = laws.saturate(laws.reset(v, c, one), one)
         d = np.full(p.word, op.start) if op.first else laws.decay(u, one)
-        self.written.append((at + self.keeps + 1, op.potential + n, *d.tolist()))
+        self.written.append((at + self.decays, op.potential + n, *d.tolist()))
         sent = self._count(op, n, at, c) if op.counted else c * there(p, op, n)
         if op.fires and not op.first:
             self.fired.append((at + self.fires, op.odd, op.spikes + n, *sent.tolist()))

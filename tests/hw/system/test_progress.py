@@ -1,10 +1,11 @@
 """Progress: who takes lines gets the lines that there always were; who shows steps gets steps."""
 
 import io
+import logging
 
 import pytest
 
-from hw.system.progress import Meter, is_terminal, silent, teller, under_way
+from hw.system.progress import Meter, Reports, is_terminal, listener, silent, teller, under_way
 from tests.hw.system.notes import Notes
 
 
@@ -35,6 +36,20 @@ def test_a_meter_has_steps_and_no_lines_that_count():
 def test_what_a_step_raises_passes(progress):
     with pytest.raises(KeyboardInterrupt), under_way(progress, "a step"):
         raise KeyboardInterrupt
+
+
+def test_who_listens_to_a_log():
+    notes, log = Notes(), logging.getLogger("sw.made.up")
+    reports = Reports(notes)
+    logging.getLogger("sw.made").addHandler(reports)
+    try:
+        assert listener(log) is notes
+        logging.getLogger("sw.made").setLevel(logging.INFO)
+        log.info("%s of %s", 2, 3)
+        assert notes.told == ["2 of 3"]
+    finally:
+        logging.getLogger("sw.made").removeHandler(reports)
+    assert listener(log) == log.info
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from amaranth.hdl import Value
 
 from gen.program.cycles import sweep_cycles
 from gen.window.stage import plan_window
+from hw.contract.neuron import Decay
 from hw.program.code import Scan, Sweep
 from hw.program.program import Program
 from hw.window.cursor import motion
@@ -36,7 +37,7 @@ def program(potentials: bool, drives: bool) -> Program:
         BASE,
         operations=(*(scan for scan in scans if (potentials, drives)[scan.drive]), sweep),
         biases=np.zeros((4, LANES), dtype=int),
-        decays=(("none", 0),),
+        decays=(Decay(),),
         can_saturate=False,
         membrane_bits=MEMBRANE_BITS,
         potential_bits=BITS * potentials,

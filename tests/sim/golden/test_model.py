@@ -1,5 +1,8 @@
 """sim.golden.model: each law at its edges, its symmetry, and the whole against a slow reading."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,8 +20,8 @@ from tests.networks import networks, pixels_for
 def by_the_book(network: Network, pixels: list[int]):
     """The contract with Python integers and loops, one image: spikes, potentials, logits."""
 
-    def divide(u: int, k: int) -> int:
-        return -(-u >> k) if u < 0 else u >> k
+    def divide(u: int, k: int, rounding: str) -> int:
+        return math.floor(Fraction(u, 2**k)) if rounding == "floor" else int(Fraction(u, 2**k))
 
     layers = network.layers
     state = [[layer.spec.neuron.u0] * layer.spec.neurons for layer in layers if layer.spec.neuron]
@@ -39,8 +42,8 @@ def by_the_book(network: Network, pixels: list[int]):
             fired = []
             for i, current in enumerate(currents):
                 u = state[n][i]
-                part = divide(u, p.decay_shift)
-                d = {"none": u, "shift": part, "leak": u - part}[p.decay]
+                part = divide(u * (p.decay_factor or 1), p.decay_shift, p.decay_rounding)
+                d = {"none": u, "leak": u - part}.get(p.decay, part)
                 if step == 0 and p.decay_when == "after":
                     d = u
                 v = d + current * 2**p.fraction_bits
@@ -79,11 +82,15 @@ def test_equals_the_contract_read_slowly(network, data):
     assert GoldenModel(network).classify(pixels, batch=1).tolist() == trace.classes.tolist()
 
 
-@pytest.mark.parametrize("kind", ["none", "shift", "leak"])
+@pytest.mark.parametrize("kind", ["none", "shift", "leak", "factor"])
 def test_laws_are_odd(kind):
     """All signs turned in, all signs turned out: what truncation toward zero is for."""
     neuron = NeuronSpec(
-        theta=7, decay=kind, decay_shift=0 if kind == "none" else 2, potential_bits=8
+        theta=7,
+        decay=kind,
+        decay_shift=0 if kind == "none" else 2,
+        decay_factor=3 * (kind == "factor"),
+        potential_bits=8,
     )
     u = np.arange(-200, 201)
     assert (decay(-u, neuron) == -decay(u, neuron)).all()

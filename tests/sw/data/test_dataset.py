@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from hw.system.progress import silent
+from hw.system.progress import Reports, silent
 from sw.data import download
 from sw.data.dataset import load_split
 from sw.data.idx import read_idx
 from sw.data.published import DIGITS
 from sw.data.split import DataError
+from tests.hw.system.notes import Notes
 
 HEADER = bytes((0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2))
 LABELS = "t10k-labels-idx1-ubyte"
@@ -283,6 +285,28 @@ def test_fetch_takes_the_second_mirror_and_checks(
     assert (no_network / "mnist" / file).read_bytes() == content
     assert [line.startswith("Fetching file://") for line in lines] == [1, 0, 1, 0, 1]
     assert lines[3] == "  not the published file: its SHA-256 differs"
+
+
+def test_fetch_shows_who_listens_to_the_log_how_much_has_come(
+    tmp_path: Path, no_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, content = f"{LABELS}.gz", bytes(150_000)
+    (tmp_path / file).write_bytes(content)
+    sums = ("", "", "", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr("sw.data.download.MIRRORS", {"mnist": (tmp_path.as_uri() + "/",)})
+    monkeypatch.setattr("sw.data.download.SHA256", {"mnist": sums})
+    notes, log = Notes(), logging.getLogger("sw.data")
+    handler = Reports(notes)
+    log.addHandler(handler)
+    try:
+        assert download.fetch("mnist", file, no_network)
+    finally:
+        log.removeHandler(handler)
+    line, step, *done, end = notes.told
+    assert str(line).startswith("Fetching file://")
+    assert step == (f"fetching {file}, kB", 150, 0, 0)
+    assert done == [65.536, 131.072, 150]
+    assert end == "end"
 
 
 def test_fetch_reports_failure(

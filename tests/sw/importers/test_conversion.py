@@ -14,6 +14,7 @@ from sw.importers.conversion import Conversion, convert
 from sw.importers.convert_report import convert_and_compare, load_network
 from sw.importers.modules import ConvertError, activations, read_relu
 from sw.learn.neuron import LIFParameters, State, lif_step
+from tests.hw.system.notes import Notes
 
 
 def trained_norm(size: int) -> nn.BatchNorm1d:
@@ -332,9 +333,17 @@ def test_a_module_that_is_used_twice_is_read_twice() -> None:
 def test_a_network_without_a_hidden_layer() -> None:
     train, test = (load_split("digits", split, 4) for split in ("train", "test"))
     torch.manual_seed(1)
+    notes = Notes()
     network, report = convert_and_compare(
-        nn.Sequential(nn.Linear(64, 10)), train, test, Conversion(steps=2), name="bare"
+        nn.Sequential(nn.Linear(64, 10)),
+        train,
+        test,
+        Conversion(steps=2),
+        name="bare",
+        progress=notes,
     )
+    assert notes.told[0] == ("running 364 test images through both networks", 364, 0, 0)
+    assert notes.told[-2:] == [364, "end"]
     assert report.activity.spike_rates == ()
     assert report.activity.events == report.activity.input_events
     assert network.meta["test"]["integer"] == report.integer_accuracy.to_dict()

@@ -26,6 +26,7 @@ from sw.importers.spikingjelly import (
     read_network,
     run_module,
 )
+from tests.hw.system.notes import Notes
 
 pytest.importorskip("spikingjelly", reason="the package spikingjelly is not installed")
 
@@ -195,8 +196,13 @@ def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Split, c
 def test_containers_that_play_the_steps_themselves(digits: Split, hidden: Any) -> None:
     torch.manual_seed(1)
     network = nn.Sequential(hidden(), layer.Linear(20, 10, step_mode="m"))
-    _, report = import_network(network, digits, name="x", steps=3)
+    notes = Notes()
+    _, report = import_network(network, digits, name="x", steps=3, progress=notes)
     assert report.agreement.share > 0.95
+    step, *done, end = notes.told
+    assert step == ("running 364 test images through both networks", 364, 0, 0)
+    assert done[-1] == 364
+    assert end == "end"
 
 
 def test_potentials_left_from_training_are_no_hindrance(digits: Split) -> None:

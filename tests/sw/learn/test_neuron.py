@@ -185,7 +185,10 @@ def test_integer_mode_is_the_golden_neuron(spec: NeuronSpec, seed: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"decay": "linear"}, "Decay must be one of ('none', 'shift', 'leak'), not 'linear'"),
+        (
+            {"decay": "linear"},
+            "Decay must be one of ('none', 'shift', 'leak', 'factor'), not 'linear'",
+        ),
         ({"reset": "none"}, "Reset must be one of ('hard', 'soft'), not 'none'"),
         ({"theta_negative": -3.0}, "Negative threshold must be positive and finite, not -3.0"),
         ({"limit": 0}, "Coefficient limit must be an integer from 1 to 15, not 0"),

@@ -22,7 +22,8 @@ def test_a_card_is_that_of_the_network() -> None:
     text = card(load("nmnist-conv"))
     assert f"\n{text}" in PAGE, "run make cards"
     assert "| test, **integers** | 287/300 (95.67 %) |" in text
-    assert "| an image, every step's spikes | 12,399 events, 868,481 synaptic operations |" in text
+    activity = "12,399 events, 868,481 synaptic operations"
+    assert f"| activity an image, every step's spikes played | {activity} |" in text
     assert "`tang_nano_9k` | does not fit: with 8 lanes, one program core it needs" in text
 
 
