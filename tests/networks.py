@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 
 from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import signed_bits
-from hw.contract.edge import EdgeSpec
-from hw.contract.network import Network
+from hw.contract.edge import MAX_KERNEL, EdgeSpec, most_stride
+from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
 
@@ -60,11 +61,17 @@ def random_chain(
     input_bits: int,
     neurons: Sequence[NeuronSpec] | None = None,
     bias: int = 9,
+    weight_bits: int = 4,
 ) -> Network:
     """Dense layers of these sizes, of any neurons where none are given, with random integers."""
     if neurons is None:
-        neurons = [random_neuron(rng, int(rng.integers(2, 60))) for _ in sizes[2:]]
-    spec = chain(sizes, neurons, name="random", steps=steps, input_bits=input_bits)
+        wider = weight_bits - 4
+        neurons = [
+            random_neuron(rng, int(rng.integers(2, 60)) << wider, 8 + wider) for _ in sizes[2:]
+        ]
+    spec = chain(
+        sizes, neurons, weight_bits=weight_bits, name="random", steps=steps, input_bits=input_bits
+    )
     return random_network(spec, rng, bias=bias)
 
 
@@ -75,10 +82,11 @@ def network_of_ones(spec: NetworkSpec) -> Network:
 
 
 @st.composite
-def neurons(draw) -> NeuronSpec:
-    """Any neuron: all modes mixed; thresholds at powers of two and not, L from 1 to 15, guards,
-    initial potentials, soft potentials that saturate."""
+def neurons(draw, wider: int = 0) -> NeuronSpec:
+    """Any neuron: all modes mixed; thresholds at powers of two and not, of so many bits more than
+    7 at most, L from 1 to 15, guards, initial potentials, soft potentials that saturate."""
     thetas = st.sampled_from([1, 2, 5, 8, 16, 23, 64]) | st.integers(1, 120)
+    thetas = thetas.map(lambda theta: theta << wider)
     theta = draw(thetas)
     negative = draw(st.sampled_from(["free", "off", "guarded"]))
     other = None if negative == "off" else draw(st.just(theta) | thetas)
@@ -109,14 +117,18 @@ def networks(draw, max_size: int = 12) -> Network:
     """A chain of one to three layers with random integers; biases reach the thresholds."""
     sizes = draw(st.lists(st.integers(1, max_size), min_size=2, max_size=4))
     seed = draw(st.integers(0, 2**32 - 1))
+    widths = [draw(st.integers(2, 8) | st.integers(2, 16)) for _ in sizes[1:]]
     spec = chain(
         sizes,
-        [draw(neurons()) for _ in sizes[2:]],
-        weight_bits=[draw(st.integers(2, 8)) for _ in sizes[1:]],
+        [draw(neurons(max(0, bits - 8))) for bits in widths[:-1]],
+        weight_bits=widths,
         input_bits=draw(st.integers(1, 8)),
         steps=draw(st.integers(1, 4)),
     )
-    return random_network(spec, seed, bias=None)
+    try:
+        return random_network(spec, seed, bias=None)
+    except NetworkError:  # widest weights, brightest pixels, most bits of a fraction: 33 bits
+        reject()
 
 
 def pixels_for(data, network: Network, count: int) -> np.ndarray:
@@ -128,30 +140,33 @@ def pixels_for(data, network: Network, count: int) -> np.ndarray:
 
 
 @st.composite
+def convolutions(draw, sides: tuple[int, int], most: int = MAX_KERNEL) -> dict[str, Any]:
+    """Kernel, stride and padding that maps of these sides admit: squares, and any other."""
+    shapes = st.sampled_from([1, 2, 3, 4, 5, 7]) | st.integers(1, most)
+    square = draw(st.booleans())
+    high = min(draw(shapes), most)
+    kernel = high, high if square else min(draw(shapes), most)
+    stride = tuple(draw(st.integers(1, min(3, most_stride(side)))) for side in kernel)
+    least = [max(0, -(-(k - side) // 2)) for k, side in zip(kernel, sides, strict=True)]
+    padding = tuple(draw(st.integers(p, k - 1)) for p, k in zip(least, kernel, strict=True))
+    return {"kernel": kernel, "stride": stride, "padding": padding}
+
+
+@st.composite
 def edges(draw):
     """(edge, shape of its source, shape of its target)."""
     kind = draw(st.sampled_from(["dense", "conv", "conv", "conv", "identity"]))
-    pool = draw(st.integers(1, 3))
+    pool = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     rows, columns = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     source_side = (
-        rows * pool + draw(st.integers(0, pool - 1)),
-        columns * pool + draw(st.integers(0, pool - 1)),
+        rows * pool[0] + draw(st.integers(0, pool[0] - 1)),
+        columns * pool[1] + draw(st.integers(0, pool[1] - 1)),
     )
     groups = draw(st.integers(1, 3)) if kind == "conv" else 1
     source = (groups * draw(st.integers(1, 3)), *source_side)
     if kind != "conv":
         edge = EdgeSpec(source="a", kind=kind, pool=pool)
         return edge, source, edge.made(source, draw(st.integers(1, 9)))
-    kernel, stride = draw(st.sampled_from([1, 3, 5, 7])), draw(st.integers(1, 2))
-    least = max(0, -(-(kernel - min(rows, columns)) // 2))
-    padding = draw(st.integers(least, max(least, kernel - 1)))
-    edge = EdgeSpec(
-        source="a",
-        kind="conv",
-        pool=pool,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        groups=groups,
-    )
+    fields = draw(convolutions((rows, columns)))
+    edge = EdgeSpec(source="a", kind="conv", pool=pool, groups=groups, **fields)
     return edge, source, edge.made(source, groups * draw(st.integers(1, 3)))

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.checks import SpecError, SternaError, signed_bits
-from hw.contract.edge import INPUT, EdgeSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides
 from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
 from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import LayerSpec, NetworkSpec
@@ -67,8 +67,8 @@ class Layer:
     spec
         The layer's specification.
     weights
-        int8 array (neurons, inputs), |w| <= spec.w_max. Of a layer with edges: int16 (n,), the
-        weights of all edges one after the other; see `kernels`.
+        (neurons, inputs), |w| <= spec.w_max. Of a layer with edges: (n,), the weights of all edges
+        one after the other; see `kernels`. int8 or int16: `_stored`.
     bias
         int32 array (neurons,), added at every time step; (channels,) of a layer with edges.
     edges, kernel_shapes, coefficient_maxima
@@ -105,10 +105,17 @@ class Layer:
         coefficient_max: int,
         steps: int,
     ) -> "Layer":
-        """A layer by itself, with one dense edge."""
+        """A layer by itself, with one dense edge.
+
+        Raises
+        ------
+        NetworkError
+            For weights that are no integers of `spec.weight_bits`.
+        """
+        weights = _integers(f"Weights of layer {spec.name}", weights, weights.shape, spec.w_max)
         return cls(
             spec=spec,
-            weights=weights.astype(np.int8),
+            weights=_stored(spec, weights),
             bias=bias.astype(np.int32),
             edges=(EdgeSpec(source=INPUT),),
             kernel_shapes=(weights.shape,),
@@ -134,8 +141,9 @@ class Layer:
         _, high, wide = edge.pooled(self.source_shapes[0])
         table = np.zeros((len(kernel), channels, rows, columns), dtype=kernel.dtype)
         pooled = kernel.reshape(len(kernel), channels, high, wide)
-        spread = pooled.repeat(edge.pool, axis=2).repeat(edge.pool, axis=3)
-        table[:, :, : high * edge.pool, : wide * edge.pool] = spread
+        down, across = both_sides(edge.pool)
+        spread = pooled.repeat(down, axis=2).repeat(across, axis=3)
+        table[:, :, : high * down, : wide * across] = spread
         return table.reshape(len(kernel), -1)
 
     @cached_property
@@ -159,7 +167,7 @@ class Layer:
             rows = np.abs(kernel.astype(np.int64)).reshape(len(kernel), -1).sum(axis=1)
             if len(rows) > len(total):  # dense weights of maps: the largest of a channel's neurons
                 rows = rows.reshape(len(total), -1).max(axis=1)
-            total += rows * most * edge.pool**2 << edge.shift
+            total += rows * most * edge.pool_size << edge.shift
         return total
 
     @cached_property
@@ -251,6 +259,14 @@ def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> I
     return values
 
 
+def _stored(layer: LayerSpec, weights: IntArray) -> npt.NDArray[np.int8] | npt.NDArray[np.int16]:
+    """The weights of a layer as they are in memory, in a file and in the digest: dense ones of up
+    to 8 bits are bytes, as in files from before there was anything else."""
+    if layer.edges or layer.weight_bits > 8:
+        return np.ascontiguousarray(weights, dtype=np.int16)
+    return np.ascontiguousarray(weights, dtype=np.int8)
+
+
 def _split(flat: IntArray, shapes: Sequence[tuple[int, ...]]) -> list[IntArray]:
     """Arrays that lie one after the other, each in its shape."""
     ends = itertools.accumulate(math.prod(shape) for shape in shapes)
@@ -297,8 +313,7 @@ class Network:
                 w = _integers(f"Weights of layer {layer.name}", w, shape, layer.w_max)
             channels = (layer.map_shape[0],)
             b = _integers(f"Bias of layer {layer.name}", b, channels, 2 ** (MAX_WIDTH - 2))
-            kind = np.int16 if layer.edges else np.int8
-            checked_weights.append(np.ascontiguousarray(w, dtype=kind))
+            checked_weights.append(_stored(layer, w))
             checked_biases.append(np.ascontiguousarray(b, dtype=np.int32))
         object.__setattr__(self, "thetas", self._checked_thetas())
         object.__setattr__(self, "weights", tuple(checked_weights))

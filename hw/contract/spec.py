@@ -22,7 +22,10 @@ from hw.contract.encoding import Encoding
 from hw.contract.learning import LearningSpec, check_learning
 from hw.contract.neuron import NeuronSpec
 
-__all__ = ["LayerSpec", "NetworkSpec"]
+__all__ = ["WEIGHT_BITS", "LayerSpec", "NetworkSpec"]
+
+WEIGHT_BITS = range(2, 17)
+"""Widths that weights may have."""
 
 MAX_SIZE = 1 << 20
 """Most neurons of a layer that has edges."""
@@ -42,7 +45,7 @@ class LayerSpec:
     neurons
         How many: channels x rows x columns of `shape`.
     weight_bits
-        Width of the weights, 2 to 8, of all edges. (An identity's constant may have 16.)
+        Width of the weights, 2 to 16, of all edges. (An identity's constant always has 16.)
     neuron
         None for the readout, which accumulates its drive over all steps and never fires.
     shape
@@ -68,7 +71,12 @@ class LayerSpec:
         most = MAX_SIZE if self.edges else 65536
         require_int(f"Inputs of layer {self.name}", self.inputs, 1, most)
         require_int(f"Neurons of layer {self.name}", self.neurons, 1, most)
-        require_int(f"Weight width of layer {self.name}", self.weight_bits, 2, 8)
+        require_int(
+            f"Weight width of layer {self.name}",
+            self.weight_bits,
+            WEIGHT_BITS.start,
+            WEIGHT_BITS.stop - 1,
+        )
         require(
             self.neuron is None or isinstance(self.neuron, NeuronSpec),
             f"Neuron of layer {self.name} must be a NeuronSpec or None, not {self.neuron!r}",

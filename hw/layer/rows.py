@@ -66,9 +66,10 @@ def unpack_rows(
     table = by_row[:, :, : g.rows].transpose(1, 3, 2, 0).reshape(-1, g.rows * g.banks)
     biases = np.zeros(g.groups * g.lanes, dtype=np.int64)
     for d in range(g.rows, g.stride):
-        biases = biases << weight_bits | by_row[0, :, d].reshape(-1)
-    weights = _signed(table, weight_bits)[: g.neurons, g.slots()]
-    return weights, _signed(biases, max(1, g.bias_rows * weight_bits))[: g.neurons]
+        digit = by_row[0, :, d].reshape(-1)
+        # The first has the sign, so that more rows than a bias needs do not overflow.
+        biases = biases << weight_bits | digit if d > g.rows else _signed(digit, weight_bits)
+    return _signed(table, weight_bits)[: g.neurons, g.slots()], biases[: g.neurons]
 
 
 def _signed(values: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:

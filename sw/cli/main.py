@@ -1,7 +1,7 @@
 """The command line: `sterna models | info | generate | sim | golden | bench | timing` (`core`); to
-make networks, `train | export | convert | import` (`network`) and `learn` (`learn`); `study`
-(`study`); for boards `boards | plan | bitstream | self-test | reload | flash | ip |
-verify-bitstream | ask` (`board`).
+make networks, `train | export | convert | check | import | export-nir` (`network`) and `learn`
+(`learn`); `study` (`study`); for boards `boards | plan | bitstream | self-test | reload | flash |
+ip | verify-bitstream | ask` (`board`).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
 user's input into one sentence and exit code 1. Progress goes to stderr: as lines, or, where that is

@@ -1,4 +1,4 @@
-"""Commands that make networks: `train`, `export`, `convert` and `import`."""
+"""Commands that make networks: `train`, `export`, `convert`, `check` and `import`; `export-nir`."""
 
 import argparse
 from collections.abc import Callable
@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Any
 from gen.core.plan import SCHEDULES, PlanError, plan_network
 from hw.contract.checks import SpecError, require_name
 from hw.contract.files import can_write, write_atomically
+from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT
 from sw.cli.options import BUILD, Result, add_data_option, numbers
 from sw.data.arrays import Dataset
 from sw.data.dataset import chosen
 from sw.data.published import FILELESS, NAMES, RECORDINGS
-from sw.data.shipped import DEFAULT_MODEL, UsageError
+from sw.data.shipped import DEFAULT_MODEL, UsageError, model_path
 from sw.data.split import Split
 
 if TYPE_CHECKING:
     from sw.data.dataset import Source
+    from sw.frameworks.conventions import Conventions
     from sw.learn.recipes import Recipe
 
 __all__ = ["add_network_commands", "load_splits"]
 
+
+FRAMEWORKS = "nir, snntorch, brevitas, spikingjelly"
+"""Importers by name (`sw.frameworks.registry`, which takes long to load)."""
 
 FED = "; it is fed pixels / largest pixel, 0 to 1, unless --mean and --std say otherwise"
 
@@ -183,19 +188,50 @@ def do_convert(args: argparse.Namespace) -> Result:
     return facts, text, 0
 
 
+def weight_width(text: str) -> int | None:
+    """Of --weight-bits; None: `auto`."""
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"Weight width must be a number of bits, or auto, not {text!r}")
+    return int(text)
+
+
+def conventions_of(args: argparse.Namespace) -> "Conventions | None":
+    """--dt, --fires-at and --reset; None: none of them is given."""
+    from sw.frameworks.conventions import Conventions
+
+    given = {"dt": args.dt, "fires_at": args.fires_at, "reset": args.reset}
+    given = {name: value for name, value in given.items() if value is not None}
+    return Conventions(**given) if given else None
+
+
+def input_shape(args: argparse.Namespace) -> tuple[int, ...] | None:
+    """Of --shape."""
+    if args.shape is None:
+        return None
+    shape = numbers(args.shape, "Sides of an input")
+    if len(shape) not in (1, 3):
+        raise UsageError(f"Shape of an input must be N, or C,H,W, not {args.shape}")
+    return shape
+
+
 def do_import(args: argparse.Namespace) -> Result:
-    from sw.importers.spikingjelly import import_network, load_network, report_table
+    from sw.frameworks.importing import import_foreign, report_table
+    from sw.frameworks.registry import open_network
 
     name, out = network_file(args)
-    module = load_network(Path(args.network))
+    width, shape = weight_width(args.weight_bits), input_shape(args)
+    foreign = open_network(Path(args.network), args.framework, conventions_of(args))
     test = chosen(args.dataset, args.data).split("test", args.pixel_bits)
-    network, report = import_network(
-        module,
+    network, report = import_foreign(
+        foreign,
         test,
         name=name,
         steps=args.steps,
-        weight_bits=args.weight_bits,
+        weight_bits=width,
         exact_decay=args.exact_decay,
+        shape=shape,
         mean=args.mean,
         std=args.std,
         progress=args.say,
@@ -203,6 +239,38 @@ def do_import(args: argparse.Namespace) -> Result:
     network.save(out)
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
     return facts, f"{report_table(network, report)}\nwrote {out}; {next_step(args, out)}", 0
+
+
+def do_check(args: argparse.Namespace) -> Result:
+    from sw.frameworks.check import check, checked_table, open_any
+
+    width, data = weight_width(args.weight_bits), None
+    foreign = open_any(Path(args.network), args.framework, conventions_of(args))
+    if args.dataset is not None or args.data is not None:
+        data = chosen(args.dataset, args.data).split("test", args.pixel_bits)
+    checked = check(
+        foreign,
+        steps=args.steps,
+        weight_bits=8 if width is None else width,
+        pixel_bits=args.pixel_bits,
+        exact_decay=args.exact_decay,
+        shape=input_shape(args),
+        data=data,
+        mean=args.mean,
+        std=args.std,
+    )
+    return checked.to_dict(), checked_table(checked), int(checked.refused > 0)
+
+
+def do_export_nir(args: argparse.Namespace) -> Result:
+    from sw.frameworks.nir_export import export_nir
+
+    path = model_path(args.network)
+    network = Network.load(path)
+    out = can_write(Path(args.out or BUILD / "nir" / f"{network.spec.name}.nir"))
+    notes = export_nir(network, out, args.dt)
+    facts = {"nir": str(out), "digest": network.digest, "notes": list(notes)}
+    return facts, "\n".join([*notes, f"wrote {out}"]), 0
 
 
 def add_network_commands(commands: Any) -> None:
@@ -233,18 +301,21 @@ def add_network_commands(commands: Any) -> None:
 
     values.__name__ = "list of numbers"  # what argparse calls it in a message
 
-    def network(sub: argparse.ArgumentParser, made_of: str, use: str, more: str = "") -> None:
-        sub.add_argument(
-            "network",
-            metavar="NETWORK.pt",
-            help=f"torch.nn.Sequential of {made_of}, written with torch.save(network, path){more}",
-        )
+    def network(
+        sub: argparse.ArgumentParser, file: str, what: str, use: str, widths: type = int
+    ) -> None:
+        sub.add_argument("network", metavar=file, help=what)
         sub.add_argument(
             "--dataset", help=f"{', '.join(NAMES)}, or without it what --data has: {use}"
         )
         sub.add_argument("--steps", type=int, default=4, metavar="T", help="time steps (default 4)")
         sub.add_argument(
-            "--weight-bits", type=int, default=8, metavar="N", help="2 to 8 (default 8)"
+            "--weight-bits",
+            type=widths,
+            default=widths(8),
+            metavar="N",
+            help="2 to 16 (default 8)"
+            + ", or auto: the fewest that keep the classes" * (widths is str),
         )
         sub.add_argument(
             "--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)"
@@ -273,7 +344,7 @@ def add_network_commands(commands: Any) -> None:
     sub.add_argument("--dataset", help=f"in place of the recipe's: {', '.join(NAMES)}")
     sub.add_argument("--name", help="of the network (default: the recipe's, or the data's)")
     sub.add_argument("--steps", type=int, metavar="T", help="time steps (default 4)")
-    sub.add_argument("--weight-bits", type=int, metavar="N", help="2 to 8 (default 4)")
+    sub.add_argument("--weight-bits", type=int, metavar="N", help="2 to 16 (default 4)")
     sub.add_argument("--pixel-bits", type=int, metavar="N", help="1 to 8 (default 4)")
     sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     sub.add_argument("--epochs", type=int, help="per phase, in place of the recipe's")
@@ -327,9 +398,10 @@ def add_network_commands(commands: Any) -> None:
     )
     network(
         sub,
-        "plain modules",
+        "NETWORK.pt",
+        "torch.nn.Sequential of plain modules, written with torch.save(network, path); or one with "
+        "a forward of its own, written with sterna.write_steps(network, path)",
         "calibrates (training images) and compares (test images)",
-        "; or one with a forward of its own, written with sterna.write_steps(network, path)",
     )
     sub.add_argument(
         "--mode",
@@ -372,8 +444,69 @@ def add_network_commands(commands: Any) -> None:
         help="train N epochs more, on the integers: for weights of few bits (default 0)",
     )
 
-    sub = command("import", do_import, "make a network of a network trained in SpikingJelly", FED)
-    network(sub, "SpikingJelly modules", "compares (test images)")
+    def foreign(sub: argparse.ArgumentParser, more: str, use: str, frameworks: str) -> None:
+        file = "a NIR file, or a torch.nn.Sequential of SpikingJelly modules, written with "
+        network(sub, "FILE", f"{file}torch.save(network, path){more}", use, str)
+        sub.add_argument(
+            "--from",
+            dest="framework",
+            metavar="NAME",
+            help=f"{frameworks} (default: what the file is)",
+        )
+        sub.add_argument(
+            "--dt",
+            type=float,
+            metavar="S",
+            help="time step in seconds of a network whose file has time constants (NIR; default "
+            "1e-4)",
+        )
+        sub.add_argument(
+            "--fires-at",
+            metavar="gt|ge",
+            help="whether neurons fire above their threshold (gt, NIR's default) or at it (ge)",
+        )
+        sub.add_argument(
+            "--reset",
+            metavar="KIND",
+            help="of a network whose file does not say (NIR): zero (default); subtract the "
+            "threshold at once, or subtract-later, at the next step, as snnTorch does",
+        )
+        sub.add_argument(
+            "--shape", metavar="C,H,W", help="of an input, where the file does not say it"
+        )
+        sub.add_argument(
+            "--exact-decay", action="store_true", help="keep enough bits that no decay is truncated"
+        )
+
+    sub = command(
+        "import",
+        do_import,
+        "make a network of one trained in NIR's frameworks, snnTorch, SpikingJelly or Brevitas",
+        FED,
+    )
+    foreign(sub, "", "compares (test images)", FRAMEWORKS)
+    sub = command(
+        "check",
+        do_check,
+        "say what would become of each node of a network file, and what stands in the way",
+        ": needs no data, writes nothing; the exit code is 1 where something is refused",
+    )
+    more = "; or what `sterna convert` takes"
+    foreign(sub, more, "of which the shape is taken", f"{FRAMEWORKS}, relu")
+
+    sub = commands.add_parser(
+        "export-nir",
+        help="write a network as a NIR file, as far as NIR can say it",
+        description="write a network as a NIR file: binary spikes, hard reset, any edges",
+    )
+    sub.set_defaults(handler=do_export_nir)
+    sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+    sub.add_argument("network", metavar="NETWORK", help="shipped, or a network file")
+    sub.add_argument("--out", metavar="FILE", help="NIR file (default build/nir/NAME.nir)")
     sub.add_argument(
-        "--exact-decay", action="store_true", help="keep enough bits that no decay is truncated"
+        "--dt",
+        type=float,
+        default=1e-4,
+        metavar="S",
+        help="time step in seconds, for time constants (default 1e-4)",
     )

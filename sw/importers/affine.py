@@ -7,9 +7,9 @@ it (`sw.importers.modules`).
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,17 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from hw.contract.checks import SternaError
 
-__all__ = ["IDLE", "Affine", "ConvertError", "affine", "kind", "shape_behind", "what_to_do"]
+__all__ = [
+    "IDLE",
+    "Affine",
+    "Cause",
+    "ConvertError",
+    "affine",
+    "kind",
+    "refusal",
+    "shape_behind",
+    "what_to_do",
+]
 
 LIBRARIES = ("torch.nn.modules.", "torch.nn.parallel.", "spikingjelly.")
 
@@ -70,8 +80,34 @@ ADVICE = {
 kind."""
 
 
+class Cause(NamedTuple):
+    """What is wrong, at which module or node; without a place: with the network as a whole."""
+
+    place: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.problem}".lstrip()
+
+
 class ConvertError(SternaError, ValueError):
-    """A network, or calibration data, that cannot be converted."""
+    """A network, or calibration data, that cannot be converted.
+
+    Attributes
+    ----------
+    causes
+        All that the sentence names, one by one, where it is about modules or nodes.
+    """
+
+    causes: tuple[Cause, ...] = ()
+
+
+def refusal(causes: Iterable[Cause]) -> ConvertError:
+    """One sentence that names all causes."""
+    named = tuple(causes)
+    error = ConvertError(f"Network cannot be converted: {'; '.join(map(str, named))}")
+    error.causes = named
+    return error
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from hw.contract.edge import CONSTANT_BITS, INPUT, MAX_SHIFT, EdgeSpec, Shape
 from hw.contract.encoding import Encoding
 from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT, MAX_WIDTH, NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.contract.spec import WEIGHT_BITS, LayerSpec, NetworkSpec
 from hw.contract.text import none_of
 from sw.importers.affine import ConvertError
 from sw.importers.layers import AffineLayer, activations, layer_edges, layer_names
@@ -57,7 +57,7 @@ class Conversion:
     half
         Neurons start at half a threshold, which makes rounding of truncation.
     weight_bits
-        2 to 8.
+        2 to 16.
     """
 
     mode: str = "augmapping"
@@ -71,14 +71,14 @@ class Conversion:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConvertError(none_of("Mode", self.mode, MODES))
-        for what, value, high in (
-            ("Time steps", self.steps, 1024),
-            ("Limit", self.limit, MAX_LIMIT),
-            ("Divisor", self.divisor, 64),
-            ("Weight width", self.weight_bits, 8),
+        for what, value, low, high in (
+            ("Time steps", self.steps, 1, 1024),
+            ("Limit", self.limit, 1, MAX_LIMIT),
+            ("Divisor", self.divisor, 1, 64),
+            ("Weight width", self.weight_bits, 2, 16),
         ):
             if type(value) is not int:
-                raise ConvertError(f"{what} must be an integer from 1 to {high}, not {value!r}")
+                raise ConvertError(f"{what} must be an integer from {low} to {high}, not {value!r}")
         if not 1 <= self.steps <= 1024:
             raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {self.steps}")
         if not isinstance(self.percentile, (int, float)):
@@ -93,9 +93,9 @@ class Conversion:
             raise ConvertError(f"Divisor must be a power of two up to 64, not {self.divisor!r}")
         if not 50 <= self.percentile <= 100:
             raise ConvertError(f"Percentile must lie in 50..100, not {self.percentile!r}")
-        if not 2 <= self.weight_bits <= 8:
+        if self.weight_bits not in WEIGHT_BITS:
             raise ConvertError(
-                f"Weight width must be an integer from 2 to 8, not {self.weight_bits!r}"
+                f"Weight width must be an integer from 2 to 16, not {self.weight_bits!r}"
             )
 
 
@@ -345,7 +345,7 @@ def _reach(
     total = np.abs(bias)
     for edge, kernel, most in zip(edges, kernels, received, strict=True):
         rows = np.abs(kernel.astype(np.int64)).reshape(len(kernel), -1).sum(1)
-        total = total + (rows * most * edge.pool**2 << edge.shift)
+        total = total + (rows * most * edge.pool_size << edge.shift)
     return int(total.max())
 
 

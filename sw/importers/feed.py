@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hw.contract.edge import sides_text
 from hw.contract.encoding import Encoding
 from sw.data.split import Split
 from sw.importers.affine import IDLE, ConvertError, kind
@@ -105,6 +106,11 @@ class Feed:
             maps = (maps[0] // (1 + data.encoding.signed), *maps[1:])
             inputs = math.prod(maps)
             maps = (inputs,) if data.encoding.is_flat else maps
+        if shape is not None and math.prod(shape) != inputs:
+            raise ConvertError(
+                f"Network must take {inputs} values, as an example of {data.name} has, not "
+                f"{math.prod(shape)} ({sides_text(tuple(shape))})"
+            )
         if shape is None:
             kinds = (kind(module).__name__ for _, module in leaves)
             first = next((name for name in kinds if name not in IDLE | {"ReLU"}), "")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,11 @@ class AffineLayer:
     def neurons(self) -> int:
         """How many there are."""
         return math.prod(self.map_shape)
+
+    def scaled(self, gain: float) -> "AffineLayer":
+        """With all that it makes times a factor."""
+        kernels = tuple(kernel * gain for kernel in self.kernels)
+        return replace(self, kernels=kernels, bias=self.bias * gain)
 
     def require_finite(self) -> None:
         """Refuse weights and biases that are NaN or infinite; raises `ConvertError`."""

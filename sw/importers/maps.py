@@ -1,31 +1,34 @@
-"""Convolutional networks, read as layers of edges.
+"""Networks of maps, residual sums and recurrence, read as layers of edges.
 
-Between two activations everything is linear, but for an offset. Here a value in between is a sum of
-what each earlier layer brings over a path of its own (a residual sum has two), plus the offset; a
-path is what an edge of the contract can be: pooling, then a convolution, a matrix, or neither.
+Between two activations (ReLUs, or spiking neurons) everything is linear, but for an offset. Here a
+value in between is a sum of what each earlier layer brings over a path of its own (a residual sum
+has two), plus the offset; a path is what an edge of the contract can be: pooling, then a
+convolution, a matrix, or neither.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from hw.contract.edge import INPUT, KERNELS, STRIDES, EdgeSpec, Shape
+from hw.contract.edge import INPUT, MAX_KERNEL, EdgeSpec, Shape, Sides, both_sides, most_stride
 from sw.importers.affine import (
     NORMS,
     READ_OF_MAPS,
     Affine,
+    Cause,
     ConvertError,
     affine,
     kind,
+    refusal,
     shape_behind,
     what_to_do,
 )
 from sw.importers.layers import AffineLayer
-from sw.importers.trace import Step, Sum, Unread
+from sw.importers.trace import Before, Step, Sum, Unread
 from sw.learn.graph import edge_drive
 
 __all__ = ["read_maps"]
@@ -33,49 +36,49 @@ __all__ = ["read_maps"]
 LARGEST_MATRIX = 1 << 24
 """Most weights of what becomes a matrix because no convolution says it."""
 
-APART = "put a ReLU behind each convolution, and pool behind the ReLU"
+APART = "put a ReLU, or spiking neurons, behind each convolution, and pool behind them"
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """What a value receives of one layer: sums over squares, then a convolution, a matrix, or only
-    a factor for each channel.
+    """What a value receives of one layer: sums over rectangles, then a convolution, a matrix, or
+    only a factor for each channel.
 
     Parameters
     ----------
     source, shape
         Of what: name, and channels, rows, columns.
     kernel
-        (channels,), (channels, channels of a group, k, k), or (values, values pooled).
-    pool, stride, padding, groups
+        (channels,), (channels, channels of a group, rows, columns), or (values, values pooled).
+    pool, stride, padding, groups, delay
         As of `hw.contract.edge.EdgeSpec`.
     """
 
     source: str
     shape: Shape
     kernel: Tensor
-    pool: int = 1
-    stride: int = 1
-    padding: int = 0
+    pool: Sides = 1
+    stride: Sides = 1
+    padding: Sides = 0
     groups: int = 1
+    delay: int = 0
 
     @property
     def edge(self) -> EdgeSpec:
         """The edge of the contract that does the same."""
-        kernel, pool = self.kernel, self.pool
+        kernel, plain = self.kernel, EdgeSpec(source=self.source, pool=self.pool, delay=self.delay)
         if kernel.ndim == 2:
-            return EdgeSpec(source=self.source, pool=pool)
+            return plain
         if kernel.ndim == 1 and bool((kernel == kernel[0]).all()):
-            return EdgeSpec(source=self.source, kind="identity", pool=pool)
-        size, groups = (1, len(kernel)) if kernel.ndim == 1 else (kernel.shape[-1], self.groups)
-        return EdgeSpec(
-            source=self.source,
+            return replace(plain, kind="identity")
+        rows, columns = (1, 1) if kernel.ndim == 1 else kernel.shape[2:]
+        return replace(
+            plain,
             kind="conv",
-            pool=pool,
-            kernel=size,
+            kernel=(rows, columns),
             stride=self.stride,
             padding=self.padding,
-            groups=groups,
+            groups=len(kernel) if kernel.ndim == 1 else self.groups,
         )
 
     @property
@@ -95,7 +98,8 @@ class Path:
         """Whether pooling before it or behind it is the same."""
         if self.kernel.ndim != 4:
             return self.kernel.ndim == 1
-        return (self.kernel.shape[-1], self.stride, self.padding) == (1, 1, 0)
+        edge = self.edge
+        return (edge.kernel, edge.stride, edge.padding) == (1, 1, 0)
 
     def scaled(self, gain: Tensor) -> "Path":
         """With a factor for each channel of what it makes."""
@@ -105,8 +109,8 @@ class Path:
         """Whether both can be one, with the sum of their kernels."""
 
         def form(path: Path) -> tuple[object, ...]:
-            sizes = path.pool, path.stride, path.padding, path.groups
-            return (path.source, *sizes, path.kernel.shape)
+            sizes = (both_sides(s) for s in (path.pool, path.stride, path.padding))
+            return (path.source, *sizes, path.groups, path.delay, path.kernel.shape)
 
         return form(self) == form(other)
 
@@ -129,11 +133,11 @@ class Value:
     place: str = ""
 
     @classmethod
-    def of(cls, source: str, maps: Shape, shape: tuple[int, ...]) -> "Value":
-        """What a layer, or the input, sends."""
+    def of(cls, source: str, maps: Shape, shape: tuple[int, ...], delay: int = 0) -> "Value":
+        """What a layer, or the input, sends; with a delay, what it sent at the step before."""
         plain = torch.ones(maps[0], dtype=torch.float64)
         none = torch.zeros(shape, dtype=torch.float64)
-        return cls(shape, (Path(source, maps, plain),), none)
+        return cls(shape, (Path(source, maps, plain, delay=delay),), none)
 
     @property
     def is_sent(self) -> bool:
@@ -141,6 +145,12 @@ class Value:
         kernels = [path.kernel for path in self.paths]
         plain = all(kernel.ndim == 1 and bool((kernel >= 0).all()) for kernel in kernels)
         return plain and not bool(self.offset.any())
+
+    def is_all_of(self, layer: str) -> bool:
+        """Whether it is what a layer sends at this step, and nothing else."""
+        path, *others = self.paths
+        plain = path.edge == EdgeSpec(source=layer, kind="identity") and not others
+        return plain and bool((path.kernel == 1).all()) and not bool(self.offset.any())
 
     def in_maps(self, path: Path) -> bool:
         """Whether what a path makes has the value's own channels, rows and columns."""
@@ -185,28 +195,31 @@ class Value:
         made = made.reshape(size, *self.shape)
         if step is not None:
             made = step.linear(made)
-        return Path(path.source, path.shape, made.reshape(size, -1).T.contiguous())
+        matrix = made.reshape(size, -1).T.contiguous()
+        return Path(path.source, path.shape, matrix, delay=path.delay)
 
-    def closed(self) -> "tuple[Value, Shape]":
+    def closed(self, may_flatten: bool) -> "tuple[Value, Shape]":
         """In a form that is a layer's: every path makes the layer's maps, and the offset is one for
-        each channel."""
+        each channel. Where no maps do, a row of neurons with matrices does, if that is wanted."""
         maps = self.paths[0].made
         fits = all(path.made == maps for path in self.paths)
-        if len(self.shape) > 1 and not (fits and maps == self.shape):
+        in_maps = len(self.shape) == 1 or (fits and maps == self.shape)
+        if not in_maps and not may_flatten:
             raise ValueError(f"makes maps by no single convolution: {APART}")
-        if fits and math.prod(maps) == math.prod(self.shape):
+        if in_maps and fits and math.prod(maps) == math.prod(self.shape):
             channels = self.offset.reshape(maps[0], -1)
             spread = (channels - channels[:, :1]).abs().max()
             if float(spread) <= 1e-9 * max(1.0, float(channels.abs().max())):
                 return replace(self, offset=channels[:, 0]), maps
-        if len(self.shape) > 1:
+        if len(self.shape) > 1 and not may_flatten:
             raise ValueError(
                 "must get nothing but 0 where its padding adds zeros: what is added before a "
                 "padded convolution (a normalisation, a BatchNorm2d) is missing at the borders: "
                 "normalise behind the convolution, or not at all"
             )
         paths = tuple(self._matrix(path, None, self.shape) for path in self.paths)
-        return replace(self, paths=paths), (math.prod(self.shape), 1, 1)
+        row = (math.prod(self.shape), 1, 1)
+        return replace(self, paths=paths, offset=self.offset.flatten()), row
 
 
 # What a path becomes behind a module; None where it is no path in the contract's form
@@ -224,18 +237,21 @@ def _normed(value: Value, path: Path, module: nn.Module, step: Affine) -> Path |
 
 
 def _pooled(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
-    side = _pooling(module, value.shape)
-    if side is None or not (path.is_pointwise and value.in_maps(path)):
+    sides = _pooling(module, value.shape)
+    if sides is None or not (path.is_pointwise and value.in_maps(path)):
         return None
-    return replace(path, kernel=path.kernel / side**2, pool=path.pool * side)
+    (high, wide), (rows, columns) = both_sides(path.pool), sides
+    divisor = getattr(module, "divisor_override", None) or rows * columns
+    pool = high * rows, wide * columns
+    return replace(path, kernel=path.kernel / divisor, pool=pool)
 
 
 def _convolved(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
     conv = cast(Any, module)
     kernel = conv.weight.detach()
-    fields = {"stride": conv.stride[0], "padding": _padding(conv), "groups": conv.groups}
-    if not value.in_maps(path):
+    if unknown(conv) or not value.in_maps(path):
         return None
+    fields = {"stride": conv.stride, "padding": _padding(conv), "groups": conv.groups}
     if path.kernel.ndim == 1:
         inner = kernel.shape[1]
         gains = path.kernel.reshape(conv.groups, 1, inner).repeat(1, len(kernel) // conv.groups, 1)
@@ -270,8 +286,8 @@ def _pair(given: Any) -> tuple[Any, Any]:
     return tuple(given) if isinstance(given, (tuple, list)) else (given, given)  # type: ignore
 
 
-def _pooling(module: nn.Module, shape: tuple[int, ...]) -> int | None:
-    """The side of the squares, next to each other, that a module averages over; None if it does
+def _pooling(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """The sides of the rectangles, next to each other, that a module averages over; None if it does
     something else."""
     pool, (rows, columns) = cast(Any, module), shape[-2:]
     if kind(module).__name__ == "AdaptiveAvgPool2d":
@@ -279,49 +295,63 @@ def _pooling(module: nn.Module, shape: tuple[int, ...]) -> int | None:
             side if out is None else out
             for side, out in zip((rows, columns), _pair(pool.output_size), strict=True)
         )
-        side = rows // made[0]
-        return side if (side * made[0], side * made[1]) == (rows, columns) else None
+        sides = rows // made[0], columns // made[1]
+        whole = (sides[0] * made[0], sides[1] * made[1]) == (rows, columns)
+        return sides if whole else None
     kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
-    plain = kernel == stride and kernel[0] == kernel[1] and _pair(pool.padding) == (0, 0)
+    plain = kernel == stride and _pair(pool.padding) == (0, 0)
     ragged = pool.ceil_mode and (rows % kernel[0] or columns % kernel[1])
-    return kernel[0] if plain and not ragged and pool.divisor_override is None else None
+    return kernel if plain and not ragged else None
 
 
-def _padding(conv: Any) -> int:
+def _padding(conv: Any) -> tuple[int, int]:
     """Rows and columns of zeros around a convolution that is known."""
-    by_name = {"valid": 0, "same": conv.weight.shape[-1] // 2}
-    return by_name[conv.padding] if isinstance(conv.padding, str) else conv.padding[0]
+    rows, columns = conv.weight.shape[2:]
+    by_name = {"valid": (0, 0), "same": (rows // 2, columns // 2)}
+    return by_name[conv.padding] if isinstance(conv.padding, str) else conv.padding
 
 
-def _require_known(conv: Any) -> None:
-    """Refuse a convolution that the contract does not have."""
+def unknown(conv: Any) -> str:
+    """What a convolution must have to be one of the contract; empty: it is one."""
     kernel, padding = tuple(conv.weight.shape[2:]), conv.padding
-    spread = isinstance(padding, str) or padding[0] == padding[1] < kernel[0]
+    even = padding == "same" and not all(side % 2 for side in kernel)  # more zeros behind
     for what, value, good, must in (
-        ("kernel", kernel, kernel in _squares(KERNELS), f"one of {KERNELS}"),
-        ("stride", conv.stride, conv.stride in _squares(STRIDES), f"one of {STRIDES}"),
+        ("kernel", kernel, max(kernel) <= MAX_KERNEL, f"at most {MAX_KERNEL}x{MAX_KERNEL}"),
+        (
+            "stride",
+            conv.stride,
+            all(one <= most_stride(side) for one, side in zip(conv.stride, kernel, strict=True)),
+            "at most the kernel's sides",
+        ),
         ("dilation", conv.dilation, conv.dilation == (1, 1), "1"),
-        ("padding", padding, spread, "the same on all sides, and less than the kernel"),
+        (
+            "padding",
+            padding if isinstance(padding, tuple) else f"{padding!r} with a kernel of {kernel}",
+            not even
+            and all(zeros < side for zeros, side in zip(_padding(conv), kernel, strict=True)),
+            "as many zeros on both sides of an axis, and less than the kernel's side",
+        ),
         ("padding mode", conv.padding_mode, conv.padding_mode == "zeros", "'zeros'"),
     ):
         if not good:
-            raise ValueError(f"must have a {what} of {must}, not {value}")
-
-
-def _squares(sides: Sequence[int]) -> list[tuple[int, int]]:
-    return [(side, side) for side in sides]
+            return f"must have a {what} of {must}, not {value}"
+    return ""
 
 
 # Reading
 
 
 def read_maps(
-    steps: Sequence[Step], shape: Sequence[int], activation: str = "ReLU"
+    steps: Sequence[Step],
+    shape: Sequence[int],
+    activation: str = "ReLU",
+    neurons: Mapping[str, str] | None = None,
 ) -> list[AffineLayer]:
-    """Layers of a ReLU network that has convolutions, or a forward of its own.
+    """Layers of a network that has convolutions, sums or loops, or a forward of its own.
 
-    What `sw.importers.affine` knows, Conv2d, sums and ReLU; each ReLU ends a layer, and the output
-    the last one.
+    What `sw.importers.affine` knows, Conv2d, sums and activations; each activation ends a layer,
+    and the output the last one. Of spiking neurons, too, what no convolution of the contract does
+    becomes a matrix; a network that ends in them has no layer behind them.
 
     Parameters
     ----------
@@ -330,29 +360,37 @@ def read_maps(
         `sw.importers.modules.as_read` gives it.
     shape
         Of an input: (784,), or (1, 28, 28).
+    activation
+        In words.
+    neurons
+        The activations are spiking neurons: by the place of each step, its layer's name. None: they
+        are ReLUs, of layers hidden1, hidden2, ...
 
     Raises
     ------
     ConvertError
         One sentence that names every step that cannot be read.
     """
-    reader = _Reader(activation, tuple(shape))
+    reader = _Reader(activation, tuple(shape), neurons)
     for step in steps:
         try:
             reader.read(step)
         except (AttributeError, IndexError, KeyError, TypeError, RuntimeError):
             # A module from a file may hold anything, or lack what its class has.
-            raise ConvertError(f"Network cannot be converted: {step.place} is damaged") from None
+            raise refusal([Cause(step.place, "is damaged")]) from None
     return reader.finished(steps[-1].place if steps else INPUT)
 
 
 class _Reader:
     """Values by place, and the layers so far."""
 
-    def __init__(self, activation: str, shape: tuple[int, ...]) -> None:
-        self.activation = activation
+    def __init__(
+        self, activation: str, shape: tuple[int, ...], neurons: Mapping[str, str] | None
+    ) -> None:
+        self.activation, self.neurons = activation, neurons
         self.layers: list[AffineLayer] = []
-        self.trouble: list[str] = []
+        self.names: list[str] = []
+        self.trouble: list[Cause] = []
         maps = cast(Shape, (*shape, 1, 1)[:3])
         self.values = {INPUT: Value.of(INPUT, maps, shape)}
 
@@ -361,7 +399,7 @@ class _Reader:
         try:
             if isinstance(module, Unread):
                 raise ValueError(f"is not supported ({module.advice})")
-            if name not in READ_OF_MAPS | {"ReLU", "Module"}:
+            if not self._ends_layer(step) and name not in READ_OF_MAPS | {"Module"}:
                 advice = what_to_do(kind(module), self.activation)
                 raise ValueError(f"is not supported ({advice})")
             if not self.trouble:  # sizes may not fit any more behind what is not read
@@ -369,25 +407,38 @@ class _Reader:
         except ConvertError:
             raise
         except ValueError as error:
-            self.trouble.append(f"{step.place} {error}")
+            self.trouble.append(Cause(step.place, str(error)))
+
+    def _ends_layer(self, step: Step) -> bool:
+        if self.neurons is None:
+            return kind(step.module).__name__ == "ReLU"
+        return step.place in self.neurons
 
     def _value(self, step: Step, name: str) -> Value:
+        if isinstance(step.module, Before):
+            assert self.neurons is not None
+            shape = step.module.shape
+            maps = cast(Shape, (*shape, 1, 1)[:3])
+            return Value.of(self.neurons[step.inputs[0]], maps, shape, delay=1)
         value, *others = (self.values[place] for place in step.inputs)
         if isinstance(step.module, Sum):
             return value.plus(others[0])
-        if name == "ReLU":
-            return value if value.is_sent else self._layer(value, step.module)
-        if name == "Conv2d":
-            _require_known(step.module)
+        if self._ends_layer(step):
+            if self.neurons is None:
+                title = f"hidden{len(self.layers) + 1}"
+                return value if value.is_sent else self._layer(value, step.module, title)
+            return self._layer(value, step.module, self.neurons[step.place])
+        if name == "Conv2d" and self.neurons is None and (problem := unknown(step.module)):
+            raise ValueError(problem)
         shape = shape_behind(step.module, value.shape, READ_OF_MAPS)
         if shape is None:
             raise ValueError(f"is not supported ({what_to_do(kind(step.module), self.activation)})")
         return value.then(step.place, step.module, shape)
 
-    def _layer(self, value: Value, activation: nn.Module | None) -> Value:
+    def _layer(self, value: Value, activation: nn.Module | None, title: str) -> Value:
         kernels = tuple(path.kernel for path in value.paths)
         AffineLayer(kernels, value.offset, value.place).require_finite()
-        value, maps = value.closed()
+        value, maps = value.closed(may_flatten=self.neurons is not None)
         layer = AffineLayer(
             tuple(path.weights for path in value.paths),
             value.offset.contiguous(),
@@ -398,37 +449,43 @@ class _Reader:
             tuple(path.shape for path in value.paths),
         )
         self.layers.append(layer)
-        return Value.of(f"hidden{len(self.layers)}", maps, value.shape)
+        self.names.append(title)
+        return Value.of(title, maps, value.shape)
 
     def finished(self, place: str) -> list[AffineLayer]:
         """All layers, the readout last."""
         if not self.trouble:
             value = self.values[place]
             if len(value.shape) != 1:
-                self.trouble.append(
-                    f"its output must be one value per class, not of shape {value.shape}: put a "
-                    "Flatten before the last Linear"
-                )
-            elif not value.place:
+                problem = f"its output must be one value per class, not of shape {value.shape}: put"
+                self.trouble.append(Cause("", f"{problem} a Flatten before the last Linear"))
+            elif not self.layers and not value.place:
+                self.trouble.append(Cause("", "it has no Linear and no Conv2d"))
+            elif self.neurons is None and not value.place:
                 last = "the last module must be a Linear (the readout), not a ReLU"
-                self.trouble.append(last if self.layers else "it has no Linear and no Conv2d")
-            else:
+                self.trouble.append(Cause("", last))
+            elif not (self.neurons and self.names and value.is_all_of(self.names[-1])):
                 try:
-                    self._layer(value, None)
+                    self._layer(value, None, "readout")
                 except ConvertError:
                     raise
                 except ValueError as error:
-                    self.trouble.append(f"{value.place} {error}")
+                    self.trouble.append(Cause(value.place, str(error)))
+        shapes = dict(zip(self.names, (layer.map_shape for layer in self.layers), strict=True))
+        for layer in self.layers:  # of what comes over a loop, the layer was not known then
+            for edge, shape in zip(layer.edges, layer.sources, strict=True):
+                if edge.delay and edge.kind != "dense" and shapes[edge.source] != shape:
+                    problem = "gets maps over a loop from neurons that have become a row"
+                    self.trouble.append(Cause(layer.place, f"{problem}: {APART}"))
         if self.trouble:
-            raise ConvertError(f"Network cannot be converted: {'; '.join(self.trouble)}")
-        return _as_chain(self.layers)
+            raise refusal(self.trouble)
+        return _as_chain(self.layers, self.names)
 
 
-def _as_chain(layers: list[AffineLayer]) -> list[AffineLayer]:
+def _as_chain(layers: list[AffineLayer], names: list[str]) -> list[AffineLayer]:
     """Without edges, where each layer is dense and receives from the one before alone: the
     pipelined core's form."""
-    for n, layer in enumerate(layers):
-        source = f"hidden{n}" if n else INPUT
+    for layer, source in zip(layers, [INPUT, *names], strict=False):
         if layer.edges != (EdgeSpec(source=source),):
             return layers
     return [replace(layer, edges=(), shape=None, sources=()) for layer in layers]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
-from sw.importers.affine import ConvertError, affine, kind, shape_behind, what_to_do
+from sw.importers.affine import Cause, ConvertError, affine, kind, refusal, shape_behind, what_to_do
 from sw.importers.layers import AffineLayer, activations
 from sw.importers.maps import read_maps
 from sw.importers.trace import Step, Traced, trace
@@ -52,7 +52,7 @@ class _Reader:
     is_activation: Callable[[nn.Module], bool]
     activation: str
     layers: list[AffineLayer] = field(default_factory=list)
-    trouble: list[str] = field(default_factory=list)
+    trouble: list[Cause] = field(default_factory=list)
     images: Tensor | None = None
     """What the map since the last activation makes, without its offset, of each single input,
     (inputs, size); None: the input itself."""
@@ -73,10 +73,10 @@ class _Reader:
         except ValueError as error:
             shape = self.shape
             if not self.trouble:  # sizes may not fit any more behind what is not read
-                self.trouble.append(f"{place} {error}")
+                self.trouble.append(Cause(place, str(error)))
         if shape is None:
             advice = what_to_do(kind(module), self.activation)
-            self.trouble.append(f"{place} is not supported ({advice})")
+            self.trouble.append(Cause(place, f"is not supported ({advice})"))
         elif not self.trouble:
             self.then(place, module)
             self.shape = shape
@@ -102,7 +102,7 @@ class _Reader:
     def close(self, place: str, activation: nn.Module | None = None) -> None:
         """An activation, or the end."""
         if self.images is None:
-            self.trouble.append(f"{place} follows no Linear")
+            self.trouble.append(Cause(place, "follows no Linear"))
             return
         weight = self.images.T.contiguous()
         self.layers.append(AffineLayer((weight,), self.offset, self.place, activation))
@@ -141,18 +141,16 @@ def read_layers(
             reader.read(place, module)
         except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
             # A module from a file may hold anything, or lack what its class has.
-            raise ConvertError(f"Network cannot be converted: {place} is damaged") from None
+            raise refusal([Cause(place, "is damaged")]) from None
     if reader.images is not None and not reader.trouble:
         reader.close("end")
     if not reader.trouble and not reader.layers:
-        reader.trouble.append("it has no Linear")
+        reader.trouble.append(Cause("", "it has no Linear"))
     if not reader.trouble and len(reader.shape) > 1:
-        reader.trouble.append(
-            f"its output must be one value per class, not of shape {reader.shape}: put a Flatten "
-            "before the last Linear"
-        )
+        problem = f"its output must be one value per class, not of shape {reader.shape}: put a "
+        reader.trouble.append(Cause("", f"{problem}Flatten before the last Linear"))
     if reader.trouble:
-        raise ConvertError(f"Network cannot be converted: {'; '.join(reader.trouble)}")
+        raise refusal(reader.trouble)
     for layer in reader.layers:
         layer.require_finite()
     return reader.layers

@@ -16,7 +16,7 @@ from torch.nn import functional
 from hw.contract.edge import INPUT
 from sw.importers.affine import ConvertError, kind
 
-__all__ = ["Step", "Traced", "Unread", "trace"]
+__all__ = ["Before", "Step", "Sum", "Traced", "Unread", "trace"]
 
 
 class Unread(nn.Module):
@@ -32,6 +32,20 @@ class Sum(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x + y
+
+
+class Before(nn.Module):
+    """What spiking neurons sent at the time step before: where a loop is cut open.
+
+    Parameters
+    ----------
+    shape
+        Of what they send.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,8 @@
 through every rounding: quantisation-aware training sees exactly the network that is exported.
 Float32 is exact here: all values are integers and, checked by `to_network`, no sum reaches 2^24,
 below which every integer is a float32 and addition in whatever order rounds nothing. In a network
-cast to float64 (`quantize` does, where decay is exact) the bound is 2^53.
+of float64 the bound is 2^53, which the contract never reaches: networks with weights of more than
+`NARROW_BITS` are, and `quantize` casts those with an exact decay.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
 from sw.learn.neuron import TernaryLIF, straight_through
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
+
+NARROW_BITS = 8
+"""Weights that are wider soon make sums of 2^24."""
 
 EXACT_BITS = {torch.float32: 24, torch.float64: 53}
 """Every integer of so many bits is a number of that type."""
@@ -134,6 +138,8 @@ class IntegerNetwork(nn.Module):
         self.neurons = nn.ModuleList(
             TernaryLIF.from_spec(layer.neuron) for layer in spec.layers if layer.neuron is not None
         )
+        if any(layer.weight_bits > NARROW_BITS for layer in spec.layers):
+            self.double()
 
     def forward(self, pixels: Tensor) -> Activity:
         """Run pixels (n, size), whole numbers 0 .. pixel_max of any dtype, for all steps."""
@@ -192,7 +198,7 @@ class IntegerNetwork(nn.Module):
                 raise QuantizeError(f"Weights of layer {name} must not all be zero once rounded")
             whole = [kernel.numpy().astype(np.int16) for kernel in kernels]
             weights.append(whole if layer.spec.edges else whole[0])
-            biases.append(b.numpy().astype(np.int32))
+            biases.append(b.numpy().astype(np.int64))  # whose range is checked: int32 would wrap
         thetas = tuple(
             None if layer.thetas is None else layer.thetas.numpy().astype(np.int32)
             for layer in self.integer_layers

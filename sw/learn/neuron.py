@@ -54,8 +54,8 @@ class LIFParameters:
     limit
         Largest |c|.
     decay, decay_shift, decay_factor, decay_when
-        `none`: d = u. `shift`: d = u * 2^-k. `leak`: d = u - u * 2^-k. `factor`: d = u * m * 2^-k.
-        `after`: u0 is not decayed.
+        `none`: d = u. `shift`: d = u * 2^-k. `leak`: d = u - u * 2^-k. `factor`: d = u * m * 2^-k;
+        with k = 0, m is a real part of 1. `after`: u0 is not decayed.
     fraction_bits
         The drive counts 2^f times.
     reset, step
@@ -80,7 +80,7 @@ class LIFParameters:
     limit: int = 1
     decay: str = "shift"
     decay_shift: int = 2
-    decay_factor: int = 0
+    decay_factor: float = 0
     decay_rounding: str = "zero"
     decay_when: str = "before"
     fraction_bits: int = 0

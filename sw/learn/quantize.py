@@ -1,7 +1,9 @@
 """From a folded network to the integers of the contract: scales, thresholds, widths."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,18 +12,63 @@ from torch import Tensor
 from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT
 from hw.contract.encoding import Encoding
-from hw.contract.neuron import MAX_WIDTH, NeuronSpec
-from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.contract.neuron import MAX_FACTOR_SHIFT, MAX_WIDTH, NeuronSpec
+from hw.contract.spec import WEIGHT_BITS, LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.learn.neuron import LIFParameters
 
-__all__ = ["QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", "quantize"]
+__all__ = ["Known", "QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", "quantize"]
 
 SCALE_CANDIDATES = 200
 
 FINEST = 64
 """How much finer than its layer's a channel's grid may be."""
+
+
+REACHED = 5e-7
+"""What is nearer to a threshold than this share of it, has reached it: reals are not exact."""
+
+
+class Known(NamedTuple):
+    """What is known of a layer of reals before it is rounded.
+
+    Parameters
+    ----------
+    step
+        All its weights are multiples of it: it becomes the weight step, and a threshold the first
+        whole number that reaches it, so that nothing of the layer is rounded. 0: there is none.
+    peak
+        The largest |potential| seen; twice that is stored without saturation. 0: not known.
+    fraction_bits
+        Kept below a weight step, so that decays truncate little, unless they are to be exact.
+    """
+
+    step: float = 0.0
+    peak: float = 0.0
+    fraction_bits: int = 0
+
+
+def nearest_decay(kept: float) -> tuple[dict[str, Any], float]:
+    """The decay of the contract that keeps the part of a potential which is nearest to this one, 0
+    to 1, as fields of `LIFParameters`, and the part that it keeps. Of equals, a shift or a leak."""
+    rows: list[tuple[float, str, int, int]] = [(1.0, "none", 0, 0), (0.0, "shift", MAX_WIDTH, 0)]
+    for k in range(1, MAX_WIDTH // 2):
+        rows += [(2.0**-k, "shift", k, 0), (1 - 2.0**-k, "leak", k, 0)]
+    most = 2**MAX_FACTOR_SHIFT
+    m = min(max(round(kept * most), 1), most - 1)
+    rows.append((m / most, "factor", MAX_FACTOR_SHIFT, m))
+    share, decay, shift, factor = min(rows, key=lambda row: abs(row[0] - kept))
+    while decay == "factor" and factor % 2 == 0:
+        shift, factor = shift - 1, factor // 2
+    return {"decay": decay, "decay_shift": shift, "decay_factor": factor}, share
+
+
+def _in_row(p: LIFParameters) -> LIFParameters:
+    """With a decay of the contract in place of a real one."""
+    if p.decay != "factor" or p.decay_shift:
+        return p
+    return replace(p, **nearest_decay(p.decay_factor)[0])
 
 
 def best_scale(weight: Tensor, w_max: int) -> float:
@@ -47,24 +94,35 @@ def _neuron_spec(
     fraction_bits: int,
     potential_bits: int | None,
     steps: int,
+    known: Known,
 ) -> NeuronSpec:
     """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
     if p.fraction_bits:
         raise QuantizeError(
             f"Fraction bits of layer {name} must not be given: exact_decay chooses them"
         )
-    if p.theta / scale < 0.5:
+    if p.theta / scale < 0.5 and not known.step:
         raise QuantizeError(
             f"Threshold of layer {name} must be at least half a weight step, "
             f"not {p.theta / scale:.3g} of one"
         )
 
     def whole(value: float) -> int:
-        """Weight steps without a fraction, as drives are: only decay makes fractions."""
+        """Weight steps without a fraction, as drives are: only decay makes fractions. Of known
+        steps, the finest units, as decay leaves them."""
+        if known.step:
+            return round(value / scale * 2**fraction_bits)
         return round(value / scale) << fraction_bits
 
+    def reached(side: float) -> int:
+        """The threshold of a side."""
+        if known.step:
+            return math.ceil(side / scale * 2**fraction_bits * (1 - REACHED))
+        return whole(side)
+
     one = 1 << fraction_bits
-    theta, down = (max(one, whole(side)) for side in (p.theta, p.theta_down))
+    least = 1 if known.step else one
+    theta, down = (max(least, reached(side)) for side in (p.theta, p.theta_down))
     if fraction_bits and max(theta, down) > 2 ** (MAX_WIDTH - 2):
         raise QuantizeError(
             f"Threshold of layer {name} must be within {MAX_WIDTH - 2} bits, not "
@@ -79,21 +137,22 @@ def _neuron_spec(
         limit=p.limit,
         decay=p.decay,
         decay_shift=p.decay_shift,
-        decay_factor=p.decay_factor,
+        decay_factor=int(p.decay_factor),
         decay_rounding=p.decay_rounding,
         decay_when=p.decay_when,
         fraction_bits=fraction_bits,
         reset=p.reset,
-        step=max(one, whole(p.step)) if soft else 0,
-        u0=max(one - down, min(theta - one, whole(p.u0))),
+        step=max(least, whole(p.step)) if soft else 0,
+        u0=max(least - down, min(theta - least, whole(p.u0))),
         potential_bits=MAX_WIDTH if potential_bits is None else potential_bits,
     )
     if potential_bits is not None:
         return neuron
     # Under hard reset with both sides free |u| < theta: nothing saturates. Otherwise a residue is
     # left, or a negative potential; two more bits hold four thresholds of it.
-    least = max(2, signed_bits(max(theta, down) - 1))
-    return replace(neuron, potential_bits=least + 2 * neuron.can_saturate)
+    bits = max(2, signed_bits(max(theta, down) - 1)) + 2 * neuron.can_saturate
+    seen = signed_bits(math.ceil(2 * known.peak / scale * 2**fraction_bits))
+    return replace(neuron, potential_bits=max(bits, min(seen, MAX_WIDTH)))
 
 
 def _may_scale_channels(layer: FoldedLayer) -> bool:
@@ -125,10 +184,10 @@ def check_weight_bits(weight_bits: int) -> None:
     Raises
     ------
     QuantizeError
-        Unless it is 2 to 8.
+        Unless it is 2 to 16.
     """
-    if not isinstance(weight_bits, int) or not 2 <= weight_bits <= 8:
-        raise QuantizeError(f"Weight width must be an integer from 2 to 8, not {weight_bits!r}")
+    if not isinstance(weight_bits, int) or weight_bits not in WEIGHT_BITS:
+        raise QuantizeError(f"Weight width must be an integer from 2 to 16, not {weight_bits!r}")
 
 
 def fraction_bits(decay_shift: int, from_rest: bool, steps: int) -> int:
@@ -178,6 +237,7 @@ def quantize(
     exact_decay: bool = False,
     by_channel: bool = False,
     encoding: Encoding | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> IntegerNetwork:
     """Round a folded network to the contract's integers, one scale per layer.
 
@@ -186,7 +246,7 @@ def quantize(
     name
         Of the network.
     weight_bits
-        2 to 8, of every layer. The grid is symmetric, +-(2^(bits-1) - 1).
+        2 to 16, of every layer. The grid is symmetric, +-(2^(bits-1) - 1).
     pixel_bits
         Width of the pixels the network was trained on.
     potential_bits
@@ -201,6 +261,8 @@ def quantize(
         that (hard reset, equal sides, from 0) and no identity edge brings all channels the same.
     encoding
         How its pixels are made.
+    known
+        What is known of layers, by name; sums are kept in float64 then, too.
 
     Raises
     ------
@@ -215,13 +277,17 @@ def quantize(
     layers, scales = [], []
     for n, (title, layer) in enumerate(zip(folded.names, folded.layers, strict=True)):
         own = by_channel and _may_scale_channels(layer)
+        given = (known or {}).get(title, Known())
         scale = _scale(title, layer, weight_bits, own)
+        if given.step:
+            own, scale = False, torch.tensor(given.step, dtype=torch.float64)
         neuron, thetas = None, None
         if layer.neuron is not None:
-            bits = _fraction_bits(layer.neuron, folded.steps) if exact_decay else 0
+            row = _in_row(layer.neuron)
+            bits = _fraction_bits(row, folded.steps) if exact_decay else given.fraction_bits
             # The finest step has the largest threshold, and that is the neuron's.
             neuron = _neuron_spec(
-                title, layer.neuron, float(scale.min()), bits, potential_bits, folded.steps
+                title, row, float(scale.min()), bits, potential_bits, folded.steps, given
             )
             if own:
                 thetas = _thetas(title, layer.neuron, scale, bits)
@@ -249,7 +315,7 @@ def quantize(
         encoding=encoding,
     )
     network = IntegerNetwork(spec)
-    if exact_decay:
+    if exact_decay or known is not None:
         network.double()
     for integer, layer, (scale, thetas) in zip(
         network.integer_layers, folded.layers, scales, strict=True

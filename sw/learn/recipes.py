@@ -190,7 +190,7 @@ class Recipe:
                 raise RecipeError(f"{what} must be an integer of at least {low}, not {value!r}")
         for what, value, low, high in (
             ("Time steps", self.steps, 1, 1024),
-            ("Weight width", self.weight_bits, 2, 8),
+            ("Weight width", self.weight_bits, 2, 16),
             ("Pixel width", self.pixel_bits, 1, 8),
         ):
             if type(value) is not int or not low <= value <= high:

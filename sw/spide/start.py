@@ -103,7 +103,7 @@ def noise_network(
         raise StartError(f"Root mean square of a pixel must be positive, not {input_rms!r}")
     require_int("Time steps", steps, 1, 1024)
     require_int("Input width", input_bits, 1, 8)
-    require_int("Weight width", weight_bits, 2, 8)
+    require_int("Weight width", weight_bits, 2, 16)
     wider = input_bits - 4
     theta_bits = max(1, weight_bits + 2 + wider)
     neuron = NeuronSpec(
@@ -116,7 +116,7 @@ def noise_network(
     forward, back = (min(max(0, shift + wider), MAX_SHIFT) for shift in (FORWARD_SHIFT, BACK_SHIFT))
     small = input_size < LARGE
     if margin is None:
-        margin = 250 * steps >> 8 - weight_bits >> small
+        margin = (250 * steps << weight_bits) >> 8 + small
     if rates is None:
         slow, fast = round(math.log2(steps)), round(math.log2(max(1, steps_back)))
         first, among = [1 + fast + wider - small], [2 + fast] * (len(hidden) - 1)

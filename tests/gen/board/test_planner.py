@@ -16,12 +16,17 @@ from gen.core.plan import PlanError, plan_core, plan_network
 from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
 from gen.layer.stage import LayerStagePlan
+from hw.contract.builder import random_network
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from sw.data.dataset import load_split
 from sw.data.evaluate import mean_cycles
 from sw.data.shipped import model_path
 from sw.spide.start import beginning
+from tests.graphs import conv
+from tests.graphs import dense as edge
+from tests.hw.program.programs import network as maps
+from tests.hw.program.programs import part
 from tests.networks import chain, network_of_ones
 
 
@@ -126,6 +131,35 @@ def test_a_network_too_large_is_told_where_it_would_fit() -> None:
         assert sentence.startswith(f"Network {network.spec.name} does not fit {board}: with ")
         assert " block RAMs of " in sentence or " look-up tables of " in sentence
         assert words in sentence
+
+
+def test_memories_of_wide_weights_are_as_synthesis_made_them() -> None:
+    """Block RAMs and single-port RAMs of weights of 16 bits, as Yosys 0.70 and nextpnr's packer
+    found them."""
+    neuron = NeuronSpec(theta=30_000, potential_bits=18)
+    spec = chain((64, 128, 10), neuron, input_bits=4, steps=4, weight_bits=16)
+    rows = random_network(spec, 1)
+    square = maps(
+        (4, 8, 8),
+        part(16, conv("input", 3, padding=1), neuron=neuron, weight_bits=16),
+        part(32, conv("a", 3, padding=1, pool=2), neuron=neuron, weight_bits=16),
+        part(10, edge("b"), weight_bits=16),
+        steps=4,
+    )
+    lean = find_board("icebreaker").family
+    for board, core, found in (
+        ("ulx3s_85f", plan_core(rows, 32, 1), (23, 0)),
+        (
+            "icebreaker",
+            plan_core(rows, 8, 1, ["spram", "ram"], lean=True, fire_lanes=lean.fire_lanes),
+            (14, 8),
+        ),
+        ("ulx3s_85f", plan_network(square, 8, schedule="shared"), (33, 0)),
+    ):
+        on = find_board(board)
+        spec = board_spec(on, default_hz(on, core), loaded=core.loaded)
+        planned = estimate(on, core, spec)
+        assert (planned.brams, planned.sprams) == found
 
 
 MEASURED = json.loads(WEIGHTS.with_name("measured.json").read_text())

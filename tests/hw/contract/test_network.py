@@ -1,5 +1,6 @@
 """hw.contract.network: the file comes back as it went, or not at all."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract.builder import NetworkBuilder, random_network
-from hw.contract.network import FORMAT_VERSION, Network, NetworkError
+from hw.contract.network import FORMAT_VERSION, Layer, Network, NetworkError
 from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 
 def make_network(seed=0, inputs=5, neurons=4, classes=3):
@@ -34,6 +36,38 @@ def test_file_round_trip(tmp_path):
     for mine, theirs in zip(arrays, again.weights + again.biases, strict=True):
         np.testing.assert_array_equal(mine, theirs)
         assert mine.dtype == theirs.dtype
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, np.int8), (9, np.int16), (16, np.int16)])
+def test_the_widest_weights_come_back(bits, kind, tmp_path):
+    """A dense layer's have two bytes where one is too narrow, and none is lost."""
+    layer = LayerSpec(name="r", inputs=3, neurons=1, weight_bits=bits)
+    spec = NetworkSpec(name="wide", input_size=3, input_bits=1, steps=1, layers=(layer,))
+    weights = np.array([[layer.w_max, -layer.w_max, 1]])
+    network = Network(spec, (weights,), (np.array([0]),))
+    assert network.weights[0].dtype == kind
+    path = network.save(tmp_path / "wide.npz")
+    again = Network.load(path)
+    assert again.weights[0].tolist() == network.weights[0].tolist() == weights.tolist()
+    assert again.weights[0].dtype == kind
+    assert again.digest == network.digest
+    with np.load(path) as archive:
+        assert archive["weights0"].dtype == kind
+    for other in (weights * [[1, 1, -1]], weights * [[1, -1, 1]]):
+        assert Network(spec, (other,), (np.array([0]),)).digest != network.digest
+    text = json.dumps(spec.to_dict(), sort_keys=True).encode()
+    stored = weights.astype("<i1" if bits == 8 else "<i2").tobytes()
+    assert network.digest == hashlib.sha256(text + stored + bytes(4)).hexdigest()
+
+
+@pytest.mark.parametrize("bits", [8, 9, 16])
+def test_a_layer_by_itself_does_not_wrap(bits):
+    layer = LayerSpec(name="r", inputs=2, neurons=1, weight_bits=bits)
+    most = layer.w_max
+    alone = Layer.dense(layer, np.array([[most, -most]]), np.array([0]), 1, 1)
+    assert alone.weights.tolist() == [[most, -most]]
+    with pytest.raises(NetworkError, match=rf"Weights of layer r must lie within \+-{most}, not"):
+        Layer.dense(layer, np.array([[most + 1, 0]]), np.array([0]), 1, 1)
 
 
 def test_equal_images_give_equal_bytes(tmp_path):
@@ -267,7 +301,7 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
     ),
     7: (
         "tests/hw/contract/version7.npz",
-        "31cfce242b8fbd08b68d615a6bed34cf11ce1086727c9e3d23bdc4b9cb540a55",
+        "7ce075496c349e98d15beebad64fd8e9bfaaff003fd3cc4fe6e0e9e9deafd48d",
     ),
 }
 

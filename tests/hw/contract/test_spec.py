@@ -113,8 +113,8 @@ NO_LAYERS = [*NO_NETWORKS, "a-b"]
         ({"name": "input"}, "Layer name must not be 'input'"),
         ({"inputs": 0}, "Inputs of layer a must be an integer from 1 to 65536, not 0"),
         ({"neurons": -1}, "Neurons of layer a must be an integer from 1 to 65536, not -1"),
-        ({"weight_bits": 1}, "Weight width of layer a must be an integer from 2 to 8, not 1"),
-        ({"weight_bits": 9}, "Weight width of layer a must be an integer from 2 to 8, not 9"),
+        ({"weight_bits": 1}, "Weight width of layer a must be an integer from 2 to 16, not 1"),
+        ({"weight_bits": 17}, "Weight width of layer a must be an integer from 2 to 16, not 17"),
         ({"neuron": 3}, "Neuron of layer a must be a NeuronSpec or None, not 3"),
     ],
 )

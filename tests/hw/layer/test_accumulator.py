@@ -119,7 +119,7 @@ def test_drives_are_the_reference(g: LayerGeometry, pace: Pace) -> None:
 
 
 @pytest.mark.parametrize("banks", [1, 2, 4, 8])
-@pytest.mark.parametrize("weight_bits", [2, 5, 8])
+@pytest.mark.parametrize("weight_bits", [2, 5, 8, 16])
 def test_sums_reach_their_bounds_and_do_not_wrap(banks: int, weight_bits: int) -> None:
     """All weights of one size against all spikes; once without a bias, where the width is least."""
     g = geometry(17, 3, 3, banks)
@@ -208,7 +208,7 @@ def test_a_step_waits_until_the_drive_before_it_was_taken() -> None:
 
 
 @pytest.mark.parametrize("neurons", [3, 9])
-@pytest.mark.parametrize("weight_bits", [2, 5])
+@pytest.mark.parametrize("weight_bits", [2, 5, 12, 16])
 def test_biases_of_any_width(weight_bits: int, neurons: int) -> None:
     """From no bias at all to one much wider than the sums; one group and three."""
     g = geometry(6, neurons, 3, 2)

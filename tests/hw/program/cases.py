@@ -76,6 +76,31 @@ COUNTED = {
 }
 """Spikes that are counted out, or that a guard holds back (*TerMapping*, *AugMapping*)."""
 
+WIDTHS = (9, 12, 16)
+"""Of weights that are wide."""
+
+
+def wide(bits: int) -> tuple[Part, ...]:
+    """A convolution, an identity, what comes a step later, with weights of this width in all of
+    them and thresholds to match; potentials that saturate."""
+    n = NeuronSpec(theta=25 << bits - 4, potential_bits=bits + 2)
+    soft = NeuronSpec(
+        theta=20 << bits - 4, reset="soft", step=17 << bits - 4, potential_bits=bits + 2
+    )
+    return (
+        part(3, conv("input", 3, padding=1), neuron=n, weight_bits=bits),
+        part(
+            3,
+            conv("a", 3, padding=1),
+            identity("a"),
+            conv("b", 1, delay=1),
+            neuron=soft,
+            weight_bits=bits,
+        ),
+        part(2, dense("b"), dense("a", delay=1), weight_bits=bits),
+    )
+
+
 LEVELS = NeuronSpec(theta=10, negative="off", limit=3, potential_bits=8)
 
 
@@ -139,6 +164,84 @@ CASES: dict[str, tuple] = {
         (part(3, conv("input", 7, stride=2, padding=6)), part(2, dense("a", pool=2))),
     ),
     "kernel-7-inside": (8, (1, 8, 7), (part(3, conv("input", 7)), part(2, dense("a")))),
+    # Even and long kernels, rectangles, strides up to the kernel; whatever is left over at the rim
+    "kernel-2": (
+        4,
+        (2, 5, 4),
+        (
+            part(4, conv("input", 2)),
+            part(3, conv("a", 2, stride=2, padding=1)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-4-stride-3": (
+        4,
+        (1, 7, 8),
+        (
+            part(3, conv("input", 4, stride=3, padding=2)),
+            part(3, conv("a", 4, stride=4, padding=3)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-3-stride-3": (
+        4,
+        (2, 7, 8),
+        (part(3, conv("input", 3, stride=3, padding=1)), part(2, dense("a"))),
+    ),
+    "kernel-9": (
+        4,
+        (1, 5, 6),
+        (
+            part(3, conv("input", 9, padding=4)),
+            part(2, conv("a", 9, stride=3, padding=8)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-11": (
+        2,
+        (1, 4, 3),
+        (
+            part(2, conv("input", 11, padding=(4, 5))),
+            part(2, conv("a", 11, stride=7, padding=10)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-1x5": (
+        4,
+        (2, 3, 9),
+        (
+            part(3, conv("input", (1, 5), padding=(0, 2))),
+            part(3, conv("a", (5, 1), padding=(2, 0))),
+            part(2, dense("b", pool=(1, 3))),
+        ),
+    ),
+    "stride-1x2": (
+        4,
+        (2, 5, 6),
+        (
+            part(5, conv("input", 3, stride=(1, 2), padding=1)),
+            part(3, conv("a", (2, 3), stride=(2, 3), padding=(1, 0))),
+            part(2, dense("b")),
+        ),
+    ),
+    "pool-1x2": (
+        4,
+        (2, 3, 7),
+        (
+            part(4, conv("input", 3, padding=1, pool=(1, 2))),
+            part(4, identity("a", pool=(2, 1)), conv("a", 3, stride=(2, 1), padding=(0, 1))),
+            part(2, dense("b", pool=(1, 2))),
+        ),
+    ),
+    "samples": (
+        4,
+        (2, 1, 17),
+        (
+            part(4, conv("input", (1, 4), stride=(1, 3), padding=(0, 1))),
+            part(5, conv("a", (1, 3), pool=(1, 2))),
+            part(2, dense("b")),
+        ),
+    ),
     # Groups
     "depthwise": (
         4,
@@ -414,6 +517,8 @@ CASES: dict[str, tuple] = {
         {"steps": 1, "bits": 4},
     ),
     **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 4}) for name in COUNTED},
+    # Wide weights
+    **{f"wide-{bits}": (4, (2, 3, 3), wide(bits), {"steps": 3}) for bits in WIDTHS},
     # Neurons
     **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 5}) for name in NEURONS},
 }

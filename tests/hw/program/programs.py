@@ -14,7 +14,7 @@ from gen.core.plan import CorePlan, plan_programs
 from gen.program.cycles import operation_cycles, operation_plays, updates
 from gen.program.stage import ProgramStagePlan
 from hw.contract.builder import NetworkBuilder
-from hw.contract.edge import INPUT, EdgeSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape, most_stride
 from hw.contract.layout import map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
@@ -45,6 +45,13 @@ __all__ = [
 ]
 
 
+WIDTHS = (4, 4, 4, 2, 8, 9, 12, 16)
+"""Of the weights of random graphs."""
+
+KERNELS = (1, 2, 3, 3, 4, 5, 7, 9, 11)
+"""Sides of kernels of random graphs."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A layer to be: its channels, or its shape; what it receives; its neurons."""
@@ -64,7 +71,7 @@ def network(
 ) -> Network:
     """Layers a, b, c ... with random integers, the last of them the readout. Where a layer has
     channels only, its first edge says how large its maps are. Constants of identities are not
-    small."""
+    small, and wide weights reach both their ends."""
     b = NetworkBuilder(shape, name="small", input_bits=bits, steps=steps, timed_input=timed)
     names = [chr(ord("a") + n) for n in range(len(parts))]
     for name, made in zip(names, parts, strict=True):
@@ -77,6 +84,10 @@ def network(
         for k, edge in enumerate(made.edges):
             if edge.kind == "identity":
                 kernels[k] = rng.integers(6, 16, 1) * rng.choice([-1, 1])
+                most = made.largest(edge)
+                kernels[k] = np.clip(kernels[k] * max(1, made.w_max // 7), -most, most)
+            elif made.weight_bits > 4:
+                kernels[k].flat[[0, -1]] = made.w_max, -made.w_max
     return Network(spec, weights, biases, thetas=thetas)
 
 
@@ -102,14 +113,19 @@ def random_graph(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Net
                     kinds.append(conv(source, 3, padding=1, delay=delay))
                 edges[n].append(kinds[-1])
     parts = [
-        part(shapes[name], *edges[n], neuron=neurons[int(rng.integers(len(neurons)))])
+        part(
+            shapes[name],
+            *edges[n],
+            neuron=neurons[int(rng.integers(len(neurons)))],
+            weight_bits=int(rng.choice(WIDTHS)),
+        )
         for n, name in enumerate(names[1:])
     ]
     out = [dense(names[-1])] + [dense(INPUT)] * int(rng.integers(0, 2))
     return network(
         shapes[INPUT],
         *parts,
-        part(int(rng.integers(1, 8)), *out),
+        part(int(rng.integers(1, 8)), *out, weight_bits=int(rng.choice(WIDTHS))),
         steps=int(rng.integers(1, 4)),
         bits=int(rng.integers(1, 4)),
         timed=bool(rng.random() < 0.3),
@@ -124,23 +140,31 @@ def _sides(rng: np.random.Generator, most: int) -> Shape:
 
 def _random_edge(rng: np.random.Generator, source: str, shape: Shape) -> tuple[EdgeSpec, Shape]:
     """An edge from maps of this shape, and a shape that it can make."""
-    pool = int(rng.integers(1, min(3, *shape[1:]) + 1))
+    pool = _pair(rng, 1, [min(3, side) for side in shape[1:]])
     kind = str(rng.choice(["conv", "conv", "conv", "identity", "dense"]))
     if kind != "conv":
         edge = EdgeSpec(source=source, kind=kind, pool=pool)
         return edge, edge.pooled(shape) if kind == "identity" else _sides(rng, 4)
-    kernel = int(rng.choice([1, 3, 5, 7]))
-    least = max(0, -(-(kernel - min(shape[1:]) // pool) // 2))
+    high, wide = rng.choice(KERNELS, 2).tolist()
+    kernel = (high, high) if rng.random() < 0.5 else (high, wide)
+    pooled = [side // by for side, by in zip(shape[1:], pool, strict=True)]
+    least = [max(0, -(-(k - side) // 2)) for k, side in zip(kernel, pooled, strict=True)]
     groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
     edge = conv(
         source,
         kernel,
         pool=pool,
         groups=groups,
-        stride=int(rng.integers(1, 3)),
-        padding=int(rng.integers(least, max(least + 1, kernel))),
+        stride=_pair(rng, 1, [min(3, most_stride(side)) for side in kernel]),
+        padding=(int(rng.integers(least[0], high)), int(rng.integers(least[1], kernel[1]))),
     )
     return edge, edge.made(shape, groups * int(rng.integers(1, 4)))
+
+
+def _pair(rng: np.random.Generator, low: int, most: Sequence[int]) -> tuple[int, int]:
+    """Of rows and of columns: equal, or not."""
+    rows, columns = (int(rng.integers(low, high + 1)) for high in most)
+    return (min(rows, columns), min(rows, columns)) if rng.random() < 0.5 else (rows, columns)
 
 
 def random_pixels(network: Network, count: int, seed: int = 3) -> np.ndarray:

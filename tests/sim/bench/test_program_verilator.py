@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 import sim.bench.run
-from gen.core.plan import CorePlan, plan_mixed, plan_programs
+from gen.core.plan import CorePlan, plan_mixed, plan_programs, plan_windows
 from hw.contract.network import Network
+from hw.contract.neuron import NeuronSpec
 from sim.bench.run import simulate
 from sim.golden.model import GoldenModel
 from tests.graphs import network_of, residual
+from tests.hw.program.cases import wide
 from tests.hw.program.programs import conv, dense, part
 from tests.hw.program.programs import network as maps
 
 IMAGES = 6
+WIDE = NeuronSpec(theta=800, potential_bits=11)
 
 
 def plan_shared(network: Network, lanes: int) -> CorePlan:
@@ -102,6 +105,37 @@ def test_both_kinds_of_stage_in_one_core(folders, stall):
     report = run(plan_mixed(mixed, 4), folders["mixed"], stall=stall)
     assert report["cycle_law_checked"] == (not stall)
     assert report["bottleneck"] in ("b", "c")
+
+
+@pytest.mark.parametrize("make", [plan_shared, plan_windows], ids=["shared", "windows"])
+def test_wide_weights(make, tmp_path):
+    """Of 9, 12 and 16 bits, both ends of each in use: in the maps of a program, and of a window
+    with dense layers behind it."""
+    parts = wide(16)[0], wide(12)[1], part(7, dense("b"), neuron=WIDE, weight_bits=9)
+    network = maps((2, 3, 3), *parts, part(3, dense("c"), weight_bits=16), steps=3)
+    for layer in network.layers:
+        for edge, kernel in zip(layer.edges, layer.kernels, strict=True):
+            ends = {-layer.spec.w_max, layer.spec.w_max}
+            assert edge.kind == "identity" or ends <= set(kernel.flat)
+    trace = GoldenModel(network).run(pixels_for(network))
+    assert all(0 < np.mean(spikes != 0) < 1 for spikes in trace.spikes)
+    assert run(make(network, 4), tmp_path)["cycle_law_checked"]
+
+
+@pytest.mark.parametrize("make", [plan_shared, plan_windows], ids=["shared", "windows"])
+def test_kernels_that_are_no_small_squares(make, tmp_path):
+    """Even and long ones, rectangles, a stride of the kernel's side, pooling of columns alone."""
+    network = maps(
+        (1, 7, 13),
+        part(3, conv("input", (4, 11), stride=(2, 3), padding=(3, 5))),
+        part(4, conv("a", (5, 1), padding=(2, 0)), conv("a", 1)),
+        part(4, conv("b", 2, stride=2, pool=(1, 2))),
+        part(3, dense("c")),
+        steps=3,
+    )
+    trace = GoldenModel(network).run(pixels_for(network))
+    assert all(0 < np.mean(spikes != 0) < 1 for spikes in trace.spikes)
+    assert run(make(network, 4), tmp_path)["cycle_law_checked"]
 
 
 def test_a_recording_on_the_core_that_ships(tmp_path):

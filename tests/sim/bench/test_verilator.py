@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from gen.core.plan import plan_core
 from gen.core.verilog import generate
+from hw.contract.builder import random_integers
 from hw.contract.checks import InputError
 from hw.contract.network import Network
+from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.bench import verilator
 from sim.bench.cache import Cache
@@ -28,7 +30,7 @@ from sim.golden.model import GoldenModel
 from sw.data.dataset import load_split
 from sw.data.shipped import model_path
 from sw.data.split import DataError
-from tests.networks import networks, pixels_for
+from tests.networks import chain, networks, pixels_for
 
 KEYS = {
     "images",
@@ -127,6 +129,25 @@ def test_random_networks(tmp_path_factory, network, data, lanes, banks):
     plan, labels = plan_core(network, lanes, banks), labels_of(network, pixels)
     assert_equal(simulate(plan, pixels, labels, folder))
     assert_equal(simulate(plan, pixels, labels, folder, stall=0.5))
+
+
+def test_wide_weights(tmp_path):
+    """Of 9, 12 and 16 bits, both ends of each in use; biases take two rows of them."""
+    neurons = [NeuronSpec(theta=t, potential_bits=t.bit_length() + 2) for t in (700, 9000)]
+    spec = chain((20, 17, 9, 4), neurons, weight_bits=[9, 12, 16], input_bits=3, steps=3)
+    weights, biases, _ = random_integers(spec, 3, bias=None)
+    for array, layer in zip(weights, spec.layers, strict=True):
+        array.flat[[0, -1]] = layer.w_max, -layer.w_max
+    network = Network(spec, weights, biases)
+    assert [layer.bias_rows for layer in network.layers] == [2, 2, 2]
+    pixels = np.random.default_rng(4).integers(0, 8, (20, 20)).astype(np.uint8)
+    trace = GoldenModel(network).run(pixels)
+    assert all(0 < np.mean(spikes != 0) < 1 for spikes in trace.spikes)
+    for once in (False, True):
+        plan = plan_core(network, 9, 2, once=once)
+        report = simulate(plan, pixels, labels_of(network, pixels), tmp_path / str(once))
+        assert_equal(report)
+        assert report["cycle_law_checked"]
 
 
 def test_biases_wider_than_all_else(tmp_path):

@@ -98,15 +98,18 @@ def test_laws_are_odd(kind):
     assert (saturate(-u, neuron) == -saturate(u, neuron)).all()
 
 
-def test_drive_is_exact_beyond_float32():
-    layer = LayerSpec(name="r", inputs=65536, neurons=1, weight_bits=8)
-    spec = NetworkSpec(name="wide", input_size=65536, input_bits=8, steps=1, layers=(layer,))
-    weights = np.full((1, 65536), 127)
-    weights[0, 0] = 126
+@pytest.mark.parametrize(("size", "bits"), [(65536, 8), (256, 16)])
+def test_drive_is_exact_beyond_float32(size, bits):
+    layer = LayerSpec(name="r", inputs=size, neurons=1, weight_bits=bits)
+    spec = NetworkSpec(name="wide", input_size=size, input_bits=8, steps=1, layers=(layer,))
+    most = 2 ** (bits - 1) - 1
+    weights = np.full((1, size), most)
+    weights[0, 0] = most - 1
     network = Network(spec, (weights,), (np.array([1]),))
     assert network.layers[0].accumulator_bound > 2**24
-    pixels = np.full((1, 65536), 255, dtype=np.uint8)
-    assert drive(pixels, network.layers[0])[0, 0] == 65535 * 127 * 255 + 126 * 255 + 1
+    pixels = np.full((1, size), 255, dtype=np.uint8)
+    expected = (size - 1) * most * 255 + (most - 1) * 255 + 1
+    assert drive(pixels, network.layers[0])[0, 0] == expected
 
 
 def test_images_that_do_not_fit_are_refused():

@@ -31,7 +31,8 @@ def random_core(seed: int) -> tuple[int, Network, Lesson]:
 
     lanes = 4 << among(0, 3)
     groups = tuple(among(1, 20) for _ in range(among(1, 3)))
-    weight_bits, error_bits = among(2, 8), among(1, 4)
+    weight_bits, error_bits = among(2, 16), among(1, 4)
+    wider = max(0, weight_bits - 8)
     network = learning_network(
         rng,
         inputs=among(1, 40),
@@ -42,8 +43,8 @@ def random_core(seed: int) -> tuple[int, Network, Lesson]:
         steps_back=among(1, 9),
         weight_bits=weight_bits,
         fraction=among(0, 6),
-        theta=1 << among(2, 8),
-        potential_bits=among(9, 12),
+        theta=1 << among(2, 8) + wider,
+        potential_bits=among(9, 12) + wider,
         input_bits=among(1, 8),
         error_bits=error_bits,
         inject=among(0, 4),

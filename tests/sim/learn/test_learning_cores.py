@@ -31,6 +31,12 @@ def lesson(rng: np.random.Generator, network: Network, count: int, **more: Any) 
 
 
 NETWORKS: dict[str, tuple[int, Any]] = {
+    "wide weights": (
+        4,
+        lambda rng: learning_network(
+            rng, weight_bits=16, theta=1 << 16, potential_bits=19, margin=200_000, feedback=True
+        ),
+    ),
     "one group": (4, lambda rng: learning_network(rng)),
     "feedback": (8, lambda rng: learning_network(rng, feedback=True, groups=(9,), classes=10)),
     "three groups and feedback": (

@@ -187,7 +187,8 @@ def test_a_threshold_that_folds_to_zero() -> None:
         ({"mode": "if", "limit": 2}, "Limit must be 1 for if, not 2"),
         ({"divisor": 3}, "Divisor must be a power of two up to 64, not 3"),
         ({"percentile": 10}, "Percentile must lie in 50..100, not 10"),
-        ({"weight_bits": 9}, "Weight width must be an integer from 2 to 8, not 9"),
+        ({"weight_bits": 17}, "Weight width must be an integer from 2 to 16, not 17"),
+        ({"weight_bits": 4.0}, "Weight width must be an integer from 2 to 16, not 4.0"),
     ],
 )
 def test_conversions_that_cannot_be(fields, words) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hw.contract.checks import signed_bits
+from hw.contract.network import NetworkError
 from sim.golden.model import GoldenModel
 from sw.learn.fold import FoldedLayer, FoldedNetwork, fold
 from sw.learn.network import time_mean_loss
@@ -32,7 +33,7 @@ def one_layer(weight: torch.Tensor, theta: float = 1.0) -> FoldedNetwork:
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("bits", [2, 4, 8, 9, 12, 16])
 def test_integer_forward_is_the_golden_model(lived_network, pixels, neuron, bits) -> None:
     network = quantize(
         fold(lived_network(neuron=neuron)), name="tiny", weight_bits=bits, pixel_bits=4
@@ -177,8 +178,27 @@ def test_sums_beyond_float32(lived_network) -> None:
     )
 
 
-@pytest.mark.parametrize("bits", [1, 9, 4.0])
+@pytest.mark.parametrize(("bits", "dtype"), [(8, torch.float32), (9, torch.float64)])
+def test_wide_weights_are_kept_in_float64(lived_network, bits, dtype) -> None:
+    """As their sums soon do not fit into float32: here, those of weights of 16 bits."""
+    network = quantize(fold(lived_network()), name="tiny", weight_bits=bits, pixel_bits=4)
+    assert network.dtype == dtype
+    wide = quantize(fold(lived_network()), name="tiny", weight_bits=16, pixel_bits=8)
+    wide.integer_layers[2].bias.data.fill_(2.0**22)
+    assert wide.to_network().layers[2].logit_bound > 2**24
+    with pytest.raises(QuantizeError, match=r"must stay below 2\^24 to be exact in float32"):
+        wide.float().to_network()
+
+
+def test_biases_that_no_int32_holds_are_refused(lived_network) -> None:
+    network = quantize(fold(lived_network()), name="tiny", weight_bits=16, pixel_bits=4)
+    network.integer_layers[0].bias.data.fill_(2.0**32 / network.integer_layers[0].coefficient_max)
+    with pytest.raises(NetworkError, match=r"Bias of layer hidden1 must lie within \+-1073741824"):
+        network.to_network()
+
+
+@pytest.mark.parametrize("bits", [1, 17, 4.0])
 def test_weight_width(lived_network, bits) -> None:
     with pytest.raises(QuantizeError) as error:
         quantize(fold(lived_network()), name="tiny", weight_bits=bits, pixel_bits=4)
-    assert str(error.value) == f"Weight width must be an integer from 2 to 8, not {bits}"
+    assert str(error.value) == f"Weight width must be an integer from 2 to 16, not {bits}"

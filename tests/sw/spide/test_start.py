@@ -30,6 +30,7 @@ def learning_of(network: Network):
         ("digits", {}, 1024, 1000, (4, 0)),
         ("mnist", {"steps": 4, "steps_back": 8}, 1024, 1000, (4, -1)),
         ("mnist", {"weight_bits": 6}, 256, 500, (5, 0)),
+        ("mnist", {"weight_bits": 12, "master_bits": 16}, 16384, 32000, (1, -4)),
         ("mnist", {"master_bits": 10}, 1024, 2000, (7, 2)),
         ("mnist", {"feedback": True}, 1024, 2000, (5, 7, 0)),
         ("mnist", {"hidden": (128, 64)}, 1024, 2000, (5, 6, 0)),
@@ -88,7 +89,7 @@ def test_one_group_without_feedback_is_a_plain_chain():
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-@pytest.mark.parametrize("width", [2, 4, 8])
+@pytest.mark.parametrize("width", [2, 4, 8, 12, 16])
 def test_every_width_makes_a_network(bits, width):
     network = noise_network(
         "n", input_size=6, classes=3, input_bits=bits, weight_bits=width, hidden=(5, 4),
@@ -106,7 +107,7 @@ def test_every_width_makes_a_network(bits, width):
         ({"seed": 1.5}, "Seed must be an integer from 0 to 2^32 - 1, not 1.5"),
         ({"steps": 0}, "Time steps must be an integer from 1 to 1024, not 0"),
         ({"input_bits": 9}, "Input width must be an integer from 1 to 8, not 9"),
-        ({"weight_bits": 9}, "Weight width must be an integer from 2 to 8, not 9"),
+        ({"weight_bits": 17}, "Weight width must be an integer from 2 to 16, not 17"),
         ({"master_bits": 7}, "Master weights must have at least the 8 bits of the weights"),
         ({"rates": (1,)}, "Network n must have a learning rate for each of its 2 learned edges"),
         ({"input_rms": 0.0}, "Root mean square of a pixel must be positive, not 0.0"),

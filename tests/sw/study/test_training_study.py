@@ -124,7 +124,7 @@ def test_the_command(folder: Path, capsys) -> None:
         ("--steps", "1,x", "Time steps must be positive numbers joined by commas, not '1,x'"),
         ("--dataset", "cats", "Data set must be one of"),
         ("--float-epochs", "0", "Epochs must be a positive integer, not 0"),
-        ("--weight-bits", "9", "Weight width must be an integer from 2 to 8, not 9"),
+        ("--weight-bits", "17", "Weight width must be an integer from 2 to 16, not 17"),
         ("--processes", "-1", "Processes must be a number of at least 0, not -1"),
     ],
 )

@@ -17,15 +17,15 @@ from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import load_split
 from sw.data.split import Split
-from sw.importers.affine import READ
-from sw.importers.modules import ConvertError
-from sw.importers.spikingjelly import (
+from sw.frameworks.spikingjelly import (
     import_network,
     lif_parameters,
     load_network,
     read_network,
     run_module,
 )
+from sw.importers.affine import READ
+from sw.importers.modules import ConvertError
 from tests.hw.system.notes import Notes
 
 pytest.importorskip("spikingjelly", reason="the package spikingjelly is not installed")
@@ -176,7 +176,7 @@ def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Split, c
     told = capsys.readouterr().out
     image = Network.load(out)
     assert image.digest[:16] in told
-    assert "spikes unlike float, hidden2" in told
+    assert "spikes unlike original, hidden2" in told
     assert [layer.neurons for layer in image.spec.layers] == [24, 16, 10]
     loaded = load_network(tmp_path / "jelly.pt").double()
     theirs = run_module(loaded, images(digits), 4).argmax(dim=1).numpy()
@@ -292,7 +292,6 @@ def poisoned(path: Path) -> Any:
 @pytest.mark.parametrize(
     ("node", "complaint"),
     [
-        (neuron.LIFNode(tau=3.0), "keeps 0.6667 of a potential per step"),
         (neuron.LIFNode(v_reset=0.5), "must reset to 0 or by its threshold, not to 0.5"),
         (neuron.ParametricLIFNode(), "is not one of IFNode, LIFNode, TernaryIFNode"),
         (neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)), "must fire"),
@@ -321,8 +320,123 @@ def test_pooling_in_either_mode(digits: Split) -> None:
         assert torch.allclose(logits, run_module(network, images(digits), 3), atol=1e-9)
 
 
+def test_any_time_constant(digits: Split) -> None:
+    """The float twin keeps what the node keeps, the integers the nearest factor, which is said."""
+    network = network_of(neuron.LIFNode(tau=3.0, decay_input=False))
+    imported, report = import_network(network, digits, name="x", steps=5)
+    assert all(layer.equal == layer.compared and layer.either for layer in report.before)
+    assert all(layer.shown and layer.jaccard > 0.95 for layer in report.after)
+    spec = imported.spec.layers[0].neuron
+    assert spec is not None
+    assert (spec.decay, spec.decay_factor, spec.decay_shift) == ("factor", 2731, 12)
+    (said, _) = (f.approximated for f in report.findings if f.approximated)
+    assert said == "keeps 0.666748 (2731/4096) of a potential per step, not 0.666667: +8.1e-05"
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_convolutions(digits: Split, step_mode: str) -> None:
+    """Stay convolutions; the spikes are those that the module's own nodes send."""
+    torch.manual_seed(2)
+    network: Any = nn.Sequential(
+        layer.Conv2d(1, 4, 3, padding=1, bias=False),
+        layer.BatchNorm2d(4),
+        neuron.IFNode(),
+        layer.AvgPool2d(2),
+        layer.Conv2d(4, 6, 3),
+        neuron.IFNode(v_reset=None),
+        layer.Flatten(),
+        layer.Linear(24, 10),
+    ).double()
+    with torch.no_grad():
+        network[0].weight.mul_(3)
+        network[4].weight.mul_(3)
+    functional.set_step_mode(network, step_mode)
+    imported, report = import_network(network.eval(), digits, name="x", steps=5)
+    assert [edge.kind for spec in imported.spec.layers for edge in spec.edges] == [
+        *("conv", "conv", "dense")
+    ]
+    assert imported.spec.layers[1].edges[0].pool == 2
+    for before, after in zip(report.before, report.after, strict=True):
+        assert before.shown
+        assert before.equal == before.compared
+        assert 0.9 < after.jaccard < 1
+    assert [f.becomes for f in report.findings][:3] == [
+        "convolution of 4x1x3x3 weights into hidden1",
+        "folded into the weights of hidden1",
+        "layer hidden1: binary, threshold 1, hard reset",
+    ]
+
+
+def test_a_node_that_is_used_twice_is_compared_with_the_twin(digits: Split) -> None:
+    torch.manual_seed(2)
+    node = neuron.IFNode(step_mode="m")
+    network = nn.Sequential(
+        layer.Linear(64, 20, step_mode="m"), node, layer.Linear(20, 20, step_mode="m"), node
+    )
+    with pytest.raises(ConvertError, match="its own forward gives something else"):
+        import_network(network, digits, name="x", steps=3)  # its potential is one, not two
+
+
+def test_check(tmp_path: Path, capsys: Any) -> None:
+    """Of files that `import` takes, and of those that `convert` takes."""
+    cases: list[tuple[Any, int, list[str]]] = [
+        (
+            nn.Sequential(nn.Linear(64, 20), neuron.LIFNode(tau=3.0), nn.Linear(20, 10)),
+            0,
+            [
+                "read as            SpikingJelly",
+                "0 (Linear)         matrix of 20x64 weights into hidden1",
+                "1 (LIFNode)        layer hidden1: binary, threshold 1, hard reset, keeps 0.666667"
+                "; approximated: keeps 0.666748 (2731/4096) of a potential per step, not 0.666667",
+                "weights of hidden1  8-bit integers; approximated: rounded to 8 bits",
+            ],
+        ),
+        (
+            nn.Sequential(nn.Linear(64, 20), neuron.QIFNode(), nn.MaxPool2d(2), nn.Linear(20, 10)),
+            1,
+            [
+                "1 (QIFNode)    refused: is not one of IFNode, LIFNode",
+                "2 (MaxPool2d)  refused: is not supported (pool with AvgPool2d)",
+                "answer         2 refused",
+            ],
+        ),
+        (
+            nn.Sequential(nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10), nn.Softmax(1)),
+            0,
+            [
+                "read as      torch.nn (ReLU)",
+                "3 (Softmax)  nothing (it changes no class)",
+                "nothing stands in the way",
+            ],
+        ),
+        (
+            nn.Sequential(nn.Linear(64, 20), nn.GELU(), nn.Linear(20, 10)),
+            1,
+            ["1 (GELU)    refused: is not supported (train with ReLU)"],
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)),
+            1,
+            ["network      refused: the file does not have the shape of an input"],
+        ),
+    ]
+    for network, code, lines in cases:
+        torch.save(network, tmp_path / "net.pt")
+        assert main(["check", str(tmp_path / "net.pt")]) == code
+        told = re.sub(" +", " ", capsys.readouterr().out)
+        for line in lines:
+            assert re.sub(" +", " ", line) in told
+    assert main(["check", str(tmp_path / "net.pt"), "--shape", "1,8,8"]) == 0
+    assert main(["check", str(tmp_path / "net.pt"), "--dataset", "digits"]) == 0
+    assert main(["check", str(tmp_path / "net.pt"), "--dt", "1e-3"]) == 1
+    assert "are for files that do not say them" in capsys.readouterr().err
+
+
 def test_damaged_nodes(digits: Split) -> None:
     node = neuron.LIFNode()
+    node.tau = 0.5
+    with pytest.raises(ConvertError, match="node keeps -1 of a potential per step, which must li"):
+        lif_parameters(node)
     node.tau = 0.0
     with pytest.raises(ConvertError, match="node is damaged"):
         lif_parameters(node)

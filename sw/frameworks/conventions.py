@@ -1,0 +1,47 @@
+"""What a file of a network does not say, and its user must: the time step, the ties, the reset."""
+
+from dataclasses import dataclass
+
+from hw.contract.text import none_of
+from sw.importers.affine import ConvertError
+
+__all__ = ["FIRES_AT", "RESETS", "Conventions"]
+
+FIRES_AT = ("gt", "ge")
+RESETS = ("zero", "subtract", "subtract-later")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conventions:
+    """How a continuous neuron is run in time steps.
+
+    Parameters
+    ----------
+    dt
+        Time step in seconds, of Euler's method. snnTorch and SpikingJelly write NIR for 1e-4.
+    fires_at
+        `gt`: a potential fires above the threshold (NIR, snnTorch, Norse). `ge`: at it, too
+        (SpikingJelly, sinabs).
+    reset
+        `zero`: to 0. `subtract`: a spike subtracts the threshold at once (SpikingJelly, sinabs).
+        `subtract-later`: at the next step, from what has decayed (snnTorch). NIR stores 0 for all.
+
+    Raises
+    ------
+    ConvertError
+        For other values.
+    """
+
+    dt: float = 1e-4
+    fires_at: str = "gt"
+    reset: str = "zero"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dt < float("inf"):
+            raise ConvertError(f"Time step must be a positive number of seconds, not {self.dt!r}")
+        for what, value, choices in (
+            ("Firing", self.fires_at, FIRES_AT),
+            ("Reset", self.reset, RESETS),
+        ):
+            if value not in choices:
+                raise ConvertError(none_of(what, value, choices))

@@ -1,0 +1,46 @@
+"""The part of a potential that is kept from step to step, as a row of the contract's table."""
+
+from typing import Any
+
+from sw.importers.affine import ConvertError
+from sw.learn.quantize import nearest_decay
+
+__all__ = ["TOLERANCE", "decay_fields", "decay_text"]
+
+TOLERANCE = 1e-6
+"""Within it two numbers are the same: files have float32, in which 0.96 is 0.959999999104."""
+
+
+ROUNDING = 1e-12
+"""Of float64."""
+
+
+def decay_fields(kept: float) -> tuple[dict[str, Any], str]:
+    """Fields of `LIFParameters` for neurons that keep this part of a potential, and by how much
+    they are approximated in the integers (empty: by no more than float32 does).
+
+    Raises
+    ------
+    ConvertError
+        When it is no part.
+    """
+    if not 0 <= kept <= 1 + TOLERANCE:
+        raise ConvertError(f"keeps {kept:.6g} of a potential per step, which must lie in 0 to 1")
+    fields, share = nearest_decay(kept)
+    if abs(share - kept) <= ROUNDING:
+        return fields, ""
+    real = {"decay": "factor", "decay_shift": 0, "decay_factor": kept}
+    if abs(share - kept) <= TOLERANCE:
+        return real, ""
+    return real, (
+        f"keeps {share:.6g} ({decay_text(**fields)}) of a potential per step, not {kept:.6g}: "
+        f"{share - kept:+.2g}"
+    )
+
+
+def decay_text(decay: str, decay_shift: int, decay_factor: float = 0) -> str:
+    """The part that is kept, in words."""
+    if decay == "factor":
+        return f"{decay_factor:g}/{2**decay_shift}" if decay_shift else f"{decay_factor:.6g}"
+    power = 2**decay_shift
+    return {"none": "all", "shift": f"1/{power}", "leak": f"1 - 1/{power}"}[decay]

@@ -1,0 +1,172 @@
+"""A NIR graph run as it is written, by Euler's method in double precision.
+
+This is the original that an imported NIR file is compared with. It knows nothing of layers and
+edges: each node is computed for itself, at every time step.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sw.frameworks.conventions import Conventions
+from sw.frameworks.nir_graph import Graph, fires, kind_of
+from sw.frameworks.reading import Run
+
+__all__ = ["TIE", "simulate"]
+
+TIE = 1e-6
+"""A potential that is nearer to its threshold than this share of it, is at the threshold: files
+have float32, and sums of reals are not exact."""
+
+
+def simulate(graph: Graph, x: Tensor, steps: int, conventions: Conventions) -> Run:
+    """Run a graph on x (n, *shape), the same at every step.
+
+    A loop brings what its nodes make of the spikes of the step before, at the first step of none.
+    The outputs of all steps are added up, flat.
+    """
+    euler = _Euler(graph, conventions)
+    outputs, spikes = torch.zeros(()), dict[str, list[Tensor]]()
+    for _ in range(steps):
+        made = euler.step(x)
+        outputs = outputs + made[graph.output].flatten(1)
+        for name, node in graph.nodes.items():
+            if fires(node):
+                spikes.setdefault(name, []).append(made[name].flatten(1))
+    return Run(outputs, tuple(torch.stack(layer) for layer in spikes.values()))
+
+
+class _Euler:
+    """The state of all neurons: potentials, and spikes of the step before."""
+
+    def __init__(self, graph: Graph, conventions: Conventions) -> None:
+        self.graph, self.conventions = graph, conventions
+        self.potentials: dict[str, Tensor] = {}
+        self.spikes: dict[str, Tensor] = {}
+        self.plain = {name: _function(node, conventions.dt) for name, node in graph.nodes.items()}
+
+    def step(self, x: Tensor) -> dict[str, Tensor]:
+        """What every node makes of the input at one time step."""
+        if not self.spikes:  # of the step before the first; loops change no shape
+            made = self._nodes(x, lambda name, current: torch.zeros_like(current), loops=False)
+            self._remember(made)
+        made = self._nodes(x, self._fire, loops=True)
+        self._remember(made)
+        return made
+
+    def _remember(self, made: dict[str, Tensor]) -> None:
+        self.spikes = {name: made[name] for name, node in self.graph.nodes.items() if fires(node)}
+
+    def _nodes(
+        self, x: Tensor, fire: Callable[[str, Tensor], Tensor], loops: bool
+    ) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = {}
+        for name, node in self.graph.nodes.items():
+            edges = self.graph.edges[name]
+            given = [made[edge.source] for edge in edges if not edge.closes_loop]
+            given += [x] * (name == self.graph.input)
+            back = [edge.source for edge in edges if edge.closes_loop and loops]
+            total = sum(given[1:], given[0])
+            for source in back:
+                total = total + self._before(source).reshape(total.shape)
+            made[name] = fire(name, total) if fires(node) else self.plain[name](total)
+        return made
+
+    def _before(self, name: str) -> Tensor:
+        """What a node makes of the spikes of the step before."""
+        if name in self.spikes:
+            return self.spikes[name]
+        parts = [self._before(edge.source) for edge in self.graph.edges[name]]
+        return self.plain[name](sum(parts[1:], parts[0]))
+
+    def _fire(self, name: str, current: Tensor) -> Tensor:
+        """Integrate, fire, reset."""
+        node = self.graph.nodes[name]
+        threshold = _by_neuron(node.v_threshold, current)
+        before = self.potentials.get(name)
+        v = torch.zeros_like(current) if before is None else before
+        late = self.conventions.reset == "subtract-later"
+        owed = self.spikes[name] * threshold if late else 0.0
+        if kind_of(node) == "LIF":
+            part = self.conventions.dt / _by_neuron(node.tau, current)
+            leak, r = _by_neuron(node.v_leak, current), _by_neuron(node.r, current)
+            v = v + part * (leak - v + r * current) - owed
+        else:
+            v = v + current * _by_neuron(input_gain(node, self.conventions.dt), current) - owed
+        above = self.conventions.fires_at == "gt"
+        z = (v >= threshold * (1 + TIE if above else 1 - TIE)).to(v.dtype)
+        if self.conventions.reset == "zero":
+            v = v * (1 - z)
+        elif not late:
+            v = v - z * threshold
+        self.potentials[name] = v
+        return z
+
+
+def input_gain(node: Any, dt: float) -> Any:
+    """What an `IF` or `I` counts its input times, a number or an array: R a step; 1, where R is
+    1 / dt, as SpikingJelly writes it so that dt * R is 1. (With Euler's dt * R the files of all
+    others, in which R is 1, would be silent.)"""
+    r = np.asarray(node.r, dtype=np.float64)
+    return 1.0 if bool(np.all(np.abs(r * dt - 1) <= TIE)) else r
+
+
+def _by_neuron(value: Any, like: Tensor) -> Any:
+    """A parameter as one number, or shaped like what the neurons receive, without n."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.size == 1:
+        return float(array.reshape(()))
+    tensor = torch.from_numpy(array)
+    if array.size == like[0].numel():
+        return tensor.reshape(like.shape[1:])
+    return tensor.reshape(-1, *(1,) * (like.ndim - 2))  # by channel
+
+
+def _function(node: Any, dt: float) -> Callable[[Tensor], Tensor]:
+    """What a node without a state does with values (n, ...)."""
+    kind = kind_of(node)
+    if kind in ("Linear", "Affine"):
+        weight = torch.from_numpy(np.asarray(node.weight, dtype=np.float64))
+        bias = (
+            torch.from_numpy(np.asarray(node.bias, dtype=np.float64)) if kind == "Affine" else None
+        )
+
+        def matrix(x: Tensor) -> Tensor:
+            flat = x if x.shape[-1] == weight.shape[1] and x.ndim > 1 else x.flatten(1)
+            return functional.linear(flat, weight, bias)
+
+        return matrix
+    if kind in ("Conv1d", "Conv2d"):
+        weight = torch.from_numpy(np.asarray(node.weight, dtype=np.float64))
+        bias = torch.from_numpy(np.asarray(node.bias, dtype=np.float64))
+        convolve = functional.conv1d if kind == "Conv1d" else functional.conv2d
+        sizes = {
+            key: _sides(getattr(node, key), weight.ndim - 2)
+            for key in ("stride", "padding", "dilation")
+        }
+        return lambda x: convolve(x, weight, bias, groups=int(node.groups), **sizes)
+    if kind in ("SumPool2d", "AvgPool2d"):
+        kernel, stride, padding = (
+            _sides(value, 2) for value in (node.kernel_size, node.stride, node.padding)
+        )
+        factor = kernel[0] * kernel[1] if kind == "SumPool2d" else 1
+        return lambda x: functional.avg_pool2d(x, kernel, stride, padding) * factor
+    if kind == "Scale":
+        return lambda x: x * _by_neuron(node.scale, x)
+    if kind == "I":
+        return lambda x: x * _by_neuron(input_gain(node, dt), x)
+    if kind == "Flatten":
+        return lambda x: x.flatten(1)
+    return lambda x: x
+
+
+def _sides(value: Any, n: int) -> Any:
+    """Sides of a kernel, one or for each axis."""
+    if isinstance(value, (str, bytes)):
+        return value.decode() if isinstance(value, bytes) else value
+    sides = [int(side) for side in np.atleast_1d(np.asarray(value))]
+    return tuple(sides * n if len(sides) == 1 else sides)

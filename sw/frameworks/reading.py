@@ -1,0 +1,335 @@
+"""What is read of a framework's network, and what a framework must provide."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hw.contract.edge import INPUT, Shape
+from sw.frameworks.decay import decay_text
+from sw.importers.affine import IDLE, RESHAPES, Cause, kind, refusal
+from sw.importers.layers import AffineLayer
+from sw.importers.modules import Leaf
+from sw.importers.trace import Before, Step, Sum
+from sw.learn.fold import FoldedLayer, FoldedNetwork
+from sw.learn.neuron import LIFParameters
+
+__all__ = [
+    "SHAPE_UNKNOWN",
+    "Finding",
+    "Foreign",
+    "Neuron",
+    "Reading",
+    "Run",
+    "findings_of",
+    "folded_network",
+]
+
+
+SOFTMAX = {"LogSoftmax", "Softmax"}
+
+SHAPE_UNKNOWN = Cause(
+    "", "the file does not have the shape of an input: give it (--shape 1,28,28), or data"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is said about a node, or a module.
+
+    Parameters
+    ----------
+    node
+        Its name and kind in the file.
+    becomes
+        What it is in Sterna; empty where it is refused.
+    approximated
+        By how much it differs from that; empty: not at all.
+    refused
+        Why it cannot be read, and what would help; empty: it can.
+    """
+
+    node: str
+    becomes: str = ""
+    approximated: str = ""
+    refused: str = ""
+
+    def __str__(self) -> str:
+        if self.refused:
+            return f"refused: {self.refused}"
+        more = f"; approximated: {self.approximated}" if self.approximated else ""
+        return self.becomes + more
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain JSON data."""
+        return dict(vars(self))
+
+
+class Neuron(NamedTuple):
+    """A layer of neurons.
+
+    Parameters
+    ----------
+    layer
+        Name of the layer.
+    parameters
+        Of the neurons, real-valued.
+    approximated
+        As of `Finding`.
+    """
+
+    layer: str
+    parameters: LIFParameters
+    approximated: str = ""
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        p = self.parameters
+        low = 0 if p.negative == "off" else -p.limit
+        kind = "ternary" if low else "binary"
+        if p.limit > 1:
+            kind = f"counts {low} to {p.limit}"
+        words = [f"layer {self.layer}: {kind}", f"threshold {p.theta:g}", f"{p.reset} reset"]
+        if p.decay != "none":
+            words.append(f"keeps {decay_text(p.decay, p.decay_shift, p.decay_factor)}")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A network as it was read.
+
+    Parameters
+    ----------
+    findings
+        About every node, in the order in which they run.
+    folded
+        The network; None where something is refused.
+    """
+
+    findings: tuple[Finding, ...]
+    folded: FoldedNetwork | None = None
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """What stands in the way."""
+        return tuple(finding for finding in self.findings if finding.refused)
+
+    def require(self) -> FoldedNetwork:
+        """The network.
+
+        Raises
+        ------
+        ConvertError
+            One sentence that names all that is refused.
+        """
+        if self.folded is None:
+            raise refusal(Cause(f.node, f.refused) for f in self.refused)
+        return self.folded
+
+
+class Run(NamedTuple):
+    """What a framework's own network did with n images.
+
+    outputs
+        (n, classes): of all steps, added up.
+    spikes
+        One tensor (T, n, neurons) per firing layer, in the order of `Reading.folded`; None where
+        the framework does not show them.
+    """
+
+    outputs: Tensor
+    spikes: tuple[Tensor | None, ...]
+
+
+class Foreign(ABC):
+    """A network of another framework, opened."""
+
+    framework: ClassVar[str]
+    """What it is called in reports."""
+
+    @property
+    @abstractmethod
+    def leaves(self) -> Sequence[Leaf]:
+        """Modules in the order in which they run: by them `sw.importers.feed.Feed` finds the shape
+        of an input, where `shape` is unknown."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...] | None:
+        """Of an input, without its batch: (784,), or (1, 28, 28); None: the file does not say."""
+
+    @abstractmethod
+    def read(
+        self,
+        shape: Sequence[int] | None,
+        *,
+        steps: int,
+        pixel_max: int,
+        front: Sequence[torch.nn.Module] = (),
+    ) -> Reading:
+        """Its layers, for inputs of whole pixels. What cannot be read is a finding, not an error.
+
+        Parameters
+        ----------
+        shape
+            Of an input; None: it is not known, which is a finding too.
+        steps
+            T.
+        pixel_max
+            Largest pixel; the network takes pixels / pixel_max.
+        front
+            What stands in front of it (`sw.importers.feed.Feed`).
+        """
+
+    @abstractmethod
+    def run(self, x: Tensor, steps: int) -> Run:
+        """Run the network itself on x (n, *shape), the same at every step, in double precision."""
+
+
+def folded_network(
+    layers: Sequence[AffineLayer],
+    neurons: Sequence[Neuron],
+    *,
+    shape: Sequence[int],
+    steps: int,
+    pixel_max: int,
+) -> FoldedNetwork:
+    """The network of layers, each with its neurons; behind the last neurons, without a layer of
+    their own, a readout that counts their spikes.
+
+    Parameters
+    ----------
+    layers
+        For inputs of 0 to 1, of which `pixel_max` pixels make one.
+    """
+    folded, names = [], [neuron.layer for neuron in neurons]
+    for n, layer in enumerate(layers):
+        sources = [edge.source for edge in layer.edges] or [names[n - 1] if n else INPUT]
+        kernels = tuple(
+            kernel / pixel_max if source == INPUT else kernel
+            for source, kernel in zip(sources, layer.kernels, strict=True)
+        )
+        parameters = neurons[n].parameters if n < len(neurons) else None
+        title = names[n] if n < len(neurons) else _readout(names)
+        folded.append(FoldedLayer(kernels, layer.bias, parameters, title, layer.shape, layer.edges))
+    if len(layers) == len(neurons):
+        n = layers[-1].neurons
+        count, none = torch.eye(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        folded.append(replace(FoldedLayer.dense(count, none, None), name=_readout(names)))
+    is_chain = not any(layer.edges for layer in layers)
+    maps: Shape | None = None if is_chain else (*shape, 1, 1)[:3]  # type: ignore[assignment]
+    return FoldedNetwork(tuple(folded), steps, maps)
+
+
+def _readout(names: Sequence[str]) -> str:
+    """A name that no layer has."""
+    title = "readout"
+    while title in names:
+        title += "_"
+    return title
+
+
+# Findings
+
+
+def findings_of(
+    steps: Sequence[Step],
+    neurons: Mapping[str, Neuron],
+    names: Mapping[str, str],
+    causes: Iterable[Cause] = (),
+    layers: Sequence[AffineLayer] = (),
+    notes: Mapping[str, str] | None = None,
+) -> tuple[Finding, ...]:
+    """About each step: what it becomes, or what is wrong with it, said once.
+
+    Parameters
+    ----------
+    steps
+        In the order in which they run.
+    neurons
+        By place, of the steps that are neurons and could be read.
+    names
+        By place, the layer of each step that is neurons, read or not.
+    causes
+        What is refused; what has no place among the steps is a finding of its own.
+    layers
+        What was read, for the number of weights.
+    notes
+        By place: what is to be said besides.
+    """
+    wrong: dict[str, str] = {}
+    for cause in causes:
+        wrong.setdefault(cause.place, cause.problem)
+    goals = _goals(steps, names)
+    sizes = {neuron.layer: layer for neuron, layer in zip(neurons.values(), layers, strict=False)}
+    found = []
+    for step in steps:
+        if isinstance(step.module, (Before, Sum)) and step.place not in wrong:
+            continue
+        problem = wrong.pop(step.place, "")
+        neuron = neurons.get(step.place)
+        becomes, by = ("", "") if problem else (_becomes(step, names, goals[step.place], sizes), "")
+        if neuron is not None and not problem:
+            becomes, by = neuron.text, neuron.approximated
+        if notes and step.place in notes and not problem:
+            becomes += f" ({notes[step.place]})"
+        found.append(Finding(node=step.place, becomes=becomes, approximated=by, refused=problem))
+    rest = [Finding(node=place or "network", refused=problem) for place, problem in wrong.items()]
+    return (*found, *rest)
+
+
+def _goals(steps: Sequence[Step], names: Mapping[str, str]) -> dict[str, list[str]]:
+    """The layers that what a step makes goes into, by its place."""
+    takers: dict[str, list[str]] = {}
+    for step in steps:
+        for source in step.inputs:
+            takers.setdefault(source, []).append(step.place)
+
+    def behind(place: str) -> list[str]:
+        found, seen, todo = dict[str, None](), {place}, [place]
+        while todo:
+            here = todo.pop()
+            for taker in takers.get(here, ()):
+                if taker in names:
+                    found[names[taker]] = None
+                elif taker not in seen:
+                    seen.add(taker)
+                    todo.append(taker)
+            if here not in takers:
+                found["readout"] = None
+        return list(found)
+
+    return {step.place: behind(step.place) for step in steps}
+
+
+def _becomes(
+    step: Step, names: Mapping[str, str], goals: Sequence[str], layers: Mapping[str, AffineLayer]
+) -> str:
+    name, module = kind(step.module).__name__, step.module
+    where = " and ".join(goals)
+    if name in IDLE | RESHAPES | SOFTMAX:
+        return "nothing"
+    if step.place in names:
+        return f"the neurons of {names[step.place]}"
+    weight: Any = getattr(module, "weight", None)
+    if name in ("Linear", "Conv2d") and weight is not None:
+        matrix = any(
+            edge.kind == "dense"
+            for goal in goals
+            if name == "Conv2d" and goal in layers
+            for edge in layers[goal].edges or (None,)
+            if edge is not None
+        )
+        if matrix:
+            many = sum(k.numel() for goal in goals if goal in layers for k in layers[goal].kernels)
+            return f"part of a matrix of {many:,} weights into {where}"
+        sides = "x".join(map(str, weight.shape))
+        return f"{'matrix' if name == 'Linear' else 'convolution'} of {sides} weights into {where}"
+    if "Pool" in name:
+        return f"pooling in front of {where}"
+    return f"folded into the weights of {where}"

@@ -1,0 +1,118 @@
+"""The frameworks that networks are imported from, found by the file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from hw.contract.text import none_of
+from sw.frameworks.conventions import Conventions
+from sw.frameworks.nir_graph import MAGIC as HDF5
+from sw.frameworks.reading import Foreign
+from sw.importers.affine import ConvertError
+
+__all__ = ["IMPORTERS", "Importer", "importer_for", "open_network"]
+
+ZIP = b"PK"
+"""Of files of torch.save."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importer:
+    """A framework, or a format.
+
+    Parameters
+    ----------
+    name, title
+        As an option names it, and in words.
+    magic
+        What its files begin with.
+    module
+        Has `open_file(path)`, or with conventions `open_file(path, conventions)`: a `Foreign`.
+    asks
+        It has `is_file(path)`, too: more than the beginning tells whether a file is its own.
+    has_conventions
+        Whether its files leave open what `Conventions` says.
+    """
+
+    name: str
+    title: str
+    magic: bytes
+    module: str
+    asks: bool = False
+    has_conventions: bool = False
+
+    def claims(self, path: Path, head: bytes) -> bool:
+        """Whether a file that begins so is of this framework."""
+        if not head.startswith(self.magic):
+            return False
+        return not self.asks or import_module(self.module).is_file(path)
+
+    def open(self, path: Path, conventions: Conventions | None) -> Foreign:
+        """The network in a file; without conventions, those of its writers."""
+        opener: Callable[..., Foreign] = import_module(self.module).open_file
+        if self.has_conventions:
+            return opener(path, conventions or Conventions())
+        if conventions is not None:
+            raise ConvertError(
+                f"Time step, firing and reset (--dt, --fires-at, --reset) are for files that do "
+                f"not say them: a network of {self.title} does"
+            )
+        return opener(path)
+
+
+IMPORTERS = (
+    Importer(name="nir", title="NIR", magic=HDF5, module="sw.frameworks.nir", has_conventions=True),
+    Importer(
+        name="snntorch", title="snnTorch", magic=b"", module="sw.frameworks.snntorch", asks=True
+    ),
+    Importer(
+        name="brevitas", title="Brevitas", magic=b"", module="sw.frameworks.brevitas", asks=True
+    ),
+    Importer(
+        name="spikingjelly", title="SpikingJelly", magic=ZIP, module="sw.frameworks.spikingjelly"
+    ),
+)
+"""Of several that have the same files, the first one is taken."""
+
+
+def importer_for(path: Path, name: str | None = None) -> Importer:
+    """The importer of that name, or the one that such a file is for.
+
+    Raises
+    ------
+    ConvertError
+        When there is none, or the file cannot be read.
+    """
+    if name is not None:
+        known = {importer.name: importer for importer in IMPORTERS}
+        if name not in known:
+            raise ConvertError(none_of("Framework", name, known))
+        return known[name]
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except FileNotFoundError:
+        raise ConvertError(f"Network {path} does not exist") from None
+    except OSError as error:
+        raise ConvertError(f"Network {path} cannot be read: {error.strerror or error}") from None
+    found = next((importer for importer in IMPORTERS if importer.claims(path, head)), None)
+    if found is None:
+        raise ConvertError(
+            f"Network {path} must be a NIR file (HDF5), one of torch.save, or a TOML file that "
+            "describes a state_dict: say with --from what it is"
+        )
+    return found
+
+
+def open_network(
+    path: Path, name: str | None = None, conventions: Conventions | None = None
+) -> Foreign:
+    """The network in a file.
+
+    Raises
+    ------
+    ConvertError
+        As of `importer_for`, and when the file holds something else.
+    """
+    return importer_for(path, name).open(path, conventions)
