@@ -107,7 +107,8 @@ results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron 
 	@$(STERNA) study hardware
 
 # The networks in sw/data/models/, from nothing: these by recipe, the others converted from ReLU networks.
-TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide fashion-mnist-dense
+TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide fashion-mnist-dense \
+	japanese-vowels watch-exercises
 COMPILED := mnist-conv mnist-lenet fashion-mnist-conv nmnist-conv cifar10-resnet
 
 models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: some hours

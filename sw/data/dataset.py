@@ -12,8 +12,9 @@ from hw.contract.encoding import Encoding
 from hw.contract.text import none_of
 from sw.data.arrays import Array, Dataset
 from sw.data.own import FORMS, read_own
-from sw.data.published import FILELESS, NAMES, RECORDINGS, SHAPES, load_published
-from sw.data.split import DataError, Split
+from sw.data.published import FILELESS, NAMES, RECORDINGS, SHAPES, load_published, load_raw
+from sw.data.split import SPLITS, DataError, Split
+from sw.data.wheels import ENCODINGS
 
 __all__ = ["Published", "Source", "chosen", "load_dataset", "load_split", "require_files"]
 
@@ -37,26 +38,30 @@ class Published(Dataset):
         When there is no such data set.
     """
 
-    encoding = None  # pyright: ignore[reportAssignmentType]
-
     def __init__(self, name: str, folder: str | os.PathLike[str] | None = None) -> None:
         if name not in NAMES:
             raise DataError(none_of("Data set", name, NAMES))
         self.name, self.folder = name, folder
+
+    @cached_property
+    def encoding(self) -> Encoding | None:
+        """The fixed one of recordings that are raw values; None: the others are pixels."""
+        return ENCODINGS.get(self.name)
 
     def split(
         self, split: str, bits: int, *, steps: int = 1, encoding: Encoding | None = None
     ) -> Split:
         """See `load_published`; with the encoding of a network that was made for data of its own,
         its pixels."""
-        if encoding is None:
+        if encoding in (None, self.encoding):
             return load_published(self.name, split, bits, self.folder, steps=steps)
-        if max(encoding.high) != 255:
+        if self.encoding is None and max(encoding.high) != 255:
             raise DataError(
                 f"Data set {self.name} has pictures of bytes, and the network takes values up to "
                 f"{max(encoding.high):g}"
             )
-        raw = Dataset(self.x, self.y, self.x_test, self.y_test)
+        axes = self.encoding and self.encoding.axes
+        raw = Dataset(self.x, self.y, self.x_test, self.y_test, axes=axes)
         raw.name = self.name
         plain = load_published(self.name, split, bits, self.folder)  # for what it is called
         made = raw.split(split, bits, encoding=encoding)
@@ -64,6 +69,8 @@ class Published(Dataset):
 
     @cached_property
     def _parts(self) -> dict[str, tuple[Array, Array]]:  # pyright: ignore
+        if self.name in ENCODINGS:
+            return {part: load_raw(self.name, part, self.folder) for part in SPLITS}
         if self.name in RECORDINGS:
             raise DataError(
                 f"Data set {self.name} has recordings of events, which are arrays only once they "
@@ -72,15 +79,15 @@ class Published(Dataset):
         shape = SHAPES[self.name]
         shape = shape[1:] if shape[0] == 1 else shape
         parts = {}
-        for name in ("train", "test"):
+        for name in SPLITS:
             data = load_published(self.name, name, 8, self.folder)
             parts[name] = data.images.reshape(-1, *shape), data.labels
         return parts
 
     @property
     def labels(self) -> tuple[Any, ...]:  # pyright: ignore
-        """Of all ten classes: their numbers."""
-        return tuple(range(10))
+        """Of all classes: their names, or the numbers of ten."""
+        return self.encoding.labels if self.encoding else tuple(range(10))
 
     def pixels(self, split: str, bits: int, size: int) -> Split:
         """As `split`."""
@@ -191,7 +198,7 @@ def load_split(
     if isinstance(source, Dataset):
         return source.split(split, bits, steps=steps, encoding=encoding)
     if name in NAMES:
-        if encoding is None:
+        if encoding in (None, ENCODINGS.get(name)):
             return load_published(name, split, bits, source, download=download, steps=steps)
         return Published(name, source).split(split, bits, steps=steps, encoding=encoding)
     if encoding is None and source is None:

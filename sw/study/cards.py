@@ -68,6 +68,21 @@ DATA_SETS = {
         licence="CC BY-SA 4.0",
         held_out="300 of the 1,100, [not N-MNIST's own split](training.md#data-sets)",
     ),
+    "japanese-vowels": DataSet(
+        title="Japanese Vowels (M. Kudo, J. Toyama, M. Shimbo, UCI), as the UEA archive has it, "
+        "utterances of nine speakers, up to 29 steps of 12 coefficients",
+        licence="not stated in the file, which names the UCI page; the package that it comes in, "
+        "aeon, is BSD-3-Clause",
+        held_out="the published test set, 370 of 640 utterances",
+    ),
+    "watch-exercises": DataSet(
+        title="Exercises of the shoulder seen by a smart watch (D. Burns and others, 2018), 140 "
+        "recordings of ten people, 6 axes, cut into windows of 4 s",
+        licence="of the data not stated apart; the package that they come in, seglearn, is "
+        "BSD-3-Clause, and asks to be cited",
+        held_out="364 windows of three people, [none of whom was trained on]"
+        "(time.md#exercises-that-a-watch-saw)",
+    ),
 }
 """By the names that `Network.meta` has."""
 

@@ -326,6 +326,7 @@ def test_fetch_reports_failure(
         (
             ("cifar", "test", 4),
             "Data set must be one of digits, mnist, fashion-mnist, cifar10, nmnist-small, "
+            "japanese-vowels, watch-exercises, "
             "not 'cifar': did you mean 'cifar10'?",
         ),
         (("digits", "dev", 4), "Split must be one of train, test, not 'dev'"),

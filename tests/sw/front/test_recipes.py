@@ -53,7 +53,7 @@ def test_a_recipe_for_a_published_set_by_name():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_recipes_are_tailored(name: str):
-    made = data(60, 6, 28, 28) if RECIPES[name].timed else data(60, 1, 28, 28)
+    made = data(60, RECIPES[name].steps if RECIPES[name].timed else 1, 28, 28)
     recipe = recipe_for(made, recipe=name)
     assert recipe.name == f"mine-{name}"
     assert recipe.sizes[0] == 784

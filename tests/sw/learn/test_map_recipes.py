@@ -11,7 +11,7 @@ import torch
 import sterna
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network
-from sw.data.published import SHAPES
+from sw.data.published import RECORDINGS, SHAPES
 from sw.learn import train as training
 from sw.learn.checkpoint import Checkpoint, float_network
 from sw.learn.export import export
@@ -64,7 +64,8 @@ def test_there_are_recipes_of_maps_for_every_kind_of_data() -> None:
 def test_a_recipe_makes_a_network_that_can_be_quantised(name: str) -> None:
     recipe = find_recipe(name)
     shapes = plan_shapes(SHAPES[recipe.dataset], recipe.layers)
-    assert shapes[recipe.layers[-1].name] == (10, 1, 1)
+    classes = len(recipe.encoding.labels) if recipe.encoding else 10
+    assert shapes[recipe.layers[-1].name] == (classes, 1, 1)
     network = float_network(recipe)
     spec = quantize(
         fold(network.eval()),
@@ -74,9 +75,9 @@ def test_a_recipe_makes_a_network_that_can_be_quantised(name: str) -> None:
         exact_decay=recipe.exact_decay,
     ).spec
     assert spec.input_shape == SHAPES[recipe.dataset]
-    assert spec.timed_input == recipe.timed == (recipe.dataset == "nmnist-small")
+    assert spec.timed_input == recipe.timed == (recipe.dataset in RECORDINGS)
     assert spec.input_size == recipe.sizes[0]
-    assert (spec.steps, spec.classes, spec.input_bits) == (recipe.steps, 10, recipe.pixel_bits)
+    assert (spec.steps, spec.classes, spec.input_bits) == (recipe.steps, classes, recipe.pixel_bits)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 

@@ -312,7 +312,7 @@ def test_training_on_recordings_ends_in_a_network(
             f"{split}_label": labels,
         }
     np.savez(tmp_path / "nmnist_small.npz", **arrays_)
-    phase = Phase(epochs=2, rate=1e-2)
+    phase = Phase(epochs=4, rate=1e-2)
     recipe = replace(
         find_recipe("nmnist-conv"),
         steps=2,

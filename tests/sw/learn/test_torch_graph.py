@@ -113,8 +113,9 @@ def test_both_orders_are_the_same_network() -> None:
     weights, biases, thetas = arrays(spec, 5)
     folded = real_network(Network(spec, weights, biases, thetas=thetas))
     pixels = as_maps(torch.from_numpy(data().images).double(), spec.shape_of(INPUT), 3, False)
-    by_layer = propagate(pixels, folded.nodes(), 3)
-    by_step = _Run(pixels, 3, 0.0, False).step_by_step(folded.nodes())
+    nodes = folded.nodes()
+    by_layer = propagate(pixels, nodes, 3)
+    by_step = _Run(pixels, 3, 0.0, False).through(nodes, [nodes[:-1]])
     for a, b in zip(by_layer[:2], by_step[:2], strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     assert torch.equal(by_layer.logits, by_step.logits)

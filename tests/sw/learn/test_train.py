@@ -312,6 +312,8 @@ def test_recipes_are_what_ships() -> None:
         "mnist-lenet": (784, 2304, 1024, 128, 10),
         "fashion-mnist-conv": (784, 6272, 12544, 3136, 3136, 10),
         "nmnist-conv": (2312, 4624, 2592, 800, 10),
+        "japanese-vowels": (24, 64, 9),
+        "watch-exercises": (12, 64, 7),
         "cifar10-resnet": RESNET,
         "cifar10-counts": PLAIN,
         "cifar10-ternary": PLAIN,
@@ -321,7 +323,7 @@ def test_recipes_are_what_ships() -> None:
         if is_dense_chain(recipe.layers):
             assert (recipe.steps, recipe.pixel_bits) == (4, 4)
         counts = recipe.name.endswith("counts")
-        decay = ("none", 0) if counts else ("shift", 2)
+        decay = ("none", 0) if counts else ("leak" if recipe.encoding else "shift", 2)
         assert (recipe.neuron.decay, recipe.neuron.decay_shift) == decay
         assert (recipe.neuron.reset, recipe.neuron.limit) == ("hard", 3 if counts else 1)
     for name, recipe in RECIPES.items():
@@ -335,8 +337,8 @@ def test_unknown_recipe() -> None:
     assert str(error.value) == (
         "Recipe must be one of digits-dense, digits-binary, digits-ternary, digits-deep, "
         "mnist-dense, mnist-wide, fashion-mnist-dense, digits-conv, mnist-conv, "
-        "mnist-lenet, fashion-mnist-conv, nmnist-conv, cifar10-resnet, cifar10-counts, "
-        "cifar10-ternary, not 'cifar'"
+        "mnist-lenet, fashion-mnist-conv, nmnist-conv, japanese-vowels, watch-exercises, "
+        "cifar10-resnet, cifar10-counts, cifar10-ternary, not 'cifar'"
     )
 
 
@@ -360,6 +362,7 @@ def test_unknown_recipe() -> None:
         (
             {"dataset": "svhn"},
             "Data set must be one of digits, mnist, fashion-mnist, cifar10, nmnist-small, "
+            "japanese-vowels, watch-exercises, "
             "not 'svhn'",
         ),
         ({"layers": ()}, "Recipe digits-dense must have at least one layer"),
