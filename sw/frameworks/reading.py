@@ -149,6 +149,9 @@ class Foreign(ABC):
     framework: ClassVar[str]
     """What it is called in reports."""
 
+    unlike: ClassVar[str]
+    """What is said of a network that gives something else than what was read of it."""
+
     @property
     @abstractmethod
     def leaves(self) -> Sequence[Leaf]:
