@@ -31,9 +31,9 @@ $(foreach v,$(filter-out $(KNOWN) MAKE% -%,$(.VARIABLES)),$(if $(filter command 
 	$(warning $(v)= is no option of this Makefile, which has $(KNOWN))))
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
-	results-cost results-hardware results-scale results-learning models regression plan bitstream reload flash ask \
-	self-test ip ip-check verify-bitstream prove-bitstream bitstreams banks calibrate test test-long check cards docs \
-	clean
+	results-cost results-hardware results-importers results-scale results-learning models regression plan bitstream \
+	reload flash ask self-test ip ip-check verify-bitstream prove-bitstream bitstreams banks calibrate test test-long \
+	test-importers check cards docs clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -52,6 +52,7 @@ $(VENV)/stamp-sim: pyproject.toml
 $(VENV)/stamp-%: pyproject.toml $(VENV)/stamp-sim
 	@echo "adding packages for '$*' to $(VENV)" >&2
 	@$(PIP) --editable '.[$*]'
+	@$(if $(filter importers test,$*),$(PIP) --no-deps snntorch-ternary==0.1.3)
 	@touch $@
 
 sim: $(VENV)/stamp-sim ## real images through Verilog and golden model, every value compared
@@ -79,7 +80,7 @@ export: $(VENV)/stamp-train ## network file and ROM files of what was trained
 bench: $(VENV)/stamp-sim ## how fast the tools are
 	@$(STERNA) bench $(MODEL) $(CORE) $(if $(IMAGES),--images $(IMAGES))
 
-results: results-training results-conversion results-cost results-hardware results-scale results-learning ## all tables: hours
+results: results-training results-conversion results-cost results-hardware results-importers results-scale results-learning ## all tables: hours
 
 results-training: $(VENV)/stamp-results ## binary, ternary, trainable ternary side by side; may be broken off
 	@$(STERNA) study training
@@ -98,6 +99,9 @@ results-scale: $(VENV)/stamp-sim ## programs: the cycle model against the cycle 
 
 results-learning: $(VENV)/stamp-results ## networks that learn on their own, from noise and after a drift; may be broken off
 	@$(STERNA) study learning
+
+results-importers: $(VENV)/stamp-importers ## a network of each framework, trained there, imported, simulated
+	@$(STERNA) study importers
 
 results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron routed for an ECP5-85k
 	@$(STERNA) study hardware
@@ -171,6 +175,10 @@ regression: $(VENV)/stamp-test ## put the present values of the shipped networks
 
 test-long: $(VENV)/stamp-test ## the tests that `make test` leaves out: minutes each
 	@$(VENV)/bin/python -m pytest -m long $(PYTEST)
+
+test-importers: $(VENV)/stamp-test ## networks of other frameworks, hardware and all
+	@$(VENV)/bin/python -m pytest -m 'long or not long' tests/sw/frameworks tests/sw/importers \
+		tests/sw/study/test_importers_study.py $(PYTEST)
 
 check: $(VENV)/stamp-test ## ruff, its format, and pyright
 	@$(VENV)/bin/ruff check .

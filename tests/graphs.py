@@ -3,7 +3,7 @@
 from typing import Any
 
 from hw.contract.builder import NetworkBuilder, random_integers, random_network
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import EdgeSpec, Sides
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
@@ -17,7 +17,7 @@ def dense(source: str, **more: Any) -> EdgeSpec:
     return EdgeSpec(source=source, **more)
 
 
-def conv(source: str, kernel: int, **more: Any) -> EdgeSpec:
+def conv(source: str, kernel: Sides, **more: Any) -> EdgeSpec:
     return EdgeSpec(source=source, kind="conv", kernel=kernel, **more)
 
 

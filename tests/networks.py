@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import signed_bits
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import MAX_KERNEL, EdgeSpec, most_stride
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import NetworkSpec
@@ -140,30 +140,33 @@ def pixels_for(data, network: Network, count: int) -> np.ndarray:
 
 
 @st.composite
+def convolutions(draw, sides: tuple[int, int], most: int = MAX_KERNEL) -> dict[str, Any]:
+    """Kernel, stride and padding that maps of these sides admit: squares, and any other."""
+    shapes = st.sampled_from([1, 2, 3, 4, 5, 7]) | st.integers(1, most)
+    square = draw(st.booleans())
+    high = min(draw(shapes), most)
+    kernel = high, high if square else min(draw(shapes), most)
+    stride = tuple(draw(st.integers(1, min(3, most_stride(side)))) for side in kernel)
+    least = [max(0, -(-(k - side) // 2)) for k, side in zip(kernel, sides, strict=True)]
+    padding = tuple(draw(st.integers(p, k - 1)) for p, k in zip(least, kernel, strict=True))
+    return {"kernel": kernel, "stride": stride, "padding": padding}
+
+
+@st.composite
 def edges(draw):
     """(edge, shape of its source, shape of its target)."""
     kind = draw(st.sampled_from(["dense", "conv", "conv", "conv", "identity"]))
-    pool = draw(st.integers(1, 3))
+    pool = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     rows, columns = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     source_side = (
-        rows * pool + draw(st.integers(0, pool - 1)),
-        columns * pool + draw(st.integers(0, pool - 1)),
+        rows * pool[0] + draw(st.integers(0, pool[0] - 1)),
+        columns * pool[1] + draw(st.integers(0, pool[1] - 1)),
     )
     groups = draw(st.integers(1, 3)) if kind == "conv" else 1
     source = (groups * draw(st.integers(1, 3)), *source_side)
     if kind != "conv":
         edge = EdgeSpec(source="a", kind=kind, pool=pool)
         return edge, source, edge.made(source, draw(st.integers(1, 9)))
-    kernel, stride = draw(st.sampled_from([1, 3, 5, 7])), draw(st.integers(1, 2))
-    least = max(0, -(-(kernel - min(rows, columns)) // 2))
-    padding = draw(st.integers(least, max(least, kernel - 1)))
-    edge = EdgeSpec(
-        source="a",
-        kind="conv",
-        pool=pool,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        groups=groups,
-    )
+    fields = draw(convolutions((rows, columns)))
+    edge = EdgeSpec(source="a", kind="conv", pool=pool, groups=groups, **fields)
     return edge, source, edge.made(source, groups * draw(st.integers(1, 3)))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from gen.core.describe import neuron_text
-from hw.contract.edge import INPUT, EdgeSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides, sides_text
 from hw.contract.spec import NetworkSpec
 
 __all__ = ["edge_text", "graph_svg", "graph_text", "shape_text"]
@@ -18,12 +18,12 @@ def shape_text(shape: Shape) -> str:
 def edge_text(edge: EdgeSpec) -> str:
     """What an edge does, in words."""
     words = []
-    if edge.pool > 1:
-        words.append(f"pool {edge.pool}x{edge.pool}")
+    if edge.pool != 1:
+        words.append(f"pool {sides_text(both_sides(edge.pool))}")
     if edge.kind == "conv":
-        words.append(f"conv {edge.kernel}x{edge.kernel}")
-        words += [f"stride {edge.stride}"] * (edge.stride > 1)
-        words += [f"padding {edge.padding}"] * (edge.padding > 0)
+        words.append(f"conv {sides_text(both_sides(edge.kernel))}")
+        words += [f"stride {sides_text(edge.stride)}"] * (edge.stride != 1)
+        words += [f"padding {sides_text(edge.padding)}"] * (edge.padding != 0)
         words += [f"{edge.groups} groups"] * (edge.groups > 1)
     else:
         words.append(edge.kind)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import Axis, EdgeSpec
 from hw.contract.layout import MapLayout
 from hw.program.reach import Reach
 
@@ -52,13 +52,15 @@ def edge_tables(
     weights, starts, reached = np.zeros((0, target.lanes), dtype=np.int64), [0], 1
     if edge.kind == "conv":
         weights, starts, reached = _conv_weights(edge, source, target, kernel)
-        size = edge.kernel
-        per_group, per_row, per_column = reached * size * size * m, size * m, m
+        rows, columns = edge.axes
+        per_row, per_column = columns.kernel * m, m
+        per_target = rows.kernel * per_row
+        per_group = reached * per_target
         # The target's next column meets the kernel's column before.
         numbers = {
-            "weight_column": -edge.stride * m,
-            "weight_row": -edge.stride * size * m,
-            "weight_group": size * size * m,
+            "weight_column": -columns.stride * per_column,
+            "weight_row": -rows.stride * per_row,
+            "weight_group": per_target,
             "channels": target.shape[0] // edge.groups,
         }
     elif edge.kind == "dense":
@@ -83,11 +85,11 @@ def edge_tables(
     down = [
         _reach(count, starts[g] * high * wide + low * wide, g * per_group + place * per_row)
         for g in range(source.groups)
-        for count, low, place in _axis(edge, source.shape[1], high)
+        for count, low, place in _axis(edge.kind, edge.axes[0], source.shape[1], high)
     ]
     across = [
         _reach(count, low, place * per_column)
-        for count, low, place in _axis(edge, source.shape[2], wide)
+        for count, low, place in _axis(edge.kind, edge.axes[1], source.shape[2], wide)
     ]
     # The last word of a row may have positions beyond the map.
     across += [Reach(count=0)] * (source.columns * source.positions - len(across))
@@ -99,18 +101,18 @@ def _reach(count: int, potential: int, weight: int) -> Reach:
     return Reach(count=count, potential=potential, weight=weight) if count else Reach(count=0)
 
 
-def _axis(edge: EdgeSpec, side: int, made: int) -> list[tuple[int, int, int]]:
+def _axis(kind: str, axis: Axis, side: int, made: int) -> list[tuple[int, int, int]]:
     """What each coordinate of the source reaches along an axis: how many positions, the first of
     them, and where that meets the weights (the kernel; of a dense edge, the pooled source)."""
-    found, pooled = [], side // edge.pool
+    found, pooled = [], axis.pooled(side)
     for coordinate in range(side):
-        at = coordinate // edge.pool
-        if edge.kind == "conv":
-            padded = at + edge.padding
-            low = max(0, -(-(padded - edge.kernel + 1) // edge.stride))
-            count = max(0, min(made - 1, padded // edge.stride) - low + 1)
-            place = padded - low * edge.stride
-        elif edge.kind == "dense":
+        at = coordinate // axis.pool
+        if kind == "conv":
+            padded = at + axis.padding
+            low = max(0, -(-(padded - axis.kernel + 1) // axis.stride))
+            count = max(0, min(made - 1, padded // axis.stride) - low + 1)
+            place = padded - low * axis.stride
+        elif kind == "dense":
             low, count, place = 0, made, at
         else:
             low, count, place = at, 1, 0
@@ -123,9 +125,9 @@ def _conv_weights(
 ) -> tuple[Int, list[int], int]:
     """Rows of weights; of each group of source channels the first group of target channels that it
     reaches; how many of them (the most of any, and with weights of 0 for the others)."""
-    size, lanes, m = edge.kernel, target.lanes, source.channels
+    lanes, m, sides = target.lanes, source.channels, kernel.shape[2:]
     channels, made = source.shape[0], target.shape[0]
-    full = np.zeros((target.groups * lanes, source.groups * m, size, size), dtype=np.int64)
+    full = np.zeros((target.groups * lanes, source.groups * m, *sides), dtype=np.int64)
     inner, outer = channels // edge.groups, made // edge.groups
     for g in range(edge.groups):
         ours = slice(g * outer, (g + 1) * outer)
@@ -137,7 +139,7 @@ def _conv_weights(
         spans.append((first * outer // lanes, ((last + 1) * outer - 1) // lanes))
     reached = max(last - first + 1 for first, last in spans)
     starts = [min(first, target.groups - reached) for first, _ in spans]
-    blocks = full.reshape(target.groups, lanes, source.groups, m, size, size)
+    blocks = full.reshape(target.groups, lanes, source.groups, m, *sides)
     weights = np.stack(
         [blocks[start : start + reached, :, g] for g, start in enumerate(starts)]
     )  # (source group, target group, lane, channel, row, column)

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import Axis, EdgeSpec
 from hw.contract.layout import MapLayout
 from hw.program.reach import WindowColumn, WindowRow
 
@@ -53,29 +53,29 @@ class WindowPass:
     target_set: int
 
 
-def _axis(edge: EdgeSpec, side: int) -> list[tuple[int, int]]:
+def _axis(axis: Axis, side: int) -> list[tuple[int, int]]:
     """Of each coordinate of the source: the first of the target that it reaches, be it there or
     not, and where that meets the kernel; less than 0: nothing."""
     found = []
     for coordinate in range(side):
-        padded = coordinate // edge.pool + edge.padding
-        low = -(-(padded - edge.kernel + 1) // edge.stride)
-        place = padded - low * edge.stride
-        found.append((low, place if coordinate // edge.pool < side // edge.pool else -1))
+        padded = coordinate // axis.pool + axis.padding
+        low = -(-(padded - axis.kernel + 1) // axis.stride)
+        place = padded - low * axis.stride
+        found.append((low, place if coordinate // axis.pool < axis.pooled(side) else -1))
     return found
 
 
-def reached(edge: EdgeSpec) -> int:
+def reached(axis: Axis) -> int:
     """How many coordinates of an axis of the target one of the source reaches at most."""
-    return -(-edge.kernel // edge.stride)
+    return -(-axis.kernel // axis.stride)
 
 
 def passes(edge: EdgeSpec, target: MapLayout) -> int:
     """How often a map is played over an edge."""
-    most, groups = reached(edge), target.groups
     if edge.kind == "identity":
-        return groups
-    return -(-groups // target.sets) * -(-most // target.rows) * -(-most // COLUMNS)
+        return target.groups
+    rows, columns = (reached(axis) for axis in edge.axes)
+    return -(-target.groups // target.sets) * -(-rows // target.rows) * -(-columns // COLUMNS)
 
 
 def window_passes(
@@ -104,8 +104,8 @@ def window_passes(
             yield WindowPass(rows, columns, none, used, played, group // target.sets)
         return
     full = _spread(edge, source, target, kernel)
-    most = reached(edge)
-    starts = [*product(range(0, most, target.rows), range(0, most, COLUMNS))]
+    down, across = (reached(axis) for axis in edge.axes)
+    starts = [*product(range(0, down, target.rows), range(0, across, COLUMNS))]
     for number in range(-(-target.groups // target.sets)):
         groups = _played(edge, source, target, number)
         channels = range(
@@ -121,9 +121,10 @@ def _spread(
     edge: EdgeSpec, source: MapLayout, target: MapLayout, kernel: npt.NDArray[np.integer]
 ) -> Int:
     """Weights (target channels of whole sets, source channels, rows, columns)."""
-    made, channels, size = target.shape[0], source.shape[0], edge.kernel
-    sets = -(-target.groups // target.sets)
-    full = np.zeros((sets * target.sets * target.lanes, channels, size, size), dtype=np.int64)
+    made, channels, sets = target.shape[0], source.shape[0], -(-target.groups // target.sets)
+    full = np.zeros(
+        (sets * target.sets * target.lanes, channels, *kernel.shape[2:]), dtype=np.int64
+    )
     inner, outer = channels // edge.groups, made // edge.groups
     for g in range(edge.groups):
         ours = slice(g * outer, (g + 1) * outer)
@@ -140,14 +141,14 @@ def _played(edge: EdgeSpec, source: MapLayout, target: MapLayout, number: int) -
     return range(first // source.lanes, last // source.lanes + 1)
 
 
-def _places(edge: EdgeSpec) -> range:
+def _places(axis: Axis) -> range:
     """Where a coordinate may meet the kernel with the first that it reaches."""
-    return range(max(0, edge.kernel - edge.stride), edge.kernel)
+    return range(max(0, axis.kernel - axis.stride), axis.kernel)
 
 
-def _picks(edge: EdgeSpec) -> bool:
+def _picks(columns: Axis) -> bool:
     """Whether all columns of the kernel are in one row of weights."""
-    return edge.kernel <= COLUMNS
+    return columns.kernel <= COLUMNS
 
 
 def _tables(
@@ -160,29 +161,30 @@ def _tables(
     pick: Callable[[Pick], int],
 ) -> tuple[list[WindowRow], list[WindowColumn]]:
     """The tables of a pass over all but the first `start` rows and columns that are reached."""
-    stride, kernel, places = edge.stride, edge.kernel, _places(edge)
-    wide, across = target.shape[2], 1 if _picks(edge) else len(places)
+    (down, along), wide = edge.axes, target.shape[2]
+    stride, places, picks = along.stride, _places(along), _picks(along)
+    across = 1 if picks else len(places)
     rows = [
         _row(
             low + start[0],
-            place - stride * start[0],
-            stride,
+            place - down.stride * start[0],
+            down.stride,
             target,
             number,
-            max(0, place - places.start) * across * channels,
+            max(0, place - _places(down).start) * across * channels,
         )
-        for low, place in _axis(edge, source.shape[1])
+        for low, place in _axis(down, source.shape[1])
     ]
     columns = []
-    for low, place in _axis(edge, source.shape[2]):
+    for low, place in _axis(along, source.shape[2]):
         at = low + start[1]
         count = min(COLUMNS, max(0, (place - stride * start[1]) // stride + 1))
         held = min(count, max(0, wide - at)) if place >= 0 else 0
         how = STRAIGHT
-        if stride > 1 and _picks(edge):
+        if stride > 1 and picks:
             meets = [place - stride * slot for slot in STRAIGHT]
             how = tuple(
-                kernel - 1 - one if one >= 0 else slot if slot >= kernel else None
+                along.kernel - 1 - one if one >= 0 else slot if slot >= along.kernel else None
                 for slot, one in enumerate(meets)
             )
         columns.append(
@@ -190,7 +192,7 @@ def _tables(
                 some=int(held > max(0, -at)),
                 column=at,
                 held=held,
-                weight=0 if _picks(edge) else max(0, place - places.start) * channels,
+                weight=0 if picks else max(0, place - places.start) * channels,
                 pick=pick(how),
             )
         )
@@ -227,13 +229,13 @@ def _weights(
     edge: EdgeSpec, target: MapLayout, full: Int, start: tuple[int, int], number: int
 ) -> tuple[Int, npt.NDArray[np.bool_]]:
     """Rows of weights of a pass, and which positions of the window have any."""
-    channels, size, lanes = full.shape[1], edge.kernel, target.lanes
+    channels, lanes, (high, wide) = full.shape[1], target.lanes, edge.axes
     width = target.sets * lanes
     mine = full[number * width : (number + 1) * width].reshape(
-        target.sets, lanes, channels, size, size
+        target.sets, lanes, channels, high.kernel, wide.kernel
     )
-    down = _places(edge)
-    across = [None] if _picks(edge) else [*_places(edge)]
+    down = _places(high)
+    across = [None] if _picks(wide) else [*_places(wide)]
     found = np.zeros(
         (len(down), len(across), channels, target.sets, target.rows, COLUMNS, lanes), dtype=np.int64
     )
@@ -241,8 +243,10 @@ def _weights(
     there = np.arange(target.sets) + number * target.sets < target.groups
     for (n, place), (k, beside) in product(enumerate(down), enumerate(across)):
         for row, column in product(range(target.rows), range(COLUMNS)):
-            y = place - edge.stride * (start[0] + row)
-            x = size - 1 - column if beside is None else beside - edge.stride * (start[1] + column)
+            y = place - high.stride * (start[0] + row)
+            x = wide.kernel - 1 - column
+            if beside is not None:
+                x = beside - wide.stride * (start[1] + column)
             if y >= 0 and x >= 0:
                 found[n, k, :, :, row, column] = mine[:, :, :, y, x].transpose(2, 0, 1)
                 used[there, row, column] = True

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.checks import SpecError, SternaError, signed_bits
-from hw.contract.edge import INPUT, EdgeSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides
 from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
 from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import LayerSpec, NetworkSpec
@@ -141,8 +141,9 @@ class Layer:
         _, high, wide = edge.pooled(self.source_shapes[0])
         table = np.zeros((len(kernel), channels, rows, columns), dtype=kernel.dtype)
         pooled = kernel.reshape(len(kernel), channels, high, wide)
-        spread = pooled.repeat(edge.pool, axis=2).repeat(edge.pool, axis=3)
-        table[:, :, : high * edge.pool, : wide * edge.pool] = spread
+        down, across = both_sides(edge.pool)
+        spread = pooled.repeat(down, axis=2).repeat(across, axis=3)
+        table[:, :, : high * down, : wide * across] = spread
         return table.reshape(len(kernel), -1)
 
     @cached_property
@@ -166,7 +167,7 @@ class Layer:
             rows = np.abs(kernel.astype(np.int64)).reshape(len(kernel), -1).sum(axis=1)
             if len(rows) > len(total):  # dense weights of maps: the largest of a channel's neurons
                 rows = rows.reshape(len(total), -1).max(axis=1)
-            total += rows * most * edge.pool**2 << edge.shift
+            total += rows * most * edge.pool_size << edge.shift
         return total
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from hw.contract.edge import EdgeSpec, Shape
+from hw.contract.edge import EdgeSpec, Shape, Sides, both_sides
 from hw.contract.network import Layer
 from hw.contract.spec import NetworkSpec
 
@@ -31,14 +31,15 @@ def exact_float(layer: Layer) -> type[np.floating[Any]]:
     return np.float32 if layer.accumulator_bound < FLOAT32_EXACT else np.float64
 
 
-def pool(values: Float, size: int) -> Float:
-    """Sums over squares of size x size of maps (n, channels, rows, columns)."""
+def pool(values: Float, size: Sides) -> Float:
+    """Sums over rectangles of this size of maps (n, channels, rows, columns)."""
     if size == 1:
         return values
+    high, wide = both_sides(size)
     n, channels, rows, columns = values.shape
-    rows, columns = rows // size, columns // size
-    cut = values[:, :, : rows * size, : columns * size]
-    return cut.reshape(n, channels, rows, size, columns, size).sum(axis=(3, 5))
+    rows, columns = rows // high, columns // wide
+    cut = values[:, :, : rows * high, : columns * wide]
+    return cut.reshape(n, channels, rows, high, columns, wide).sum(axis=(3, 5))
 
 
 def convolve(values: Float, kernel: Float, edge: EdgeSpec) -> Float:
@@ -48,10 +49,11 @@ def convolve(values: Float, kernel: Float, edge: EdgeSpec) -> Float:
     copy costs less than the product.
     """
     n, channels = values.shape[:2]
-    p = edge.padding
-    last = np.pad(values.transpose(0, 2, 3, 1), [(0, 0), (p, p), (p, p), (0, 0)])
-    windows = sliding_window_view(last, (edge.kernel, edge.kernel), axis=(1, 2))
-    windows = windows[:, :: edge.stride, :: edge.stride].transpose(0, 1, 2, 4, 5, 3)
+    down, across = edge.axes
+    zeros = [(0, 0), *((axis.padding, axis.padding) for axis in edge.axes), (0, 0)]
+    last = np.pad(values.transpose(0, 2, 3, 1), zeros)
+    windows = sliding_window_view(last, (down.kernel, across.kernel), axis=(1, 2))
+    windows = windows[:, :: down.stride, :: across.stride].transpose(0, 1, 2, 4, 5, 3)
     rows, columns = windows.shape[1:3]
     made = []
     inner, outer = channels // edge.groups, len(kernel) // edge.groups
@@ -82,17 +84,18 @@ def fan_out(edge: EdgeSpec, source: Shape, target: Shape) -> Int:
     if edge.kind == "conv":
         down, across = (
             [
-                sum(0 <= at + edge.padding - o * edge.stride < edge.kernel for o in range(made))
+                sum(0 <= at + axis.padding - o * axis.stride < axis.kernel for o in range(made))
                 for at in range(side)
             ]
-            for side, made in ((rows, target[1]), (columns, target[2]))
+            for axis, side, made in zip(edge.axes, (rows, columns), target[1:], strict=True)
         )
         places = np.outer(down, across) * (target[0] // edge.groups)
     else:
         neurons = 1 if edge.kind == "identity" else target[0] * target[1] * target[2]
         places = np.full((rows, columns), neurons)
     found = np.zeros(source[1:], dtype=np.int64)  # what pooling leaves over reaches nothing
-    whole = np.repeat(np.repeat(places, edge.pool, axis=0), edge.pool, axis=1)
+    high, wide = both_sides(edge.pool)
+    whole = np.repeat(np.repeat(places, high, axis=0), wide, axis=1)
     found[: whole.shape[0], : whole.shape[1]] = whole
     return found
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["add_network_commands", "load_splits"]
 
 
+FRAMEWORKS = "nir, snntorch, brevitas, spikingjelly"
+"""Importers by name (`sw.frameworks.registry`, which takes long to load)."""
+
 FED = "; it is fed pixels / largest pixel, 0 to 1, unless --mean and --std say otherwise"
 
 
@@ -478,10 +481,10 @@ def add_network_commands(commands: Any) -> None:
     sub = command(
         "import",
         do_import,
-        "make a network of one trained in another framework (NIR, SpikingJelly)",
+        "make a network of one trained in NIR's frameworks, snnTorch, SpikingJelly or Brevitas",
         FED,
     )
-    foreign(sub, "", "compares (test images)", "nir or spikingjelly")
+    foreign(sub, "", "compares (test images)", FRAMEWORKS)
     sub = command(
         "check",
         do_check,
@@ -489,7 +492,7 @@ def add_network_commands(commands: Any) -> None:
         ": needs no data, writes nothing; the exit code is 1 where something is refused",
     )
     more = "; or what `sterna convert` takes"
-    foreign(sub, more, "of which the shape is taken", "nir, spikingjelly or relu")
+    foreign(sub, more, "of which the shape is taken", f"{FRAMEWORKS}, relu")
 
     sub = commands.add_parser(
         "export-nir",

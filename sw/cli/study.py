@@ -250,6 +250,22 @@ def do_cards(args: argparse.Namespace) -> Result:
     return facts, f"wrote {out}: {len(facts['networks'])} networks", 0
 
 
+def do_importers(args: argparse.Namespace) -> Result:
+    from sw.study.importers import importers_table, study
+
+    out = Path(args.out or BUILD / "importers")
+    can_write(out / "importers.json")
+    names = tuple(dict.fromkeys(args.frameworks.split(","))) if args.frameworks else ()
+    for what, value, least in (("Epochs", args.epochs, 1), ("Images", args.images, 0)):
+        if value < least:
+            raise UsageError(f"{what} must be at least {least}, not {value}")
+    facts = study(out, names, epochs=args.epochs, images=args.images, progress=args.say)
+    text = importers_table(facts)
+    for name, missing in facts["not_installed"].items():
+        text += f"\n\nnot run: {name}, for want of {' and '.join(missing)}"
+    return facts, f"{text}\n\nwrote {out}: importers.json", 0
+
+
 def add_study_commands(commands: Any) -> None:
     """Add the parsers."""
     studies = commands.add_parser(
@@ -310,6 +326,17 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument("--epochs", type=int, default=12, help="of training (default 12)")
     sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")
+
+    sub = study(
+        "importers",
+        do_importers,
+        "a small network of each framework, trained there, imported, simulated",
+    )
+    sub.add_argument("--frameworks", metavar="NAME,NAME,..", help="default: all that are installed")
+    sub.add_argument("--epochs", type=int, default=30, metavar="N", help="default 30")
+    sub.add_argument(
+        "--images", type=int, default=20, metavar="N", help="for the hardware (default 20)"
+    )
 
     sub = study(
         "cost",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gen.core.describe import neuron_text
 from hw.contract.checks import SternaError
-from hw.contract.edge import INPUT
+from hw.contract.edge import INPUT, both_sides
 from hw.contract.encoding import Encoding
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import MAX_WIDTH
@@ -271,7 +271,7 @@ def _fraction_bits(folded: FoldedNetwork, n: int, step: float, pixel_max: int) -
         return 0
     drive = layer.bias.abs().max()
     for edge, kernel in zip(folded.edges(n), layer.kernels, strict=True):
-        most = edge.pool**2 * (pixel_max if edge.source == INPUT else 1)
+        most = math.prod(both_sides(edge.pool)) * (pixel_max if edge.source == INPUT else 1)
         drive = drive + kernel.abs().reshape(len(kernel), -1).sum(dim=1).max() * most
     taken = max(math.ceil(float(drive) / step), math.ceil(layer.neuron.theta / step)).bit_length()
     wanted = THRESHOLD_BITS - math.ceil(layer.neuron.theta / step).bit_length()

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.edge import INPUT, EdgeSpec, Shape, sides_text
+from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides, sides_text
 from hw.contract.files import write_atomically
 from hw.contract.network import Layer, Network
 from hw.contract.neuron import NeuronSpec
@@ -150,8 +150,8 @@ def _edge_nodes(edge: EdgeSpec, kernel: Reals, bias: Reals, source: tuple[int, .
     """What an edge does, node by node."""
     nir = _nir()
     made: list[Any] = []
-    if edge.pool > 1:
-        sides = np.array([edge.pool, edge.pool])
+    if edge.pool != 1:
+        sides = np.array(both_sides(edge.pool))
         made.append(nir.SumPool2d(kernel_size=sides, stride=sides, padding=np.array([0, 0])))
         source = edge.pooled(cast(Shape, source))
     if len(source) == 1 or edge.kind == "dense":

@@ -89,7 +89,10 @@ class Neuron(NamedTuple):
     def text(self) -> str:
         """In words."""
         p = self.parameters
-        kind = "binary" if p.negative == "off" else "ternary"
+        low = 0 if p.negative == "off" else -p.limit
+        kind = "ternary" if low else "binary"
+        if p.limit > 1:
+            kind = f"counts {low} to {p.limit}"
         words = [f"layer {self.layer}: {kind}", f"threshold {p.theta:g}", f"{p.reset} reset"]
         if p.decay != "none":
             words.append(f"keeps {decay_text(p.decay, p.decay_shift, p.decay_factor)}")

@@ -29,6 +29,8 @@ class Importer:
         What its files begin with.
     module
         Has `open_file(path)`, or with conventions `open_file(path, conventions)`: a `Foreign`.
+    asks
+        It has `is_file(path)`, too: more than the beginning tells whether a file is its own.
     has_conventions
         Whether its files leave open what `Conventions` says.
     """
@@ -37,7 +39,14 @@ class Importer:
     title: str
     magic: bytes
     module: str
+    asks: bool = False
     has_conventions: bool = False
+
+    def claims(self, path: Path, head: bytes) -> bool:
+        """Whether a file that begins so is of this framework."""
+        if not head.startswith(self.magic):
+            return False
+        return not self.asks or import_module(self.module).is_file(path)
 
     def open(self, path: Path, conventions: Conventions | None) -> Foreign:
         """The network in a file; without conventions, those of its writers."""
@@ -54,6 +63,12 @@ class Importer:
 
 IMPORTERS = (
     Importer(name="nir", title="NIR", magic=HDF5, module="sw.frameworks.nir", has_conventions=True),
+    Importer(
+        name="snntorch", title="snnTorch", magic=b"", module="sw.frameworks.snntorch", asks=True
+    ),
+    Importer(
+        name="brevitas", title="Brevitas", magic=b"", module="sw.frameworks.brevitas", asks=True
+    ),
     Importer(
         name="spikingjelly", title="SpikingJelly", magic=ZIP, module="sw.frameworks.spikingjelly"
     ),
@@ -81,13 +96,13 @@ def importer_for(path: Path, name: str | None = None) -> Importer:
         raise ConvertError(f"Network {path} does not exist") from None
     except OSError as error:
         raise ConvertError(f"Network {path} cannot be read: {error.strerror or error}") from None
-    found = [importer for importer in IMPORTERS if head.startswith(importer.magic)]
-    if not found:
+    found = next((importer for importer in IMPORTERS if importer.claims(path, head)), None)
+    if found is None:
         raise ConvertError(
-            f"Network {path} must be a NIR file (HDF5), or one of torch.save: say with --from what "
-            "it is"
+            f"Network {path} must be a NIR file (HDF5), one of torch.save, or a TOML file that "
+            "describes a state_dict: say with --from what it is"
         )
-    return found[0]
+    return found
 
 
 def open_network(

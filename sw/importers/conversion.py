@@ -345,7 +345,7 @@ def _reach(
     total = np.abs(bias)
     for edge, kernel, most in zip(edges, kernels, received, strict=True):
         rows = np.abs(kernel.astype(np.int64)).reshape(len(kernel), -1).sum(1)
-        total = total + (rows * most * edge.pool**2 << edge.shift)
+        total = total + (rows * most * edge.pool_size << edge.shift)
     return int(total.max())
 
 

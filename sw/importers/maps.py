@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from hw.contract.edge import INPUT, KERNELS, STRIDES, EdgeSpec, Shape
+from hw.contract.edge import INPUT, MAX_KERNEL, EdgeSpec, Shape, Sides, both_sides, most_stride
 from sw.importers.affine import (
     NORMS,
     READ_OF_MAPS,
@@ -41,15 +41,15 @@ APART = "put a ReLU, or spiking neurons, behind each convolution, and pool behin
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """What a value receives of one layer: sums over squares, then a convolution, a matrix, or only
-    a factor for each channel.
+    """What a value receives of one layer: sums over rectangles, then a convolution, a matrix, or
+    only a factor for each channel.
 
     Parameters
     ----------
     source, shape
         Of what: name, and channels, rows, columns.
     kernel
-        (channels,), (channels, channels of a group, k, k), or (values, values pooled).
+        (channels,), (channels, channels of a group, rows, columns), or (values, values pooled).
     pool, stride, padding, groups, delay
         As of `hw.contract.edge.EdgeSpec`.
     """
@@ -57,9 +57,9 @@ class Path:
     source: str
     shape: Shape
     kernel: Tensor
-    pool: int = 1
-    stride: int = 1
-    padding: int = 0
+    pool: Sides = 1
+    stride: Sides = 1
+    padding: Sides = 0
     groups: int = 1
     delay: int = 0
 
@@ -71,9 +71,14 @@ class Path:
             return plain
         if kernel.ndim == 1 and bool((kernel == kernel[0]).all()):
             return replace(plain, kind="identity")
-        size, groups = (1, len(kernel)) if kernel.ndim == 1 else (kernel.shape[-1], self.groups)
+        rows, columns = (1, 1) if kernel.ndim == 1 else kernel.shape[2:]
         return replace(
-            plain, kind="conv", kernel=size, stride=self.stride, padding=self.padding, groups=groups
+            plain,
+            kind="conv",
+            kernel=(rows, columns),
+            stride=self.stride,
+            padding=self.padding,
+            groups=len(kernel) if kernel.ndim == 1 else self.groups,
         )
 
     @property
@@ -93,7 +98,8 @@ class Path:
         """Whether pooling before it or behind it is the same."""
         if self.kernel.ndim != 4:
             return self.kernel.ndim == 1
-        return (self.kernel.shape[-1], self.stride, self.padding) == (1, 1, 0)
+        edge = self.edge
+        return (edge.kernel, edge.stride, edge.padding) == (1, 1, 0)
 
     def scaled(self, gain: Tensor) -> "Path":
         """With a factor for each channel of what it makes."""
@@ -103,8 +109,8 @@ class Path:
         """Whether both can be one, with the sum of their kernels."""
 
         def form(path: Path) -> tuple[object, ...]:
-            sizes = path.pool, path.stride, path.padding, path.groups, path.delay
-            return (path.source, *sizes, path.kernel.shape)
+            sizes = (both_sides(s) for s in (path.pool, path.stride, path.padding))
+            return (path.source, *sizes, path.groups, path.delay, path.kernel.shape)
 
         return form(self) == form(other)
 
@@ -231,11 +237,13 @@ def _normed(value: Value, path: Path, module: nn.Module, step: Affine) -> Path |
 
 
 def _pooled(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
-    side = _pooling(module, value.shape)
-    if side is None or not (path.is_pointwise and value.in_maps(path)):
+    sides = _pooling(module, value.shape)
+    if sides is None or not (path.is_pointwise and value.in_maps(path)):
         return None
-    divisor = getattr(module, "divisor_override", None) or side**2
-    return replace(path, kernel=path.kernel / divisor, pool=path.pool * side)
+    (high, wide), (rows, columns) = both_sides(path.pool), sides
+    divisor = getattr(module, "divisor_override", None) or rows * columns
+    pool = high * rows, wide * columns
+    return replace(path, kernel=path.kernel / divisor, pool=pool)
 
 
 def _convolved(value: Value, path: Path, module: nn.Module, step: Affine) -> Path | None:
@@ -243,7 +251,7 @@ def _convolved(value: Value, path: Path, module: nn.Module, step: Affine) -> Pat
     kernel = conv.weight.detach()
     if unknown(conv) or not value.in_maps(path):
         return None
-    fields = {"stride": conv.stride[0], "padding": _padding(conv), "groups": conv.groups}
+    fields = {"stride": conv.stride, "padding": _padding(conv), "groups": conv.groups}
     if path.kernel.ndim == 1:
         inner = kernel.shape[1]
         gains = path.kernel.reshape(conv.groups, 1, inner).repeat(1, len(kernel) // conv.groups, 1)
@@ -278,8 +286,8 @@ def _pair(given: Any) -> tuple[Any, Any]:
     return tuple(given) if isinstance(given, (tuple, list)) else (given, given)  # type: ignore
 
 
-def _pooling(module: nn.Module, shape: tuple[int, ...]) -> int | None:
-    """The side of the squares, next to each other, that a module averages over; None if it does
+def _pooling(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """The sides of the rectangles, next to each other, that a module averages over; None if it does
     something else."""
     pool, (rows, columns) = cast(Any, module), shape[-2:]
     if kind(module).__name__ == "AdaptiveAvgPool2d":
@@ -287,38 +295,47 @@ def _pooling(module: nn.Module, shape: tuple[int, ...]) -> int | None:
             side if out is None else out
             for side, out in zip((rows, columns), _pair(pool.output_size), strict=True)
         )
-        side = rows // made[0]
-        return side if (side * made[0], side * made[1]) == (rows, columns) else None
+        sides = rows // made[0], columns // made[1]
+        whole = (sides[0] * made[0], sides[1] * made[1]) == (rows, columns)
+        return sides if whole else None
     kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
-    plain = kernel == stride and kernel[0] == kernel[1] and _pair(pool.padding) == (0, 0)
+    plain = kernel == stride and _pair(pool.padding) == (0, 0)
     ragged = pool.ceil_mode and (rows % kernel[0] or columns % kernel[1])
-    return kernel[0] if plain and not ragged else None
+    return kernel if plain and not ragged else None
 
 
-def _padding(conv: Any) -> int:
+def _padding(conv: Any) -> tuple[int, int]:
     """Rows and columns of zeros around a convolution that is known."""
-    by_name = {"valid": 0, "same": conv.weight.shape[-1] // 2}
-    return by_name[conv.padding] if isinstance(conv.padding, str) else conv.padding[0]
+    rows, columns = conv.weight.shape[2:]
+    by_name = {"valid": (0, 0), "same": (rows // 2, columns // 2)}
+    return by_name[conv.padding] if isinstance(conv.padding, str) else conv.padding
 
 
 def unknown(conv: Any) -> str:
     """What a convolution must have to be one of the contract; empty: it is one."""
     kernel, padding = tuple(conv.weight.shape[2:]), conv.padding
-    spread = isinstance(padding, str) or padding[0] == padding[1] < kernel[0]
+    even = padding == "same" and not all(side % 2 for side in kernel)  # more zeros behind
     for what, value, good, must in (
-        ("kernel", kernel, kernel in _squares(KERNELS), f"one of {KERNELS}"),
-        ("stride", conv.stride, conv.stride in _squares(STRIDES), f"one of {STRIDES}"),
+        ("kernel", kernel, max(kernel) <= MAX_KERNEL, f"at most {MAX_KERNEL}x{MAX_KERNEL}"),
+        (
+            "stride",
+            conv.stride,
+            all(one <= most_stride(side) for one, side in zip(conv.stride, kernel, strict=True)),
+            "at most the kernel's sides",
+        ),
         ("dilation", conv.dilation, conv.dilation == (1, 1), "1"),
-        ("padding", padding, spread, "the same on all sides, and less than the kernel"),
+        (
+            "padding",
+            padding if isinstance(padding, tuple) else f"{padding!r} with a kernel of {kernel}",
+            not even
+            and all(zeros < side for zeros, side in zip(_padding(conv), kernel, strict=True)),
+            "as many zeros on both sides of an axis, and less than the kernel's side",
+        ),
         ("padding mode", conv.padding_mode, conv.padding_mode == "zeros", "'zeros'"),
     ):
         if not good:
             return f"must have a {what} of {must}, not {value}"
     return ""
-
-
-def _squares(sides: Sequence[int]) -> list[tuple[int, int]]:
-    return [(side, side) for side in sides]
 
 
 # Reading

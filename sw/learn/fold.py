@@ -150,7 +150,7 @@ def _fold_layer(
     if layer.bias is not None:
         bias = bias + layer.bias.double()
     for part in layer.edge_modules:
-        kernel, offset = _fold_edge(part, worth[part.edge.source] / part.edge.pool**2)
+        kernel, offset = _fold_edge(part, worth[part.edge.source] / part.edge.pool_size)
         kernels.append(kernel)
         if offset is not None:
             bias = bias + offset

@@ -94,7 +94,7 @@ def edge_drive(edge: EdgeSpec, source: Shape, target: Shape) -> Callable[[Tensor
 
     def drive(x: Tensor, kernel: Tensor) -> Tensor:
         maps = x.reshape(-1, *source)
-        if edge.pool > 1:
+        if edge.pool != 1:
             maps = functional.avg_pool2d(maps, edge.pool, divisor_override=1)
         if edge.kind == "dense":
             made = functional.linear(maps.flatten(1), kernel).reshape(-1, *target)

@@ -75,7 +75,7 @@ class Edge(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Drive (..., *maps) of maps."""
         maps = x.reshape(-1, *self.source)
-        if self.edge.pool > 1:
+        if self.edge.pool != 1:
             maps = functional.avg_pool2d(maps, self.edge.pool)
         if self.edge.kind == "dense":
             maps = maps.flatten(1)

@@ -32,6 +32,12 @@ def test_text_names_every_layer_and_edge() -> None:
     ]
 
 
+def test_sides_that_differ_are_both_named() -> None:
+    sides = EdgeSpec(source="a", kind="conv", kernel=(1, 5), stride=(1, 2), padding=(0, 2))
+    assert edge_text(sides) == "conv 1x5, stride 1x2, padding 0x2"
+    assert edge_text(EdgeSpec(source="a", pool=(2, 1))) == "pool 2x1, dense"
+
+
 def test_the_picture_has_a_box_per_layer_and_a_path_per_edge() -> None:
     root = ElementTree.fromstring(graph_svg(residual()))
     space = "{http://www.w3.org/2000/svg}"

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from gen.window.tables import COLUMNS, ROWS, STRAIGHT, Pick, WindowPass, passes, window_passes
 from gen.window.writer import tall_layout
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import Axis, EdgeSpec
 from hw.contract.layout import MapLayout
 from hw.program.code import Scan
 from hw.program.reach import Window
 from sim.golden.edges import receive
 from tests.graphs import conv, identity
 from tests.hw.window.playing import Event, Sums, motions
+from tests.networks import convolutions
 
 CONSTANT = -5
 
@@ -32,21 +33,16 @@ class Placed:
 def placed_edges(draw) -> Placed:
     """Of every kind, over small maps: pictures of several positions to a word, and maps of several
     rows and groups."""
-    lanes, pool = draw(st.sampled_from([2, 4])), draw(st.sampled_from([1, 1, 2, 3]))
-    rows, columns = (pool * draw(st.integers(1, 4)) + draw(st.integers(0, pool - 1)) for _ in "yx")
+    lanes = draw(st.sampled_from([2, 4]))
+    pool = tuple(draw(st.sampled_from([1, 1, 2, 3])) for _ in "yx")
+    sides = tuple(draw(st.integers(1, 4)) for _ in "yx")
+    rows, columns = (
+        by * side + draw(st.integers(0, by - 1)) for by, side in zip(pool, sides, strict=True)
+    )
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     channels = groups * draw(st.integers(1, 3))
     if draw(st.integers(0, 4)):
-        kernel = draw(st.sampled_from([1, 3, 5, 7]))
-        least = max(0, -(-(kernel - min(rows, columns) // pool) // 2))
-        edge = conv(
-            "a",
-            kernel,
-            pool=pool,
-            groups=groups,
-            stride=draw(st.sampled_from([1, 2])),
-            padding=draw(st.integers(min(least, kernel - 1), kernel - 1)),
-        )
+        edge = conv("a", pool=pool, groups=groups, **draw(convolutions(sides)))
         shape = edge.made((channels, rows, columns), groups * draw(st.integers(1, 4)))
     else:
         edge = identity("a", pool=pool)
@@ -129,13 +125,13 @@ def arrives(made: Placed, values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return memory.reshape(target.words, -1)
 
 
-def reach(edge: EdgeSpec, coordinate: int, side: int, made: int) -> set[int]:
+def reach(axis: Axis, coordinate: int, side: int, made: int) -> set[int]:
     """What a coordinate of the source reaches along an axis."""
-    pooled = coordinate // edge.pool
-    if pooled >= side // edge.pool:
+    pooled = coordinate // axis.pool
+    if pooled >= side // axis.pool:
         return set()
-    meets = {t: pooled + edge.padding - t * edge.stride for t in range(made)}
-    return {t for t, place in meets.items() if 0 <= place < edge.kernel}
+    meets = {t: pooled + axis.padding - t * axis.stride for t in range(made)}
+    return {t for t, place in meets.items() if 0 <= place < axis.kernel}
 
 
 def check_tables(one: WindowPass, edge: EdgeSpec, source: MapLayout, target: MapLayout) -> None:
@@ -148,13 +144,13 @@ def check_tables(one: WindowPass, edge: EdgeSpec, source: MapLayout, target: Map
     ends = [column.column + column.held for column in one.columns if column.some]
     assert ends == sorted(ends)
     for x, column in enumerate(one.columns):
-        mine = reach(edge, x, source.shape[2], target.shape[2])
+        mine = reach(edge.axes[1], x, source.shape[2], target.shape[2])
         mine &= set(range(column.column, column.column + COLUMNS))
         assert column.some == bool(mine)
         if mine:
             assert column.held == max(mine) + 1 - column.column
     for y, row in enumerate(one.rows):
-        mine, first = reach(edge, y, source.shape[1], target.shape[1]), set()
+        mine, first = reach(edge.axes[0], y, source.shape[1], target.shape[1]), set()
         for bank, (stores, slot, following) in enumerate(
             zip(row.stores, row.slots, row.nexts, strict=True)
         ):

@@ -1,6 +1,8 @@
 """The graph contract: shapes, order, cycles, names; what is refused, in one sentence."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +55,40 @@ def test_bounds_hold_what_can_come() -> None:
     )
 
 
+def edge(**fields: Any) -> EdgeSpec:
+    """A convolution with whatever somebody may write."""
+    return EdgeSpec(source="a", kind="conv", **fields)
+
+
+def test_one_network_has_one_spelling() -> None:
+    """Two equal numbers are one, as it always was written; a pair is a list in JSON."""
+    plain = EdgeSpec(source="a", kind="conv", kernel=3, stride=2, padding=1, pool=2)
+    pairs: Any = {"kernel": (3, 3), "stride": [2, 2], "padding": (1, 1), "pool": [2, 2]}
+    same = EdgeSpec(source="a", kind="conv", **pairs)
+    assert same == plain
+    assert hash(same) == hash(plain)
+    assert same.to_dict() == plain.to_dict()
+    assert plain.to_dict() == {
+        "source": "a",
+        "kind": "conv",
+        "kernel": 3,
+        "stride": 2,
+        "padding": 1,
+        "pool": 2,
+    }
+    flat = EdgeSpec(source="a", kind="conv", kernel=(1, 5), stride=(1, 3), pool=(2, 1))
+    assert flat.to_dict() == {
+        "source": "a",
+        "kind": "conv",
+        "kernel": [1, 5],
+        "stride": [1, 3],
+        "pool": [2, 1],
+    }
+    assert EdgeSpec(**json.loads(json.dumps(flat.to_dict()))) == flat
+    assert flat.made((3, 7, 20), 4) == (4, 3, 6)
+    assert flat.weight_shape((3, 7, 20), (4, 3, 6), "b") == (4, 3, 1, 5)
+
+
 def changed(n: int, **fields) -> NetworkSpec:
     spec = residual()
     layers = list(spec.layers)
@@ -64,8 +100,42 @@ def changed(n: int, **fields) -> NetworkSpec:
     ("make", "sentence"),
     [
         (lambda: EdgeSpec(source="a", kind="pool"), "Kind of edge from a must be one of"),
-        (lambda: EdgeSpec(source="a", kind="conv", kernel=4), "Kernel of edge from a must be one"),
-        (lambda: EdgeSpec(source="a", kind="conv", stride=3), "Stride of edge from a must be one"),
+        (
+            lambda: EdgeSpec(source="a", kind="conv", kernel=12),
+            "Kernel of edge from a must be an integer from 1 to 11, not 12",
+        ),
+        (
+            lambda: EdgeSpec(source="a", kind="conv", kernel=(3, 0)),
+            "Kernel of edge from a, of columns, must be an integer from 1 to 11, not 0",
+        ),
+        (
+            lambda: edge(kernel=(3, 3, 3)),
+            "Kernel of edge from a must be a number or two (rows, columns), not (3, 3, 3)",
+        ),
+        (
+            lambda: edge(kernel="3"),
+            "Kernel of edge from a must be an integer from 1 to 11, not '3'",
+        ),
+        (
+            lambda: edge(kernel=[True, 3]),
+            "Kernel of edge from a, of rows, must be an integer from 1 to 11, not True",
+        ),
+        (
+            lambda: EdgeSpec(source="a", kind="conv", stride=3),
+            "Stride of edge from a must be an integer from 1 to 2, not 3",
+        ),
+        (
+            lambda: EdgeSpec(source="a", kind="conv", kernel=(5, 4), stride=5),
+            "Stride of edge from a must be an integer from 1 to 4, not 5",
+        ),
+        (
+            lambda: EdgeSpec(source="a", kind="conv", kernel=(5, 1), padding=(4, 1)),
+            "Padding of edge from a, of columns, must be an integer from 0 to 0, not 1",
+        ),
+        (
+            lambda: EdgeSpec(source="a", pool=(1, 257)),
+            "Pooling of edge from a, of columns, must be an integer from 1 to 256, not 257",
+        ),
         (
             lambda: EdgeSpec(source="a", kind="conv", kernel=3, padding=3),
             "Padding of edge from a must be an integer from 0 to 2, not 3",

@@ -301,7 +301,7 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
     ),
     7: (
         "tests/hw/contract/version7.npz",
-        "3dba2e378997a6cc2fbcebc27620b85e4fb09eba3c06487773bb5820a8a20c11",
+        "7ce075496c349e98d15beebad64fd8e9bfaaff003fd3cc4fe6e0e9e9deafd48d",
     ),
 }
 

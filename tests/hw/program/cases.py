@@ -164,6 +164,84 @@ CASES: dict[str, tuple] = {
         (part(3, conv("input", 7, stride=2, padding=6)), part(2, dense("a", pool=2))),
     ),
     "kernel-7-inside": (8, (1, 8, 7), (part(3, conv("input", 7)), part(2, dense("a")))),
+    # Even and long kernels, rectangles, strides up to the kernel; whatever is left over at the rim
+    "kernel-2": (
+        4,
+        (2, 5, 4),
+        (
+            part(4, conv("input", 2)),
+            part(3, conv("a", 2, stride=2, padding=1)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-4-stride-3": (
+        4,
+        (1, 7, 8),
+        (
+            part(3, conv("input", 4, stride=3, padding=2)),
+            part(3, conv("a", 4, stride=4, padding=3)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-3-stride-3": (
+        4,
+        (2, 7, 8),
+        (part(3, conv("input", 3, stride=3, padding=1)), part(2, dense("a"))),
+    ),
+    "kernel-9": (
+        4,
+        (1, 5, 6),
+        (
+            part(3, conv("input", 9, padding=4)),
+            part(2, conv("a", 9, stride=3, padding=8)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-11": (
+        2,
+        (1, 4, 3),
+        (
+            part(2, conv("input", 11, padding=(4, 5))),
+            part(2, conv("a", 11, stride=7, padding=10)),
+            part(2, dense("b")),
+        ),
+    ),
+    "kernel-1x5": (
+        4,
+        (2, 3, 9),
+        (
+            part(3, conv("input", (1, 5), padding=(0, 2))),
+            part(3, conv("a", (5, 1), padding=(2, 0))),
+            part(2, dense("b", pool=(1, 3))),
+        ),
+    ),
+    "stride-1x2": (
+        4,
+        (2, 5, 6),
+        (
+            part(5, conv("input", 3, stride=(1, 2), padding=1)),
+            part(3, conv("a", (2, 3), stride=(2, 3), padding=(1, 0))),
+            part(2, dense("b")),
+        ),
+    ),
+    "pool-1x2": (
+        4,
+        (2, 3, 7),
+        (
+            part(4, conv("input", 3, padding=1, pool=(1, 2))),
+            part(4, identity("a", pool=(2, 1)), conv("a", 3, stride=(2, 1), padding=(0, 1))),
+            part(2, dense("b", pool=(1, 2))),
+        ),
+    ),
+    "samples": (
+        4,
+        (2, 1, 17),
+        (
+            part(4, conv("input", (1, 4), stride=(1, 3), padding=(0, 1))),
+            part(5, conv("a", (1, 3), pool=(1, 2))),
+            part(2, dense("b")),
+        ),
+    ),
     # Groups
     "depthwise": (
         4,

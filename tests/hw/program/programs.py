@@ -14,7 +14,7 @@ from gen.core.plan import CorePlan, plan_programs
 from gen.program.cycles import operation_cycles, operation_plays, updates
 from gen.program.stage import ProgramStagePlan
 from hw.contract.builder import NetworkBuilder
-from hw.contract.edge import INPUT, EdgeSpec, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape, most_stride
 from hw.contract.layout import map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
@@ -47,6 +47,9 @@ __all__ = [
 
 WIDTHS = (4, 4, 4, 2, 8, 9, 12, 16)
 """Of the weights of random graphs."""
+
+KERNELS = (1, 2, 3, 3, 4, 5, 7, 9, 11)
+"""Sides of kernels of random graphs."""
 
 
 @dataclass(frozen=True)
@@ -137,23 +140,31 @@ def _sides(rng: np.random.Generator, most: int) -> Shape:
 
 def _random_edge(rng: np.random.Generator, source: str, shape: Shape) -> tuple[EdgeSpec, Shape]:
     """An edge from maps of this shape, and a shape that it can make."""
-    pool = int(rng.integers(1, min(3, *shape[1:]) + 1))
+    pool = _pair(rng, 1, [min(3, side) for side in shape[1:]])
     kind = str(rng.choice(["conv", "conv", "conv", "identity", "dense"]))
     if kind != "conv":
         edge = EdgeSpec(source=source, kind=kind, pool=pool)
         return edge, edge.pooled(shape) if kind == "identity" else _sides(rng, 4)
-    kernel = int(rng.choice([1, 3, 5, 7]))
-    least = max(0, -(-(kernel - min(shape[1:]) // pool) // 2))
+    high, wide = rng.choice(KERNELS, 2).tolist()
+    kernel = (high, high) if rng.random() < 0.5 else (high, wide)
+    pooled = [side // by for side, by in zip(shape[1:], pool, strict=True)]
+    least = [max(0, -(-(k - side) // 2)) for k, side in zip(kernel, pooled, strict=True)]
     groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
     edge = conv(
         source,
         kernel,
         pool=pool,
         groups=groups,
-        stride=int(rng.integers(1, 3)),
-        padding=int(rng.integers(least, max(least + 1, kernel))),
+        stride=_pair(rng, 1, [min(3, most_stride(side)) for side in kernel]),
+        padding=(int(rng.integers(least[0], high)), int(rng.integers(least[1], kernel[1]))),
     )
     return edge, edge.made(shape, groups * int(rng.integers(1, 4)))
+
+
+def _pair(rng: np.random.Generator, low: int, most: Sequence[int]) -> tuple[int, int]:
+    """Of rows and of columns: equal, or not."""
+    rows, columns = (int(rng.integers(low, high + 1)) for high in most)
+    return (min(rows, columns), min(rows, columns)) if rng.random() < 0.5 else (rows, columns)
 
 
 def random_pixels(network: Network, count: int, seed: int = 3) -> np.ndarray:

@@ -122,6 +122,22 @@ def test_wide_weights(make, tmp_path):
     assert run(make(network, 4), tmp_path)["cycle_law_checked"]
 
 
+@pytest.mark.parametrize("make", [plan_shared, plan_windows], ids=["shared", "windows"])
+def test_kernels_that_are_no_small_squares(make, tmp_path):
+    """Even and long ones, rectangles, a stride of the kernel's side, pooling of columns alone."""
+    network = maps(
+        (1, 7, 13),
+        part(3, conv("input", (4, 11), stride=(2, 3), padding=(3, 5))),
+        part(4, conv("a", (5, 1), padding=(2, 0)), conv("a", 1)),
+        part(4, conv("b", 2, stride=2, pool=(1, 2))),
+        part(3, dense("c")),
+        steps=3,
+    )
+    trace = GoldenModel(network).run(pixels_for(network))
+    assert all(0 < np.mean(spikes != 0) < 1 for spikes in trace.spikes)
+    assert run(make(network, 4), tmp_path)["cycle_law_checked"]
+
+
 def test_a_recording_on_the_core_that_ships(tmp_path):
     """Without taps: logits, classes and cycles of a network that sees an image per step."""
     network = network_of(replace(residual(), timed_input=True))

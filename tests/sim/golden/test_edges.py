@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.contract.edge import EdgeSpec
+from hw.contract.edge import EdgeSpec, both_sides
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
@@ -17,11 +17,14 @@ from tests.networks import edges
 
 def by_hand(values, edge: EdgeSpec, kernel, target):
     """One image's maps (channels, rows, columns) over an edge, in loops of integers."""
-    size = edge.pool
+    high, wide = both_sides(edge.pool)
+    (kernel_rows, kernel_columns), strides, zeros = (
+        both_sides(sides) for sides in (edge.kernel, edge.stride, edge.padding)
+    )
     channels, rows, columns = edge.pooled(values.shape)
     pooled = np.zeros((channels, rows, columns), dtype=int)
-    for c, y, x in np.ndindex(channels, rows * size, columns * size):
-        pooled[c, y // size, x // size] += values[c, y, x]
+    for c, y, x in np.ndindex(channels, rows * high, columns * wide):
+        pooled[c, y // high, x // wide] += values[c, y, x]
     if edge.kind == "dense":
         return (kernel @ pooled.reshape(-1)).reshape(target)
     made = np.zeros(target, dtype=int)
@@ -29,8 +32,8 @@ def by_hand(values, edge: EdgeSpec, kernel, target):
         return pooled * kernel[0]
     per_group, inner = target[0] // edge.groups, channels // edge.groups
     for co, oy, ox in np.ndindex(*target):
-        for ci, ky, kx in np.ndindex(inner, edge.kernel, edge.kernel):
-            y, x = (o * edge.stride + k - edge.padding for o, k in ((oy, ky), (ox, kx)))
+        for ci, ky, kx in np.ndindex(inner, kernel_rows, kernel_columns):
+            y, x = oy * strides[0] + ky - zeros[0], ox * strides[1] + kx - zeros[1]
             if 0 <= y < rows and 0 <= x < columns:
                 source = co // per_group * inner + ci
                 made[co, oy, ox] += kernel[co, ci, ky, kx] * pooled[source, y, x]

@@ -703,7 +703,10 @@ def test_check_of_what_is_refused(tmp_path: Path, capsys: Any) -> None:
         (["--dt", "0"], "Time step must be a positive number of seconds, not 0.0"),
         (["--fires-at", "above"], "Firing must be one of gt, ge, not 'above'"),
         (["--reset", "none"], "Reset must be one of zero, subtract, subtract-later, not 'none'"),
-        (["--from", "snntorch"], "Framework must be one of nir, spikingjelly, not 'snntorch'"),
+        (
+            ["--from", "lava"],
+            "Framework must be one of nir, snntorch, brevitas, spikingjelly, not 'lava'",
+        ),
         (["--from", "spikingjelly"], "must be a file of torch.save"),
         (["--shape", "8,8"], "Shape of an input must be N, or C,H,W, not 8,8"),
         (["--weight-bits", "few"], "Weight width must be a number of bits, or auto, not 'few'"),

@@ -115,6 +115,18 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def test_sides_that_differ(tmp_path: Path):
+    """Rows and columns, as TOML and a checkpoint's plain data have them."""
+    text = WHOLE.replace("kernel = 3, padding = 1", "kernel = [1, 5], padding = [0, 2]")
+    recipe = recipe_for(data(), recipe=written(tmp_path, text.replace("pool = 2", "pool = [2, 1]")))
+    edges = [layer.edges for layer in recipe.layers]
+    assert edges == [
+        (EdgeSpec(source="input", kind="conv", kernel=(1, 5), padding=(0, 2)),),
+        (EdgeSpec(source="stem", pool=(2, 1)),),
+    ]
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
 def test_a_whole_recipe(tmp_path: Path):
     recipe = recipe_for(data(), recipe=written(tmp_path, WHOLE))
     assert (recipe.name, recipe.steps, recipe.weight_bits, recipe.batch) == ("own-conv", 3, 5, 16)

@@ -35,6 +35,18 @@ FEEDBACK = (
     LayerPlan("later", 5, (conv("stem"), EdgeSpec(source="stem", kind="conv", delay=1))),
     LayerPlan("readout", 10, (EdgeSpec(source="later", pool=2),)),
 )
+RECTANGLES = (
+    LayerPlan(
+        "stem",
+        4,
+        (EdgeSpec(source="input", kind="conv", kernel=(1, 5), padding=(0, 2), stride=(1, 2)),),
+    ),
+    LayerPlan("tall", 5, (EdgeSpec(source="stem", kind="conv", kernel=(4, 2), pool=(2, 1)),)),
+    LayerPlan("readout", 10, (EdgeSpec(source="tall"), EdgeSpec(source="stem", pool=(4, 2)))),
+)
+"""Sides that differ; an even kernel."""
+
+PLANS = {"residual": RESIDUAL, "feedback": FEEDBACK, "rectangles": RECTANGLES}
 
 
 def lived(plans, neuron: LIFParameters | None = None) -> FloatNetwork:
@@ -62,7 +74,7 @@ def images(n: int = 30) -> torch.Tensor:
     return torch.randint(0, 16, (n, 64), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("plans", [RESIDUAL, FEEDBACK], ids=["residual", "feedback"])
+@pytest.mark.parametrize("plans", PLANS.values(), ids=[*PLANS])
 @pytest.mark.parametrize(
     "neuron", [LIFParameters(), LIFParameters(theta=0.5, decay="leak", decay_shift=1)]
 )
@@ -94,7 +106,7 @@ def test_a_network_of_maps_has_a_specification() -> None:
     assert [layer.edges for layer in spec.layers] == [plan.edges for plan in RESIDUAL]
 
 
-@pytest.mark.parametrize("plans", [RESIDUAL, FEEDBACK], ids=["residual", "feedback"])
+@pytest.mark.parametrize("plans", PLANS.values(), ids=[*PLANS])
 def test_training_ends_in_an_image(plans) -> None:
     """On the digits: it learns, and export proves it against the golden model."""
     phase = Phase(epochs=3, rate=1e-2)

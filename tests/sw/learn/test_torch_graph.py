@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.network import Network
@@ -15,13 +17,14 @@ from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
 from sw.data.split import Split
 from sw.learn.fold import FoldedLayer, FoldedNetwork
-from sw.learn.graph import _Run, as_maps, propagate
+from sw.learn.graph import _Run, as_maps, edge_drive, propagate
 from sw.learn.integer import IntegerNetwork
 from sw.learn.neuron import LIFParameters
 from sw.learn.quantize import QuantizeError, quantize
 from sw.learn.real_decay import real_network
 from sw.study.cost import macs
 from tests.graphs import arrays, network_of, residual
+from tests.networks import edges
 from tests.sw.learn.equality import compare_exactly
 
 NEURONS = [
@@ -75,6 +78,20 @@ def test_wide_weights() -> None:
     _, compared = compare_exactly(network, image, data())
     assert compared == 40 * (2 * 3 * (144 * 3 + 24) + 3)
     assert network.to_network().digest == image.digest
+
+
+@settings(max_examples=80, deadline=None)
+@given(edges(), st.integers(0, 2**32 - 1))
+def test_every_edge_is_the_golden_models(made, seed: int) -> None:
+    edge, source, target = made
+    random = np.random.default_rng(seed)
+    kernel = random.integers(-7, 8, edge.weight_shape(source, target, "b"))
+    values = random.integers(-3, 4, (2, *source))
+    ours = edge_drive(edge, source, target)(
+        torch.from_numpy(values).double(), torch.from_numpy(kernel).double()
+    )
+    theirs = receive(values, edge, kernel.astype(np.float64)).reshape(2, *target)
+    assert np.array_equal(ours.numpy(), theirs)
 
 
 def test_gradients_reach_every_master() -> None:

@@ -1,0 +1,258 @@
+"""Networks written in Brevitas: quantised ReLU networks, as neurons that count, in one step.
+
+An activation of b bits without a sign is a count of 0 to 2^b - 1 units: what a neuron with that
+`limit` sends in a single time step, without decay (*AugMapping*, arXiv 2005.03231, at T = 1). Its
+threshold is the activation's scale, and half of that is in the bias, for Brevitas rounds. Weights
+are whole multiples of their scale already. The module is run once, and watched
+(`sw.frameworks.watch`). Brevitas (BSD-3-Clause) is not needed to use Sterna, nor installed with it.
+
+What differs: Brevitas rounds halves to even, the contract up; and a bias, a threshold or a scale by
+channel that is no multiple of the weights' step is rounded. Where it matters the report counts it.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hw.contract.checks import SternaError
+from hw.contract.network import Network
+from hw.contract.neuron import MAX_LIMIT
+from sw.data.split import Split
+from sw.frameworks.architecture import read_architecture
+from sw.frameworks.importing import ImportReport, import_foreign
+from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork
+from sw.importers.affine import ConvertError
+from sw.importers.modules import Leaf, cause
+from sw.importers.trace import Step
+from sw.learn.neuron import LIFParameters
+
+__all__ = ["BrevitasNetwork", "import_network", "is_file", "open_file"]
+
+ACTIVATION = "QuantReLU of at most 4 bits"
+WEIGHTS = ("QuantLinear", "QuantConv2d")
+TAKEN = ("QuantConv2d", "QuantIdentity", "QuantLinear", "QuantReLU")
+
+MARK = ".scaling_impl.value"
+"""Ends a key of the state of most quantised activations."""
+
+SAME = 1e-6
+"""Within this share of the largest value, a bias is the same everywhere."""
+
+NAME = "brevitas"
+
+
+@cache
+def _library() -> Any:
+    """`brevitas.nn`, and what its weights and activations have in common."""
+    if find_spec("brevitas") is None:
+        raise SternaError("Networks of Brevitas need the package brevitas: install it")
+    from brevitas import nn as layers
+    from brevitas.nn.quant_layer import QuantNonLinearActLayer, QuantWeightBiasInputOutputLayer
+
+    return SimpleNamespace(
+        nn=layers, act=QuantNonLinearActLayer, weight=QuantWeightBiasInputOutputLayer
+    )
+
+
+def _is_act(module: nn.Module) -> bool:
+    return isinstance(module, _library().act)
+
+
+def _is_weight(module: nn.Module) -> bool:
+    return isinstance(module, _library().weight)
+
+
+def _is_identity(module: nn.Module) -> bool:
+    return type(module).__name__ == "QuantIdentity"
+
+
+class BrevitasNetwork(WatchedNetwork):
+    """A module of Brevitas' layers that run one after the other.
+
+    What a QuantIdentity rounds in front of them is left out: pixels are rounded already.
+
+    Parameters
+    ----------
+    module
+        QuantLinear, QuantConv2d, QuantReLU, and what torch has that is affine. It is not changed.
+
+    Raises
+    ------
+    ConvertError
+        For what is no module, or cannot be copied.
+    """
+
+    framework = "Brevitas"
+    activation = ACTIVATION
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        for inner in self.module.modules():
+            if _is_identity(inner):
+                inner.register_forward_hook(_unrounded)
+
+    @property
+    def leaves(self) -> Sequence[Leaf]:
+        return [(place, m) for place, m in super().leaves if not _is_identity(m)]
+
+    def is_node(self, module: nn.Module) -> bool:
+        return _is_act(module) and not _is_identity(module)
+
+    def is_whole(self, module: nn.Module) -> bool:
+        """What is quantised has its quantisers in it."""
+        return _is_act(module) or _is_weight(module)
+
+    def node(self, module: nn.Module) -> Node:
+        if type(module).__name__ != "QuantReLU":
+            raise ConvertError(f"is not supported: use {ACTIVATION}")
+        act = cast(Any, module).act_quant
+        if cast(Any, module).input_quant.is_quant_enabled:
+            raise ConvertError("must not round its input, too (input_quant)")
+        if not act.is_quant_enabled:
+            raise ConvertError("must be quantised (act_quant)")
+        bits, scale = int(act.bit_width()), torch.as_tensor(act.scale()).detach().flatten()
+        limit = 2**bits - 1
+        if limit > MAX_LIMIT:
+            raise ConvertError(f"must have at most 4 bits, not {bits}: train it with bit_width=4")
+        if act.is_signed or act.is_narrow_range or bool(torch.as_tensor(act.zero_point()).any()):
+            raise ConvertError("must give 0 to its scale times 2^b - 1: no sign, no zero point")
+        rounding = str(act.rounding_mode).upper()
+        if rounding not in ("ROUND", "FLOOR", "ROUND_TO_ZERO"):
+            raise ConvertError(f"must round to the nearest, or down, not {rounding}")
+        step, half = float(scale.max()), 0.5 if rounding == "ROUND" else 0.0
+        if float(scale.min()) != step:
+            raise ConvertError("must have one scale, not one for each channel")
+        parameters = LIFParameters(
+            theta=step, negative="off", limit=limit, decay="none", decay_shift=0, reset="hard"
+        )
+        return Node(parameters, amplitude=step, start=half * step)
+
+    def calls(self, x: Tensor, steps: int) -> list[Call]:
+        if steps != 1:
+            raise ConvertError(
+                f"Network counts in one time step, not {steps}: give --steps 1 (a quantised ReLU "
+                "network has no time)"
+            )
+        try:
+            with Watch(self.module, self.is_whole) as watch:
+                self.module(x)
+        except Exception as error:  # a stranger's forward may raise anything
+            raise ConvertError(
+                f"Network cannot be run on images of {tuple(x.shape[1:])}: {cause(error)}"
+            ) from None
+        if not any(self.is_node(call.module) for call in watch.calls):
+            raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
+        return watch.calls
+
+    def expanded(self, call: Call, title: str, here: str) -> list[Step]:
+        if _is_identity(call.module):
+            return [Step(title, (here,), nn.Identity())]
+        if _is_weight(call.module):
+            return [Step(title, (here,), _plain(call))]
+        return super().expanded(call, title, here)
+
+    def notes(self, chain: Sequence[Call]) -> dict[str, str]:
+        return {
+            call.place: "left out, in the comparison too: pixels are rounded already"
+            for call in chain
+            if _is_identity(call.module)
+        }
+
+
+def _unrounded(module: nn.Module, given: tuple[Any, ...], made: Any) -> Any:
+    """A tensor with the scale that was made, and the values that were given."""
+    value = given[0][0] if isinstance(given[0], tuple) else given[0]
+    return made._replace(value=value) if hasattr(made, "_replace") else value
+
+
+def _plain(call: Call) -> nn.Module:
+    """The module of torch with the weights that the quantised one has; its bias is what it makes
+    besides, which may be rounded, too.
+
+    Raises
+    ------
+    ValueError
+        Without its subject, where that is no bias.
+    """
+    layer = cast(Any, call.module)
+    weight = layer.quant_weight()
+    weight = (weight[0] if isinstance(weight, tuple) else weight).detach().double()
+    if isinstance(layer, nn.Linear):
+        plain: nn.Module = nn.Linear(weight.shape[1], weight.shape[0])
+        made = functional.linear(call.given, weight)
+    elif isinstance(layer, nn.Conv2d):
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation")
+        fields = {name: getattr(layer, name) for name in (*names, "groups", "padding_mode")}
+        plain = nn.Conv2d(**fields)
+        made = layer._conv_forward(call.given, weight, None)
+    else:
+        raise ConvertError(f"is not supported: use {', '.join(WEIGHTS)}")
+    rest = call.made - made
+    by_channel = rest.transpose(0, 1).reshape(rest.shape[1], -1)
+    bias = by_channel.mean(dim=1)
+    if float((by_channel - bias[:, None]).abs().max()) > SAME * max(1.0, float(made.abs().max())):
+        raise ConvertError("must not round what it makes (output_quant), nor its input")
+    plain = plain.double()
+    held = cast(Any, plain)
+    held.weight.data, held.bias.data = weight.clone(), bias
+    return plain.eval()
+
+
+# Files
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file describes a network of Brevitas."""
+    return read_architecture(path, MARK, NAME) is not None
+
+
+def open_file(path: Path) -> BrevitasNetwork:
+    """The network that a TOML file describes (`sw.frameworks.architecture`): kinds and widths of
+    its modules, and the state_dict that they are filled with.
+
+    Raises
+    ------
+    ConvertError
+        When it cannot be read.
+    """
+    architecture = read_architecture(path, MARK, NAME)
+    if architecture is None or not architecture.stated:
+        raise ConvertError(
+            f"Network {path} must be a TOML file that names a state_dict and says the kinds and "
+            "widths of its modules (docs/import.md): Brevitas' modules cannot be saved themselves"
+        )
+    return BrevitasNetwork(architecture.build(_made))
+
+
+def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.Module | None:
+    """A module of a kind with its state; None: it is one of torch."""
+    if kind not in TAKEN:
+        return None
+    options, weight = dict(given), own.get("weight")
+    if weight is not None:
+        sizes = ("out_features", "in_features")
+        if kind == "QuantConv2d":
+            sizes = ("out_channels", "in_channels")
+            options["kernel_size"] = tuple(weight.shape[2:])
+        options |= {sizes[0]: weight.shape[0], sizes[1]: weight.shape[1] * given.get("groups", 1)}
+        options["bias"] = "bias" in own
+    known: Callable[..., nn.Module] = getattr(_library().nn, kind)
+    takes = set(inspect.signature(known).parameters)
+    options.setdefault("return_quant_tensor", "Linear" not in kind and "Conv" not in kind)
+    made = known(**{k: v for k, v in options.items() if k in takes or k.rpartition("_")[2]})
+    made.load_state_dict(own)
+    return made
+
+
+def import_network(module: nn.Module, data: Split, **options: Any) -> tuple[Network, ImportReport]:
+    """The network of a module of Brevitas, compared with it on a data set: `import_foreign`, in one
+    time step."""
+    return import_foreign(BrevitasNetwork(module), data, steps=1, **options)

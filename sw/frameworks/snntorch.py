@@ -1,0 +1,371 @@
+"""Networks written in snnTorch, and in its ternary extension snntorch-ternary.
+
+A module is run once, and watched: which of its modules gets what the one before it made. So a class
+with a forward of its own, whose loop over time steps is inside, is read like a Sequential; what was
+read is then compared with the module itself. snnTorch (MIT) is not needed to use Sterna, nor
+installed with it.
+
+Its conventions: a potential fires above its threshold; what a spike subtracts is subtracted a step
+later, from what has decayed (`reset_delay`), so the contract's step is theta / beta; spikes of the
+ternary extension are worth 2 unless `surrogate_disable` is set, for its surrogate is a sign.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from hw.contract.checks import SternaError
+from hw.contract.network import Network
+from sw.data.split import Split
+from sw.frameworks.architecture import Architecture, read_architecture
+from sw.frameworks.decay import decay_fields
+from sw.frameworks.euler import TIE
+from sw.frameworks.importing import ImportReport, import_foreign
+from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork
+from sw.importers.affine import ConvertError
+from sw.importers.modules import cause
+from sw.importers.trace import Before, Step, Sum
+from sw.learn.neuron import LIFParameters
+
+__all__ = ["SnnNetwork", "import_network", "is_file", "lif_parameters", "open_file"]
+
+NODES = ("Leaky", "Lapicque", "RLeaky", "TernaryLeaky")
+ACTIVATION = f"one of {', '.join(NODES)}"
+CURRENTS = {"Alpha", "RSynaptic", "SConv2dLSTM", "SLSTM", "Synaptic"}
+"""Nodes with more than one state."""
+
+MARK = ".reset_mechanism_val"
+"""Ends a key of every state_dict of snnTorch."""
+
+UNSAID = (
+    "a state_dict does not say the order of its modules, here that of the file, nor when they "
+    "reset, here a step late: a TOML file says it"
+)
+
+
+@cache
+def _library() -> Any:
+    """`snntorch`, and classes of its extension where it is installed."""
+    if find_spec("snntorch") is None:
+        raise SternaError("Networks of snnTorch need the package snntorch: install it")
+    import snntorch
+
+    found = {name: getattr(snntorch, name) for name in NODES if hasattr(snntorch, name)}
+    if find_spec("snntorch_ternary") is not None:
+        from snntorch_ternary import TernaryLeaky
+
+        found["TernaryLeaky"] = TernaryLeaky
+    return SimpleNamespace(neuron=snntorch.SpikingNeuron, nodes=found)
+
+
+def _is_node(module: nn.Module) -> bool:
+    return isinstance(module, _library().neuron)
+
+
+# Neurons
+
+
+def lif_parameters(node: nn.Module) -> Node:
+    """Leaky, Lapicque, RLeaky (without what comes back), TernaryLeaky.
+
+    Raises
+    ------
+    ConvertError
+        One sentence, without its subject, for a node that no neuron of the contract is.
+    """
+    name, settings = type(node).__name__, cast(Any, node)
+    if name in CURRENTS:
+        raise ConvertError(
+            f"has a synaptic current, or states beside its potential, which no neuron of the "
+            f"contract has: train with {ACTIVATION}"
+        )
+    if name not in _library().nodes:
+        raise ConvertError(f"is not {ACTIVATION}")
+    if settings.inhibition:
+        raise ConvertError("must not let only its largest potential fire: without inhibition")
+    if settings.state_quant:
+        raise ConvertError("must not round its states (state_quant): Sterna rounds by itself")
+    kept, gain = _kept(name, settings)
+    high, low = _one(settings.spike_grad, 1.0), _one(settings.spike_grad, -1.0)
+    if name == "TernaryLeaky":
+        height, negative, down = _ternary(settings, high, low)
+    elif (high, low) == (1.0, 0.0):
+        height, negative, down = 1.0, "off", None
+    else:
+        raise ConvertError(f"must send spikes of 1, not {high:g} and {low:g}: its spike_grad does")
+    thetas = _positive(settings.threshold, "threshold")
+    theta = float(thetas.max())
+    if down is not None and abs(down - theta) > TIE * theta:
+        raise ConvertError(
+            f"must have the same threshold on both sides, not {theta:g} and {down:g}: a spike "
+            "subtracts one of them, and of the contract's neurons, the same on both sides"
+        )
+    reset, step, note = _reset(name, settings, theta * height, kept)
+    fields, approximated = decay_fields(kept)
+    parameters = LIFParameters(
+        theta=theta * (1 + TIE), negative=negative, reset=reset, step=step, **fields
+    )
+    amplitude = height * _single(settings.graded_spikes_factor, "graded_spikes_factor")
+    # One threshold for all: what a neuron with a lower one gets counts for more.
+    return Node(
+        parameters,
+        gain=gain * theta / thetas,
+        amplitude=amplitude,
+        approximated=approximated,
+        note=note,
+    )
+
+
+def _kept(name: str, settings: Any) -> tuple[float, Tensor]:
+    """What is kept of a potential, and what its input counts times."""
+    if name == "Lapicque":
+        step, r, c = (_single(getattr(settings, key), key) for key in ("time_step", "R", "C"))
+        return 1 - step / (r * c), torch.tensor(step / c, dtype=torch.float64)
+    beta = _single(settings.beta, "beta")
+    return min(1.0, max(0.0, beta)), torch.ones((), dtype=torch.float64)
+
+
+def _ternary(settings: Any, high: float, low: float) -> tuple[float, str, float]:
+    """What a spike is worth, which sides there are, and the negative threshold."""
+    if high <= low:
+        raise ConvertError(f"must fire above its threshold: its spike_grad gives {high:g}")
+    down = _positive(settings.neg_threshold, "negative threshold")
+    thetas = settings.threshold.flatten()
+    if down.numel() > 1 or thetas.numel() > 1:
+        down = torch.unique(down / thetas * thetas.max())
+    return high - low, "free", _single(down, "negative threshold")
+
+
+def _reset(name: str, settings: Any, worth: float, kept: float) -> tuple[str, float, str]:
+    """Kind and step of the reset, and what must be said about it; `worth` is what it subtracts."""
+    kind = ("subtract", "zero", "none")[int(settings.reset_mechanism_val)]
+    late = name == "Lapicque" or bool(settings.reset_delay)
+    if kind == "none":
+        raise ConvertError("must reset by subtraction or to zero, not go on as it is")
+    if name == "TernaryLeaky" and (kind == "zero" or not late):
+        raise ConvertError(
+            "resets negative potentials to something else than zero, or the wrong way (of "
+            'snntorch-ternary 0.1.3): use reset_mechanism="subtract" with reset_delay=True'
+        )
+    if kind == "zero":
+        if late and name != "Leaky":
+            raise ConvertError(
+                "resets to zero a step late, and that step's input with it: use "
+                'reset_delay=False, or reset_mechanism="subtract"'
+            )
+        return "hard", 0.0, ""
+    if not late:
+        note = "a potential of more than twice the threshold is reset in another way there"
+        return "soft", worth, note
+    if not kept:
+        raise ConvertError("subtracts a step late from what is not kept (beta = 0): use beta > 0")
+    return "soft", worth / kept, ""
+
+
+def _one(function: Callable[[Tensor], Tensor], value: float) -> float:
+    return float(function(torch.tensor([value], dtype=torch.float64)))
+
+
+def _positive(value: Tensor, what: str) -> Tensor:
+    found = torch.as_tensor(value, dtype=torch.float64).detach().flatten()
+    if not bool((found > 0).all()):
+        raise ConvertError(f"must have a positive {what}, not {float(found.min()):g}")
+    return found
+
+
+def _single(value: Any, what: str) -> float:
+    found = torch.as_tensor(value, dtype=torch.float64).detach().flatten()
+    low, high = float(found.min()), float(found.max())
+    if high - low > TIE * max(abs(high), abs(low)):
+        raise ConvertError(
+            f"must have one {what} for all its neurons, not {low:g} to {high:g}: train one for the "
+            "layer"
+        )
+    return high
+
+
+class SnnNetwork(WatchedNetwork):
+    """A module of snnTorch: a Sequential of neurons with `init_hidden`, or a class with a forward
+    of its own that takes images, (n, ...) with its loop over steps inside, or (T, n, ...).
+
+    Parameters
+    ----------
+    module
+        It is not changed.
+    architecture
+        Where it was built of a state_dict: what that left open.
+
+    Raises
+    ------
+    ConvertError
+        For what is no module, or cannot be copied.
+    """
+
+    framework = "snnTorch"
+    activation = ACTIVATION
+
+    def __init__(self, module: nn.Module, architecture: Architecture | None = None) -> None:
+        super().__init__(module)
+        self.architecture = architecture
+
+    def is_node(self, module: nn.Module) -> bool:
+        return _is_node(module)
+
+    def node(self, module: nn.Module) -> Node:
+        return lif_parameters(module)
+
+    def notes(self, chain: Sequence[Call]) -> dict[str, str]:
+        if self.architecture is None or self.architecture.stated:
+            return {}
+        return {chain[0].place: UNSAID}
+
+    def _reset(self) -> None:
+        for module in self.module.modules():
+            if _is_node(module):
+                for state in ("mem", "spk"):
+                    if isinstance(getattr(module, state, None), Tensor):
+                        setattr(module, state, torch.zeros(0, dtype=torch.float64))
+
+    def _called(self, x: Tensor) -> list[Call]:
+        """What its modules do in a forward."""
+        self._reset()
+        with Watch(self.module, _is_node) as watch:
+            self.module(x)
+        return watch.calls
+
+    def calls(self, x: Tensor, steps: int) -> list[Call]:
+        try:
+            calls = self._called(x)
+            inside = bool(calls) and calls[0].given.numel() == x.numel()
+        except Exception as error:  # a stranger's forward may raise anything
+            calls, inside, raised = [], False, error
+        else:
+            raised = None
+        if not inside:
+            try:
+                calls = self._called(x.expand(steps, *x.shape))
+            except Exception as error:
+                raise ConvertError(
+                    f"Network cannot be run on images of {tuple(x.shape[1:])}, nor on all steps "
+                    f"of them: {cause(raised or error)}"
+                ) from None
+        first = next((call.place for call in calls if _is_node(call.module)), None)
+        if first is None:
+            raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
+        ran = sum(call.place == first for call in calls)
+        if inside and ran == 1 and steps > 1:  # it is one step
+            self._reset()
+            with Watch(self.module, _is_node) as watch:
+                for _ in range(steps):
+                    self.module(x)
+            calls = watch.calls
+        elif ran != steps:
+            raise ConvertError(
+                f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
+            )
+        self._reset()
+        return calls
+
+    def expanded(self, call: Call, title: str, here: str) -> list[Step]:
+        """A module; neurons, with what comes back to them."""
+        back = getattr(call.module, "recurrent", None) if _is_node(call.module) else None
+        if not isinstance(back, nn.Module):
+            return super().expanded(call, title, here)
+        before, brought, both = (f"{title} | {part}" for part in ("before", "back", "sum"))
+        shape = tuple(call.made.shape[1:])
+        return [
+            Step(before, (title,), Before(shape)),
+            Step(brought, (before,), _recurrent(back, shape)),
+            Step(both, (here, brought), Sum()),
+            Step(title, (both,), call.module),
+        ]
+
+
+def _recurrent(back: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """What comes back: weights, or one factor for each neuron with itself."""
+    if isinstance(back, (nn.Linear, nn.Conv2d)):
+        return back
+    factor = torch.as_tensor(cast(Any, back).V, dtype=torch.float64).detach().flatten()
+    kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+    norm = kind(shape[0], eps=0.0).double().eval()
+    norm.weight.data = factor.expand(shape[0]).clone()
+    return norm
+
+
+# Files
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is a state_dict of snnTorch, or describes one."""
+    return read_architecture(path, MARK, "snntorch") is not None
+
+
+def open_file(path: Path) -> SnnNetwork:
+    """The network of a state_dict, `torch.save(net.state_dict(), path)`, or of a TOML file that
+    names one and says what it leaves open (`sw.frameworks.architecture`).
+
+    Raises
+    ------
+    ConvertError
+        When it cannot be read.
+    """
+    architecture = read_architecture(path, MARK, "snntorch")
+    if architecture is None:
+        raise ConvertError(
+            f"Network {path} must be a state_dict of snnTorch, torch.save(net.state_dict(), path), "
+            "or a TOML file that names one: snnTorch's modules cannot be saved themselves"
+        )
+    return SnnNetwork(architecture.build(_made), architecture)
+
+
+def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.Module | None:
+    """The neuron of a kind, or of that which has such a state; None: it is no neuron."""
+    nodes, kind = _library().nodes, kind or _kind_of(own)
+    if kind not in nodes:
+        return None
+    takes = inspect.signature(nodes[kind]).parameters
+    options: dict[str, Any] = {key: value for key, value in own.items() if key in takes}
+    if {"R", "C"} <= set(options):  # of which the rest follows
+        options.pop("beta", None)
+    if "reset_mechanism_val" in own:
+        number = int(own["reset_mechanism_val"])
+        options["reset_mechanism"] = ("subtract", "zero", "none")[number]
+    if "neg_threshold" in own:
+        options["symmetric_threshold"] = False
+    back = {key.partition(".")[2]: v for key, v in own.items() if key.startswith("recurrent.")}
+    if "weight" in back and back["weight"].ndim == 2:
+        options["linear_features"] = len(back["weight"])
+    elif "weight" in back:
+        options["conv2d_channels"] = len(back["weight"])
+        options["kernel_size"] = tuple(back["weight"].shape[2:])
+    elif "V" in takes:
+        options |= {"all_to_all": False, "V": own.get("V", back.get("V"))}
+    made = nodes[kind](**{**options, "init_hidden": True, **given})
+    if "weight" in back:
+        made.get_submodule("recurrent").load_state_dict(back)
+    return made
+
+
+def _kind_of(own: Mapping[str, Tensor]) -> str:
+    """The kind of neurons that have such a state; empty: none has."""
+    if "alpha" in own:
+        return "Synaptic"
+    if "neg_threshold" in own:
+        return "TernaryLeaky"
+    if any(key == "V" or key.startswith("recurrent.") for key in own):
+        return "RLeaky"
+    if {"R", "C"} <= set(own):
+        return "Lapicque"
+    return "Leaky" if "beta" in own else ""
+
+
+def import_network(module: nn.Module, data: Split, **options: Any) -> tuple[Network, ImportReport]:
+    """The network of a snnTorch module, compared with it on a data set: `import_foreign`."""
+    return import_foreign(SnnNetwork(module), data, **options)

@@ -1,0 +1,387 @@
+"""A module that is run once, and watched: which of its modules gets what the one before it made.
+
+So a class with a forward of its own, whatever it calls its modules in, is read like a Sequential.
+What it computes between them without a module is not seen, but found out: the values differ.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hw.contract.edge import INPUT
+from sw.frameworks.reading import (
+    SHAPE_UNKNOWN,
+    Foreign,
+    Neuron,
+    Reading,
+    Run,
+    findings_of,
+    folded_network,
+)
+from sw.importers.affine import Cause, ConvertError
+from sw.importers.layers import AffineLayer
+from sw.importers.maps import read_maps
+from sw.importers.modules import Leaf, as_read
+from sw.importers.trace import Step
+from sw.learn.fold import FoldedNetwork
+from sw.learn.neuron import LIFParameters, NeuronError
+
+__all__ = ["Call", "Node", "Watch", "WatchedNetwork", "as_steps", "first_step", "innermost"]
+
+IMAGES = 3
+"""On which a module is watched: not a number of steps or classes."""
+
+IsNode = Callable[[nn.Module], bool]
+"""Whether a module is one of neurons: what is inside of it is its own."""
+
+Expand = Callable[["Call", str, str], list[Step]]
+"""The steps that a call is: of its name, and the place of what it is given. The last one has that
+name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """What a module of neurons is in the contract's terms.
+
+    Parameters
+    ----------
+    parameters
+        Of all its neurons, real-valued.
+    gain
+        What its input counts times: of each neuron, or of all.
+    amplitude
+        What a spike is worth.
+    start
+        The potential before the first step, of a network of one step: it is in the bias.
+    approximated, note
+        By how much it differs; what must be said besides.
+    """
+
+    parameters: LIFParameters
+    gain: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float64))
+    amplitude: float = 1.0
+    start: float = 0.0
+    approximated: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A module that ran: its place, what it was given, what it made.
+
+    Parameters
+    ----------
+    once
+        It has weights, or is a neuron: it is used once in a time step.
+    """
+
+    place: str
+    module: nn.Module
+    given: Tensor
+    made: Tensor
+    once: bool
+
+
+def innermost(network: nn.Module, is_node: IsNode) -> list[tuple[str, nn.Module]]:
+    """Modules without modules in them, and neurons, with their places, in the order in which they
+    were made."""
+    found, inner = [], set[int]()
+    for name, module in network.named_modules():
+        if id(module) in inner:
+            continue
+        if is_node(module):
+            inner |= {id(child) for child in module.modules()}
+        elif any(True for _ in module.children()):
+            continue
+        found.append((f"{name or 'network'} ({type(module).__name__})", module))
+    return found
+
+
+class Watch:
+    """Notes every call of a network's innermost modules while it is open; and keeps all that its
+    modules are given in double precision, in which spikes of some frameworks are not."""
+
+    def __init__(self, network: nn.Module, is_node: IsNode) -> None:
+        self.calls: list[Call] = []
+        self._hooks = [m.register_forward_pre_hook(_doubled) for m in network.modules()]
+        for place, module in innermost(network, is_node):
+            once = is_node(module) or any(True for _ in module.parameters())
+            self._hooks.append(module.register_forward_hook(self._note(place, once)))
+
+    def _note(self, place: str, once: bool) -> Callable[..., None]:
+        def note(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+            # Neurons return their potential, too; quantised tensors have their value first.
+            x, out = (value[0] if isinstance(value, tuple) else value for value in (given[0], made))
+            if isinstance(x, Tensor) and isinstance(out, Tensor):
+                self.calls.append(Call(place, module, x.detach(), out.detach().double(), once))
+
+        return note
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+
+def _doubled(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in given
+    )
+
+
+def first_step(calls: Sequence[Call]) -> list[Call]:
+    """The calls of the first time step, up to the last module that is used once, and what follows
+    it."""
+    seen: set[str] = set()
+    for n, call in enumerate(calls):
+        if call.once:
+            if call.place in seen:
+                calls = calls[:n]
+                break
+            seen.add(call.place)
+    # What has no weights may belong to the next step already: it is given the input once more.
+    kept = list(calls)
+    while kept and not kept[-1].once and _same(kept[-1].given, calls[0].given):
+        kept.pop()
+    return kept
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two values are the same but for their shape."""
+    return a.numel() == b.numel() and torch.equal(a.flatten(), b.flatten().to(a.dtype))
+
+
+def _one_step(call: Call, title: str, here: str) -> list[Step]:
+    return [Step(title, (here,), call.module)]
+
+
+def as_steps(
+    chain: Sequence[Call], x: Tensor, front: Sequence[Step], expand: Expand = _one_step
+) -> tuple[list[Step], list[Cause]]:
+    """The calls as steps, each of which gets what the one before it made; and what is wrong.
+
+    Parameters
+    ----------
+    chain
+        Of a time step, of x (n, ...).
+    front
+        Steps in front of them.
+    """
+    steps, causes = list(front), list[Cause]()
+    before, value = INPUT, x
+    for call in chain:
+        if not _same(value, call.given):
+            what = "the image" if before == INPUT else f"what {before} made"
+            causes.append(
+                Cause(
+                    call.place,
+                    f"gets something else than {what}: what a forward computes between its "
+                    "modules must be a module of it (Flatten, AvgPool2d, a Linear)",
+                )
+            )
+        here = before
+        if call.given.shape[1:] != value.shape[1:] and not causes:
+            if call.given.ndim != 2:
+                causes.append(Cause(call.place, "must get maps, not values put into another shape"))
+            here = f"{call.place} | flat"
+            steps.append(Step(here, (before,), nn.Flatten()))
+        title = call.place
+        while any(step.place == title for step in steps):
+            title += ", again"
+        try:
+            steps += expand(call, title, here)
+        except ConvertError as error:
+            causes.append(Cause(call.place, str(error)))
+            steps.append(Step(title, (here,), call.module))
+        before, value = title, call.made
+    return steps, causes
+
+
+class WatchedNetwork(Foreign):
+    """A module of which each time step is a chain of its modules.
+
+    Parameters
+    ----------
+    module
+        It is not changed.
+
+    Raises
+    ------
+    ConvertError
+        For what is no module, or cannot be copied.
+    """
+
+    activation: ClassVar[str]
+    """What ends a layer, in words."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = as_read(module)
+
+    @abstractmethod
+    def is_node(self, module: nn.Module) -> bool:
+        """Whether a module is one of neurons."""
+
+    def is_whole(self, module: nn.Module) -> bool:
+        """Whether what is inside of a module is its own."""
+        return self.is_node(module)
+
+    @abstractmethod
+    def node(self, module: nn.Module) -> Node:
+        """What a module of neurons is.
+
+        Raises
+        ------
+        ConvertError, NeuronError
+            One sentence, without its subject, for one that no neuron of the contract is; any error
+            for what is damaged.
+        """
+
+    @abstractmethod
+    def calls(self, x: Tensor, steps: int) -> list[Call]:
+        """What its modules do in all steps, of x (n, ...) at every step.
+
+        Raises
+        ------
+        ConvertError
+            When it cannot be run so.
+        """
+
+    def expanded(self, call: Call, title: str, here: str) -> list[Step]:
+        """See `Expand`."""
+        return _one_step(call, title, here)
+
+    def notes(self, chain: Sequence[Call]) -> dict[str, str]:
+        """What must be said besides, by place."""
+        return {}
+
+    @property
+    def leaves(self) -> Sequence[Leaf]:
+        return innermost(self.module, self.is_whole)
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        return None
+
+    def _known(self, call: Call) -> Node:
+        try:
+            return self.node(call.module)
+        except NeuronError as error:
+            raise ConvertError(f"is no neuron of the contract: {error}") from None
+        except ConvertError:
+            raise
+        except (AttributeError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
+            raise ConvertError("is damaged") from None
+
+    @torch.no_grad()
+    def run(self, x: Tensor, steps: int) -> Run:
+        calls = self.calls(x, steps)
+        chain = first_step(calls)
+        said = {call.place: list[Tensor]() for call in chain}
+        for call in calls:
+            if call.place in said:
+                said[call.place].append(call.made)
+        last = next(call for call in reversed(chain) if call.once)
+        outputs = sum(said[last.place], torch.zeros(()))
+        spikes = []
+        for call in chain:
+            if self.is_node(call.module):
+                made = torch.stack([made.flatten(1) for made in said[call.place]])
+                spikes.append(made / self._known(call).amplitude)
+        return Run(outputs, tuple(spikes))
+
+    @torch.no_grad()
+    def read(
+        self,
+        shape: Sequence[int] | None,
+        *,
+        steps: int,
+        pixel_max: int,
+        front: Sequence[nn.Module] = (),
+    ) -> Reading:
+        if shape is None:
+            return Reading(findings=findings_of((), {}, {}, [SHAPE_UNKNOWN]))
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
+        chain = first_step(self.calls(x, steps))
+        places = [call.place for call in chain if self.is_node(call.module)]
+        names = {place: f"hidden{n}" for n, place in enumerate(places, 1)}
+        nodes, causes, notes = dict[str, Node](), list[Cause](), self.notes(chain)
+        for call in chain:
+            if call.place not in names:
+                continue
+            try:
+                node = nodes[call.place] = self._known(call)
+            except ConvertError as error:
+                causes.append(Cause(call.place, str(error)))
+                continue
+            if node.amplitude != 1:
+                notes[call.place] = f"spikes of {node.amplitude:g}, in the weights behind them"
+            if node.note:
+                notes[call.place] = node.note
+        neurons = {
+            place: Neuron(names[place], node.parameters, node.approximated)
+            for place, node in nodes.items()
+        }
+        before = [Step(INPUT, (INPUT,), module) for module in front]
+        found, wrong = as_steps(chain, x, before, self.expanded)
+        causes += wrong
+        layers: list[AffineLayer] = []
+        if not wrong:
+            try:
+                layers = read_maps(found, shape, self.activation, names)
+            except ConvertError as error:
+                causes.extend(error.causes or (Cause("", str(error)),))
+        told = [step for step in found if " | " not in step.place and step.place != INPUT]
+        findings = findings_of(told, neurons, names, causes, layers, notes)
+        if causes:
+            return Reading(findings=findings)
+        worth = {names[place]: node.amplitude for place, node in nodes.items()}
+        targets = [*nodes.values(), None]
+        weighed = [
+            _weighed(layer, node, worth, source)
+            for layer, node, source in zip(layers, targets, [INPUT, *worth], strict=False)
+        ]
+        folded = folded_network(
+            weighed, [*neurons.values()], shape=shape, steps=steps, pixel_max=pixel_max
+        )
+        if len(layers) == len(neurons):
+            folded = _counted(folded, next(reversed(worth.values())))
+        return Reading(findings=findings, folded=folded)
+
+
+def _counted(folded: FoldedNetwork, worth: float) -> FoldedNetwork:
+    """With a readout that counts spikes for what they are worth."""
+    *others, readout = folded.layers
+    kernels = tuple(kernel * worth for kernel in readout.kernels)
+    return replace(folded, layers=(*others, replace(readout, kernels=kernels)))
+
+
+def _weighed(
+    layer: AffineLayer, node: Node | None, worth: Mapping[str, float], before: str
+) -> AffineLayer:
+    """A layer whose senders' spikes are worth what they are, and whose neurons have a gain.
+
+    Parameters
+    ----------
+    before
+        The sender of a layer that names none.
+    """
+    sources = [edge.source for edge in layer.edges] or [before]
+    kernels = [k * worth.get(source, 1.0) for k, source in zip(layer.kernels, sources, strict=True)]
+    if node is None:
+        return replace(layer, kernels=tuple(kernels))
+    gain, bias = node.gain.reshape(-1), layer.bias
+    if gain.numel() > 1 and (gain.numel() != len(bias) or any(k.ndim == 1 for k in kernels)):
+        raise ConvertError(
+            f"Network cannot be converted: neurons behind {layer.place} must have one threshold, "
+            "or of a row of neurons one for each"
+        )
+    rows = [gain.reshape(-1, *(1,) * (k.ndim - 1)) if gain.numel() > 1 else gain for k in kernels]
+    weighed = tuple(k * row for k, row in zip(kernels, rows, strict=True))
+    return replace(layer, kernels=weighed, bias=bias * gain + node.start)

@@ -1,0 +1,364 @@
+"""`sterna study importers`: a small network of each framework, trained there, imported, simulated.
+
+All are trained on the 8x8 digits that ship, in the framework's own way, with the same optimiser and
+epochs; then imported at several widths of weights, each compared with the original spike by spike,
+and one of them run as hardware.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gen.core.plan import plan_network
+from hw.contract.checks import SternaError
+from hw.contract.files import write_json
+from hw.contract.text import markdown, none_of
+from hw.system.progress import Progress, announced, silent
+from sim.bench.run import simulate
+from sw.data.dataset import load_split
+from sw.data.split import Split
+from sw.frameworks.conventions import Conventions
+from sw.frameworks.importing import ImportReport, import_foreign
+from sw.frameworks.reading import Foreign
+from sw.importers.affine import ConvertError
+
+__all__ = ["TRAINED", "Trained", "importers_table", "study"]
+
+PIXEL_BITS, HIDDEN, LANES = 4, 32, 16
+BATCH, RATE, EPOCHS, IMAGES = 64, 5e-3, 30, 20
+BITS = (4, 8, 16)
+HARDWARE_BITS = 8
+STEPS = 8
+
+Logits = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network in a framework.
+
+    Parameters
+    ----------
+    title, packages
+        In words; without which it is not there.
+    make
+        The module, and what gives its logits (n, classes) of images (n, 64), 0 to 1.
+    open
+        The module, trained, as what is imported; a folder may be used.
+    steps
+        T.
+    """
+
+    title: str
+    packages: tuple[str, ...]
+    make: Callable[[], tuple[nn.Module, Logits]]
+    open: Callable[[nn.Module, Path], Foreign]
+    steps: int = STEPS
+
+    @property
+    def missing(self) -> list[str]:
+        """Packages that are not installed."""
+        return [name for name in self.packages if find_spec(name) is None]
+
+
+def _loop(hidden: nn.Module, outputs: nn.Module) -> nn.Module:
+    """A network of snnTorch, as its tutorials have it."""
+
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.lif1 = nn.Linear(64, HIDDEN), hidden
+            self.fc2, self.lif2 = nn.Linear(HIDDEN, 10), outputs
+
+        def forward(self, x: Tensor) -> Tensor:
+            spikes = []
+            for node in (self.lif1, self.lif2):
+                node.reset_mem()  # type: ignore[operator]
+            for _ in range(STEPS):
+                out = self.lif1(self.fc1(x))[0]
+                spikes.append(self.lif2(self.fc2(out))[0])
+            return torch.stack(spikes)
+
+    return Loop()
+
+
+def _snntorch(kind: str, **options: Any) -> Callable[[], tuple[nn.Module, Logits]]:
+    def make() -> tuple[nn.Module, Logits]:
+        import snntorch
+
+        module = snntorch
+        if kind == "TernaryLeaky":
+            import snntorch_ternary as module
+        network = _loop(getattr(module, kind)(beta=0.9, **options), snntorch.Leaky(beta=0.9))
+        return network, lambda x: network(x).sum(0)
+
+    return make
+
+
+def _open_snntorch(network: nn.Module, folder: Path) -> Foreign:
+    from sw.frameworks.snntorch import SnnNetwork
+
+    return SnnNetwork(network)
+
+
+def _open_state(network: nn.Module, folder: Path) -> Foreign:
+    from sw.frameworks.snntorch import open_file
+
+    torch.save(network.state_dict(), folder / "net.pt")
+    return open_file(folder / "net.pt")
+
+
+def _open_nir(network: nn.Module, folder: Path) -> Foreign:
+    import nir
+    from snntorch.export_nir import export_to_nir
+
+    from sw.frameworks.nir import open_file
+
+    nir.write(folder / "net.nir", export_to_nir(network, torch.zeros(1, 64)))
+    return open_file(folder / "net.nir", Conventions(reset="subtract-later"))
+
+
+def _spikingjelly() -> tuple[nn.Module, Logits]:
+    from spikingjelly.activation_based import functional as jelly
+    from spikingjelly.activation_based import layer, neuron
+
+    def node() -> nn.Module:
+        return neuron.TernaryLIFNode(tau=4 / 3, decay_input=False, v_threshold=1.0)
+
+    network = nn.Sequential(
+        layer.Flatten(), layer.Linear(64, HIDDEN), node(), layer.Linear(HIDDEN, 10)
+    )
+
+    def logits(x: Tensor) -> Tensor:
+        jelly.reset_net(network)
+        return sum((network(x) for _ in range(STEPS)), torch.zeros(()))
+
+    return network, logits
+
+
+def _open_spikingjelly(network: nn.Module, folder: Path) -> Foreign:
+    from sw.frameworks.spikingjelly import open_file
+
+    torch.save(network, folder / "net.pt")
+    return open_file(folder / "net.pt")
+
+
+def _brevitas() -> tuple[nn.Module, Logits]:
+    import brevitas.nn as layers
+
+    network = nn.Sequential(
+        layers.QuantLinear(64, HIDDEN, bias=True, weight_bit_width=4),
+        layers.QuantReLU(bit_width=3, return_quant_tensor=True),
+        layers.QuantLinear(HIDDEN, 10, bias=True, weight_bit_width=4),
+    )
+    return network, network
+
+
+def _open_brevitas(network: nn.Module, folder: Path) -> Foreign:
+    from sw.frameworks.brevitas import BrevitasNetwork
+
+    return BrevitasNetwork(network)
+
+
+TRAINED = {
+    "snntorch": Trained(
+        title="snnTorch, `Leaky(beta=0.9)`, its state_dict",
+        packages=("snntorch",),
+        make=_snntorch("Leaky"),
+        open=_open_state,
+    ),
+    "snntorch-recurrent": Trained(
+        title="snnTorch, `RLeaky(beta=0.9)`",
+        packages=("snntorch",),
+        make=_snntorch("RLeaky", linear_features=HIDDEN),
+        open=_open_snntorch,
+    ),
+    "snntorch-ternary": Trained(
+        title="snntorch-ternary, `TernaryLeaky(beta=0.9)`",
+        packages=("snntorch", "snntorch_ternary"),
+        make=_snntorch("TernaryLeaky"),
+        open=_open_state,
+    ),
+    "nir": Trained(
+        title="NIR, of snnTorch's `Leaky(beta=0.9)`",
+        packages=("snntorch", "nir", "nirtorch"),
+        make=_snntorch("Leaky"),
+        open=_open_nir,
+    ),
+    "spikingjelly": Trained(
+        title="SpikingJelly, `TernaryLIFNode(tau=4/3)`",
+        packages=("spikingjelly",),
+        make=_spikingjelly,
+        open=_open_spikingjelly,
+    ),
+    "brevitas": Trained(
+        title="Brevitas, 4-bit weights, `QuantReLU` of 3 bits",
+        packages=("brevitas",),
+        make=_brevitas,
+        open=_open_brevitas,
+        steps=1,
+    ),
+}
+"""By name."""
+
+
+def trained(spec: Trained, data: Split, epochs: int, seed: int) -> nn.Module:
+    """A network, trained: Adam, cross-entropy of its logits."""
+    torch.manual_seed(seed)
+    network, logits = spec.make()
+    images = torch.from_numpy(data.images).float() / data.images.max()
+    labels = torch.from_numpy(data.labels).long()
+    optimiser = torch.optim.Adam(network.parameters(), RATE)
+    network.train()
+    for _ in range(epochs):
+        order = torch.randperm(len(images))
+        for some in order.split(BATCH)[: len(order) // BATCH]:
+            optimiser.zero_grad()
+            functional.cross_entropy(logits(images[some]), labels[some]).backward()
+            optimiser.step()
+    return network.eval()
+
+
+def _row(report: ImportReport) -> dict[str, Any]:
+    return {
+        "original": report.float_accuracy.hits,
+        "integer": report.integer_accuracy.hits,
+        "same": report.agreement.hits,
+        "images": report.agreement.n,
+        "nodes": len(report.findings),
+        "before": [layer.equal / layer.compared for layer in report.before],
+        "equal": [layer.equal / layer.compared for layer in report.after],
+        "jaccard": [layer.jaccard for layer in report.after],
+    }
+
+
+def study(
+    out: Path,
+    names: Sequence[str] = (),
+    *,
+    bits: Sequence[int] = BITS,
+    epochs: int = EPOCHS,
+    images: int = IMAGES,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train, import and simulate; leaves `importers.json` in a folder.
+
+    Parameters
+    ----------
+    names
+        Of `TRAINED`; by default all whose packages are there.
+    images
+        Test images for the hardware; 0: it is not simulated.
+
+    Raises
+    ------
+    SternaError
+        For an unknown name, or packages that are not installed.
+    """
+    for name in names:
+        if name not in TRAINED:
+            raise SternaError(none_of("Framework", name, TRAINED))
+        if TRAINED[name].missing:
+            lacking = " and ".join(TRAINED[name].missing)
+            raise SternaError(f"Networks of {name} need {lacking}: make .venv/stamp-importers")
+    chosen = [*names] or [name for name, spec in TRAINED.items() if not spec.missing]
+    train, test = (load_split("digits", part, PIXEL_BITS) for part in ("train", "test"))
+    rows = {}
+    for name in chosen:
+        with announced(progress, f"training, importing, simulating: {name}"):
+            rows[name] = _measured(TRAINED[name], train, test, bits, epochs, images, seed)
+    skipped = {name: spec.missing for name, spec in TRAINED.items() if spec.missing}
+    facts = {"rows": rows, "epochs": epochs, "hidden": HIDDEN, "not_installed": skipped}
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "importers.json", facts)
+    return facts
+
+
+def _measured(
+    spec: Trained,
+    train: Split,
+    test: Split,
+    bits: Sequence[int],
+    epochs: int,
+    images: int,
+    seed: int,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"title": spec.title, "steps": spec.steps, "bits": {}}
+    network = trained(spec, train, epochs, seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        foreign = spec.open(network, folder)
+        for width in bits:
+            try:
+                made, report = import_foreign(
+                    foreign, test, name="imported", steps=spec.steps, weight_bits=width
+                )
+            except ConvertError:
+                raise
+            except SternaError as error:  # sums may be too wide
+                row["bits"][str(width)] = {"refused": str(error)}
+                continue
+            row["bits"][str(width)] = _row(report)
+            if images and (width == HARDWARE_BITS or len(bits) == 1):
+                run = simulate(
+                    plan_network(made, lanes=LANES),
+                    test.images[:images],
+                    test.labels[:images],
+                    folder / "core",
+                )
+                keys = ("values_compared", "mismatches", "cycle_law_violations")
+                row["hardware"] = {key: run[key] for key in keys} | {
+                    "images": images,
+                    "cycles": run["cycles_per_image"]["mean"],
+                }
+    return row
+
+
+def _shares(values: Sequence[float]) -> str:
+    return ", ".join(f"{100 * value:.2f}" for value in values)
+
+
+def _cells(row: dict[str, Any], bits: Sequence[str]) -> Iterator[str]:
+    first = next(iter(found for found in row["bits"].values() if "refused" not in found))
+    yield row["title"]
+    yield f"{first['nodes']}; {row['steps']}"
+    yield f"{first['original']}"
+    yield _shares(first["before"])
+    for width in bits:
+        found = row["bits"][width]
+        if "refused" in found:
+            yield "refused: sums too wide"
+            continue
+        jaccard = ", ".join(f"{value:.3f}" for value in found["jaccard"])
+        yield f"{_shares(found['equal'])} ({jaccard}); {found['same']}, {found['integer']}"
+    hardware = row.get("hardware")
+    if hardware is None:
+        yield "-"
+        return
+    yield (
+        f"{hardware['values_compared']:,}, {hardware['mismatches']}, "
+        f"{hardware['cycle_law_violations']}; {hardware['cycles']:.1f}"
+    )
+
+
+def importers_table(facts: dict[str, Any]) -> str:
+    """Markdown: a row per framework."""
+    rows = facts["rows"].values()
+    bits = list(dict.fromkeys(width for row in rows for width in row["bits"]))
+    head = (
+        "network, 64-32-10",
+        "nodes; T",
+        "original",
+        "float twin: equal spikes, %",
+        *(f"{width} bits: equal, % (Jaccard); same class, correct" for width in bits),
+        "hardware: values, mismatches, violations; cycles",
+    )
+    return markdown(head, (tuple(_cells(row, bits)) for row in rows))

@@ -1,0 +1,380 @@
+"""Networks of snnTorch: what is read is what they compute; each of their conventions; refusals."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import nn
+
+from sw.frameworks.snntorch import SnnNetwork, is_file, open_file
+from sw.importers.affine import ConvertError
+
+snntorch: Any = pytest.importorskip("snntorch", reason="the package snntorch is not installed")
+TernaryLeaky: Any = pytest.importorskip(
+    "snntorch_ternary", reason="the package snntorch-ternary is not installed"
+).TernaryLeaky
+
+STEPS, INPUTS, PIXEL_MAX = 9, 12, 15
+
+
+def pixels(shape: tuple[int, ...] = (INPUTS,), n: int = 40) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(7)
+    return torch.randint(0, PIXEL_MAX + 1, (n, *shape), generator=generator).double()
+
+
+class Loop(nn.Module):
+    """The form in which snnTorch's tutorials write a network."""
+
+    def __init__(self, neuron: nn.Module, outputs: nn.Module | None = None) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(INPUTS, 16)
+        self.lif1 = neuron
+        self.fc2 = nn.Linear(16, 5)
+        self.lif2 = outputs if outputs is not None else snntorch.Leaky(beta=0.5)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        for node in (self.lif1, self.lif2):
+            cast(Any, node).reset_mem()
+        spikes, potentials = [], []
+        for _ in range(STEPS):
+            out = self.lif2(self.fc2(self.lif1(self.fc1(x))[0]))
+            spikes.append(out[0])
+            potentials.append(out[1])
+        return torch.stack(spikes), torch.stack(potentials)
+
+
+def loop(neuron: nn.Module, outputs: nn.Module | None = None, gain: float = 4.0) -> Loop:
+    torch.manual_seed(3)
+    network = Loop(neuron, outputs)
+    with torch.no_grad():
+        for layer in (network.fc1, network.fc2):
+            layer.weight *= gain
+    return network
+
+
+def require_equal(network: nn.Module, shape: tuple[int, ...] = (INPUTS,)) -> SnnNetwork:
+    """Every spike of every layer, and the outputs."""
+    foreign = SnnNetwork(network)
+    folded = foreign.read(shape, steps=STEPS, pixel_max=PIXEL_MAX).require()
+    given = pixels(shape)
+    theirs, ours = foreign.run(given / PIXEL_MAX, STEPS), folded(given.flatten(1))
+    assert len(theirs.spikes) > 0
+    for mine, other in zip(ours.spikes, theirs.spikes, strict=False):
+        assert other is not None
+        assert mine.abs().sum() > 0
+        assert torch.equal(mine, other.reshape(mine.shape))
+    assert theirs.outputs.abs().sum() > 0
+    assert torch.allclose(ours.logits, theirs.outputs, atol=1e-9)
+    return foreign
+
+
+def refused(network: nn.Module, shape: tuple[int, ...] = (INPUTS,)) -> str:
+    reading = SnnNetwork(network).read(shape, steps=STEPS, pixel_max=PIXEL_MAX)
+    with pytest.raises(ConvertError) as error:
+        reading.require()
+    return str(error.value)
+
+
+NEURONS = {
+    "subtract": lambda: snntorch.Leaky(beta=0.75),
+    "keeps-all": lambda: snntorch.Leaky(beta=1.0, threshold=2.0),
+    "clamped": lambda: snntorch.Leaky(beta=1.25),
+    "zero": lambda: snntorch.Leaky(beta=0.5, reset_mechanism="zero"),
+    "zero-at-once": lambda: snntorch.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False),
+    "thresholds": lambda: snntorch.Leaky(beta=0.75, threshold=torch.linspace(0.5, 2, 16)),
+    "graded": lambda: snntorch.Leaky(beta=0.75, graded_spikes_factor=0.5),
+    "lapicque": lambda: snntorch.Lapicque(R=2.0, C=4.0, time_step=2.0),
+    "recurrent": lambda: snntorch.RLeaky(beta=0.5, linear_features=16),
+    "one-to-one": lambda: snntorch.RLeaky(beta=0.5, all_to_all=False, V=-0.25),
+    "one-to-one-each": lambda: snntorch.RLeaky(
+        beta=0.5, all_to_all=False, V=torch.linspace(-1, 1, 16)
+    ),
+    "recurrent-graded": lambda: snntorch.RLeaky(
+        beta=0.5, linear_features=16, reset_mechanism="zero", reset_delay=False
+    ),
+    "ternary": lambda: TernaryLeaky(beta=0.75),
+    "ternary-of-one": lambda: TernaryLeaky(beta=0.75, surrogate_disable=True),
+}
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_every_neuron_spikes_as_it_does_there(name: str) -> None:
+    require_equal(loop(NEURONS[name]()))
+
+
+def test_spikes_of_a_ternary_neuron_are_worth_two() -> None:
+    """Its surrogate is a sign, +1 or -1 on both sides of both thresholds."""
+    reading = SnnNetwork(loop(TernaryLeaky(beta=0.5))).read(
+        (INPUTS,), steps=STEPS, pixel_max=PIXEL_MAX
+    )
+    told = {finding.node: str(finding) for finding in reading.findings}
+    assert "spikes of 2" in told["lif1 (TernaryLeaky)"]
+    step = reading.require().layers[0].neuron
+    assert step is not None
+    assert step.step == 2 / 0.5  # twice the threshold, and before the decay
+
+
+def test_a_network_that_ends_in_a_ternary_neuron() -> None:
+    require_equal(loop(snntorch.Leaky(beta=0.5), TernaryLeaky(beta=0.5, threshold=0.5)))
+
+
+def sequential() -> nn.Sequential:
+    torch.manual_seed(5)
+    network: Any = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        snntorch.Leaky(beta=0.5, init_hidden=True),
+        nn.AvgPool2d(2),
+        nn.Conv2d(4, 3, 3),
+        snntorch.Leaky(beta=0.75, init_hidden=True, threshold=0.3),
+        nn.Flatten(),
+        nn.Linear(3, 5),
+    )
+    with torch.no_grad():
+        network[0].weight *= 3
+        network[3].weight *= 3
+    return network
+
+
+def test_a_sequential_of_maps_that_ends_in_weights() -> None:
+    require_equal(sequential(), (1, 6, 6))
+
+
+class Maps(nn.Module):
+    """Takes all steps at once, and reshapes on its own."""
+
+    def __init__(self, between: Any = None) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.conv = nn.Conv2d(1, 3, 3)
+        self.lif1 = snntorch.RLeaky(
+            beta=0.5, conv2d_channels=3, kernel_size=3, threshold=0.2, init_hidden=True
+        )
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(48, 5)
+        self.lif2 = snntorch.Leaky(beta=0.5, threshold=0.1, init_hidden=True)
+        self.between = between
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        cast(Any, self.lif1).reset_mem()
+        cast(Any, self.lif2).reset_mem()
+        out = []
+        for step in x:
+            spikes = self.lif1(self.conv(step))
+            spikes = spikes if self.between is None else self.between(spikes)
+            out.append(self.lif2(self.fc(self.drop(spikes.flatten(1)))))
+        return torch.stack(out)
+
+
+def test_a_forward_over_time_with_recurrent_maps() -> None:
+    require_equal(Maps(), (1, 6, 6))
+
+
+def test_what_a_forward_computes_between_its_modules() -> None:
+    sentence = refused(Maps(lambda spikes: 1 - spikes), (1, 6, 6))
+    assert sentence == (
+        "Network cannot be converted: drop (Dropout) gets something else than what lif1 (RLeaky) "
+        "made: what a forward computes between its modules must be a module of it (Flatten, "
+        "AvgPool2d, a Linear)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("neuron", "sentence"),
+    [
+        (
+            lambda: snntorch.Synaptic(alpha=0.9, beta=0.8),
+            "has a synaptic current, or states beside its potential, which no neuron of the "
+            "contract has: train with one of Leaky, Lapicque, RLeaky, TernaryLeaky",
+        ),
+        (
+            lambda: snntorch.Leaky(beta=torch.linspace(0.5, 0.75, 16)),
+            "must have one beta for all its neurons, not 0.5 to 0.75: train one for the layer",
+        ),
+        (
+            lambda: snntorch.Leaky(beta=0.5, reset_mechanism="none"),
+            "must reset by subtraction or to zero, not go on as it is",
+        ),
+        (
+            lambda: snntorch.Lapicque(R=2.0, C=4.0, reset_mechanism="zero"),
+            "resets to zero a step late, and that step's input with it: use reset_delay=False, or "
+            'reset_mechanism="subtract"',
+        ),
+        (
+            lambda: snntorch.Leaky(beta=0.0),
+            "subtracts a step late from what is not kept (beta = 0): use beta > 0",
+        ),
+        (lambda: snntorch.Leaky(beta=0.5, threshold=0.0), "must have a positive threshold, not 0"),
+        (
+            lambda: snntorch.Leaky(beta=0.5, spike_grad=torch.sigmoid),
+            "must send spikes of 1, not 0.731059 and 0.268941: its spike_grad does",
+        ),
+        (
+            lambda: snntorch.Leaky(beta=0.5, state_quant=lambda x: x),
+            "must not round its states (state_quant): Sterna rounds by itself",
+        ),
+        (
+            lambda: TernaryLeaky(beta=0.5, reset_mechanism="zero"),
+            "resets negative potentials to something else than zero, or the wrong way (of "
+            'snntorch-ternary 0.1.3): use reset_mechanism="subtract" with reset_delay=True',
+        ),
+        (
+            lambda: TernaryLeaky(beta=0.5, neg_threshold=0.5, symmetric_threshold=False),
+            "must have the same threshold on both sides, not 1 and 0.5: a spike subtracts one of "
+            "them, and of the contract's neurons, the same on both sides",
+        ),
+        (
+            lambda: TernaryLeaky(beta=0.5, symmetric_threshold=False),
+            "must have a positive negative threshold, not 0",
+        ),
+    ],
+)
+def test_refusals(neuron: Any, sentence: str) -> None:
+    node = neuron()
+    said = refused(loop(node))
+    assert said == f"Network cannot be converted: lif1 ({type(node).__name__}) {sentence}"
+
+
+def test_inhibition_is_refused() -> None:
+    with pytest.warns(UserWarning, match="unstable feature"):
+        node = snntorch.Leaky(beta=0.5, inhibition=True)
+    assert refused(loop(node)).endswith(
+        "must not let only its largest potential fire: without inhibition"
+    )
+
+
+def test_steps_that_a_forward_has_by_itself() -> None:
+    with pytest.raises(ConvertError) as error:
+        SnnNetwork(loop(snntorch.Leaky(beta=0.5))).read((INPUTS,), steps=4, pixel_max=15)
+    assert str(error.value) == f"Network runs {STEPS} time steps by itself, not 4: give --steps 9"
+
+
+def test_what_cannot_be_run_is_said() -> None:
+    with pytest.raises(ConvertError) as error:
+        SnnNetwork(loop(snntorch.Leaky(beta=0.5))).read((5,), steps=STEPS, pixel_max=15)
+    assert str(error.value).startswith(
+        "Network cannot be run on images of (5,), nor on all steps of them: RuntimeError: mat1"
+    )
+
+
+def test_without_neurons() -> None:
+    with pytest.raises(ConvertError) as error:
+        SnnNetwork(nn.Linear(INPUTS, 5)).read((INPUTS,), steps=STEPS, pixel_max=15)
+    assert str(error.value) == (
+        "Network has no neurons: it needs one of Leaky, Lapicque, RLeaky, TernaryLeaky"
+    )
+
+
+# Files
+
+
+UNSAID = {"zero-at-once", "recurrent-graded", "ternary-of-one"}
+"""A state_dict does not say when a neuron resets, nor that its surrogate is left out."""
+
+
+@pytest.mark.parametrize("name", sorted(set(NEURONS) - UNSAID))
+def test_a_state_dict_is_a_network(name: str, tmp_path: Path) -> None:
+    """What every tutorial saves; names and order of modules are those of the class."""
+    network = loop(NEURONS[name]())
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    assert is_file(tmp_path / "net.pt")
+    given, kept = pixels() / PIXEL_MAX, SnnNetwork(network)
+    theirs, ours = kept.run(given, STEPS), open_file(tmp_path / "net.pt").run(given, STEPS)
+    assert torch.equal(theirs.outputs, ours.outputs)
+
+
+def described(tmp_path: Path, text: str, network: nn.Module) -> Path:
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    (tmp_path / "net.toml").write_text(text)
+    return tmp_path / "net.toml"
+
+
+MODULES = """
+framework = "snntorch"
+weights = "net.pt"
+[[module]]
+name = "0"
+padding = 1
+[[module]]
+name = "1"
+[[module]]
+kind = "AvgPool2d"
+kernel_size = 2
+[[module]]
+name = "3"
+[[module]]
+name = "4"
+[[module]]
+kind = "Flatten"
+[[module]]
+name = "6"
+"""
+
+
+def test_a_file_says_what_a_state_dict_leaves_open(tmp_path: Path) -> None:
+    network = sequential()
+    path = described(tmp_path, MODULES, network)
+    assert is_file(path)
+    given = pixels((1, 6, 6)) / PIXEL_MAX
+    theirs, ours = SnnNetwork(network).run(given, STEPS), open_file(path).run(given, STEPS)
+    assert torch.equal(theirs.outputs, ours.outputs)
+    require_equal(open_file(path).module, (1, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("framework = ", "is no TOML: Invalid value (at end of document)"),
+        (
+            'framework = "snntorch"\ncolour = 1',
+            "has no key 'colour': it has framework, weights and [[module]]",
+        ),
+        ('framework = "snntorch"', 'must name a state_dict: weights = "net.pt"'),
+        (
+            'framework = "snntorch"\nweights = "net.pt"',
+            "must have a [[module]] for each module, in the order in which they run",
+        ),
+        (MODULES.replace("net.pt", "gone.pt"), "names gone.pt, which does not exist beside it"),
+        (
+            MODULES.replace("net.pt", "net.toml"),
+            "names net.toml, which is no state_dict: torch.save(net.state_dict(), path)",
+        ),
+        (MODULES.replace('"6"', '"7"'), "has no state of 7"),
+        (MODULES.replace("AvgPool2d", "MaxPool2d"), "Kind of module must be one of"),
+        (MODULES.replace('[[module]]\nname = "6"\n', ""), "has no module for the state of 6.bias"),
+        (
+            MODULES.replace("padding = 1", "paddling = 1"),
+            "cannot make 0 (Conv2d): Conv2d.__init__() got an unexpected keyword argument "
+            "'paddling'",
+        ),
+        (MODULES.replace('name = "1"', "padding = 1"), "must have a name, or a kind, for each"),
+    ],
+)
+def test_files_that_cannot_be_followed(text: str, sentence: str, tmp_path: Path) -> None:
+    path = described(tmp_path, text, sequential())
+    with pytest.raises(ConvertError) as error:
+        open_file(path)
+    assert str(error.value).startswith(f"Network {path} {sentence}")
+
+
+def test_a_state_dict_of_maps_asks_for_a_file(tmp_path: Path) -> None:
+    torch.save(sequential().state_dict(), tmp_path / "net.pt")
+    with pytest.raises(ConvertError) as error:
+        open_file(tmp_path / "net.pt")
+    assert str(error.value) == (
+        f"Network {tmp_path / 'net.pt'} does not say stride and padding of 0, nor what pools: "
+        "write a TOML file that says it (docs/import.md)"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x00\x01", "ä".encode()])
+def test_other_files(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    path.write_bytes(content)
+    assert not is_file(path)
+    with pytest.raises(ConvertError) as error:
+        open_file(path)
+    assert str(error.value) == (
+        f"Network {path} must be a state_dict of snnTorch, torch.save(net.state_dict(), path), or "
+        "a TOML file that names one: snnTorch's modules cannot be saved themselves"
+    )
