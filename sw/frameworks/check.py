@@ -42,7 +42,6 @@ class ReluNetwork(Foreign):
     """
 
     framework = "torch.nn (ReLU)"
-    unlike = "Network must compute what its modules do, one after the other"
 
     def __init__(self, module: nn.Module) -> None:
         self.module = followed(as_read(module))

@@ -168,10 +168,6 @@ class JellyNetwork(Foreign):
     """
 
     framework = "SpikingJelly"
-    unlike = (
-        "Network must run its modules one after the other, in the order in which they were made, "
-        "on the same image at every step: its own forward gives something else"
-    )
 
     def __init__(self, module: nn.Module) -> None:
         self.module = as_read(module)

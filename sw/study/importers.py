@@ -119,7 +119,7 @@ def _open_nir(network: nn.Module, folder: Path) -> Foreign:
     import nir
     from snntorch.export_nir import export_to_nir
 
-    from sw.frameworks.nir import open_file
+    from sw.nir.network import open_file
 
     nir.write(folder / "net.nir", export_to_nir(network, torch.zeros(1, 64)))
     return open_file(folder / "net.nir", Conventions(reset="subtract-later"))

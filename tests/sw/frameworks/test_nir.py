@@ -25,13 +25,13 @@ from sw.data.dataset import load_split
 from sw.data.split import Split
 from sw.frameworks.check import check
 from sw.frameworks.conventions import Conventions
-from sw.frameworks.euler import simulate as run_as_written
 from sw.frameworks.grid import common_step
 from sw.frameworks.importing import import_foreign, integers_of
-from sw.frameworks.nir import NirNetwork, layer_names
-from sw.frameworks.nir_export import export_nir, nir_graph
-from sw.frameworks.nir_graph import Graph, flat_graph, read_nir
 from sw.importers.affine import ConvertError
+from sw.nir.euler import simulate as run_as_written
+from sw.nir.export import export_nir, nir_graph
+from sw.nir.graph import Graph, flat_graph, read_nir
+from sw.nir.network import NirNetwork, layer_names
 
 nir = pytest.importorskip("nir", reason="the package nir is not installed")
 

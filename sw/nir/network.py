@@ -1,6 +1,6 @@
 """Networks in NIR files: which node is what of the contract.
 
-`nir_graph` reads the file and puts its nodes in order, `euler` runs them as they are written; here
+`graph` reads the file and puts its nodes in order, `euler` runs them as they are written; here
 they become modules of torch, which `sw.importers.maps` makes layers of, and neurons.
 """
 
@@ -18,10 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
-from sw.frameworks.conventions import Conventions
+from sw.frameworks.conventions import TIE, Conventions
 from sw.frameworks.decay import decay_fields
-from sw.frameworks.euler import TIE, input_gain, simulate
-from sw.frameworks.nir_graph import INPUTS, OUTPUTS, Graph, fires, kind_of, read_nir
 from sw.frameworks.reading import (
     SHAPE_UNKNOWN,
     Finding,
@@ -38,6 +36,8 @@ from sw.importers.maps import read_maps
 from sw.importers.modules import Leaf
 from sw.importers.trace import Before, Step, Sum
 from sw.learn.neuron import LIFParameters, NeuronError
+from sw.nir.euler import input_gain, simulate
+from sw.nir.graph import INPUTS, OUTPUTS, Graph, fires, kind_of, read_nir
 
 __all__ = ["NirNetwork", "layer_names", "open_file"]
 
@@ -61,7 +61,7 @@ class NirNetwork(Foreign):
     Parameters
     ----------
     graph
-        Of `sw.frameworks.nir_graph`.
+        Of `sw.nir.graph`.
     conventions
         What the file does not say.
     """
@@ -134,7 +134,7 @@ def open_file(path: Path, conventions: Conventions) -> NirNetwork:
     Raises
     ------
     ConvertError
-        See `sw.frameworks.nir_graph.read_nir`.
+        See `sw.nir.graph.read_nir`.
     """
     return NirNetwork(read_nir(path), conventions)
 

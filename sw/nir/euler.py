@@ -12,15 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sw.frameworks.conventions import Conventions
-from sw.frameworks.nir_graph import Graph, fires, kind_of
+from sw.frameworks.conventions import TIE, Conventions
 from sw.frameworks.reading import Run
+from sw.nir.graph import Graph, fires, kind_of
 
-__all__ = ["TIE", "simulate"]
-
-TIE = 1e-6
-"""A potential that is nearer to its threshold than this share of it, is at the threshold: files
-have float32, and sums of reals are not exact."""
+__all__ = ["input_gain", "simulate"]
 
 
 def simulate(graph: Graph, x: Tensor, steps: int, conventions: Conventions) -> Run:
