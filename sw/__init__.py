@@ -1,4 +1,5 @@
 """Learning, conversion, the host's side, verification, studies, the command line.
 
-data < learn | host < importers | verify < frameworks < study < cli: a room uses those before it.
+data < learn | host < importers | verify < frameworks < nir < study < cli: a room uses those before
+it.
 """

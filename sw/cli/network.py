@@ -263,7 +263,7 @@ def do_check(args: argparse.Namespace) -> Result:
 
 
 def do_export_nir(args: argparse.Namespace) -> Result:
-    from sw.frameworks.nir_export import export_nir
+    from sw.nir.export import export_nir
 
     path = model_path(args.network)
     network = Network.load(path)

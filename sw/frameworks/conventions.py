@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from hw.contract.text import none_of
 from sw.importers.affine import ConvertError
 
-__all__ = ["FIRES_AT", "RESETS", "Conventions"]
+__all__ = ["FIRES_AT", "RESETS", "TIE", "Conventions"]
+
+TIE = 1e-6
+"""A potential that is nearer to its threshold than this share of it, is at the threshold: files
+have float32, and sums of reals are not exact."""
 
 FIRES_AT = ("gt", "ge")
 RESETS = ("zero", "subtract", "subtract-later")

@@ -208,7 +208,7 @@ def import_foreign(
 
     trial = torch.from_numpy(data.images[:TRIAL_IMAGES])
     theirs, twin = original(trial), folded(trial)
-    _require_same(theirs, twin, steps)
+    _require_same(theirs, twin, steps, foreign.unlike)
     peaks = [float(u.abs().max()) for u in twin.potential_maps]
     if weight_bits is None:
         weight_bits = _fewest_bits(made, trial.numpy(), theirs)
@@ -310,7 +310,7 @@ def _with_exact_decay(error: NetworkError, spec: NetworkSpec) -> SternaError:
     return error
 
 
-def _require_same(theirs: Run, twin: Activity, steps: int) -> None:
+def _require_same(theirs: Run, twin: Activity, steps: int, unlike: str) -> None:
     """Refuse a network that computes something else than what was read."""
     if theirs.outputs.shape == twin.logits.shape:
         # Folding rounds elsewhere, so a drive that meets its threshold to the last bit may fire on
@@ -321,10 +321,7 @@ def _require_same(theirs: Run, twin: Activity, steps: int) -> None:
         ]
         if any(float(same.double().mean()) >= 0.99 for same in near):
             return
-    raise ConvertError(
-        "Network must run its modules one after the other, in the order in which they were made, "
-        "on the same image at every step: its own forward gives something else"
-    )
+    raise ConvertError(unlike)
 
 
 class _Meter:

@@ -152,6 +152,12 @@ class Foreign(ABC):
     framework: ClassVar[str]
     """What it is called in reports."""
 
+    unlike: ClassVar[str] = (
+        "Network must run its modules one after the other, in the order in which they were made, "
+        "on the same image at every step: its own forward gives something else"
+    )
+    """What is said of a network that gives something else than what was read of it."""
+
     @property
     @abstractmethod
     def leaves(self) -> Sequence[Leaf]:

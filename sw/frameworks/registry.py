@@ -7,12 +7,12 @@ from pathlib import Path
 
 from hw.contract.text import none_of
 from sw.frameworks.conventions import Conventions
-from sw.frameworks.nir_graph import MAGIC as HDF5
 from sw.frameworks.reading import Foreign
 from sw.importers.affine import ConvertError
 
 __all__ = ["IMPORTERS", "Importer", "importer_for", "open_network"]
 
+HDF5 = b"\x89HDF"
 ZIP = b"PK"
 """Of files of torch.save."""
 
@@ -62,7 +62,7 @@ class Importer:
 
 
 IMPORTERS = (
-    Importer(name="nir", title="NIR", magic=HDF5, module="sw.frameworks.nir", has_conventions=True),
+    Importer(name="nir", title="NIR", magic=HDF5, module="sw.nir.network", has_conventions=True),
     Importer(
         name="snntorch", title="snnTorch", magic=b"", module="sw.frameworks.snntorch", asks=True
     ),

@@ -25,8 +25,8 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sw.data.split import Split
 from sw.frameworks.architecture import Architecture, read_architecture
+from sw.frameworks.conventions import TIE
 from sw.frameworks.decay import decay_fields
-from sw.frameworks.euler import TIE
 from sw.frameworks.importing import ImportReport, import_foreign
 from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork
 from sw.importers.affine import ConvertError

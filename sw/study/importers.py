@@ -137,7 +137,7 @@ def _open_nir(network: nn.Module, folder: Path) -> Foreign:
     import nir
     from snntorch.export_nir import export_to_nir
 
-    from sw.frameworks.nir import open_file
+    from sw.nir.network import open_file
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # snnTorch 1.0 calls what nirtorch 2.6 is about to drop

@@ -25,13 +25,13 @@ from sw.data.dataset import load_split
 from sw.data.split import Split
 from sw.frameworks.check import check
 from sw.frameworks.conventions import Conventions
-from sw.frameworks.euler import simulate as run_as_written
 from sw.frameworks.grid import common_step
 from sw.frameworks.importing import import_foreign, integers_of
-from sw.frameworks.nir import NirNetwork, layer_names
-from sw.frameworks.nir_export import export_nir, nir_graph
-from sw.frameworks.nir_graph import Graph, flat_graph, read_nir
 from sw.importers.affine import ConvertError
+from sw.nir.euler import simulate as run_as_written
+from sw.nir.export import export_nir, nir_graph
+from sw.nir.graph import Graph, flat_graph, read_nir
+from sw.nir.network import NirNetwork, layer_names
 
 nir = pytest.importorskip("nir", reason="the package nir is not installed")
 
@@ -471,6 +471,24 @@ def test_what_no_output_comes_of_is_left_out(digits: Split, tmp_path: Path) -> N
     assert told["cuba (CubaLIF)"] == "nothing: no output comes of it"
 
 
+def test_a_file_without_the_shape_of_an_input(digits: Split) -> None:
+    """The data have it, or the user; where neither has, all else is looked at nevertheless."""
+    made = conv_pools()
+    made.nodes["input"].input_type = {"input": None}
+    made.nodes["0"].input_shape = None
+    foreign = NirNetwork(flat_graph(made))
+    assert foreign.shape is None
+    (finding,) = (f for f in check(foreign, steps=2).findings if f.refused)
+    assert finding.node == "network"
+    assert finding.refused.startswith("the file does not have the shape of an input: give it")
+    assert check(foreign, steps=2, shape=(1, 8, 8)).refused == 0
+    assert check(foreign, steps=2, data=digits).refused == 0
+    _, report = import_foreign(foreign, digits, name="x", steps=2)
+    assert all(layer.equal == layer.compared for layer in report.after)
+    made.nodes["1"].v_reset = np.ones((4, 8, 8))
+    assert check(NirNetwork(flat_graph(made)), steps=2).refused == 2
+
+
 def test_shapes_that_nir_cannot_infer_are_no_hindrance(digits: Split, tmp_path: Path) -> None:
     """snnTorch writes one number for all neurons."""
     lif = nir.LIF(*(np.array([value]) for value in (2 * DT, 2.0, 0.0, 1.5, 0.0)))
@@ -608,7 +626,7 @@ def test_an_import_that_computes_something_else_is_refused(
     monkeypatch.setattr(
         NirNetwork, "run", lambda self, x, steps: run_as_written(self.graph, x, steps, other)
     )
-    with pytest.raises(ConvertError, match="gives something else"):
+    with pytest.raises(ConvertError, match="gives something else, run as the file has it"):
         import_foreign(foreign, digits, name="x", steps=STEPS)
 
 

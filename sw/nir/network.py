@@ -1,12 +1,14 @@
 """Networks in NIR files: which node is what of the contract.
 
-`nir_graph` reads the file and puts its nodes in order, `euler` runs them as they are written; here
+`graph` reads the file and puts its nodes in order, `euler` runs them as they are written; here
 they become modules of torch, which `sw.importers.maps` makes layers of, and neurons.
 """
 
+import copy
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
-from sw.frameworks.conventions import Conventions
+from sw.frameworks.conventions import TIE, Conventions
 from sw.frameworks.decay import decay_fields
-from sw.frameworks.euler import TIE, input_gain, simulate
-from sw.frameworks.nir_graph import INPUTS, OUTPUTS, Graph, fires, kind_of, read_nir
 from sw.frameworks.reading import (
     SHAPE_UNKNOWN,
     Finding,
@@ -36,6 +36,8 @@ from sw.importers.maps import read_maps
 from sw.importers.modules import Leaf
 from sw.importers.trace import Before, Step, Sum
 from sw.learn.neuron import LIFParameters, NeuronError
+from sw.nir.euler import input_gain, simulate
+from sw.nir.graph import INPUTS, OUTPUTS, Graph, fires, kind_of, read_nir
 
 __all__ = ["NirNetwork", "layer_names", "open_file"]
 
@@ -43,6 +45,10 @@ Reals = npt.NDArray[np.float64]
 Shape = tuple[int, ...]
 Lowered = tuple[list[nn.Module], Shape | None]
 """Modules that do what a node does, and the shape of what it makes, where that is known."""
+
+
+DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a node raises that holds anything, or lacks what its kind has."""
 
 
 class Fires(nn.Module):
@@ -55,12 +61,16 @@ class NirNetwork(Foreign):
     Parameters
     ----------
     graph
-        Of `sw.frameworks.nir_graph`.
+        Of `sw.nir.graph`.
     conventions
         What the file does not say.
     """
 
     framework = "NIR"
+    unlike = (
+        "Network gives something else, run as the file has it, than what was read of it: such a "
+        "graph is not known well enough to be imported"
+    )
 
     def __init__(self, graph: Graph, conventions: Conventions | None = None) -> None:
         self.graph = graph
@@ -72,10 +82,16 @@ class NirNetwork(Foreign):
 
     @property
     def shape(self) -> Shape | None:
-        found = self._written_shape
-        return None if found is None else _in_maps(found)
+        return None if self.written is None else _in_maps(self.written)
 
-    @property
+    @cached_property
+    def written(self) -> Shape | None:
+        """Of an input, as the file has it; None where it has none, or what is no shape."""
+        try:
+            return self._written_shape()
+        except DAMAGE:
+            return None
+
     def _written_shape(self) -> Shape | None:
         """Of an input, as the file has it: of the node Input, or by what takes it first."""
         given = self.graph.nodes[self.graph.input].input_type
@@ -95,17 +111,20 @@ class NirNetwork(Foreign):
         return None
 
     def read(
-        self, shape: Sequence[int], *, steps: int, pixel_max: int, front: Sequence[nn.Module] = ()
+        self,
+        shape: Sequence[int] | None,
+        *,
+        steps: int,
+        pixel_max: int,
+        front: Sequence[nn.Module] = (),
     ) -> Reading:
-        return _Lowering(self.graph, self.conventions, tuple(shape)).reading(
-            steps, pixel_max, front
-        )
+        given = None if shape is None else tuple(shape)
+        return _Lowering(self.graph, self.conventions, given).reading(steps, pixel_max, front)
 
     @torch.no_grad()
     def run(self, x: Tensor, steps: int) -> Run:
-        shape = self._written_shape
-        if shape is not None:
-            x = x.reshape(len(x), *shape)
+        if self.written is not None:
+            x = x.reshape(len(x), *self.written)
         return simulate(self.graph, x, steps, self.conventions)
 
 
@@ -115,7 +134,7 @@ def open_file(path: Path, conventions: Conventions) -> NirNetwork:
     Raises
     ------
     ConvertError
-        See `sw.frameworks.nir_graph.read_nir`.
+        See `sw.nir.graph.read_nir`.
     """
     return NirNetwork(read_nir(path), conventions)
 
@@ -169,7 +188,7 @@ class _Lowering:
                 self._lower(name, node)
             except ConvertError as error:
                 self.causes.append(Cause(self.places[name], str(error)))
-            except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError):
+            except DAMAGE:
                 # A node from a file may hold anything, or lack what its kind has.
                 self.causes.append(Cause(self.places[name], "is damaged"))
         layers, shape = [], self.input_shape
@@ -267,7 +286,10 @@ class _Lowering:
             raise ConvertError(REFUSED.get(kind, f"is not supported: {KNOWN}"))
         if kind == "I" and not self._ends(name):
             raise ConvertError("integrates without firing within the network: it may only end it")
-        self.modules[name], self.shapes[name] = rule(self, name, node, shape)
+        self.modules[name], made = rule(self, name, node, shape)
+        if made is not None and math.prod(made) > MAX_VALUES:
+            raise ConvertError(f"makes {math.prod(made):,} values, and a layer has at most 2^20")
+        self.shapes[name] = made
 
     def _ends(self, name: str) -> bool:
         into = [
@@ -378,9 +400,14 @@ class _Lowering:
         return [nn.Flatten()], None if shape is None else (math.prod(shape),)
 
     def _scale(self, name: str, node: Any, shape: Shape | None) -> Lowered:
-        return self._gains(name, _numbers(node.scale), np.zeros(()), shape), shape
+        scale = _numbers(node.scale)
+        if shape is not None and scale.size not in (1, shape[0], math.prod(shape)):
+            raise ConvertError(f"scales {scale.size} values, and gets {'x'.join(map(str, shape))}")
+        return self._gains(name, scale, np.zeros(()), shape), shape
 
     def _integrator(self, name: str, node: Any, shape: Shape | None) -> Lowered:
+        if problems := _sizes(node, shape):
+            raise ConvertError(problems[0])
         gain = np.asarray(input_gain(node, self.conventions.dt), dtype=np.float64)
         return self._gains(name, gain, np.zeros(()), shape), shape
 
@@ -550,8 +577,6 @@ def _spread(values: Reals, shape: Shape) -> Reals:
         return np.full(shape, float(values.reshape(())))
     if values.size == math.prod(shape):
         return values.reshape(shape)
-    if values.size != shape[0]:
-        raise ConvertError(f"scales {values.size} values, and gets {'x'.join(map(str, shape))}")
     return np.broadcast_to(values.reshape(-1, *(1,) * (len(shape) - 1)), shape)
 
 
@@ -587,9 +612,15 @@ def _squared(weight: Reals, settings: dict[str, Any]) -> tuple[Reals, dict[str, 
     return square, {**settings, "stride": (stride, stride), "padding": (side // 2, side // 2)}
 
 
+MAX_VALUES = 1 << 20
+"""Most that a layer sends, as the contract has it."""
+
+
 @torch.no_grad()
 def _shape_behind(module: nn.Module, shape: Shape) -> Shape:
+    """Of what a module makes; nothing is computed."""
     try:
-        return tuple(module(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:])
+        none = torch.zeros(1, *shape, dtype=torch.float64, device="meta")
+        return tuple(copy.deepcopy(module).to("meta")(none).shape[1:])
     except (RuntimeError, ValueError):
         raise ConvertError(f"does not fit maps of {'x'.join(map(str, shape))}") from None

@@ -12,15 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sw.frameworks.conventions import Conventions
-from sw.frameworks.nir_graph import Graph, fires, kind_of
+from sw.frameworks.conventions import TIE, Conventions
 from sw.frameworks.reading import Run
+from sw.nir.graph import Graph, fires, kind_of
 
-__all__ = ["TIE", "simulate"]
-
-TIE = 1e-6
-"""A potential that is nearer to its threshold than this share of it, is at the threshold: files
-have float32, and sums of reals are not exact."""
+__all__ = ["input_gain", "simulate"]
 
 
 def simulate(graph: Graph, x: Tensor, steps: int, conventions: Conventions) -> Run:
@@ -47,6 +43,8 @@ class _Euler:
         self.graph, self.conventions = graph, conventions
         self.potentials: dict[str, Tensor] = {}
         self.spikes: dict[str, Tensor] = {}
+        self.still: dict[str, Tensor] = {}
+        """What is the same at every step: it is made of the input alone."""
         self.plain = {name: _function(node, conventions.dt) for name, node in graph.nodes.items()}
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
@@ -64,8 +62,10 @@ class _Euler:
     def _nodes(
         self, x: Tensor, fire: Callable[[str, Tensor], Tensor], loops: bool
     ) -> dict[str, Tensor]:
-        made: dict[str, Tensor] = {}
+        made = dict(self.still)
         for name, node in self.graph.nodes.items():
+            if name in made:
+                continue
             edges = self.graph.edges[name]
             given = [made[edge.source] for edge in edges if not edge.closes_loop]
             given += [x] * (name == self.graph.input)
@@ -74,6 +74,9 @@ class _Euler:
             for source in back:
                 total = total + self._before(source).reshape(total.shape)
             made[name] = fire(name, total) if fires(node) else self.plain[name](total)
+            still = all(edge.source in self.still and not edge.closes_loop for edge in edges)
+            if still and not fires(node):
+                self.still[name] = made[name]
         return made
 
     def _before(self, name: str) -> Tensor:
@@ -142,7 +145,7 @@ def _function(node: Any, dt: float) -> Callable[[Tensor], Tensor]:
         return matrix
     if kind in ("Conv1d", "Conv2d"):
         weight = torch.from_numpy(np.asarray(node.weight, dtype=np.float64))
-        bias = torch.from_numpy(np.asarray(node.bias, dtype=np.float64))
+        bias = _biases(node, len(weight))
         convolve = functional.conv1d if kind == "Conv1d" else functional.conv2d
         sizes = {
             key: _sides(getattr(node, key), weight.ndim - 2)
@@ -162,6 +165,10 @@ def _function(node: Any, dt: float) -> Callable[[Tensor], Tensor]:
     if kind == "Flatten":
         return lambda x: x.flatten(1)
     return lambda x: x
+
+
+def _biases(node: Any, n: int) -> Tensor:
+    return torch.from_numpy(np.broadcast_to(np.ravel(node.bias).astype(np.float64), n).copy())
 
 
 def _sides(value: Any, n: int) -> Any:

@@ -116,7 +116,14 @@ def flat_graph(graph: Any, notes: Sequence[str] = ()) -> Graph:
     ConvertError
         When it has not one input and one output, an edge to nowhere, or loops without neurons.
     """
-    nodes, pairs = _flattened(graph)
+    try:
+        nodes, pairs = _flattened(graph)
+    except ConvertError:
+        raise
+    except (AttributeError, TypeError, ValueError):
+        raise ConvertError(
+            "Network must have named nodes, and edges that are pairs of them"
+        ) from None
     for source, target in pairs:
         for end in (source, target):
             if end not in nodes:
