@@ -107,10 +107,12 @@ def _leaky_chain() -> tuple[nn.Module, Logits]:
     """Of snnTorch, too, in the form that it writes as NIR: neurons that keep their potentials."""
     import snntorch
 
-    def node() -> Any:
-        return snntorch.Leaky(beta=0.9, init_hidden=True)
+    def node(neurons: int) -> Any:
+        one: Any = torch.ones(neurons)  # a file must say how many there are
+        return snntorch.Leaky(beta=0.9 * one, threshold=one, init_hidden=True)
 
-    network = nn.Sequential(nn.Linear(64, HIDDEN), node(), nn.Linear(HIDDEN, 10), node())
+    first, last = nn.Linear(64, HIDDEN), nn.Linear(HIDDEN, 10)
+    network = nn.Sequential(first, node(HIDDEN), last, node(10))
 
     def logits(x: Tensor) -> Tensor:
         for place in (1, 3):
