@@ -1,5 +1,7 @@
 """Terms of a factor: what an addition costs is told by them."""
 
+import itertools
+
 import pytest
 
 from hw.contract.neuron import Decay
@@ -11,7 +13,7 @@ def test_a_factor_is_a_sum_of_as_few_powers_as_there_can_be(factor: int) -> None
     found = terms(factor)
     assert sum(sign << power if sign > 0 else -(1 << power) for sign, power in found) == factor
     powers = [power for _, power in found]
-    assert all(high - low > 1 for low, high in zip(powers, powers[1:], strict=False))
+    assert all(high - low > 1 for low, high in itertools.pairwise(powers))
     assert len(found) == (factor ^ 3 * factor).bit_count()
 
 
