@@ -446,7 +446,6 @@ class _Lowering:
                 key: value if isinstance(value, str) else (0 if key == "padding" else 1, *value)
                 for key, value in settings.items()
             }
-            weight, settings = _squared(weight, settings)
         channels, groups = weight.shape[1] * int(node.groups), int(node.groups)
         conv = nn.Conv2d(
             channels,
@@ -596,20 +595,6 @@ def _sides(value: Any, axes: int) -> Any:
     if len(sides) not in (1, axes):
         raise ConvertError(f"must have one side, or {axes}, not {len(sides)}")
     return tuple(sides * axes if len(sides) == 1 else sides)
-
-
-def _squared(weight: Reals, settings: dict[str, Any]) -> tuple[Reals, dict[str, Any]]:
-    """A kernel of one row as the middle row of a square one, where that is a convolution of maps of
-    one row: an odd one with as many zeros around it as keep the length."""
-    side = weight.shape[-1]
-    padding = settings["padding"]
-    keeps = padding == "same" or (not isinstance(padding, str) and padding[1] == side // 2)
-    if side % 2 == 0 or not keeps or settings["dilation"] != (1, 1):
-        return weight, settings
-    square = np.zeros((*weight.shape[:2], side, side))
-    square[:, :, side // 2] = weight[:, :, 0]
-    stride = settings["stride"][1]
-    return square, {**settings, "stride": (stride, stride), "padding": (side // 2, side // 2)}
 
 
 MAX_VALUES = 1 << 20

@@ -192,7 +192,7 @@ def matrices() -> Any:
 
 
 def signals() -> Any:
-    """Conv1d: the first as a convolution of maps of one row, the second as a matrix."""
+    """Conv1d: convolutions of maps of one row."""
     return chain(
         nir.Conv1d(None, on_grid(3, 4, 5), 1, 2, 1, 1, on_grid(3)),
         integrate(3, 16),
@@ -252,6 +252,15 @@ def written(made: Any, folder: Path) -> Path:
 
 def read(made: Any, folder: Path, **conventions: Any) -> NirNetwork:
     return NirNetwork(read_nir(written(made, folder)), Conventions(**conventions))
+
+
+def test_signals_are_maps_of_one_row(tmp_path: Path) -> None:
+    folded = read(signals(), tmp_path).read((4, 1, 16), steps=STEPS, pixel_max=15).require()
+    edges = [edge for layer in folded.layers for edge in layer.edges if edge.kind == "conv"]
+    assert [(edge.kernel, edge.stride, edge.padding) for edge in edges] == [
+        ((1, 5), 1, (0, 2)),
+        ((1, 4), (1, 2), 0),
+    ]
 
 
 @pytest.mark.parametrize("fires_at", ["gt", "ge"])
