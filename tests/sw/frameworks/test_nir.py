@@ -458,7 +458,7 @@ def test_norse_writes_and_runs(
     with torch.no_grad():
         last.weight.mul_(3)
     module = norse.SequentialState(first, cell(4, 6, 6), last, cell(10, 1, 1))
-    made = to_nir(module, torch.zeros(shape))
+    made: Any = to_nir(module, torch.zeros(shape))
     if maps:
         made.infer_types()  # without it, nir writes no convolution
     foreign = read(made, tmp_path, dt=1e-6, reset=reset)
@@ -528,9 +528,9 @@ def test_sinabs_writes_and_runs(digits: Split, tmp_path: Path, name: str, maps: 
     with torch.no_grad():
         last.weight.mul_(3)
     flat = [torch.nn.Flatten()] * maps
-    module = torch.nn.Sequential(first, node(), *flat, last, node())
+    module: Any = torch.nn.Sequential(first, node(), *flat, last, node())
     x = torch.from_numpy(digits.images).float().reshape(-1, *((1, 8, 8) if maps else (64,))) / 15
-    made = to_nir(module, x[:8])
+    made: Any = to_nir(module, x[:8])
     if maps:
         made.infer_types()  # without it, nir writes no convolution
     foreign = read(made, tmp_path, fires_at="ge", **conventions)
@@ -622,6 +622,27 @@ def test_shapes_that_nir_cannot_infer_are_no_hindrance(digits: Split, tmp_path: 
     _, report = import_foreign(read(made, tmp_path), digits, name="x", steps=3)
     assert report.findings[0].node == "file"
     assert "nir's own check of the shapes fails" in report.findings[0].becomes
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 64), (1, 8, 8), (5, 1, 8, 8)], ids=str)
+def test_one_number_for_all_neurons(digits: Split, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """R counts half, and v_leak is a bias. Norse writes the batch of its sample data, too."""
+    parameters = [np.array([value]) for value in (2 * DT, 1.0, 0.25, 0.5, 0.0)]
+    maps = len(shape) > 2
+    first = conv(4, 1, 3) if maps else nir.Linear(on_grid(16, 64))
+    rest = [nir.Flatten(None, start_dim=0)] * maps
+    last = nir.Linear(on_grid(10, 144 if maps else 16))
+    made = chain(first, nir.LIF(*parameters), *rest, last, shape=shape[-3:])
+    made.nodes["input"].input_type = {"input": np.array(shape)}
+    if maps:
+        made.nodes["0"].input_shape = (8, 8)
+        made.nodes["2"].input_type = {"input": np.array([4, 6, 6])}
+    foreign = read(made, tmp_path)
+    network, report = import_foreign(foreign, digits, name="x", steps=3, exact_decay=True)
+    assert network.spec.input_size == 64
+    assert "v_leak is a bias" in " ".join(finding.becomes for finding in report.findings)
+    assert all(layer.equal == layer.compared for layer in (*report.before, *report.after))
+    assert 0.01 < report.after[0].either / report.after[0].compared < 0.99
 
 
 def test_the_euler_run_is_worked_by_hand() -> None:
