@@ -97,7 +97,7 @@ class NirNetwork(Foreign):
         given = self.graph.nodes[self.graph.input].input_type
         shape = _as_shape(given.get("input") if isinstance(given, dict) else given)
         if shape is not None:
-            return shape
+            return shape[-3:] if len(shape) == 4 else shape  # Norse writes a batch, too
         for name, edges in self.graph.edges.items():
             node = self.graph.nodes[name]
             if any(edge.source == self.graph.input for edge in edges):
@@ -381,7 +381,7 @@ class _Lowering:
             return []
         if gain.size == 1 and offset.size == 1:
             n = shape[0]
-            return [_per_channel(shape, np.full(n, float(gain)), np.full(n, float(offset)))]
+            return [_per_channel(shape, np.full(n, gain.item()), np.full(n, offset.item()))]
         gain, offset = (_spread(values, shape) for values in (gain, offset))
         rows = [values.reshape(shape[0], -1) for values in (gain, offset)]
         if all(bool((row == row[:, :1]).all()) for row in rows):

@@ -5,6 +5,7 @@ epochs; then imported at several widths of weights, each compared with the origi
 and one of them run as hardware.
 """
 
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,8 @@ BATCH, RATE, EPOCHS, IMAGES = 64, 5e-3, 30, 20
 BITS = (4, 8, 16)
 HARDWARE_BITS = 8
 STEPS = 8
+LEAKY_TAU = 10.0
+"""Of Norse's and sinabs's neurons, in time steps."""
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -55,6 +58,8 @@ class Trained:
         The module, trained, as what is imported; a folder may be used.
     steps
         T.
+    install
+        What brings the packages.
     """
 
     title: str
@@ -62,6 +67,7 @@ class Trained:
     make: Callable[[], tuple[nn.Module, Logits]]
     open: Callable[[nn.Module, Path], Foreign]
     steps: int = STEPS
+    install: str = "make .venv/stamp-importers"
 
     @property
     def missing(self) -> list[str]:
@@ -135,17 +141,100 @@ def _open_state(network: nn.Module, folder: Path) -> Foreign:
     return open_file(folder / "net.pt")
 
 
-def _open_nir(network: nn.Module, folder: Path) -> Foreign:
+def _written(graph: Any, folder: Path, conventions: Conventions) -> Foreign:
+    """A NIR graph, by way of a file."""
     import nir
-    from snntorch.export_nir import export_to_nir
 
     from sw.nir.network import open_file
+
+    nir.write(folder / "net.nir", graph)
+    return open_file(folder / "net.nir", conventions)
+
+
+def _open_nir(network: nn.Module, folder: Path) -> Foreign:
+    from snntorch.export_nir import export_to_nir
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # snnTorch 1.0 calls what nirtorch 2.6 is about to drop
         graph = export_to_nir(network, torch.zeros(1, 64), ignore_dims=[0])
-    nir.write(folder / "net.nir", graph)
-    return open_file(folder / "net.nir", Conventions(reset="subtract-later"))
+    return _written(graph, folder, Conventions(reset="subtract-later"))
+
+
+def _norse() -> tuple[nn.Module, Logits]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Norse 1.1 compiles with what torch is about to drop
+        import norse.torch as norse
+
+    one: Any = torch.ones(1)  # nir writes no scalars
+
+    def node() -> nn.Module:
+        # A tenth of an input counts. The surrogate's usual width, 1 / 100, trains little.
+        return norse.LIFBoxCell(
+            norse.LIFBoxParameters(
+                tau_mem_inv=1000 / LEAKY_TAU * one,
+                v_leak=0 * one,
+                v_th=one / LEAKY_TAU,
+                v_reset=0 * one,
+                alpha=10 * one,
+            )
+        )
+
+    first, last = nn.Linear(64, HIDDEN), nn.Linear(HIDDEN, 10)
+    network = norse.SequentialState(first, node(), last, node())
+
+    def logits(x: Tensor) -> Tensor:
+        counts, state = torch.zeros(()), None
+        for _ in range(STEPS):
+            spikes, state = network(x, state)
+            counts = counts + spikes
+        return counts
+
+    return network, logits
+
+
+def _open_norse(network: nn.Module, folder: Path) -> Foreign:
+    from norse.torch.utils.export_nir import to_nir
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls what nirtorch 2.6 is about to drop
+        graph = to_nir(network, torch.zeros(64))
+    # It writes tau times its time step, which is 0.001 s.
+    return _written(graph, folder, Conventions(dt=1e-6))
+
+
+def _sinabs() -> tuple[nn.Module, Logits]:
+    import sinabs.layers as layers
+    from sinabs.activation import SingleSpike
+
+    def node() -> nn.Module:
+        made = layers.LIFSqueeze(
+            tau_mem=torch.full((1,), LEAKY_TAU),
+            spike_threshold=torch.full((1,), 1 / LEAKY_TAU),  # nir writes no scalars
+            spike_fn=SingleSpike,
+            num_timesteps=STEPS,
+        )
+        made.tau_mem.requires_grad_(False)  # one for all layers, as the time step is
+        return made
+
+    network = nn.Sequential(nn.Linear(64, HIDDEN), node(), nn.Linear(HIDDEN, 10), node())
+
+    def logits(x: Tensor) -> Tensor:
+        for place in (1, 3):
+            network[place].reset_states()  # type: ignore[operator]
+        return network(x.repeat_interleave(STEPS, 0)).unflatten(0, (len(x), STEPS)).sum(1)
+
+    return network, logits
+
+
+def _open_sinabs(network: nn.Module, folder: Path) -> Foreign:
+    from sinabs.nir import to_nir
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        graph = to_nir(network, torch.zeros(STEPS, 64))
+    # A potential keeps exp(-1 / tau): Euler's method does with this time step.
+    dt = LEAKY_TAU * (1 - math.exp(-1 / LEAKY_TAU))
+    return _written(graph, folder, Conventions(dt=dt, fires_at="ge", reset="subtract"))
 
 
 def _spikingjelly() -> tuple[nn.Module, Logits]:
@@ -214,6 +303,19 @@ TRAINED = {
         packages=("snntorch", "nir", "nirtorch"),
         make=_leaky_chain,
         open=_open_nir,
+    ),
+    "norse": Trained(
+        title="NIR, of Norse's `LIFBoxCell`, tau of 10 steps",
+        packages=("norse", "nir", "nirtorch"),
+        make=_norse,
+        open=_open_norse,
+    ),
+    "sinabs": Trained(
+        title="NIR, of sinabs's `LIFSqueeze`, tau of 10 steps",
+        packages=("sinabs", "pbr", "nir", "nirtorch"),
+        make=_sinabs,
+        open=_open_sinabs,
+        install="pip install --no-deps sinabs==3.1.3 pbr==7.1.3",
     ),
     "spikingjelly": Trained(
         title="SpikingJelly, `TernaryLIFNode(tau=4/3)`",
@@ -291,7 +393,7 @@ def study(
             raise SternaError(none_of("Framework", name, TRAINED))
         if TRAINED[name].missing:
             lacking = " and ".join(TRAINED[name].missing)
-            raise SternaError(f"Networks of {name} need {lacking}: make .venv/stamp-importers")
+            raise SternaError(f"Networks of {name} need {lacking}: {TRAINED[name].install}")
     chosen = [*names] or [name for name, spec in TRAINED.items() if not spec.missing]
     train, test = (load_split("digits", part, PIXEL_BITS) for part in ("train", "test"))
     rows = {}

@@ -432,6 +432,132 @@ def test_snntorch_writes_and_runs(digits: Split, tmp_path: Path, reset: str) -> 
     assert np.mean(classes == counts.argmax(dim=1).numpy()) > 0.9
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize("kind", ["LIFBoxCell", "IAFCell"])
+@pytest.mark.parametrize("shape", [(64,), (1, 64), (1, 8, 8)], ids=str)
+def test_norse_writes_and_runs(
+    digits: Split, tmp_path: Path, shape: tuple[int, ...], kind: str, reset: str
+) -> None:
+    """Its own module beside its NIR file, which has the shape of sample data, a batch with it."""
+    norse = pytest.importorskip("norse.torch", reason="the package norse is not installed")
+    from norse.torch.functional.reset import reset_subtract, reset_value
+    from norse.torch.utils.export_nir import to_nir
+
+    torch.manual_seed(5)
+    leaks, maps = kind == "LIFBoxCell", len(shape) == 3
+    if reset == "subtract" and not leaks:
+        pytest.skip("Norse's IAFCell resets to a value")
+
+    def cell(*sizes: int) -> Any:
+        one = torch.ones(sizes if maps else 1)
+        if not leaks:
+            return norse.IAFCell(norse.IAFParameters(v_th=one, v_reset=0 * one))
+        parameters = norse.LIFBoxParameters(
+            tau_mem_inv=250 * one,
+            v_leak=0 * one,
+            v_th=one / 8,
+            v_reset=0 * one,
+            reset_method={"zero": reset_value, "subtract": reset_subtract}[reset],
+        )
+        return norse.LIFBoxCell(parameters)
+
+    first = torch.nn.Conv2d(1, 4, 3) if maps else torch.nn.Linear(64, 24)
+    last = torch.nn.Conv2d(4, 10, 6) if maps else torch.nn.Linear(24, 10)
+    with torch.no_grad():
+        last.weight.mul_(3)
+    module = norse.SequentialState(first, cell(4, 6, 6), last, cell(10, 1, 1))
+    made: Any = to_nir(module, torch.zeros(shape))
+    if maps:
+        made.infer_types()  # without it, nir writes no convolution
+    foreign = read(made, tmp_path, dt=1e-6, reset=reset)
+    network, report = import_foreign(foreign, digits, name="x", steps=8)
+    x, state = torch.from_numpy(digits.images).double().reshape(-1, *shape[-3:]) / 15, None
+    counts: Any = 0.0
+    module.double()
+    for layer in (module[1], module[3]):  # double() leaves out what is no parameter of torch
+        layer.p = type(layer.p)(
+            *(v.detach().double() if isinstance(v, torch.Tensor) else v for v in layer.p)
+        )
+    with torch.no_grad():
+        for _ in range(8):
+            spikes, state = module(x if maps else x.reshape(-1, 64), state)
+            counts = counts + spikes.flatten(1)
+    assert counts.max() > 1
+    assert float((foreign.run(x, 8).outputs == counts).double().mean()) > 0.999
+    assert all(layer.equal == layer.compared for layer in report.before)
+    assert report.after[0].jaccard > 0.9
+    classes = GoldenModel(network).classify(digits.images)
+    assert np.mean(classes == counts.argmax(dim=1).numpy()) > 0.9
+
+
+SINABS = {
+    "IAF": ({}, {"reset": "subtract"}, True),
+    "IAF, to zero": ({"reset_fn": "MembraneReset"}, {"reset": "zero"}, True),
+    "LIF": ({"tau_mem": 5.0}, {"reset": "subtract", "dt": 5 * (1 - np.exp(-1 / 5))}, True),
+    "LIF, dt of a step": ({"tau_mem": 5.0}, {"reset": "subtract", "dt": 1.0}, False),
+    "LIF, inputs as they are": (
+        {"tau_mem": 5.0, "norm_input": False},
+        {"reset": "subtract", "dt": 5 * (1 - np.exp(-1 / 5))},
+        False,
+    ),
+    "IAF, several at once": ({"spike_fn": "MultiSpike"}, {"reset": "subtract"}, False),
+}
+"""By what it shows: options of the neurons, conventions, and whether both compute the same."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("maps", [False, True], ids=["rows", "maps"])
+@pytest.mark.parametrize("name", SINABS)
+def test_sinabs_writes_and_runs(digits: Split, tmp_path: Path, name: str, maps: bool) -> None:
+    """Its own module beside its NIR file, which says less than there is to know."""
+    pytest.importorskip("pbr", reason="the package pbr, which sinabs imports, is not installed")
+    pytest.importorskip("sinabs", reason="the package sinabs is not installed")
+    from sinabs import activation, layers
+    from sinabs.nir import to_nir
+
+    options, conventions, same = SINABS[name]
+    leaks = "tau_mem" in options
+    if leaks and maps:
+        pytest.skip("nir writes no convolution beside neurons of unknown number")
+    torch.manual_seed(6)
+
+    def node() -> Any:
+        given = {"spike_fn": "SingleSpike", "reset_fn": "MembraneSubtract", **options}
+        given["spike_fn"] = getattr(activation, given["spike_fn"])
+        given["reset_fn"] = getattr(activation, given["reset_fn"])()
+        if leaks:
+            given["tau_mem"] = torch.full((1,), given["tau_mem"])
+        kind = layers.LIFSqueeze if leaks else layers.IAFSqueeze
+        threshold = torch.full((1,), 0.125 if leaks else 0.5)
+        return kind(num_timesteps=8, spike_threshold=threshold, **given)
+
+    first = torch.nn.Conv2d(1, 4, 3) if maps else torch.nn.Linear(64, 24)
+    last = torch.nn.Linear(144 if maps else 24, 10)
+    with torch.no_grad():
+        last.weight.mul_(3)
+    flat = [torch.nn.Flatten()] * maps
+    module: Any = torch.nn.Sequential(first, node(), *flat, last, node())
+    x = torch.from_numpy(digits.images).float().reshape(-1, *((1, 8, 8) if maps else (64,))) / 15
+    made: Any = to_nir(module, x[:8])
+    if maps:
+        made.infer_types()  # without it, nir writes no convolution
+    foreign = read(made, tmp_path, fires_at="ge", **conventions)
+    network, report = import_foreign(foreign, digits, name="x", steps=8)
+    for layer in (module[1], module[-1]):
+        layer.reset_states()
+    with torch.no_grad():
+        counts = module(x.repeat_interleave(8, 0)).unflatten(0, (-1, 8)).sum(1)
+    assert counts.max() > 1
+    equal = float((foreign.run(x.double(), 8).outputs == counts).double().mean())
+    assert equal > 0.999 if same else equal < 0.95
+    assert all(layer.equal == layer.compared for layer in report.before)
+    assert report.after[0].jaccard > 0.9
+    if same:
+        classes = GoldenModel(network).classify(digits.images)
+        assert np.mean(classes == counts.argmax(dim=1).numpy()) > 0.9
+
+
 def test_an_if_of_spikingjelly_counts_once(digits: Split, tmp_path: Path) -> None:
     """It writes R = 1 / dt, others R = 1."""
     plain, theirs = (chain(nir.Linear(on_grid(10, 64)), integrate(10, r=r)) for r in (1.0, 1 / DT))
@@ -505,6 +631,27 @@ def test_shapes_that_nir_cannot_infer_are_no_hindrance(digits: Split, tmp_path: 
     _, report = import_foreign(read(made, tmp_path), digits, name="x", steps=3)
     assert report.findings[0].node == "file"
     assert "nir's own check of the shapes fails" in report.findings[0].becomes
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 64), (1, 8, 8), (5, 1, 8, 8)], ids=str)
+def test_one_number_for_all_neurons(digits: Split, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """R counts half, and v_leak is a bias. Norse writes the batch of its sample data, too."""
+    parameters = [np.array([value]) for value in (2 * DT, 1.0, 0.25, 0.5, 0.0)]
+    maps = len(shape) > 2
+    first = conv(4, 1, 3) if maps else nir.Linear(on_grid(16, 64))
+    rest = [nir.Flatten(None, start_dim=0)] * maps
+    last = nir.Linear(on_grid(10, 144 if maps else 16))
+    made = chain(first, nir.LIF(*parameters), *rest, last, shape=shape[-3:])
+    made.nodes["input"].input_type = {"input": np.array(shape)}
+    if maps:
+        made.nodes["0"].input_shape = (8, 8)
+        made.nodes["2"].input_type = {"input": np.array([4, 6, 6])}
+    foreign = read(made, tmp_path)
+    network, report = import_foreign(foreign, digits, name="x", steps=3, exact_decay=True)
+    assert network.spec.input_size == 64
+    assert "v_leak is a bias" in " ".join(finding.becomes for finding in report.findings)
+    assert all(layer.equal == layer.compared for layer in (*report.before, *report.after))
+    assert 0.01 < report.after[0].either / report.after[0].compared < 0.99
 
 
 def test_the_euler_run_is_worked_by_hand() -> None:
