@@ -445,8 +445,12 @@ def add_network_commands(commands: Any) -> None:
     )
 
     def foreign(sub: argparse.ArgumentParser, more: str, use: str, frameworks: str) -> None:
-        file = "a NIR file, or a torch.nn.Sequential of SpikingJelly modules, written with "
-        network(sub, "FILE", f"{file}torch.save(network, path){more}", use, str)
+        file = (
+            "a NIR file; a state_dict of snnTorch, or a TOML file that describes one of snnTorch "
+            "or Brevitas (docs/import.md); or a torch.nn.Sequential of SpikingJelly modules, "
+            "written with torch.save(network, path)"
+        )
+        network(sub, "FILE", f"{file}{more}", use, str)
         sub.add_argument(
             "--from",
             dest="framework",

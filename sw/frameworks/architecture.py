@@ -34,6 +34,9 @@ from sw.importers.affine import READ_OF_MAPS, ConvertError
 
 __all__ = ["Architecture", "Module", "read_architecture"]
 
+MAX_TOML = 1 << 20
+"""Bytes of a file that describes a network."""
+
 Maker = Callable[[str, Mapping[str, Tensor], Mapping[str, Any]], nn.Module | None]
 """Makes a module that torch.nn does not have, of its kind (empty: that which has such a state), its
 state, and what is said besides; None: it is none."""
@@ -90,6 +93,11 @@ class Architecture:
         ConvertError
             One sentence, for a module that cannot be made, and state that no module has.
         """
+        names = [module.name for module in self.modules if module.name]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise self._error(f"names {twice} twice: a module runs once in a time step")
+        self._check_state()
         built, used = nn.Sequential(), set[str]()
         for n, module in enumerate(self.modules):
             own = _own(self.state, module.name)
@@ -98,6 +106,8 @@ class Architecture:
             used |= {f"{module.name}.{key}" for key in own}
             kind = module.kind or _kind_by_weight(own)
             title = module.name.replace(".", "_") or f"{kind.lower()}{n}"
+            while title in built._modules:
+                title += "_"
             try:
                 made = make(module.kind, own, module.options)
                 if made is None:
@@ -106,12 +116,22 @@ class Architecture:
                 raise
             except Exception as error:  # classes refuse arguments in their own ways
                 text = " ".join(str(error).split())
-                raise self._error(f"cannot make {title} ({kind}): {text}") from None
+                what = f"{title} ({kind})" if kind else title
+                raise self._error(f"cannot make {what}: {text}") from None
             built.add_module(title, made)
         unused = sorted(key for key in self.state if key not in used)
         if unused:
             raise self._error(f"has no module for the state of {unused[0]}")
         return built.eval()
+
+    def _check_state(self) -> None:
+        for key, value in self.state.items():
+            if "." not in key:
+                raise self._error(f"has no module for the state of {key}")
+            if value.is_complex() or value.layout != torch.strided or value.is_meta:
+                raise self._error(f"must have plain numbers as {key}")
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise self._error(f"must have finite numbers as {key}, not NaN or infinite ones")
 
     def _plain(self, kind: str, own: Mapping[str, Tensor], module: Module) -> nn.Module:
         """A module of torch.nn."""
@@ -121,7 +141,8 @@ class Architecture:
                 "(docs/import.md)"
             )
         if kind not in READ_OF_MAPS:
-            raise self._error(none_of("Kind of module", kind, sorted(READ_OF_MAPS)))
+            text = none_of("its kind", kind, sorted(READ_OF_MAPS))
+            raise self._error(f"cannot make {module.name or 'a module'}: {text}")
         if kind == "Conv2d" and not self.stated:
             raise self._error(
                 f"does not say stride and padding of {module.name}, nor what pools: write a TOML "
@@ -198,6 +219,8 @@ def _stated(path: Path, data: Mapping[str, Any], mark: str) -> Architecture:
         raise error('must name a state_dict: weights = "net.pt"')
     if not isinstance(entries, list) or not entries:
         raise error("must have a [[module]] for each module, in the order in which they run")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise error(f"must name a state_dict beside it, or in a folder there, not {name}")
     weights = path.parent / name
     if not weights.is_file():
         raise error(f"names {name}, which does not exist beside it")
@@ -206,6 +229,8 @@ def _stated(path: Path, data: Mapping[str, Any], mark: str) -> Architecture:
         raise error(f"names {name}, which is no state_dict: torch.save(net.state_dict(), path)")
     modules = []
     for entry in entries:
+        if not isinstance(entry, dict):
+            raise error("must have a [[module]] for each module, in the order in which they run")
         options = dict(entry)
         title, kind = options.pop("name", ""), options.pop("kind", "")
         if not isinstance(title, str) or not isinstance(kind, str) or not (title or kind):
@@ -228,12 +253,17 @@ def _state(path: Path) -> dict[str, Tensor] | None:
 
 
 def _toml(path: Path) -> dict[str, Any] | None:
+    named = path.suffix == ".toml"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_TOML:
+            if named:
+                raise ConvertError(f"Network {path} must be a TOML file of at most 1 MiB")
+            return None
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError):
         return None
-    except tomllib.TOMLDecodeError as error:
-        if path.suffix == ".toml":
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        if named:
             raise ConvertError(f"Network {path} is no TOML: {error}") from None
         return None
 

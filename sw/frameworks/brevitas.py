@@ -28,8 +28,8 @@ from hw.contract.neuron import MAX_LIMIT
 from sw.data.split import Split
 from sw.frameworks.architecture import read_architecture
 from sw.frameworks.importing import ImportReport, import_foreign
-from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork
-from sw.importers.affine import ConvertError
+from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork, require_whole
+from sw.importers.affine import Cause, ConvertError, refusal
 from sw.importers.modules import Leaf, cause
 from sw.importers.trace import Step
 from sw.learn.neuron import LIFParameters
@@ -46,6 +46,15 @@ MARK = ".scaling_impl.value"
 SAME = 1e-6
 """Within this share of the largest value, a bias is the same everywhere."""
 
+SETTINGS = (
+    *("bit_width", "bit_width_impl_type", "collect_stats_steps", "float_to_int_impl_type"),
+    *("high_percentile_q", "low_percentile_q", "max_val", "min_val", "narrow_range"),
+    *("per_channel_broadcastable_shape", "quant_type", "restrict_scaling_type", "scaling_const"),
+    *("scaling_impl_type", "scaling_min_val", "scaling_per_output_channel", "scaling_stats_op"),
+    *("scaling_stats_permute_dims", "signed"),
+)
+"""Of a quantiser, which a file may say; behind `weight_` of weights."""
+
 NAME = "brevitas"
 
 
@@ -55,10 +64,11 @@ def _library() -> Any:
     if find_spec("brevitas") is None:
         raise SternaError("Networks of Brevitas need the package brevitas: install it")
     from brevitas import nn as layers
+    from brevitas import quant
     from brevitas.nn.quant_layer import QuantNonLinearActLayer, QuantWeightBiasInputOutputLayer
 
     return SimpleNamespace(
-        nn=layers, act=QuantNonLinearActLayer, weight=QuantWeightBiasInputOutputLayer
+        nn=layers, quant=quant, act=QuantNonLinearActLayer, weight=QuantWeightBiasInputOutputLayer
     )
 
 
@@ -143,14 +153,34 @@ class BrevitasNetwork(WatchedNetwork):
             )
         try:
             with Watch(self.module, self.is_whole) as watch:
-                self.module(x)
+                returned = self.module(x)
         except Exception as error:  # a stranger's forward may raise anything
             raise ConvertError(
                 f"Network cannot be run on images of {tuple(x.shape[1:])}: {cause(error)}"
             ) from None
         if not any(self.is_node(call.module) for call in watch.calls):
             raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
+        self._require_at_front(watch.calls)
+        require_whole(watch.calls, [returned], steps, self.is_node)
         return watch.calls
+
+    def _require_at_front(self, calls: Sequence[Call]) -> None:
+        """What a QuantIdentity rounds is left out: of pixels only."""
+        rounds = list(map(_is_identity, (call.module for call in calls)))
+        whole = [
+            self.is_whole(call.module) and not at for call, at in zip(calls, rounds, strict=True)
+        ]
+        first = whole.index(True)
+        behind = [call for call, at in zip(calls[first:], rounds[first:], strict=True) if at]
+        if behind:
+            raise refusal(
+                Cause(
+                    call.place,
+                    "rounds what another module made: it may only stand in front, where it rounds "
+                    "pixels",
+                )
+                for call in behind
+            )
 
     def expanded(self, call: Call, title: str, here: str) -> list[Step]:
         if _is_identity(call.module):
@@ -244,12 +274,28 @@ def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.
             options["kernel_size"] = tuple(weight.shape[2:])
         options |= {sizes[0]: weight.shape[0], sizes[1]: weight.shape[1] * given.get("groups", 1)}
         options["bias"] = "bias" in own
+        if "weight_bit_width" not in given:  # which the state does not say
+            raise ValueError("weight_bit_width must be said")
     known: Callable[..., nn.Module] = getattr(_library().nn, kind)
-    takes = set(inspect.signature(known).parameters)
+    mark = "weight_" if kind in WEIGHTS else ""
+    takes = {*inspect.signature(known).parameters, *(mark + setting for setting in SETTINGS)}
+    for key, value in given.items():  # Brevitas takes any, and says nothing
+        if key not in takes - {"kwargs"}:
+            raise ValueError(f"it has no argument {key!r}")
+        if key.endswith("_quant") and isinstance(value, str):
+            options[key] = _quantiser(value)
     options.setdefault("return_quant_tensor", "Linear" not in kind and "Conv" not in kind)
-    made = known(**{k: v for k, v in options.items() if k in takes or k.rpartition("_")[2]})
+    made = known(**options)
     made.load_state_dict(own)
     return made
+
+
+def _quantiser(name: str) -> type:
+    """A class of `brevitas.quant`."""
+    found = getattr(_library().quant, name, None)
+    if not isinstance(found, type) or not found.__module__.startswith("brevitas.quant"):
+        raise ValueError(f"brevitas.quant has no {name}")
+    return found
 
 
 def import_network(module: nn.Module, data: Split, **options: Any) -> tuple[Network, ImportReport]:

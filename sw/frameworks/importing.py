@@ -414,6 +414,7 @@ def report_table(network: Network, report: ImportReport) -> str:
         ),
         ("read from", f"{report.framework}, {len(report.findings)} nodes"),
         *((layer.name, neuron_text(layer.neuron)) for layer in spec.layers if layer.neuron),
+        *((f.node, f.note) for f in report.findings if f.note),
         *((f.node, f"approximated: {f.approximated}") for f in report.findings if f.approximated),
         *((f"weights of {name}", told) for name, told in report.weights.items()),
         *report.rows(),

@@ -50,18 +50,22 @@ class Finding:
         By how much it differs from that; empty: not at all.
     refused
         Why it cannot be read, and what would help; empty: it can.
+    note
+        What is to be said besides.
     """
 
     node: str
     becomes: str = ""
     approximated: str = ""
     refused: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
         if self.refused:
             return f"refused: {self.refused}"
         more = f"; approximated: {self.approximated}" if self.approximated else ""
-        return self.becomes + more
+        note = f" ({self.note})" if self.note else ""
+        return self.becomes + note + more
 
     def to_dict(self) -> dict[str, str]:
         """Plain JSON data."""
@@ -282,9 +286,10 @@ def findings_of(
         becomes, by = ("", "") if problem else (_becomes(step, names, goals[step.place], sizes), "")
         if neuron is not None and not problem:
             becomes, by = neuron.text, neuron.approximated
-        if notes and step.place in notes and not problem:
-            becomes += f" ({notes[step.place]})"
-        found.append(Finding(node=step.place, becomes=becomes, approximated=by, refused=problem))
+        note = "" if problem or not notes else notes.get(step.place, "")
+        found.append(
+            Finding(node=step.place, becomes=becomes, approximated=by, refused=problem, note=note)
+        )
     rest = [Finding(node=place or "network", refused=problem) for place, problem in wrong.items()]
     return (*found, *rest)
 

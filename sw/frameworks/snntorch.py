@@ -11,7 +11,10 @@ ternary extension are worth 2 unless `surrogate_disable` is set, for its surroga
 """
 
 import inspect
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +31,7 @@ from sw.frameworks.architecture import Architecture, read_architecture
 from sw.frameworks.conventions import TIE
 from sw.frameworks.decay import decay_fields
 from sw.frameworks.importing import ImportReport, import_foreign
-from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork
+from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork, require_whole
 from sw.importers.affine import ConvertError
 from sw.importers.modules import cause
 from sw.importers.trace import Before, Step, Sum
@@ -183,6 +186,8 @@ def _positive(value: Tensor, what: str) -> Tensor:
 def _single(value: Any, what: str) -> float:
     found = torch.as_tensor(value, dtype=torch.float64).detach().flatten()
     low, high = float(found.min()), float(found.max())
+    if not math.isfinite(low + high):
+        raise ConvertError(f"must have a finite {what}, not {low + high:g}")
     if high - low > TIE * max(abs(high), abs(low)):
         raise ConvertError(
             f"must have one {what} for all its neurons, not {low:g} to {high:g}: train one for the "
@@ -210,6 +215,11 @@ class SnnNetwork(WatchedNetwork):
 
     framework = "snnTorch"
     activation = ACTIVATION
+    unlike = (
+        "Network gives something else than its modules one after the other, as they ran in the "
+        "first step, on the same image at every step: its forward computes more than they do, or, "
+        "with reset_delay=False, potentials reach twice their threshold"
+    )
 
     def __init__(self, module: nn.Module, architecture: Architecture | None = None) -> None:
         super().__init__(module)
@@ -233,24 +243,29 @@ class SnnNetwork(WatchedNetwork):
                     if isinstance(getattr(module, state, None), Tensor):
                         setattr(module, state, torch.zeros(0, dtype=torch.float64))
 
-    def _called(self, x: Tensor) -> list[Call]:
-        """What its modules do in a forward."""
+    def _called(self, x: Tensor, times: int = 1) -> tuple[list[Call], list[Any]]:
+        """What its modules do in so many forwards, and what these return."""
         self._reset()
         with Watch(self.module, _is_node) as watch:
-            self.module(x)
-        return watch.calls
+            returned = [self.module(x) for _ in range(times)]
+        return watch.calls, returned
 
     def calls(self, x: Tensor, steps: int) -> list[Call]:
+        if len(x) == 1:  # of which an axis of time could not be told
+            pair = self.calls(torch.cat([x, x]), steps)
+            return [replace(call, given=call.given[:1], made=call.made[:1]) for call in pair]
         try:
-            calls = self._called(x)
+            calls, returned = self._called(x)
             inside = bool(calls) and calls[0].given.numel() == x.numel()
+            # Of what takes an axis of time, each step is one image.
+            inside = inside and all(len(call.made) == len(x) for call in calls)
         except Exception as error:  # a stranger's forward may raise anything
-            calls, inside, raised = [], False, error
+            calls, returned, inside, raised = list[Call](), list[Any](), False, error
         else:
             raised = None
         if not inside:
             try:
-                calls = self._called(x.expand(steps, *x.shape))
+                calls, returned = self._called(x.expand(steps, *x.shape))
             except Exception as error:
                 raise ConvertError(
                     f"Network cannot be run on images of {tuple(x.shape[1:])}, nor on all steps "
@@ -261,16 +276,15 @@ class SnnNetwork(WatchedNetwork):
             raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
         ran = sum(call.place == first for call in calls)
         if inside and ran == 1 and steps > 1:  # it is one step
-            self._reset()
-            with Watch(self.module, _is_node) as watch:
-                for _ in range(steps):
-                    self.module(x)
-            calls = watch.calls
+            calls, returned = self._called(x, steps)
         elif ran != steps:
+            if steps in Counter(call.place for call in calls).values():
+                require_whole(calls, returned, steps, _is_node)
             raise ConvertError(
                 f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
             )
         self._reset()
+        require_whole(calls, returned, steps, _is_node)
         return calls
 
     def expanded(self, call: Call, title: str, here: str) -> list[Step]:
@@ -347,6 +361,9 @@ def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.
         options["kernel_size"] = tuple(back["weight"].shape[2:])
     elif "V" in takes:
         options |= {"all_to_all": False, "V": own.get("V", back.get("V"))}
+    said = sorted(set(options) & set(given))
+    if said:
+        raise ValueError(f"its state says {said[0]} already")
     made = nodes[kind](**{**options, "init_hidden": True, **given})
     if "weight" in back:
         made.get_submodule("recurrent").load_state_dict(back)

@@ -5,7 +5,8 @@ What it computes between them without a module is not seen, but found out: the v
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from sw.frameworks.reading import (
     findings_of,
     folded_network,
 )
-from sw.importers.affine import Cause, ConvertError
+from sw.importers.affine import Cause, ConvertError, refusal
 from sw.importers.layers import AffineLayer
 from sw.importers.maps import read_maps
 from sw.importers.modules import Leaf, as_read
@@ -30,7 +31,16 @@ from sw.importers.trace import Step
 from sw.learn.fold import FoldedNetwork
 from sw.learn.neuron import LIFParameters, NeuronError
 
-__all__ = ["Call", "Node", "Watch", "WatchedNetwork", "as_steps", "first_step", "innermost"]
+__all__ = [
+    "Call",
+    "Node",
+    "Watch",
+    "WatchedNetwork",
+    "as_steps",
+    "first_step",
+    "innermost",
+    "require_whole",
+]
 
 IMAGES = 3
 """On which a module is watched: not a number of steps or classes."""
@@ -150,6 +160,86 @@ def first_step(calls: Sequence[Call]) -> list[Call]:
     while kept and not kept[-1].once and _same(kept[-1].given, calls[0].given):
         kept.pop()
     return kept
+
+
+def require_whole(
+    calls: Sequence[Call], returned: Sequence[Any], steps: int, is_node: IsNode
+) -> None:
+    """Refuse a network of which the first time step is not all: with modules that run in other
+    steps only, or several times in a step, or a forward that returns something else.
+
+    Parameters
+    ----------
+    returned
+        Of all steps: of each, or of all at once.
+
+    Raises
+    ------
+    ConvertError
+        One sentence that names every such module, or the last one.
+    """
+    chain = [call for call in first_step(calls) if call.once]
+    first, last = {call.place for call in chain}, chain[-1]
+    ran = Counter(call.place for call in calls if call.once)
+    modules = {call.place: call.module for call in calls}
+    causes, later = list[Cause](), list[Cause]()
+    for place, n in ran.items():
+        # What is the same at every step may be computed once, in front of all neurons.
+        constant = n == 1 and place in first and not is_node(modules[place])
+        if n != steps and (not constant or place == last.place):
+            problem = f"runs {n}x in {steps} time steps: each module must run once in each"
+            causes.append(Cause(place, problem))
+        elif place not in first:
+            what = "first runs when other modules have begun their next time step"
+            later.append(Cause(place, what))
+    if causes or later:
+        raise refusal(causes or later)
+    made = torch.stack([call.made.flatten(1) for call in calls if call.place == last.place])
+    if not any(_tells(value, made) for value in _tensors(returned)):
+        raise refusal(
+            [
+                Cause(
+                    last.place,
+                    "comes last, and the forward returns neither what it makes, nor the sum or "
+                    "mean over all time steps: of neurons, spikes are read, not potentials",
+                )
+            ]
+        )
+
+
+def _tensors(returned: Sequence[Any]) -> Iterator[Tensor]:
+    """All that a forward returned; of several, what is in the same place of each, too."""
+    if len(returned) > 1 and all(isinstance(value, Tensor) for value in returned):
+        some = [value for value in returned if isinstance(value, Tensor)]
+        if all(value.shape == some[0].shape for value in some):
+            yield torch.stack(some).detach().double()
+    for value in returned:
+        if isinstance(value, Tensor):
+            yield value.detach().double()
+        elif isinstance(value, Mapping):
+            yield from _tensors([*value.values()])
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors(value)
+    if len(returned) > 1 and all(isinstance(value, (tuple, list)) for value in returned):
+        for values in zip(*returned, strict=False):
+            yield from _tensors(values)
+
+
+def _tells(value: Tensor, made: Tensor) -> bool:
+    """Whether a value is what was made (T, n, classes), or has the same classes as its sum."""
+    _, n, classes = made.shape
+    if value.numel() == made.numel():
+        for order in ((0, 1, 2), (1, 0, 2), (1, 2, 0)):
+            other = made.permute(order).flatten()
+            if torch.allclose(value.flatten(), other, rtol=1e-5, atol=1e-6):
+                return True
+    if value.ndim == 0 or len(value) != n or value.numel() != n * classes:
+        return False
+    largest = []
+    for total in (value.reshape(n, classes), made.sum(dim=0)):
+        most = total.amax(dim=1, keepdim=True)
+        largest.append(total >= most - 1e-6 * total.abs().amax(dim=1, keepdim=True))
+    return torch.equal(*largest)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
@@ -306,6 +396,13 @@ class WatchedNetwork(Foreign):
     ) -> Reading:
         if shape is None:
             return Reading(findings=findings_of((), {}, {}, [SHAPE_UNKNOWN]))
+        broken = [
+            Cause(place, "must have finite weights, not NaN or infinite ones")
+            for place, leaf in self.leaves
+            if not all(bool(weight.isfinite().all()) for weight in leaf.parameters())
+        ]
+        if broken:
+            return Reading(findings=findings_of((), {}, {}, broken))
         generator = torch.Generator().manual_seed(0)
         x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
         chain = first_step(self.calls(x, steps))

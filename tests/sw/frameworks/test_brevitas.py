@@ -173,6 +173,17 @@ def test_refusals(network: Any, sentence: str) -> None:
     assert str(error.value) == f"Network cannot be converted: {sentence}"
 
 
+def test_rounding_within_the_network_is_not_left_out() -> None:
+    before = list(maps().children())
+    network = nn.Sequential(*before[:5], quantised.QuantIdentity(bit_width=2), *before[5:])
+    with pytest.raises(ConvertError) as error:
+        BrevitasNetwork(settled(network, (1, 8, 8))).read((1, 8, 8), steps=1, pixel_max=15)
+    assert str(error.value) == (
+        "Network cannot be converted: 5 (QuantIdentity) rounds what another module made: it may "
+        "only stand in front, where it rounds pixels"
+    )
+
+
 def test_it_has_one_step() -> None:
     with pytest.raises(ConvertError) as error:
         BrevitasNetwork(settled(dense(), (12,))).read((12,), steps=4, pixel_max=15)
@@ -214,6 +225,49 @@ def test_a_file_describes_a_state_dict(tmp_path: Path) -> None:
     path = tmp_path / "net.toml"
     path.write_text(MODULES)
     assert is_file(path)
+    given = pixels((12,)) / PIXEL_MAX
+    theirs, ours = BrevitasNetwork(network).run(given, 1), open_file(path).run(given, 1)
+    assert torch.equal(theirs.outputs, ours.outputs)
+
+
+def test_a_width_of_weights_is_not_assumed(tmp_path: Path) -> None:
+    """The state is the same of any."""
+    torch.save(settled(dense(), (12,)).state_dict(), tmp_path / "net.pt")
+    path = tmp_path / "net.toml"
+    path.write_text(MODULES.replace("weight_bit_width = 4", "", 1))
+    with pytest.raises(ConvertError) as error:
+        open_file(path)
+    assert str(error.value) == (
+        f"Network {path} cannot make 0 (QuantLinear): weight_bit_width must be said"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("weight_bitwidth = 3", "it has no argument 'weight_bitwidth'"),
+        ("bit_width = 4", "it has no argument 'bit_width'"),
+        ("kwargs = 4", "it has no argument 'kwargs'"),
+        ('bias_quant = "Int31Bias"', "brevitas.quant has no Int31Bias"),
+        ('bias_quant = "__name__"', "brevitas.quant has no __name__"),
+    ],
+)
+def test_arguments_that_brevitas_would_ignore(line: str, sentence: str, tmp_path: Path) -> None:
+    torch.save(settled(dense(), (12,)).state_dict(), tmp_path / "net.pt")
+    path = tmp_path / "net.toml"
+    path.write_text(f"{MODULES}{line}\n")
+    with pytest.raises(ConvertError) as error:
+        open_file(path)
+    assert str(error.value) == f"Network {path} cannot make 2 (QuantLinear): {sentence}"
+
+
+def test_a_file_names_quantisers(tmp_path: Path) -> None:
+    """Scales by channel have the state of one for all."""
+    network = dense(weight_quant=quant.Int8WeightPerChannelFloat)
+    torch.save(settled(network, (12,)).state_dict(), tmp_path / "net.pt")
+    path = tmp_path / "net.toml"
+    named = 'weight_quant = "Int8WeightPerChannelFloat"\nweight_bit_width = 4'
+    path.write_text(MODULES.replace("weight_bit_width = 4", named, 1))
     given = pixels((12,)) / PIXEL_MAX
     theirs, ours = BrevitasNetwork(network).run(given, 1), open_file(path).run(given, 1)
     assert torch.equal(theirs.outputs, ours.outputs)

@@ -566,7 +566,7 @@ def test_an_if_of_spikingjelly_counts_once(digits: Split, tmp_path: Path) -> Non
         foreign = read(graph, tmp_path)
         made.append(import_foreign(foreign, digits, name="x", steps=STEPS))
     assert made[0][0].digest == made[1][0].digest
-    assert "R = 1 / dt = 10000 counts as 1 a step" in made[1][1].findings[1].becomes
+    assert "R = 1 / dt = 10000 counts as 1 a step" in made[1][1].findings[1].note
 
 
 # Names, order

@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from sw.frameworks.snntorch import SnnNetwork, is_file, open_file
+from sw.data.dataset import load_split
+from sw.frameworks.architecture import Architecture, Module
+from sw.frameworks.importing import import_foreign, report_table
+from sw.frameworks.snntorch import SnnNetwork, import_network, is_file, open_file
 from sw.importers.affine import ConvertError
 
 snntorch: Any = pytest.importorskip("snntorch", reason="the package snntorch is not installed")
@@ -243,6 +246,209 @@ def test_inhibition_is_refused() -> None:
     )
 
 
+class Returns(Loop):
+    """A forward that returns something else."""
+
+    def __init__(self, returns: Any) -> None:
+        torch.manual_seed(3)
+        super().__init__(snntorch.Leaky(beta=0.9))
+        self.returns = returns
+        with torch.no_grad():
+            self.fc1.weight *= 4
+            self.fc2.weight *= 4
+            self.fc2.bias.add_(torch.linspace(0, 0.5, 5))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.returns(*super().forward(x))
+
+
+RETURNS: dict[str, Any] = {
+    "spikes": lambda spikes, _: spikes,
+    "batch-first": lambda spikes, _: spikes.transpose(0, 1),
+    "a-list": lambda spikes, _: list(spikes),
+    "pairs": lambda spikes, mem: list(zip(mem, spikes, strict=True)),
+    "a-dict": lambda spikes, mem: {"mem": mem, "spikes": spikes},
+    "sum": lambda spikes, _: spikes.sum(dim=0),
+    "mean": lambda spikes, _: spikes.mean(dim=0).float(),
+    "softmax": lambda spikes, _: spikes.sum(dim=0).log_softmax(dim=1),
+}
+
+
+@pytest.mark.parametrize("name", RETURNS)
+def test_what_a_forward_may_return(name: str) -> None:
+    require_equal(Returns(RETURNS[name]))
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [
+        lambda _, mem: mem,
+        lambda _, mem: mem[-1],
+        lambda _, mem: mem.amax(dim=0),
+        lambda spikes, _: spikes.sum(dim=0).flip(1),
+        lambda spikes, _: -spikes.sum(dim=0),
+        lambda *_: None,
+    ],
+    ids=["potentials", "last-potential", "largest-potential", "turned", "negative", "nothing"],
+)
+def test_a_forward_that_returns_something_else(returns: Any) -> None:
+    """Its own classes are others than those of what is read."""
+    foreign = SnnNetwork(Returns(returns))
+    with pytest.raises(ConvertError) as error:
+        foreign.read((INPUTS,), steps=STEPS, pixel_max=PIXEL_MAX)
+    assert str(error.value) == (
+        "Network cannot be converted: lif2 (Leaky) comes last, and the forward returns neither "
+        "what it makes, nor the sum or mean over all time steps: of neurons, spikes are read, not "
+        "potentials"
+    )
+
+
+class Deeper(Loop):
+    """More layers, of which the way is told."""
+
+    def __init__(self, way: Any) -> None:
+        torch.manual_seed(3)
+        super().__init__(snntorch.Leaky(beta=0.9))
+        self.fc, self.lif = nn.Linear(16, 16), snntorch.Leaky(beta=0.9)
+        self.fc3, self.lif3 = nn.Linear(5, 5), snntorch.Leaky(beta=0.9)
+        self.way = way
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for node in self.modules():
+            if isinstance(node, snntorch.Leaky):
+                cast(Any, node).mem = torch.zeros(0, dtype=torch.float64)
+        return torch.stack(self.way(self, x))
+
+
+def layer_by_layer(net: Any, x: torch.Tensor) -> list[torch.Tensor]:
+    hidden = [net.lif1(net.fc1(x))[0] for _ in range(STEPS)]
+    return [net.lif2(net.fc2(spikes))[0] for spikes in hidden]
+
+
+def shared(net: Any, x: torch.Tensor) -> list[torch.Tensor]:
+    made = []
+    for _ in range(STEPS):
+        spikes = net.lif(net.fc(net.lif1(net.fc1(x))[0]))[0]
+        made.append(net.lif2(net.fc2(net.fc(spikes)))[0])
+    return made
+
+
+def same_neurons(net: Any, x: torch.Tensor) -> list[torch.Tensor]:
+    return [net.lif1(net.fc(net.lif1(net.fc1(x))[0]))[0] for _ in range(STEPS)]
+
+
+def later(net: Any, x: torch.Tensor) -> list[torch.Tensor]:
+    made = []
+    for n in range(STEPS):
+        spikes = net.lif2(net.fc2(net.lif1(net.fc1(x))[0]))[0]
+        made.append(net.lif3(net.fc3(spikes))[0] if n else spikes)
+    return made
+
+
+def once_at_the_end(net: Any, x: torch.Tensor) -> list[torch.Tensor]:
+    return [net.fc2(sum(net.lif1(net.fc1(x))[0] for _ in range(STEPS)))]
+
+
+@pytest.mark.parametrize(
+    ("way", "sentence"),
+    [
+        (
+            layer_by_layer,
+            "fc2 (Linear) first runs when other modules have begun their next time step; lif2 "
+            "(Leaky) first runs when other modules have begun their next time step",
+        ),
+        (shared, "fc (Linear) runs 18x in 9 time steps: each module must run once in each"),
+        (same_neurons, "lif1 (Leaky) runs 18x in 9 time steps: each module must run once in each"),
+        (
+            later,
+            "fc3 (Linear) runs 8x in 9 time steps: each module must run once in each; lif3 (Leaky) "
+            "runs 8x in 9 time steps: each module must run once in each",
+        ),
+        (
+            once_at_the_end,
+            "fc2 (Linear) runs 1x in 9 time steps: each module must run once in each",
+        ),
+    ],
+)
+def test_modules_that_do_not_run_once_in_each_step(way: Any, sentence: str) -> None:
+    """None is left out without a word."""
+    with pytest.raises(ConvertError) as error:
+        SnnNetwork(Deeper(way)).read((INPUTS,), steps=STEPS, pixel_max=PIXEL_MAX)
+    assert str(error.value) == f"Network cannot be converted: {sentence}"
+
+
+def test_weights_in_front_of_the_loop() -> None:
+    """The same at every step, computed once."""
+
+    def way(net: Any, x: torch.Tensor) -> list[torch.Tensor]:
+        drive = net.fc1(x)
+        return [net.lif2(net.fc2(net.lif1(drive)[0]))[0] for _ in range(STEPS)]
+
+    network = Deeper(way)
+    with torch.no_grad():
+        network.fc1.weight *= 4
+        network.fc2.weight *= 4
+    require_equal(network)
+
+
+def test_one_image_of_a_forward_over_time() -> None:
+    """Its axis of images is not one of time."""
+    foreign, given = SnnNetwork(Maps()), pixels((1, 6, 6), n=3) / PIXEL_MAX
+    assert torch.equal(foreign.run(given[:1], STEPS).outputs, foreign.run(given, STEPS).outputs[:1])
+
+
+def test_a_linear_over_all_steps_at_once() -> None:
+    """The number of images is none of steps."""
+
+    class Together(Deeper):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([self.lif1(drive)[0] for drive in self.fc1(x)])
+
+    assert "fc1 (Linear) gets something else than the image" in refused(Together(None))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(value: float) -> None:
+    network = loop(snntorch.Leaky(beta=0.5))
+    network.fc2.weight.data[0, 0] = value
+    assert refused(network) == (
+        "Network cannot be converted: fc2 (Linear) must have finite weights, not NaN or infinite "
+        "ones"
+    )
+    with torch.no_grad():
+        node = snntorch.Leaky(beta=0.5, reset_mechanism="zero")
+        node.beta.fill_(float("nan"))
+    assert refused(loop(node)).endswith("lif1 (Leaky) must have a finite beta, not nan")
+
+
+def test_a_reset_at_once_that_is_not_enough() -> None:
+    """Of potentials of twice the threshold: said, not read."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Linear(64, 32),
+        snntorch.Leaky(beta=0.95, init_hidden=True, reset_delay=False),
+        nn.Linear(32, 10),
+        snntorch.Leaky(beta=0.95, init_hidden=True, reset_delay=False),
+    )
+    with torch.no_grad():
+        cast(Any, network[0]).weight *= 3
+        cast(Any, network[2]).weight *= 3
+    data = load_split("digits", "test", bits=4)
+    with pytest.raises(ConvertError, match="with reset_delay=False, potentials reach twice"):
+        import_network(network, data, name="x", steps=STEPS)
+
+
+def test_a_report_says_what_a_state_dict_leaves_open(tmp_path: Path) -> None:
+    data = load_split("digits", "test", bits=4)
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Linear(64, 16), snntorch.Leaky(beta=0.5, init_hidden=True), nn.Linear(16, 10)
+    )
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    made, report = import_foreign(open_file(tmp_path / "net.pt"), data, name="x", steps=4)
+    assert "a state_dict does not say the order of its modules" in report_table(made, report)
+
+
 def test_steps_that_a_forward_has_by_itself() -> None:
     with pytest.raises(ConvertError) as error:
         SnnNetwork(loop(snntorch.Leaky(beta=0.5))).read((INPUTS,), steps=4, pixel_max=15)
@@ -340,7 +546,10 @@ def test_a_file_says_what_a_state_dict_leaves_open(tmp_path: Path) -> None:
             "names net.toml, which is no state_dict: torch.save(net.state_dict(), path)",
         ),
         (MODULES.replace('"6"', '"7"'), "has no state of 7"),
-        (MODULES.replace("AvgPool2d", "MaxPool2d"), "Kind of module must be one of"),
+        (
+            MODULES.replace("AvgPool2d", "MaxPool2d"),
+            "cannot make a module: its kind must be one of",
+        ),
         (MODULES.replace('[[module]]\nname = "6"\n', ""), "has no module for the state of 6.bias"),
         (
             MODULES.replace("padding = 1", "paddling = 1"),
@@ -348,6 +557,25 @@ def test_a_file_says_what_a_state_dict_leaves_open(tmp_path: Path) -> None:
             "'paddling'",
         ),
         (MODULES.replace('name = "1"', "padding = 1"), "must have a name, or a kind, for each"),
+        (
+            MODULES.replace("net.pt", "../net.pt"),
+            "must name a state_dict beside it, or in a folder there, not ../net.pt",
+        ),
+        (
+            MODULES.replace("net.pt", "/net.pt"),
+            "must name a state_dict beside it, or in a folder there, not /net.pt",
+        ),
+        (
+            'framework = "snntorch"\nweights = "net.pt"\nmodule = ["a"]',
+            "must have a [[module]] for each module, in the order in which they run",
+        ),
+        ("x = " + "[" * 20000 + "]" * 20000, "is no TOML: maximum recursion depth exceeded"),
+        ("#" * (1 << 20) + MODULES, "must be a TOML file of at most 1 MiB"),
+        (MODULES + '[[module]]\nname = "6"\n', "names 6 twice: a module runs once in a time step"),
+        (
+            MODULES.replace('name = "1"', 'name = "1"\nbeta = 0.75'),
+            "cannot make 1: its state says beta already",
+        ),
     ],
 )
 def test_files_that_cannot_be_followed(text: str, sentence: str, tmp_path: Path) -> None:
@@ -355,6 +583,45 @@ def test_files_that_cannot_be_followed(text: str, sentence: str, tmp_path: Path)
     with pytest.raises(ConvertError) as error:
         open_file(path)
     assert str(error.value).startswith(f"Network {path} {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        (
+            "0.weight",
+            torch.full((4, 1, 3, 3), float("nan")),
+            "must have finite numbers as 0.weight, not NaN or infinite ones",
+        ),
+        (
+            "1.beta",
+            torch.tensor(float("inf")),
+            "must have finite numbers as 1.beta, not NaN or infinite ones",
+        ),
+        ("0.bias", torch.ones(4, dtype=torch.complex64), "must have plain numbers as 0.bias"),
+        ("0.bias", torch.ones(4, device="meta"), "must have plain numbers as 0.bias"),
+        ("alpha", torch.ones(()), "has no module for the state of alpha"),
+    ],
+)
+def test_state_that_is_no_weights(
+    key: str, value: torch.Tensor, sentence: str, tmp_path: Path
+) -> None:
+    network = sequential()
+    path = described(tmp_path, MODULES, network)
+    torch.save({**network.state_dict(), key: value}, tmp_path / "net.pt")
+    with pytest.raises(ConvertError) as error:
+        open_file(path)
+    assert str(error.value) == f"Network {path} {sentence}"
+
+
+def test_modules_without_a_name_run_each() -> None:
+    """Titles that would be the same."""
+    modules = (Module(kind="Flatten"), Module(name="flatten0"))
+    state = {"flatten0.weight": torch.ones(2, 2), "flatten0.bias": torch.zeros(2)}
+    built = Architecture(path=Path("x"), state=state, modules=modules, stated=True, mark="").build(
+        lambda *_: None
+    )
+    assert [type(module) for module in built] == [nn.Flatten, nn.Linear]
 
 
 def test_a_state_dict_of_maps_asks_for_a_file(tmp_path: Path) -> None:
