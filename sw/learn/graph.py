@@ -237,7 +237,9 @@ class _Run:
 
             for n, (node, others) in enumerate(zip(within, ahead, strict=True)):
                 assert node.neuron is not None
-                base = others[step] if others.ndim == self._whole else others
+                base = others
+                if others is not None and others.ndim == self._whole:
+                    base = others[step]
                 # At the first step, nothing comes over an edge with a delay.
                 edges = node.edges if step else tuple(e for e in node.edges if not e[0].delay)
                 drive = node._replace(edges=edges, bias=base).drive(received)
@@ -256,13 +258,14 @@ class _Run:
         """Axes of maps at all steps."""
         return self.pixels.ndim + (not self.timed)
 
-    def _ahead(self, node: Node) -> Tensor:
+    def _ahead(self, node: Node) -> Tensor | None:
         """What a layer of a loop receives from layers that have run, at all steps, or (n, *maps),
-        the same at each."""
+        the same at each; None: nothing, and it has no bias but what its edges add."""
         known = tuple(e for e in node.edges if e[0].source in self.sent)
         if known:
             return node._replace(edges=known).drive(self._received)
-        assert node.bias is not None
+        if node.bias is None:
+            return None
         return node.bias.expand(self.pixels.shape[int(self.timed)], *node.bias.shape)
 
 

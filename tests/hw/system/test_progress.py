@@ -39,16 +39,16 @@ def test_what_a_step_raises_passes(progress):
 
 
 def test_who_listens_to_a_log():
-    notes, log = Notes(), logging.getLogger("sw.made.up")
+    notes, log = Notes(), logging.getLogger("made.up")
     reports = Reports(notes)
-    logging.getLogger("sw.made").addHandler(reports)
+    logging.getLogger("made").addHandler(reports)
     try:
         assert listener(log) is notes
-        logging.getLogger("sw.made").setLevel(logging.INFO)
+        logging.getLogger("made").setLevel(logging.INFO)
         log.info("%s of %s", 2, 3)
         assert notes.told == ["2 of 3"]
     finally:
-        logging.getLogger("sw.made").removeHandler(reports)
+        logging.getLogger("made").removeHandler(reports)
     assert listener(log) == log.info
 
 

@@ -649,7 +649,7 @@ def test_one_number_for_all_neurons(digits: Split, tmp_path: Path, shape: tuple[
     foreign = read(made, tmp_path)
     network, report = import_foreign(foreign, digits, name="x", steps=3, exact_decay=True)
     assert network.spec.input_size == 64
-    assert "v_leak is a bias" in " ".join(finding.becomes for finding in report.findings)
+    assert "v_leak is a bias" in " ".join(finding.note for finding in report.findings)
     assert all(layer.equal == layer.compared for layer in (*report.before, *report.after))
     assert 0.01 < report.after[0].either / report.after[0].compared < 0.99
 
