@@ -37,6 +37,9 @@ __all__ = ["Architecture", "Module", "read_architecture"]
 MAX_TOML = 1 << 20
 """Bytes of a file that describes a network."""
 
+WITHIN = ("state_dict", "model_state_dict")
+"""Keys at which checkpoints, with an optimiser and an epoch beside it, have the state_dict."""
+
 Maker = Callable[[str, Mapping[str, Tensor], Mapping[str, Any]], nn.Module | None]
 """Makes a module that torch.nn does not have, of its kind (empty: that which has such a state), its
 state, and what is said besides; None: it is none."""
@@ -247,6 +250,8 @@ def _state(path: Path) -> dict[str, Tensor] | None:
         return None
     if not isinstance(found, Mapping) or not found:
         return None
+    inner = next((found[key] for key in WITHIN if isinstance(found.get(key), Mapping)), found)
+    found = inner or found
     if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
         return None
     return dict(found)

@@ -97,6 +97,9 @@ def importer_for(path: Path, name: str | None = None) -> Importer:
     except OSError as error:
         raise ConvertError(f"Network {path} cannot be read: {error.strerror or error}") from None
     found = next((importer for importer in IMPORTERS if importer.claims(path, head)), None)
+    if found is None and path.suffix == ".toml":
+        names = " or ".join(f'"{importer.name}"' for importer in IMPORTERS if importer.asks)
+        raise ConvertError(f"Network {path} must say whose it is: framework = {names}")
     if found is None:
         raise ConvertError(
             f"Network {path} must be a NIR file (HDF5), one of torch.save, or a TOML file that "

@@ -10,6 +10,7 @@ from torch import nn
 from sw.data.dataset import load_split
 from sw.frameworks.architecture import Architecture, Module
 from sw.frameworks.importing import import_foreign, report_table
+from sw.frameworks.registry import importer_for
 from sw.frameworks.snntorch import SnnNetwork, import_network, is_file, open_file
 from sw.importers.affine import ConvertError
 
@@ -644,4 +645,26 @@ def test_other_files(content: bytes, tmp_path: Path) -> None:
     assert str(error.value) == (
         f"Network {path} must be a state_dict of snnTorch, torch.save(net.state_dict(), path), or "
         "a TOML file that names one: snnTorch's modules cannot be saved themselves"
+    )
+
+
+def test_a_checkpoint_has_a_state_dict_within(tmp_path: Path) -> None:
+    network = loop(snntorch.Leaky(beta=0.5))
+    optimiser = torch.optim.Adam(network.parameters())
+    for key in ("state_dict", "model_state_dict"):
+        whole = {key: network.state_dict(), "epoch": 3, "optimizer": optimiser.state_dict()}
+        torch.save(whole, tmp_path / "net.pt")
+        given = pixels() / PIXEL_MAX
+        ours = open_file(tmp_path / "net.pt").run(given, STEPS)
+        assert torch.equal(ours.outputs, SnnNetwork(network).run(given, STEPS).outputs)
+
+
+@pytest.mark.parametrize("text", ["", 'framework = "lava"', 'weights = "net.pt"'])
+def test_a_description_says_whose_it_is(text: str, tmp_path: Path) -> None:
+    (tmp_path / "net.toml").write_text(text)
+    with pytest.raises(ConvertError) as error:
+        importer_for(tmp_path / "net.toml")
+    assert str(error.value) == (
+        f'Network {tmp_path / "net.toml"} must say whose it is: framework = "snntorch" or '
+        '"brevitas"'
     )
