@@ -50,10 +50,6 @@ class ReluNetwork(Foreign):
     def leaves(self) -> Sequence[Leaf]:
         return relu_leaves(self.module)
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        return None
-
     def read(
         self,
         shape: Sequence[int] | None,
@@ -69,7 +65,7 @@ class ReluNetwork(Foreign):
             else:
                 read_relu(self.module, shape, front)
         except ConvertError as error:
-            causes.extend(error.causes or (Cause("", str(error)),))
+            causes.extend(error.named)
         modules = self._steps()
         relus = [step.place for step in modules if kind(step.module).__name__ == "ReLU"]
         names = {place: f"hidden{n}" for n, place in enumerate(relus, 1)}

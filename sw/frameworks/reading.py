@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hw.contract.edge import INPUT, Shape
 from sw.frameworks.decay import decay_text
@@ -26,6 +26,7 @@ __all__ = [
     "Run",
     "findings_of",
     "folded_network",
+    "per_channel",
 ]
 
 
@@ -169,9 +170,9 @@ class Foreign(ABC):
         of an input, where `shape` is unknown."""
 
     @property
-    @abstractmethod
     def shape(self) -> tuple[int, ...] | None:
         """Of an input, without its batch: (784,), or (1, 28, 28); None: the file does not say."""
+        return None
 
     @abstractmethod
     def read(
@@ -234,6 +235,16 @@ def folded_network(
     is_chain = not any(layer.edges for layer in layers)
     maps: Shape | None = None if is_chain else (*shape, 1, 1)[:3]  # type: ignore[assignment]
     return FoldedNetwork(tuple(folded), steps, maps)
+
+
+def per_channel(shape: Sequence[int], gain: Tensor, offset: Tensor | None = None) -> nn.Module:
+    """x * gain + offset of each channel of a value of that shape, as a batch-norm."""
+    kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+    norm = kind(shape[0], eps=0.0).double().eval()
+    norm.weight.data = gain
+    if offset is not None:
+        norm.bias.data = offset
+    return norm
 
 
 def _readout(names: Sequence[str]) -> str:

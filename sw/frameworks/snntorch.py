@@ -31,6 +31,7 @@ from sw.frameworks.architecture import Architecture, read_architecture
 from sw.frameworks.conventions import TIE
 from sw.frameworks.decay import decay_fields
 from sw.frameworks.importing import ImportReport, import_foreign
+from sw.frameworks.reading import per_channel
 from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork, require_whole
 from sw.importers.affine import ConvertError
 from sw.importers.modules import cause
@@ -43,6 +44,9 @@ NODES = ("Leaky", "Lapicque", "RLeaky", "TernaryLeaky")
 ACTIVATION = f"one of {', '.join(NODES)}"
 CURRENTS = {"Alpha", "RSynaptic", "SConv2dLSTM", "SLSTM", "Synaptic"}
 """Nodes with more than one state."""
+
+RESETS = ("subtract", "zero", "none")
+"""By the number that a state has."""
 
 MARK = ".reset_mechanism_val"
 """Ends a key of every state_dict of snnTorch."""
@@ -148,7 +152,7 @@ def _ternary(settings: Any, high: float, low: float) -> tuple[float, str, float]
 
 def _reset(name: str, settings: Any, worth: float, kept: float) -> tuple[str, float, str]:
     """Kind and step of the reset, and what must be said about it; `worth` is what it subtracts."""
-    kind = ("subtract", "zero", "none")[int(settings.reset_mechanism_val)]
+    kind = RESETS[int(settings.reset_mechanism_val)]
     late = name == "Lapicque" or bool(settings.reset_delay)
     if kind == "none":
         raise ConvertError("must reset by subtraction or to zero, not go on as it is")
@@ -307,10 +311,7 @@ def _recurrent(back: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     if isinstance(back, (nn.Linear, nn.Conv2d)):
         return back
     factor = torch.as_tensor(cast(Any, back).V, dtype=torch.float64).detach().flatten()
-    kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
-    norm = kind(shape[0], eps=0.0).double().eval()
-    norm.weight.data = factor.expand(shape[0]).clone()
-    return norm
+    return per_channel(shape, factor.expand(shape[0]).clone())
 
 
 # Files
@@ -349,8 +350,7 @@ def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.
     if {"R", "C"} <= set(options):  # of which the rest follows
         options.pop("beta", None)
     if "reset_mechanism_val" in own:
-        number = int(own["reset_mechanism_val"])
-        options["reset_mechanism"] = ("subtract", "zero", "none")[number]
+        options["reset_mechanism"] = RESETS[int(own["reset_mechanism_val"])]
     if "neg_threshold" in own:
         options["symmetric_threshold"] = False
     back = {key.partition(".")[2]: v for key, v in own.items() if key.startswith("recurrent.")}

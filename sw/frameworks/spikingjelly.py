@@ -176,10 +176,6 @@ class JellyNetwork(Foreign):
     def leaves(self) -> Sequence[Leaf]:
         return leaves(self.module, _is_container)
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        return None
-
     def read(
         self, shape: Sequence[int], *, steps: int, pixel_max: int, front: Sequence[nn.Module] = ()
     ) -> Reading:

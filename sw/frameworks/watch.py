@@ -354,10 +354,6 @@ class WatchedNetwork(Foreign):
     def leaves(self) -> Sequence[Leaf]:
         return innermost(self.module, self.is_whole)
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        return None
-
     def _known(self, call: Call) -> Node:
         try:
             return self.node(call.module)
@@ -433,7 +429,7 @@ class WatchedNetwork(Foreign):
             try:
                 layers = read_maps(found, shape, self.activation, names)
             except ConvertError as error:
-                causes.extend(error.causes or (Cause("", str(error)),))
+                causes.extend(error.named)
         told = [step for step in found if " | " not in step.place and step.place != INPUT]
         findings = findings_of(told, neurons, names, causes, layers, notes)
         if causes:

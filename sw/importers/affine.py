@@ -101,6 +101,11 @@ class ConvertError(SternaError, ValueError):
 
     causes: tuple[Cause, ...] = ()
 
+    @property
+    def named(self) -> tuple[Cause, ...]:
+        """The causes; without any, the sentence as the one of the network as a whole."""
+        return self.causes or (Cause("", str(self)),)
+
 
 def refusal(causes: Iterable[Cause]) -> ConvertError:
     """One sentence that names all causes."""

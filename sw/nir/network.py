@@ -29,6 +29,7 @@ from sw.frameworks.reading import (
     Run,
     findings_of,
     folded_network,
+    per_channel,
 )
 from sw.importers.affine import Cause, ConvertError
 from sw.importers.layers import AffineLayer
@@ -212,8 +213,7 @@ class _Lowering:
         except ConvertError as error:
             by_step = {step.place: self._place_of(step.place) for step in self.steps}
             self.causes += [
-                Cause(by_step.get(cause.place, cause.place), cause.problem)
-                for cause in error.causes or (Cause("", str(error)),)
+                Cause(by_step.get(cause.place, cause.place), cause.problem) for cause in error.named
             ]
             return []
 
@@ -381,13 +381,15 @@ class _Lowering:
             return []
         if gain.size == 1 and offset.size == 1:
             n = shape[0]
-            return [_per_channel(shape, np.full(n, gain.item()), np.full(n, offset.item()))]
+            ones = torch.ones(n, dtype=torch.float64)
+            return [per_channel(shape, ones * gain.item(), ones * offset.item())]
         gain, offset = (_spread(values, shape) for values in (gain, offset))
         rows = [values.reshape(shape[0], -1) for values in (gain, offset)]
         if all(bool((row == row[:, :1]).all()) for row in rows):
-            return [_per_channel(shape, rows[0][:, 0], rows[1][:, 0])]
+            return [per_channel(shape, *(torch.from_numpy(row[:, 0]) for row in rows))]
         flat = (math.prod(shape),)
-        made: list[nn.Module] = [nn.Flatten(), _per_channel(flat, gain.ravel(), offset.ravel())]
+        flats = (torch.from_numpy(values.ravel()) for values in (gain, offset))
+        made: list[nn.Module] = [nn.Flatten(), per_channel(flat, *flats)]
         return [*made, nn.Unflatten(1, shape)] if len(shape) > 1 else made
 
     def _plain(self, name: str, node: Any, shape: Shape | None) -> Lowered:
@@ -577,14 +579,6 @@ def _spread(values: Reals, shape: Shape) -> Reals:
     if values.size == math.prod(shape):
         return values.reshape(shape)
     return np.broadcast_to(values.reshape(-1, *(1,) * (len(shape) - 1)), shape)
-
-
-def _per_channel(shape: Shape, gain: Reals, offset: Reals) -> nn.Module:
-    """x * gain + offset as a batch-norm."""
-    kinds = {1: nn.BatchNorm1d, 3: nn.BatchNorm2d}
-    norm = kinds[len(shape)](shape[0], eps=0.0).double().eval()
-    norm.weight.data, norm.bias.data = torch.from_numpy(gain), torch.from_numpy(offset)
-    return norm
 
 
 def _sides(value: Any, axes: int) -> Any:
