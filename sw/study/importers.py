@@ -203,8 +203,8 @@ def _open_norse(network: nn.Module, folder: Path) -> Foreign:
 
 
 def _sinabs() -> tuple[nn.Module, Logits]:
-    import sinabs.layers as layers
-    from sinabs.activation import SingleSpike
+    import sinabs.layers as layers  # pyright: ignore[reportMissingImports]
+    from sinabs.activation import SingleSpike  # pyright: ignore[reportMissingImports]
 
     def node() -> nn.Module:
         made = layers.LIFSqueeze(
@@ -227,7 +227,7 @@ def _sinabs() -> tuple[nn.Module, Logits]:
 
 
 def _open_sinabs(network: nn.Module, folder: Path) -> Foreign:
-    from sinabs.nir import to_nir
+    from sinabs.nir import to_nir  # pyright: ignore[reportMissingImports]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above

@@ -513,8 +513,8 @@ def test_sinabs_writes_and_runs(digits: Split, tmp_path: Path, name: str, maps: 
     """Its own module beside its NIR file, which says less than there is to know."""
     pytest.importorskip("pbr", reason="the package pbr, which sinabs imports, is not installed")
     pytest.importorskip("sinabs", reason="the package sinabs is not installed")
-    from sinabs import activation, layers
-    from sinabs.nir import to_nir
+    from sinabs import activation, layers  # pyright: ignore[reportMissingImports]
+    from sinabs.nir import to_nir  # pyright: ignore[reportMissingImports]
 
     options, conventions, same = SINABS[name]
     leaks = "tau_mem" in options
