@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sw.front.making import convert, train, write_steps
     from sw.front.network import Network, load
     from sw.host import open_board
+    from sw.report import plots
 
 __all__ = [
     "BoardPlan",
@@ -53,6 +54,7 @@ __all__ = [
     "model_path",
     "open_board",
     "plan_network",
+    "plots",
     "train",
     "write_steps",
 ]
@@ -78,6 +80,7 @@ HOMES = {
     "model_path": "sw.data.shipped",
     "open_board": "sw.host",
     "plan_network": "gen.core.plan",
+    "plots": "sw.report.plots",
     "train": "sw.front.making",
     "write_steps": "sw.front.making",
 }
@@ -88,7 +91,8 @@ def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'sterna' has no attribute {name!r}")
     require_packages()
-    return getattr(import_module(HOMES[name]), name)
+    home = import_module(HOMES[name])
+    return home if name == "plots" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

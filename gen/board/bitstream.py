@@ -104,7 +104,8 @@ def build_bitstream(
     -------
     dict
         The report: `bitstream`, `sha256` and `bytes`; `fmax_mhz`, `asked_mhz`, `met`, `clocks`
-        ({name: [reached, wanted]}, MHz), `seed` and `fmax_by_seed`; `resources` as {kind: [used,
+        ({name: [reached, wanted]}, MHz), `critical_paths` ({clock: from and to which cell, ns in
+        logic and on wires, cells}), `seed` and `fmax_by_seed`; `resources` as {kind: [used,
         available]}; `cells` after synthesis; `tools`; `seconds` by phase.
 
     Raises
@@ -160,6 +161,7 @@ def build_bitstream(
             name: [round(clock["achieved"], 2), round(clock["constraint"], 2)]
             for name, clock in facts["fmax"].items()
         },
+        "critical_paths": _critical_paths(facts),
         "seed": best,
         "fmax_by_seed": fmax,
         "resources": {
@@ -409,6 +411,24 @@ def _fmax(facts: dict[str, Any]) -> float:
     """MHz that the fastest wanted clock reaches: the core's, an oscillator's being slower."""
     clocks = facts["fmax"].values()
     return max(((c["constraint"], c["achieved"]) for c in clocks), default=(0.0, 0.0))[1]
+
+
+def _critical_paths(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slowest path between registers of each clock, as nextpnr reports it."""
+    found = {}
+    for entry in facts.get("critical_paths", ()):
+        clock, steps = entry["from"].removeprefix("posedge "), entry["path"]
+        if entry["from"] != entry["to"] or not steps:
+            continue
+        wires = sum(step["delay"] for step in steps if step["type"] == "routing")
+        found[clock] = {
+            "from": steps[0]["from"]["cell"],
+            "to": steps[-1]["to"]["cell"],
+            "logic_ns": round(sum(step["delay"] for step in steps) - wires, 3),
+            "wires_ns": round(wires, 3),
+            "cells": 1 + sum(step["type"] == "routing" for step in steps),
+        }
+    return found
 
 
 def _margins(facts: dict[str, Any], megahertz: float) -> list[float]:

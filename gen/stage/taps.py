@@ -77,6 +77,11 @@ class Tap(ABC):
         not show it."""
         return None
 
+    def shown(self, rows: Words, images: Seen) -> Iterator[tuple[int, Int, Int]]:
+        """Of the layers that fire and that the tap shows: number, spikes and potentials
+        (n, T, neurons); nothing where rows are missing."""
+        yield from ()
+
     number: int = 0
 
 
@@ -234,22 +239,35 @@ class NeuronTap(Tap):
         return count * steps * self.geometry.firing.groups
 
     def compare(self, rows: Words, images: Seen) -> Iterator[Comparison]:
-        neurons, g = self.geometry.neurons, self.geometry.firing
+        neurons = self.geometry.neurons
         spikes, potentials = (
             part[self.number].reshape(-1, neurons) for part in (images.spikes, images.potentials)
         )
-        if self.group_major and len(rows) == len(spikes) * g.groups:
+        sent, kept = self._decoded(rows, images)
+        yield Comparison(f"Spike of layer {self.layer}", sent, spikes)
+        yield Comparison(f"Potential of layer {self.layer}", kept, potentials)
+
+    def shown(self, rows: Words, images: Seen) -> Iterator[tuple[int, Int, Int]]:
+        if len(rows) == self.rows(images):
+            shape = images.spikes[self.number].shape
+            sent, kept = self._decoded(rows, images)
+            yield self.number, sent.reshape(shape), kept.reshape(shape)
+
+    def _decoded(self, rows: Words, images: Seen) -> tuple[Int, Int]:
+        """Spikes and potentials, (pictures and steps, neurons)."""
+        g = self.geometry.firing
+        if self.group_major and len(rows) == self.rows(images):
             steps = images.spikes[self.number].shape[1]
             order = np.arange(len(rows)).reshape(-1, g.groups, steps)
             rows = rows[order.swapaxes(1, 2).reshape(-1)]
         width = self.neuron.magnitude_bits + self.neuron.signed
         coded = split_lanes(rows, 0, g.lanes, width)
-        sent = decode_spikes(self._vectors(coded), self.neuron.magnitude_bits)
-        yield Comparison(f"Spike of layer {self.layer}", sent, spikes)
         bits = self.neuron.potential_bits
         stored = split_lanes(rows, g.lanes * width, g.lanes, bits)
-        kept = signed(self._vectors(stored), bits)
-        yield Comparison(f"Potential of layer {self.layer}", kept, potentials)
+        return (
+            decode_spikes(self._vectors(coded), self.neuron.magnitude_bits),
+            signed(self._vectors(stored), bits),
+        )
 
     def _vectors(self, values: Int) -> Int:
         """Rows of `lanes` values, `groups` per vector, as (vectors, neurons)."""
@@ -295,11 +313,31 @@ class WordTap(Tap):
     def rows(self, images: Seen) -> int:
         return len(images.pixels) * sum(sweep.layout.words for sweep in self.sweeps)
 
-    def compare(self, rows: Words, images: Seen) -> Iterator[Comparison]:
+    def shown(self, rows: Words, images: Seen) -> Iterator[tuple[int, Int, Int]]:
+        if len(rows) != self.rows(images):
+            return
+        ends = np.cumsum([sweep.layout.words for sweep in self.sweeps])
+        found = [
+            np.split(values.reshape(len(images.pixels), ends[-1], self.lanes), ends[:-1], axis=1)
+            for values in self._decoded(rows)
+        ]
+        for number in sorted({sweep.number for sweep in self.sweeps}):
+            places = [k for k, sweep in enumerate(self.sweeps) if sweep.number == number]
+            spikes, potentials = (
+                np.stack([self.sweeps[k].layout.unpack(words[k]) for k in places], axis=1)
+                for words in found
+            )
+            yield number, spikes, potentials
+
+    def _decoded(self, rows: Words) -> tuple[Int, Int]:
+        """Spikes and potentials, (rows, lanes)."""
         width = self.planes + self.sign
         coded = split_lanes(rows, 0, self.lanes, width)
         raw = split_lanes(rows, self.lanes * width, self.lanes, self.bits)
-        spikes, potentials = decode_spikes(coded, self.planes), signed(raw, self.bits)
+        return decode_spikes(coded, self.planes), signed(raw, self.bits)
+
+    def compare(self, rows: Words, images: Seen) -> Iterator[Comparison]:
+        spikes, potentials = self._decoded(rows)
         starts = np.cumsum([0, *(sweep.layout.words for sweep in self.sweeps)])
         whole = len(rows) == self.rows(images)
         numbers = sorted({sweep.number for sweep in self.sweeps})

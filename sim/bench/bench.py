@@ -20,6 +20,7 @@ from sim.bench.checker import Checker
 from sim.bench.driver import Driver
 from sim.bench.harness import word_bytes
 from sim.bench.job import Job, job_folder
+from sim.bench.kept import KEPT
 from sim.bench.recording import Recording
 from sim.golden.model import GoldenModel
 
@@ -80,4 +81,5 @@ async def core_equals_golden_model(dut: Any) -> None:
         await bench.reset()
     await bench.run()
     findings = asdict(bench.checker.findings) | {"cycles": bench.cycles + int(dut.cycle.value)}
+    bench.checker.kept.save(bench.folder / KEPT)
     (bench.folder / "findings.json").write_text(json.dumps(findings))

@@ -10,6 +10,7 @@ from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan
 from gen.stage.taps import Comparison, Seen, Tap, signed, split_fields
 from hw.contract.network import Network
+from sim.bench.kept import Kept
 from sim.bench.recording import Recording, Rows
 from sim.golden.activity import ActivityMeter
 from sim.golden.model import Trace
@@ -95,6 +96,7 @@ class Checker:
         self._law = CycleLaw(plan) if law else None
         self._meter = ActivityMeter(plan.network)
         self._first_class: int | None = None  # cycle of the first picture's class
+        self.kept = Kept()
         self.findings = Findings(law_checked=law)
         self.findings.steady_additions = [0] * len(plan.network.spec.layers)
 
@@ -106,11 +108,14 @@ class Checker:
         results = self._recording.take("results", trace.logits.size)
         if self._first_class is None and len(results.cycles):
             self._first_class = int(results.cycles[: trace.logits.shape[1]][-1])
+        before, taken = found.mismatches, []
         for name, tap in self._taps:
             rows = self._recording.take(name, tap.rows(images))
             for comparison in tap.compare(rows.data, images):
                 found.compare(comparison)
             self._count_additions(tap, rows)
+            taken.append((tap, rows.data))
+        self.kept.look(images, taken, differs=found.mismatches > before)
         self._check_results(results, labels, trace)
         if self._law is not None:
             found.check_law(self._law.predict(pixels, trace.spikes))
@@ -134,6 +139,7 @@ class Checker:
         ends = np.tile(np.arange(classes) == classes - 1, len(labels))
         found.compare(Comparison("End of results", last, ends))
         found.compare(Comparison("Class", chosen, trace.classes))
+        self.kept.classes.append(chosen)
         found.correct_rtl += int((chosen == labels[: len(chosen)]).sum())
         found.completion += rows.cycles[classes - 1 :: classes].tolist()
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from hw.contract.checks import SternaError
 from hw.contract.files import write_atomically
 from hw.contract.text import to_install
+from hw.system.cache import Cache
 from hw.system.process import PARENT, built_environment, ends_with_us
-from sim.bench.cache import Cache
 
 __all__ = ["SimulationError", "build", "run_bench", "runtime_ahead", "toolchain"]
 

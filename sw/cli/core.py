@@ -21,6 +21,7 @@ from hw.contract.text import percent, table
 from hw.system.progress import Progress, under_way
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_data_option, add_image_options
+from sw.cli.report import report_or_none
 from sw.cli.tables import bench_table, sim_table, timing_table, told_accuracies
 from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path, shipped_models
 
@@ -159,8 +160,9 @@ def do_sim(args: argparse.Namespace) -> Result:
     )
     if not args.out:
         write_json(BUILD / "sim" / "report.json", report)  # of the last run
+    page = report_or_none(out, args.say)
     failed = bool(report["mismatches"] or report["cycle_law_violations"])
-    return report, sim_table(report, f"{data.title}, {data.split}", out), int(failed)
+    return report, sim_table(report, f"{data.title}, {data.split}", out, page), int(failed)
 
 
 def classify(

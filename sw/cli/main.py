@@ -1,7 +1,7 @@
 """The command line: `sterna models | info | generate | sim | golden | bench | timing` (`core`); to
 make networks, `train | export | convert | check | import | export-nir` (`network`) and `learn`
-(`learn`); `study` (`study`); for boards `boards | plan | bitstream | self-test | reload | flash |
-ip | verify-bitstream | ask` (`board`).
+(`learn`); to look at, `report` (`report`) and `study` (`study`); for boards `boards | plan |
+bitstream | self-test | reload | flash | ip | verify-bitstream | ask` (`board`).
 
 Handlers return plain data; `main` prints it, as a table or as JSON, and turns every fault of the
 user's input into one sentence and exit code 1. Progress goes to stderr: as lines, or, where that is
@@ -23,6 +23,7 @@ from sw.cli.board import add_board_commands
 from sw.cli.core import add_core_commands
 from sw.cli.learn import add_learn_command
 from sw.cli.network import add_network_commands
+from sw.cli.report import add_report_command
 from sw.cli.study import add_study_commands
 
 __all__ = ["main"]
@@ -78,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_core_commands(commands)
     add_network_commands(commands)
     add_learn_command(commands)
+    add_report_command(commands)
     add_study_commands(commands)
     add_board_commands(commands)
     return parser

@@ -31,7 +31,7 @@ def told_accuracies(test: object) -> Rows:
     return rows
 
 
-def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
+def sim_table(report: Mapping[str, Any], images: str, out: Path, page: Path | None = None) -> str:
     """The report of `sim.bench.run.simulate`; `images` names the data set, `out` is the folder."""
     n, cycles = report["images"], report["cycles_per_image"]
     seconds = report["seconds_by_phase"]
@@ -58,6 +58,8 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path) -> str:
         ),
         ("report", out / "report.json"),
     ]
+    if page is not None:
+        rows.append(("to look at", page))
     if report["first_mismatch"]:
         rows.append(("first mismatch", report["first_mismatch"]))
     if (out / "waves.fst").exists():

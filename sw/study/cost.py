@@ -15,15 +15,9 @@ from sim.golden.activity import Activity
 from sim.golden.edges import fan_out
 from sw.data.evaluate import Accuracy, evaluate
 from sw.data.split import Split
+from sw.report.energy import NEURON_ADDS, PICOJOULES
 
-__all__ = ["PICOJOULES", "Cost", "cost", "cost_table"]
-
-PICOJOULES = {"float32 add": 0.9, "float32 multiply": 3.7, "int32 add": 0.1, "int8 multiply": 0.2}
-"""Energy of one operation in 45 nm at 0.9 V: M. Horowitz, "Computing's energy problem (and what we
-can do about it)", ISSCC 2014, figure 1.1.9."""
-
-NEURON_ADDS = 3
-"""A neuron's step: drive added to what decay left, compared with the threshold, reset."""
+__all__ = ["Cost", "cost", "cost_table"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from hw.contract.checks import InputError
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.system.cache import Cache
 from sim.bench import verilator
-from sim.bench.cache import Cache
 from sim.bench.job import NETWORK
 from sim.bench.run import build_core, prepare_job, prepare_shard, run_shard, simulate
 from sim.bench.verilator import SimulationError, build, runtime_ahead, toolchain

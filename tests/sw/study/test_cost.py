@@ -11,7 +11,8 @@ from sw.cli.main import main
 from sw.data.evaluate import Accuracy
 from sw.learn.fold import fold
 from sw.learn.quantize import quantize
-from sw.study.cost import PICOJOULES, Cost, cost, cost_table
+from sw.report.energy import PICOJOULES
+from sw.study.cost import Cost, cost, cost_table
 
 
 def test_a_cost_counts_what_the_golden_model_does(lived_network, tiny_data) -> None:
