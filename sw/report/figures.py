@@ -302,9 +302,12 @@ def histogram(parts: Mapping[str, npt.NDArray[Any]], xlabel: str) -> Figure:
     everything = np.concatenate([np.asarray(values) for values in parts.values()])
     low, high = int(everything.min()), int(everything.max())
     bins = np.linspace(low - 0.5, high + 0.5, min(60, high - low + 1) + 1)
-    looks = ({"color": Colour.ACCENT, "alpha": 0.5}, {"color": Colour.INK, "histtype": "step"})
+    looks: tuple[dict[str, Any], ...] = (
+        {"color": Colour.ACCENT, "alpha": 0.5},
+        {"color": Colour.INK, "histtype": "step"},
+    )
     for (name, values), look in zip(parts.items(), looks, strict=False):
-        axes.hist(values, bins=bins, label=name, **look)
+        axes.hist(values, bins=bins.tolist(), label=name, **look)
     _legend(axes)
     return figure
 

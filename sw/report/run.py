@@ -150,7 +150,7 @@ class SimRun:
         """Largest |drive| of each layer at each step, (T,), over `looked_at`."""
         spec, trace = self.network.spec, self.trace
         n, steps = len(self.looked_at), spec.steps
-        sent = {
+        sent: dict[str, npt.NDArray[Any]] = {
             layer.name: c.reshape(n, steps, *layer.map_shape)
             for layer, c in zip(spec.layers, trace.spikes, strict=False)
         }

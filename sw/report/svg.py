@@ -42,7 +42,11 @@ DARK = {
 
 NAMES = [name for name in vars(Colour) if name.isupper()]
 
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "sterna", "font.family": "sans-serif"}
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sterna",
+    "font.family": "sans-serif",
+}
 """Of matplotlib: text stays text, and the same figure has the same bytes."""
 
 

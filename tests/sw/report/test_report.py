@@ -215,7 +215,9 @@ def test_kept_is_the_first_picture_that_differs() -> None:
     kept, tap = Kept(), Told(shown)
     for first in (0, 5):
         part = slice(first, first + 5)
-        images = Seen(np.zeros((5, 2)), [expected[part]], [np.zeros_like(expected[part])])
+        images = Seen(
+            np.zeros((5, 2), dtype=np.uint8), [expected[part]], [np.zeros_like(expected[part])]
+        )
         rows = np.arange(3 * first, 3 * (first + 5), dtype=np.uint32)[:, None]
         kept.look(images, [(tap, rows)], differs=bool((shown[part] != expected[part]).any()))  # type: ignore[list-item]
     assert kept.wrong
