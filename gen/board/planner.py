@@ -36,6 +36,7 @@ __all__ = [
     "BoardPlan",
     "board_spec",
     "default_hz",
+    "fitting_plans",
     "place_core",
     "plan_board",
     "plan_learning_board",
@@ -176,6 +177,15 @@ def plan_board(
     if not plans:
         raise PlanError(f"Network {network.spec.name} fits none of the memories {memories}")
     return _fastest(board, plans, partial(_layouts, network), chosen, test_images)
+
+
+def fitting_plans(board: Board, network: Network) -> Iterator[BoardPlan]:
+    """Every layout of a network that fits a board at its own clock, of those that `plan_board`
+    looks at."""
+    for core in _layouts(network, board):
+        plan = place_core(board, core)
+        if not _over(plan):
+            yield plan
 
 
 def plan_learning_board(

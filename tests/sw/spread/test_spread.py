@@ -1,0 +1,116 @@
+"""Jobs: each done once, in order, whatever dies meanwhile; results found again by what they are."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sw.spread.engine import SpreadError
+from sw.spread.store import Job, Store
+from tests.sw.spread.calls import always_deadly, deadly, faulty, jobs, slow, spread, square
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_in_order_and_once(tmp_path: Path, workers: int) -> None:
+    store, log = Store(tmp_path / "store"), tmp_path / "log"
+    table = list(range(100, 110))
+    todo = jobs(square, 7, {"table": "digest of the table"}, log=str(log))
+    twice = [*todo, todo[0]]
+    results = spread(twice, store, workers=workers, shared={"table": table})
+    assert [r["n"] for r in results] == [0, 1, 4, 9, 16, 25, 36, 0]
+    assert results[5] == {"n": 25, "raw": b"\x05", "shared": 105}
+    assert sorted(log.read_text().split()) == [str(n) for n in range(7)]
+    # All of it again costs nothing, not even a worker; a new job costs itself.
+    more = jobs(square, 8, {"table": "digest of the table"}, log=str(log))
+    assert spread(more, store, workers=0, shared={"table": table})[:7] == results[:7]
+    assert sorted(log.read_text().split()) == [str(n) for n in range(8)]
+
+
+def test_a_result_is_found_by_all_that_it_depends_on() -> None:
+    one = Job(name="a", function=square, arguments={"n": 1})
+    assert one.key == Job(name="b", function=square, arguments={"n": 1}).key
+    others = [
+        Job(name="a", function=square, arguments={"n": 2}),
+        Job(name="a", function=faulty, arguments={"n": 1}),
+        Job(name="a", function=square, arguments={"n": 1}, shared={"table": "x"}),
+        Job(name="a", function=square, arguments={"n": 1}, shared={"table": "y"}),
+    ]
+    assert len({job.key for job in [one, *others]}) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"sha256": "0", "result": {"n": 1}}', b"[]"])
+def test_a_damaged_result_is_none(tmp_path: Path, damage: bytes) -> None:
+    store = Store(tmp_path)
+    (job,) = jobs(square, 1)
+    spread([job], store, workers=0)
+    (file,) = tmp_path.glob("*/*.json")
+    file.write_bytes(damage)
+    assert store.get(job.key) is None
+    assert spread([job], store, workers=0)[0]["n"] == 0
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    results = spread(jobs(deadly, 6, mark=str(mark)), Store(tmp_path / "s"), workers=2)
+    assert mark.exists()
+    assert [r["n"] for r in results] == list(range(6))
+
+
+def test_a_job_that_no_worker_survives(tmp_path: Path) -> None:
+    job = Job(name="the last", function=always_deadly, arguments={})
+    with pytest.raises(SpreadError, match="Job the last ended 4 workers"):
+        spread([job], Store(tmp_path), workers=1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_is_raised_and_the_rest_kept(tmp_path: Path, workers: int) -> None:
+    store = Store(tmp_path)
+    todo = jobs(faulty, 6)
+    with pytest.raises(ValueError, match="three is too much"):
+        spread(todo, store, workers=workers)
+    assert [store.get(job.key) for job in todo[:3]] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_no_scheduler(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sw.spread.engine.PATIENCE", 1)
+    with pytest.raises(SpreadError, match=r"Scheduler tcp://127\.0\.0\.1:9 must be one of Dask"):
+        spread(jobs(square, 1), Store(tmp_path), scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(SpreadError, match="Workers must be a number of at least 0, not -1"):
+        spread(jobs(square, 1), Store(tmp_path), workers=-1)
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
+    """The process that hands out is killed; the next one does what is left, and no more."""
+    log = tmp_path / "log"
+    kept_in = str(tmp_path / "s")
+    code = (
+        "if __name__ == '__main__':\n"
+        "    from pathlib import Path\n"
+        "    from sw.spread.store import Store\n"
+        "    from tests.sw.spread.calls import jobs, slow, spread\n"
+        f"    todo, store = jobs(slow, 12, log={str(log)!r}), Store(Path({kept_in!r}))\n"
+        "    spread(todo, store, workers=1)\n"
+    )
+    script = tmp_path / "run.py"
+    script.write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, str(script)], env=environment)
+    while not log.exists() or len(log.read_text().split()) < 4:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    kept = len(list((tmp_path / "s").glob("*/*.json")))
+    assert 1 <= kept < 12
+    time.sleep(1)  # an orphan may finish the job that it has
+    before = len(log.read_text().split())
+    results = spread(jobs(slow, 12, log=str(log)), Store(tmp_path / "s"), workers=0)
+    assert [r["n"] for r in results] == [n * n for n in range(12)]
+    assert len(log.read_text().split()) - before == 12 - kept
+    assert json.loads(json.dumps([r["n"] for r in results]))
