@@ -29,7 +29,7 @@ def do_explore(args: argparse.Namespace) -> Result:
     else:
         from sw.data.dataset import load_dataset
 
-        fields["data"] = load_dataset(args.data or args.dataset)
+        fields["data"] = load_dataset(str(args.data or args.dataset))
         layers = [numbers(one.replace("-", ","), "Hidden layers") for one in args.hidden.split(",")]
         fields["shapes"] = shapes(
             layers,

@@ -119,9 +119,9 @@ class Pool:
     def _connected(self, jobs: int) -> Any:
         """A client of the cluster, which is started, with what is shared on all workers."""
         if self._client is None:
-            import dask
+            from dask import config  # pyright: ignore[reportPrivateImportUsage]
 
-            self._open.enter_context(dask.config.set(SETTINGS))
+            self._open.enter_context(config.set(SETTINGS))
             self._client = self._cluster(jobs) if self._scheduler is None else self._answering()
             self._sent = {
                 name: self._client.scatter(value, broadcast=True, hash=False)
@@ -139,7 +139,7 @@ class Pool:
                 n_workers=max(1, count),
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address=None,  # pyright: ignore[reportArgumentType]
                 silence_logs=logging.ERROR,
             )
         )
