@@ -12,8 +12,19 @@ from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import signed_bits
 from hw.contract.edge import MAX_KERNEL, EdgeSpec, most_stride
 from hw.contract.network import Network, NetworkError
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import NetworkSpec
+
+READOUTS = {
+    "shift-last": ReadoutSpec(decay="shift", decay_shift=1, fraction_bits=3),
+    "leak-floor-sum": ReadoutSpec(decay="leak", decay_shift=2, decay_rounding="floor", value="sum"),
+    "factor-max": ReadoutSpec(
+        decay="factor", decay_factor=1843, decay_shift=11, fraction_bits=2, value="max"
+    ),
+    "factor-last": ReadoutSpec(decay="factor", decay_factor=5, decay_shift=3),
+    "none-max": ReadoutSpec(value="max"),
+}
+"""Readouts that leak, of all kinds: decays without an addition, with one level and with three."""
 
 
 def chain(
@@ -21,6 +32,7 @@ def chain(
     neurons: NeuronSpec | Sequence[NeuronSpec],
     *,
     weight_bits: int | Sequence[int] = 4,
+    readout: ReadoutSpec | None = None,
     **fields: Any,
 ) -> NetworkSpec:
     """Dense layers l0, l1, ... of these sizes, the input's first, the readout's last. Neurons and
@@ -30,7 +42,8 @@ def chain(
     widths = [weight_bits] * count if isinstance(weight_bits, int) else weight_bits
     builder = NetworkBuilder(sizes[0], **fields)
     for n, (size, neuron, bits) in enumerate(zip(sizes[1:], (*cells, None), widths, strict=True)):
-        builder.layer(f"l{n}", size, neuron=neuron, weight_bits=bits)
+        read = readout if n == count - 1 else None
+        builder.layer(f"l{n}", size, neuron=neuron, weight_bits=bits, readout=read)
     return builder.spec()
 
 
@@ -62,6 +75,7 @@ def random_chain(
     neurons: Sequence[NeuronSpec] | None = None,
     bias: int = 9,
     weight_bits: int = 4,
+    **fields: Any,
 ) -> Network:
     """Dense layers of these sizes, of any neurons where none are given, with random integers."""
     if neurons is None:
@@ -69,10 +83,23 @@ def random_chain(
         neurons = [
             random_neuron(rng, int(rng.integers(2, 60)) << wider, 8 + wider) for _ in sizes[2:]
         ]
-    spec = chain(
-        sizes, neurons, weight_bits=weight_bits, name="random", steps=steps, input_bits=input_bits
-    )
+    fields = {"name": "random", "steps": steps, "input_bits": input_bits} | fields
+    spec = chain(sizes, neurons, weight_bits=weight_bits, **fields)
     return random_network(spec, rng, bias=bias)
+
+
+def random_readout(rng: np.random.Generator) -> ReadoutSpec | None:
+    """The sum, or a leak of any kind."""
+    kind = str(rng.choice(["none", "shift", "leak", "factor"]))
+    shift = 0 if kind == "none" else int(rng.integers(1, 13 if kind == "factor" else 5))
+    return ReadoutSpec(
+        decay=kind,
+        decay_shift=shift,
+        decay_factor=int(rng.integers(1, 2**shift)) if kind == "factor" else 0,
+        decay_rounding=str(rng.choice(["zero", "floor"])) if shift else "zero",
+        fraction_bits=int(rng.choice([0, 1, 4])) if shift else 0,
+        value=str(rng.choice(["last", "sum", "max"])),
+    )
 
 
 def network_of_ones(spec: NetworkSpec) -> Network:
@@ -112,6 +139,12 @@ def neurons(draw, wider: int = 0) -> NeuronSpec:
     )
 
 
+def readouts() -> st.SearchStrategy[ReadoutSpec | None]:
+    """The sum, or any leak."""
+    leaks = st.integers(0, 2**32 - 1).map(lambda seed: random_readout(np.random.default_rng(seed)))
+    return st.none() | leaks
+
+
 @st.composite
 def networks(draw, max_size: int = 12) -> Network:
     """A chain of one to three layers with random integers; biases reach the thresholds."""
@@ -122,6 +155,7 @@ def networks(draw, max_size: int = 12) -> Network:
         sizes,
         [draw(neurons(max(0, bits - 8))) for bits in widths[:-1]],
         weight_bits=widths,
+        readout=draw(readouts()),
         input_bits=draw(st.integers(1, 8)),
         steps=draw(st.integers(1, 4)),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from gen.core.describe import neuron_text
+from gen.core.describe import neuron_text, readout_text
 from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides, sides_text
 from hw.contract.spec import NetworkSpec
 
@@ -36,7 +36,7 @@ def graph_text(spec: NetworkSpec) -> str:
     """A line per layer, and one below it per edge."""
     lines = [f"{INPUT}: {shape_text(spec.shape_of(INPUT))}, {spec.input_bits} bits"]
     for n, layer in enumerate(spec.layers):
-        kind = "readout" if layer.neuron is None else neuron_text(layer.neuron)
+        kind = neuron_text(layer.neuron) if layer.neuron else readout_text(layer.readout)
         own = ", thresholds by channel" * layer.channel_thresholds
         lines.append(
             f"{layer.name}: {shape_text(layer.map_shape)}, {layer.weight_bits}-bit weights, "

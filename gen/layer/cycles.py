@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gen.stage.stage import NEVER, StageTimes
 from gen.stage.taps import event_counts, played_vectors
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.layer.accumulator import Accumulator
 from hw.layer.geometry import LayerGeometry
 from hw.layer.lif import LifArray
@@ -32,14 +32,18 @@ def play_cycles(counts: Int) -> Int:
 
 
 def round_cycles(
-    geometry: LayerGeometry, neuron: NeuronSpec | None, out_word: int, uses: int
+    geometry: LayerGeometry,
+    neuron: NeuronSpec | None,
+    out_word: int,
+    uses: int,
+    readout: ReadoutSpec | None = None,
 ) -> int:
     """Cycles from one STEP of a group to the next where nothing is left to be played meanwhile: the
     drive's way to the neurons, which use it so many times (T, where the input is constant), one
     part of the group after the other. Arguments as `LayerTimes`'."""
     there = Accumulator.latency(geometry)
     if neuron is None:
-        return there + 1 + (uses - 1) * Readout.INTERVAL
+        return there + 1 + (uses - 1) * Readout.interval(readout)
     g = geometry.firing
     uses *= g.groups // geometry.groups
     once = LifArray.latency(neuron) - (-g.lanes // out_word) - 1 + LifArray.recovery(g, neuron)
@@ -61,6 +65,8 @@ class LayerTimes(StageTimes):
         Coefficients of a word that it sends.
     after
         The stage that takes them.
+    readout
+        Of a readout that leaks.
     """
 
     def __init__(
@@ -73,11 +79,12 @@ class LayerTimes(StageTimes):
         source: int,
         out_word: int,
         after: StageTimes | None,
+        readout: ReadoutSpec | None = None,
     ) -> None:
         g = self._geometry = geometry
         self.word_size = g.word
         self._firing, self._steps, self._constant = g.firing, steps, constant
-        self._source, self._after = source, after
+        self._source, self._after, self._readout = source, after, readout
         self._latency = Accumulator.latency(g)
         self._prelude = Accumulator.prelude(g)
         self._fill = SpikeQueue.fill_cycles(g.lean)
@@ -169,10 +176,10 @@ class LayerTimes(StageTimes):
         g = self._firing
         if self._after is None:
             self._drive = max(valid, self._readout_free)
-            self._readout_free = self._drive + Readout.INTERVAL
+            self._readout_free = self._drive + Readout.interval(self._readout)
             if step == self._steps - 1:
                 logits = min(g.lanes, self._geometry.neurons - group * g.lanes)
-                self.done = self._drive + Readout.LATENCY + logits - 1
+                self.done = self._drive + Readout.latency(self._readout) + logits - 1
                 self._readout_free = self.done + Readout.RECOVERY
             return
         word = max(valid, self._lif_free) + self._fire

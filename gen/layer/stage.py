@@ -24,6 +24,7 @@ from hw.layer.lif import divides_by_shift, is_counting
 from hw.layer.rows import pack_rows, unpack_rows
 from hw.layer.stage import LayerDesign, LayerStage
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
+from hw.neuron.decay import adders
 
 __all__ = [
     "DEFAULT_LANES",
@@ -238,12 +239,14 @@ class LayerStagePlan(StagePlan):
             source=self.number - 1,
             out_word=self.out_word,
             after=after,
+            readout=self.layer.spec.readout,
         )
 
     def expected_cycles(self) -> float:
         g = self.geometry
         uses = self.network.spec.steps if self.constant else 1
-        least = round_cycles(g, self.layer.spec.neuron, self.out_word, uses)
+        layer = self.layer.spec
+        least = round_cycles(g, layer.neuron, self.out_word, uses, layer.readout)
         played = 1 if g.sent_planes else self.vectors
         return max(self.playing_cycles(), g.groups * played * least)
 
@@ -314,7 +317,10 @@ class LayerStagePlan(StagePlan):
             **dict.fromkeys(("neuron", "soft", "counting", "guard", "readout"), 0),
         }
         if neuron is None:
-            found["readout"] = g.firing.lanes * layer.logit_bits
+            found["readout"] = g.firing.lanes * _answer_bits(layer)
+            if (leak := layer.spec.readout) is not None:  # beside m, what is kept of it
+                wide = layer.integrated_bits * (1 + adders([leak.decay_law]))
+                found["readout"] += g.firing.lanes * wide
         else:
             wide = g.firing.lanes * signed_bits(layer.membrane_bound)
             found["neuron"] = wide
@@ -352,7 +358,7 @@ class LayerStagePlan(StagePlan):
             return found
         if neuron is None:
             if not self.constant:
-                wide = firing.lanes * layer.logit_bits
+                wide = firing.lanes * _answer_bits(layer)
                 found["logits"] = Memory(wide, firing.groups, g.fire_lanes > 0)
         elif self.constant:
             words = firing.groups * steps * -(-firing.lanes // self.out_word)
@@ -407,6 +413,14 @@ class LayerStagePlan(StagePlan):
         padded = np.zeros((len(vectors), g.words * g.word), dtype=np.uint8)
         padded[:, g.slots()] = vectors
         return pack_bits(padded.reshape(-1, g.word), g.planes)
+
+
+def _answer_bits(layer: Layer) -> int:
+    """What a readout keeps of a class from step to step."""
+    leak = layer.spec.readout
+    if leak is None:
+        return layer.logit_bits
+    return layer.integrated_bits + layer.logit_bits * leak.keeps_answers
 
 
 def _stored_bits(neuron: NeuronSpec, steps: int) -> int:
@@ -479,6 +493,7 @@ def plan_layers(
         once = (
             options.once
             and layer.neuron is None
+            and layer.readout is None  # a leak takes every step for itself
             and spec.steps > 1
             and (n > 0 or spec.timed_input)
             and not (options.lean or options.repeat)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Play",
     "ProgramTimes",
+    "drive_times",
     "logit_times",
     "operation_cycles",
     "operation_plays",
@@ -188,8 +189,11 @@ def sweep_cycles(program: Program, sweep: Sweep) -> int:
     return 2 + fetched + sweep.last_word + Sweeper.latency(program)
 
 
-def send_cycles(plan: "ProgramStagePlan", send: Send) -> int:
-    """Cycles from a send's START to the next operation's, the receiver being free."""
+def send_cycles(plan: "ProgramStagePlan", send: Send, *, last: bool = True) -> int:
+    """Cycles from a send's START to the next operation's, the receiver being free. One that is not
+    the last sends the drives of a step."""
+    if not last:
+        return drive_times(plan.program, 0)[0] + 1 + ProgramStage.FETCH_CYCLES
     if not plan.program.classes:
         return ProgramStage.READ_CYCLES + send.last_word + 1 + ProgramStage.FETCH_CYCLES
     times = ProgramTimes(plan, None, 0)
@@ -255,7 +259,10 @@ class ProgramTimes(StageTimes):
         for op, spent in zip(self._plan.program.operations[:-1], cycles, strict=True):
             if isinstance(op, Scan) and op.from_input and not began:
                 now, began = max(now, ready), True
-            now += spent
+            if isinstance(op, Send):
+                now, self.sending = drive_times(self._plan.program, now, self.sending)
+            else:
+                now += spent
             if isinstance(op, Scan) and op.release:
                 self.released = [self.released[1], now]
             now += 1 + ProgramStage.FETCH_CYCLES
@@ -279,13 +286,23 @@ class ProgramTimes(StageTimes):
         self.next = taken + 1 + ProgramStage.FETCH_CYCLES
 
 
+def drive_times(program: Program, start: int, sending: int = NEVER) -> tuple[int, int]:
+    """Of a SEND of a step's drives, not the last: when the readout takes the last word, and from
+    when on it takes the next one. Arguments as of `logit_times`."""
+    at = start
+    for _ in range(-(-program.classes // program.lanes)):
+        at = max(at + ProgramStage.LOOK_CYCLES, sending)
+        sending = at + Readout.interval(program.leak)
+    return at, sending
+
+
 def logit_times(program: Program, start: int, sending: int = NEVER) -> tuple[int, int]:
     """Of a SEND of logits that STARTs in cycle `start`, the readout taking words from `sending` on:
     when the readout takes the last word, and when the last logit leaves."""
     at, lanes, done = start, min(program.lanes, program.classes), start
     for group in range(-(-program.classes // program.lanes)):
         at = max(at + ProgramStage.LOOK_CYCLES, sending)
-        done = at + Readout.LATENCY + min(lanes, program.classes - group * lanes) - 1
+        done = at + Readout.latency(program.leak) + min(lanes, program.classes - group * lanes) - 1
         sending = done + Readout.RECOVERY
     return at, done
 
@@ -302,6 +319,8 @@ def operation_cycles(
         elif isinstance(op, Scan):
             assert play is not None
             found.append(scan_cycles(play, bool(op.identity)))
+        elif isinstance(op, Send):
+            found.append(drive_times(plan.program, 0)[0])
     return found
 
 

@@ -85,9 +85,11 @@ def expected(plan: "ProgramStagePlan", rates: Rates) -> Scale:
     """
     p, total = plan.program, np.zeros(4)
     known: dict[Scan, Float] = {}
-    for op in p.operations:
+    for number, op in enumerate(p.operations, 1):
         if isinstance(op, Send):
-            total[0] += send_cycles(plan, op)
+            # Of a network that learns, what follows is not for each image.
+            last = p.leak is None or number == len(p.operations)
+            total[0] += send_cycles(plan, op, last=last)
             continue
         if isinstance(op, Decide):
             break

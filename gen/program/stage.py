@@ -165,11 +165,14 @@ class ProgramStagePlan(StagePlan):
         return clocks.shared_clock
 
     def sizes(self) -> dict[str, float]:
-        p = self.program
+        p, leak = self.program, 0
+        if p.leak is not None:
+            leak = p.m_bits * (2 + adders([p.leak.decay_law])) + p.logit_bits * p.leak.keeps_answers
+        decays = p.lanes * p.membrane_bits * (len(p.decays) - 1 + adders(p.decays))
         return {
             "stage": 1,
             "lane": p.lanes * p.membrane_bits,
-            "decay": p.lanes * p.membrane_bits * (len(p.decays) - 1 + adders(p.decays)),
+            "decay": decays + min(p.lanes, p.classes) * leak,
         }
 
     def weight_memories(self) -> dict[str, list[Memory]]:

@@ -15,7 +15,7 @@ from hw.contract.laws import decay
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.contract.neuron import Decay, NeuronSpec
-from hw.contract.spec import NetworkSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.program.code import Operation, Played, Scan, Send, Sweep
 from hw.program.program import Program
 from hw.program.reach import Reach
@@ -101,7 +101,7 @@ class ProgramWriter:
         within = [
             edge.source
             for n in layers
-            if self._fires(n)
+            if self._fires(n) or self._changes_drive(n)
             for edge in self.spec.edges(n)
             if self.kept and edge.source in changes
         ]
@@ -114,6 +114,15 @@ class ProgramWriter:
 
     def _fires(self, n: int) -> bool:
         return self.spec.layers[n].neuron is not None
+
+    def _leaks(self, n: int) -> bool:
+        return self.spec.layers[n].readout is not None
+
+    def _changes_drive(self, n: int) -> bool:
+        """Whether the drive of a readout that leaks stays from step to step, and what changes in it
+        is played: of all that it receives."""
+        edges = self.spec.edges(n)
+        return self._leaks(n) and all(self._constant(e) or e.source in self.changes for e in edges)
 
     def _membrane_bits(self, n: int) -> int:
         """Holds every potential, and the threshold, which a silent layer's may not reach."""
@@ -136,7 +145,7 @@ class ProgramWriter:
         layer = self.network.layers[n]
         neuron = layer.spec.neuron
         if neuron is None:
-            return layer.logit_bits
+            return layer.drive_bits if self._leaks(n) else layer.logit_bits
         return signed_bits(layer.drive_bound << neuron.fraction_bits)
 
     @staticmethod
@@ -156,6 +165,13 @@ class ProgramWriter:
             for step in range(self.spec.steps):
                 for n in part:
                     self._step(n, step, edges[n], memory)
+        if not self._leaks(self.layers[-1]):  # which has been sent step by step
+            self._send(memory)
+        self._release()
+        return self._program(memory), memory, self.rows_of
+
+    def _send(self, memory: MemoryMap) -> None:
+        """What the last layer has made leaves."""
         last, words = self.mine[-1].spec, self.layouts[self.mine[-1].spec.name].words
         if last.neuron is None:
             send = Send(address=memory.drive(last.name), last_word=words - 1, name=last.name)
@@ -167,8 +183,6 @@ class ProgramWriter:
                 name=last.name,
             )
         self.operations.append(send)
-        self._release()
-        return self._program(memory), memory, self.rows_of
 
     def _memory(self, parts: Sequence[range]) -> MemoryMap:
         """Potentials and drives live while their segment is worked on, spikes until the last that
@@ -259,17 +273,19 @@ class ProgramWriter:
 
     def _begin(self, n: int, edges: Sequence[Sequence[Scan]], memory: MemoryMap) -> None:
         """What potentials and drives are before the first step: what is the same at every step is
-        in the drives. All of a readout's is played here, once."""
+        in the drives. All of a readout's is played here, once, unless it leaks."""
         self.operations += self._sweeps(n, memory, first=1)
         for edge, scans in zip(self.network.layers[n].edges, edges, strict=True):
             for scan in scans:
-                if not self._fires(n):
+                if not (self._fires(n) or self._leaks(n)):
                     self._sum(n, edge, scan, memory)
                 elif self._constant(edge):
                     self._play(scan, memory, drive=1, **self._read(scan, memory, 0))
 
     def _step(self, n: int, step: int, edges: Sequence[Sequence[Scan]], memory: MemoryMap) -> None:
         """What arrives in a step; then the neurons."""
+        if self._leaks(n):
+            self._leak(n, step, edges, memory)
         if not self._fires(n):
             return
         for edge, scans in zip(self.network.layers[n].edges, edges, strict=True):
@@ -284,6 +300,19 @@ class ProgramWriter:
         place = self._place(name, step, memory)
         spikes = {"spikes": place[1], "odd": place[0]}
         self.operations += self._sweeps(n, memory, fires=1, **spikes)
+
+    def _leak(self, n: int, step: int, edges: Sequence[Sequence[Scan]], memory: MemoryMap) -> None:
+        """The drive of a step, of a readout that leaks; then it is sent."""
+        changes = self._changes_drive(n)
+        if step and not changes:
+            self._begin(n, edges, memory)
+        for edge, scans in zip(self.network.layers[n].edges, edges, strict=True):
+            when = step - edge.delay
+            if when >= 0 and not self._constant(edge):
+                for scan in scans:
+                    read = self._read(scan, memory, when, changes=changes)
+                    self._play(scan, memory, drive=1, **read)
+        self._send(memory)
 
     def _play(self, scan: Scan, memory: MemoryMap, *, drive: int, **more: Any) -> None:
         at = memory.drive(scan.name) if drive else memory.potential(scan.name)
@@ -389,6 +418,12 @@ class ProgramWriter:
             **{**values, **more},
         )
 
+    def _bias_unit(self, layer: LayerSpec) -> int:
+        """How often a bias counts in the sums that are swept or sent at once."""
+        if layer.neuron is not None:
+            return 1 << layer.neuron.fraction_bits
+        return self.spec.steps if layer.readout is None else 1
+
     def _neuron(self, source: str) -> NeuronSpec | None:
         """Of the layer that sends this map; None: it is the input."""
         return next((x.neuron for x in self.spec.layers if x.name == source), None)
@@ -417,10 +452,7 @@ class ProgramWriter:
                 [np.zeros(0, int) if t is None else t for t in (x.thetas for x in self.mine)],
                 rest=1,  # their potentials are 0, and must not fire
             )
-        units = [
-            self.spec.steps if neuron is None else 1 << neuron.fraction_bits
-            for neuron in (layer.spec.neuron for layer in self.mine)
-        ]
+        units = [self._bias_unit(layer.spec) for layer in self.mine]
         biases = [x.bias.astype(np.int64) * unit for x, unit in zip(self.mine, units, strict=True)]
         largest = max(x.bias_bound * unit for x, unit in zip(self.mine, units, strict=True))
         neurons = [layer.spec.neuron for layer in self.mine if layer.spec.neuron is not None]
@@ -463,4 +495,6 @@ class ProgramWriter:
             input_banks=self.input_banks,
             classes=self.spec.classes if last.spec.neuron is None else 0,
             logit_bits=last.logit_bits if last.spec.neuron is None else 0,
+            leak=last.spec.readout,
+            m_bits=last.integrated_bits if last.spec.readout else 0,
         )

@@ -7,14 +7,14 @@ what the hardware is held against.
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 
 __all__ = ["decay", "fire", "reset", "saturate"]
 
 Int = npt.NDArray[np.int64]
 
 
-def decay(u: Int | int, neuron: NeuronSpec) -> Int:
+def decay(u: Int | int, neuron: NeuronSpec | ReadoutSpec) -> Int:
     """Law 2: keep u, u / 2^k, u - u / 2^k or m u / 2^k, the division truncating toward zero, or
     rounding down."""
     u = np.asarray(u)

@@ -182,6 +182,10 @@ def check_learning(spec: "NetworkSpec") -> None:
     last = len(spec.layers) - 1
     require(last > 0, f"{name} must have a hidden layer to learn")
     require(not spec.timed_input, f"{name} must have pictures, not recordings, to learn")
+    require(
+        spec.layers[last].readout is None,
+        f"Readout {spec.layers[last].name} must add up its drives, without a leak, to learn",
+    )
     first = last if learning.readout_only else 0
     names = [INPUT, *(layer.name for layer in spec.layers)]
     thetas = set()

@@ -23,12 +23,13 @@ import numpy.typing as npt
 from hw.contract.checks import SpecError, SternaError, signed_bits
 from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides
 from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
+from hw.contract.laws import decay
 from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import LayerSpec, NetworkSpec
 
 __all__ = ["FORMAT_VERSION", "BitRates", "Layer", "Network", "NetworkError"]
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 MAGIC = "sterna-network"
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -227,10 +228,33 @@ class Layer:
         assert neuron is not None
         return max(self.membrane_bound, neuron.limit * neuron.step)
 
+    @cached_property
+    def _readout_bounds(self) -> tuple[int, int]:
+        """Of a readout: the largest |m|, or |sum of drives|, and the largest |logit|. A decay keeps
+        the order of potentials, so the largest comes of the largest drive at every step."""
+        readout, m, total = self.spec.readout, 0, 0
+        fresh = self.drive_bound << (0 if readout is None else readout.fraction_bits)
+        if readout is None or fresh >> MAX_WIDTH:  # which is refused; the laws are for 64 bits
+            return fresh * self.steps, fresh * self.steps
+        for _ in range(self.steps):
+            m = max(abs(int(decay(m, readout))), abs(int(decay(-m, readout)))) + fresh
+            total += m
+        return m, total if readout.value == "sum" else m
+
+    @property
+    def integrated_bound(self) -> int:
+        """Largest |m| of a readout that leaks."""
+        return self._readout_bounds[0]
+
+    @property
+    def integrated_bits(self) -> int:
+        """Width of m."""
+        return signed_bits(self.integrated_bound)
+
     @property
     def logit_bound(self) -> int:
-        """Largest |logit|: the drive of every step added up."""
-        return self.drive_bound * self.steps
+        """Largest |logit|: the drive of every step added up, or what is read of a leak."""
+        return self._readout_bounds[1]
 
     @property
     def logit_bits(self) -> int:
@@ -239,7 +263,7 @@ class Layer:
 
     def check_widths(self) -> None:
         """Refuse a layer whose exact sums need more bits than the contract admits."""
-        bound = self.logit_bound if self.spec.neuron is None else self.reset_bound
+        bound = max(self._readout_bounds) if self.spec.neuron is None else self.reset_bound
         if signed_bits(bound) > MAX_WIDTH:
             raise NetworkError(
                 f"Layer {self.spec.name} must keep its sums within {MAX_WIDTH} bits, "

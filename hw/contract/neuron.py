@@ -18,9 +18,11 @@ __all__ = [
     "MAX_LIMIT",
     "MAX_WIDTH",
     "NEGATIVES",
+    "READINGS",
     "RESETS",
     "Decay",
     "NeuronSpec",
+    "ReadoutSpec",
 ]
 
 DECAYS = ("none", "shift", "leak", "factor")
@@ -28,6 +30,7 @@ DECAY_TIMES = ("before", "after")
 DECAY_ROUNDINGS = ("zero", "floor")
 RESETS = ("hard", "soft")
 NEGATIVES = ("free", "off", "guarded")
+READINGS = ("last", "sum", "max")
 
 MAX_LIMIT = 15
 """Largest spike coefficient: four bit planes."""
@@ -228,3 +231,70 @@ class NeuronSpec:
         values = asdict(self)
         defaults = {f.name: f.default for f in fields(self) if f.name in NEWER_FIELDS}
         return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutSpec:
+    """A leaky integrator: the last layer, whose neurons have potentials and never fire (law 6).
+
+    Per time step `m = decay(m) + I * 2^f`, from 0; nothing resets, nothing saturates. Of its values
+    m(0) .. m(T-1) one number is read, the logit.
+
+    Parameters
+    ----------
+    decay, decay_shift, decay_factor, decay_rounding
+        As of a neuron (law 2).
+    fraction_bits
+        f: potentials and logits have f bits below the drive's; 0 without decay.
+    value
+        What is read: the `last` m, the `sum` of all (whose class is that of their mean), or their
+        `max`, for each class by itself.
+
+    Raises
+    ------
+    SpecError
+        With one sentence, for every combination that is not a readout.
+    """
+
+    decay: str = "none"
+    decay_shift: int = 0
+    decay_factor: int = 0
+    decay_rounding: str = "zero"
+    fraction_bits: int = 0
+    value: str = "last"
+
+    def __post_init__(self) -> None:
+        # Law 2 is checked, and brought to lowest terms, as a neuron's.
+        names = ("decay", "decay_shift", "decay_factor", "decay_rounding", "fraction_bits")
+        like = NeuronSpec(
+            theta=1, potential_bits=2, **{name: getattr(self, name) for name in names}
+        )
+        for name in names:
+            object.__setattr__(self, name, getattr(like, name))
+        require(
+            self.decay != "none" or self.fraction_bits == 0,
+            f"Fraction bits of a readout must be 0 without decay, not {self.fraction_bits!r}",
+        )
+        require(
+            self.value in READINGS,
+            f"Value of a readout must be one of {READINGS}, not {self.value!r}",
+        )
+
+    @property
+    def decay_law(self) -> Decay:
+        """Law 2's part."""
+        return Decay(self.decay, self.decay_shift, self.decay_factor, self.decay_rounding)
+
+    @property
+    def is_sum(self) -> bool:
+        """What it reads is the sum of its drives: a layer has no `ReadoutSpec` for that."""
+        return self.decay == "none" and self.value == "last"
+
+    @property
+    def keeps_answers(self) -> bool:
+        """A sum or a maximum is kept beside the potential."""
+        return self.value != "last"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)

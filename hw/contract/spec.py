@@ -20,7 +20,7 @@ from hw.contract.checks import (
 from hw.contract.edge import CONSTANT_BITS, INPUT, EdgeSpec, Shape, sides_text
 from hw.contract.encoding import Encoding
 from hw.contract.learning import LearningSpec, check_learning
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 
 __all__ = ["WEIGHT_BITS", "LayerSpec", "NetworkSpec"]
 
@@ -47,13 +47,16 @@ class LayerSpec:
     weight_bits
         Width of the weights, 2 to 16, of all edges. (An identity's constant always has 16.)
     neuron
-        None for the readout, which accumulates its drive over all steps and never fires.
+        None for the readout, which never fires.
     shape
         Channels, rows, columns. None: a plain row of neurons, (neurons, 1, 1).
     edges
         What is received. Empty: one dense edge from the layer before, or from the input.
     channel_thresholds
         Each channel has a threshold of its own (`Network.thetas`), none above `neuron.theta`.
+    readout
+        Of the readout: the leaky integrator that it is. None: it adds up its drive over all steps
+        (so does one that keeps all and is read at the last step, which becomes None).
     """
 
     name: str
@@ -64,6 +67,7 @@ class LayerSpec:
     shape: Shape | None = None
     edges: tuple[EdgeSpec, ...] = ()
     channel_thresholds: bool = False
+    readout: ReadoutSpec | None = None
 
     def __post_init__(self) -> None:
         require_name("Layer name", self.name)
@@ -87,6 +91,8 @@ class LayerSpec:
         )
         if self.shape is not None:
             self._check_shape(self.shape)
+        if self.readout is not None:
+            self._check_readout(self.readout)
         if self.channel_thresholds:
             n = self.neuron
             require(
@@ -99,6 +105,17 @@ class LayerSpec:
                 f"Thresholds of layer {self.name} must not be by channel: that goes with hard "
                 "reset, an initial potential of 0 and equal thresholds on both sides",
             )
+
+    def _check_readout(self, readout: ReadoutSpec) -> None:
+        require(
+            isinstance(readout, ReadoutSpec),
+            f"Readout of layer {self.name} must be a ReadoutSpec or None, not {readout!r}",
+        )
+        require(
+            self.neuron is None, f"Readout of layer {self.name} must not be given: its neurons fire"
+        )
+        if readout.is_sum:  # one way to write one network
+            object.__setattr__(self, "readout", None)
 
     def _check_shape(self, shape: Shape) -> None:
         require(
@@ -148,6 +165,8 @@ class LayerSpec:
             values["shape"] = list(self.shape)
         if self.channel_thresholds:
             values["channel_thresholds"] = True
+        if self.readout is not None:
+            values["readout"] = self.readout.to_dict()
         return values
 
     @classmethod
@@ -158,6 +177,8 @@ class LayerSpec:
             entry["name"] = former_name(entry["name"])
         if entry.get("neuron") is not None:
             entry["neuron"] = NeuronSpec(**only_known(NeuronSpec, entry["neuron"]))
+        if entry.get("readout") is not None:
+            entry["readout"] = ReadoutSpec(**only_known(ReadoutSpec, entry["readout"]))
         if entry.get("shape") is not None:
             entry["shape"] = tuple(entry["shape"])
         edges = (EdgeSpec(**only_known(EdgeSpec, edge)) for edge in entry.get("edges", ()))

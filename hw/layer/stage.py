@@ -154,6 +154,8 @@ class LayerStage(Stage):
                 logit_bits=layer.logit_bits,
                 group_major=plan.constant_input,
                 block_ram=g.fire_lanes > 0,
+                leak=layer.spec.readout,
+                m_bits=layer.integrated_bits,
             )
             out = self._readout.o.signature
         sent = g.sent_planes or g.planes

@@ -272,8 +272,8 @@ class Sweep:
 @dataclass(frozen=True, kw_only=True)
 class Send:
     """Hand on what was made, `last_word` + 1 words from `address` on: the readout's sums out of the
-    memory of drives, or, where another stage follows, spikes, step after step, `step_words` of
-    each."""
+    memory of drives (of one that leaks: its drives of a step), or, where another stage follows,
+    spikes, step after step, `step_words` of each."""
 
     address: int = 0
     last_word: int = 0

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.neuron import Decay
-from hw.program.code import Code, Operation, Scan
+from hw.contract.neuron import Decay, ReadoutSpec
+from hw.program.code import Code, Operation, Scan, Send
 from hw.program.reach import Reach, Window
 from hw.program.table import Table
 
@@ -85,7 +85,8 @@ class Program:
     lanes
         Channels per cycle, a power of two.
     operations
-        What is done for an image, in order; the last is a `Send`.
+        What is done for an image, in order; the last is a `Send`. Of a readout that leaks, each
+        step ends with one.
     rows, columns
         Reach tables of the two axes.
     weights
@@ -119,6 +120,8 @@ class Program:
         Of the readout; no classes: what is sent are spikes.
     learning
         None: it does not learn.
+    leak, m_bits
+        Of a readout that leaks, and the width of its potentials; None: sums are sent, once.
     window
         Spikes add to a window of positions at once; the words of potentials, drives and spikes
         have the coefficients of so many rows side by side. None: to one word after the other.
@@ -154,6 +157,13 @@ class Program:
     logit_bits: int
     learning: Learning | None = None
     window: Window | None = None
+    leak: ReadoutSpec | None = None
+    m_bits: int = 0
+
+    @property
+    def sends(self) -> int:
+        """How many operations send something, in an image."""
+        return sum(isinstance(op, Send) for op in self.operations)
 
     @property
     def parts(self) -> int:
@@ -201,6 +211,12 @@ class Program:
             "weights": (len(self.weights), self.weights.shape[1] * self.weight_bits),
             "program": (len(self.operations), self.code.bits),
         }
+        if self.leak is not None:
+            bits = min(self.lanes, self.classes) * (
+                self.m_bits + self.logit_bits * self.leak.keeps_answers
+            )
+            groups = -(-self.classes // self.lanes)
+            found["logits"] = groups if groups > 1 else 0, bits
         if self.learning is not None:
             found["masters"] = (len(self.learning.masters), self.master_table.width)
         return {name: size for name, size in found.items() if size[0]}

@@ -238,7 +238,10 @@ class ProgramStage(Stage):
                         m.d.comb += [learns.finished.eq(1), learns.deep.eq(1)]
                         m.d.sync += number.eq(0)
             with m.State("SEND"), m.If(sent):
-                m.d.sync += number.eq(0 if learns is None else number + 1)
+                following = 0 if learns is None else number + 1
+                if p.leak is not None:
+                    following = Mux(number == len(p.operations) - 1, 0, number + 1)
+                m.d.sync += number.eq(following)
                 m.next = "FETCH"
             if learns is not None:
                 with m.State("DECIDE"):
@@ -324,10 +327,12 @@ class ProgramStage(Stage):
         m.submodules.readout = readout = Readout(
             lanes=lanes,
             groups=groups,
-            steps=1,
+            steps=1 if p.leak is None else p.sends,
             classes=p.classes,
             drive_bits=p.sum_bits,
             logit_bits=p.logit_bits,
+            leak=p.leak,
+            m_bits=p.m_bits,
         )
         wiring.connect(m, readout.o, wiring.flipped(self.o))
         begin, done = Signal(), Signal()

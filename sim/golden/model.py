@@ -14,12 +14,13 @@ from hw.contract.checks import InputError
 from hw.contract.edge import INPUT
 from hw.contract.laws import decay, fire, reset, saturate
 from hw.contract.network import Layer, Network
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from sim.golden.edges import Field, exact_float, receive
 
 __all__ = [
     "GoldenModel",
     "InputError",
+    "Logits",
     "Neurons",
     "Trace",
     "decay",
@@ -75,6 +76,40 @@ class Neurons:
         if neuron.guarded:
             self.count = self.count + c
         return c
+
+
+class Logits:
+    """The readout, from step to step.
+
+    Parameters
+    ----------
+    readout, shape
+        Its leak and what is read of it; None: the sum of its drives. How many logits there are.
+
+    Attributes
+    ----------
+    now
+        The logits that a run up to here gives.
+    """
+
+    def __init__(self, readout: ReadoutSpec | None, shape: tuple[int, ...]) -> None:
+        self.readout = readout if readout is not None else ReadoutSpec()
+        self.now: Int = np.zeros(shape, dtype=np.int64)
+        self._m: Int = self.now
+        self._first = True
+
+    def step(self, current: Int) -> Int:
+        """One time step: drives to logits."""
+        read = self.readout
+        self._m = decay(self._m, read) + (current << read.fraction_bits)
+        if read.value == "sum":
+            self.now = self.now + self._m
+        elif read.value == "max" and not self._first:
+            self.now = np.maximum(self.now, self._m)
+        else:
+            self.now = self._m
+        self._first = False
+        return self.now
 
 
 @dataclass(frozen=True)
@@ -188,18 +223,20 @@ class GoldenModel:
         fresh = field.drive(now, lambda e: e.source in now and e.delay == 0)
         return fresh + field.drive(before, lambda e: e.delay == 1)
 
+    def _logits(self, n: int) -> Logits:
+        """The readout before the first step, of n images."""
+        spec = self.network.spec
+        return Logits(spec.layers[-1].readout, (n, spec.classes))
+
     def run(self, pixels: npt.ArrayLike) -> Trace:
         """Run images (n, image_size) and keep everything."""
         checked = self.check_pixels(pixels)
-        spikes, potentials, logits = (
-            [],
-            [],
-            np.zeros((len(checked), self.network.spec.classes), int),
-        )
+        spikes, potentials, answer = [], [], self._logits(len(checked))
         for c, u, readout in self._steps(checked):
             spikes.append(c)
             potentials.append(u)
-            logits += readout
+            answer.step(readout)
+        logits = answer.now
         firing = range(len(self.network.layers) - 1)
         return Trace(
             tuple(np.stack([c[n] for c in spikes], 1).astype(np.int8) for n in firing),
@@ -233,14 +270,15 @@ class GoldenModel:
         spikes = [np.zeros(self.network.spec.steps, dtype=np.int64) for _ in range(layers)]
         logits = []
         for start in range(0, len(checked), batch):
-            drives, part = [], slice(start, min(start + batch, len(checked)))
+            formed, part = [], slice(start, min(start + batch, len(checked)))
+            answer = self._logits(part.stop - part.start)
             for t, (fired, _, readout) in enumerate(self._steps(checked[part])):
-                drives.append(readout)
+                formed.append(answer.step(readout))
                 if observe:
                     observe(part, t, fired)
                 for n, c in enumerate(fired):
                     spikes[n][t] += int(np.bitwise_count(c).sum())  # of |c|
-            logits.append(np.cumsum(np.stack(drives, axis=1), axis=1))
+            logits.append(np.stack(formed, axis=1))
         shape = (0, self.network.spec.steps, self.network.spec.classes)
         return np.concatenate([np.zeros(shape, dtype=np.int64), *logits]), spikes
 
@@ -249,6 +287,9 @@ class GoldenModel:
         checked, batch = self.check_pixels(pixels), batch or self.batch
         classes = [np.zeros(0, dtype=np.int64)]
         for start in range(0, len(checked), batch):
-            steps = self._steps(checked[start : start + batch])
-            classes.append(sum(readout for _, _, readout in steps).argmax(axis=1))  # type: ignore[union-attr]
+            some = checked[start : start + batch]
+            answer = self._logits(len(some))
+            for _, _, readout in self._steps(some):
+                answer.step(readout)
+            classes.append(answer.now.argmax(axis=1))
         return np.concatenate(classes)

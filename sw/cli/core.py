@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gen.board.boards import BOARDS, find_board
 from gen.board.planner import plan_board
-from gen.core.describe import neuron_text
+from gen.core.describe import neuron_text, readout_text
 from gen.core.drawing import graph_svg, graph_text
 from gen.core.plan import SCHEDULES, CorePlan, PlanError, in_files, plan_network
 from hw.contract.files import write_atomically, write_json
@@ -92,7 +92,7 @@ def do_info(args: argparse.Namespace) -> Result:
         rows.insert(3, ("made of", spec.encoding.text))
     for layer in network.layers:
         n = layer.spec.neuron
-        kind = "readout" if n is None else neuron_text(n)
+        kind = neuron_text(n) if n else readout_text(layer.spec.readout)
         rows.append(
             (
                 f"layer {layer.spec.name}",

@@ -198,10 +198,11 @@ def weight_width(text: str) -> int | None:
 
 
 def conventions_of(args: argparse.Namespace) -> "Conventions | None":
-    """--dt, --fires-at and --reset; None: none of them is given."""
+    """--dt, --fires-at, --reset and --readout; None: none of them is given."""
     from sw.frameworks.conventions import Conventions
 
-    given = {"dt": args.dt, "fires_at": args.fires_at, "reset": args.reset}
+    names = ("dt", "fires_at", "reset", "readout")
+    given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     return Conventions(**given) if given else None
 
@@ -474,6 +475,12 @@ def add_network_commands(commands: Any) -> None:
             metavar="KIND",
             help="of a network whose file does not say (NIR): zero (default); subtract the "
             "threshold at once, or subtract-later, at the next step, as snnTorch does",
+        )
+        sub.add_argument(
+            "--readout",
+            metavar="VALUE",
+            help="what is read of the potentials of a leaky readout, where the file does not say "
+            "(NIR's LI): last, sum (or mean) or max over all steps (default)",
         )
         sub.add_argument(
             "--shape", metavar="C,H,W", help="of an input, where the file does not say it"

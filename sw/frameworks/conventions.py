@@ -1,7 +1,9 @@
-"""What a file of a network does not say, and its user must: the time step, the ties, the reset."""
+"""What a file of a network does not say, and its user must: the time step, the ties, the reset, and
+which of a leaky readout's potentials is read."""
 
 from dataclasses import dataclass
 
+from hw.contract.neuron import READINGS
 from hw.contract.text import none_of
 from sw.importers.affine import ConvertError
 
@@ -29,6 +31,10 @@ class Conventions:
     reset
         `zero`: to 0. `subtract`: a spike subtracts the threshold at once (SpikingJelly, sinabs).
         `subtract-later`: at the next step, from what has decayed (snnTorch). NIR stores 0 for all.
+    readout
+        What is read of the potentials of a leaky integrator at the end (`LI`): the `last`, the
+        `sum` (or mean) of all steps', or their `max`, as Norse's examples do, the one framework
+        that writes such nodes.
 
     Raises
     ------
@@ -39,6 +45,7 @@ class Conventions:
     dt: float = 1e-4
     fires_at: str = "gt"
     reset: str = "zero"
+    readout: str = "max"
 
     def __post_init__(self) -> None:
         if not 0 < self.dt < float("inf"):
@@ -46,6 +53,7 @@ class Conventions:
         for what, value, choices in (
             ("Firing", self.fires_at, FIRES_AT),
             ("Reset", self.reset, RESETS),
+            ("Readout", self.readout, READINGS),
         ):
             if value not in choices:
                 raise ConvertError(none_of(what, value, choices))

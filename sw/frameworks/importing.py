@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gen.core.describe import neuron_text
+from gen.core.describe import neuron_text, readout_text
 from hw.contract.checks import SternaError
 from hw.contract.edge import INPUT, both_sides
 from hw.contract.encoding import Encoding
@@ -301,7 +301,8 @@ def _fewest_bits(made: Callable[[int], Network], pixels: Pixels, theirs: Run) ->
 def _with_exact_decay(error: NetworkError, spec: NetworkSpec) -> SternaError:
     """The error, with what exact decay has to do with it."""
     for layer in spec.layers:
-        taken = layer.neuron.fraction_bits if layer.neuron else 0
+        finer = layer.neuron or layer.readout
+        taken = finer.fraction_bits if finer else 0
         if taken and str(error).startswith(f"Layer {layer.name} must keep its sums"):
             return ConvertError(
                 f"{error}, of which exact decay over {spec.steps} time steps takes {taken}: use "
@@ -414,6 +415,7 @@ def report_table(network: Network, report: ImportReport) -> str:
         ),
         ("read from", f"{report.framework}, {len(report.findings)} nodes"),
         *((layer.name, neuron_text(layer.neuron)) for layer in spec.layers if layer.neuron),
+        *((layer.name, readout_text(layer.readout)) for layer in spec.layers if layer.readout),
         *((f.node, f.note) for f in report.findings if f.note),
         *((f.node, f"approximated: {f.approximated}") for f in report.findings if f.approximated),
         *((f"weights of {name}", told) for name, told in report.weights.items()),

@@ -15,12 +15,13 @@ from sw.importers.layers import AffineLayer
 from sw.importers.modules import Leaf
 from sw.importers.trace import Before, Step, Sum
 from sw.learn.fold import FoldedLayer, FoldedNetwork
-from sw.learn.neuron import LIFParameters
+from sw.learn.neuron import LIFParameters, ReadoutParameters
 
 __all__ = [
     "SHAPE_UNKNOWN",
     "Finding",
     "Foreign",
+    "LeakyReadout",
     "Neuron",
     "Reading",
     "Run",
@@ -104,6 +105,39 @@ class Neuron(NamedTuple):
         return ", ".join(words)
 
 
+READ = {"last": "of the last step", "sum": "added up over all steps", "max": "at their largest"}
+"""In words, what is read of potentials."""
+
+
+class LeakyReadout(NamedTuple):
+    """A last layer that integrates with a leak, and never fires.
+
+    Parameters
+    ----------
+    place
+        As of `Finding.node`.
+    parameters, approximated
+        As of `Neuron`.
+    """
+
+    place: str
+    parameters: ReadoutParameters
+    approximated: str = ""
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        p = self.parameters
+        kept = decay_text(p.decay, p.decay_shift, p.decay_factor)
+        return f"the readout's potentials, read {READ[p.value]}: keeps {kept}"
+
+    def told(self, finding: Finding) -> Finding:
+        """A finding, if it is about this, in its words."""
+        if finding.node != self.place or finding.refused:
+            return finding
+        return replace(finding, becomes=self.text, approximated=self.approximated)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """A network as it was read.
@@ -141,7 +175,7 @@ class Run(NamedTuple):
     """What a framework's own network did with n images.
 
     outputs
-        (n, classes): of all steps, added up.
+        (n, classes): of all steps, added up; of a readout that leaks, what is read of it.
     spikes
         One tensor (T, n, neurons) per firing layer, in the order of `Reading.folded`; None where
         the framework does not show them.
@@ -209,6 +243,7 @@ def folded_network(
     shape: Sequence[int],
     steps: int,
     pixel_max: int,
+    readout: ReadoutParameters | None = None,
 ) -> FoldedNetwork:
     """The network of layers, each with its neurons; behind the last neurons, without a layer of
     their own, a readout that counts their spikes.
@@ -217,6 +252,8 @@ def folded_network(
     ----------
     layers
         For inputs of 0 to 1, of which `pixel_max` pixels make one.
+    readout
+        Of a readout that leaks.
     """
     folded, names = [], [neuron.layer for neuron in neurons]
     for n, layer in enumerate(layers):
@@ -232,6 +269,7 @@ def folded_network(
         n = layers[-1].neurons
         count, none = torch.eye(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
         folded.append(replace(FoldedLayer.dense(count, none, None), name=_readout(names)))
+    folded[-1] = replace(folded[-1], readout=readout)
     is_chain = not any(layer.edges for layer in layers)
     maps: Shape | None = None if is_chain else (*shape, 1, 1)[:3]  # type: ignore[assignment]
     return FoldedNetwork(tuple(folded), steps, maps)

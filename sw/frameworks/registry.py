@@ -55,8 +55,8 @@ class Importer:
             return opener(path, conventions or Conventions())
         if conventions is not None:
             raise ConvertError(
-                f"Time step, firing and reset (--dt, --fires-at, --reset) are for files that do "
-                f"not say them: a network of {self.title} does"
+                f"Time step, firing, reset and readout (--dt, --fires-at, --reset, --readout) are "
+                f"for files that do not say them: a network of {self.title} does"
             )
         return opener(path)
 

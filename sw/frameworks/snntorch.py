@@ -14,7 +14,6 @@ import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,17 +25,19 @@ from torch import Tensor, nn
 
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
+from hw.contract.neuron import READINGS
+from hw.contract.text import none_of
 from sw.data.split import Split
 from sw.frameworks.architecture import Architecture, read_architecture
 from sw.frameworks.conventions import TIE
 from sw.frameworks.decay import decay_fields
 from sw.frameworks.importing import ImportReport, import_foreign
-from sw.frameworks.reading import per_channel
+from sw.frameworks.reading import LeakyReadout, per_channel
 from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork, require_whole
 from sw.importers.affine import ConvertError
 from sw.importers.modules import cause
 from sw.importers.trace import Before, Step, Sum
-from sw.learn.neuron import LIFParameters
+from sw.learn.neuron import LIFParameters, ReadoutParameters
 
 __all__ = ["SnnNetwork", "import_network", "is_file", "lif_parameters", "open_file"]
 
@@ -155,7 +156,10 @@ def _reset(name: str, settings: Any, worth: float, kept: float) -> tuple[str, fl
     kind = RESETS[int(settings.reset_mechanism_val)]
     late = name == "Lapicque" or bool(settings.reset_delay)
     if kind == "none":
-        raise ConvertError("must reset by subtraction or to zero, not go on as it is")
+        raise ConvertError(
+            "must reset by subtraction or to zero, not go on as it is, unless it comes last and "
+            "its potentials are returned"
+        )
     if name == "TernaryLeaky" and (kind == "zero" or not late):
         raise ConvertError(
             "resets negative potentials to something else than zero, or the wrong way (of "
@@ -210,6 +214,9 @@ class SnnNetwork(WatchedNetwork):
         It is not changed.
     architecture
         Where it was built of a state_dict: what that left open.
+    readout
+        What is read of potentials that a forward returns of all steps, where its last neurons never
+        reset: `last`, `sum` or `max`.
 
     Raises
     ------
@@ -225,15 +232,40 @@ class SnnNetwork(WatchedNetwork):
         "with reset_delay=False, potentials reach twice their threshold"
     )
 
-    def __init__(self, module: nn.Module, architecture: Architecture | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        architecture: Architecture | None = None,
+        readout: str | None = None,
+    ) -> None:
         super().__init__(module)
+        if architecture is not None:  # what its file says of a module of ours
+            said = (getattr(m, "readout", None) for m in module.modules())
+            readout = next((value for value in said if value is not None), None)
+        if readout is not None and readout not in READINGS:
+            raise ConvertError(none_of("Readout", readout, READINGS))
+        self._said = readout
         self.architecture = architecture
+        self._value = "sum"  # of a readout that leaks, what is read, as the last run found
 
     def is_node(self, module: nn.Module) -> bool:
         return _is_node(module)
 
     def node(self, module: nn.Module) -> Node:
         return lif_parameters(module)
+
+    def reads(self, module: nn.Module) -> bool:
+        if not _is_node(module) or type(module).__name__ != "Leaky":
+            return False
+        return RESETS[int(cast(Any, module).reset_mechanism_val)] == "none"
+
+    def readout(self, call: Call) -> LeakyReadout:
+        settings = cast(Any, call.module)
+        if settings.inhibition or settings.state_quant:
+            raise ConvertError("must have no inhibition and no state_quant")
+        kept, _ = _kept("Leaky", settings)
+        fields, by = decay_fields(kept)
+        return LeakyReadout(call.place, ReadoutParameters(value=self._value, **fields), by)
 
     def notes(self, chain: Sequence[Call]) -> dict[str, str]:
         if self.architecture is None or self.architecture.stated:
@@ -257,7 +289,7 @@ class SnnNetwork(WatchedNetwork):
     def calls(self, x: Tensor, steps: int) -> list[Call]:
         if len(x) == 1:  # of which an axis of time could not be told
             pair = self.calls(torch.cat([x, x]), steps)
-            return [replace(call, given=call.given[:1], made=call.made[:1]) for call in pair]
+            return [call.first() for call in pair]
         try:
             calls, returned = self._called(x)
             inside = bool(calls) and calls[0].given.numel() == x.numel()
@@ -288,7 +320,16 @@ class SnnNetwork(WatchedNetwork):
                 f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
             )
         self._reset()
-        require_whole(calls, returned, steps, _is_node)
+        last = next(call for call in reversed(calls) if call.once)
+        if self._said is not None and not self.reads(last.module):
+            raise ConvertError(
+                f"Readout must be given for a Leaky that comes last and never resets, not as "
+                f"{self._said!r} for {last.place}"
+            )
+        if self.architecture is not None and self._said is not None:  # as a forward would
+            mine = (call.potential for call in calls if call.place == last.place)
+            returned = [torch.stack([m for m in mine if m is not None])]
+        self._value = require_whole(calls, returned, steps, _is_node, self.reads, self._said)
         return calls
 
     def expanded(self, call: Call, title: str, here: str) -> list[Step]:
@@ -364,7 +405,11 @@ def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.
     said = sorted(set(options) & set(given))
     if said:
         raise ValueError(f"its state says {said[0]} already")
+    given = dict(given)
+    readout = given.pop("readout", None)
     made = nodes[kind](**{**options, "init_hidden": True, **given})
+    if readout is not None:
+        made.readout = readout
     if "weight" in back:
         made.get_submodule("recurrent").load_state_dict(back)
     return made
@@ -383,6 +428,9 @@ def _kind_of(own: Mapping[str, Tensor]) -> str:
     return "Leaky" if "beta" in own else ""
 
 
-def import_network(module: nn.Module, data: Split, **options: Any) -> tuple[Network, ImportReport]:
-    """The network of a snnTorch module, compared with it on a data set: `import_foreign`."""
-    return import_foreign(SnnNetwork(module), data, **options)
+def import_network(
+    module: nn.Module, data: Split, *, readout: str | None = None, **options: Any
+) -> tuple[Network, ImportReport]:
+    """The network of a snnTorch module, compared with it on a data set: `import_foreign`. `readout`
+    is `SnnNetwork`'s."""
+    return import_foreign(SnnNetwork(module, readout=readout), data, **options)

@@ -17,6 +17,7 @@ from hw.contract.edge import INPUT
 from sw.frameworks.reading import (
     SHAPE_UNKNOWN,
     Foreign,
+    LeakyReadout,
     Neuron,
     Reading,
     Run,
@@ -39,6 +40,7 @@ __all__ = [
     "as_steps",
     "first_step",
     "innermost",
+    "read_of",
     "require_whole",
 ]
 
@@ -87,6 +89,8 @@ class Call:
     ----------
     once
         It has weights, or is a neuron: it is used once in a time step.
+    potential
+        What neurons return behind their spikes, or keep as `mem`.
     """
 
     place: str
@@ -94,6 +98,12 @@ class Call:
     given: Tensor
     made: Tensor
     once: bool
+    potential: Tensor | None = None
+
+    def first(self) -> "Call":
+        """The same of the first image alone."""
+        kept = None if self.potential is None else self.potential[:1]
+        return replace(self, given=self.given[:1], made=self.made[:1], potential=kept)
 
 
 def innermost(network: nn.Module, is_node: IsNode) -> list[tuple[str, nn.Module]]:
@@ -127,7 +137,10 @@ class Watch:
             # Neurons return their potential, too; quantised tensors have their value first.
             x, out = (value[0] if isinstance(value, tuple) else value for value in (given[0], made))
             if isinstance(x, Tensor) and isinstance(out, Tensor):
-                self.calls.append(Call(place, module, x.detach(), out.detach().double(), once))
+                left = made[-1] if isinstance(made, tuple) else getattr(module, "mem", None)
+                kept = left.detach().double() if isinstance(left, Tensor) else None
+                call = Call(place, module, x.detach(), out.detach().double(), once, kept)
+                self.calls.append(call)
 
         return note
 
@@ -163,8 +176,13 @@ def first_step(calls: Sequence[Call]) -> list[Call]:
 
 
 def require_whole(
-    calls: Sequence[Call], returned: Sequence[Any], steps: int, is_node: IsNode
-) -> None:
+    calls: Sequence[Call],
+    returned: Sequence[Any],
+    steps: int,
+    is_node: IsNode,
+    reads: IsNode = lambda module: False,
+    said: str | None = None,
+) -> str:
     """Refuse a network of which the first time step is not all: with modules that run in other
     steps only, or several times in a step, or a forward that returns something else.
 
@@ -172,6 +190,15 @@ def require_whole(
     ----------
     returned
         Of all steps: of each, or of all at once.
+    reads
+        Whether potentials are read of a module of neurons, where it comes last.
+    said
+        As of `read_of`.
+
+    Returns
+    -------
+    str
+        What is read of potentials (`read_of`); "sum" where none are read.
 
     Raises
     ------
@@ -194,6 +221,8 @@ def require_whole(
             later.append(Cause(place, what))
     if causes or later:
         raise refusal(causes or later)
+    if reads(last.module):
+        return read_of([call for call in calls if call.place == last.place], returned, said)
     made = torch.stack([call.made.flatten(1) for call in calls if call.place == last.place])
     if not any(_tells(value, made) for value in _tensors(returned)):
         raise refusal(
@@ -201,10 +230,66 @@ def require_whole(
                 Cause(
                     last.place,
                     "comes last, and the forward returns neither what it makes, nor the sum or "
-                    "mean over all time steps: of neurons, spikes are read, not potentials",
+                    "mean over all time steps: of neurons that reset, spikes are read, not "
+                    "potentials",
                 )
             ]
         )
+    return "sum"
+
+
+def read_of(calls: Sequence[Call], returned: Sequence[Any], said: str | None) -> str:
+    """What a forward returns of the potentials of its last neurons, which never reset: the `last`,
+    their `sum` (or mean), their `max` over all time steps.
+
+    Parameters
+    ----------
+    calls
+        Of these neurons, in all steps.
+    said
+        What is read where it returns those of all steps.
+
+    Raises
+    ------
+    ConvertError
+        When it returns none of them, or those of all steps, of which anything may be read.
+    """
+    m = torch.stack([c.potential.flatten(1) for c in calls if c.potential is not None])
+    if len(m) != len(calls):
+        raise refusal([Cause(calls[0].place, "must keep its potential, of which a class is read")])
+    read = {"last": m[-1], "sum": m.sum(dim=0), "max": m.amax(dim=0)}
+    values = [*_tensors(returned)]
+    for name, wanted in read.items() if len(returned) == 1 else ():
+        if any(_is_scaled(value, wanted) for value in values):
+            return name
+    if said is not None and any(_equals(value, m) for value in values):
+        return said
+    raise refusal(
+        [
+            Cause(
+                calls[0].place,
+                "never resets, so its potentials are read, and the forward must return the last of "
+                "them, their sum, mean or maximum over all time steps; or all of them, and "
+                "readout = 'last', 'sum' or 'max' must say what is read",
+            )
+        ]
+    )
+
+
+def _is_scaled(value: Tensor, wanted: Tensor) -> bool:
+    """Whether a value is another one times a positive number, or what a softmax makes of that, or
+    its logarithm."""
+    if value.numel() != wanted.numel() or value.ndim < 2 or len(value) != len(wanted):
+        return False
+    flat = value.reshape(wanted.shape)
+    exponents = [flat, flat.log()] if bool((flat > 0).all()) else [flat]
+    centred = wanted - wanted.mean(dim=1, keepdim=True)
+    for exponent in exponents:
+        other = exponent - exponent.mean(dim=1, keepdim=True)
+        scale = float((other * centred).sum() / (centred * centred).sum().clamp(min=1e-300))
+        if scale > 0 and torch.allclose(other, centred * scale, rtol=1e-4, atol=1e-5 * scale):
+            return True
+    return False
 
 
 def _tensors(returned: Sequence[Any]) -> Iterator[Tensor]:
@@ -228,11 +313,8 @@ def _tensors(returned: Sequence[Any]) -> Iterator[Tensor]:
 def _tells(value: Tensor, made: Tensor) -> bool:
     """Whether a value is what was made (T, n, classes), or has the same classes as its sum."""
     _, n, classes = made.shape
-    if value.numel() == made.numel():
-        for order in ((0, 1, 2), (1, 0, 2), (1, 2, 0)):
-            other = made.permute(order).flatten()
-            if torch.allclose(value.flatten(), other, rtol=1e-5, atol=1e-6):
-                return True
+    if _equals(value, made):
+        return True
     if value.ndim == 0 or len(value) != n or value.numel() != n * classes:
         return False
     largest = []
@@ -240,6 +322,17 @@ def _tells(value: Tensor, made: Tensor) -> bool:
         most = total.amax(dim=1, keepdim=True)
         largest.append(total >= most - 1e-6 * total.abs().amax(dim=1, keepdim=True))
     return torch.equal(*largest)
+
+
+def _equals(value: Tensor, made: Tensor) -> bool:
+    """Whether a value is what was made (T, n, classes), its axes in whatever order."""
+    if value.numel() != made.numel():
+        return False
+    orders = ((0, 1, 2), (1, 0, 2), (1, 2, 0))
+    return any(
+        torch.allclose(value.flatten(), made.permute(order).flatten(), rtol=1e-5, atol=1e-6)
+        for order in orders
+    )
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
@@ -346,6 +439,26 @@ class WatchedNetwork(Foreign):
         """See `Expand`."""
         return _one_step(call, title, here)
 
+    def reads(self, module: nn.Module) -> bool:
+        """Whether potentials are read of a module of neurons, where it comes last: it never
+        resets."""
+        return False
+
+    def readout(self, call: Call) -> LeakyReadout:
+        """What such a module is, that `calls` found to be the last.
+
+        Raises
+        ------
+        ConvertError
+            As of `node`.
+        """
+        raise NotImplementedError
+
+    def _last(self, chain: Sequence[Call]) -> Call | None:
+        """The call whose potentials are read."""
+        last = next(call for call in reversed(chain) if call.once)
+        return last if self.is_node(last.module) and self.reads(last.module) else None
+
     def notes(self, chain: Sequence[Call]) -> dict[str, str]:
         """What must be said besides, by place."""
         return {}
@@ -374,9 +487,15 @@ class WatchedNetwork(Foreign):
                 said[call.place].append(call.made)
         last = next(call for call in reversed(chain) if call.once)
         outputs = sum(said[last.place], torch.zeros(()))
+        leaky = self._last(chain)
+        if leaky is not None:
+            value = self.readout(leaky).parameters.value
+            mine = [c.potential for c in calls if c.place == leaky.place]
+            m = torch.stack([u.flatten(1) for u in mine if u is not None])
+            outputs = {"last": m[-1], "sum": m.sum(dim=0), "max": m.amax(dim=0)}[value]
         spikes = []
         for call in chain:
-            if self.is_node(call.module):
+            if self.is_node(call.module) and call is not leaky:
                 made = torch.stack([made.flatten(1) for made in said[call.place]])
                 spikes.append(made / self._known(call).amplitude)
         return Run(outputs, tuple(spikes))
@@ -402,9 +521,18 @@ class WatchedNetwork(Foreign):
         generator = torch.Generator().manual_seed(0)
         x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
         chain = first_step(self.calls(x, steps))
-        places = [call.place for call in chain if self.is_node(call.module)]
+        leaky = self._last(chain)
+        places = [c.place for c in chain if self.is_node(c.module) and c is not leaky]
         names = {place: f"hidden{n}" for n, place in enumerate(places, 1)}
         nodes, causes, notes = dict[str, Node](), list[Cause](), self.notes(chain)
+        readout = None
+        if leaky is not None:
+            try:
+                readout = self.readout(leaky)
+            except ConvertError as error:
+                causes.append(Cause(leaky.place, str(error)))
+            # Behind the last weights nothing else is to be made of it.
+            chain = [c if c is not leaky else replace(c, module=nn.Identity()) for c in chain]
         for call in chain:
             if call.place not in names:
                 continue
@@ -432,6 +560,8 @@ class WatchedNetwork(Foreign):
                 causes.extend(error.named)
         told = [step for step in found if " | " not in step.place and step.place != INPUT]
         findings = findings_of(told, neurons, names, causes, layers, notes)
+        if readout is not None:
+            findings = tuple(readout.told(finding) for finding in findings)
         if causes:
             return Reading(findings=findings)
         worth = {names[place]: node.amplitude for place, node in nodes.items()}
@@ -441,7 +571,12 @@ class WatchedNetwork(Foreign):
             for layer, node, source in zip(layers, targets, [INPUT, *worth], strict=False)
         ]
         folded = folded_network(
-            weighed, [*neurons.values()], shape=shape, steps=steps, pixel_max=pixel_max
+            weighed,
+            [*neurons.values()],
+            shape=shape,
+            steps=steps,
+            pixel_max=pixel_max,
+            readout=readout and readout.parameters,
         )
         if len(layers) == len(neurons):
             folded = _counted(folded, next(reversed(worth.values())))

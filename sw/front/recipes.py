@@ -14,7 +14,7 @@ from hw.contract.edge import EdgeSpec, sides_text
 from hw.contract.text import none_of
 from sw.data.arrays import Dataset
 from sw.data.dataset import Published
-from sw.learn.neuron import LIFParameters
+from sw.learn.neuron import LIFParameters, ReadoutParameters
 from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
 from sw.learn.recipes import PHASES, Phase, Recipe, RecipeError, find_recipe
 
@@ -249,6 +249,8 @@ def _recipe(found: dict[str, Any], name: str, data: Dataset | None) -> Recipe:
             changes[phase] = _built(Phase, phase, found[phase])
     if "neuron" in found:
         changes["neuron"] = _built(LIFParameters, "neuron", found["neuron"])
+    if "readout" in found:
+        changes["readout"] = _built(ReadoutParameters, "readout", found["readout"])
     if "layers" in found:
         changes["layers"] = _layers(found["layers"], data.classes)
     if hidden is not None:

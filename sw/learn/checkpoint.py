@@ -42,6 +42,7 @@ def float_network(recipe: Recipe) -> FloatNetwork:
         neuron=recipe.neuron,
         train_amplitude=recipe.train_amplitude,
         timed=recipe.timed,
+        readout=recipe.readout,
     )
 
 

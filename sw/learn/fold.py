@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
 from sw.learn.network import Edge, FloatNetwork, Layer
-from sw.learn.neuron import LIFParameters, TernaryLIF
+from sw.learn.neuron import LIFParameters, ReadoutParameters, TernaryLIF
 
 __all__ = ["FoldedLayer", "FoldedNetwork", "fold"]
 
@@ -36,6 +36,8 @@ class FoldedLayer:
     name, shape, edges
         As in `hw.contract.spec.LayerSpec`. Without edges: one dense edge from the layer before.
         Without a name: named by its place.
+    readout
+        Of a readout that leaks.
     """
 
     kernels: tuple[Tensor, ...]
@@ -45,6 +47,7 @@ class FoldedLayer:
     shape: Shape | None = None
     edges: tuple[EdgeSpec, ...] = ()
     thetas: Tensor | None = None
+    readout: ReadoutParameters | None = None
 
     @classmethod
     def dense(cls, weight: Tensor, bias: Tensor, neuron: LIFParameters | None) -> "FoldedLayer":
@@ -115,7 +118,8 @@ class FoldedNetwork:
                 if thetas is not None:
                     thetas = by_neuron(thetas, layer.map_shape)
                 neuron = TernaryLIF(layer.neuron, train_amplitude=False, thetas=thetas)
-            nodes.append(Node(name, edges, neuron, by_neuron(layer.bias, layer.map_shape)))
+            bias = by_neuron(layer.bias, layer.map_shape)
+            nodes.append(Node(name, edges, neuron, bias, layer.readout))
         return nodes
 
 
@@ -158,7 +162,9 @@ def _fold_layer(
     if neuron is not None and once and (neuron.decay == "none" or neuron.decay_when == "after"):
         bias, neuron = bias + neuron.u0, replace(neuron, u0=0.0)
     shape, edges = (None, ()) if in_chain else (layer.shape, layer.plan.edges)
-    return FoldedLayer(tuple(kernels), bias, neuron, layer.plan.name, shape, edges)
+    return FoldedLayer(
+        tuple(kernels), bias, neuron, layer.plan.name, shape, edges, readout=layer.leak
+    )
 
 
 def _fold_edge(part: Edge, scale: Tensor) -> tuple[Tensor, Tensor | None]:

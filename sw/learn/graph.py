@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hw.contract.edge import INPUT, EdgeSpec, Shape
-from sw.learn.neuron import State, TernaryLIF
+from sw.learn.neuron import ReadoutParameters, State, TernaryLIF, read_out
 
 __all__ = ["Activity", "Drive", "Node", "as_maps", "bound", "by_neuron", "edge_drive", "propagate"]
 
@@ -34,7 +34,8 @@ class Activity(NamedTuple):
         One each per firing layer: drives (T, n, *maps), without T where constant; and the
         threshold in the drive's unit.
     logits
-        (n, classes): the readout's drive added up over the T steps.
+        (n, classes): the readout's drive added up over the T steps, or what is read of one that
+        leaks.
     """
 
     spike_maps: tuple[Tensor, ...]
@@ -71,12 +72,13 @@ class Activity(NamedTuple):
 
 class Node(NamedTuple):
     """A layer: what its edges do, its neurons (None for the readout), and a bias, as its maps, for
-    what the edges do not add themselves."""
+    what the edges do not add themselves; of a readout, its leak, if it has one."""
 
     name: str
     edges: tuple[tuple[EdgeSpec, Drive], ...]
     neuron: TernaryLIF | None
     bias: Tensor | None = None
+    readout: ReadoutParameters | None = None
 
     def drive(self, received: Callable[[EdgeSpec], Tensor]) -> Tensor:
         """The sum over all edges, by what is received over each."""
@@ -188,7 +190,11 @@ class _Run:
             alone = len(group) == 1 and all(e.source != group[0].name for e, _ in group[0].edges)
             layers += [self._layer(group[0])] if alone else self._loop(group)
         drive = nodes[-1].drive(self._received)
-        logits = drive * self.steps if self._constant(drive) else drive.sum(dim=0)
+        constant, leak = self._constant(drive), nodes[-1].readout
+        if leak is not None:
+            logits = read_out([drive] * self.steps if constant else [*drive], leak)
+        else:
+            logits = drive * self.steps if constant else drive.sum(dim=0)
         return _activity(nodes, layers, logits)
 
     def _received(self, edge: EdgeSpec) -> Tensor:

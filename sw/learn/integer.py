@@ -21,7 +21,7 @@ from hw.contract.network import Network
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer
 from sw.learn.graph import Activity, Node, as_maps, bound, by_neuron, propagate
-from sw.learn.neuron import TernaryLIF, straight_through
+from sw.learn.neuron import ReadoutParameters, TernaryLIF, straight_through
 
 __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
 
@@ -112,7 +112,9 @@ class IntegerLayer(nn.Module):
         )
         if neuron is not None and self.thetas is not None:
             neuron.thetas = by_neuron(self.thetas, shape)
-        return Node(self.spec.name, edges, neuron, by_neuron(bias, shape))
+        read = self.spec.readout
+        leak = None if read is None else ReadoutParameters.from_spec(read)
+        return Node(self.spec.name, edges, neuron, by_neuron(bias, shape), leak)
 
 
 class IntegerNetwork(nn.Module):
@@ -138,7 +140,8 @@ class IntegerNetwork(nn.Module):
         self.neurons = nn.ModuleList(
             TernaryLIF.from_spec(layer.neuron) for layer in spec.layers if layer.neuron is not None
         )
-        if any(layer.weight_bits > NARROW_BITS for layer in spec.layers):
+        wide = any(layer.weight_bits > NARROW_BITS for layer in spec.layers)
+        if wide or spec.layers[-1].readout is not None:  # potentials times a factor of 12 bits
             self.double()
 
     def forward(self, pixels: Tensor) -> Activity:
@@ -163,9 +166,17 @@ class IntegerNetwork(nn.Module):
         return cast(list[IntegerLayer], list(self.layers))
 
     @property
+    def reads_mean(self) -> bool:
+        """Logits are sums over all steps, whose mean is what a loss sees."""
+        read = self.spec.layers[-1].readout
+        return read is None or read.value == "sum"
+
+    @property
     def logit_scale(self) -> float:
         """What one unit of an integer logit is worth in the float network."""
-        return float(self.integer_layers[-1].scale)
+        last = self.integer_layers[-1]
+        finer = 0 if last.spec.readout is None else last.spec.readout.fraction_bits
+        return float(last.scale) / 2**finer
 
     @torch.no_grad()
     def load_network(self, network: Network) -> None:
@@ -217,6 +228,8 @@ def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:
 def _require_exact(network: Network, dtype: torch.dtype) -> None:
     for layer in network.layers:
         bound = layer.logit_bound
+        if (read := layer.spec.readout) is not None:
+            bound = max(bound, layer.integrated_bound * max(1, read.decay_factor))
         if layer.spec.neuron is not None:
             bound = max(layer.membrane_bound, layer.decay_bound)
         if bound >= 1 << EXACT_BITS[dtype]:

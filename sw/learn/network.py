@@ -17,7 +17,7 @@ from torch.nn import functional
 from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec, Shape
 from sw.learn.graph import Activity, Drive, Node, as_maps, by_neuron, propagate
-from sw.learn.neuron import LIFParameters, TernaryLIF, straight_through
+from sw.learn.neuron import LIFParameters, ReadoutParameters, TernaryLIF, straight_through
 from sw.learn.plan import LayerPlan, is_dense_chain, plan_shapes
 
 __all__ = ["Edge", "FloatNetwork", "Layer", "rounded", "spike_rate", "time_mean_loss"]
@@ -109,8 +109,10 @@ class Layer(nn.Module):
         neuron: TernaryLIF | None,
         *,
         bias_in_edge: bool = False,
+        leak: ReadoutParameters | None = None,
     ) -> None:
         super().__init__()
+        self.leak = leak
         self.plan, self.shape, self.neuron = plan, shapes[plan.name], neuron
         if self.shape[0] != plan.channels:
             raise SpecError(
@@ -147,7 +149,7 @@ class Layer(nn.Module):
         bias = self.bias
         if bias is not None:
             bias = by_neuron(bias, self.shape)
-        return Node(self.plan.name, edges, self.neuron, bias)
+        return Node(self.plan.name, edges, self.neuron, bias, self.leak)
 
 
 class FloatNetwork(nn.Module):
@@ -167,6 +169,8 @@ class FloatNetwork(nn.Module):
         Whether each firing layer's spike amplitude is trained or stays 1.
     timed
         As `NetworkSpec.timed_input`: pixels are (n, steps * size).
+    readout
+        Of a readout that leaks; None: it adds up its drives.
 
     Raises
     ------
@@ -190,18 +194,25 @@ class FloatNetwork(nn.Module):
         neuron: LIFParameters | None = None,
         train_amplitude: bool = True,
         timed: bool = False,
+        readout: ReadoutParameters | None = None,
     ) -> None:
         super().__init__()
         self.input_shape, self.steps, self.pixel_max = input_shape, steps, pixel_max
         self.timed = timed
         self.is_chain = is_dense_chain(plans) and not timed
         shapes = plan_shapes(input_shape, plans)
-        readout = plans[-1].name
-        if any(edge.source == readout for plan in plans for edge in plan.edges):
-            raise SpecError(f"Layer {readout} is the readout: no edge may come from it")
+        last = plans[-1].name
+        if any(edge.source == last for plan in plans for edge in plan.edges):
+            raise SpecError(f"Layer {last} is the readout: no edge may come from it")
         neurons = [TernaryLIF(neuron, train_amplitude=train_amplitude) for _ in plans[1:]]
         self.layers = nn.ModuleList(
-            Layer(plan, shapes, fires, bias_in_edge=self.is_chain)
+            Layer(
+                plan,
+                shapes,
+                fires,
+                bias_in_edge=self.is_chain,
+                leak=readout if fires is None else None,
+            )
             for plan, fires in zip(plans, [*neurons, None], strict=True)
         )
 
@@ -211,6 +222,12 @@ class FloatNetwork(nn.Module):
         scaled = as_maps(scaled, self.input_shape, self.steps, self.timed)
         nodes = [layer.node() for layer in self.float_layers]
         return propagate(scaled, nodes, self.steps, self.training * self.dropout, self.timed)
+
+    @property
+    def reads_mean(self) -> bool:
+        """Logits are sums over all steps, whose mean is what a loss sees."""
+        leak = self.float_layers[-1].leak
+        return leak is None or leak.value == "sum"
 
     @property
     def float_layers(self) -> list[Layer]:

@@ -6,7 +6,7 @@ docs/arithmetic.md, equal to `sim.golden.model` at every step, and still has gra
 quantisation-aware training runs on it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -21,18 +21,22 @@ from hw.contract.neuron import (
     DECAYS,
     MAX_LIMIT,
     NEGATIVES,
+    READINGS,
     RESETS,
     NeuronSpec,
+    ReadoutSpec,
 )
 
 __all__ = [
     "LIFParameters",
     "NeuronError",
+    "ReadoutParameters",
     "State",
     "TernaryLIF",
     "compile_neurons",
     "compiled_law",
     "lif_step",
+    "read_out",
     "straight_through",
 ]
 
@@ -123,6 +127,11 @@ class LIFParameters:
         """The negative side's threshold."""
         return self.theta if self.theta_negative is None else self.theta_negative
 
+    @property
+    def rounds(self) -> bool:
+        """Potentials are integers."""
+        return self.u_max is not None
+
     @classmethod
     def from_spec(cls, spec: NeuronSpec) -> "LIFParameters":
         """The integer neuron of the contract."""
@@ -142,6 +151,40 @@ class LIFParameters:
             u0=spec.u0,
             u_max=spec.u_max,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutParameters:
+    """Constants of `read_out`; the fields are those of `ReadoutSpec`, real-valued as those of
+    `LIFParameters` are.
+
+    Parameters
+    ----------
+    rounds
+        Potentials are integers: decay rounds.
+    """
+
+    decay: str = "none"
+    decay_shift: int = 0
+    decay_factor: float = 0
+    decay_rounding: str = "zero"
+    fraction_bits: int = 0
+    value: str = "last"
+    rounds: bool = False
+
+    def __post_init__(self) -> None:
+        for what, value, choices in (
+            ("Decay", self.decay, DECAYS),
+            ("Rounding of the decay", self.decay_rounding, DECAY_ROUNDINGS),
+            ("Value of a readout", self.value, READINGS),
+        ):
+            if value not in choices:
+                raise NeuronError(f"{what} must be one of {choices}, not {value!r}")
+
+    @classmethod
+    def from_spec(cls, spec: ReadoutSpec) -> "ReadoutParameters":
+        """The integer readout of the contract."""
+        return cls(**spec.to_dict(), rounds=True)
 
 
 def _quotient(v: Tensor, theta: float | Tensor, limit: int) -> Tensor:
@@ -219,12 +262,12 @@ def _fire(v: Tensor, p: LIFParameters, state: "State") -> Tensor:
     return _Fire.apply(v, p, state.count, state.thetas)  # type: ignore[no-any-return]
 
 
-def _decay(u: Tensor, p: LIFParameters) -> Tensor:
+def _decay(u: Tensor, p: LIFParameters | ReadoutParameters) -> Tensor:
     if p.decay == "none":
         return u
     product = u * p.decay_factor if p.decay == "factor" else u
     part = product * 2.0**-p.decay_shift  # a power of two: exact in floating point
-    if p.u_max is not None:
+    if p.rounds:
         part = _Truncate.apply(part, p.decay_rounding)
     return u - part if p.decay == "leak" else part
 
@@ -261,6 +304,21 @@ def lif_step(
         u = u.clamp(-p.u_max, p.u_max)
     count = None if state.count is None else state.count + c.detach()
     return c, State(u, count, state.thetas)
+
+
+def read_out(drives: Sequence[Tensor], p: ReadoutParameters | None) -> Tensor:
+    """Logits of a readout (law 6): what is read of potentials `m = decay(m) + drive * 2^f`; without
+    parameters, the sum of the drives of all steps."""
+    if p is None:
+        return torch.stack([*drives]).sum(dim=0)
+    values = list[Tensor]()
+    for drive in drives:
+        fresh = drive * 2.0**p.fraction_bits if p.fraction_bits else drive
+        values.append(_decay(values[-1], p) + fresh if values else fresh)
+    if p.value == "last":
+        return values[-1]
+    every = torch.stack(values)
+    return every.sum(dim=0) if p.value == "sum" else every.amax(dim=0)
 
 
 Law = Callable[[Tensor, State, LIFParameters, bool], tuple[Tensor, State]]

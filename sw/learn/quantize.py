@@ -12,7 +12,7 @@ from torch import Tensor
 from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT
 from hw.contract.encoding import Encoding
-from hw.contract.neuron import MAX_FACTOR_SHIFT, MAX_WIDTH, NeuronSpec
+from hw.contract.neuron import MAX_FACTOR_SHIFT, MAX_WIDTH, NeuronSpec, ReadoutSpec
 from hw.contract.spec import WEIGHT_BITS, LayerSpec, NetworkSpec
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
@@ -28,6 +28,10 @@ FINEST = 64
 
 REACHED = 5e-7
 """What is nearer to a threshold than this share of it, has reached it: reals are not exact."""
+
+
+LOST = 1 / 16
+"""Of a weight step: less than all that the decays of a readout cut off together."""
 
 
 class Known(NamedTuple):
@@ -69,6 +73,54 @@ def _in_row(p: LIFParameters) -> LIFParameters:
     if p.decay != "factor" or p.decay_shift:
         return p
     return replace(p, **nearest_decay(p.decay_factor)[0])
+
+
+def _readout_spec(
+    folded: FoldedNetwork, scale: float, pixel_max: int, exact: bool
+) -> ReadoutSpec | None:
+    """The integer readout: with so many bits below a weight step that decays are exact, or that all
+    they cut off comes to less than `LOST` of a step; and no more than the contract has."""
+    last = len(folded.layers) - 1
+    p = folded.layers[last].readout
+    if p is None:
+        return None
+    if p.fraction_bits:
+        raise QuantizeError(f"Fraction bits of {folded.names[last]} must not be given")
+    row: dict[str, Any] = {
+        "decay": p.decay,
+        "decay_shift": p.decay_shift,
+        "decay_factor": int(p.decay_factor),
+    }
+    if p.decay == "factor" and not p.decay_shift:
+        row = nearest_decay(p.decay_factor)[0]
+    part = 2.0 ** -row["decay_shift"]
+    kept = {"none": 1.0, "leak": 1 - part}.get(row["decay"], (row["decay_factor"] or 1) * part)
+    # So many steps' drives, and so many losses, there are in a potential at most.
+    many = min(float(folded.steps), 1 / (1 - kept) if kept < 1 else math.inf)
+    if row["decay"] == "none":
+        fine = 0
+    elif exact:
+        fine = fraction_bits(row["decay_shift"], True, folded.steps)
+    else:
+        drive = _largest_drive(folded, last, scale, pixel_max)
+        read = many * (folded.steps if p.value == "sum" else 1)
+        room = MAX_WIDTH - 1 - math.ceil(math.log2(max(1.0, drive * read + folded.steps)))
+        fine = max(0, min(math.ceil(math.log2(many / LOST)), room))
+    rounding = p.decay_rounding if row["decay"] != "none" else "zero"
+    return ReadoutSpec(**row, decay_rounding=rounding, fraction_bits=fine, value=p.value)
+
+
+def _largest_drive(folded: FoldedNetwork, n: int, scale: float, pixel_max: int) -> float:
+    """No drive of a layer is larger, in weight steps, once weights are rounded."""
+    layer, total = folded.layers[n], folded.layers[n].bias.abs() / scale + 1
+    for edge, kernel in zip(folded.edges(n), layer.kernels, strict=True):
+        sender = None
+        if edge.source != INPUT:
+            sender = folded.layers[folded.names.index(edge.source)].neuron
+        most = (pixel_max if sender is None else sender.limit) * edge.pool_size << edge.shift
+        rows = (kernel.abs() / scale + 0.5).reshape(len(kernel), -1).sum(dim=1)
+        total = total + rows.max() * most
+    return float(total.max())
 
 
 def best_scale(weight: Tensor, w_max: int) -> float:
@@ -292,6 +344,9 @@ def quantize(
             if own:
                 thetas = _thetas(title, layer.neuron, scale, bits)
         scales.append((scale, thetas))
+        read = None
+        if layer.readout is not None:
+            read = _readout_spec(folded, float(scale), 2**pixel_bits - 1, exact_decay)
         layers.append(
             LayerSpec(
                 name=title,
@@ -302,6 +357,7 @@ def quantize(
                 shape=layer.shape,
                 edges=layer.edges,
                 channel_thresholds=own,
+                readout=read,
             )
         )
     spec = NetworkSpec(

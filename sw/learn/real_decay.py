@@ -18,7 +18,7 @@ from sw.data.evaluate import golden_runs
 from sw.data.split import Split
 from sw.learn.compare import unlike_spikes
 from sw.learn.fold import FoldedLayer, FoldedNetwork
-from sw.learn.neuron import LIFParameters
+from sw.learn.neuron import LIFParameters, ReadoutParameters
 from sw.learn.quantize import fraction_bits
 
 __all__ = ["decay_report", "real_network", "unlike_real", "with_decay"]
@@ -92,6 +92,11 @@ def real_network(network: Network) -> FoldedNetwork:
         bias, *kernels = (
             torch.from_numpy(array.astype(np.float64)) for array in (layer.bias, *layer.kernels)
         )
+        read = layer.spec.readout
+        leak = None
+        if read is not None:
+            real = ReadoutParameters.from_spec(read)
+            leak = replace(real, rounds=False, fraction_bits=0)
         thetas = None
         if layer.thetas is not None and n is not None:
             thetas = torch.from_numpy(layer.thetas / 2.0**n.fraction_bits)
@@ -104,6 +109,7 @@ def real_network(network: Network) -> FoldedNetwork:
                 layer.spec.shape,
                 layer.spec.edges,
                 thetas,
+                leak,
             )
         )
     spec = network.spec

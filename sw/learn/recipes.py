@@ -11,7 +11,7 @@ from hw.contract.encoding import Encoding
 from hw.contract.text import none_of
 from sw.data.published import NAMES, RECORDINGS, SHAPES
 from sw.data.wheels import ENCODINGS
-from sw.learn.neuron import LIFParameters
+from sw.learn.neuron import LIFParameters, ReadoutParameters
 from sw.learn.plan import LayerPlan, dense_chain, plan_shapes
 
 __all__ = [
@@ -151,6 +151,8 @@ class Recipe:
         Label smoothing.
     encoding
         How pixels are made of data of the user's own.
+    readout
+        The leaky integrator that the last layer is; None: it adds up its drives.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Recipe:
     spike_penalty: float = 0.0
     smoothing: float = 0.0
     encoding: Encoding | None = None
+    readout: ReadoutParameters | None = None
 
     def __post_init__(self) -> None:
         if self.dataset not in NAMES and self.encoding is None:
@@ -231,8 +234,10 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` is its inverse."""
         values = asdict(self)
-        encoding = values.pop("encoding")
-        return values if encoding is None else {**values, "encoding": encoding}
+        for name in ("encoding", "readout"):  # as before there were any
+            if values[name] is None:
+                del values[name]
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
@@ -254,7 +259,9 @@ class Recipe:
         phases = {name: data.get(name) and Phase(**data[name]) for name in PHASES}
         neuron = LIFParameters(**data["neuron"])
         encoding = data.get("encoding") and Encoding.from_dict(data["encoding"])
+        readout = data.get("readout") and ReadoutParameters(**data["readout"])
         made = {**phases, "layers": layers, "neuron": neuron, "encoding": encoding}
+        made["readout"] = readout
         return cls(**{**data, **made})
 
     @property

@@ -392,7 +392,8 @@ def _epoch(
         if in_bfloat16:
             logits = logits.float()
         steps = len(activity.spike_maps[0]) if activity.spike_maps else recipe.steps
-        loss = time_mean_loss(logits, labels, steps, recipe.smoothing)
+        over = steps if network.reads_mean else 1
+        loss = time_mean_loss(logits, labels, over, recipe.smoothing)
         total = loss
         if recipe.spike_penalty:
             total = loss + recipe.spike_penalty * activity.excitation

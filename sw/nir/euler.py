@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from sw.frameworks.conventions import TIE, Conventions
 from sw.frameworks.reading import Run
-from sw.nir.graph import Graph, fires, kind_of
+from sw.nir.graph import Graph, fires, kind_of, leaks
 
 __all__ = ["input_gain", "simulate"]
 
@@ -23,17 +23,21 @@ def simulate(graph: Graph, x: Tensor, steps: int, conventions: Conventions) -> R
     """Run a graph on x (n, *shape), the same at every step.
 
     A loop brings what its nodes make of the spikes of the step before, at the first step of none.
-    The outputs of all steps are added up, flat.
+    The outputs of all steps are added up, flat; of potentials that leak, what is read of them
+    (`Conventions.readout`).
     """
     euler = _Euler(graph, conventions)
-    outputs, spikes = torch.zeros(()), dict[str, list[Tensor]]()
+    sent, spikes = list[Tensor](), dict[str, list[Tensor]]()
     for _ in range(steps):
         made = euler.step(x)
-        outputs = outputs + made[graph.output].flatten(1)
+        sent.append(made[graph.output].flatten(1))
         for name, node in graph.nodes.items():
             if fires(node):
                 spikes.setdefault(name, []).append(made[name].flatten(1))
-    return Run(outputs, tuple(torch.stack(layer) for layer in spikes.values()))
+    outputs = torch.stack(sent)
+    value = conventions.readout if any(map(leaks, graph.nodes.values())) else "sum"
+    read = {"last": outputs[-1], "sum": outputs.sum(dim=0), "max": outputs.amax(dim=0)}[value]
+    return Run(read, tuple(torch.stack(layer) for layer in spikes.values()))
 
 
 class _Euler:
@@ -73,9 +77,10 @@ class _Euler:
             total = sum(given[1:], given[0])
             for source in back:
                 total = total + self._before(source).reshape(total.shape)
-            made[name] = fire(name, total) if fires(node) else self.plain[name](total)
+            stays = fires(node) or leaks(node)
+            made[name] = fire(name, total) if stays else self.plain[name](total)
             still = all(edge.source in self.still and not edge.closes_loop for edge in edges)
-            if still and not fires(node):
+            if still and not stays:
                 self.still[name] = made[name]
         return made
 
@@ -87,17 +92,19 @@ class _Euler:
         return self.plain[name](sum(parts[1:], parts[0]))
 
     def _fire(self, name: str, current: Tensor) -> Tensor:
-        """Integrate, fire, reset."""
+        """Integrate, fire, reset; what leaks and does not fire sends its potential."""
         node = self.graph.nodes[name]
+        if leaks(node):
+            before = self.potentials.get(name, torch.zeros_like(current))
+            self.potentials[name] = before + self._change(node, before, current)
+            return self.potentials[name]
         threshold = _by_neuron(node.v_threshold, current)
         before = self.potentials.get(name)
         v = torch.zeros_like(current) if before is None else before
         late = self.conventions.reset == "subtract-later"
         owed = self.spikes[name] * threshold if late else 0.0
         if kind_of(node) == "LIF":
-            part = self.conventions.dt / _by_neuron(node.tau, current)
-            leak, r = _by_neuron(node.v_leak, current), _by_neuron(node.r, current)
-            v = v + part * (leak - v + r * current) - owed
+            v = v + self._change(node, v, current) - owed
         else:
             v = v + current * _by_neuron(input_gain(node, self.conventions.dt), current) - owed
         above = self.conventions.fires_at == "gt"
@@ -108,6 +115,12 @@ class _Euler:
             v = v - z * threshold
         self.potentials[name] = v
         return z
+
+    def _change(self, node: Any, v: Tensor, current: Tensor) -> Tensor:
+        """What a step adds to the potential of a node that leaks."""
+        part = self.conventions.dt / _by_neuron(node.tau, current)
+        leak, r = _by_neuron(node.v_leak, current), _by_neuron(node.r, current)
+        return part * (leak - v + r * current)
 
 
 def input_gain(node: Any, dt: float) -> Any:

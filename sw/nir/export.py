@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides, sides_text
 from hw.contract.files import write_atomically
 from hw.contract.network import Layer, Network
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from sw.importers.affine import ConvertError
 
 __all__ = ["export_nir", "nir_graph", "notes_of"]
@@ -50,11 +50,11 @@ def notes_of(network: Network) -> tuple[str, ...]:
     """What the file does not say."""
     spec = network.spec
     neurons = [layer.neuron for layer in spec.layers if layer.neuron is not None]
-    notes = [
-        f"inputs are pixels / {spec.pixel_max}, 0 to 1, for {spec.steps} steps; outputs are to be "
-        "added up"
-    ]
-    if any(n.decay != "none" for n in neurons):
+    leak = spec.layers[-1].readout
+    read = {"last": "those of the last step count", "max": "the largest of each counts"}
+    told = read.get("sum" if leak is None else leak.value, "outputs are to be added up")
+    notes = [f"inputs are pixels / {spec.pixel_max}, 0 to 1, for {spec.steps} steps; {told}"]
+    if leak is not None or any(n.decay != "none" for n in neurons):
         notes.append("NIR decays in reals, the network rounds: near a threshold spikes may differ")
     if any(n.can_saturate for n in neurons):
         notes.append("NIR's potentials have no limit, the network's saturate")
@@ -83,7 +83,8 @@ def nir_graph(network: Network, dt: float) -> Any:
     taken = {"output", *(layer.spec.name for layer in network.layers)}
     for n, layer in enumerate(network.layers):
         name, neuron = layer.spec.name, layer.spec.neuron
-        into = "output" if neuron is None else name
+        leak = layer.spec.readout
+        into = "output" if neuron is None and leak is None else name
         for k, (edge, kernel) in enumerate(zip(spec.edges(n), layer.kernels, strict=True)):
             unit = float(2**edge.shift) * (spec.pixel_max if edge.source == INPUT else 1)
             bias = layer.bias.astype(float) * (k == 0)
@@ -98,6 +99,9 @@ def nir_graph(network: Network, dt: float) -> Any:
             edges.append((at, into))
         if neuron is not None:
             nodes[name] = _neurons(layer, neuron, shapes[name], dt)
+        if leak is not None:
+            nodes[name] = _integrator(leak, shapes[name], dt)
+            edges.append((name, "output"))
     nodes["output"] = nir.Output(np.array([spec.classes]))
     about = {"network": spec.name, "digest": network.digest, "steps": spec.steps}
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=about, type_check=False)
@@ -107,6 +111,13 @@ def _require_sayable(network: Network) -> None:
     """Refuse what NIR has no word for."""
     for layer in network.spec.layers:
         n = layer.neuron
+        if layer.readout is not None:
+            if layer.readout.decay == "none":
+                raise ConvertError(
+                    f"Readout {layer.name} must leak to be said in NIR, or be read at the last step"
+                )
+            if layer.name in ("input", "output"):
+                raise ConvertError(f"Layer {layer.name} must have another name: it is NIR's own")
         if n is None:
             continue
         if layer.name in ("input", "output"):
@@ -184,9 +195,19 @@ def _neurons(layer: Layer, n: NeuronSpec, shape: tuple[int, ...], dt: float) -> 
     one = np.ones(shape)
     if n.decay == "none":
         return nir.IF(r=one, v_threshold=theta, v_reset=one * 0)
-    part = 2.0**-n.decay_shift
-    kept = {"shift": part, "leak": 1 - part, "factor": n.decay_factor * part}[n.decay]
-    tau = dt / (1 - kept)
+    tau = dt / (1 - _kept(n))
     return nir.LIF(
         tau=one * tau, r=one * tau / dt, v_leak=one * 0, v_threshold=theta, v_reset=one * 0
     )
+
+
+def _integrator(leak: ReadoutSpec, shape: tuple[int, ...], dt: float) -> Any:
+    """A readout that leaks: its input counts once."""
+    one, tau = np.ones(shape), dt / (1 - _kept(leak))
+    return _nir().LI(tau=one * tau, r=one * tau / dt, v_leak=one * 0)
+
+
+def _kept(law: NeuronSpec | ReadoutSpec) -> float:
+    """What is kept of a potential, which is not all."""
+    part = 2.0**-law.decay_shift
+    return {"shift": part, "leak": 1 - part, "factor": law.decay_factor * part}[law.decay]

@@ -66,6 +66,11 @@ def fires(node: Any) -> bool:
     return kind_of(node) in NEURONS
 
 
+def leaks(node: Any) -> bool:
+    """Whether a node integrates with a leak, and never fires."""
+    return kind_of(node) == "LI"
+
+
 def read_nir(path: Path) -> Graph:
     """The graph of a file.
 

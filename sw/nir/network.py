@@ -24,6 +24,7 @@ from sw.frameworks.reading import (
     SHAPE_UNKNOWN,
     Finding,
     Foreign,
+    LeakyReadout,
     Neuron,
     Reading,
     Run,
@@ -36,7 +37,7 @@ from sw.importers.layers import AffineLayer
 from sw.importers.maps import read_maps
 from sw.importers.modules import Leaf
 from sw.importers.trace import Before, Step, Sum
-from sw.learn.neuron import LIFParameters, NeuronError
+from sw.learn.neuron import LIFParameters, NeuronError, ReadoutParameters
 from sw.nir.euler import input_gain, simulate
 from sw.nir.graph import INPUTS, OUTPUTS, Graph, fires, kind_of, read_nir
 
@@ -179,6 +180,7 @@ class _Lowering:
         self.causes: list[Cause] = []
         self.notes: dict[str, str] = {}
         self.neurons: dict[str, Neuron] = {}
+        self.readout: LeakyReadout | None = None
         self.shapes: dict[str, Shape | None] = {}
         self.modules: dict[str, list[nn.Module]] = {}
         self.steps: list[Step] = []
@@ -201,7 +203,12 @@ class _Lowering:
         if self.causes or shape is None:
             return Reading(findings=findings)
         folded = folded_network(
-            layers, [*self.neurons.values()], shape=shape, steps=steps, pixel_max=pixel_max
+            layers,
+            [*self.neurons.values()],
+            shape=shape,
+            steps=steps,
+            pixel_max=pixel_max,
+            readout=self.readout and self.readout.parameters,
         )
         return Reading(findings=findings, folded=folded)
 
@@ -284,7 +291,7 @@ class _Lowering:
         rule = RULES.get(kind)
         if rule is None:
             raise ConvertError(REFUSED.get(kind, f"is not supported: {KNOWN}"))
-        if kind == "I" and not self._ends(name):
+        if kind in ("I", "LI") and not self._ends(name):
             raise ConvertError("integrates without firing within the network: it may only end it")
         self.modules[name], made = rule(self, name, node, shape)
         if made is not None and math.prod(made) > MAX_VALUES:
@@ -413,6 +420,15 @@ class _Lowering:
         gain = np.asarray(input_gain(node, self.conventions.dt), dtype=np.float64)
         return self._gains(name, gain, np.zeros(()), shape), shape
 
+    def _leaky(self, name: str, node: Any, shape: Shape | None) -> Lowered:
+        if problems := _sizes(node, shape):
+            raise ConvertError(problems[0])
+        gain, offset, _, fields, by = self._integration(name, node)
+        read = ReadoutParameters(value=self.conventions.readout, **fields)
+        self.readout = LeakyReadout(self.places[name], read, by)
+        self._note(name, "say with --readout which of its potentials is read")
+        return self._gains(name, gain, offset, shape), shape
+
     def _matrix(self, name: str, node: Any, shape: Shape | None) -> Lowered:
         weight = _numbers(node.weight)
         if weight.ndim != 2:
@@ -492,10 +508,12 @@ class _Lowering:
                 sources = tuple(self.places[edge.source] for edge in self.graph.edges[name])
                 modules = self.modules.get(name, ())
                 shown = next((m for m in modules if isinstance(m, MAIN)), nn.Identity())
-                if kind_of(self.graph.nodes[name]) in ("Scale", "I"):
+                if kind_of(self.graph.nodes[name]) in ("Scale", "I", "LI"):
                     shown = nn.BatchNorm1d(1)
                 steps.append(Step(self.places[name], sources, shown))
         found = findings_of(steps, self.neurons, self.layers_at, self.causes, layers, self.notes)
+        if self.readout is not None:
+            found = tuple(self.readout.told(finding) for finding in found)
         unused = tuple(
             Finding(node=f"{name} ({kind_of(node)})", becomes="nothing: no output comes of it")
             for name, node in self.graph.unused.items()
@@ -518,6 +536,7 @@ RULES: Mapping[str, Rule] = {
     "I": _Lowering._integrator,
     "IF": _Lowering._neuron,
     INPUTS: _Lowering._plain,
+    "LI": _Lowering._leaky,
     "LIF": _Lowering._neuron,
     "Linear": _Lowering._matrix,
     OUTPUTS: _Lowering._output,
@@ -533,8 +552,6 @@ REFUSED = {
     "CubaLI": "has a synaptic current, which the contract does not have yet: end in the Linear "
     "before it, whose drives are added up",
     "Delay": "delays spikes by times of its own, and only a loop may, by one step: train without",
-    "LI": "is a readout that leaks, and the contract's adds up without a leak: end in the Linear "
-    "before it, or in neurons that fire, which are counted",
     "Threshold": "fires without a potential that stays: use LIF or IF",
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gen.board.boards import BOARDS, Board, BoardError
 from gen.board.planner import plan_board
-from gen.core.describe import neuron_text
+from gen.core.describe import neuron_text, readout_text
 from gen.core.drawing import edge_text, shape_text
 from gen.core.plan import PlanError, plan_network
 from hw.contract.files import write_atomically
@@ -243,7 +243,9 @@ def _layers(network: Network) -> list[tuple[str, ...]]:
         edges = "; ".join(f"{edge.source}: {edge_text(edge)}" for edge in spec.edges(n))
         bits = [layer.accumulator_bits, layer.drive_bits]
         bits += [] if neuron is None else [neuron.potential_bits]
-        kind = "readout" if neuron is None else neuron_text(neuron).replace("|c|", "c")
+        kind = (
+            neuron_text(neuron).replace("|c|", "c") if neuron else readout_text(layer.spec.readout)
+        )
         if layer.spec.channel_thresholds:
             kind += ", thresholds by channel"
         rows.append(

@@ -24,7 +24,8 @@ from sw.data.shipped import MODELS, model_path
 from sw.study.reference_networks import ZOO
 from sw.study.scale import measured_rates
 from tests.graphs import network_of, residual
-from tests.hw.program.programs import dense, network, part
+from tests.hw.program.programs import dense, leaky, network, part
+from tests.networks import READOUTS
 
 DIGITS = [path.stem for path in sorted(MODELS.glob("digits-*.npz"))]
 
@@ -50,6 +51,25 @@ def test_model_keeps_to_the_law(name: str, changing: bool) -> None:
     network = Network.load(model_path(name))
     pixels = load_split("digits", "test", network.spec.input_bits).images[:50]
     check_model(network, pixels, 16, network.firing * changing)
+
+
+@pytest.mark.parametrize("changing", [True, False])
+def test_model_of_a_readout_that_leaks(changing: bool) -> None:
+    """Every step is sent, three words of it."""
+    network = leaky(Network.load(model_path("digits-dense")), READOUTS["factor-max"])
+    pixels = load_split("digits", "test", network.spec.input_bits).images[:30]
+    check_model(network, pixels, 4, network.firing * changing)
+
+
+def test_levels_of_a_leaks_factor_are_waited_for_between_words() -> None:
+    """Three of them, between twelve words, in all steps but the last, behind which logits are."""
+    image = network((2, 1, 1), part(2, dense("input")), part(23, dense("a")), steps=6)
+    half = {played: {INPUT: 0.5, "a": 0.5} for played in Played}
+    with_levels, without = (
+        expected(plan_program(leaky(image, READOUTS[name]), 2), half).cycles
+        for name in ("factor-max", "none-max")
+    )
+    assert with_levels - without == 5 * 11 * 3
 
 
 @pytest.mark.parametrize("changes", [[], ["stem", "inner"]])

@@ -18,7 +18,7 @@ from hw.contract.learning import (
     turned,
     xorshift,
 )
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from tests.learners import learning_spec, spide
 
@@ -196,6 +196,10 @@ NEURONS = (
         (
             {"learning": replace(ONLY, rates=(1, 2))},
             "Network net must have a learning rate for each of its 1 learned edges, not 2",
+        ),
+        (
+            {"layers": (other(), replace(READOUT, readout=ReadoutSpec(value="max")))},
+            f"Readout {READOUT.name} must add up its drives, without a leak, to learn",
         ),
         ({"learning": {"margin": 1}}, "Learning must be a LearningSpec or None, not {'margin': 1}"),
     ],

@@ -303,6 +303,10 @@ VERSIONS = {  # a file of each version that there was, as it was written, and it
         "tests/hw/contract/version7.npz",
         "7ce075496c349e98d15beebad64fd8e9bfaaff003fd3cc4fe6e0e9e9deafd48d",
     ),
+    8: (
+        "tests/hw/contract/version8_readout.npz",
+        "f6798bff17723194c06c028e49049fddd3be26b0b0991cd66ec801a3192e9a1d",
+    ),
 }
 
 

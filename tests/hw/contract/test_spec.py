@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hw.contract.checks import SpecError, signed_bits
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 
 NEURON: dict[str, Any] = {"theta": 10, "potential_bits": 6}
@@ -187,6 +187,63 @@ def test_a_plain_neuron_is_written_as_in_version_1():
         "u0",
         "potential_bits",
     }
+
+
+def leaky(**fields: Any) -> NetworkSpec:
+    hidden, readout = network().layers
+    return network(layers=(hidden, replace(readout, readout=ReadoutSpec(**fields))))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"value": "mean"}, "Value of a readout must be one of ('last', 'sum', 'max'), not 'mean'"),
+        ({"decay": "half"}, "Decay must be one of ('none', 'shift', 'leak', 'factor'), not 'half'"),
+        ({"decay": "leak"}, "Decay shift must be an integer from 1 to 32, not 0"),
+        (
+            {"decay": "factor", "decay_shift": 3, "decay_factor": 8},
+            "Decay factor must be an integer from 1 to 7, not 8",
+        ),
+        (
+            {"fraction_bits": 2, "value": "sum"},
+            "Fraction bits of a readout must be 0 without decay, not 2",
+        ),
+        (
+            {"decay": "shift", "decay_shift": 1, "fraction_bits": 31},
+            "Fraction bits must be an integer from 0 to 30, not 31",
+        ),
+        ({"decay_rounding": "floor"}, "Rounding of the decay must be zero without decay"),
+    ],
+)
+def test_readout_refusals(fields, sentence) -> None:
+    with pytest.raises(SpecError, match=f"^{re.escape(sentence)}$"):
+        ReadoutSpec(**fields)
+
+
+def test_a_readout_is_of_the_last_layer_and_survives_json() -> None:
+    hidden, readout = network().layers
+    with pytest.raises(SpecError, match="Readout of layer hidden must not be given: its neurons"):
+        replace(hidden, readout=ReadoutSpec(value="max"))
+    with pytest.raises(SpecError, match="Readout of layer readout must be a ReadoutSpec or None"):
+        replace(readout, readout="max")
+    spec = leaky(decay="factor", decay_factor=3072, decay_shift=12, fraction_bits=2, value="sum")
+    read = spec.layers[-1].readout
+    assert read is not None
+    assert (read.decay_factor, read.decay_shift) == (3, 2)  # in lowest terms
+    assert spec.is_chain
+    assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    odd = spec.to_dict()
+    odd["layers"][-1]["readout"]["gain"] = 2
+    with pytest.raises(SpecError, match="gain"):
+        NetworkSpec.from_dict(odd)
+
+
+def test_one_way_to_write_the_sum() -> None:
+    assert leaky() == leaky(value="last") == network()
+    assert "readout" not in leaky().to_dict()["layers"][-1]
+    half = leaky(decay="factor", decay_factor=2, decay_shift=2).layers[-1].readout
+    assert half == ReadoutSpec(decay="shift", decay_shift=1)
+    assert leaky(value="sum") != network()
 
 
 def test_unknown_and_missing_fields_are_refused():

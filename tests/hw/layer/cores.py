@@ -34,7 +34,7 @@ def words_of(plan: CorePlan, layer: int, vectors: np.ndarray) -> list[int]:
     """The raw input words of a layer for vectors (n, inputs), padding included."""
     g = geometries(plan)[layer]
     words = []
-    for vector in vectors:
+    for vector in vectors.reshape(-1, g.inputs):
         slots = np.zeros(g.words * g.word, dtype=np.int64)
         slots[g.slots()] = vector
         words += pack_vector(slots.tolist(), g.word, g.sent_planes or g.planes, g.signed)

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from hw.contract.checks import signed_bits
+from hw.contract.laws import decay
+from hw.contract.network import Layer
+from hw.contract.neuron import ReadoutSpec
+from hw.contract.spec import LayerSpec
 from hw.neuron.readout import Readout, result_layout
 from hw.stream.payloads import drives
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields
+from tests.networks import READOUTS
 
 Result = tuple[int, int, int]
 
@@ -20,14 +25,38 @@ def reference(logits: np.ndarray) -> list[Result]:
     return results
 
 
-def run(drive: np.ndarray, lanes: int, bound: int, pace: Pace = FLOWING, group_major: bool = False):
+def read(drive: np.ndarray, leak: ReadoutSpec | None) -> np.ndarray:
+    """Logits (images, classes) of drives (images, steps, classes), each by itself."""
+    images, steps, classes = drive.shape
+    if leak is None:
+        return drive.sum(axis=1)
+    logits = np.zeros((images, classes), dtype=int)
+    for image, n in np.ndindex(images, classes):
+        m, values = 0, []
+        for t in range(steps):
+            m = int(decay(m, leak)) + int(drive[image, t, n]) * 2**leak.fraction_bits
+            values.append(m)
+        logits[image, n] = {"last": values[-1], "sum": sum(values), "max": max(values)}[leak.value]
+    return logits
+
+
+def run(
+    drive: np.ndarray,
+    lanes: int,
+    bound: int,
+    pace: Pace = FLOWING,
+    group_major: bool = False,
+    leak: ReadoutSpec | None = None,
+):
     """Feed drives (images, steps, classes); results must be the reference's."""
     images, steps, classes = drive.shape
     groups = -(-classes // lanes)
     rng = np.random.default_rng(0)
     words = rng.integers(-bound, bound + 1, (images, steps, groups * lanes))  # unused lanes: junk
     words[..., :classes] = drive
-    logit_bits = signed_bits(bound * steps)
+    spec = LayerSpec(name="a", inputs=1, neurons=1, weight_bits=16, readout=leak)
+    layer = Layer.dense(spec, np.array([[bound]]), np.array([0]), 1, steps)
+    logit_bits = layer.logit_bits
     readout = Readout(
         lanes=lanes,
         groups=groups,
@@ -36,6 +65,8 @@ def run(drive: np.ndarray, lanes: int, bound: int, pace: Pace = FLOWING, group_m
         drive_bits=signed_bits(bound),
         logit_bits=logit_bits,
         group_major=group_major,
+        leak=leak,
+        m_bits=layer.integrated_bits,
     )
     words = words.reshape(images, steps, groups, lanes)
     if group_major:
@@ -48,13 +79,15 @@ def run(drive: np.ndarray, lanes: int, bound: int, pace: Pace = FLOWING, group_m
     sink = bench.collect(readout.o, images * classes)
     bench.run(extra=5)
     got = [fields(result_layout(classes, logit_bits), raw) for raw in sink.values]
-    assert [(r.logit, r.best, r.last) for r in got] == reference(drive.sum(axis=1))
-    assert [r.best for r in got if r.last] == drive.sum(axis=1).argmax(axis=1).tolist()
+    logits = read(drive, leak)
+    assert [(r.logit, r.best, r.last) for r in got] == reference(logits)
+    assert [r.best for r in got if r.last] == logits.argmax(axis=1).tolist()
     return source, sink, groups
 
 
 SHAPES = [(1, 1, 1), (1, 1, 4), (2, 1, 2), (10, 10, 3), (10, 4, 3), (9, 3, 1), (17, 16, 2)]
 
+leaks = pytest.mark.parametrize("leak", READOUTS.values(), ids=list(READOUTS))
 orders = pytest.mark.parametrize("group_major", [False, True], ids=["steps", "groups"])
 
 
@@ -66,6 +99,16 @@ def test_results_are_the_reference(
 ) -> None:
     drive = np.random.default_rng(classes).integers(-9, 10, (5, steps, classes))
     run(drive, lanes, 9, pace, group_major)
+
+
+@leaks
+@orders
+@pytest.mark.parametrize(("classes", "lanes", "steps"), [(1, 1, 1), (2, 1, 3), (10, 4, 4)])
+def test_a_leak_is_the_reference(
+    classes: int, lanes: int, steps: int, group_major: bool, leak: ReadoutSpec
+) -> None:
+    drive = np.random.default_rng(classes).integers(-9, 10, (5, steps, classes))
+    run(drive, lanes, 9, JITTERY[2], group_major, leak)
 
 
 @orders
@@ -84,34 +127,56 @@ def test_negative_logits_after_positive_ones(lanes: int, group_major: bool) -> N
     run(drive, lanes, 9, group_major=group_major)
 
 
+BOUNDS = [(bound, steps, None) for bound in (1, 127, 128) for steps in (1, 7)]
+LEAKY_BOUNDS = [(127, 7, leak) for leak in READOUTS.values()]
+
+
 @orders
-@pytest.mark.parametrize("steps", [1, 7])
-@pytest.mark.parametrize("bound", [1, 127, 128])
+@pytest.mark.parametrize(("bound", "steps", "leak"), BOUNDS + LEAKY_BOUNDS)
 def test_logits_reach_their_bounds_and_do_not_wrap(
-    bound: int, steps: int, group_major: bool
+    bound: int, steps: int, group_major: bool, leak: ReadoutSpec | None
 ) -> None:
     drive = np.full((2, steps, 4), bound)
     drive[0, :, ::2] *= -1
     drive[1] *= -1
-    run(drive, 2, bound, group_major=group_major)
+    run(drive, 2, bound, group_major=group_major, leak=leak)
+
+
+@leaks
+@orders
+@pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.7, seed=3)], ids=str)
+def test_cycle_law_of_a_leak(pace: Pace, group_major: bool, leak: ReadoutSpec) -> None:
+    for classes, lanes, steps in ((1, 1, 4), (10, 4, 3)):
+        check_law(classes, lanes, steps, pace, group_major, leak)
 
 
 @orders
 @pytest.mark.parametrize("pace", [FLOWING, Pace(idle=0.7, seed=3)], ids=str)
 @pytest.mark.parametrize(("classes", "lanes", "steps"), SHAPES)
 def test_cycle_law(classes: int, lanes: int, steps: int, pace: Pace, group_major: bool) -> None:
+    check_law(classes, lanes, steps, pace, group_major)
+
+
+def check_law(
+    classes: int,
+    lanes: int,
+    steps: int,
+    pace: Pace,
+    group_major: bool,
+    leak: ReadoutSpec | None = None,
+) -> None:
     drive = np.random.default_rng(2).integers(-9, 10, (4, steps, classes))
-    source, sink, groups = run(drive, lanes, 9, pace, group_major)
+    source, sink, groups = run(drive, lanes, 9, pace, group_major, leak)
     free, sent = 0, []
     for n, (offered, taken) in enumerate(zip(source.offered, source.taken, strict=True)):
         assert taken == max(offered, free)
-        free = taken + Readout.INTERVAL
+        free = taken + Readout.interval(leak)
         group, step = n % groups, n // groups % steps
         if group_major:
             group, step = n // steps % groups, n % steps
         if step == steps - 1:
             logits = min(lanes, classes - group * lanes)
-            first = taken + Readout.LATENCY
+            first = taken + Readout.latency(leak)
             sent += range(first, first + logits)
             free = sent[-1] + Readout.RECOVERY
     assert sink.taken == sent

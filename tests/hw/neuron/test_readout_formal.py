@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from hw.contract.neuron import ReadoutSpec
 from hw.neuron.readout import Readout
 from tests.hw.proving import Case, prove
 
 
-def readout(lanes: int, group_major: bool = False) -> Readout:
+def readout(lanes: int, group_major: bool = False, leak: ReadoutSpec | None = None) -> Readout:
     return Readout(
         lanes=lanes,
         groups=-(-3 // lanes),
@@ -17,6 +18,8 @@ def readout(lanes: int, group_major: bool = False) -> Readout:
         drive_bits=2,
         logit_bits=3,
         group_major=group_major,
+        leak=leak,
+        m_bits=3,
     )
 
 
@@ -24,6 +27,12 @@ CASES = {
     "readout": Case(lambda: readout(3)),
     "readout-groups": Case(lambda: readout(2)),
     "readout-group-major": Case(lambda: readout(2, group_major=True)),
+    "readout-leak": Case(lambda: readout(2, leak=ReadoutSpec(decay="leak", decay_shift=1))),
+    "readout-leak-factor-sum": Case(
+        lambda: readout(
+            2, leak=ReadoutSpec(decay="factor", decay_factor=3, decay_shift=2, value="sum")
+        )
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """Small networks of maps in a line each, what their events reach, and runs of program cores."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -17,7 +17,7 @@ from hw.contract.builder import NetworkBuilder
 from hw.contract.edge import INPUT, EdgeSpec, Shape, most_stride
 from hw.contract.layout import map_layout
 from hw.contract.network import Network
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.core import Core
 from hw.program.code import Operation, Scan, Send, Sweep
 from hw.program.program import Program
@@ -35,6 +35,7 @@ __all__ = [
     "conv",
     "dense",
     "identity",
+    "leaky",
     "network",
     "part",
     "program_core",
@@ -131,6 +132,13 @@ def random_graph(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Net
         timed=bool(rng.random() < 0.3),
         seed=int(rng.integers(1000)),
     )
+
+
+def leaky(image: Network, readout: ReadoutSpec | None) -> Network:
+    """The same network, whose readout is this one."""
+    spec = image.spec
+    last = replace(spec.layers[-1], readout=readout)
+    return replace(image, spec=replace(spec, layers=(*spec.layers[:-1], last)))
 
 
 def _sides(rng: np.random.Generator, most: int) -> Shape:

@@ -1,6 +1,7 @@
 """sim.golden.model: each law at its edges, its symmetry, and the whole against a slow reading."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from hw.contract.checks import InputError
 from hw.contract.network import Network
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.model import GoldenModel, decay, drive, fire, saturate
 from sw.data.shipped import model_path
-from tests.networks import networks, pixels_for
+from tests.hw.program.programs import leaky
+from tests.networks import READOUTS, chain, networks, pixels_for, random_chain
 
 
 def by_the_book(network: Network, pixels: list[int]):
@@ -27,7 +29,7 @@ def by_the_book(network: Network, pixels: list[int]):
     state = [[layer.spec.neuron.u0] * layer.spec.neurons for layer in layers if layer.spec.neuron]
     counts = [[0] * len(layer) for layer in state]
     spikes, potentials = [[] for _ in state], [[] for _ in state]
-    logits = [0] * network.spec.classes
+    answers = []  # of each step: drives, or potentials of a readout that leaks
     for step in range(network.spec.steps):
         inputs = pixels
         for n, layer in enumerate(layers):
@@ -37,7 +39,15 @@ def by_the_book(network: Network, pixels: list[int]):
             ]
             p = layer.spec.neuron
             if p is None:
-                logits = [a + b for a, b in zip(logits, currents, strict=True)]
+                r, now = layer.spec.readout, currents
+                if r is not None:
+                    now = []
+                    before = answers[-1] if answers else [0] * len(currents)
+                    for m, current in zip(before, currents, strict=True):
+                        part = divide(m * (r.decay_factor or 1), r.decay_shift, r.decay_rounding)
+                        d = {"none": m, "leak": m - part}.get(r.decay, part)
+                        now.append(d + current * 2**r.fraction_bits)
+                answers.append(now)
                 continue
             fired = []
             for i, current in enumerate(currents):
@@ -64,7 +74,9 @@ def by_the_book(network: Network, pixels: list[int]):
             spikes[n].append(fired)
             potentials[n].append(list(state[n]))
             inputs = fired
-    return spikes, potentials, logits
+    value = network.spec.layers[-1].readout.value if network.spec.layers[-1].readout else "sum"
+    read = {"last": lambda values: values[-1], "sum": sum, "max": max}[value]
+    return spikes, potentials, [read(values) for values in zip(*answers, strict=True)]
 
 
 @settings(max_examples=60)
@@ -80,6 +92,33 @@ def test_equals_the_contract_read_slowly(network, data):
         assert trace.logits[n].tolist() == logits
         assert trace.classes[n] == logits.index(max(logits))
     assert GoldenModel(network).classify(pixels, batch=1).tolist() == trace.classes.tolist()
+    assert np.abs(trace.logits).max() <= network.layers[-1].logit_bound
+
+
+DOWN = ReadoutSpec(decay="shift", decay_shift=2, decay_rounding="floor")
+"""Potentials below 0 keep more than those above."""
+
+
+@pytest.mark.parametrize("readout", [*READOUTS.values(), DOWN], ids=[*READOUTS, "shift-floor-last"])
+def test_a_leaky_answer_forms_as_that_of_fewer_steps(readout):
+    """And reaches its bounds, where all drives are as large as they can be."""
+    network = leaky(
+        random_chain(np.random.default_rng(4), (6, 8, 3), steps=5, input_bits=2), readout
+    )
+    pixels = np.random.default_rng(5).integers(0, 4, (6, 6)).astype(np.uint8)
+    logits, _ = GoldenModel(network).over_time(pixels, batch=4)
+    for t in range(1, 6):
+        fewer = replace(network, spec=replace(network.spec, steps=t))
+        assert np.array_equal(logits[:, t - 1], GoldenModel(fewer).run(pixels).logits)
+    spec = chain((1, 1), [], steps=5, input_bits=3, readout=readout)
+    reached = []
+    for weight in (7, -7):
+        full = Network(spec, (np.array([[weight]]),), (np.array([weight]),))
+        ((logit,),) = GoldenModel(full).run([[7]]).logits.tolist()
+        if readout.value == "max" and weight < 0:  # the first is the least negative
+            assert logit == weight * 8 << readout.fraction_bits
+        reached.append(abs(logit))
+    assert max(reached) == full.layers[-1].logit_bound < 2 ** (full.layers[-1].logit_bits - 1)
 
 
 @pytest.mark.parametrize("kind", ["none", "shift", "leak", "factor"])

@@ -684,7 +684,6 @@ def with_node(node: Any) -> Any:
 FIVE = (np.ones(10),) * 5
 REFUSED = [
     (with_node(nir.CubaLIF(*FIVE)), "1 (CubaLIF) has a synaptic current, a second state"),
-    (with_node(nir.LI(*FIVE[:3])), "1 (LI) is a readout that leaks"),
     (with_node(nir.CubaLI(*FIVE[:4])), "1 (CubaLI) has a synaptic current"),
     (with_node(nir.Delay(np.ones(10))), "1 (Delay) delays spikes by times of its own"),
     (with_node(nir.Threshold(np.ones(10))), "1 (Threshold) fires without a potential"),
@@ -763,11 +762,11 @@ def test_all_that_is_wrong_is_said_at_once_and_once(tmp_path: Path) -> None:
         nir.Linear(on_grid(16, 16)),
         nir.CubaLIF(*(np.ones(16),) * 5),
         nir.Linear(on_grid(10, 15)),
-        nir.LI(*FIVE[:3]),
+        nir.CubaLI(*FIVE[:4]),
     )
     checked = check(read(made, tmp_path), steps=3)
     told = {f.node: f.refused for f in checked.findings if f.refused}
-    assert [*told] == ["1 (LIF)", "3 (CubaLIF)", "4 (Linear)", "5 (LI)"]
+    assert [*told] == ["1 (LIF)", "3 (CubaLIF)", "4 (Linear)", "5 (CubaLI)"]
     assert "must reset to 0" in told["1 (LIF)"]
     assert "shorter than the time step" in told["1 (LIF)"]
     assert told["4 (Linear)"] == "takes 15 values, and gets 16"
@@ -845,9 +844,9 @@ def test_check_and_import(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_check_of_what_is_refused(tmp_path: Path, capsys: Any) -> None:
-    path = str(written(with_node(nir.LI(*FIVE[:3])), tmp_path))
+    path = str(written(with_node(nir.CubaLI(*FIVE[:4])), tmp_path))
     assert main(["check", path]) == 1
-    assert "refused: is a readout that leaks" in capsys.readouterr().out
+    assert "refused: has a synaptic current" in capsys.readouterr().out
     out = tmp_path / "net.npz"
     assert main(["import", path, "--dataset", "digits", "--out", str(out)]) == 1
     assert not out.exists()

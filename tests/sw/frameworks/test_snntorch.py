@@ -197,7 +197,8 @@ def test_what_a_forward_computes_between_its_modules() -> None:
         ),
         (
             lambda: snntorch.Leaky(beta=0.5, reset_mechanism="none"),
-            "must reset by subtraction or to zero, not go on as it is",
+            "must reset by subtraction or to zero, not go on as it is, unless it comes last and "
+            "its potentials are returned",
         ),
         (
             lambda: snntorch.Lapicque(R=2.0, C=4.0, reset_mechanism="zero"),
@@ -299,8 +300,8 @@ def test_a_forward_that_returns_something_else(returns: Any) -> None:
         foreign.read((INPUTS,), steps=STEPS, pixel_max=PIXEL_MAX)
     assert str(error.value) == (
         "Network cannot be converted: lif2 (Leaky) comes last, and the forward returns neither "
-        "what it makes, nor the sum or mean over all time steps: of neurons, spikes are read, not "
-        "potentials"
+        "what it makes, nor the sum or mean over all time steps: of neurons that reset, spikes are "
+        "read, not potentials"
     )
 
 
