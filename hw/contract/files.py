@@ -91,6 +91,11 @@ class Archive:
         if size > MAX_ARCHIVE:
             raise ArrayError(f"must unpack to less than 1 GiB, not {size:,} bytes")
 
+    @property
+    def names(self) -> Collection[str]:
+        """Of the arrays."""
+        return self._members.keys()
+
     def header(self) -> Any:
         """What the JSON in `header.json` says.
 

@@ -268,7 +268,7 @@ class NetworkSpec:
         )
         require(
             encoding.size == self.input_size
-            and self.input_shape in (None, encoding.map_shape)
+            and (self.input_shape in (None, encoding.map_shape) or self._takes_rows)
             and encoding.timed == self.timed_input
             and encoding.steps == self.recorded_steps,
             f"Encoding must make {self.recorded_steps} image(s) of {self.input_size} pixels, not "
@@ -278,6 +278,11 @@ class NetworkSpec:
             len(encoding.labels) in (0, self.classes),
             f"Encoding must have {self.classes} labels, not {len(encoding.labels)}",
         )
+
+    @property
+    def _takes_rows(self) -> bool:
+        """Whether the input is a row of values, or signals of one row, whatever the pixels show."""
+        return self.input_shape is not None and self.input_shape[1] == 1
 
     def _check_input_shape(self, shape: Shape) -> None:
         require(

@@ -11,7 +11,7 @@ from hw.contract.files import can_write, write_atomically
 from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT
 from sw.cli.options import BUILD, Result, add_data_option, numbers
-from sw.data.arrays import Dataset
+from sw.data.arrays import Dataset, Spikes
 from sw.data.dataset import chosen
 from sw.data.published import FILELESS, NAMES, RECORDINGS
 from sw.data.shipped import DEFAULT_MODEL, UsageError, model_path
@@ -36,7 +36,29 @@ def load_splits(args: argparse.Namespace) -> tuple[Split, Split]:
     if args.dataset in RECORDINGS:
         raise UsageError(f"Data set {args.dataset} holds recordings, which only recipes train on")
     data = chosen(args.dataset, args.data)
+    if isinstance(data, Spikes):
+        raise UsageError(f"Data set {data.name} has spike trains, on which networks are imported")
     return data.split("train", args.pixel_bits), data.split("test", args.pixel_bits)
+
+
+def steps_of(args: argparse.Namespace, data: Dataset | None = None) -> int:
+    """Of --steps; by default those of the recordings, where they have their own, or 4."""
+    if args.steps is not None:
+        return args.steps
+    if isinstance(data, Spikes):
+        return data.steps or 4
+    encoding = None if data is None else data.encoding
+    return encoding.steps if encoding is not None and encoding.timed else 4
+
+
+def compared_on(args: argparse.Namespace) -> tuple[Dataset, int]:
+    """The data set of --dataset or --data that an import is compared on, and its time steps."""
+    data = chosen(args.dataset, args.data)
+    if isinstance(data, Spikes):
+        data.at(args.dt if args.frame is None else args.frame)
+    elif args.frame is not None:
+        raise UsageError(f"Frames (--frame) are of spike trains, and {data.name} has none")
+    return data, steps_of(args, data)
 
 
 def recipe_name(name: str) -> str:
@@ -162,7 +184,7 @@ def do_convert(args: argparse.Namespace) -> Result:
     limit = most if args.limit is None else args.limit
     conversion = Conversion(
         mode=args.mode,
-        steps=args.steps,
+        steps=steps_of(args),
         limit=limit,
         divisor=args.divisor,
         percentile=args.percentile,
@@ -197,12 +219,17 @@ def weight_width(text: str) -> int | None:
     return int(text)
 
 
-def conventions_of(args: argparse.Namespace) -> "Conventions | None":
-    """--dt, --fires-at, --reset and --readout; None: none of them is given."""
+def conventions_of(args: argparse.Namespace, data: Dataset | None) -> "Conventions | None":
+    """--dt, --fires-at, --reset and --readout; None: none of them is given. Where spike trains are
+    counted, --dt is theirs, too, and theirs alone where a network says its own."""
     from sw.frameworks.conventions import Conventions
+    from sw.frameworks.registry import importer_for
 
     names = ("dt", "fires_at", "reset", "readout")
     given = {name: getattr(args, name) for name in names}
+    counts = isinstance(data, Spikes) and args.framework != "relu"
+    if counts and not importer_for(Path(args.network), args.framework).has_conventions:
+        del given["dt"]
     given = {name: value for name, value in given.items() if value is not None}
     return Conventions(**given) if given else None
 
@@ -212,8 +239,8 @@ def input_shape(args: argparse.Namespace) -> tuple[int, ...] | None:
     if args.shape is None:
         return None
     shape = numbers(args.shape, "Sides of an input")
-    if len(shape) not in (1, 3):
-        raise UsageError(f"Shape of an input must be N, or C,H,W, not {args.shape}")
+    if len(shape) > 3:
+        raise UsageError(f"Shape of an input must be N, C,L or C,H,W, not {args.shape}")
     return shape
 
 
@@ -223,13 +250,14 @@ def do_import(args: argparse.Namespace) -> Result:
 
     name, out = network_file(args)
     width, shape = weight_width(args.weight_bits), input_shape(args)
-    foreign = open_network(Path(args.network), args.framework, conventions_of(args))
-    test = chosen(args.dataset, args.data).split("test", args.pixel_bits)
+    data, steps = compared_on(args)
+    foreign = open_network(Path(args.network), args.framework, conventions_of(args, data))
+    test = data.split("test", args.pixel_bits, steps=steps)
     network, report = import_foreign(
         foreign,
         test,
         name=name,
-        steps=args.steps,
+        steps=steps,
         weight_bits=width,
         exact_decay=args.exact_decay,
         shape=shape,
@@ -245,13 +273,15 @@ def do_import(args: argparse.Namespace) -> Result:
 def do_check(args: argparse.Namespace) -> Result:
     from sw.frameworks.check import check, checked_table, open_any
 
-    width, data = weight_width(args.weight_bits), None
-    foreign = open_any(Path(args.network), args.framework, conventions_of(args))
+    width, data, steps, whole = weight_width(args.weight_bits), None, steps_of(args), None
     if args.dataset is not None or args.data is not None:
-        data = chosen(args.dataset, args.data).split("test", args.pixel_bits)
+        whole, steps = compared_on(args)
+    foreign = open_any(Path(args.network), args.framework, conventions_of(args, whole))
+    if whole is not None:
+        data = whole.split("test", args.pixel_bits, steps=steps)
     checked = check(
         foreign,
-        steps=args.steps,
+        steps=steps,
         weight_bits=8 if width is None else width,
         pixel_bits=args.pixel_bits,
         exact_decay=args.exact_decay,
@@ -309,7 +339,12 @@ def add_network_commands(commands: Any) -> None:
         sub.add_argument(
             "--dataset", help=f"{', '.join(NAMES)}, or without it what --data has: {use}"
         )
-        sub.add_argument("--steps", type=int, default=4, metavar="T", help="time steps (default 4)")
+        sub.add_argument(
+            "--steps",
+            type=int,
+            metavar="T",
+            help="time steps (default 4, or as many as recordings have images)",
+        )
         sub.add_argument(
             "--weight-bits",
             type=widths,
@@ -466,6 +501,13 @@ def add_network_commands(commands: Any) -> None:
             "1e-4)",
         )
         sub.add_argument(
+            "--frame",
+            type=float,
+            metavar="S",
+            help="seconds of a time step in which spikes of --data are counted, where the data are "
+            "spike trains (default: --dt)",
+        )
+        sub.add_argument(
             "--fires-at",
             metavar="gt|ge",
             help="whether neurons fire above their threshold (gt, NIR's default) or at it (ge)",
@@ -483,7 +525,9 @@ def add_network_commands(commands: Any) -> None:
             "(NIR's LI): last, sum (or mean) or max over all steps (default)",
         )
         sub.add_argument(
-            "--shape", metavar="C,H,W", help="of an input, where the file does not say it"
+            "--shape",
+            metavar="C,H,W",
+            help="of an input, where the file does not say it: N, C,L of signals, or C,H,W",
         )
         sub.add_argument(
             "--exact-decay", action="store_true", help="keep enough bits that no decay is truncated"

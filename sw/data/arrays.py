@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.contract.checks import InputError, SpecError, plain_numbers, require_finite, require_name
+from hw.contract.edge import Shape
 from hw.contract.encoding import AXES, Encoding, plain_labels
 from hw.contract.text import none_of
+from sw.data.events import SpikeTrains
 from sw.data.published import EVERY_FIFTH, NAMES, TEST_EVERY, ranks
 from sw.data.split import DataError, Split, check_split
 
-__all__ = ["Dataset", "own_name"]
+__all__ = ["Dataset", "Spikes", "own_name"]
 
 CHANNELS = 4
 """Most channels of a picture that are told from rows and columns by their number."""
@@ -253,6 +255,209 @@ class Dataset:
         return (
             f"Dataset({self.name!r}: {len(self.y)} + {len(self.y_test)} examples of "
             f"{_sides(self.x.shape[1:])}, {self.classes} classes)"
+        )
+
+
+class Spikes(Dataset):
+    """Spike trains and their labels, which networks that were trained elsewhere are imported on:
+    they are counted by time steps.
+
+    Parameters
+    ----------
+    events, offset
+        As of `sw.data.events.SpikeTrains.of`.
+    y
+        Labels (n,), integers or text.
+    events_test, offset_test, y_test
+        For testing; without them, of each class the first and every fifth recording after it.
+    name
+        Of the data set.
+    sensor
+        Rows and columns, or inputs; the default holds all spikes.
+    time_step
+        Seconds of a frame.
+
+    Raises
+    ------
+    DataError
+        One sentence, for what is no data set.
+    """
+
+    def __init__(
+        self,
+        events: Any,
+        offset: Any,
+        y: Any,
+        events_test: Any = None,
+        offset_test: Any = None,
+        y_test: Any = None,
+        *,
+        name: str = "data",
+        sensor: Any = None,
+        time_step: float | None = None,
+    ) -> None:
+        self.name, self.axes, self.told = own_name(name), "", ""
+        given = [part is None for part in (events_test, offset_test, y_test)]
+        if any(given) != all(given):
+            raise DataError("Spikes for testing, offsets and labels must be given together")
+        trains = SpikeTrains.of(events, offset)
+        labels = _labels("y", y, len(trains))
+        if all(given):
+            number = np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+            chosen = ranks(number) % TEST_EVERY == 0
+            self.rule = EVERY_FIFTH
+            self._trains = {"train": trains.taken(~chosen), "test": trains.taken(chosen)}
+            self._y = {"train": labels[~chosen], "test": labels[chosen]}
+        else:
+            others = SpikeTrains.of(events_test, offset_test, "events_test")
+            if others.axes != trains.axes:
+                raise DataError("Spikes for testing must have as many columns as the others")
+            self.rule = "as given"
+            self._trains = {"train": trains, "test": others}
+            self._y = {"train": labels, "test": _labels("y_test", y_test, len(others))}
+        if len(set(self.y.tolist())) < 2 or not set(self.y_test.tolist()) <= set(self.y.tolist()):
+            raise DataError(
+                f"Data set {self.name} must have two classes or more, each with recordings for "
+                "training"
+            )
+        self.sensor = self._sensor(sensor)
+        self.at(time_step)
+
+    def _sensor(self, given: Any) -> Shape:
+        parts = self._trains.values()
+        least = tuple(max(sides) for sides in zip(*(part.sensor for part in parts), strict=True))
+        if given is None:
+            return least  # type: ignore[return-value]
+        sides = [int(side) for side in np.ravel(given)]
+        wanted = 2 if self._trains["train"].axes == "chw" else 1
+        if len(sides) != wanted or min(sides) < 1:
+            form = "rows and columns" if wanted == 2 else "a number of inputs"
+            raise DataError(f"Sensor of data set {self.name} must be {form}, not {sides}")
+        shape = (2, *sides) if wanted == 2 else (*sides, 1, 1)
+        if any(a < b for a, b in zip(shape, least, strict=True)):
+            raise DataError(f"Sensor of data set {self.name} must hold all spikes, not {sides}")
+        return shape  # type: ignore[return-value]
+
+    def at(self, time_step: float | None) -> "Spikes":
+        """With frames of so many seconds.
+
+        Raises
+        ------
+        DataError
+            When it is no time.
+        """
+        if time_step is not None and not 0 < time_step < float("inf"):
+            raise DataError(f"Time step must be a positive number of seconds, not {time_step!r}")
+        self.time_step = time_step
+        return self
+
+    @property
+    def steps(self) -> int | None:
+        """Frames that hold the longest recording for training; None: without a time step."""
+        if self.time_step is None:
+            return None
+        last = float(self._trains["train"].seconds.max(initial=0.0))
+        return int(last / self.time_step * (1 + 1e-9) + 1e-9) + 1
+
+    @property
+    def x(self) -> Array:
+        raise self._no_arrays()
+
+    @property
+    def x_test(self) -> Array:
+        raise self._no_arrays()
+
+    def _no_arrays(self) -> DataError:
+        return DataError(
+            f"Data set {self.name} has spike trains, on which networks are imported (--dt): to "
+            "train on them, count them into arrays of your own"
+        )
+
+    @property
+    def y(self) -> Array:
+        return self._y["train"]
+
+    @property
+    def y_test(self) -> Array:
+        return self._y["test"]
+
+    @cached_property
+    def encoding(self) -> Encoding | None:  # pyright: ignore
+        raise self._no_arrays()
+
+    def split(
+        self, split: str, bits: int, *, steps: int = 1, encoding: Encoding | None = None
+    ) -> Split:
+        """One part, its spikes counted; a count is a pixel, none above 2^bits - 1.
+
+        Parameters
+        ----------
+        split, bits, steps
+            As of `Dataset.split`.
+        encoding
+            Of a network that was made for such data.
+
+        Raises
+        ------
+        DataError
+            For a wrong argument, and data that do not fit.
+        """
+        check_split(split, bits)
+        if self.time_step is None:
+            raise DataError(
+                f"Data set {self.name} has spike trains: give the seconds of a time step (--dt)"
+            )
+        if not 1 <= steps <= 1024:
+            raise DataError(f"Spikes must be counted in 1 to 1024 time steps, not {steps}")
+        rule = encoding or self._rule(steps, bits)
+        if (rule.high, rule.low, rule.signed, rule.steps) != (
+            (2.0**bits - 1,),
+            (0.0,),
+            False,
+            steps,
+        ):
+            raise DataError(f"Network must be one for spike trains, which {self.name} has")
+        trains, most = self._trains[split], 2**bits - 1
+        images, late, lost = trains.frames(steps, self.time_step, most, rule.map_shape)
+        if late == 1 and len(trains.seconds):
+            raise DataError(
+                f"Spikes of {self.name} all come after {steps} time steps of {self.time_step:g} s: "
+                "times are seconds, of integers microseconds, from the beginning of a recording"
+            )
+        try:
+            numbers = rule.numbers(self._y[split])
+        except InputError as error:
+            raise DataError(f"Data set {self.name} does not fit: {error}") from None
+        return Split(
+            name=self.name,
+            split=split,
+            bits=bits,
+            images=images,
+            labels=numbers,
+            shape=rule.map_shape,
+            timed=True,
+            rule=self.rule,
+            encoding=rule,
+            time_step=self.time_step,
+            counted=f"spikes in {steps} steps of {self.time_step:g} s, at most {most} of an input "
+            f"in a step ({100 * lost:.2g} % are more), {100 * late:.2g} % come later",
+        )
+
+    def _rule(self, steps: int, bits: int) -> Encoding:
+        axes = self._trains["train"].axes
+        shape = self.sensor if axes == "chw" else self.sensor[:1]
+        high = (2.0**bits - 1,)
+        return Encoding(shape=(steps, *shape), axes=f"t{axes}", high=high, labels=self.labels)
+
+    def pixels(self, split: str, bits: int, size: int) -> Split:
+        """As `split`, of a network without an encoding: there is none of spike trains."""
+        raise DataError(f"Network must be one for spike trains, which {self.name} has")
+
+    def __repr__(self) -> str:
+        sides = ", ".join(map(str, self.sensor))
+        return (
+            f"Spikes({self.name!r}: {len(self.y)} + {len(self.y_test)} recordings of ({sides}) "
+            f"inputs, {self.classes} classes)"
         )
 
 

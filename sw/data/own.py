@@ -19,16 +19,21 @@ import numpy.typing as npt
 from PIL import Image
 
 from hw.contract.files import Archive, ArchiveError, ArrayError
-from sw.data.arrays import Dataset
+from sw.data.arrays import Dataset, Spikes
 from sw.data.idx import idx_axes, read_idx
 from sw.data.split import SPLITS, DataError
 
 __all__ = ["FORMS", "read_own"]
 
 FORMS = (
-    "a .npz file with x and y (and x_test, y_test), a CSV file, a folder with idx files, or one "
-    "with a folder of pictures for each class"
+    "a .npz file with x and y (and x_test, y_test), or with events, offset and y, a CSV file, a "
+    "folder with idx files, or one with a folder of pictures for each class"
 )
+
+SPIKES = ("events", "offset", "y", "events_test", "offset_test", "y_test", "sensor")
+"""Arrays of spike trains."""
+SPIKE_COLUMNS = (("t", "x", "y", "p"), ("t", "i"))
+"""Columns of a table of spikes, beside recording and label."""
 
 MAX_BYTES = 1 << 30
 """Of a table's file, and of the pixels of all pictures."""
@@ -57,10 +62,11 @@ def read_own(path: Path) -> Dataset:
     ----------
     path
         A `.npz` file with `x`, `y` and, if they are apart, `x_test`, `y_test` (`axes`: text, as of
-        `Dataset`). A CSV file: a row per example, the label in the column that is called so, or the
-        last one; a column `split` says `train` or `test`. A folder with idx files, `train-...` and
-        `t10k-...` or `test-...`, images and labels. A folder with a folder of pictures per class,
-        or with two such, `train` and `test`.
+        `Dataset`); or one with `events`, `offset` and `y` (`sw.data.arrays.Spikes`). A CSV file: a
+        row per example, the label in the column that is called so, or the last one; a column
+        `split` says `train` or `test`; or a row per spike, with columns recording, label and t, x,
+        y, p or t, i. A folder with idx files, `train-...` and `t10k-...` or `test-...`, images and
+        labels. A folder with a folder of pictures per class, or with two such, `train` and `test`.
 
     Raises
     ------
@@ -88,7 +94,10 @@ def read_own(path: Path) -> Dataset:
 
 def _read_arrays(path: Path) -> Dataset:
     try:
-        found = Archive(path).arrays(("x", "y"), ("x_test", "y_test", "axes"))
+        archive = Archive(path)
+        if "events" in archive.names:
+            return _spikes(path, **archive.arrays(SPIKES[:3], SPIKES[3:]))
+        found = archive.arrays(("x", "y"), ("x_test", "y_test", "axes"))
     except ArrayError as error:
         raise DataError(f"Data file {path} {error}") from None
     except (ArchiveError, OSError):
@@ -108,12 +117,77 @@ def _named(path: Path, *parts: Any, axes: Any = None) -> Dataset:
         raise DataError(f"{error} ({path})") from None
 
 
+def _spikes(path: Path, **parts: Any) -> Spikes:
+    """Spike trains, refusals naming the file."""
+    try:
+        return Spikes(**parts, name=path.resolve().stem)
+    except DataError as error:
+        raise DataError(f"{error} ({path})") from None
+
+
 # Tables
+
+
+def _read_spikes(path: Path, names: Columns, rows: Iterator[tuple[int, list[str]]]) -> Spikes:
+    """A table with a row for each spike: recording, its times and places, the recording's label."""
+    plain = [name.lower() for name in names]
+    wanted = next(columns for columns in SPIKE_COLUMNS if set(columns) <= set(plain))
+    parts: dict[str, dict[str, tuple[str, list[list[float]]]]] = {}
+    real = False
+    for number, row in rows:
+        if len(row) != len(names):
+            raise DataError(f"Line {number} of {path} must have {len(names)} cells, not {len(row)}")
+        cells = dict(zip(plain, row, strict=True))
+        for name in wanted:
+            if not _is_number(cells[name]):
+                raise DataError(
+                    f"Column {name} of {path} must have numbers, not {cells[name]!r} (line "
+                    f"{number})"
+                )
+        real = real or not re.fullmatch(r"[+-]?\d+", cells["t"])
+        where = cells.get("split", "").lower()
+        if "split" in cells and where not in SPLITS:
+            raise DataError(f"Column split of {path} must say train or test (line {number})")
+        label, spikes = parts.setdefault(where, {}).setdefault(
+            cells["recording"], (cells["label"], [])
+        )
+        if label != cells["label"] or label.lower() in MISSING:
+            raise DataError(
+                f"Recording {cells['recording']} of {path} must have one label, and has "
+                f"{cells['label']!r} (line {number})"
+            )
+        spikes.append([float(cells[name]) for name in wanted])
+    if set(parts) not in ({""}, set(SPLITS)):
+        raise DataError(
+            f"Data file {path} must have spikes, for train and test where it says split"
+        )
+    every = _plain([label for part in parts.values() for label, _ in part.values()])
+    found: dict[str, Any] = {}
+    for where, part in parts.items():
+        ends = np.cumsum([0, *(len(spikes) for _, spikes in part.values())])
+        rows_of = np.array([spike for _, spikes in part.values() for spike in spikes])
+        end = "_test" if where == "test" else ""
+        found |= {
+            f"events{end}": rows_of if real else rows_of.astype(np.int64),
+            f"offset{end}": ends,
+            f"y{end}": every[: len(part)],
+        }
+        every = every[len(part) :]
+    return _spikes(path, **found)
+
+
+def _has_spikes(names: Columns) -> bool:
+    """Whether these are the columns of a table of spikes, and no others."""
+    plain = [name.lower() for name in names]
+    whole = [{"recording", "label", *columns} for columns in SPIKE_COLUMNS]
+    return len(set(plain)) == len(plain) and set(plain) - {"split"} in whole
 
 
 def _read_table(path: Path) -> Dataset:
     rows = _rows(path)
     number, first = next(rows, (0, []))
+    if _has_spikes(first):
+        return _read_spikes(path, first, rows)
     if len(first) < 2:
         raise DataError(f"Data file {path} must be {FORMS}")
     numbered = first == [str(n) for n in range(len(first))]  # as pandas calls columns

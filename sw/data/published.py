@@ -2,7 +2,7 @@
 
 `digits` ships with the package, in `sw/data/digits/`, beside its authors and licence. `mnist` and
 `fashion-mnist` are idx files (`sw/data/idx.py`), `cifar10` is an archive (`sw/data/cifar.py`),
-`nmnist-small` holds recordings of an event camera (`sw/data/nmnist.py`), `japanese-vowels` and
+`nmnist-small` holds recordings of an event camera (`sw/data/events.py`), `japanese-vowels` and
 `watch-exercises` recordings that come in packages (`sw/data/wheels.py`). They are looked for in the
 given folder, in $STERNA_DATA, in the user's cache, and then, where they are published, fetched
 (`sw/data/download.py`).
@@ -20,8 +20,8 @@ from hw.contract.files import cache_folder
 from hw.contract.text import none_of
 from sw.data.cifar import read_cifar10
 from sw.data.download import fetch, published
+from sw.data.events import SIDE, read_nmnist
 from sw.data.idx import read_idx
-from sw.data.nmnist import SIDE, read_nmnist
 from sw.data.split import DataError, Split, check_split
 from sw.data.wheels import ENCODINGS, RULES, read_recordings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from hw.contract.text import none_of
-from sw.data.arrays import Dataset
+from sw.data.arrays import Dataset, Spikes
 from sw.data.dataset import Source, load_split, require_files
 from sw.data.evaluate import check_fits
 from sw.data.own import read_own
@@ -50,6 +50,17 @@ def _own(name: object, asked: str | None, source: Source) -> Dataset | None:
     return None if published else read_own(path)
 
 
+def _time_step(network: Network) -> float:
+    """Seconds of a frame, of a network for spike trains."""
+    found = network.meta.get("time_step")
+    if not isinstance(found, float):
+        raise UsageError(
+            f"Network {network.spec.name} must be one that was imported on spike trains: it has no "
+            "time step"
+        )
+    return found
+
+
 def load_test_images(
     network: Network, images: str = "all", *, dataset: str | None = None, folder: Source = None
 ) -> Split:
@@ -74,6 +85,8 @@ def load_test_images(
     spec = network.spec
     require_files(dataset, None if isinstance(folder, Dataset) else folder)
     own = _own(name, dataset, folder)
+    if isinstance(own, Spikes):
+        own.at(_time_step(network))
     if own is not None and spec.encoding is None:
         data = own.pixels("test", spec.input_bits, spec.image_size)
     elif own is None and not isinstance(name, str):

@@ -63,6 +63,10 @@ class Split:
         The raw value that a network from elsewhere is given as 1 (`sw.importers.feed`).
     clipped
         Share of raw values beyond what the encoding spans.
+    time_step
+        Seconds of an image of spikes that were counted; 0: the images are given.
+    counted
+        Then, in words, how.
     """
 
     name: str
@@ -78,6 +82,8 @@ class Split:
     encoding: Encoding | None = None
     white: float = 1.0
     clipped: float = 0.0
+    time_step: float = 0.0
+    counted: str = ""
 
     @property
     def title(self) -> str:

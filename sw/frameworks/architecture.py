@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.text import none_of
-from sw.importers.affine import READ_OF_MAPS, ConvertError
+from sw.importers.affine import CONVOLUTIONS, READ_OF_MAPS, ConvertError
 
 __all__ = ["Architecture", "Module", "read_architecture"]
 
@@ -146,7 +146,7 @@ class Architecture:
         if kind not in READ_OF_MAPS:
             text = none_of("its kind", kind, sorted(READ_OF_MAPS))
             raise self._error(f"cannot make {module.name or 'a module'}: {text}")
-        if kind == "Conv2d" and not self.stated:
+        if kind in CONVOLUTIONS and not self.stated:
             raise self._error(
                 f"does not say stride and padding of {module.name}, nor what pools: write a TOML "
                 "file that says it (docs/import.md)"
@@ -154,7 +154,7 @@ class Architecture:
         options, weight = dict(module.options), own.get("weight")
         if kind == "Linear" and weight is not None:
             options |= {"out_features": weight.shape[0], "in_features": weight.shape[1]}
-        elif kind == "Conv2d" and weight is not None:
+        elif kind in CONVOLUTIONS and weight is not None:
             options |= {
                 "out_channels": weight.shape[0],
                 "in_channels": weight.shape[1] * options.get("groups", 1),
@@ -163,7 +163,7 @@ class Architecture:
         elif "running_mean" in own:
             options["num_features"] = len(own["running_mean"])
             options.setdefault("affine", weight is not None)
-        if kind in ("Linear", "Conv2d"):
+        if kind in ("Linear", *CONVOLUTIONS):
             options["bias"] = "bias" in own
         made = getattr(nn, kind)(**options)
         made.load_state_dict(own)
@@ -186,7 +186,7 @@ def _kind_by_weight(own: Mapping[str, Tensor]) -> str:
     if "running_mean" in own:
         return "BatchNorm1d"
     weight = own.get("weight")
-    return {2: "Linear", 4: "Conv2d"}.get(0 if weight is None else weight.ndim, "")
+    return {2: "Linear", 3: "Conv1d", 4: "Conv2d"}.get(0 if weight is None else weight.ndim, "")
 
 
 def read_architecture(path: Path, mark: str, framework: str) -> Architecture | None:

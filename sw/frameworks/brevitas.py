@@ -101,6 +101,7 @@ class BrevitasNetwork(WatchedNetwork):
     """
 
     framework = "Brevitas"
+    takes_recordings = False
     activation = ACTIVATION
 
     def __init__(self, module: nn.Module) -> None:
@@ -145,7 +146,7 @@ class BrevitasNetwork(WatchedNetwork):
         )
         return Node(parameters, amplitude=step, start=half * step)
 
-    def calls(self, x: Tensor, steps: int) -> list[Call]:
+    def calls(self, x: Tensor, steps: int, timed: bool = False) -> list[Call]:
         if steps != 1:
             raise ConvertError(
                 f"Network counts in one time step, not {steps}: give --steps 1 (a quantised ReLU "

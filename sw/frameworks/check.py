@@ -42,6 +42,7 @@ class ReluNetwork(Foreign):
     """
 
     framework = "torch.nn (ReLU)"
+    takes_recordings = False
 
     def __init__(self, module: nn.Module) -> None:
         self.module = followed(as_read(module))
@@ -57,6 +58,7 @@ class ReluNetwork(Foreign):
         steps: int,
         pixel_max: int,
         front: Sequence[nn.Module] = (),
+        timed: bool = False,
     ) -> Reading:
         causes, softmax = list[Cause](), final_softmax(self.module)
         try:
@@ -81,7 +83,7 @@ class ReluNetwork(Foreign):
         return [Step(place, (before,), module) for before, (place, module) in pairs]
 
     @torch.no_grad()
-    def run(self, x: Tensor, steps: int) -> Run:
+    def run(self, x: Tensor, steps: int, timed: bool = False) -> Run:
         return Run(self.module(x), ())
 
 
@@ -165,9 +167,16 @@ def check(
     front: Sequence[nn.Module] = ()
     fed = shape or foreign.shape or _shape_by(foreign.leaves)
     if data is not None:
-        feed = Feed.of(data, foreign.leaves, mean, std, shape or foreign.shape)
+        taken = steps if foreign.takes_recordings else None
+        feed = Feed.of(data, foreign.leaves, mean, std, shape or foreign.shape, taken)
         fed, front, pixel_bits = feed.shape, feed.front, data.bits
-    reading = foreign.read(fed, steps=steps, pixel_max=2**pixel_bits - 1, front=front)
+    reading = foreign.read(
+        fed,
+        steps=steps,
+        pixel_max=2**pixel_bits - 1,
+        front=front,
+        timed=data is not None and data.timed,
+    )
     findings = [replace(f, node=f.node or "network") for f in reading.findings]
     if reading.folded is not None:
         try:

@@ -150,7 +150,8 @@ def import_foreign(
     foreign
         The network; it is not changed.
     data
-        Images to compare on.
+        Images, or recordings, to compare on: of these, network, twin and golden model see image t
+        at time step t.
     name, steps, exact_decay
         Of the network (`sw.learn.quantize.quantize`).
     weight_bits
@@ -175,15 +176,18 @@ def import_foreign(
     """
     if not 1 <= steps <= 1024:
         raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {steps!r}")
-    feed = Feed.of(data, foreign.leaves, mean, std, shape or foreign.shape)
-    reading = foreign.read(feed.shape, steps=steps, pixel_max=feed.pixel_max, front=feed.front)
+    taken = steps if foreign.takes_recordings else None
+    feed = Feed.of(data, foreign.leaves, mean, std, shape or foreign.shape, taken)
+    reading = foreign.read(
+        feed.shape, steps=steps, pixel_max=feed.pixel_max, front=feed.front, timed=data.timed
+    )
     folded = reading.require()
 
     def original(pixels: Tensor) -> Run:
         runs: list[Run] = []
 
         def forward(x: Tensor) -> Tensor:
-            runs.append(foreign.run(x, steps))
+            runs.append(foreign.run(x, steps, data.timed))
             return runs[0].outputs
 
         feed.run(forward, pixels)
@@ -201,7 +205,12 @@ def import_foreign(
         )
         try:
             return integer.to_network(
-                {"dataset": data.name, "source": foreign.framework, **feed.meta}
+                {
+                    "dataset": data.name,
+                    "source": foreign.framework,
+                    **({"time_step": data.time_step} if data.time_step else {}),
+                    **feed.meta,
+                }
             )
         except NetworkError as error:
             raise _with_exact_decay(error, integer.spec) from None

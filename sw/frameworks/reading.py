@@ -8,10 +8,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hw.contract.edge import INPUT, Shape
+from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.frameworks.decay import decay_text
-from sw.importers.affine import IDLE, RESHAPES, Cause, kind, refusal
-from sw.importers.layers import AffineLayer
+from sw.importers.affine import CONVOLUTIONS, IDLE, RESHAPES, Cause, kind, refusal
+from sw.importers.layers import AffineLayer, maps_of
 from sw.importers.modules import Leaf
 from sw.importers.trace import Before, Step, Sum
 from sw.learn.fold import FoldedLayer, FoldedNetwork
@@ -193,9 +193,13 @@ class Foreign(ABC):
 
     unlike: ClassVar[str] = (
         "Network must run its modules one after the other, in the order in which they were made, "
-        "on the same image at every step: its own forward gives something else"
+        "on the same image at every step (of recordings, on image t at step t): its own forward "
+        "gives something else"
     )
     """What is said of a network that gives something else than what was read of it."""
+
+    takes_recordings: ClassVar[bool] = True
+    """Whether it can be fed another image at each step."""
 
     @property
     @abstractmethod
@@ -216,6 +220,7 @@ class Foreign(ABC):
         steps: int,
         pixel_max: int,
         front: Sequence[torch.nn.Module] = (),
+        timed: bool = False,
     ) -> Reading:
         """Its layers, for inputs of whole pixels. What cannot be read is a finding, not an error.
 
@@ -229,11 +234,14 @@ class Foreign(ABC):
             Largest pixel; the network takes pixels / pixel_max.
         front
             What stands in front of it (`sw.importers.feed.Feed`).
+        timed
+            Its inputs are recordings, an image for each step.
         """
 
     @abstractmethod
-    def run(self, x: Tensor, steps: int) -> Run:
-        """Run the network itself on x (n, *shape), the same at every step, in double precision."""
+    def run(self, x: Tensor, steps: int, timed: bool = False) -> Run:
+        """Run the network itself on x (n, *shape), the same at every step, or, of recordings, on
+        x (T, n, *shape), in double precision."""
 
 
 def folded_network(
@@ -244,6 +252,7 @@ def folded_network(
     steps: int,
     pixel_max: int,
     readout: ReadoutParameters | None = None,
+    timed: bool = False,
 ) -> FoldedNetwork:
     """The network of layers, each with its neurons; behind the last neurons, without a layer of
     their own, a readout that counts their spikes.
@@ -254,6 +263,8 @@ def folded_network(
         For inputs of 0 to 1, of which `pixel_max` pixels make one.
     readout
         Of a readout that leaks.
+    timed
+        Its inputs are recordings.
     """
     folded, names = [], [neuron.layer for neuron in neurons]
     for n, layer in enumerate(layers):
@@ -270,14 +281,25 @@ def folded_network(
         count, none = torch.eye(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
         folded.append(replace(FoldedLayer.dense(count, none, None), name=_readout(names)))
     folded[-1] = replace(folded[-1], readout=readout)
-    is_chain = not any(layer.edges for layer in layers)
-    maps: Shape | None = None if is_chain else (*shape, 1, 1)[:3]  # type: ignore[assignment]
-    return FoldedNetwork(tuple(folded), steps, maps)
+    is_chain = not timed and not any(layer.edges for layer in layers)
+    maps: Shape | None = None if is_chain else maps_of(shape)
+    if timed:
+        folded = [
+            _in_graph(layer, before) for layer, before in zip(folded, [INPUT, *names], strict=True)
+        ]
+    return FoldedNetwork(tuple(folded), steps, maps, timed)
+
+
+def _in_graph(layer: FoldedLayer, before: str) -> FoldedLayer:
+    """With the edge and the shape that a layer of a chain leaves out: there are chains of pictures
+    only."""
+    edges = layer.edges or (EdgeSpec(source=before),)
+    return replace(layer, shape=layer.map_shape, edges=edges)
 
 
 def per_channel(shape: Sequence[int], gain: Tensor, offset: Tensor | None = None) -> nn.Module:
     """x * gain + offset of each channel of a value of that shape, as a batch-norm."""
-    kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+    kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
     norm = kind(shape[0], eps=0.0).double().eval()
     norm.weight.data = gain
     if offset is not None:
@@ -377,11 +399,11 @@ def _becomes(
     if step.place in names:
         return f"the neurons of {names[step.place]}"
     weight: Any = getattr(module, "weight", None)
-    if name in ("Linear", "Conv2d") and weight is not None:
+    if name in ("Linear", *CONVOLUTIONS) and weight is not None:
         matrix = any(
             edge.kind == "dense"
             for goal in goals
-            if name == "Conv2d" and goal in layers
+            if name in CONVOLUTIONS and goal in layers
             for edge in layers[goal].edges or (None,)
             if edge is not None
         )

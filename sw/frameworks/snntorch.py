@@ -14,6 +14,7 @@ import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +34,7 @@ from sw.frameworks.conventions import TIE
 from sw.frameworks.decay import decay_fields
 from sw.frameworks.importing import ImportReport, import_foreign
 from sw.frameworks.reading import LeakyReadout, per_channel
-from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork, require_whole
+from sw.frameworks.watch import Call, IsNode, Node, Watch, WatchedNetwork, require_whole
 from sw.importers.affine import ConvertError
 from sw.importers.modules import cause
 from sw.importers.trace import Before, Step, Sum
@@ -228,8 +229,9 @@ class SnnNetwork(WatchedNetwork):
     activation = ACTIVATION
     unlike = (
         "Network gives something else than its modules one after the other, as they ran in the "
-        "first step, on the same image at every step: its forward computes more than they do, or, "
-        "with reset_delay=False, potentials reach twice their threshold"
+        "first step, on the same image at every step (of recordings, on image t at step t): its "
+        "forward computes more than they do, or, with reset_delay=False, potentials reach twice "
+        "their threshold"
     )
 
     def __init__(
@@ -286,7 +288,9 @@ class SnnNetwork(WatchedNetwork):
             returned = [self.module(x) for _ in range(times)]
         return watch.calls, returned
 
-    def calls(self, x: Tensor, steps: int) -> list[Call]:
+    def calls(self, x: Tensor, steps: int, timed: bool = False) -> list[Call]:
+        if timed:
+            return self._recorded(x, steps)
         if len(x) == 1:  # of which an axis of time could not be told
             pair = self.calls(torch.cat([x, x]), steps)
             return [call.first() for call in pair]
@@ -319,6 +323,11 @@ class SnnNetwork(WatchedNetwork):
             raise ConvertError(
                 f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
             )
+        self._check_whole(calls, returned, steps)
+        return calls
+
+    def _check_whole(self, calls: Sequence[Call], returned: Sequence[Any], steps: int) -> None:
+        """`require_whole` of all steps, and what is read of a readout that leaks."""
         self._reset()
         last = next(call for call in reversed(calls) if call.once)
         if self._said is not None and not self.reads(last.module):
@@ -330,7 +339,45 @@ class SnnNetwork(WatchedNetwork):
             mine = (call.potential for call in calls if call.place == last.place)
             returned = [torch.stack([m for m in mine if m is not None])]
         self._value = require_whole(calls, returned, steps, _is_node, self.reads, self._said)
-        return calls
+
+    def _recorded(self, x: Tensor, steps: int) -> list[Call]:
+        """`calls` of recordings (T, n, ...): of a module that takes them so, or an image at a time,
+        or (n, T, ...); which one it is, is seen by what its modules are given."""
+        n = x.shape[1]
+        if n in (1, steps):  # axes could be taken for each other
+            more = 2 if n + 1 in (1, steps) else 1
+            calls = self._recorded(torch.cat([x, *[x[:, -1:]] * more], dim=1), steps)
+            return [call.first(n) for call in calls]
+        raised: Exception | None = None
+        for form in (
+            lambda: self._called(x),
+            lambda: self._called_by_step(x),
+            lambda: self._called(x.transpose(0, 1)),
+        ):
+            try:
+                calls, returned = form()
+            except Exception as error:  # a stranger's forward may raise anything
+                raised = raised or error
+                continue
+            calls = _apart(calls, x, _is_node)
+            if _sees_steps(calls, x, _is_node):
+                self._check_whole(calls, returned, steps)
+                return calls
+        if not any(_is_node(module) for module in self.module.modules()):
+            raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
+        more = f": {cause(raised)}" if raised else ""
+        raise ConvertError(
+            f"Network cannot be run on recordings of {steps} images of {tuple(x.shape[2:])}: it "
+            "must take an image at a time, (n, ...), or all of them, (T, n, ...) or (n, T, ...), "
+            f"and each of its neurons must run once in each step{more}"
+        )
+
+    def _called_by_step(self, x: Tensor) -> tuple[list[Call], list[Any]]:
+        """As `_called`, with an image of each step in a forward of its own."""
+        self._reset()
+        with Watch(self.module, _is_node) as watch:
+            returned = [self.module(image) for image in x]
+        return watch.calls, returned
 
     def expanded(self, call: Call, title: str, here: str) -> list[Step]:
         """A module; neurons, with what comes back to them."""
@@ -345,6 +392,39 @@ class SnnNetwork(WatchedNetwork):
             Step(both, (here, brought), Sum()),
             Step(title, (both,), call.module),
         ]
+
+
+def _apart(calls: Sequence[Call], x: Tensor, is_node: IsNode) -> list[Call]:
+    """The calls, those in front of all neurons that were given all steps of recordings x (T, n,
+    ...) at once, as one for each step: of steps behind the first, at the end."""
+    first, later = list[Call](), list[Call]()
+    axes, at_front = x.shape[:2], True
+    for call in calls:
+        at_front = at_front and not is_node(call.module)
+        if at_front and call.given.shape[:2] == axes == call.made.shape[:2]:
+            parts = zip(call.given, call.made, strict=True)
+            each = [replace(call, given=given, made=made) for given, made in parts]
+            first.append(each[0])
+            later += each[1:]
+        else:
+            first.append(call)
+    return first + later
+
+
+def _sees_steps(calls: Sequence[Call], x: Tensor, is_node: IsNode) -> bool:
+    """Whether the first of the modules is given image t of recordings x (T, n, ...) at its t-th
+    call, and all neurons run once in each step."""
+    ran = Counter(call.place for call in calls if is_node(call.module))
+    given = [call.given for call in calls if call.place == calls[0].place]
+    return (
+        bool(ran)
+        and set(ran.values()) == {len(x)}
+        and len(given) == len(x)
+        and all(
+            one.numel() == image.numel() and torch.equal(one.flatten().double(), image.flatten())
+            for one, image in zip(given, x, strict=True)
+        )
+    )
 
 
 def _recurrent(back: nn.Module, shape: tuple[int, ...]) -> nn.Module:

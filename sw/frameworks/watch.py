@@ -34,6 +34,7 @@ from sw.learn.neuron import LIFParameters, NeuronError
 
 __all__ = [
     "Call",
+    "IsNode",
     "Node",
     "Watch",
     "WatchedNetwork",
@@ -100,10 +101,10 @@ class Call:
     once: bool
     potential: Tensor | None = None
 
-    def first(self) -> "Call":
-        """The same of the first image alone."""
-        kept = None if self.potential is None else self.potential[:1]
-        return replace(self, given=self.given[:1], made=self.made[:1], potential=kept)
+    def first(self, n: int = 1) -> "Call":
+        """The same of the first images alone."""
+        kept = None if self.potential is None else self.potential[:n]
+        return replace(self, given=self.given[:n], made=self.made[:n], potential=kept)
 
 
 def innermost(network: nn.Module, is_node: IsNode) -> list[tuple[str, nn.Module]]:
@@ -158,9 +159,9 @@ def _doubled(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-def first_step(calls: Sequence[Call]) -> list[Call]:
+def first_step(calls: Sequence[Call], inputs: Sequence[Tensor] = ()) -> list[Call]:
     """The calls of the first time step, up to the last module that is used once, and what follows
-    it."""
+    it; `inputs`: of recordings, what the steps are given."""
     seen: set[str] = set()
     for n, call in enumerate(calls):
         if call.once:
@@ -169,10 +170,11 @@ def first_step(calls: Sequence[Call]) -> list[Call]:
                 break
             seen.add(call.place)
     # What has no weights may belong to the next step already: it is given the input once more.
-    kept = list(calls)
-    while kept and not kept[-1].once and _same(kept[-1].given, calls[0].given):
-        kept.pop()
-    return kept
+    end = 1 + max((n for n, call in enumerate(calls) if call.once), default=-1)
+    for n in range(end, len(calls)):
+        if any(_same(calls[n].given, x) for x in (calls[0].given, *inputs)):
+            return list(calls[:n])
+    return list(calls)
 
 
 def require_whole(
@@ -426,8 +428,8 @@ class WatchedNetwork(Foreign):
         """
 
     @abstractmethod
-    def calls(self, x: Tensor, steps: int) -> list[Call]:
-        """What its modules do in all steps, of x (n, ...) at every step.
+    def calls(self, x: Tensor, steps: int, timed: bool = False) -> list[Call]:
+        """What its modules do in all steps, of x (n, ...) at every step, or of x (T, n, ...).
 
         Raises
         ------
@@ -478,8 +480,8 @@ class WatchedNetwork(Foreign):
             raise ConvertError("is damaged") from None
 
     @torch.no_grad()
-    def run(self, x: Tensor, steps: int) -> Run:
-        calls = self.calls(x, steps)
+    def run(self, x: Tensor, steps: int, timed: bool = False) -> Run:
+        calls = self.calls(x, steps, timed)
         chain = first_step(calls)
         said = {call.place: list[Tensor]() for call in chain}
         for call in calls:
@@ -508,6 +510,7 @@ class WatchedNetwork(Foreign):
         steps: int,
         pixel_max: int,
         front: Sequence[nn.Module] = (),
+        timed: bool = False,
     ) -> Reading:
         if shape is None:
             return Reading(findings=findings_of((), {}, {}, [SHAPE_UNKNOWN]))
@@ -519,8 +522,9 @@ class WatchedNetwork(Foreign):
         if broken:
             return Reading(findings=findings_of((), {}, {}, broken))
         generator = torch.Generator().manual_seed(0)
-        x = torch.rand((IMAGES, *shape), generator=generator, dtype=torch.float64)
-        chain = first_step(self.calls(x, steps))
+        sizes = (*(steps,) * timed, IMAGES, *shape)
+        x = torch.rand(sizes, generator=generator, dtype=torch.float64)
+        chain = first_step(self.calls(x, steps, timed), [*x] if timed else ())
         leaky = self._last(chain)
         places = [c.place for c in chain if self.is_node(c.module) and c is not leaky]
         names = {place: f"hidden{n}" for n, place in enumerate(places, 1)}
@@ -550,7 +554,7 @@ class WatchedNetwork(Foreign):
             for place, node in nodes.items()
         }
         before = [Step(INPUT, (INPUT,), module) for module in front]
-        found, wrong = as_steps(chain, x, before, self.expanded)
+        found, wrong = as_steps(chain, x[0] if timed else x, before, self.expanded)
         causes += wrong
         layers: list[AffineLayer] = []
         if not wrong:
@@ -577,6 +581,7 @@ class WatchedNetwork(Foreign):
             steps=steps,
             pixel_max=pixel_max,
             readout=readout and readout.parameters,
+            timed=timed,
         )
         if len(layers) == len(neurons):
             folded = _counted(folded, next(reversed(worth.values())))

@@ -19,6 +19,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from hw.contract.checks import SternaError
 
 __all__ = [
+    "CONVOLUTIONS",
     "IDLE",
     "Affine",
     "Cause",
@@ -48,7 +49,9 @@ POOLINGS = {"AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d"}
 NORMS = {"BatchNorm1d", "BatchNorm2d"}
 READ = RESHAPES | IDLE | POOLINGS | NORMS | {"Linear"}
 """What one matrix can be made of."""
-READ_OF_MAPS = READ | {"Conv2d"}
+CONVOLUTIONS = {"Conv1d": 2, "Conv2d": 3}
+"""Axes of what they take: signals (channels, samples), maps."""
+READ_OF_MAPS = READ | {*CONVOLUTIONS}
 
 USE = "use Linear, BatchNorm1d, BatchNorm2d, AvgPool2d and Flatten"
 NORMALISE = "normalise with BatchNorm1d or BatchNorm2d"
@@ -68,7 +71,7 @@ ADVICE = {
     "adaptive": LEAVE_OUT,
     "batchnorm": NORMALISE,
     "container": "put its modules into a Sequential",
-    "conv": "train convolutions by a recipe, docs/training.md, or convert a ReLU network of Conv2d",
+    "conv": "convolutions are read of Conv1d and Conv2d",
     "data_parallel": UNWRAP,
     "distributed": UNWRAP,
     "instancenorm": NORMALISE,
@@ -176,6 +179,10 @@ def shape_behind(
         if takes != shape[-1]:
             missing = ": put a Flatten before it" if takes == math.prod(shape) else ""
             raise ValueError(f"takes {takes} values, and gets {got}{missing}")
+    if name in CONVOLUTIONS and len(shape) != CONVOLUTIONS[name]:
+        # torch would take the images for channels.
+        takes = "signals (channels, samples)" if name == "Conv1d" else "maps"
+        raise ValueError(f"takes {takes}, and gets {got if len(shape) > 1 else got + ' values'}")
     if name in NORMS and cast(nn.BatchNorm1d, module).running_mean is None:
         raise ValueError("must keep running statistics")
     trial = torch.zeros(2, *shape, dtype=torch.float64)
@@ -210,11 +217,11 @@ def affine(module: nn.Module, shape: Sequence[int]) -> Affine | None:
             offset = offset + settings.bias
         gain = gain.detach().reshape(column)
         return Affine(lambda x: x * gain, offset.detach().reshape(column))
-    if name == "Conv2d":
+    if name in CONVOLUTIONS:
         weight, bias = settings.weight.detach(), settings.bias
         return Affine(
             lambda x: settings._conv_forward(x, weight, None),
-            None if bias is None else bias.detach().reshape(-1, 1, 1),
+            None if bias is None else bias.detach().reshape(-1, *(1,) * (weight.ndim - 2)),
         )
     if name in POOLINGS:
         return Affine(lambda x: cast(Tensor, getattr(nn, name).forward(module, x)))

@@ -17,6 +17,9 @@ from sw.learn.compare import Comparison
 
 __all__ = ["Feed", "ForeignComparison", "tested"]
 
+SIGNALS = ("Conv1d", "AvgPool1d", "AdaptiveAvgPool1d")
+"""Modules that take (channels, samples)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignComparison(Comparison):
@@ -44,12 +47,13 @@ class ForeignComparison(Comparison):
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """How a network takes pixels: (pixels / largest pixel - mean) / std, in a shape.
+    """How a network takes pixels: (pixels / largest pixel - mean) / std, in a shape; of recordings,
+    image t at time step t.
 
     Parameters
     ----------
     shape
-        Of an input: (784,), or (1, 28, 28).
+        Of an input, of recordings of an image: (784,), (1, 28, 28), or a signal, (1, 784).
     pixel_max
         Largest pixel.
     mean, std
@@ -59,6 +63,8 @@ class Feed:
         pixels.
     raw
         In words, what the pixels stand for, where they are made of a user's own values.
+    steps
+        Of recordings, their images; 0: pictures.
     """
 
     shape: tuple[int, ...]
@@ -67,6 +73,7 @@ class Feed:
     std: tuple[float, ...]
     front: tuple[nn.Module, ...]
     raw: str = ""
+    steps: int = 0
 
     @classmethod
     def of(
@@ -76,6 +83,7 @@ class Feed:
         mean: Sequence[float] = (),
         std: Sequence[float] = (),
         shape: Sequence[int] | None = None,
+        steps: int | None = None,
     ) -> "Feed":
         """What modules are fed of a data set: pixels / largest pixel; of a user's own data, the
         raw values that the pixels stand for, bytes / 255, channels first.
@@ -84,23 +92,23 @@ class Feed:
         ----------
         leaves
             Modules in the order in which they run. Where the first one that minds is a Linear, a
-            BatchNorm1d or an Unflatten, images are flat; otherwise channels, rows, columns.
+            BatchNorm1d or an Unflatten, images are flat, where it is a Conv1d, signals of its
+            channels; otherwise channels, rows, columns.
         mean, std
             One value, or one per channel; without any, 0 and 1.
         shape
             In place of the one that follows from the modules.
+        steps
+            T of a network that takes recordings, too; None: it takes none.
 
         Raises
         ------
         ConvertError
-            For a mean or a standard deviation that cannot be.
+            For a mean or a standard deviation that cannot be, and for recordings that the network
+            does not take.
         """
-        if data.timed:
-            raise ConvertError(
-                f"Data set {data.name} must hold pictures or features: on recordings a network is "
-                "trained by a recipe"
-            )
-        inputs = data.images.shape[1]
+        size = _image_size(data, steps)
+        inputs, timed = size, data.timed
         maps: tuple[int, ...] = data.shape if math.prod(data.shape) == inputs else (inputs,)
         if data.encoding is not None:
             maps = (maps[0] // (1 + data.encoding.signed), *maps[1:])
@@ -111,18 +119,15 @@ class Feed:
                 f"Network must take {inputs} values, as an example of {data.name} has, not "
                 f"{math.prod(shape)} ({sides_text(tuple(shape))})"
             )
-        if shape is None:
-            kinds = (kind(module).__name__ for _, module in leaves)
-            first = next((name for name in kinds if name not in IDLE | {"ReLU"}), "")
-            shape = (inputs,) if first in ("Linear", "BatchNorm1d", "Unflatten") else maps
+        shape = _shape_for(leaves, maps, inputs) if shape is None else shape
         flat = len(maps) == 1 and data.encoding is None
-        channels = 1 if flat else maps[0]
+        channels = 1 if flat else shape[0] if len(shape) == 2 else maps[0]
         front, fed = [_normaliser(mean, std, shape, channels)], tuple(shape)
         if data.encoding is not None:
             convolves = any(kind(module).__name__ == "Conv2d" for _, module in leaves)
-            front = [*_decoder(data.encoding, shape, data.white, convolves), *front]
-            if data.encoding.signed:
-                fed = data.encoding.map_shape if convolves else (data.images.shape[1],)
+            convolves = convolves and len(shape) == 3
+            decoder, fed = _decoder(data.encoding, shape, data.white, convolves)
+            front = [*decoder, *front]
         return cls(
             shape=fed,
             pixel_max=2**data.bits - 1,
@@ -130,17 +135,21 @@ class Feed:
             std=tuple(std) or (1.0,),
             front=tuple(front),
             raw=_raw(data),
+            steps=(steps or 1) * timed,
         )
 
     @property
     def text(self) -> str:
         """In words."""
         scaled = self.raw or f"pixels / {self.pixel_max}"
+        sides = "x".join(map(str, self.shape))
+        each = f", as signals of {sides} (channels, samples)" if len(self.shape) == 2 else ""
+        each += f", image t of {self.steps} at time step t" if self.steps else ""
         if self.raw and not self.normalised:
-            return self.raw
+            return self.raw + each
         if not self.normalised:
-            return f"{scaled}, 0 to 1 (if it was trained on normalised ones: --mean, --std)"
-        return f"({scaled} - {_text(self.mean)}) / {_text(self.std)}"
+            return f"{scaled}, 0 to 1{each} (if it was trained on normalised ones: --mean, --std)"
+        return f"({scaled} - {_text(self.mean)}) / {_text(self.std)}{each}"
 
     @property
     def normalised(self) -> bool:
@@ -156,25 +165,67 @@ class Feed:
 
     @torch.no_grad()
     def run(self, forward: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-        """What a stranger's network gives for pixels (n, inputs).
+        """What a stranger's network gives for pixels (n, inputs), of recordings (n, T x inputs):
+        `forward` is given (n, *shape), of recordings (T, n, *shape).
 
         Raises
         ------
         ConvertError
             When it raises anything, or returns something else than a tensor.
         """
-        x = pixels.double().reshape(len(pixels), *self.shape) / self.pixel_max
+        x = pixels.double().reshape(-1, *self.shape) / self.pixel_max
         for module in self.front:
             x = module(x)
+        if self.steps:
+            x = x.unflatten(0, (len(pixels), self.steps)).transpose(0, 1).contiguous()
         try:
             out = forward(x)
         except Exception as error:  # a stranger's forward may raise anything
             raise ConvertError(
-                f"Network cannot run images of shape {self.shape}: {cause(error)}"
+                f"Network cannot run {'recordings' if self.steps else 'images'} of shape "
+                f"{tuple(x.shape[1 + bool(self.steps) :])}: {cause(error)}"
             ) from None
         if not isinstance(out, Tensor):
             raise ConvertError(f"Network must return a tensor, not a {type(out).__name__}")
         return out
+
+
+def _image_size(data: Split, steps: int | None) -> int:
+    """Values of an image."""
+    if not data.timed:
+        return data.images.shape[1]
+    if steps is None:
+        raise ConvertError(
+            f"Data set {data.name} must hold pictures or features: on recordings a network is "
+            "trained by a recipe"
+        )
+    size = math.prod(data.shape)
+    if data.images.shape[1] != steps * size:
+        raise ConvertError(
+            f"Recordings of {data.name} must have an image for each of {steps} time steps, not "
+            f"{data.images.shape[1] // size} images: give --steps {data.images.shape[1] // size}"
+        )
+    return size
+
+
+def _shape_for(leaves: Sequence[Leaf], maps: tuple[int, ...], inputs: int) -> tuple[int, ...]:
+    """Of an input, by the first module that minds."""
+    named = ((kind(module).__name__, module) for _, module in leaves)
+    first, module = next(
+        ((n, m) for n, m in named if n not in IDLE | {"ReLU"}), ("", nn.Identity())
+    )
+    if first in ("Linear", "BatchNorm1d", "Unflatten"):
+        return (inputs,)
+    if first not in SIGNALS:
+        return maps
+    convs = (m for _, m in leaves if kind(m).__name__ == "Conv1d")
+    channels = getattr(module if first == "Conv1d" else next(convs, None), "in_channels", 1)
+    if not isinstance(channels, int) or channels < 1 or inputs % channels:
+        raise ConvertError(
+            f"Network must take {inputs} values, as an example has, as signals (--shape C,L): "
+            f"{channels} channels do not divide them"
+        )
+    return (channels, inputs // channels)
 
 
 def _text(values: Sequence[float]) -> str:
@@ -216,16 +267,20 @@ def _normaliser(
 def _scaled(shape: Sequence[int], mean: Tensor, std: Tensor) -> nn.Module:
     """(x - mean) / std as a batch-norm, of images in their shape."""
     features = shape[0]
-    norm = (nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d)(features, eps=0.0, affine=False)
+    norm = (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(features, eps=0.0, affine=False)
     norm.running_mean, norm.running_var = mean, std**2
     return norm.double().eval()
 
 
 def _decoder(
     encoding: Encoding, shape: Sequence[int], white: float, convolves: bool
-) -> list[nn.Module]:
-    """What makes the raw values in their shape, divided by `white`, of pixels / largest pixel."""
-    front: list[nn.Module] = []
+) -> tuple[list[nn.Module], tuple[int, ...]]:
+    """What makes the raw values in their shape, divided by `white`, of pixels / largest pixel; and
+    the shape of these pixels."""
+    front, whole = list[nn.Module](), tuple(shape)
+    fed = whole
+    if encoding.signed:
+        fed = encoding.map_shape if convolves else (encoding.size,)
     # Both channels of a value, side by side, are one with a sign.
     if encoding.signed and convolves:
         one = torch.eye(shape[0], dtype=torch.float64)[:, :, None, None]
@@ -241,16 +296,26 @@ def _decoder(
         if len(shape) > 1:
             front.append(nn.Unflatten(1, tuple(shape)))
     low, high = (torch.tensor(bound, dtype=torch.float64) for bound in encoding.bounds)
+    if len(shape) == 2 and bool((low == low[0]).all() and (high == high[0]).all()):
+        low, high = low[:1].repeat(shape[0]), high[:1].repeat(shape[0])  # whatever is a channel
+    elif len(shape) == 2:  # a range of its own for each value
+        shape, fed = (math.prod(shape),), (encoding.size,)
+        front = front[:1] if encoding.signed else []
+        low, high = (b.repeat_interleave(shape[0] // len(b)) for b in (low, high))
+        front.append(_scaled(shape, -low / (high - low), white / (high - low)))
+        return [*front, nn.Unflatten(1, whole)], fed
     each = math.prod(shape) // len(low) if len(shape) == 1 else 1
     low, width = low.repeat_interleave(each), (high - low).repeat_interleave(each)
     front.append(_scaled(shape, -low / width, white / width))
-    return front
+    return front, fed
 
 
 def _raw(data: Split) -> str:
     """In words."""
     if data.encoding is None:
         return ""
+    if data.counted:
+        return data.counted
     scale = "" if data.white == 1 else f" / {data.white:g}"
     first = ", channels first" if "c" in data.encoding.axes else ""
     cut = f", {100 * data.clipped:.2g} % of the values clipped" if data.clipped else ""

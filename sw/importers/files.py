@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,7 +37,7 @@ class Contents:
     Parameters
     ----------
     known
-        Modules beside those of torch.nn.
+        Modules beside those of torch.nn, and functions that do no harm.
     made_of
         What the network is a Sequential of.
     activation
@@ -47,7 +48,7 @@ class Contents:
         Whether it may be the steps of a network (`sw.importers.trace`), as plain data.
     """
 
-    known: Sequence[type] = ()
+    known: Sequence[Any] = ()
     made_of: str
     activation: str
     instead: str

@@ -13,7 +13,15 @@ from sw.importers.affine import ConvertError
 from sw.learn.graph import edge_drive
 from sw.learn.integer import QuantizeError, require_finite
 
-__all__ = ["AffineLayer", "activations", "layer_edges", "layer_names"]
+__all__ = ["AffineLayer", "activations", "layer_edges", "layer_names", "maps_of"]
+
+
+def maps_of(shape: Sequence[int]) -> Shape:
+    """Channels, rows, columns of a value: a row of values is as many channels, a signal (channels,
+    samples) maps of one row."""
+    sides = tuple(shape)
+    channels, rows, columns = sides if len(sides) == 3 else (*sides[:1], 1, *(sides[1:] or (1,)))
+    return channels, rows, columns
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from hw.contract.edge import INPUT, MAX_KERNEL, EdgeSpec, Shape, Sides, both_sides, most_stride
 from sw.importers.affine import (
+    CONVOLUTIONS,
     NORMS,
+    POOLINGS,
     READ_OF_MAPS,
     Affine,
     Cause,
@@ -27,7 +29,7 @@ from sw.importers.affine import (
     shape_behind,
     what_to_do,
 )
-from sw.importers.layers import AffineLayer
+from sw.importers.layers import AffineLayer, maps_of
 from sw.importers.trace import Before, Step, Sum, Unread
 from sw.learn.graph import edge_drive
 
@@ -154,7 +156,7 @@ class Value:
 
     def in_maps(self, path: Path) -> bool:
         """Whether what a path makes has the value's own channels, rows and columns."""
-        return len(self.shape) in (1, 3) and path.made == (*self.shape, 1, 1)[:3]
+        return len(self.shape) <= 3 and path.made == maps_of(self.shape)
 
     def plus(self, other: "Value") -> "Value":
         """The sum of both."""
@@ -203,7 +205,7 @@ class Value:
         each channel. Where no maps do, a row of neurons with matrices does, if that is wanted."""
         maps = self.paths[0].made
         fits = all(path.made == maps for path in self.paths)
-        in_maps = len(self.shape) == 1 or (fits and maps == self.shape)
+        in_maps = len(self.shape) == 1 or (fits and maps == maps_of(self.shape))
         if not in_maps and not may_flatten:
             raise ValueError(f"makes maps by no single convolution: {APART}")
         if in_maps and fits and math.prod(maps) == math.prod(self.shape):
@@ -252,6 +254,9 @@ def _convolved(value: Value, path: Path, module: nn.Module, step: Affine) -> Pat
     if unknown(conv) or not value.in_maps(path):
         return None
     fields = {"stride": conv.stride, "padding": _padding(conv), "groups": conv.groups}
+    if kernel.ndim == 3:  # of signals, which are maps of one row
+        kernel = kernel[:, :, None]
+        fields |= {"stride": (1, *conv.stride), "padding": (0, *_padding(conv))}
     if path.kernel.ndim == 1:
         inner = kernel.shape[1]
         gains = path.kernel.reshape(conv.groups, 1, inner).repeat(1, len(kernel) // conv.groups, 1)
@@ -275,9 +280,8 @@ def _multiplied(value: Value, path: Path, module: nn.Module, step: Affine) -> Pa
 
 RULES: dict[str, Callable[[Value, Path, nn.Module, Affine], Path | None]] = {
     **dict.fromkeys(NORMS, _normed),
-    "AdaptiveAvgPool2d": _pooled,
-    "AvgPool2d": _pooled,
-    "Conv2d": _convolved,
+    **dict.fromkeys(POOLINGS, _pooled),
+    **dict.fromkeys(CONVOLUTIONS, _convolved),
     "Linear": _multiplied,
 }
 
@@ -289,25 +293,35 @@ def _pair(given: Any) -> tuple[Any, Any]:
 def _pooling(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, int] | None:
     """The sides of the rectangles, next to each other, that a module averages over; None if it does
     something else."""
-    pool, (rows, columns) = cast(Any, module), shape[-2:]
-    if kind(module).__name__ == "AdaptiveAvgPool2d":
+    pool, name = cast(Any, module), kind(module).__name__
+    if len(shape) != (2 if name.endswith("1d") else 3):
+        return None  # over other axes than a signal's, or a map's
+    _, rows, columns = maps_of(shape)
+    if name.startswith("Adaptive"):
         made = tuple(
             side if out is None else out
-            for side, out in zip((rows, columns), _pair(pool.output_size), strict=True)
+            for side, out in zip((rows, columns), _in_rows(pool.output_size, name), strict=True)
         )
         sides = rows // made[0], columns // made[1]
         whole = (sides[0] * made[0], sides[1] * made[1]) == (rows, columns)
         return sides if whole else None
-    kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
-    plain = kernel == stride and _pair(pool.padding) == (0, 0)
+    kernel, stride = _in_rows(pool.kernel_size, name), _in_rows(pool.stride, name)
+    plain = kernel == stride and not any(_pair(pool.padding))
     ragged = pool.ceil_mode and (rows % kernel[0] or columns % kernel[1])
     return kernel if plain and not ragged else None
 
 
-def _padding(conv: Any) -> tuple[int, int]:
-    """Rows and columns of zeros around a convolution that is known."""
-    rows, columns = conv.weight.shape[2:]
-    by_name = {"valid": (0, 0), "same": (rows // 2, columns // 2)}
+def _in_rows(given: Any, name: str) -> tuple[Any, Any]:
+    """Sides of a rectangle; of what takes signals, in their one row."""
+    if name.endswith("1d"):
+        return 1, _pair(given)[0]
+    return _pair(given)
+
+
+def _padding(conv: Any) -> tuple[int, ...]:
+    """Rows and columns of zeros around a convolution that is known; of signals, columns."""
+    sides = tuple(conv.weight.shape[2:])
+    by_name = {"valid": (0,) * len(sides), "same": tuple(side // 2 for side in sides)}
     return by_name[conv.padding] if isinstance(conv.padding, str) else conv.padding
 
 
@@ -323,7 +337,7 @@ def unknown(conv: Any) -> str:
             all(one <= most_stride(side) for one, side in zip(conv.stride, kernel, strict=True)),
             "at most the kernel's sides",
         ),
-        ("dilation", conv.dilation, conv.dilation == (1, 1), "1"),
+        ("dilation", conv.dilation, set(conv.dilation) == {1}, "1"),
         (
             "padding",
             padding if isinstance(padding, tuple) else f"{padding!r} with a kernel of {kernel}",
@@ -391,7 +405,7 @@ class _Reader:
         self.layers: list[AffineLayer] = []
         self.names: list[str] = []
         self.trouble: list[Cause] = []
-        maps = cast(Shape, (*shape, 1, 1)[:3])
+        maps = maps_of(shape)
         self.values = {INPUT: Value.of(INPUT, maps, shape)}
 
     def read(self, step: Step) -> None:
@@ -418,7 +432,7 @@ class _Reader:
         if isinstance(step.module, Before):
             assert self.neurons is not None
             shape = step.module.shape
-            maps = cast(Shape, (*shape, 1, 1)[:3])
+            maps = maps_of(shape)
             return Value.of(self.neurons[step.inputs[0]], maps, shape, delay=1)
         value, *others = (self.values[place] for place in step.inputs)
         if isinstance(step.module, Sum):
@@ -428,7 +442,7 @@ class _Reader:
                 title = f"hidden{len(self.layers) + 1}"
                 return value if value.is_sent else self._layer(value, step.module, title)
             return self._layer(value, step.module, self.neurons[step.place])
-        if name == "Conv2d" and self.neurons is None and (problem := unknown(step.module)):
+        if name in CONVOLUTIONS and self.neurons is None and (problem := unknown(step.module)):
             raise ValueError(problem)
         shape = shape_behind(step.module, value.shape, READ_OF_MAPS)
         if shape is None:
@@ -474,7 +488,11 @@ class _Reader:
         shapes = dict(zip(self.names, (layer.map_shape for layer in self.layers), strict=True))
         for layer in self.layers:  # of what comes over a loop, the layer was not known then
             for edge, shape in zip(layer.edges, layer.sources, strict=True):
-                if edge.delay and edge.kind != "dense" and shapes[edge.source] != shape:
+                sent = shapes.get(edge.source, shape)
+                if edge.delay and math.prod(sent) != math.prod(shape):
+                    problem = f"gets {math.prod(shape)} values over a loop, and neurons send "
+                    self.trouble.append(Cause(layer.place, f"{problem}{math.prod(sent)}"))
+                elif edge.delay and edge.kind != "dense" and sent != shape:
                     problem = "gets maps over a loop from neurons that have become a row"
                     self.trouble.append(Cause(layer.place, f"{problem}: {APART}"))
         if self.trouble:

@@ -14,7 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
-from sw.importers.affine import Cause, ConvertError, affine, kind, refusal, shape_behind, what_to_do
+from sw.importers.affine import (
+    CONVOLUTIONS,
+    Cause,
+    ConvertError,
+    affine,
+    kind,
+    refusal,
+    shape_behind,
+    what_to_do,
+)
 from sw.importers.layers import AffineLayer, activations
 from sw.importers.maps import read_maps
 from sw.importers.trace import Step, Traced, trace
@@ -169,7 +178,7 @@ def followed(network: nn.Module) -> nn.Module:
         return network
     for _, module in relu_leaves(network):
         own = kind(module) is nn.Module and type(module) is not nn.Module
-        if own or kind(module).__name__ == "Conv2d":
+        if own or kind(module).__name__ in CONVOLUTIONS:
             return trace(network)
     return network
 

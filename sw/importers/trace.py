@@ -169,13 +169,19 @@ NUMBERS = (operator.getitem, operator.floordiv, operator.mul)
 """What is called to ask for a size; to count with sizes."""
 
 
-def trace(network: nn.Module) -> Traced:
+IsFollowed = Callable[[nn.Module], bool]
+"""Whether a module's forward is followed, not the module taken as one step."""
+
+
+def trace(network: nn.Module, is_followed: IsFollowed | None = None) -> Traced:
     """The steps of a module in evaluation mode.
 
     Parameters
     ----------
     network
         As `sw.importers.modules.as_read` gives it; the steps have its modules, not copies.
+    is_followed
+        By default, Sequentials and a user's own classes are.
 
     Raises
     ------
@@ -183,9 +189,10 @@ def trace(network: nn.Module) -> Traced:
         When its forward cannot be followed: it asks for values, or takes or returns something
         else than one tensor.
     """
-    tracer = _Tracer()
+    tracer = _Tracer(is_followed or _is_followed)
     if tracer.is_leaf_module(network, ""):
         return Traced([Step(f"network ({type(network).__name__})", (INPUT,), network)])
+    held = [(module, dict(vars(module))) for module in network.modules()]
     try:
         graph = tracer.trace(network)
     except Exception as error:  # a stranger's forward may raise anything
@@ -194,14 +201,26 @@ def trace(network: nn.Module) -> Traced:
             f"Network cannot be followed by torch.fx, its forward must do the same with every "
             f"image: {found}"
         ) from None
+    finally:  # what a forward keeps would be no tensor
+        for module, before in held:
+            vars(module).clear()
+            vars(module).update(before)
     return Traced(_steps(network, graph))
 
 
 class _Tracer(fx.Tracer):
     """Follows containers and a user's own classes, and takes a library's module as one step."""
 
+    def __init__(self, is_followed: IsFollowed) -> None:
+        super().__init__()
+        self.is_followed = is_followed
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return kind(m) is not nn.Module and kind(m).__name__ != "Sequential"
+        return not self.is_followed(m)
+
+
+def _is_followed(module: nn.Module) -> bool:
+    return kind(module) is nn.Module or kind(module).__name__ == "Sequential"
 
 
 def _steps(network: nn.Module, graph: fx.Graph) -> list[Step]:
@@ -239,7 +258,7 @@ class _GraphReader:
             if not isinstance(module, Unread):
                 module = Unread("it must take what its network made of the image")
         inputs = tuple(self.made[value] for value in of)
-        first, *others = module if isinstance(module, nn.Sequential) else (module,)
+        first, *others = module if type(module) is nn.Sequential else (module,)
         names = [place, *(f"{place}, then {type(other).__name__}" for other in others)]
         for name, part in zip(names, (first, *others), strict=True):
             self.steps.append(Step(name, inputs, part))

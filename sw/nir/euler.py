@@ -19,17 +19,19 @@ from sw.nir.graph import Graph, fires, kind_of, leaks
 __all__ = ["input_gain", "simulate"]
 
 
-def simulate(graph: Graph, x: Tensor, steps: int, conventions: Conventions) -> Run:
-    """Run a graph on x (n, *shape), the same at every step.
+def simulate(
+    graph: Graph, x: Tensor, steps: int, conventions: Conventions, timed: bool = False
+) -> Run:
+    """Run a graph on x (n, *shape), the same at every step, or, timed, on x (T, n, *shape).
 
     A loop brings what its nodes make of the spikes of the step before, at the first step of none.
     The outputs of all steps are added up, flat; of potentials that leak, what is read of them
     (`Conventions.readout`).
     """
-    euler = _Euler(graph, conventions)
+    euler = _Euler(graph, conventions, timed)
     sent, spikes = list[Tensor](), dict[str, list[Tensor]]()
-    for _ in range(steps):
-        made = euler.step(x)
+    for step in range(steps):
+        made = euler.step(x[step] if timed else x)
         sent.append(made[graph.output].flatten(1))
         for name, node in graph.nodes.items():
             if fires(node):
@@ -43,12 +45,12 @@ def simulate(graph: Graph, x: Tensor, steps: int, conventions: Conventions) -> R
 class _Euler:
     """The state of all neurons: potentials, and spikes of the step before."""
 
-    def __init__(self, graph: Graph, conventions: Conventions) -> None:
-        self.graph, self.conventions = graph, conventions
+    def __init__(self, graph: Graph, conventions: Conventions, timed: bool) -> None:
+        self.graph, self.conventions, self.timed = graph, conventions, timed
         self.potentials: dict[str, Tensor] = {}
         self.spikes: dict[str, Tensor] = {}
         self.still: dict[str, Tensor] = {}
-        """What is the same at every step: it is made of the input alone."""
+        """What is the same at every step: it is made of the input alone, which is no recording."""
         self.plain = {name: _function(node, conventions.dt) for name, node in graph.nodes.items()}
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
@@ -80,7 +82,7 @@ class _Euler:
             stays = fires(node) or leaks(node)
             made[name] = fire(name, total) if stays else self.plain[name](total)
             still = all(edge.source in self.still and not edge.closes_loop for edge in edges)
-            if still and not stays:
+            if still and not stays and not self.timed:
                 self.still[name] = made[name]
         return made
 

@@ -119,15 +119,17 @@ class NirNetwork(Foreign):
         steps: int,
         pixel_max: int,
         front: Sequence[nn.Module] = (),
+        timed: bool = False,
     ) -> Reading:
-        given = None if shape is None else tuple(shape)
-        return _Lowering(self.graph, self.conventions, given).reading(steps, pixel_max, front)
+        given = None if shape is None else _in_maps(tuple(shape))
+        lowering = _Lowering(self.graph, self.conventions, given)
+        return lowering.reading(steps, pixel_max, front, timed)
 
     @torch.no_grad()
-    def run(self, x: Tensor, steps: int) -> Run:
+    def run(self, x: Tensor, steps: int, timed: bool = False) -> Run:
         if self.written is not None:
-            x = x.reshape(len(x), *self.written)
-        return simulate(self.graph, x, steps, self.conventions)
+            x = x.reshape(*x.shape[: 1 + timed], *self.written)
+        return simulate(self.graph, x, steps, self.conventions, timed)
 
 
 def open_file(path: Path, conventions: Conventions) -> NirNetwork:
@@ -185,7 +187,9 @@ class _Lowering:
         self.modules: dict[str, list[nn.Module]] = {}
         self.steps: list[Step] = []
 
-    def reading(self, steps: int, pixel_max: int, front: Sequence[nn.Module]) -> Reading:
+    def reading(
+        self, steps: int, pixel_max: int, front: Sequence[nn.Module], timed: bool
+    ) -> Reading:
         for name, node in self.graph.nodes.items():
             try:
                 self._lower(name, node)
@@ -209,6 +213,7 @@ class _Lowering:
             steps=steps,
             pixel_max=pixel_max,
             readout=self.readout and self.readout.parameters,
+            timed=timed,
         )
         return Reading(findings=findings, folded=folded)
 

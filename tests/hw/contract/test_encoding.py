@@ -154,7 +154,7 @@ def test_what_is_no_encoding(fields: dict[str, Any], complaint: str):
 # In a specification
 
 
-def network(encoding: Encoding | None = None, *, size: int = 3, **more: Any) -> Network:
+def network(encoding: Encoding | None = None, *, size: Any = 3, **more: Any) -> Network:
     builder = NetworkBuilder(size, steps=2, **more)
     builder.layer("readout", 2)
     return random_network(replace(builder.spec(), encoding=encoding))
@@ -184,6 +184,16 @@ def test_it_is_inside_the_digest_where_it_is_present(tmp_path: Any):
 def test_it_makes_what_the_network_takes(encoding: Any, complaint: str):
     with pytest.raises(SpecError, match=complaint):
         network(encoding)
+
+
+def test_its_pixels_may_be_a_row_or_signals():
+    """Of one order: channels, rows, columns. Other maps are other places."""
+    encoding = Encoding(shape=(2, 6), axes="hw", high=(1.0,))
+    for shape in ((1, 2, 6), (12, 1, 1), (2, 1, 6)):
+        assert network(encoding, size=shape).spec.shape_of("input") == shape
+    for other in ((1, 6, 2), (6, 2, 1), (3, 2, 2)):
+        with pytest.raises(SpecError, match=r"must make 1 image\(s\) of 12 pixels, not 1 of 1x2x6"):
+            network(encoding, size=other)
 
 
 def test_a_damaged_one_is_a_sentence():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sw.data.dataset import load_split
-from sw.data.nmnist import EVENT, bin_events, read_nmnist
+from sw.data.events import EVENT, bin_events, read_nmnist
 from sw.data.published import SHAPES
 from sw.data.split import DataError
 

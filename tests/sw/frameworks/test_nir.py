@@ -779,7 +779,7 @@ def test_an_import_that_computes_something_else_is_refused(
     foreign = read(dense(integrate(16), integrate(12)), tmp_path)
     other = Conventions(fires_at="gt", reset="subtract")
     monkeypatch.setattr(
-        NirNetwork, "run", lambda self, x, steps: run_as_written(self.graph, x, steps, other)
+        NirNetwork, "run", lambda self, x, steps, _: run_as_written(self.graph, x, steps, other)
     )
     with pytest.raises(ConvertError, match="gives something else, run as the file has it"):
         import_foreign(foreign, digits, name="x", steps=STEPS)
@@ -863,7 +863,7 @@ def test_check_of_what_is_refused(tmp_path: Path, capsys: Any) -> None:
             "Framework must be one of nir, snntorch, brevitas, spikingjelly, not 'lava'",
         ),
         (["--from", "spikingjelly"], "must be a file of torch.save"),
-        (["--shape", "8,8"], "Shape of an input must be N, or C,H,W, not 8,8"),
+        (["--shape", "1,1,8,8"], "Shape of an input must be N, C,L or C,H,W, not 1,1,8,8"),
         (["--weight-bits", "few"], "Weight width must be a number of bits, or auto, not 'few'"),
         (["--weight-bits", "99"], "Weight width must be an integer from 2 to"),
         (["--shape", "1,4,4"], "Network must take 64 values, as an example of digits has, not 16"),

@@ -83,15 +83,15 @@ def test_what_is_read_computes_the_same() -> None:
 
 def test_everything_that_cannot_be_converted_is_named() -> None:
     network = nn.Sequential(
-        nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(144, 20), nn.Sigmoid(), nn.Linear(20, 10)
+        nn.Conv3d(1, 4, 3), nn.Flatten(), nn.Linear(144, 20), nn.Sigmoid(), nn.Linear(20, 10)
     )
     for found in (network, nn.Sequential(nn.Conv2d(1, 1, 1), *network)):
         first = len(found) - len(network)
         with pytest.raises(ConvertError) as refused:
             read_relu(found, (1, 8, 8))
         assert str(refused.value) == (
-            f"Network cannot be converted: {first} (Conv1d) is not supported (train convolutions "
-            "by a recipe, docs/training.md, or convert a ReLU network of Conv2d); "
+            f"Network cannot be converted: {first} (Conv3d) is not supported (convolutions are "
+            "read of Conv1d and Conv2d); "
             f"{first + 3} (Sigmoid) is not supported (train with ReLU)"
         )
 
