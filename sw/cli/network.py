@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["add_network_commands", "load_splits"]
 
 
-FRAMEWORKS = "nir, snntorch, brevitas, spikingjelly"
+FRAMEWORKS = "nir, onnx, snntorch, brevitas, spikingjelly"
 """Importers by name (`sw.frameworks.registry`, which takes long to load)."""
 
 FED = "; it is fed pixels / largest pixel, 0 to 1, unless --mean and --std say otherwise"
@@ -67,7 +67,7 @@ def recipe_name(name: str) -> str:
 
 
 def network_file(args: argparse.Namespace) -> tuple[str, Path]:
-    """Name and file of the network that NETWORK.pt becomes."""
+    """Name and file of the network that NETWORK becomes."""
     name = args.name or Path(args.network).stem
     try:
         require_name("Network name", name, "-")
@@ -176,8 +176,9 @@ def next_step(args: argparse.Namespace, out: Path) -> str:
 
 
 def do_convert(args: argparse.Namespace) -> Result:
+    from sw.frameworks.registry import load_relu
     from sw.importers.conversion import Conversion
-    from sw.importers.convert_report import convert_and_compare, load_network, report_table
+    from sw.importers.convert_report import convert_and_compare, report_table
 
     name, out = network_file(args)
     most = MAX_LIMIT if args.mode == "augmapping" else 1
@@ -193,7 +194,7 @@ def do_convert(args: argparse.Namespace) -> Result:
     )
     if args.tune < 0:
         raise UsageError(f"Epochs of --tune must be a number of at least 0, not {args.tune}")
-    module = load_network(Path(args.network))
+    module = load_relu(Path(args.network))
     network, report = convert_and_compare(
         module,
         *load_splits(args),
@@ -434,9 +435,9 @@ def add_network_commands(commands: Any) -> None:
     )
     network(
         sub,
-        "NETWORK.pt",
-        "torch.nn.Sequential of plain modules, written with torch.save(network, path); or one with "
-        "a forward of its own, written with sterna.write_steps(network, path)",
+        "NETWORK",
+        "torch.nn.Sequential of plain modules, written with torch.save(network, path); one with a "
+        "forward of its own, written with sterna.write_steps(network, path); or an ONNX file",
         "calibrates (training images) and compares (test images)",
     )
     sub.add_argument(
@@ -536,7 +537,8 @@ def add_network_commands(commands: Any) -> None:
     sub = command(
         "import",
         do_import,
-        "make a network of one trained in NIR's frameworks, snnTorch, SpikingJelly or Brevitas",
+        "make a network of one trained in NIR's frameworks, snnTorch, SpikingJelly, Brevitas, or a "
+        "quantised one of ONNX",
         FED,
     )
     foreign(sub, "", "compares (test images)", FRAMEWORKS)

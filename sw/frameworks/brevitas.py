@@ -1,9 +1,7 @@
 """Networks written in Brevitas: quantised ReLU networks, as neurons that count, in one step.
 
-An activation of b bits without a sign is a count of 0 to 2^b - 1 units: what a neuron with that
-`limit` sends in a single time step, without decay (*AugMapping*, arXiv 2005.03231, at T = 1). Its
-threshold is the activation's scale, and half of that is in the bias, for Brevitas rounds. Weights
-are whole multiples of their scale already. The module is run once, and watched
+What such an activation is, `sw.importers.counting` says. Weights are whole multiples of their scale
+already. The module is run once, and watched
 (`sw.frameworks.watch`). Brevitas (BSD-3-Clause) is not needed to use Sterna, nor installed with it.
 
 What differs: Brevitas rounds halves to even, the contract up; and a bias, a threshold or a scale by
@@ -24,15 +22,14 @@ from torch.nn import functional
 
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
-from hw.contract.neuron import MAX_LIMIT
 from sw.data.split import Split
 from sw.frameworks.architecture import read_architecture
 from sw.frameworks.importing import ImportReport, import_foreign
 from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork, require_whole
 from sw.importers.affine import Cause, ConvertError, refusal
+from sw.importers.counting import counting, one_step
 from sw.importers.modules import Leaf, cause
 from sw.importers.trace import Step
-from sw.learn.neuron import LIFParameters
 
 __all__ = ["BrevitasNetwork", "import_network", "is_file", "open_file"]
 
@@ -130,28 +127,13 @@ class BrevitasNetwork(WatchedNetwork):
         if not act.is_quant_enabled:
             raise ConvertError("must be quantised (act_quant)")
         bits, scale = int(act.bit_width()), torch.as_tensor(act.scale()).detach().flatten()
-        limit = 2**bits - 1
-        if limit > MAX_LIMIT:
-            raise ConvertError(f"must have at most 4 bits, not {bits}: train it with bit_width=4")
-        if act.is_signed or act.is_narrow_range or bool(torch.as_tensor(act.zero_point()).any()):
-            raise ConvertError("must give 0 to its scale times 2^b - 1: no sign, no zero point")
-        rounding = str(act.rounding_mode).upper()
-        if rounding not in ("ROUND", "FLOOR", "ROUND_TO_ZERO"):
-            raise ConvertError(f"must round to the nearest, or down, not {rounding}")
-        step, half = float(scale.max()), 0.5 if rounding == "ROUND" else 0.0
-        if float(scale.min()) != step:
-            raise ConvertError("must have one scale, not one for each channel")
-        parameters = LIFParameters(
-            theta=step, negative="off", limit=limit, decay="none", decay_shift=0, reset="hard"
-        )
-        return Node(parameters, amplitude=step, start=half * step)
+        signed = act.is_signed or act.is_narrow_range
+        plain = not (signed or bool(torch.as_tensor(act.zero_point()).any()))
+        made = counting(2**bits - 1, scale, str(act.rounding_mode).upper(), plain=plain)
+        return Node(made.parameters, amplitude=made.amplitude, start=made.start)
 
     def calls(self, x: Tensor, steps: int, timed: bool = False) -> list[Call]:
-        if steps != 1:
-            raise ConvertError(
-                f"Network counts in one time step, not {steps}: give --steps 1 (a quantised ReLU "
-                "network has no time)"
-            )
+        one_step(steps, timed)
         try:
             with Watch(self.module, self.is_whole) as watch:
                 returned = self.module(x)

@@ -14,7 +14,7 @@ from sw.data.split import Split
 from sw.frameworks.conventions import Conventions
 from sw.frameworks.importing import integers_of, rounding
 from sw.frameworks.reading import SHAPE_UNKNOWN, Finding, Foreign, Reading, Run, findings_of
-from sw.frameworks.registry import ZIP, importer_for
+from sw.frameworks.registry import ZIP, importer_for, load_relu
 from sw.importers.affine import IDLE, Cause, ConvertError, kind
 from sw.importers.convert_report import load_network
 from sw.importers.feed import Feed
@@ -98,7 +98,7 @@ def open_any(
         When it is none of them.
     """
     if name == "relu":
-        return ReluNetwork(load_network(path))
+        return ReluNetwork(load_relu(path))
     importer = importer_for(path, name)
     if name is None and importer.magic == ZIP:
         try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hw.contract.edge import INPUT, EdgeSpec, Shape
 from sw.frameworks.decay import decay_text
-from sw.importers.affine import CONVOLUTIONS, IDLE, RESHAPES, Cause, kind, refusal
+from sw.importers.affine import CONVOLUTIONS, IDLE, RESHAPES, Cause, ConvertError, kind, refusal
 from sw.importers.layers import AffineLayer, maps_of
 from sw.importers.modules import Leaf
 from sw.importers.trace import Before, Step, Sum
@@ -166,6 +166,8 @@ class Reading:
         ConvertError
             One sentence that names all that is refused.
         """
+        if self.folded is None and not self.refused:
+            raise ConvertError("Network has ReLUs, and no neurons: sterna convert takes it")
         if self.folded is None:
             raise refusal(Cause(f.node, f.refused) for f in self.refused)
         return self.folded

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from torch import nn
+
 from hw.contract.text import none_of
 from sw.frameworks.conventions import Conventions
 from sw.frameworks.reading import Foreign
 from sw.importers.affine import ConvertError
+from sw.importers.convert_report import load_network
 
-__all__ = ["IMPORTERS", "Importer", "importer_for", "open_network"]
+__all__ = ["IMPORTERS", "Importer", "importer_for", "load_relu", "open_network"]
 
 HDF5 = b"\x89HDF"
 ZIP = b"PK"
@@ -29,6 +32,8 @@ class Importer:
         What its files begin with.
     module
         Has `open_file(path)`, or with conventions `open_file(path, conventions)`: a `Foreign`.
+    suffix
+        What the names of its files end in, where no beginning tells them.
     asks
         It has `is_file(path)`, too: more than the beginning tells whether a file is its own.
     has_conventions
@@ -39,12 +44,13 @@ class Importer:
     title: str
     magic: bytes
     module: str
+    suffix: str = ""
     asks: bool = False
     has_conventions: bool = False
 
     def claims(self, path: Path, head: bytes) -> bool:
         """Whether a file that begins so is of this framework."""
-        if not head.startswith(self.magic):
+        if not head.startswith(self.magic) or not path.name.lower().endswith(self.suffix):
             return False
         return not self.asks or import_module(self.module).is_file(path)
 
@@ -63,6 +69,7 @@ class Importer:
 
 IMPORTERS = (
     Importer(name="nir", title="NIR", magic=HDF5, module="sw.nir.network", has_conventions=True),
+    Importer(name="onnx", title="ONNX", magic=b"", module="sw.onnx.network", suffix=".onnx"),
     Importer(
         name="snntorch", title="snnTorch", magic=b"", module="sw.frameworks.snntorch", asks=True
     ),
@@ -102,10 +109,23 @@ def importer_for(path: Path, name: str | None = None) -> Importer:
         raise ConvertError(f"Network {path} must say whose it is: framework = {names}")
     if found is None:
         raise ConvertError(
-            f"Network {path} must be a NIR file (HDF5), one of torch.save, or a TOML file that "
-            "describes a state_dict: say with --from what it is"
+            f"Network {path} must be a NIR file (HDF5), one of torch.save, an .onnx file, or a "
+            "TOML file that describes a state_dict: say with --from what it is"
         )
     return found
+
+
+def load_relu(path: Path) -> nn.Module:
+    """The ReLU network in a file of torch.save, or of ONNX, for `sterna convert`.
+
+    Raises
+    ------
+    ConvertError
+        When it cannot be read.
+    """
+    if path.name.lower().endswith(".onnx"):
+        return import_module("sw.onnx.network").open_relu(path)
+    return load_network(path)
 
 
 def open_network(

@@ -34,6 +34,7 @@ from sw.learn.neuron import LIFParameters, NeuronError
 
 __all__ = [
     "Call",
+    "Described",
     "IsNode",
     "Node",
     "Watch",
@@ -549,23 +550,63 @@ class WatchedNetwork(Foreign):
                 notes[call.place] = f"spikes of {node.amplitude:g}, in the weights behind them"
             if node.note:
                 notes[call.place] = node.note
+        before = [Step(INPUT, (INPUT,), module) for module in front]
+        found, wrong = as_steps(chain, x[0] if timed else x, before, self.expanded)
+        described = Described(
+            found, names, nodes, (*causes, *wrong), notes, not wrong, readout, timed
+        )
+        return described.reading(self.activation, shape, steps, pixel_max)
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """Steps, and what their neurons are.
+
+    Parameters
+    ----------
+    steps
+        In the order in which they run.
+    names, nodes
+        By the place of each step that is neurons: its layer's name, and what it is, if that is
+        known.
+    causes
+        What is refused.
+    notes
+        By place: what must be said besides.
+    whole
+        Whether the steps can be read as they are.
+    readout
+        Of a readout that leaks.
+    timed
+        Its inputs are recordings.
+    """
+
+    steps: Sequence[Step]
+    names: Mapping[str, str]
+    nodes: Mapping[str, Node]
+    causes: Sequence[Cause]
+    notes: Mapping[str, str]
+    whole: bool = True
+    readout: LeakyReadout | None = None
+    timed: bool = False
+
+    def reading(self, activation: str, shape: Sequence[int], steps: int, pixel_max: int) -> Reading:
+        """What is read of them (`Foreign.read`); `activation` is what ends a layer, in words."""
+        names, nodes, causes = self.names, self.nodes, [*self.causes]
         neurons = {
             place: Neuron(names[place], node.parameters, node.approximated)
             for place, node in nodes.items()
         }
-        before = [Step(INPUT, (INPUT,), module) for module in front]
-        found, wrong = as_steps(chain, x[0] if timed else x, before, self.expanded)
-        causes += wrong
         layers: list[AffineLayer] = []
-        if not wrong:
+        if self.whole:
             try:
-                layers = read_maps(found, shape, self.activation, names)
+                layers = read_maps(self.steps, shape, activation, names)
             except ConvertError as error:
                 causes.extend(error.named)
-        told = [step for step in found if " | " not in step.place and step.place != INPUT]
-        findings = findings_of(told, neurons, names, causes, layers, notes)
-        if readout is not None:
-            findings = tuple(readout.told(finding) for finding in findings)
+        told = [step for step in self.steps if " | " not in step.place and step.place != INPUT]
+        findings = findings_of(told, neurons, names, causes, layers, self.notes)
+        if self.readout is not None:
+            findings = tuple(self.readout.told(finding) for finding in findings)
         if causes:
             return Reading(findings=findings)
         worth = {names[place]: node.amplitude for place, node in nodes.items()}
@@ -580,8 +621,8 @@ class WatchedNetwork(Foreign):
             shape=shape,
             steps=steps,
             pixel_max=pixel_max,
-            readout=readout and readout.parameters,
-            timed=timed,
+            readout=self.readout and self.readout.parameters,
+            timed=self.timed,
         )
         if len(layers) == len(neurons):
             folded = _counted(folded, next(reversed(worth.values())))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hw.contract.neuron import MAX_LIMIT
 from hw.system.progress import Progress, silent
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_dataset
+from sw.frameworks.registry import load_relu
 from sw.front.core import path_of, writing
 from sw.front.network import Network
 from sw.front.recipes import recipe_for
@@ -99,7 +101,7 @@ def train(
 
 
 def convert(
-    module: "nn.Module",
+    module: "nn.Module | str | os.PathLike[str]",
     data: Data,
     *,
     steps: int = 4,
@@ -125,7 +127,7 @@ def convert(
         Plain torch.nn modules, one after the other or as a forward of your own calls them, with
         residual sums: Linear, Conv2d, BatchNorm, AvgPool2d, ReLU and what docs/conversion.md names.
         It is not changed, and run beside what was read of it. Its outputs are in the order of
-        `data.labels`.
+        `data.labels`. Or the path of its file, of ONNX or torch.save.
     data
         What it was trained on, as it was given to it (bytes / 255, channels first), or the name or
         path of a data set: the training part calibrates, the test part compares.
@@ -162,8 +164,9 @@ def convert(
         percentile=percentile,
         weight_bits=weight_bits,
     )
+    is_path = isinstance(module, (str, os.PathLike))
     network, _ = convert_and_compare(
-        module,
+        load_relu(Path(module)) if is_path else module,
         chosen.split("train", pixel_bits),
         chosen.split("test", pixel_bits),
         conversion,

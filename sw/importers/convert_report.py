@@ -23,6 +23,7 @@ from sw.importers.files import Contents, load_module
 from sw.importers.finetune import finetune
 from sw.importers.layers import AffineLayer, activations
 from sw.importers.modules import Leaf, as_read, final_softmax, followed, read_relu, relu_leaves
+from sw.importers.trace import Traced
 from sw.learn.compare import Batch, compare
 
 __all__ = ["ConversionReport", "convert_and_compare", "load_network", "report_table"]
@@ -120,7 +121,8 @@ def convert_and_compare(
     """
     module = as_read(module)
     steps = followed(module)
-    feed = Feed.of(train, relu_leaves(steps), mean, std)
+    shape = steps.shape if isinstance(steps, Traced) else None
+    feed = Feed.of(train, relu_leaves(steps), mean, std, shape)
     layers, softmax = read_relu(steps, feed.shape, feed.front), final_softmax(steps)
     classes, outputs = train.encoding and len(train.encoding.labels), len(layers[-1].bias)
     if classes and classes != outputs:

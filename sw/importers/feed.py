@@ -119,6 +119,12 @@ class Feed:
                 f"Network must take {inputs} values, as an example of {data.name} has, not "
                 f"{math.prod(shape)} ({sides_text(tuple(shape))})"
             )
+        last = (*maps[1:], maps[0]) if len(maps) == 3 and maps[0] > 1 else maps
+        if shape is not None and tuple(shape) == last != maps:
+            raise ConvertError(
+                f"Network must take channels first, {sides_text(maps)}, as {data.name} is fed, not "
+                f"{sides_text(last)}"
+            )
         shape = _shape_for(leaves, maps, inputs) if shape is None else shape
         flat = len(maps) == 1 and data.encoding is None
         channels = 1 if flat else shape[0] if len(shape) == 2 else maps[0]

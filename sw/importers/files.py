@@ -108,7 +108,7 @@ def network_bytes(network: nn.Module) -> bytes:
     if isinstance(read, Traced):
         for step in read.steps:
             if isinstance(step.module, Unread):
-                raise ConvertError(f"{step.place} is not supported ({step.module.advice})")
+                raise ConvertError(f"{step.place} {step.module.problem}")
     torch.save(read.plain() if isinstance(read, Traced) else read, buffer)
     return buffer.getvalue()
 

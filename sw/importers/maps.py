@@ -412,7 +412,7 @@ class _Reader:
         module, name = step.module, kind(step.module).__name__
         try:
             if isinstance(module, Unread):
-                raise ValueError(f"is not supported ({module.advice})")
+                raise ValueError(module.problem)
             if not self._ends_layer(step) and name not in READ_OF_MAPS | {"Module"}:
                 advice = what_to_do(kind(module), self.activation)
                 raise ValueError(f"is not supported ({advice})")

@@ -20,11 +20,11 @@ __all__ = ["Before", "Step", "Sum", "Traced", "Unread", "trace"]
 
 
 class Unread(nn.Module):
-    """Stands where something is called that no module does."""
+    """Stands where something is called that no module does; `problem` says what is wrong."""
 
-    def __init__(self, advice: str) -> None:
+    def __init__(self, advice: str, problem: str = "") -> None:
         super().__init__()
-        self.advice = advice
+        self.problem = problem or f"is not supported ({advice})"
 
 
 class Sum(nn.Module):
@@ -69,6 +69,9 @@ class Step:
 
 class Traced(nn.Module):
     """The steps of a network, in the order in which they run; the last one makes its output."""
+
+    shape: tuple[int, ...] | None = None
+    """Of an input, where that is known."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         super().__init__()

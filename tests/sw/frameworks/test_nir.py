@@ -860,7 +860,7 @@ def test_check_of_what_is_refused(tmp_path: Path, capsys: Any) -> None:
         (["--reset", "none"], "Reset must be one of zero, subtract, subtract-later, not 'none'"),
         (
             ["--from", "lava"],
-            "Framework must be one of nir, snntorch, brevitas, spikingjelly, not 'lava'",
+            "Framework must be one of nir, onnx, snntorch, brevitas, spikingjelly, not 'lava'",
         ),
         (["--from", "spikingjelly"], "must be a file of torch.save"),
         (["--shape", "1,1,8,8"], "Shape of an input must be N, C,L or C,H,W, not 1,1,8,8"),
