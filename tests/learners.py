@@ -65,7 +65,7 @@ def learning_spec(
 @st.composite
 def masters(draw: st.DrawFn, readout_only: bool | None = None) -> Masters:
     """Masters of one to three groups, with an edge back or not, all widths and rates; some start at
-    their limits. Or readouts that learn behind neurons of any row."""
+    their limits. Or readouts that learn behind neurons of any row without currents."""
     integer = lambda low, high: draw(st.integers(low, high))  # noqa: E731
     only = draw(st.booleans()) if readout_only is None else readout_only
     rng = np.random.default_rng(integer(0, 2**32 - 1))
@@ -73,7 +73,8 @@ def masters(draw: st.DrawFn, readout_only: bool | None = None) -> Masters:
     feedback, theta, bits = draw(st.booleans()), integer(1, 60), integer(2, 6)
     least = max(signed_bits(theta - 1), 2)
     if only:
-        cells = tuple(random_neuron(rng, integer(1, 20)) for _ in groups)
+        off = {"current": "off", "current_shift": 0, "current_factor": 0}  # no learner has any
+        cells = tuple(replace(random_neuron(rng, integer(1, 20)), **off) for _ in groups)
     else:
         cells = tuple(spide(theta, integer(least, least + 3)) for _ in groups)
     input_bits, error_bits = integer(1, 4), integer(1, 6)

@@ -47,6 +47,14 @@ def chain(
     return builder.spec()
 
 
+def random_current(rng: np.random.Generator) -> dict[str, Any]:
+    """A synaptic current, in every other neuron."""
+    kind = str(rng.choice(["off", "off", "off", "off", "shift", "leak", "factor", "none"]))
+    shift = 0 if kind in ("off", "none") else int(rng.integers(1, 5))
+    factor = int(rng.integers(1, 2**shift)) if kind == "factor" else 0
+    return {"current": kind, "current_shift": shift, "current_factor": factor}
+
+
 def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8) -> NeuronSpec:
     """A neuron of any kind."""
     decay = str(rng.choice(["none", "shift", "leak", "factor"]))
@@ -59,6 +67,7 @@ def random_neuron(rng: np.random.Generator, theta: int, potential_bits: int = 8)
         decay=decay,
         decay_shift=shift,
         decay_factor=int(rng.integers(1, 2**shift)) if decay == "factor" else 0,
+        **random_current(rng),
         reset="soft" if soft else "hard",
         step=int(rng.integers(1, 2 * theta + 1)) if soft else 0,
         u0=int(rng.integers(1 - theta, theta)),
@@ -119,6 +128,10 @@ def neurons(draw, wider: int = 0) -> NeuronSpec:
     other = None if negative == "off" else draw(st.just(theta) | thetas)
     kind = draw(st.sampled_from(["none", "shift", "leak", "factor"]))
     shift = 0 if kind == "none" else draw(st.integers(1, 12 if kind == "factor" else 5))
+    current = draw(st.sampled_from(["off", "off", "off", "none", "shift", "leak", "factor"]))
+    slow = 0
+    if current not in ("off", "none"):
+        slow = draw(st.integers(1, 12 if current == "factor" else 5))
     kept = draw(st.sampled_from(["hard", "soft"]))
     least = max(2, signed_bits(max(theta, other or 0) - 1))
     return NeuronSpec(
@@ -129,9 +142,12 @@ def neurons(draw, wider: int = 0) -> NeuronSpec:
         decay=kind,
         decay_shift=shift,
         decay_factor=draw(st.integers(1, 2**shift - 1)) if kind == "factor" else 0,
-        decay_rounding=draw(st.sampled_from(["zero", "floor"])) if shift else "zero",
+        decay_rounding=draw(st.sampled_from(["zero", "floor"])) if shift or slow else "zero",
         decay_when=draw(st.sampled_from(["before", "after"])),
         fraction_bits=draw(st.sampled_from([0, 0, 0, 1, 4])),
+        current=current,
+        current_shift=slow,
+        current_factor=draw(st.integers(1, 2**slow - 1)) if current == "factor" else 0,
         reset=kept,
         step=draw(st.sampled_from([theta, 2 * theta, 1])) if kept == "soft" else 0,
         u0=draw(st.integers(1 - (other or theta), theta - 1)),

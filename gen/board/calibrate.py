@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gen.board.bitstream import synthesize, utilization, write_constraints
 from gen.board.boards import BOARDS, Board
-from gen.board.estimate import WEIGHTS, features
+from gen.board.estimate import UNFITTED, WEIGHTS, features
 from gen.board.files import BOARD_TOP, generate_board
 from gen.board.planner import board_spec, default_hz
 from gen.core.plan import CorePlan, plan_core, plan_network
@@ -188,11 +188,12 @@ def calibrate(
             key = f"{family.name} {kind}"
             # Stages of a second kind, if there are any, cost what is known of them.
             counts = np.array([luts - beside(family, known, rest) for luts, _, rest in designs])
-            rows = np.array([list(sizes.values()) for _, sizes, _ in designs])
+            fitted = [name for name in designs[0][1] if name not in UNFITTED]
+            rows = np.array([[sizes[name] for name in fitted] for _, sizes, _ in designs])
             weights = fit(rows, counts, family.ridge.get(kind, 0.0))
             error = rows @ weights / counts - 1
             progress(f"{key} relative errors: {np.round(error, 3).tolist()}")
-            known[key] = dict(zip(designs[0][1], np.round(weights, 4).tolist(), strict=True))
+            known[key] = dict(zip(fitted, np.round(weights, 4).tolist(), strict=True))
         measured[name] = found
         known |= learning_weights(measured.get(LEARNING, {}))
         write_json(WEIGHTS, known)
@@ -202,7 +203,7 @@ def calibrate(
 def beside(family: Family, known: dict[str, Sizes], others: Sequence[tuple[str, Sizes]]) -> float:
     """What stages of other kinds cost, without what is around the core."""
     return sum(
-        known[f"{family.name} {kind}"][name] * size
+        (UNFITTED | known[f"{family.name} {kind}"])[name] * size
         for kind, sizes in others
         for name, size in sizes.items()
         if name != "board"

@@ -21,6 +21,7 @@ from hw.top.board import BoardSpec
 from hw.top.loader import DIGEST_ROWS
 
 __all__ = [
+    "UNFITTED",
     "Estimate",
     "blocks",
     "estimate",
@@ -61,6 +62,11 @@ class Estimate:
         }
 
 
+UNFITTED = {"adders": 1.0}
+"""Look-up tables of sizes that no design of `gen.board.calibrate` has: a bit of an adder is one, on
+every chip."""
+
+
 def estimate(board: Board, core: CorePlan, spec: BoardSpec, images: int = 0) -> Estimate:
     """Resources of a core and all around it on a board, with `images` in a ROM: those of a core
     that learns with their labels."""
@@ -87,7 +93,7 @@ def _luts(board: Board, core: CorePlan, spec: BoardSpec) -> float:
     """What each kind of stage costs, and what is around the core once."""
     total, around = 0.0, 0.0
     for kind, sizes in features(core, spec).items():
-        weights = _weights_of(board.family, kind)
+        weights = UNFITTED | _weights_of(board.family, kind)
         costs = {name: weights[name] * size for name, size in sizes.items()}
         around = max(around, costs.pop("board"))
         total += sum(costs.values())

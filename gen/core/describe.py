@@ -1,6 +1,6 @@
 """Words for people."""
 
-from hw.contract.neuron import NeuronSpec, ReadoutSpec
+from hw.contract.neuron import Decay, NeuronSpec, ReadoutSpec
 
 __all__ = ["neuron_text", "readout_text"]
 
@@ -17,7 +17,12 @@ def neuron_text(neuron: NeuronSpec) -> str:
     if neuron.guarded:
         words.append("guarded")
     words.append(f"{neuron.reset} reset")
-    words += _decay_words(neuron)
+    if neuron.decay != "none":
+        words.append(f"decay {_law_text(neuron.decay_law)}")
+    if neuron.has_current:
+        words.append(f"current decay {_law_text(neuron.current_law)}")
+    if neuron.decay_rounding != "zero":
+        words.append(f"rounded to the {neuron.decay_rounding}")
     if neuron.u0:
         words.append(f"u0 {neuron.u0}")
     return ", ".join(words)
@@ -27,7 +32,11 @@ def readout_text(readout: ReadoutSpec | None) -> str:
     """A readout in words; None is one that adds up its drives."""
     if readout is None:
         return "readout"
-    words = [f"leaky readout, {READ[readout.value]}", *_decay_words(readout)]
+    words = [f"leaky readout, {READ[readout.value]}"]
+    if readout.decay != "none":
+        words.append(f"decay {_law_text(readout.decay_law)}")
+    if readout.decay_rounding != "zero":
+        words.append(f"rounded to the {readout.decay_rounding}")
     if readout.fraction_bits:
         words.append(f"{readout.fraction_bits} bits of a fraction")
     return ", ".join(words)
@@ -36,11 +45,7 @@ def readout_text(readout: ReadoutSpec | None) -> str:
 READ = {"last": "last potential", "sum": "potentials added up", "max": "largest potential"}
 
 
-def _decay_words(law: NeuronSpec | ReadoutSpec) -> list[str]:
-    if law.decay == "none":
-        return []
-    share = f"{law.decay_factor}/{2**law.decay_shift}"
-    words = [f"decay {share if law.decay_factor else f'{law.decay} {law.decay_shift}'}"]
-    if law.decay_rounding != "zero":
-        words.append(f"rounded to the {law.decay_rounding}")
-    return words
+def _law_text(law: Decay) -> str:
+    if law.kind == "none":
+        return "none"
+    return f"{law.factor}/{2**law.shift}" if law.factor else f"{law.kind} {law.shift}"

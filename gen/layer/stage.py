@@ -24,7 +24,7 @@ from hw.layer.lif import divides_by_shift, is_counting
 from hw.layer.rows import pack_rows, unpack_rows
 from hw.layer.stage import LayerDesign, LayerStage
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
-from hw.neuron.decay import adders
+from hw.neuron.decay import adder_bits
 
 __all__ = [
     "DEFAULT_LANES",
@@ -314,16 +314,18 @@ class LayerStagePlan(StagePlan):
             "mask": g.banks * g.lanes * bits,
             "tree": g.lanes * tree,
             "parts": g.lanes * layer.drive_bits * (g.firing.lanes < g.lanes),
-            **dict.fromkeys(("neuron", "soft", "counting", "guard", "readout"), 0),
+            **dict.fromkeys(("neuron", "soft", "counting", "guard", "readout", "adders"), 0),
         }
         if neuron is None:
             found["readout"] = g.firing.lanes * _answer_bits(layer)
             if (leak := layer.spec.readout) is not None:  # beside m, what is kept of it
-                wide = layer.integrated_bits * (1 + adders([leak.decay_law]))
-                found["readout"] += g.firing.lanes * wide
+                found["readout"] += g.firing.lanes * layer.integrated_bits
+                wide = adder_bits(leak.decay_law, layer.integrated_bits)
+                found["adders"] = g.firing.lanes * wide
         else:
             wide = g.firing.lanes * signed_bits(layer.membrane_bound)
             found["neuron"] = wide
+            found["adders"] = g.firing.lanes * _adder_bits(layer, neuron)
             found["soft"] = wide * (neuron.reset == "soft")
             if is_counting(neuron):
                 found["counting"] = wide * (1 + neuron.limit * (not divides_by_shift(neuron)))
@@ -366,7 +368,7 @@ class LayerStagePlan(StagePlan):
             found["transposer"] = Memory(width, 2 << (words - 1).bit_length(), False)
         else:
             for n, part in enumerate(firing.slices):
-                bits = len(part) * _stored_bits(neuron, steps)
+                bits = len(part) * _stored_bits(layer, steps)
                 found[f"potentials{n}"] = Memory(bits, firing.groups, False)
         return found
 
@@ -423,9 +425,21 @@ def _answer_bits(layer: Layer) -> int:
     return layer.integrated_bits + layer.logit_bits * leak.keeps_answers
 
 
-def _stored_bits(neuron: NeuronSpec, steps: int) -> int:
-    """What a neuron keeps: its potential, and its count under a guard."""
-    return neuron.potential_bits + (neuron.count_bits(steps) if neuron.guarded else 0)
+def _adder_bits(layer: Layer, neuron: NeuronSpec) -> int:
+    """Of a neuron, bits of the additions of its factors; and of a synaptic current, which is a sum
+    and begins at 0."""
+    bits = signed_bits(layer.current_bound)
+    own = 2 * bits * neuron.has_current + adder_bits(neuron.current_law, bits)
+    return own + adder_bits(neuron.decay_law, neuron.potential_bits)
+
+
+def _stored_bits(layer: Layer, steps: int) -> int:
+    """What a neuron keeps: its potential, its synaptic current, and its count under a guard."""
+    neuron = layer.spec.neuron
+    assert neuron is not None
+    count = neuron.count_bits(steps) if neuron.guarded else 0
+    current = signed_bits(layer.current_bound) if neuron.has_current else 0
+    return neuron.potential_bits + count + current
 
 
 def as_planned(options: LayerOptions, stages: Sequence[LayerStagePlan]) -> LayerOptions:

@@ -17,12 +17,12 @@ from gen.stage.taps import Swept, Tap, WordTap
 from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
-from hw.neuron.decay import adders
+from hw.neuron.decay import adder_bits
 from hw.program.code import Sweep
 from hw.program.program import Program
 from hw.program.stage import ProgramStage, RomFiles
 
-__all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "plan_program"]
+__all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "kept_sizes", "plan_program"]
 
 PROGRAM_LANES = 16
 LANES = (2, 4, 8, 16, 32, 64, 128)
@@ -165,15 +165,8 @@ class ProgramStagePlan(StagePlan):
         return clocks.shared_clock
 
     def sizes(self) -> dict[str, float]:
-        p, leak = self.program, 0
-        if p.leak is not None:
-            leak = p.m_bits * (2 + adders([p.leak.decay_law])) + p.logit_bits * p.leak.keeps_answers
-        decays = p.lanes * p.membrane_bits * (len(p.decays) - 1 + adders(p.decays))
-        return {
-            "stage": 1,
-            "lane": p.lanes * p.membrane_bits,
-            "decay": decays + min(p.lanes, p.classes) * leak,
-        }
+        p = self.program
+        return {"stage": 1, "lane": p.lanes * p.membrane_bits, **kept_sizes(p)}
 
     def weight_memories(self) -> dict[str, list[Memory]]:
         bits = self.program.memories["weights"][1]
@@ -207,6 +200,22 @@ class ProgramStagePlan(StagePlan):
         spec = self.network.spec
         images = pixels.astype(np.uint8).reshape(-1, spec.input_size)
         return pack_bits(self.layout.pack(images).reshape(-1, self.lanes), spec.input_bits)
+
+
+def kept_sizes(p: Program) -> dict[str, float]:
+    """What is kept of potentials and of synaptic currents: a choice where there are several laws,
+    additions of factors; a current is a sum more, and begins at 0. And of a readout that leaks."""
+    laws, bits = (*p.decays, *p.currents), p.membrane_bits
+    more = 2 * bits + p.second_bits if p.currents else 0
+    choices = len(p.decays) - 1 + max(0, len(p.currents) - 1)
+    readout = 0
+    if p.leak is not None:
+        own = 2 * p.m_bits + p.logit_bits * p.leak.keeps_answers
+        readout = min(p.lanes, p.classes) * (own + adder_bits(p.leak.decay_law, p.m_bits))
+    return {
+        "decay": p.word * bits * choices,
+        "adders": p.word * (sum(adder_bits(law, bits) for law in laws) + more) + readout,
+    }
 
 
 def plan_program(

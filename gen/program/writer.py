@@ -93,6 +93,7 @@ class ProgramWriter:
         self.operations: list[Operation] = []
         self.mine = [network.layers[n] for n in layers]
         self.decays = sorted({self._decay(layer.spec.neuron) for layer in self.mine})
+        self.currents = sorted({neuron.current_law for neuron in self._with_currents()})
         groups = [self.layouts[layer.spec.name].padded_groups for layer in self.mine]
         starts = np.cumsum([0, *groups]).tolist()
         self.channel_rows = dict(zip(layers, starts, strict=False))
@@ -124,6 +125,15 @@ class ProgramWriter:
         edges = self.spec.edges(n)
         return self._leaks(n) and all(self._constant(e) or e.source in self.changes for e in edges)
 
+    def _has_current(self, neuron: NeuronSpec) -> bool:
+        """Whether what is kept of a synaptic current is ever used: in one step, it is the drive."""
+        return self.kept and neuron.has_current
+
+    def _with_currents(self) -> list[NeuronSpec]:
+        """Neurons with a synaptic current."""
+        neurons = (layer.spec.neuron for layer in self.mine)
+        return [n for n in neurons if n is not None and self._has_current(n)]
+
     def _membrane_bits(self, n: int) -> int:
         """Holds every potential, and the threshold, which a silent layer's may not reach."""
         layer = self.network.layers[n]
@@ -133,9 +143,11 @@ class ProgramWriter:
 
     def _potential_bits(self, n: int) -> int:
         """Of what is kept between steps; where spikes are added to it, of v: what they add beside
-        the drive need not fit, but the sum of both does."""
+        the drive need not fit, but the sum of both does. Of synaptic currents, of the current."""
         neuron = self.spec.layers[n].neuron
         assert neuron is not None
+        if self._has_current(neuron):
+            return signed_bits(self.network.layers[n].current_bound)
         if all(self._into_drive(edge) for edge in self.spec.edges(n)):
             return max(neuron.potential_bits, signed_bits(abs(self._start(n))))
         return self._membrane_bits(n)
@@ -404,6 +416,8 @@ class ProgramWriter:
                 "step": neuron.step,
                 "top": neuron.u_max if neuron.can_saturate else top,
             }
+            if self._has_current(neuron):
+                values |= {"has_current": 1, "current": self.currents.index(neuron.current_law)}
         if self._has_drive(n):
             values |= {"has_drive": 1, "drive": memory.drive(layer.name)}
         if self.kept and neuron is not None:
@@ -473,6 +487,8 @@ class ProgramWriter:
             bias_bits=signed_bits(max(largest, 1)),
             thetas=thetas,
             decays=tuple(self.decays),
+            currents=tuple(self.currents),
+            second_bits=max([n.potential_bits for n in self._with_currents()], default=0),
             can_saturate=any(neuron.can_saturate for neuron in neurons),
             count_bits=max(
                 [n.count_bits(self.spec.steps) for n in neurons if n.guarded], default=0

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gen.program.cycles import sweep_cycles
 from gen.program.expectation import network_rates
-from gen.program.stage import LANES, PROGRAM_LANES, ProgramStagePlan
+from gen.program.stage import LANES, PROGRAM_LANES, ProgramStagePlan, kept_sizes
 from gen.program.writer import segments
 from gen.stage.stage import PlanError, StageTimes
 from gen.window.cycles import WindowTimes, window_plays
@@ -19,7 +19,6 @@ from gen.window.writer import WindowWriter, tall_layout
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
-from hw.neuron.decay import adders
 from hw.program.code import Sweep
 from hw.program.reach import Window
 from hw.window.stage import WindowStage
@@ -104,7 +103,7 @@ class WindowStagePlan(ProgramStagePlan):
             "sum": places * p.sum_bits,
             "pick": places * p.weight_bits * (len(window.picks) - 1),
             "lane": p.word * p.membrane_bits,
-            "decay": p.word * p.membrane_bits * (len(p.decays) - 1 + adders(p.decays)),
+            **kept_sizes(p),
         }
 
     def facts(self) -> dict[str, Any]:

@@ -7,25 +7,36 @@ what the hardware is held against.
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.neuron import NeuronSpec, ReadoutSpec
+from hw.contract.neuron import Decay, NeuronSpec
 
-__all__ = ["decay", "fire", "reset", "saturate"]
+__all__ = ["decay", "fire", "integrate", "kept", "reset", "saturate"]
 
 Int = npt.NDArray[np.int64]
 
 
-def decay(u: Int | int, neuron: NeuronSpec | ReadoutSpec) -> Int:
+def decay(u: Int | int, neuron: NeuronSpec) -> Int:
+    """Law 2, of a potential."""
+    return kept(u, neuron.decay_law)
+
+
+def kept(u: Int | int, law: Decay) -> Int:
     """Law 2: keep u, u / 2^k, u - u / 2^k or m u / 2^k, the division truncating toward zero, or
-    rounding down."""
+    rounding down; or (`off`) nothing: 0, without axes."""
     u = np.asarray(u)
-    if neuron.decay == "none":
-        return u
-    product = u * neuron.decay_factor if neuron.decay == "factor" else u
-    if neuron.decay_rounding == "floor":
-        part = product >> neuron.decay_shift
+    if law.kind in ("none", "off"):
+        return u if law.kind == "none" else np.zeros((), dtype=u.dtype)
+    product = u * law.factor if law.kind == "factor" else u
+    if law.rounding == "floor":
+        part = product >> law.shift
     else:
-        part = np.sign(product) * (np.abs(product) >> neuron.decay_shift)
-    return u - part if neuron.decay == "leak" else part
+        part = np.sign(product) * (np.abs(product) >> law.shift)
+    return u - part if law.kind == "leak" else part
+
+
+def integrate(x: Int | int, drive: Int | int, neuron: NeuronSpec) -> Int:
+    """The synaptic current: what is kept of x, and the drive in units of the potential. Without a
+    current of its own, a neuron's is its drive."""
+    return kept(x, neuron.current_law) + (np.asarray(drive) << neuron.fraction_bits)
 
 
 def fire(v: Int | int, neuron: NeuronSpec, count: Int | int = 0, thetas: Int | None = None) -> Int:

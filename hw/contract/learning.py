@@ -181,6 +181,11 @@ def check_learning(spec: "NetworkSpec") -> None:
     assert learning is not None
     last = len(spec.layers) - 1
     require(last > 0, f"{name} must have a hidden layer to learn")
+    for layer in spec.layers:
+        require(
+            layer.neuron is None or not layer.neuron.has_current,
+            f"Neurons of layer {layer.name} must have no synaptic current for the network to learn",
+        )
     require(not spec.timed_input, f"{name} must have pictures, not recordings, to learn")
     require(
         spec.layers[last].readout is None,

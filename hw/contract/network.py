@@ -23,7 +23,7 @@ import numpy.typing as npt
 from hw.contract.checks import SpecError, SternaError, signed_bits
 from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides
 from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
-from hw.contract.laws import decay
+from hw.contract.laws import kept
 from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import LayerSpec, NetworkSpec
 
@@ -209,17 +209,34 @@ class Layer:
 
     @property
     def membrane_bound(self) -> int:
-        """Largest |v| before firing: |decay(u)| <= u_max, plus the drive in potential units."""
+        """Largest |v| before firing: |decay(u)| <= u_max, plus the current."""
         neuron = self.spec.neuron
         assert neuron is not None
-        return neuron.u_max + (self.drive_bound << neuron.fraction_bits)
+        return neuron.u_max + self.current_bound
+
+    @cached_property
+    def current_bound(self) -> int:
+        """Largest |x| of the synaptic current, after all steps; without one, that of the drive; in
+        potential units. (What is kept grows with what there is, so the largest are kept of the
+        largest.)"""
+        neuron = self.spec.neuron
+        assert neuron is not None
+        bound, drive = 0, self.drive_bound << neuron.fraction_bits
+        for _ in range(self.steps):
+            largest = max(abs(int(kept(side, neuron.current_law))) for side in (bound, -bound))
+            if largest + drive == bound:
+                break
+            bound = largest + drive
+        return bound
 
     @property
     def decay_bound(self) -> int:
-        """Largest |m u| of a decay by a factor m / 2^k, before it is divided; else |u|."""
+        """Largest |m u| of a decay by a factor m / 2^k, before it is divided; else |u|; or that of
+        the current."""
         neuron = self.spec.neuron
         assert neuron is not None
-        return neuron.u_max * max(1, neuron.decay_factor)
+        current = self.current_bound * max(1, neuron.current_factor)
+        return max(neuron.u_max * max(1, neuron.decay_factor), current)
 
     @property
     def reset_bound(self) -> int:
@@ -237,7 +254,7 @@ class Layer:
         if readout is None or fresh >> MAX_WIDTH:  # which is refused; the laws are for 64 bits
             return fresh * self.steps, fresh * self.steps
         for _ in range(self.steps):
-            m = max(abs(int(decay(m, readout))), abs(int(decay(-m, readout)))) + fresh
+            m = max(abs(int(kept(side, readout.decay_law))) for side in (m, -m)) + fresh
             total += m
         return m, total if readout.value == "sum" else m
 

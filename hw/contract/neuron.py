@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from hw.contract.checks import require, require_int, signed_bits
 
 __all__ = [
+    "CURRENTS",
     "DECAYS",
     "DECAY_ROUNDINGS",
     "DECAY_TIMES",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 DECAYS = ("none", "shift", "leak", "factor")
+CURRENTS = ("off", *DECAYS)
 DECAY_TIMES = ("before", "after")
 DECAY_ROUNDINGS = ("zero", "floor")
 RESETS = ("hard", "soft")
@@ -41,15 +43,17 @@ MAX_FACTOR_SHIFT = 12
 NEWER_FIELDS = {
     *("theta_negative", "negative", "limit", "decay_when", "fraction_bits"),
     *("decay_factor", "decay_rounding"),
+    *("current", "current_shift", "current_factor"),
 }
-"""Of `NeuronSpec`, since version 2 of the network file, and since version 7."""
+"""Of `NeuronSpec`, since version 2 of the network file, since version 7, and since version 8."""
 
 MAX_WIDTH = 32
 """Widest signed integer (potential, drive, logit) that the contract admits, in bits."""
 
 
 class Decay(NamedTuple):
-    """Law 2 by itself: what is kept of a potential, see `NeuronSpec`."""
+    """Law 2 by itself: what is kept of a potential, or of a synaptic current, see `NeuronSpec`;
+    `off`: nothing."""
 
     kind: str = "none"
     shift: int = 0
@@ -61,11 +65,13 @@ class Decay(NamedTuple):
 class NeuronSpec:
     """One integrate-and-fire neuron, shared by all neurons of a layer: a row of the neuron table.
 
-    Per time step: `v = decay(u) + I * 2^f`; `c = min(L, v div theta)` on the positive side,
+    Per time step: `x = kept(x) + I * 2^f`; `v = decay(u) + x`; `c = min(L, v div theta)` on the
+    positive side,
     `-min(L, -v div theta_negative)` on the negative one; then `u = 0 if c else v` (hard reset) or
     `u = v - c * step` (soft), saturated to `potential_bits`. With L = 1 this is the ternary neuron
     of *Ternary Spike* (arXiv 2312.06372, eqs 7-8), with L > 1 and a guard that of *AugMapping*
-    (arXiv 2005.03231).
+    (arXiv 2005.03231). Without a synaptic current (`off`), nothing is kept of x, and it is the
+    drive.
 
     Parameters
     ----------
@@ -84,13 +90,16 @@ class NeuronSpec:
         `decay` is `none`; m is 0 but for `factor`. Factors are reduced: m is odd, and m = 1 is a
         `shift`.
     decay_rounding
-        How that division rounds: toward `zero`, or to the `floor`.
+        How that division rounds, and that of a current: toward `zero`, or to the `floor`.
     decay_when
         `before` integration or `after` the reset (SPIDE). One differs from the other in the first
         step only: `after` does not decay `u0`.
     fraction_bits
         f: the potential has f bits below the drive's. With f = k (T - 1), decay `shift` k, hard
         reset and u0 = 0, no division truncates anything.
+    current, current_shift, current_factor
+        The synaptic current x, which is 0 before the first step, and what is kept of it from step
+        to step: `off`, nothing, or as of a potential (`decay`). It never saturates.
     reset
         `hard` or `soft`.
     step
@@ -116,6 +125,9 @@ class NeuronSpec:
     decay_rounding: str = "zero"
     decay_when: str = "before"
     fraction_bits: int = 0
+    current: str = "off"
+    current_shift: int = 0
+    current_factor: int = 0
     reset: str = "hard"
     step: int = 0
     u0: int = 0
@@ -138,15 +150,16 @@ class NeuronSpec:
             if self.theta_negative == self.theta:  # one way to write one neuron
                 object.__setattr__(self, "theta_negative", None)
         require_int("Coefficient limit", self.limit, 1, MAX_LIMIT)
-        require(self.decay in DECAYS, f"Decay must be one of {DECAYS}, not {self.decay!r}")
-        if self.decay == "none":
+        self._check_kept("decay", DECAYS)
+        self._check_kept("current", CURRENTS)
+        require(
+            self.decay_rounding in DECAY_ROUNDINGS,
+            f"Rounding of the decay must be one of {DECAY_ROUNDINGS}, not {self.decay_rounding!r}",
+        )
+        if not (self.decay_shift or self.current_shift):
             require(
-                self.decay_shift == 0 and isinstance(self.decay_shift, int),
-                f"Decay shift must be 0 without decay, not {self.decay_shift!r}",
+                self.decay_rounding == "zero", "Rounding of the decay must be zero without decay"
             )
-        elif self.decay != "factor":
-            require_int("Decay shift", self.decay_shift, 1, MAX_WIDTH)
-        self._check_factor()
         require(
             self.decay_when in DECAY_TIMES,
             f"Time of the decay must be one of {DECAY_TIMES}, not {self.decay_when!r}",
@@ -161,35 +174,52 @@ class NeuronSpec:
         least = signed_bits(max(self.theta, self.theta_down) - 1)
         require_int("Potential width", self.potential_bits, max(least, 2), MAX_WIDTH)
 
-    def _check_factor(self) -> None:
-        require(
-            self.decay_rounding in DECAY_ROUNDINGS,
-            f"Rounding of the decay must be one of {DECAY_ROUNDINGS}, not {self.decay_rounding!r}",
-        )
-        if self.decay == "none":
+    def _check_kept(self, name: str, kinds: tuple[str, ...]) -> None:
+        """The fields of law 2, of a potential or of a current."""
+        what = name.capitalize()
+        kind, shift, factor = (getattr(self, name + end) for end in ("", "_shift", "_factor"))
+        require(kind in kinds, f"{what} must be one of {kinds}, not {kind!r}")
+        if kind in ("off", "none"):
             require(
-                self.decay_rounding == "zero", "Rounding of the decay must be zero without decay"
+                shift == 0 and isinstance(shift, int),
+                f"{what} shift must be 0 without decay, not {shift!r}",
             )
-        if self.decay != "factor":
+        elif kind != "factor":
+            require_int(f"{what} shift", shift, 1, MAX_WIDTH)
+        if kind != "factor":
             require(
-                type(self.decay_factor) is int and self.decay_factor == 0,
-                f"Decay factor must be 0 where the decay is not factor, not {self.decay_factor!r}",
+                type(factor) is int and factor == 0,
+                f"{what} factor must be 0 where the {name} is not factor, not {factor!r}",
             )
             return
-        require_int("Decay shift of a factor", self.decay_shift, 1, MAX_FACTOR_SHIFT)
-        require_int("Decay factor", self.decay_factor, 1, 2**self.decay_shift - 1)
+        require_int(f"{what} shift of a factor", shift, 1, MAX_FACTOR_SHIFT)
+        require_int(f"{what} factor", factor, 1, 2**shift - 1)
         # One way to write one neuron: the fraction in lowest terms.
-        common = (self.decay_factor & -self.decay_factor).bit_length() - 1
-        object.__setattr__(self, "decay_factor", self.decay_factor >> common)
-        object.__setattr__(self, "decay_shift", self.decay_shift - common)
-        if self.decay_factor == 1:
-            object.__setattr__(self, "decay", "shift")
-            object.__setattr__(self, "decay_factor", 0)
+        common = (factor & -factor).bit_length() - 1
+        object.__setattr__(self, f"{name}_factor", factor >> common)
+        object.__setattr__(self, f"{name}_shift", shift - common)
+        if factor >> common == 1:
+            object.__setattr__(self, name, "shift")
+            object.__setattr__(self, f"{name}_factor", 0)
 
     @property
     def decay_law(self) -> Decay:
         """Law 2's part."""
-        return Decay(self.decay, self.decay_shift, self.decay_factor, self.decay_rounding)
+        return self._law(self.decay, self.decay_shift, self.decay_factor)
+
+    @property
+    def current_law(self) -> Decay:
+        """What is kept of the synaptic current."""
+        return self._law(self.current, self.current_shift, self.current_factor)
+
+    def _law(self, kind: str, shift: int, factor: int) -> Decay:
+        """One way to write one law: what does not divide does not round."""
+        return Decay(kind, shift, factor, self.decay_rounding if shift else "zero")
+
+    @property
+    def has_current(self) -> bool:
+        """Whether the neurons have a second state, their synaptic current."""
+        return self.current != "off"
 
     @property
     def theta_down(self) -> int:

@@ -100,8 +100,8 @@ class LifSlice(wiring.Component):
         The neuron all lanes share.
     lanes, groups, steps
         Neurons side by side; how many of them in turn; time steps per image.
-    drive_bits, membrane_bound
-        Width of a drive; largest |v|.
+    drive_bits, membrane_bound, current_bound
+        Width of a drive; largest |v|, and |x| of a synaptic current.
 
     Members
     -------
@@ -132,9 +132,11 @@ class LifSlice(wiring.Component):
         steps: int,
         drive_bits: int,
         membrane_bound: int,
+        current_bound: int = 0,
     ) -> None:
         self._neuron, self._lanes, self._groups = neuron, lanes, groups
         self._v_bits = signed_bits(membrane_bound)
+        self._x_bits = signed_bits(current_bound)
         self._r_bits = signed_bits(max(membrane_bound, neuron.limit * neuron.step))
         if not neuron.can_saturate:
             self._r_bits = neuron.potential_bits
@@ -154,7 +156,8 @@ class LifSlice(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         neuron = self._neuron
-        potentials, counts, new_counts = self._stored(m)
+        stored, new = self._stored(m)
+        potentials = stored.potentials
         d0: Value = Const(neuron.u0, signed(neuron.potential_bits))
         if neuron.decay_when == "before":
             d0 = decayed_constant(d0, neuron.decay_law)
@@ -169,10 +172,11 @@ class LifSlice(wiring.Component):
             negative = register(1, f"negative{k}")
             r = Signal(signed(self._r_bits), name=f"r{k}", reset_less=True)
             (kept,) = decayed(m, potentials[k], (neuron.decay_law,), f"decay{k}")
-            m.d.sync += [
-                d.eq(Mux(self.first, d0, kept)),
-                v.eq(d + Cat(Const(0, neuron.fraction_bits), self.drive[k]).as_signed()),
-            ]
+            current = Cat(Const(0, neuron.fraction_bits), self.drive[k]).as_signed()
+            if neuron.has_current:
+                current = self._integrated(m, k, stored.currents[k], current)
+                m.d.comb += new.currents[k].eq(current)
+            m.d.sync += [d.eq(Mux(self.first, d0, kept)), v.eq(d + current)]
             if is_counting(neuron):
                 magnitude = register(self._v_bits - 1, f"magnitude{k}")
                 below = register(1, f"below{k}")
@@ -187,10 +191,10 @@ class LifSlice(wiring.Component):
                 ]
                 if neuron.guarded:
                     count = register(self._count_bits, f"count{k}")
-                    m.d.sync += count.eq(Mux(self.first, 0, counts[k]))
+                    m.d.sync += count.eq(Mux(self.first, 0, stored.counts[k]))
                     with m.If(below & (quotient > count)):
                         m.d.sync += [spike.eq(count), negative.eq(count != 0)]
-                    m.d.comb += new_counts[k].eq(Mux(negative, count - spike, count + spike))
+                    m.d.comb += new.counts[k].eq(Mux(negative, count - spike, count + spike))
             else:
                 m.d.sync += Cat(spike, negative).eq(Cat(fire(v, neuron)))
             # A hard reset is a mask, no arithmetic: it needs no register of its own.
@@ -204,12 +208,23 @@ class LifSlice(wiring.Component):
                 m.d.comb += self.spikes[k].negative.eq(negative)
         return m
 
-    def _stored(self, m: Module) -> tuple[Any, Any, Any]:
-        """Potentials and counts of `group`, and the new counts: a register, or a memory with a
-        register's timing. Without a guard there are no counts."""
+    def _integrated(self, m: Module, k: int, current: Value, drive: Value) -> Value:
+        """The synaptic current x: what is kept of the stored one, and the drive."""
+        part, x = (
+            Signal(signed(self._x_bits), name=f"{name}{k}", reset_less=True) for name in ("dx", "x")
+        )
+        (kept,) = decayed(m, current, (self._neuron.current_law,), f"current{k}")
+        m.d.sync += [part.eq(Mux(self.first, 0, kept)), x.eq(part + drive)]
+        return x
+
+    def _stored(self, m: Module) -> tuple[Any, Any]:
+        """What is kept of `group`, potentials, counts under a guard, currents where there are any,
+        and the new ones: a register, or a memory with a register's timing."""
         layout: dict[str, Any] = {"potentials": self.potentials.shape()}
         if self._neuron.guarded:
             layout["counts"] = data.ArrayLayout(unsigned(self._count_bits), self._lanes)
+        if self._neuron.has_current:
+            layout["currents"] = data.ArrayLayout(signed(self._x_bits), self._lanes)
         shape = data.StructLayout(layout)
         new = Signal(shape)
         m.d.comb += new.potentials.eq(self.potentials)
@@ -227,9 +242,7 @@ class LifSlice(wiring.Component):
                 read.addr.eq(self.group),
             ]
             stored = read.data
-        if not self._neuron.guarded:
-            return stored.potentials, None, None
-        return stored.potentials, stored.counts, new.counts
+        return stored, new
 
 
 class LifArray(wiring.Component):
@@ -238,12 +251,13 @@ class LifArray(wiring.Component):
     The drive stays where it is offered until the new potentials are stored, so the slices need no
     copy of it. The order to store passes from slice to slice, a cycle each.
 
-        IDLE     v = d + I          waits for a drive
+        IDLE     v = d + I          waits for a drive; with a synaptic current, x = dx + I, and
+                                    v = d + x in a cycle more
         FIRE     c = fire(v)        three cycles where coefficients are counted (`divide`)
         RESET    r = reset(v, c)
         SEND                        offers the spikes
         STORE    u = saturate(r)    one slice a cycle; takes the drive in the last
-        SETTLE   d = decay(u)       by a factor, `decay_cycles` more
+        SETTLE   d = decay(u)       by a factor, `decay_cycles` more; of a current too
 
     The state of an image needs no clearing: its first step ignores what is stored.
 
@@ -261,8 +275,8 @@ class LifArray(wiring.Component):
         Time steps per image.
     group_major
         A group passes all its time steps before the next one: its potentials need no memory.
-    drive_bits, membrane_bound
-        Width of a drive; largest |v|.
+    drive_bits, membrane_bound, current_bound
+        Width of a drive; largest |v|, and |x| of a synaptic current.
 
     Members
     -------
@@ -287,11 +301,12 @@ class LifArray(wiring.Component):
         steps: int,
         drive_bits: int,
         membrane_bound: int,
+        current_bound: int = 0,
         group_major: bool = False,
     ) -> None:
         self._geometry, self._steps = geometry, steps
         self._fire_cycles = self.latency(neuron) - 2
-        self._decay_cycles = decay_cycles((neuron.decay_law,))
+        self._decay_cycles = decay_cycles((neuron.decay_law, neuron.current_law))
         # To the neurons, a group that passes all its steps is an image of its own.
         self._groups = 1 if group_major else geometry.groups
         self._slices = [
@@ -302,6 +317,7 @@ class LifArray(wiring.Component):
                 steps=steps,
                 drive_bits=drive_bits,
                 membrane_bound=membrane_bound,
+                current_bound=current_bound,
             )
             for lanes in geometry.slices
         ]
@@ -319,7 +335,7 @@ class LifArray(wiring.Component):
     @staticmethod
     def latency(neuron: NeuronSpec) -> int:
         """Cycles from a drive's being offered, and looked at, to its spikes' being offered."""
-        return 5 if is_counting(neuron) else 3
+        return (5 if is_counting(neuron) else 3) + neuron.has_current
 
     @staticmethod
     def store_cycles(geometry: LayerGeometry) -> int:
@@ -329,7 +345,8 @@ class LifArray(wiring.Component):
     @staticmethod
     def recovery(geometry: LayerGeometry, neuron: NeuronSpec) -> int:
         """Cycles from the spikes' leaving to IDLE: every slice stores, the last one settles."""
-        return LifArray.store_cycles(geometry) + 2 + decay_cycles((neuron.decay_law,))
+        settles = 2 + decay_cycles((neuron.decay_law, neuron.current_law))
+        return LifArray.store_cycles(geometry) + settles
 
     def elaborate(self, platform) -> Module:
         m = Module()

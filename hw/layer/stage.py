@@ -138,6 +138,7 @@ class LayerStage(Stage):
                 steps=steps,
                 drive_bits=layer.drive_bits,
                 membrane_bound=layer.membrane_bound,
+                current_bound=layer.current_bound,
                 group_major=plan.constant_input,
             )
             sent = Cat(self.lif.o.payload, self.lif.tap_potentials)

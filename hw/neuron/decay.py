@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 
 from hw.contract.neuron import Decay
 
-__all__ = ["adders", "decay_cycles", "decayed", "decayed_constant", "terms"]
+__all__ = ["adder_bits", "adders", "decay_cycles", "decayed", "decayed_constant", "terms"]
 
 
 def terms(factor: int) -> list[tuple[int, int]]:
@@ -36,6 +36,11 @@ def decay_cycles(decays: Sequence[Decay]) -> int:
 def adders(decays: Sequence[Decay]) -> int:
     """Additions of `decayed`, of one potential."""
     return sum(len(terms(decay.factor)) - 1 for decay in decays if decay.kind == "factor")
+
+
+def adder_bits(decay: Decay, bits: int) -> int:
+    """Bits of these additions, of a potential that has so many."""
+    return adders((decay,)) * (bits + decay.factor.bit_length())
 
 
 def decayed(m: Module, u: Value, decays: Sequence[Decay], name: str) -> list[Value]:

@@ -197,6 +197,10 @@ class Sweep:
     step. With the addend it is v, which becomes c = fire(v) and u = saturate(reset(v, c)); what is
     kept is decay(u).
 
+    Of neurons with a synaptic current x, the memory of potentials has what is left of x, and what
+    spikes have added. With the addend it is x, and with decay(u), which lies in a memory beside it,
+    v.
+
     Parameters
     ----------
     potential, last_word
@@ -231,6 +235,8 @@ class Sweep:
         Index into `Program.decays`.
     start
         Decayed initial potential.
+    has_current, current
+        The neurons have a synaptic current; index into `Program.currents`.
     spread
         Where words have several parts: log2 of the parts that have the same channels.
     ragged, parts
@@ -261,6 +267,8 @@ class Sweep:
     top: int = 0
     decay: int = 0
     start: int = 0
+    has_current: int = 0
+    current: int = 0
     counted: int = 0
     counts: int = 0
     spread: int = 0

@@ -99,6 +99,9 @@ class Program:
         no layer has thresholds by channel.
     decays
         Of all layers (the readout has none: `Decay()`); what `Sweep.decay` counts.
+    currents, second_bits
+        What is kept of synaptic currents, of the layers that have them: what `Sweep.current`
+        counts; and of what is kept of their potentials, which then has a memory of its own.
     can_saturate
         Some layer's potentials can.
     count_bits
@@ -155,6 +158,8 @@ class Program:
     input_banks: int
     classes: int
     logit_bits: int
+    currents: tuple[Decay, ...] = ()
+    second_bits: int = 0
     learning: Learning | None = None
     window: Window | None = None
     leak: ReadoutSpec | None = None
@@ -199,6 +204,8 @@ class Program:
         }
         guards = self.potential_words * bool(self.count_bits), self.word * self.count_bits
         found["guards"] = guards
+        second = self.potential_words * bool(self.currents), self.word * self.second_bits
+        found["second states"] = second
         spike_bits = self.word * (self.spike_planes + self.spike_sign)
         pixel_bits = self.pixels * (self.input_bits + self.input_sign)
         for name, words, bits, banks in (

@@ -2,9 +2,10 @@
 
 Potentials and drives lie in a memory each, `lanes` to a word; the neurons of all layers are this
 one row of lanes, with the numbers of each layer in the operation's word. What is written back is
-`decay(u)`, so that scans add the next step's spikes straight to it; drives stay as they are. Words
-do not depend on each other: the laws are registers in a row, and the word's number travels beside
-them (`places`).
+`decay(u)`, so that scans add the next step's spikes straight to it; drives stay as they are. (Of a
+layer with synaptic currents, it is what is kept of x, and `decay(u)` lies in a memory of its own.)
+Words do not depend on each other: the laws are registers in a row, and the word's number travels
+beside them (`places`).
 """
 
 from types import SimpleNamespace
@@ -66,6 +67,10 @@ class Sweeper(wiring.Component):
     threshold, a bit of the quotient per cycle, from the highest, and F = 6 + planes; what a soft
     reset subtracts is put together in the same way, and R = F + planes. D is R + 2, and
     `decay_cycles` more where a layer's decay is by a factor.
+
+    Of a program with synaptic currents, cycle 4 has x = potential + addend, and v = x + decay(u)
+    comes in the next, v = x of layers without; all that follows is a cycle later. What is kept of
+    x is written as soon as it is there (`current_cycle`): no registers carry it to D.
 
     Where a word has several parts (`Program.parts`), biases and thresholds of all of them are
     fetched first, a row in a cycle: `fetch_cycles`.
@@ -161,8 +166,18 @@ class Sweeper(wiring.Component):
     @staticmethod
     def fire_cycle(program: Program) -> int:
         """F: the cycle in which a word's spikes leave."""
-        counts = program.spike_planes > 1 or program.count_bits
-        return 6 + program.spike_planes if counts else 5
+        fires = 6 + program.spike_planes if Sweeper.counts(program) else 5
+        return fires + bool(program.currents)
+
+    @staticmethod
+    def counts(program: Program) -> bool:
+        """Whether |v| is divided: |c| may be above 1, or something is guarded."""
+        return bool(program.spike_planes > 1 or program.count_bits)
+
+    @staticmethod
+    def current_cycle(program: Program) -> int:
+        """The cycle in which what is kept of x is written."""
+        return 5 + decay_cycles(program.currents)
 
     @staticmethod
     def kept_after(program: Program) -> int:
@@ -218,16 +233,24 @@ class Sweeper(wiring.Component):
                 m.d.sync += [position.eq(0), here.channels.eq(here.channels + 1)]
         for n in range(latency):
             m.d.sync += places[n + 1].eq(places[n])
+        stored, address = places[latency].valid, places[latency - 1].index
+        self._last = self.write, self.write_address
+        if p.currents:
+            self._last = stored, Signal.like(self.write_address, name="last_address")
+            m.d.sync += self._last[1].eq(sweep.potential + address)
+            early = self.current_cycle(p)
+            stored = Mux(sweep.has_current, places[early].valid, stored)
+            address = Mux(sweep.has_current, places[early - 1].index, address)
         m.d.sync += [
             self.read.eq(sweep.potential + here.index),
             self.drive_read.eq(sweep.drive + here.index),
-            self.write_address.eq(sweep.potential + places[latency - 1].index),
+            self.write_address.eq(sweep.potential + address),
             self.drive_write_address.eq(sweep.drive + places[2].index),
             self.spike_address.eq(sweep.spikes + places[fires - 1].index),
         ]
         m.d.comb += [
             self.busy.eq(Cat(running, fetching, *(at.valid for at in places)).any()),
-            self.write.eq(places[latency].valid),
+            self.write.eq(stored),
             self.drive_write.eq(places[3].valid & sweep.first & sweep.has_drive),
             self.fired.eq(places[fires].valid & sweep.fires & ~sweep.first),
             self.odd.eq(sweep.odd),
@@ -240,8 +263,8 @@ class Sweeper(wiring.Component):
         if fetch is None:
             biases = self._rom(m, "biases", p.bias_table, places[0].channels)
             if p.theta_table is not None:
-                address = places[1 if fires == 5 else 2].channels
-                thetas = [*self._rom(m, "thetas", p.theta_table, address)]
+                beside = places[1 + self.counts(p) + bool(p.currents)].channels
+                thetas = [*self._rom(m, "thetas", p.theta_table, beside)]
         else:
             row = sweep.channels + (fetch >> sweep.spread)
             biases = self._parts(m, "biases", p.bias_table, row, fetching)
@@ -252,8 +275,9 @@ class Sweeper(wiring.Component):
         if p.learning is not None:
             self._count(m, later, places)
         guards = self._guards(m, later, places[fires - 4]) if p.count_bits else None
+        second = self._second(m, later) if p.currents else None
         for k in range(p.word):
-            self._lane(m, later, k, biases[k], thetas[k], guards)
+            self._lane(m, later, k, biases[k], thetas[k], guards, second)
         return m
 
     @staticmethod
@@ -364,10 +388,30 @@ class Sweeper(wiring.Component):
             m.d.comb += [
                 read.addr.eq(address),
                 written.eq(Mux(sweep.first, 0, later)),
-                write.en.eq(self.write),
-                write.addr.eq(self.write_address),
+                write.en.eq(self._last[0]),
+                write.addr.eq(self._last[1]),
                 write.data.eq(written),
             ]
+        return [*before], [*after]
+
+    def _second(self, m: Module, sweep) -> tuple[list[Value], list[Value]]:
+        """What is kept of potentials, of a layer with synaptic currents: of the word whose x is
+        there, 0 of others; and where the new ones go."""
+        p = self._program
+        shape = drives(p.word, p.second_bits)
+        m.submodules.second = memory = Memory(shape=shape, depth=p.potential_words, init=[])
+        read, write = memory.read_port(), memory.write_port()
+        before, after = Signal(shape, reset_less=True), Signal(shape, reset_less=True)
+        address = Signal.like(read.addr)
+        m.d.sync += address.eq(self.read)
+        m.d.comb += [
+            read.addr.eq(address),
+            write.en.eq(self._last[0]),
+            write.addr.eq(self._last[1]),
+            write.data.eq(after),
+        ]
+        for k in range(p.word):
+            m.d.sync += before[k].eq(Mux(sweep.has_current, read.data[k], 0))
         return [*before], [*after]
 
     def _lane(
@@ -378,6 +422,7 @@ class Sweeper(wiring.Component):
         bias: Value,
         theta: Value | None,
         guards: tuple[list[Value], list[Value]] | None,
+        second: tuple[list[Value], list[Value]] | None,
     ) -> None:
         p = self._program
         bits = signed(p.membrane_bits)
@@ -391,9 +436,12 @@ class Sweeper(wiring.Component):
             with m.If(sweep.has_drive & ~sweep.first):
                 m.d.sync += addend.eq(self.drives[k])
         m.d.comb += self.biases[k].eq(addend)
-        m.d.sync += v.eq((self.v[k] if p.potential_words else sweep.start) + addend)
+        x = v if second is None else register("x")
+        m.d.sync += x.eq((self.v[k] if p.potential_words else sweep.start) + addend)
+        if second is not None:
+            m.d.sync += v.eq(x + second[0][k])
 
-        if self.fire_cycle(p) == 5:
+        if not self.counts(p):
             spike, negative, held = self._fire(m, sweep, v, theta, register)
         else:
             guard = None if guards is None else (guards[0][k], guards[1][k])
@@ -427,7 +475,13 @@ class Sweeper(wiring.Component):
 
         d = register("d")
         kept_parts = Array(decayed(m, u, p.decays, f"decay{k}"))
-        m.d.sync += d.eq(Mux(sweep.first, sweep.start, kept_parts[sweep.decay]))
+        kept = Mux(sweep.first, sweep.start, kept_parts[sweep.decay])
+        if second is not None:
+            m.d.sync += second[1][k].eq(kept)
+            kept_currents = Array(decayed(m, x, p.currents, f"current{k}"))
+            current = Mux(sweep.first, 0, kept_currents[sweep.current])
+            kept = Mux(sweep.has_current, current, kept)
+        m.d.sync += d.eq(kept)
         m.d.comb += self.prepared[k].eq(d)
 
     def _fire(

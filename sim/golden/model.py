@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hw.contract.checks import InputError
 from hw.contract.edge import INPUT
-from hw.contract.laws import decay, fire, reset, saturate
+from hw.contract.laws import decay, fire, integrate, reset, saturate
 from hw.contract.network import Layer, Network
 from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from sim.golden.edges import Field, exact_float, receive
@@ -26,6 +26,7 @@ __all__ = [
     "decay",
     "drive",
     "fire",
+    "integrate",
     "reset",
     "saturate",
 ]
@@ -54,8 +55,9 @@ class Neurons:
 
     Attributes
     ----------
-    u, count
-        Stored potentials; of guarded neurons, the signed sum of each one's spikes so far.
+    u, x, count
+        Stored potentials; synaptic currents; of guarded neurons, the signed sum of each one's
+        spikes so far.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Neurons:
     ) -> None:
         self.neuron, self.thetas = neuron, thetas
         self.u: Int = np.full(shape, neuron.u0, dtype=np.int64)
+        self.x: Int = np.zeros(shape, dtype=np.int64)
         self.count: Int = np.zeros(shape, dtype=np.int64)
         self._first = True
 
@@ -70,7 +73,8 @@ class Neurons:
         """One time step: drives to coefficients."""
         neuron = self.neuron
         kept = self._first and neuron.decay_when == "after"
-        v = (self.u if kept else decay(self.u, neuron)) + (current << neuron.fraction_bits)
+        self.x = integrate(self.x, current, neuron)
+        v = (self.u if kept else decay(self.u, neuron)) + self.x
         c = fire(v, neuron, self.count, self.thetas)
         self.u, self._first = saturate(reset(v, c, neuron), neuron), False
         if neuron.guarded:

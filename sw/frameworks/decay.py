@@ -5,7 +5,7 @@ from typing import Any
 from sw.importers.affine import ConvertError
 from sw.learn.quantize import nearest_decay
 
-__all__ = ["TOLERANCE", "decay_fields", "decay_text"]
+__all__ = ["TOLERANCE", "current_fields", "decay_fields", "decay_text", "joined"]
 
 TOLERANCE = 1e-6
 """Within it two numbers are the same: files have float32, in which 0.96 is 0.959999999104."""
@@ -15,9 +15,14 @@ ROUNDING = 1e-12
 """Of float64."""
 
 
-def decay_fields(kept: float) -> tuple[dict[str, Any], str]:
+def decay_fields(kept: float, of: str = "a potential") -> tuple[dict[str, Any], str]:
     """Fields of `LIFParameters` for neurons that keep this part of a potential, and by how much
     they are approximated in the integers (empty: by no more than float32 does).
+
+    Parameters
+    ----------
+    of
+        What it is kept of, in words.
 
     Raises
     ------
@@ -25,7 +30,7 @@ def decay_fields(kept: float) -> tuple[dict[str, Any], str]:
         When it is no part.
     """
     if not 0 <= kept <= 1 + TOLERANCE:
-        raise ConvertError(f"keeps {kept:.6g} of a potential per step, which must lie in 0 to 1")
+        raise ConvertError(f"keeps {kept:.6g} of {of} per step, which must lie in 0 to 1")
     fields, share = nearest_decay(kept)
     if abs(share - kept) <= ROUNDING:
         return fields, ""
@@ -33,9 +38,29 @@ def decay_fields(kept: float) -> tuple[dict[str, Any], str]:
     if abs(share - kept) <= TOLERANCE:
         return real, ""
     return real, (
-        f"keeps {share:.6g} ({decay_text(**fields)}) of a potential per step, not {kept:.6g}: "
+        f"keeps {share:.6g} ({decay_text(**fields)}) of {of} per step, not {kept:.6g}: "
         f"{share - kept:+.2g}"
     )
+
+
+def current_fields(kept: float) -> tuple[dict[str, Any], str]:
+    """`decay_fields` of neurons that keep this part of a synaptic current; of none, it is the
+    drive.
+
+    Raises
+    ------
+    ConvertError
+        When it is no part.
+    """
+    fields, by = decay_fields(kept, "a synaptic current")
+    if abs(kept) <= ROUNDING:
+        return {}, ""
+    return {name.replace("decay", "current"): value for name, value in fields.items()}, by
+
+
+def joined(*approximated: str) -> str:
+    """By how much several things are approximated."""
+    return "; ".join(filter(None, approximated))
 
 
 def decay_text(decay: str, decay_shift: int, decay_factor: float = 0) -> str:

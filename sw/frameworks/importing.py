@@ -35,6 +35,7 @@ from sw.learn.compare import Batch, compare
 from sw.learn.fold import FoldedNetwork
 from sw.learn.graph import Activity
 from sw.learn.integer import IntegerNetwork, QuantizeError
+from sw.learn.neuron import current_gain
 from sw.learn.quantize import Known, check_weight_bits, quantize
 
 __all__ = ["ImportReport", "SpikeAgreement", "import_foreign", "integers_of", "report_table"]
@@ -276,14 +277,16 @@ def _fraction_bits(folded: FoldedNetwork, n: int, step: float, pixel_max: int) -
     """Bits below the weight step of a layer whose potentials decay: so many that a threshold has
     `THRESHOLD_BITS`, and no sum more than the contract admits."""
     layer = folded.layers[n]
-    if layer.neuron is None or layer.neuron.decay == "none":
+    p = layer.neuron
+    if p is None or (p.decay == "none" and p.current in ("off", "none")):
         return 0
     drive = layer.bias.abs().max()
     for edge, kernel in zip(folded.edges(n), layer.kernels, strict=True):
         most = math.prod(both_sides(edge.pool)) * (pixel_max if edge.source == INPUT else 1)
         drive = drive + kernel.abs().reshape(len(kernel), -1).sum(dim=1).max() * most
-    taken = max(math.ceil(float(drive) / step), math.ceil(layer.neuron.theta / step)).bit_length()
-    wanted = THRESHOLD_BITS - math.ceil(layer.neuron.theta / step).bit_length()
+    drive = float(drive) * current_gain(p, folded.steps)
+    taken = max(math.ceil(drive / step), math.ceil(p.theta / step)).bit_length()
+    wanted = THRESHOLD_BITS - math.ceil(p.theta / step).bit_length()
     return max(0, min(wanted, MAX_WIDTH - 4 - taken))
 
 

@@ -102,6 +102,9 @@ class Neuron(NamedTuple):
         words = [f"layer {self.layer}: {kind}", f"threshold {p.theta:g}", f"{p.reset} reset"]
         if p.decay != "none":
             words.append(f"keeps {decay_text(p.decay, p.decay_shift, p.decay_factor)}")
+        if p.current != "off":
+            share = decay_text(p.current, p.current_shift, p.current_factor)
+            words.append(f"keeps {share} of its synaptic current")
         return ", ".join(words)
 
 

@@ -31,7 +31,7 @@ from hw.contract.text import none_of
 from sw.data.split import Split
 from sw.frameworks.architecture import Architecture, read_architecture
 from sw.frameworks.conventions import TIE
-from sw.frameworks.decay import decay_fields
+from sw.frameworks.decay import current_fields, decay_fields, joined
 from sw.frameworks.importing import ImportReport, import_foreign
 from sw.frameworks.reading import LeakyReadout, per_channel
 from sw.frameworks.watch import Call, IsNode, Node, Watch, WatchedNetwork, require_whole
@@ -42,10 +42,10 @@ from sw.learn.neuron import LIFParameters, ReadoutParameters
 
 __all__ = ["SnnNetwork", "import_network", "is_file", "lif_parameters", "open_file"]
 
-NODES = ("Leaky", "Lapicque", "RLeaky", "TernaryLeaky")
+NODES = ("Leaky", "Lapicque", "RLeaky", "Synaptic", "RSynaptic", "TernaryLeaky")
 ACTIVATION = f"one of {', '.join(NODES)}"
-CURRENTS = {"Alpha", "RSynaptic", "SConv2dLSTM", "SLSTM", "Synaptic"}
-"""Nodes with more than one state."""
+STATES = {"Alpha", "SConv2dLSTM", "SLSTM"}
+"""Nodes with more states than a potential and a current."""
 
 RESETS = ("subtract", "zero", "none")
 """By the number that a state has."""
@@ -82,7 +82,7 @@ def _is_node(module: nn.Module) -> bool:
 
 
 def lif_parameters(node: nn.Module) -> Node:
-    """Leaky, Lapicque, RLeaky (without what comes back), TernaryLeaky.
+    """Leaky, Lapicque, Synaptic, RLeaky and RSynaptic (without what comes back), TernaryLeaky.
 
     Raises
     ------
@@ -90,9 +90,9 @@ def lif_parameters(node: nn.Module) -> Node:
         One sentence, without its subject, for a node that no neuron of the contract is.
     """
     name, settings = type(node).__name__, cast(Any, node)
-    if name in CURRENTS:
+    if name in STATES:
         raise ConvertError(
-            f"has a synaptic current, or states beside its potential, which no neuron of the "
+            f"has more states than a potential and a synaptic current, which no neuron of the "
             f"contract has: train with {ACTIVATION}"
         )
     if name not in _library().nodes:
@@ -118,8 +118,11 @@ def lif_parameters(node: nn.Module) -> Node:
         )
     reset, step, note = _reset(name, settings, theta * height, kept)
     fields, approximated = decay_fields(kept)
+    current, by = {}, ""
+    if hasattr(settings, "alpha"):
+        current, by = current_fields(_share(settings.alpha, "alpha"))
     parameters = LIFParameters(
-        theta=theta * (1 + TIE), negative=negative, reset=reset, step=step, **fields
+        theta=theta * (1 + TIE), negative=negative, reset=reset, step=step, **fields, **current
     )
     amplitude = height * _single(settings.graded_spikes_factor, "graded_spikes_factor")
     # One threshold for all: what a neuron with a lower one gets counts for more.
@@ -127,7 +130,7 @@ def lif_parameters(node: nn.Module) -> Node:
         parameters,
         gain=gain * theta / thetas,
         amplitude=amplitude,
-        approximated=approximated,
+        approximated=joined(approximated, by),
         note=note,
     )
 
@@ -137,8 +140,12 @@ def _kept(name: str, settings: Any) -> tuple[float, Tensor]:
     if name == "Lapicque":
         step, r, c = (_single(getattr(settings, key), key) for key in ("time_step", "R", "C"))
         return 1 - step / (r * c), torch.tensor(step / c, dtype=torch.float64)
-    beta = _single(settings.beta, "beta")
-    return min(1.0, max(0.0, beta)), torch.ones((), dtype=torch.float64)
+    return _share(settings.beta, "beta"), torch.ones((), dtype=torch.float64)
+
+
+def _share(value: Any, what: str) -> float:
+    """As a forward clamps it."""
+    return min(1.0, max(0.0, _single(value, what)))
 
 
 def _ternary(settings: Any, high: float, low: float) -> tuple[float, str, float]:
@@ -277,7 +284,7 @@ class SnnNetwork(WatchedNetwork):
     def _reset(self) -> None:
         for module in self.module.modules():
             if _is_node(module):
-                for state in ("mem", "spk"):
+                for state in ("mem", "spk", "syn"):
                     if isinstance(getattr(module, state, None), Tensor):
                         setattr(module, state, torch.zeros(0, dtype=torch.float64))
 
@@ -497,11 +504,12 @@ def _made(kind: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> nn.
 
 def _kind_of(own: Mapping[str, Tensor]) -> str:
     """The kind of neurons that have such a state; empty: none has."""
+    back = any(key == "V" or key.startswith("recurrent.") for key in own)
     if "alpha" in own:
-        return "Synaptic"
+        return "RSynaptic" if back else "Synaptic"
     if "neg_threshold" in own:
         return "TernaryLeaky"
-    if any(key == "V" or key.startswith("recurrent.") for key in own):
+    if back:
         return "RLeaky"
     if {"R", "C"} <= set(own):
         return "Lapicque"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hw.contract.checks import SternaError
 from hw.contract.neuron import (
+    CURRENTS,
     DECAY_ROUNDINGS,
     DECAY_TIMES,
     DECAYS,
@@ -35,6 +36,7 @@ __all__ = [
     "TernaryLIF",
     "compile_neurons",
     "compiled_law",
+    "current_gain",
     "lif_step",
     "read_out",
     "straight_through",
@@ -62,6 +64,8 @@ class LIFParameters:
         with k = 0, m is a real part of 1. `after`: u0 is not decayed.
     fraction_bits
         The drive counts 2^f times.
+    current, current_shift, current_factor
+        What is kept of the synaptic current, by the same laws; `off`: nothing, it is the drive.
     reset, step
         `hard` to 0, or `soft`: a spike subtracts `step` (0 under hard reset).
     u0
@@ -88,6 +92,9 @@ class LIFParameters:
     decay_rounding: str = "zero"
     decay_when: str = "before"
     fraction_bits: int = 0
+    current: str = "off"
+    current_shift: int = 0
+    current_factor: float = 0
     reset: str = "hard"
     step: float = 0.0
     u0: float = 0.0
@@ -98,6 +105,7 @@ class LIFParameters:
     def __post_init__(self) -> None:
         for what, value, choices in (
             ("Decay", self.decay, DECAYS),
+            ("Current", self.current, CURRENTS),
             ("Rounding of the decay", self.decay_rounding, DECAY_ROUNDINGS),
             ("Reset", self.reset, RESETS),
             ("Negative side", self.negative, NEGATIVES),
@@ -146,6 +154,9 @@ class LIFParameters:
             decay_rounding=spec.decay_rounding,
             decay_when=spec.decay_when,
             fraction_bits=spec.fraction_bits,
+            current=spec.current,
+            current_shift=spec.current_shift,
+            current_factor=spec.current_factor,
             reset=spec.reset,
             step=spec.step,
             u0=spec.u0,
@@ -263,22 +274,46 @@ def _fire(v: Tensor, p: LIFParameters, state: "State") -> Tensor:
 
 
 def _decay(u: Tensor, p: LIFParameters | ReadoutParameters) -> Tensor:
-    if p.decay == "none":
+    return _kept(u, p, p.decay, p.decay_shift, p.decay_factor)
+
+
+def _integrate(drive: Tensor, state: "State", p: LIFParameters) -> Tensor:
+    """The synaptic current: what is kept of it, and the drive in units of the potential."""
+    x = drive * 2.0**p.fraction_bits if p.fraction_bits else drive
+    if state.current is None:
+        return x
+    return _kept(state.current, p, p.current, p.current_shift, p.current_factor) + x
+
+
+def _kept(
+    u: Tensor, p: LIFParameters | ReadoutParameters, kind: str, shift: int, factor: float
+) -> Tensor:
+    """Law 2, of a potential or of a current."""
+    if kind == "none":
         return u
-    product = u * p.decay_factor if p.decay == "factor" else u
-    part = product * 2.0**-p.decay_shift  # a power of two: exact in floating point
+    product = u * factor if kind == "factor" else u
+    part = product * 2.0**-shift  # a power of two: exact in floating point
     if p.rounds:
         part = _Truncate.apply(part, p.decay_rounding)
-    return u - part if p.decay == "leak" else part
+    return u - part if kind == "leak" else part
+
+
+def current_gain(p: LIFParameters, steps: int) -> float:
+    """How many times a drive that stays is in the synaptic current after so many steps."""
+    part = (p.current_factor if p.current == "factor" else 1.0) * 2.0**-p.current_shift
+    kept = {"off": 0.0, "none": 1.0, "leak": 1 - part}.get(p.current, part)
+    return float(sum(kept**step for step in range(steps)))
 
 
 class State(NamedTuple):
     """What a neuron keeps from step to step: its stored potential; its signed count of spikes (None
-    without a guard); a threshold of its own, for both sides (None: that of its layer)."""
+    without a guard); a threshold of its own, for both sides (None: that of its layer); its synaptic
+    current (None: it has none)."""
 
     u: Tensor
     count: Tensor | None = None
     thetas: Tensor | None = None
+    current: Tensor | None = None
 
 
 def lif_step(
@@ -286,7 +321,8 @@ def lif_step(
 ) -> tuple[Tensor, State]:
     """One time step: drive x and state to coefficients c and the next state.
 
-    `v = decay(u) + x`, `c = fire(v)`, then `u = 0 where c` (hard) or `u = v - c*step` (soft).
+    `v = decay(u) + x`, `c = fire(v)`, then `u = 0 where c` (hard) or `u = v - c*step` (soft). Of
+    neurons with a synaptic current, it is the current, with the drive added to it, in place of x.
     (*Ternary Spike*, arXiv 2312.06372, eqs 7-8.) As in the paper's code the gradient is not
     detached at the reset: |c| carries the surrogate gradient.
 
@@ -296,14 +332,15 @@ def lif_step(
         The first step of an image, whose potential may not be decayed (`decay_when`).
     """
     d = state.u if first and p.decay_when == "after" else _decay(state.u, p)
-    v = d + (x * 2.0**p.fraction_bits if p.fraction_bits else x)
+    current = _integrate(x, state, p)
+    v = d + current
     c = _fire(v, p, state)
     # In this form the gradient of the reset is the paper's; |c| counts once.
     u = v * (1 - c.abs().clamp(max=1)) if p.reset == "hard" else v - c * p.step
     if p.u_max is not None:
         u = u.clamp(-p.u_max, p.u_max)
     count = None if state.count is None else state.count + c.detach()
-    return c, State(u, count, state.thetas)
+    return c, State(u, count, state.thetas, None if state.current is None else current)
 
 
 def read_out(drives: Sequence[Tensor], p: ReadoutParameters | None) -> Tensor:
@@ -389,7 +426,9 @@ class TernaryLIF(nn.Module):
         """The state before the first step, shaped like the drive x."""
         guarded = self.constants.negative == "guarded"
         u = torch.full_like(x, float(self.constants.u0))
-        return State(u, torch.zeros_like(x) if guarded else None, self.thetas)
+        count = torch.zeros_like(x) if guarded else None
+        current = None if self.constants.current == "off" else torch.zeros_like(x)
+        return State(u, count, self.thetas, current)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """One step: drive (n, ...) and state to unit spikes and state; without a state, the

@@ -69,10 +69,13 @@ def nearest_decay(kept: float) -> tuple[dict[str, Any], float]:
 
 
 def _in_row(p: LIFParameters) -> LIFParameters:
-    """With a decay of the contract in place of a real one."""
-    if p.decay != "factor" or p.decay_shift:
-        return p
-    return replace(p, **nearest_decay(p.decay_factor)[0])
+    """With decays of the contract in place of real ones."""
+    if p.decay == "factor" and not p.decay_shift:
+        p = replace(p, **nearest_decay(p.decay_factor)[0])
+    if p.current == "factor" and not p.current_shift:
+        fields = nearest_decay(p.current_factor)[0]
+        p = replace(p, **{name.replace("decay", "current"): fields[name] for name in fields})
+    return p
 
 
 def _readout_spec(
@@ -193,6 +196,9 @@ def _neuron_spec(
         decay_rounding=p.decay_rounding,
         decay_when=p.decay_when,
         fraction_bits=fraction_bits,
+        current=p.current,
+        current_shift=p.current_shift,
+        current_factor=int(p.current_factor),
         reset=p.reset,
         step=max(least, whole(p.step)) if soft else 0,
         u0=max(least - down, min(theta - least, whole(p.u0))),
@@ -249,9 +255,9 @@ def fraction_bits(decay_shift: int, from_rest: bool, steps: int) -> int:
 
 
 def _fraction_bits(p: LIFParameters, steps: int) -> int:
-    if p.decay == "none":
-        return 0
-    return fraction_bits(p.decay_shift, p.u0 == 0 or p.decay_when == "after", steps)
+    # What was received s steps ago has decayed s times, part of them as a current.
+    potential = fraction_bits(p.decay_shift, p.u0 == 0 or p.decay_when == "after", steps)
+    return max(potential, fraction_bits(p.current_shift, True, steps))
 
 
 def _scale(name: str, folded: FoldedLayer, weight_bits: int, by_channel: bool) -> Tensor:

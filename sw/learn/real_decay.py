@@ -38,7 +38,7 @@ def with_decay(network: Network, *, exact: bool) -> Network:
     layers, thetas = [], list(network.thetas)
     for n, layer in enumerate(network.spec.layers):
         neuron = layer.neuron
-        if neuron is not None and neuron.decay != "none":
+        if neuron is not None and _decays(neuron):
             layer = replace(layer, neuron=_other(neuron, network.spec.steps, exact))
             assert layer.neuron is not None
             if (old := network.thetas[n]) is not None:
@@ -49,8 +49,13 @@ def with_decay(network: Network, *, exact: bool) -> Network:
     return replace(network, spec=spec, thetas=tuple(thetas))
 
 
+def _decays(n: NeuronSpec) -> bool:
+    return bool(n.decay_shift or n.current_shift)
+
+
 def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
-    bits = fraction_bits(n.decay_shift, n.decay_when == "after" or n.u0 == 0, steps) if exact else 0
+    bits = fraction_bits(n.decay_shift, n.decay_when == "after" or n.u0 == 0, steps)
+    bits = max(bits, fraction_bits(n.current_shift, True, steps)) if exact else 0
     change = bits - n.fraction_bits
 
     def scaled(value: int) -> int:
@@ -134,7 +139,7 @@ def decay_report(network: Network, data: Split) -> dict[str, list[int]]:
     """`unlike_real` of the network with truncation and with exact decay, by name, each with the
     number of images; without what the contract's 32 bits do not admit (many steps), and empty where
     nothing decays. Of a large network the first images only (`SPIKES`)."""
-    if all(n is None or n.decay == "none" for n in (layer.neuron for layer in network.spec.layers)):
+    if not any(n is not None and _decays(n) for n in (x.neuron for x in network.spec.layers)):
         return {}
     per_image = network.spec.steps * sum(layer.neurons for layer in network.spec.layers[:-1])
     n = max(1, int(SPIKES // per_image))

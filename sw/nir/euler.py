@@ -43,11 +43,12 @@ def simulate(
 
 
 class _Euler:
-    """The state of all neurons: potentials, and spikes of the step before."""
+    """The state of all neurons: potentials, synaptic currents, and spikes of the step before."""
 
     def __init__(self, graph: Graph, conventions: Conventions, timed: bool) -> None:
         self.graph, self.conventions, self.timed = graph, conventions, timed
         self.potentials: dict[str, Tensor] = {}
+        self.currents: dict[str, Tensor] = {}
         self.spikes: dict[str, Tensor] = {}
         self.still: dict[str, Tensor] = {}
         """What is the same at every step: it is made of the input alone, which is no recording."""
@@ -105,7 +106,9 @@ class _Euler:
         v = torch.zeros_like(current) if before is None else before
         late = self.conventions.reset == "subtract-later"
         owed = self.spikes[name] * threshold if late else 0.0
-        if kind_of(node) == "LIF":
+        if kind_of(node) == "CubaLIF":
+            current = self._integrate(name, current)
+        if kind_of(node) in ("LIF", "CubaLIF"):
             v = v + self._change(node, v, current) - owed
         else:
             v = v + current * _by_neuron(input_gain(node, self.conventions.dt), current) - owed
@@ -120,9 +123,20 @@ class _Euler:
 
     def _change(self, node: Any, v: Tensor, current: Tensor) -> Tensor:
         """What a step adds to the potential of a node that leaks."""
-        part = self.conventions.dt / _by_neuron(node.tau, current)
+        tau = node.tau_mem if kind_of(node) == "CubaLIF" else node.tau
+        part = self.conventions.dt / _by_neuron(tau, current)
         leak, r = _by_neuron(node.v_leak, current), _by_neuron(node.r, current)
         return part * (leak - v + r * current)
+
+    def _integrate(self, name: str, received: Tensor) -> Tensor:
+        """The synaptic current of a CubaLIF at the end of the step, by which its potential moves:
+        so do Norse and snnTorch, which export it, and all others we know of."""
+        node = self.graph.nodes[name]
+        part = self.conventions.dt / _by_neuron(node.tau_syn, received)
+        before = self.currents.get(name)
+        i = torch.zeros_like(received) if before is None else before
+        i = self.currents[name] = i + part * (_by_neuron(node.w_in, received) * received - i)
+        return i
 
 
 def input_gain(node: Any, dt: float) -> Any:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides, sides_text
 from hw.contract.files import write_atomically
 from hw.contract.network import Layer, Network
-from hw.contract.neuron import NeuronSpec, ReadoutSpec
+from hw.contract.neuron import Decay, NeuronSpec, ReadoutSpec
 from sw.importers.affine import ConvertError
 
 __all__ = ["export_nir", "nir_graph", "notes_of"]
@@ -54,7 +54,7 @@ def notes_of(network: Network) -> tuple[str, ...]:
     read = {"last": "those of the last step count", "max": "the largest of each counts"}
     told = read.get("sum" if leak is None else leak.value, "outputs are to be added up")
     notes = [f"inputs are pixels / {spec.pixel_max}, 0 to 1, for {spec.steps} steps; {told}"]
-    if leak is not None or any(n.decay != "none" for n in neurons):
+    if leak is not None or any(n.decay != "none" or n.has_current for n in neurons):
         notes.append("NIR decays in reals, the network rounds: near a threshold spikes may differ")
     if any(n.can_saturate for n in neurons):
         notes.append("NIR's potentials have no limit, the network's saturate")
@@ -133,6 +133,11 @@ def _require_sayable(network: Network) -> None:
                     f"Layer {layer.name} must have {field} = {needed!r} to be said in NIR, not "
                     f"{value!r}: {why}"
                 )
+        if n.has_current and "none" in (n.decay, n.current):
+            raise ConvertError(
+                f"Layer {layer.name} must have potentials and synaptic currents that decay to be "
+                "said in NIR: a CubaLIF has a time constant for each"
+            )
 
 
 def _plain(shape: Shape, is_row: bool) -> tuple[int, ...]:
@@ -195,19 +200,21 @@ def _neurons(layer: Layer, n: NeuronSpec, shape: tuple[int, ...], dt: float) -> 
     one = np.ones(shape)
     if n.decay == "none":
         return nir.IF(r=one, v_threshold=theta, v_reset=one * 0)
-    tau = dt / (1 - _kept(n))
-    return nir.LIF(
-        tau=one * tau, r=one * tau / dt, v_leak=one * 0, v_threshold=theta, v_reset=one * 0
-    )
+    tau = dt / (1 - _kept(n.decay_law))
+    fields = {"r": one * tau / dt, "v_leak": one * 0, "v_threshold": theta, "v_reset": one * 0}
+    if not n.has_current:
+        return nir.LIF(tau=one * tau, **fields)
+    tau_syn = dt / (1 - _kept(n.current_law))
+    return nir.CubaLIF(tau_mem=one * tau, tau_syn=one * tau_syn, w_in=one * tau_syn / dt, **fields)
 
 
 def _integrator(leak: ReadoutSpec, shape: tuple[int, ...], dt: float) -> Any:
     """A readout that leaks: its input counts once."""
-    one, tau = np.ones(shape), dt / (1 - _kept(leak))
+    one, tau = np.ones(shape), dt / (1 - _kept(leak.decay_law))
     return _nir().LI(tau=one * tau, r=one * tau / dt, v_leak=one * 0)
 
 
-def _kept(law: NeuronSpec | ReadoutSpec) -> float:
-    """What is kept of a potential, which is not all."""
-    part = 2.0**-law.decay_shift
-    return {"shift": part, "leak": 1 - part, "factor": law.decay_factor * part}[law.decay]
+def _kept(law: Decay) -> float:
+    """The part that a law keeps, but for its rounding."""
+    part = 2.0**-law.shift
+    return {"shift": part, "leak": 1 - part, "factor": law.factor * part}[law.kind]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
 from sw.frameworks.conventions import TIE, Conventions
-from sw.frameworks.decay import decay_fields
+from sw.frameworks.decay import current_fields, decay_fields, joined
 from sw.frameworks.reading import (
     SHAPE_UNKNOWN,
     Finding,
@@ -364,26 +364,48 @@ class _Lowering:
             elif (gain != 1).any():
                 self._note(name, f"R = {gain.max():g} counts a step, not a second")
             return gain, np.zeros(()), 1.0, {"decay": "none", "decay_shift": 0}, ""
-        tau = _numbers(node.tau)
-        if (tau <= 0).any():
-            raise ConvertError(f"must have a positive tau, not {tau.min():g}")
-        if float(tau.max() - tau.min()) > TIE * float(tau.max()):
-            raise ConvertError(
-                f"must have one tau for all its neurons, not {tau.min():g} to {tau.max():g}: a "
-                "layer for each"
-            )
-        part = dt / float(tau.flat[0])
-        if part > 1 + TIE:
-            raise ConvertError(
-                f"has tau = {tau.flat[0]:g} s, shorter than the time step of {dt:g} s: give with "
-                "--dt the one that it was trained with (Norse writes tau times its time step: of "
-                "0.001 s, --dt 1e-6)"
-            )
+        if kind_of(node) == "CubaLIF":
+            return self._cuba(node)
+        part = self._part(node, "tau")
         fields, by = decay_fields(max(0.0, 1 - part))
         leak = _numbers(node.v_leak)
         if leak.any():
             self._note(name, "v_leak is a bias")
         return _numbers(node.r) * part, leak * part, 1 - part, fields, by
+
+    def _part(self, node: Any, name: str) -> float:
+        """What decays in a step, by the time constant of this name."""
+        tau, dt = _numbers(getattr(node, name)), self.conventions.dt
+        if (tau <= 0).any():
+            raise ConvertError(f"must have a positive {name}, not {tau.min():g}")
+        if float(tau.max() - tau.min()) > TIE * float(tau.max()):
+            raise ConvertError(
+                f"must have one {name} for all its neurons, not {tau.min():g} to {tau.max():g}: a "
+                "layer for each"
+            )
+        part = dt / float(tau.flat[0])
+        if part > 1 + TIE:
+            raise ConvertError(
+                f"has {name} = {tau.flat[0]:g} s, shorter than the time step of {dt:g} s: give "
+                "with --dt the one that it was trained with (Norse writes tau times its time step: "
+                "of 0.001 s, --dt 1e-6)"
+            )
+        return part
+
+    def _cuba(self, node: Any) -> tuple[Reals, Reals, float, dict[str, Any], str]:
+        """`_integration` of a potential behind a synaptic current, whose units are free: both gains
+        are in what it receives."""
+        leak, r, weight = (_numbers(getattr(node, name)) for name in ("v_leak", "r", "w_in"))
+        if leak.any():
+            raise ConvertError(
+                f"must have v_leak = 0, not {leak[leak != 0].flat[0]:g}: of neurons with a "
+                "synaptic current, a bias is in the current; count its potentials from there"
+            )
+        slow, fast = self._part(node, "tau_mem"), self._part(node, "tau_syn")
+        fields, by = decay_fields(max(0.0, 1 - slow))
+        current, also = current_fields(max(0.0, 1 - fast))
+        gain = r * slow * weight * fast
+        return gain, np.zeros(()), 1 - slow, fields | current, joined(by, also)
 
     def _gains(self, name: str, gain: Reals, offset: Reals, shape: Shape | None) -> list[nn.Module]:
         """x * gain + offset."""
@@ -537,6 +559,7 @@ RULES: Mapping[str, Rule] = {
     "AvgPool2d": _Lowering._pooling,
     "Conv1d": _Lowering._convolution,
     "Conv2d": _Lowering._convolution,
+    "CubaLIF": _Lowering._neuron,
     "Flatten": _Lowering._flatten,
     "I": _Lowering._integrator,
     "IF": _Lowering._neuron,
@@ -552,10 +575,8 @@ RULES: Mapping[str, Rule] = {
 KNOWN = f"of NIR's nodes, {', '.join(sorted({*RULES} - {INPUTS, OUTPUTS}))} are read"
 
 REFUSED = {
-    "CubaLIF": "has a synaptic current, a second state that the contract does not have yet: train "
-    "with LIF, or with tau_syn so short that it may be left out",
-    "CubaLI": "has a synaptic current, which the contract does not have yet: end in the Linear "
-    "before it, whose drives are added up",
+    "CubaLI": "is a readout that leaks, with a synaptic current, which no readout has: end in "
+    "an LI, in the Linear before it, or in neurons that fire, which are counted",
     "Delay": "delays spikes by times of its own, and only a loop may, by one step: train without",
     "Threshold": "fires without a potential that stays: use LIF or IF",
 }
@@ -578,7 +599,7 @@ def _numbers(value: Any) -> Reals:
     return array
 
 
-PARAMETERS = ("tau", "r", "v_leak", "v_threshold", "v_reset")
+PARAMETERS = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset")
 
 
 def _sizes(node: Any, shape: Shape | None) -> list[str]:

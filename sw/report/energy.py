@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.contract.checks import signed_bits
 from sim.golden.activity import ActivityMeter
 from sw.report.run import SimRun
 
@@ -58,9 +59,9 @@ def estimate(run: SimRun) -> list[Part]:
     steps = network.spec.steps
     neuron_steps = steps * sum(layer.spec.neurons for layer in network.layers[:-1])
     stored = steps * sum(
-        layer.spec.neurons * layer.spec.neuron.potential_bits
+        layer.spec.neurons * (n.potential_bits + n.has_current * signed_bits(layer.current_bound))
         for layer in network.layers[:-1]
-        if layer.spec.neuron is not None
+        if (n := layer.spec.neuron) is not None
     )
     weight_bits = float(np.mean([layer.spec.weight_bits for layer in network.layers]))
     add = PICOJOULES["int32 add"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from gen.core.describe import neuron_text
 from gen.core.plan import (
     CorePlan,
     PlanError,
@@ -17,10 +18,10 @@ from gen.core.plan import (
     played_changes,
     rebuild,
 )
-from gen.layer.stage import LayerOptions
+from gen.layer.stage import LayerOptions, LayerStagePlan
 from gen.program.stage import ProgramStagePlan
 from gen.window.stage import WindowStagePlan, window_rows
-from hw.contract.checks import SpecError
+from hw.contract.checks import SpecError, signed_bits
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.layer.geometry import LayerGeometry
@@ -231,3 +232,35 @@ def test_refusals():
         with pytest.raises(SpecError) as refused:
             LayerGeometry(**{**fields, "signed": True, **changes})
         assert str(refused.value) == sentence
+
+
+def test_currents_are_counted_in_memories_and_sizes() -> None:
+    """Beside potentials and counts, as wide as they can be."""
+    plain = NeuronSpec(theta=9, negative="guarded", limit=3, potential_bits=6)
+    both = [replace(plain, current=kind) for kind in ("off", "none")]
+    first, second = (
+        plan_core(network_of_ones(chain((5, 6, 6, 2), one, input_bits=1, steps=4)), 2).stages[1]
+        for one in both
+    )
+    assert isinstance(second, LayerStagePlan)
+    bits = signed_bits(second.layer.current_bound)
+    assert second.layer.current_bound == 4 * 6 * 3
+    assert first.memories()["potentials0"].bits == 2 * (6 + plain.count_bits(4))
+    assert second.memories()["potentials0"].bits == 2 * (6 + plain.count_bits(4) + bits)
+    assert first.sizes()["adders"] == 0
+    assert second.sizes()["adders"] == 2 * 2 * bits
+    five = replace(plain, decay="factor", decay_shift=4, decay_factor=5)
+    third = plan_core(network_of_ones(chain((5, 6, 6, 2), five, input_bits=1, steps=4)), 2)
+    assert third.stages[1].sizes()["adders"] == 2 * 1 * (6 + 3)  # 4 + 1, of 6 bits
+
+
+def test_a_current_in_words() -> None:
+    neuron = NeuronSpec(
+        theta=9, current="factor", current_shift=3, current_factor=5, decay_rounding="floor",
+        potential_bits=6,
+    )  # fmt: skip
+    assert neuron_text(neuron) == (
+        "ternary, theta 9, hard reset, current decay 5/8, rounded to the floor"
+    )
+    kept = replace(neuron, current="none", current_shift=0, current_factor=0, decay_rounding="zero")
+    assert neuron_text(kept).endswith(", current decay none")

@@ -15,15 +15,19 @@ from gen.program.fanout import edge_tables
 from gen.program.memory_map import MemoryMap, Region, allocate
 from gen.program.stage import ProgramStagePlan, plan_program
 from gen.program.writer import segments
+from hw.contract.checks import signed_bits
 from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.layout import MapLayout, map_layout
 from hw.contract.network import Network
+from hw.contract.neuron import Decay
+from hw.neuron.decay import adder_bits
 from hw.program.code import NOTES, Code, Operation, Played, Scan, Send, Sweep
 from hw.program.program import Program
 from hw.program.table import Table
 from sim.golden.edges import receive
 from sim.golden.model import GoldenModel
 from tests.graphs import NEURON, network_of, residual
+from tests.hw.program.cases import CURRENTS
 from tests.hw.program.programs import (
     conv,
     dense,
@@ -547,3 +551,26 @@ def test_a_network_that_does_not_look_at_its_image() -> None:
     GoldenModel(image).run(random_pixels(image, 2))
     with pytest.raises(PlanError, match="must have an edge from its input"):
         plan_program(image, 4)
+
+
+def test_currents_are_counted_in_memories_and_sizes() -> None:
+    """A word of potentials has currents, as wide as they can be; a memory beside it has what is
+    left of the potentials."""
+    neuron = CURRENTS["current"]
+    parts = part(5, conv("input", 3)), part(4, dense("a"), neuron=neuron), part(2, dense("b"))
+    image = network((1, 4, 4), *parts, steps=4)
+    plan = plan_program(image, 4, changes=())
+    p, memories = plan.program, plan.memories()
+    assert p.currents == (neuron.current_law,)
+    assert p.potential_bits == signed_bits(image.layers[1].current_bound)
+    assert (memories["second states"].bits, memories["second states"].rows) == (
+        4 * neuron.potential_bits,
+        memories["potentials"].rows,
+    )
+    assert {*p.decays} == {Decay(), neuron.decay_law}
+    sums = sum(adder_bits(law, p.membrane_bits) for law in (*p.decays, *p.currents))
+    sums += 2 * p.membrane_bits + neuron.potential_bits
+    assert sums > 10 * p.membrane_bits  # five additions for each of two factors
+    assert (plan.sizes()["decay"], plan.sizes()["adders"]) == (4 * p.membrane_bits, 4 * sums)
+    one = plan_program(replace(image, spec=replace(image.spec, steps=1)), 4)
+    assert (one.program.currents, "second states" in one.memories()) == ((), False)

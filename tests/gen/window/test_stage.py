@@ -10,7 +10,7 @@ from gen.window.stage import WindowStagePlan, plan_window, window_layers, window
 from gen.window.writer import tall_layout
 from hw.contract.layout import MapLayout
 from hw.contract.network import Network
-from hw.neuron.decay import adders
+from hw.neuron.decay import adder_bits
 from hw.program.code import Scan, Sweep
 from tests.hw.program.cases import CASES
 from tests.hw.program.programs import conv, dense, identity, network, part
@@ -172,7 +172,8 @@ def test_sizes_are_those_of_all_that_adds() -> None:
         "sum": 12 * 4 * p.sum_bits,
         "pick": 12 * 4 * p.weight_bits * 2,
         "lane": 16 * p.membrane_bits,
-        "decay": 16 * p.membrane_bits * (len(p.decays) - 1 + adders(p.decays)),
+        "decay": 16 * p.membrane_bits * (len(p.decays) - 1),
+        "adders": 16 * sum(adder_bits(law, p.membrane_bits) for law in p.decays),
     }
     assert p.weight_table.lanes == len(plan.window.used) * 4
     names = plan.memories()

@@ -1,5 +1,7 @@
 """hw.contract.laws: an integer is an array without axes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,9 @@ NEURONS = (
     NeuronSpec(theta=5, theta_negative=3, limit=3, potential_bits=6),
     NeuronSpec(theta=4, negative="guarded", limit=15, potential_bits=6),
     NeuronSpec(theta=4, negative="off", potential_bits=6),
+    NeuronSpec(theta=5, current="none", potential_bits=6),
+    NeuronSpec(theta=5, current="leak", current_shift=2, decay_rounding="floor", potential_bits=6),
+    NeuronSpec(theta=5, current="factor", current_shift=5, current_factor=29, potential_bits=6),
 )
 
 
@@ -32,7 +37,24 @@ def test_integers_and_arrays(neuron):
     one_by_one = [laws.fire(int(v), neuron, 2) for v in values]
     assert fired.tolist() == one_by_one
     assert laws.decay(values, neuron).tolist() == [laws.decay(int(u), neuron) for u in values]
+    assert laws.integrate(values, values[::-1], neuron).tolist() == [
+        laws.integrate(int(x), -int(x), neuron) for x in values
+    ]
     assert laws.saturate(values, neuron).tolist() == [laws.saturate(int(u), neuron) for u in values]
     assert laws.reset(values, fired, neuron).tolist() == [
         laws.reset(int(v), int(c), neuron) for v, c in zip(values, fired, strict=True)
     ]
+
+
+def test_a_synaptic_current_decays_by_the_law_of_potentials():
+    """And without one, a current is the drive."""
+    x = np.arange(-70, 71)
+    fields: dict[str, Any] = {"theta": 5, "potential_bits": 6, "fraction_bits": 1}
+    for kind, shift, factor in (("shift", 2, 0), ("leak", 1, 0), ("factor", 3, 5)):
+        for rounding in ("zero", "floor"):
+            law: dict[str, Any] = {"decay_rounding": rounding, **fields}
+            potential = NeuronSpec(decay=kind, decay_shift=shift, decay_factor=factor, **law)
+            current = NeuronSpec(current=kind, current_shift=shift, current_factor=factor, **law)
+            expected = laws.decay(x, potential) + 14
+            assert laws.integrate(x, 7, current).tolist() == expected.tolist()
+    assert laws.integrate(x, x, NeuronSpec(**fields)).tolist() == (2 * x).tolist()

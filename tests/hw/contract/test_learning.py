@@ -113,6 +113,16 @@ NEURONS = (
     ("changes", "sentence"),
     [
         (
+            {
+                "layers": (
+                    replace(HIDDEN, neuron=NeuronSpec(theta=9, current="none", potential_bits=6)),
+                    READOUT,
+                ),
+                "learning": ONLY,
+            },
+            "Neurons of layer hidden must have no synaptic current for the network to learn",
+        ),
+        (
             {"layers": (replace(READOUT, inputs=4),), "learning": ONLY},
             "Network net must have a hidden layer to learn",
         ),

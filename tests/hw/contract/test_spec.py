@@ -54,6 +54,24 @@ def network(**changes):
             "Rounding of the decay must be one of ('zero', 'floor'), not 'up'",
         ),
         ({"decay_rounding": "floor"}, "Rounding of the decay must be zero without decay"),
+        (
+            {"current": "slow"},
+            "Current must be one of ('off', 'none', 'shift', 'leak', 'factor'), not 'slow'",
+        ),
+        ({"current_shift": 2}, "Current shift must be 0 without decay, not 2"),
+        ({"current": "leak"}, "Current shift must be an integer from 1 to 32, not 0"),
+        (
+            {"current": "leak", "current_shift": 2, "current_factor": 3},
+            "Current factor must be 0 where the current is not factor, not 3",
+        ),
+        (
+            {"current": "factor", "current_shift": 3, "current_factor": 8},
+            "Current factor must be an integer from 1 to 7, not 8",
+        ),
+        (
+            {"current": "none", "decay_rounding": "floor"},
+            "Rounding of the decay must be zero without decay",
+        ),
         ({"reset": "warm"}, "Reset must be one of ('hard', 'soft'), not 'warm'"),
         ({"reset": "soft"}, "Reset step must be an integer from 1 to 1073741824, not 0"),
         ({"step": 3}, "Reset step must be 0 under hard reset, not 3"),
@@ -158,6 +176,8 @@ def test_network_refusals():
         {"theta_negative": 8, "limit": 3, "negative": "guarded"},
         {"reset": "soft", "step": 10, "decay_when": "after", "fraction_bits": 2},
         {"decay": "factor", "decay_shift": 12, "decay_factor": 3686, "decay_rounding": "floor"},
+        {"current": "factor", "current_shift": 4, "current_factor": 13, "decay_rounding": "floor"},
+        {"current": "none"},
     ],
 )
 def test_round_trip_through_json(changes):
@@ -174,6 +194,8 @@ def test_one_way_to_write_a_factor():
     assert (reduced.decay_factor, reduced.decay_shift) == (3, 2)
     shift = NeuronSpec(**NEURON, decay="factor", decay_shift=12, decay_factor=1024)
     assert shift == NeuronSpec(**NEURON, decay="shift", decay_shift=2)
+    current = NeuronSpec(**NEURON, current="factor", current_shift=12, current_factor=1024)
+    assert current == NeuronSpec(**NEURON, current="shift", current_shift=2)
 
 
 def test_a_plain_neuron_is_written_as_in_version_1():

@@ -89,8 +89,15 @@ def lif(g: LayerGeometry, reset: str, group_major: bool = False, **fields: Any) 
         potential_bits=3,
         **fields,
     )
+    current = 2 * 3 if neuron.has_current else 3
     return LifArray(
-        neuron, g, steps=2, drive_bits=3, membrane_bound=neuron.u_max + 3, group_major=group_major
+        neuron,
+        g,
+        steps=2,
+        drive_bits=3,
+        membrane_bound=neuron.u_max + current,
+        current_bound=current,
+        group_major=group_major,
     )
 
 
@@ -109,6 +116,11 @@ CASES = {
     "lif-slices": Case(lambda: lif(SLICES, "hard"), 14, a_drive_behind),
     "lif-augmented": Case(
         lambda: lif(GROUPS, "soft", limit=2, negative="guarded"), 14, a_drive_behind
+    ),
+    "lif-currents": Case(
+        lambda: lif(GROUPS, "soft", current="factor", current_shift=2, current_factor=3),
+        15,
+        a_drive_behind,
     ),
     "queue-repeat": Case(
         lambda: SpikeQueue(words=2, chunk=2, planes=2, signed=True, replays=1, repeat=True)

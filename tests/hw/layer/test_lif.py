@@ -46,15 +46,24 @@ def reference(spec: NeuronSpec, drive: np.ndarray) -> tuple[np.ndarray, np.ndarr
     spikes, potentials = np.zeros_like(drive), np.zeros_like(drive)
     for image in range(len(drive)):
         u = np.full(drive.shape[2], spec.u0, dtype=np.int64)
-        count = np.zeros_like(u)
+        count, x = np.zeros_like(u), np.zeros_like(u)
         for step in range(drive.shape[1]):
             kept = step == 0 and spec.decay_when == "after"
-            v = (u if kept else golden.decay(u, spec)) + drive[image, step] * 2**spec.fraction_bits
+            x = golden.integrate(x, drive[image, step], spec)
+            v = (u if kept else golden.decay(u, spec)) + x
             c = golden.fire(v, spec, count)
             count = count + c
             u = golden.saturate(golden.reset(v, c, spec), spec)
             spikes[image, step], potentials[image, step] = c, u
     return spikes, potentials
+
+
+def current_bound(spec: NeuronSpec, drive: int, steps: int) -> int:
+    """The largest current that drives of this size make."""
+    x = 0
+    for _ in range(steps):
+        x = int(golden.integrate(x, drive, spec))
+    return x
 
 
 def run(
@@ -68,12 +77,14 @@ def run(
     steps = drive.shape[1]
     bound = max(int(abs(drive).max()), 1)
     layout = drives(g.lanes, signed_bits(bound))
+    current = current_bound(spec, bound, steps)
     lif = LifArray(
         spec,
         g,
         steps=steps,
         drive_bits=signed_bits(bound),
-        membrane_bound=spec.u_max + (bound << spec.fraction_bits),
+        membrane_bound=spec.u_max + current,
+        current_bound=current,
         group_major=group_major,
     )
     order = np.arange(drive.size // g.lanes).reshape(-1, steps, g.groups)
@@ -142,6 +153,39 @@ ROWS = {
     ),
     "leak-floor": neuron("leak", "soft", decay_rounding="floor", u0=-5),
     "shift-floor": neuron("shift", "hard", decay_rounding="floor", theta_negative=31, u0=-3),
+    "current-that-stays": neuron("shift", "soft", current="none", theta_negative=31),
+    "current-alone": neuron("none", "hard", negative="off", current="leak", current_shift=3),
+    "current-by-factors": neuron(
+        "factor",
+        "soft",
+        decay_shift=12,
+        decay_factor=3686,
+        current="factor",
+        current_shift=4,
+        current_factor=13,
+        decay_rounding="floor",
+        fraction_bits=2,
+        theta=48,
+        step=48,
+        u0=-7,
+        potential_bits=9,
+    ),
+    "current-by-a-longer-factor": neuron(
+        "leak", "hard", current="factor", current_shift=12, current_factor=2731
+    ),
+    "current-guarded": neuron(
+        "leak",
+        "soft",
+        theta=8,
+        step=8,
+        limit=3,
+        negative="guarded",
+        current="shift",
+        current_shift=2,
+        decay_when="after",
+        u0=5,
+        potential_bits=9,
+    ),
     "spide": neuron("none", "soft", theta=10, step=20, negative="off"),
     "spide-leak": neuron("leak", "soft", step=18, negative="off", decay_when="after", u0=11),
     "spide-backward": neuron("leak", "soft", theta=9, step=18, decay_when="after", u0=-8),
@@ -303,3 +347,9 @@ def test_cycle_law(row: str, lanes: int, groups: int, group_major: bool, pace: P
         assert shown == max(offered, free) + LifArray.latency(spec)
         assert taken == sent + len(g.slices)
         free = sent + LifArray.recovery(g, spec)
+
+
+@pytest.mark.parametrize("group_major", [False, True], ids=["steps", "groups"])
+@pytest.mark.parametrize("row", ["current-guarded", "current-by-a-longer-factor"])
+def test_cycle_law_of_currents(row: str, group_major: bool) -> None:
+    test_cycle_law(row, 17, 2, group_major, FLOWING)

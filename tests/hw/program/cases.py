@@ -54,6 +54,48 @@ NEURONS = {
     "u0": NeuronSpec(theta=20, u0=19, potential_bits=6),
 }
 
+CURRENTS = {
+    "current": NeuronSpec(
+        theta=60,
+        decay="factor",
+        decay_shift=12,
+        decay_factor=3686,
+        current="factor",
+        current_shift=12,
+        current_factor=3277,
+        negative="off",
+        reset="soft",
+        step=60,
+        potential_bits=9,
+    ),
+    "current-that-stays": NeuronSpec(
+        theta=45, theta_negative=60, current="none", decay="shift", decay_shift=1, potential_bits=8
+    ),
+    "current-fraction": NeuronSpec(
+        theta=200,
+        decay="leak",
+        decay_shift=2,
+        decay_when="after",
+        current="shift",
+        current_shift=1,
+        decay_rounding="floor",
+        fraction_bits=2,
+        u0=-90,
+        potential_bits=9,
+    ),
+    "current-counted": NeuronSpec(
+        theta=30,
+        negative="guarded",
+        limit=3,
+        reset="soft",
+        step=30,
+        current="leak",
+        current_shift=1,
+        potential_bits=9,
+    ),
+}
+"""Neurons with a synaptic current."""
+
 COUNTED = {
     "counted": NeuronSpec(theta=12, limit=5, reset="soft", step=11, potential_bits=7),
     "counted-off-leak": NeuronSpec(
@@ -104,10 +146,15 @@ def wide(bits: int) -> tuple[Part, ...]:
 LEVELS = NeuronSpec(theta=10, negative="off", limit=3, potential_bits=8)
 
 
+HELD = NeuronSpec(
+    theta=60, current="shift", current_shift=1, decay="leak", decay_shift=3, potential_bits=8
+)
+
+
 def with_neuron(name: str) -> tuple[Part, ...]:
     """The neuron behind the image, where there is a drive, and behind other neurons; its channels
     do not fill the lanes."""
-    n = (NEURONS | COUNTED)[name]
+    n = (NEURONS | COUNTED | CURRENTS)[name]
     return (
         part(3, conv("input", 3, padding=1), neuron=n),
         part(5, dense("a"), neuron=n),
@@ -494,6 +541,33 @@ CASES: dict[str, tuple] = {
         ),
         {"steps": 4, "seed": 13},
     ),
+    # Synaptic currents: recurrence and feedback, beside neurons without one, on a recording
+    "current-feedback": (
+        4,
+        (2, 3, 3),
+        (
+            part(
+                5,
+                conv("input", 3, padding=1),
+                conv("b", 3, padding=2, delay=1),
+                neuron=CURRENTS["current"],
+            ),
+            part(4, conv("a", 3, stride=2), neuron=NEURONS["leak"]),
+            part(6, dense("b"), dense("c", delay=1), neuron=CURRENTS["current-counted"]),
+            part(3, dense("c"), dense("a", delay=1)),
+        ),
+        {"steps": 4, "timed": True},
+    ),
+    "current-thresholds": (
+        4,
+        (2, 2, 3),
+        (
+            part(6, conv("input", 3, padding=1), channel_thresholds=True, neuron=HELD),
+            part(5, dense("a"), channel_thresholds=True),
+            part(3, dense("b")),
+        ),
+        {"steps": 4},
+    ),
     # Counted spikes: shortcuts and recurrence, in several steps and in one
     "counted-shortcut": (
         4,
@@ -516,7 +590,10 @@ CASES: dict[str, tuple] = {
         ),
         {"steps": 1, "bits": 4},
     ),
-    **{name: (4, (2, 2, 3), with_neuron(name), {"steps": 4}) for name in COUNTED},
+    **{
+        name: (4, (2, 2, 3), with_neuron(name), {"steps": 4})
+        for name in (*COUNTED, "current", "current-fraction")
+    },
     # Wide weights
     **{f"wide-{bits}": (4, (2, 3, 3), wide(bits), {"steps": 3}) for bits in WIDTHS},
     # Neurons

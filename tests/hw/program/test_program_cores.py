@@ -18,7 +18,7 @@ from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.neuron.readout import result_layout
 from tests.graphs import network_of, residual
 from tests.hw.driving import JITTERY, Pace, fields
-from tests.hw.program.cases import CASES, NEURONS, QUICK
+from tests.hw.program.cases import CASES, CURRENTS, NEURONS, QUICK
 from tests.hw.program.programs import (
     ProgramRun,
     conv,
@@ -129,7 +129,7 @@ def test_hesitant_surroundings_change_nothing(name: str, pace: Pace) -> None:
 def test_random_graphs(seed: int) -> None:
     """Whatever the cases above did not think of."""
     rng = np.random.default_rng(seed)
-    network = random_graph(rng, [QUICK, *NEURONS.values()])
+    network = random_graph(rng, [QUICK, *NEURONS.values(), *CURRENTS.values()])
     changes = [layer.name for layer in network.spec.layers[:-1] if rng.random() < 0.6]
     plan = program_core(network, int(2 ** rng.integers(1, 4)), changes)
     ProgramRun(plan, random_pixels(network, 3, seed)[1:]).check_law()

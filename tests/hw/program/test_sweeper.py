@@ -15,7 +15,7 @@ from gen.learn.stage import learning_stage, plan_learning
 from gen.program.cycles import sweep_cycles
 from gen.program.stage import plan_program
 from hw.contract import laws
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import Decay, NeuronSpec
 from hw.learn.masters import Masters
 from hw.program.code import Counted, Scan, Send, Sweep
 from hw.program.program import Program
@@ -83,7 +83,34 @@ COUNTING = {
         theta=11, negative="guarded", reset="soft", step=11, potential_bits=8
     ),
 }
-NEURONS |= COUNTING
+CURRENTS = {
+    "current": NeuronSpec(
+        theta=40,
+        decay="leak",
+        decay_shift=2,
+        current="factor",
+        current_shift=12,
+        current_factor=3481,
+        potential_bits=8,
+    ),
+    "current-soft": NeuronSpec(
+        theta=31,
+        negative="off",
+        reset="soft",
+        step=25,
+        decay="factor",
+        decay_shift=4,
+        decay_factor=13,
+        decay_rounding="floor",
+        current="shift",
+        current_shift=1,
+        potential_bits=8,
+    ),
+    "current-counted": NeuronSpec(
+        theta=19, negative="guarded", limit=3, current="leak", current_shift=3, potential_bits=8
+    ),
+}
+NEURONS |= COUNTING | CURRENTS
 
 
 def sweep(name: str, **more: Any) -> Sweep:
@@ -108,7 +135,7 @@ def sweep(name: str, **more: Any) -> Sweep:
 
 
 SWEEPS = {
-    **{name: sweep(name) for name in NEURONS if name not in COUNTING},
+    **{name: sweep(name) for name in NEURONS if name not in COUNTING | CURRENTS},
     "drive": sweep("soft", has_drive=1, drive=3),
     "thresholds": sweep("hard", by_channel=1, channels=1, last_word=3),
     "thresholds-off": sweep("off", by_channel=1),
@@ -153,10 +180,14 @@ def program(
     scan = next(op for op in base.program.operations if isinstance(op, Scan))
     rows = 3 if window is None else 3 + PARTS
     decays = tuple(dict.fromkeys(NEURONS[op.name].decay_law for op in sweeps))
+    with_currents = [NEURONS[op.name] for op in sweeps if NEURONS[op.name].has_current]
+    currents = tuple(dict.fromkeys(one.current_law for one in with_currents))
     several = [
         replace(
             op,
             decay=decays.index(NEURONS[op.name].decay_law),
+            has_current=int(NEURONS[op.name].has_current),
+            current=NEURONS[op.name].has_current and currents.index(NEURONS[op.name].current_law),
             potential=ROOM * n if kept and not again else 0,
             drive=op.drive + ROOM * n if op.has_drive else 0,
             counts=n % ROUNDS if op.counted else 0,
@@ -170,6 +201,8 @@ def program(
         biases=rng.integers(-30, 31, (rows, LANES)) * (1 + again),
         thetas=rng.integers(5, 25, (rows, LANES)) if any(op.by_channel for op in sweeps) else None,
         decays=decays,
+        currents=currents,
+        second_bits=max([one.potential_bits for one in with_currents], default=0),
         can_saturate=True,
         membrane_bits=MEMBRANE_BITS,
         potential_bits=BITS * kept,
@@ -298,7 +331,9 @@ class Reference:
     Where a word has several parts, a row of biases is fetched for each, before the first word.
     Spikes leave in cycle 5 of a word; where they are counted or guarded, in cycle 6 + planes. A
     cycle later there is what the reset leaves, under a soft one as many later as there are planes,
-    then what saturates, then what decays: by a factor later by the levels of its additions.
+    then what saturates, then what decays: by a factor later by the levels of its additions. Where
+    there are synaptic currents, all of that is a cycle later, and what is kept of a current is
+    written from cycle 5 on.
 
     Lists of rows that start with their cycle: fired (bank, address, spikes), kept (potentials some
     cycles after the spikes), written and drives (address, what is written to each memory), counted
@@ -310,11 +345,12 @@ class Reference:
     ) -> None:
         self.p, self.values = p, values
         planes, sweeps = p.spike_planes, [op for op in p.operations if isinstance(op, Sweep)]
-        self.fires = 6 + planes if planes > 1 or p.count_bits else 5
+        self.fires = (6 + planes if planes > 1 or p.count_bits else 5) + bool(p.currents)
         self.keeps = self.fires + 1 + (planes if any(op.step for op in sweeps) else 1)
         # A factor m has as many signed digits as m and 3m have bits unlike; pairs are added.
-        digits = [(f := decay.factor) and (f ^ 3 * f).bit_count() for decay in p.decays]
-        self.decays = self.keeps + 1 + (max(1, *digits) - 1).bit_length()
+        self.decays = self.keeps + 1 + self._levels(p.decays)
+        self.currents = 5 + self._levels(p.currents)
+        self.second = np.zeros_like(values[0])
         self.guards = np.zeros_like(values[0])
         self.counts = [array.copy() for array in counts]
         self.fired, self.kept, self.written, self.drives, self.counted = [], [], [], [], []
@@ -330,6 +366,12 @@ class Reference:
                     self._word(op, n, at + 1 + fetched + n)
                 at += sweep_cycles(p, op) + number % 3
         self.cycles = at
+        self.written.sort()
+
+    @staticmethod
+    def _levels(decays: Sequence[Decay]) -> int:
+        digits = [(f := decay.factor) and (f ^ 3 * f).bit_count() for decay in decays]
+        return (max([1, *digits]) - 1).bit_length()
 
     def _word(self, op: Sweep, n: int, at: int) -> None:
         """Word n of a sweep, which is numbered in cycle `at`."""
@@ -341,14 +383,21 @@ class Reference:
             self.drives.append((at + 3, op.drive + n, *addend.tolist()))
         elif op.has_drive:
             addend = drives[op.drive + n]
-        v = before + addend
+        v = x = before + addend
+        if op.has_current:
+            v = x + self.second[op.potential + n]
         guard = self.guards[op.potential + n] if p.potential_words else np.zeros_like(v)
         of_channels = None if not op.by_channel else thresholds(p, op, n)[0]
         c = laws.fire(v, one, guard, thetas=of_channels) * op.fires
         guard[:] = 0 if op.first else guard + c
         u = laws.saturate(laws.reset(v, c, one), one)
         d = np.full(p.word, op.start) if op.first else laws.decay(u, one)
-        self.written.append((at + self.decays, op.potential + n, *d.tolist()))
+        written = at + self.decays
+        if op.has_current:
+            self.second[op.potential + n] = d
+            d = 0 * x if op.first else laws.kept(x, one.current_law)
+            written = at + self.currents
+        self.written.append((written, op.potential + n, *d.tolist()))
         sent = self._count(op, n, at, c) if op.counted else c * there(p, op, n)
         if op.fires and not op.first:
             self.fired.append((at + self.fires, op.odd, op.spikes + n, *sent.tolist()))
@@ -460,6 +509,34 @@ def test_counted_spikes_alone(name: str) -> None:
 def test_counted_spikes_beside_others() -> None:
     """All kinds of neurons in one program."""
     check(program([*SWEEPS.values(), *map(sweep, COUNTING), sweep("two", by_channel=1)]))
+
+
+def currents(name: str) -> list[Sweep]:
+    """Again and again over the same potentials, so that there is something in the other state; in
+    between, from none."""
+    several = [sweep(name, last_position=5, channels=n % 3) for n in (0, 1, 2, 1)]
+    return [*several[:3], sweep(name, first=1, start=-7), *several[3:]]
+
+
+@pytest.mark.parametrize("name", CURRENTS)
+def test_synaptic_currents_alone(name: str) -> None:
+    wanted = check(program(currents(name), again=True))
+    spikes = np.array([row[3:] for row in wanted.fired])
+    assert spikes.max() == NEURONS[name].limit
+
+
+def test_synaptic_currents_beside_other_neurons() -> None:
+    """Neurons without one are fired in the same registers, a cycle later than otherwise."""
+    wanted = check(
+        program([*currents("current"), *currents("current-soft"), sweep("soft")], again=True)
+    )
+    assert len(wanted.p.currents) == 2
+    check(program([*SWEEPS.values(), *currents("current-counted"), sweep("guarded")]))
+
+
+def test_synaptic_currents_of_several_parts() -> None:
+    several = [parted("current", spread=1, channels=n, ragged=3, parts=9) for n in (0, 1, 2)]
+    check(program(several, again=True, window=WINDOW))
 
 
 def test_guards_without_a_memory() -> None:

@@ -17,7 +17,7 @@ from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.program.code import Scan, Sweep
 from tests.hw.driving import JITTERY, Pace
-from tests.hw.program.cases import CASES, NEURONS, WIDTHS
+from tests.hw.program.cases import CASES, CURRENTS, NEURONS, WIDTHS
 from tests.hw.program.programs import conv, dense, identity, network, part, random_pixels
 from tests.hw.window.windows import WindowRun
 
@@ -77,6 +77,17 @@ SIGNS = network(
 """Spikes without a sign; a decay, and bits of a fraction."""
 
 
+SYNAPSES = network(
+    (2, 3, 3),
+    part(3, conv("input", 3, padding=1), neuron=CURRENTS["current-fraction"]),
+    part(3, conv("a", 3, padding=1), identity("b", delay=1), neuron=CURRENTS["current"]),
+    part(2, conv("b", 1), neuron=NEURONS["soft"]),
+    part(2, dense("c")),
+    steps=4,
+)
+"""Neurons with synaptic currents, one of which hears itself, beside others."""
+
+
 class Selected(NamedTuple):
     """A network; channels per cycle; rows of each layer in a word, in turn; whose changes are
     played (None: of all, but of a recording)."""
@@ -113,6 +124,7 @@ RUNS = {
     "recording": Selected(case("recording", steps=2), 4, (1,)),
     "one-by-one-maps": Selected(case("one-by-one-maps"), 8, (2, 1)),
     "signs": Selected(SIGNS, 2, (1, 2)),
+    "currents": Selected(SYNAPSES, 2, (2, 1)),
     **{f"wide-{bits}": Selected(case(f"wide-{bits}"), 4, (2, 1)) for bits in WIDTHS},
 }
 

@@ -28,6 +28,7 @@ def by_the_book(network: Network, pixels: list[int]):
     layers = network.layers
     state = [[layer.spec.neuron.u0] * layer.spec.neurons for layer in layers if layer.spec.neuron]
     counts = [[0] * len(layer) for layer in state]
+    synapses = [[0] * len(layer) for layer in state]
     spikes, potentials = [[] for _ in state], [[] for _ in state]
     answers = []  # of each step: drives, or potentials of a readout that leaks
     for step in range(network.spec.steps):
@@ -56,7 +57,11 @@ def by_the_book(network: Network, pixels: list[int]):
                 d = {"none": u, "leak": u - part}.get(p.decay, part)
                 if step == 0 and p.decay_when == "after":
                     d = u
-                v = d + current * 2**p.fraction_bits
+                x = synapses[n][i]
+                part = divide(x * (p.current_factor or 1), p.current_shift, p.decay_rounding)
+                x = {"off": 0, "none": x, "leak": x - part}.get(p.current, part)
+                x = synapses[n][i] = x + current * 2**p.fraction_bits
+                v = d + x
                 if v >= 0:
                     c = min(p.limit, v // p.theta)
                 elif p.negative == "off":

@@ -65,6 +65,20 @@ def leaky(*shape: int, kept: float = 0.5, theta: float = 1.5, leak: float = 0.0)
     )
 
 
+def cuba(*shape: int, kept: float = 0.5, current: float = 0.5, theta: float = 2.5) -> Any:
+    """R and w_in are such that the input counts once."""
+    one, mem, syn = np.ones(shape), DT / (1 - kept), DT / (1 - current)
+    return nir.CubaLIF(
+        tau_syn=one * syn,
+        tau_mem=one * mem,
+        r=one * mem / DT,
+        v_leak=one * 0,
+        v_threshold=one * theta,
+        v_reset=one * 0,
+        w_in=one * syn / DT,
+    )
+
+
 def chain(*nodes: Any, shape: Sequence[int] = (64,), outputs: int = 10) -> Any:
     """Nodes one after the other, with names as nirtorch gives them and edges out of order."""
     named = {str(n): node for n, node in enumerate(nodes)}
@@ -126,6 +140,12 @@ def inner_graph() -> Any:
     nodes = {"fc": nir.Linear(on_grid(12, 64)), "rnn": inner, "out": nir.Linear(on_grid(10, 12))}
     edges = [("input", "fc"), ("fc", "rnn"), ("rnn", "out"), ("out", "output")]
     return graph(nodes, edges)
+
+
+def recurrent_currents() -> Any:
+    made = inner_graph()
+    made.nodes["rnn"].nodes["lif"] = cuba(12, current=0.75, theta=4.5)
+    return made
 
 
 def feedback() -> Any:
@@ -231,6 +251,8 @@ EXACT: dict[str, tuple[Callable[[], Any], bool]] = {
     "shift": (lambda: dense(leaky(16), leaky(12, kept=0.25)), True),
     "leak": (lambda: dense(leaky(16, kept=0.75), leaky(12, kept=0.75)), True),
     "v_leak": (lambda: dense(leaky(16, leak=0.5), leaky(12, leak=-0.5)), True),
+    "currents": (lambda: dense(cuba(16), cuba(12, kept=0.75, current=0.25)), True),
+    "recurrent currents": (recurrent_currents, True),
     "recurrent": (recurrent, False),
     "inner graph": (inner_graph, False),
     "feedback": (feedback, False),
@@ -393,17 +415,25 @@ def test_the_hardware_computes_the_same(digits: Split, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["Leaky", "Synaptic", "RSynaptic"])
 @pytest.mark.parametrize("reset", ["zero", "subtract"])
-def test_snntorch_writes_and_runs(digits: Split, tmp_path: Path, reset: str) -> None:
+def test_snntorch_writes_and_runs(digits: Split, tmp_path: Path, reset: str, kind: str) -> None:
     """Its own module, step by step, beside the integers of its NIR file."""
     snn = pytest.importorskip("snntorch", reason="the package snntorch is not installed")
     from snntorch.export_nir import export_to_nir
 
     torch.manual_seed(4)
-    late = reset == "subtract"
+    late, current = reset == "subtract", {}
+    if kind == "RSynaptic" and not late:
+        pytest.skip("snnTorch's RSynaptic cannot reset at once")
 
     def leaky_of(n: int, output: bool = False) -> Any:
-        return snn.Leaky(
+        if kind != "Leaky":
+            current["alpha"] = torch.full((n,), 0.5)
+        if kind == "RSynaptic":
+            current["linear_features"] = n
+        return getattr(snn, kind)(
+            **current,
             beta=torch.full((n,), 0.75),
             threshold=torch.full((n,), 0.5),
             init_hidden=True,
@@ -427,7 +457,8 @@ def test_snntorch_writes_and_runs(digits: Split, tmp_path: Path, reset: str) -> 
         counts: Any = sum(module(x)[0] for _ in range(8))
     ours = foreign.run(x.double(), 8).outputs
     assert float((ours == counts).double().mean()) > 0.999
-    assert report.after[0].jaccard > 0.95
+    # What 8 bits round comes back, where it comes back.
+    assert report.after[0].jaccard > (0.7 if kind == "RSynaptic" else 0.95)
     classes = GoldenModel(network).classify(digits.images)
     assert np.mean(classes == counts.argmax(dim=1).numpy()) > 0.9
 
@@ -667,6 +698,47 @@ def test_the_euler_run_is_worked_by_hand() -> None:
     assert run.spikes[0].flatten().tolist() == [0, 1, 0, 1]
 
 
+def test_the_euler_run_of_a_current_is_worked_by_hand() -> None:
+    """dI = dt / tau_syn (w S - I) first: I = 1, 1.5, 1.75; then dv = dt / tau_mem (R I - v), with
+    R = 3: 1.5, 3 fires (above 2.5), then 2.625 fires from 0."""
+    made = graph(
+        {"lif": nir.CubaLIF(*(np.array([v]) for v in (2 * DT, 2 * DT, 3.0, 0.0, 2.5, 0.0, 2.0)))},
+        [("input", "lif"), ("lif", "output")],
+        (1,),
+        1,
+    )
+    run = run_as_written(flat_graph(made), torch.ones(1, 1).double(), 3, Conventions())
+    assert run.spikes[0] is not None
+    assert run.spikes[0].flatten().tolist() == [0, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_norse_runs_a_current_as_the_euler_run_does() -> None:
+    """Its reading of a CubaLIF, and its LIFCell, which it writes as one, but for w_in."""
+    norse = pytest.importorskip("norse.torch", reason="the package norse is not installed")
+    from norse.torch.utils.import_nir import _import_norse_module
+
+    node = cuba(8, kept=0.75, current=0.5, theta=1.7)
+    made = graph({"lif": node}, [("input", "lif"), ("lif", "output")], (8,), 8)
+    x = torch.from_numpy(np.random.default_rng(3).integers(-1, 4, (30, 8)) / 4)
+    ours = run_as_written(flat_graph(made), x, 12, Conventions()).spikes[0]
+    one = torch.ones(8)
+    fields = {"v_leak": 0 * one, "v_th": 1.7 * one, "v_reset": 0 * one}
+    parameters = norse.LIFParameters(
+        tau_syn_inv=0.5 / DT * one, tau_mem_inv=0.25 / DT * one, **fields
+    )
+    gain = 1.0
+    for cell in (_import_norse_module(node, dt=DT), norse.LIFCell(parameters, dt=DT)):
+        spikes, state = [], None
+        for _ in range(12):
+            out, state = cell(x.float() * gain, state)
+            spikes.append(out)
+        assert ours is not None
+        assert 0 < float(ours.mean()) < 1
+        assert torch.equal(torch.stack(spikes).double(), ours)
+        gain = 4.0  # R of the file, by which a LIFCell has nothing
+
+
 # Refusals
 
 
@@ -683,8 +755,16 @@ def with_node(node: Any) -> Any:
 
 FIVE = (np.ones(10),) * 5
 REFUSED = [
-    (with_node(nir.CubaLIF(*FIVE)), "1 (CubaLIF) has a synaptic current, a second state"),
-    (with_node(nir.CubaLI(*FIVE[:4])), "1 (CubaLI) has a synaptic current"),
+    (with_node(nir.CubaLIF(*FIVE)), "1 (CubaLIF) must have v_leak = 0, not 1: of neurons with a"),
+    (
+        changed(with_node(cuba(10)), "1", tau_syn=np.full(10, 1e-5)),
+        "1 (CubaLIF) has tau_syn = 1e-05 s, shorter than the time step of 0.0001 s: give with",
+    ),
+    (
+        changed(with_node(cuba(10)), "1", tau_mem=np.linspace(1, 2, 10)),
+        "1 (CubaLIF) must have one tau_mem for all its neurons, not 1 to 2",
+    ),
+    (with_node(nir.CubaLI(*FIVE[:4])), "1 (CubaLI) is a readout that leaks, with"),
     (with_node(nir.Delay(np.ones(10))), "1 (Delay) delays spikes by times of its own"),
     (with_node(nir.Threshold(np.ones(10))), "1 (Threshold) fires without a potential"),
     (
@@ -846,7 +926,7 @@ def test_check_and_import(tmp_path: Path, capsys: Any) -> None:
 def test_check_of_what_is_refused(tmp_path: Path, capsys: Any) -> None:
     path = str(written(with_node(nir.CubaLI(*FIVE[:4])), tmp_path))
     assert main(["check", path]) == 1
-    assert "refused: has a synaptic current" in capsys.readouterr().out
+    assert "refused: is a readout that leaks, with a synaptic current" in capsys.readouterr().out
     out = tmp_path / "net.npz"
     assert main(["import", path, "--dataset", "digits", "--out", str(out)]) == 1
     assert not out.exists()
@@ -902,6 +982,19 @@ def test_exact_thresholds_of_a_grid() -> None:
     neuron = network.spec.layers[0].neuron
     assert neuron is not None
     assert neuron.theta == 11  # the first eighths above 1.3
+
+
+def test_a_grid_leaves_room_for_what_a_current_grows_to() -> None:
+    """Bits of a fraction, of 8-bit weights: 512 spikes, 127 times each, in a current of 622."""
+    first = nir.Linear(on_grid(512, 64)), cuba(512, current=1 - 2**-10)
+    second = nir.Linear(on_grid(16, 512, most=127)), cuba(16, current=1 - 2**-10)
+    made = chain(*first, *second, nir.Linear(on_grid(10, 16)))
+    folded = NirNetwork(flat_graph(made)).read((64,), steps=1000, pixel_max=15).require()
+    network = integers_of(folded, name="x", weight_bits=8, pixel_bits=4).to_network()
+    layer = network.layers[1]
+    assert layer.spec.neuron is not None
+    assert 0 < layer.spec.neuron.fraction_bits < 4
+    assert 600 < layer.current_bound / (layer.drive_bound << layer.spec.neuron.fraction_bits) < 640
 
 
 def test_graph_is_plain(tmp_path: Path) -> None:
@@ -969,6 +1062,7 @@ def test_what_nir_cannot_say(tmp_path: Path, capsys: Any) -> None:
     for change, told in (
         ({"limit": 3}, "limit = 1 to be said in NIR, not 3: NIR has no counted spikes"),
         ({"reset": "soft", "step": 3}, "reset = 'hard' to be said in NIR, not 'soft'"),
+        ({"current": "none"}, "must have potentials and synaptic currents that decay to be said"),
         ({"u0": 1}, "u0 = 0 to be said in NIR, not 1: NIR's potentials begin at 0"),
     ):
         neuron = replace(sayable(plain), potential_bits=20, **change)

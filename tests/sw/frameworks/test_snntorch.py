@@ -11,7 +11,7 @@ from sw.data.dataset import load_split
 from sw.frameworks.architecture import Architecture, Module
 from sw.frameworks.importing import import_foreign, report_table
 from sw.frameworks.registry import importer_for
-from sw.frameworks.snntorch import SnnNetwork, import_network, is_file, open_file
+from sw.frameworks.snntorch import ACTIVATION, SnnNetwork, import_network, is_file, open_file
 from sw.importers.affine import ConvertError
 
 snntorch: Any = pytest.importorskip("snntorch", reason="the package snntorch is not installed")
@@ -97,6 +97,16 @@ NEURONS = {
     "recurrent-graded": lambda: snntorch.RLeaky(
         beta=0.5, linear_features=16, reset_mechanism="zero", reset_delay=False
     ),
+    "synaptic": lambda: snntorch.Synaptic(alpha=0.5, beta=0.75, threshold=2.0),
+    "synaptic-clamped": lambda: snntorch.Synaptic(alpha=1.5, beta=0.5, threshold=4.0),
+    "synaptic-without": lambda: snntorch.Synaptic(alpha=0.0, beta=0.75),
+    "synaptic-zero-at-once": lambda: snntorch.Synaptic(
+        alpha=0.6, beta=0.7, reset_mechanism="zero", reset_delay=False
+    ),
+    "synaptic-recurrent": lambda: snntorch.RSynaptic(alpha=0.5, beta=0.5, linear_features=16),
+    "synaptic-one-to-one": lambda: snntorch.RSynaptic(
+        alpha=0.9, beta=0.8, threshold=3.0, all_to_all=False, V=torch.linspace(-1, 1, 16)
+    ),
     "ternary": lambda: TernaryLeaky(beta=0.75),
     "ternary-of-one": lambda: TernaryLeaky(beta=0.75, surrogate_disable=True),
 }
@@ -117,6 +127,14 @@ def test_spikes_of_a_ternary_neuron_are_worth_two() -> None:
     step = reading.require().layers[0].neuron
     assert step is not None
     assert step.step == 2 / 0.5  # twice the threshold, and before the decay
+
+
+def test_both_decays_of_a_synaptic_neuron_are_told() -> None:
+    network = loop(snntorch.Synaptic(alpha=0.9, beta=0.75))
+    reading = SnnNetwork(network).read((INPUTS,), steps=STEPS, pixel_max=PIXEL_MAX)
+    told = {finding.node: str(finding) for finding in reading.findings}["lif1 (Synaptic)"]
+    assert "keeps 1 - 1/4, keeps 0.9 of its synaptic current" in told
+    assert "keeps 0.899902 (1843/2048) of a synaptic current per step, not 0.9: -9.8e-05" in told
 
 
 def test_a_network_that_ends_in_a_ternary_neuron() -> None:
@@ -187,9 +205,18 @@ def test_what_a_forward_computes_between_its_modules() -> None:
     ("neuron", "sentence"),
     [
         (
-            lambda: snntorch.Synaptic(alpha=0.9, beta=0.8),
-            "has a synaptic current, or states beside its potential, which no neuron of the "
-            "contract has: train with one of Leaky, Lapicque, RLeaky, TernaryLeaky",
+            lambda: snntorch.Alpha(alpha=0.9, beta=0.8),
+            "has more states than a potential and a synaptic current, which no neuron of the "
+            f"contract has: train with {ACTIVATION}",
+        ),
+        (
+            lambda: snntorch.Synaptic(alpha=torch.linspace(0.5, 0.75, 16), beta=0.5),
+            "must have one alpha for all its neurons, not 0.5 to 0.75: train one for the layer",
+        ),
+        (
+            lambda: snntorch.Synaptic(alpha=0.5, beta=0.5, reset_mechanism="zero"),
+            "resets to zero a step late, and that step's input with it: use reset_delay=False, or "
+            'reset_mechanism="subtract"',
         ),
         (
             lambda: snntorch.Leaky(beta=torch.linspace(0.5, 0.75, 16)),
@@ -468,15 +495,13 @@ def test_what_cannot_be_run_is_said() -> None:
 def test_without_neurons() -> None:
     with pytest.raises(ConvertError) as error:
         SnnNetwork(nn.Linear(INPUTS, 5)).read((INPUTS,), steps=STEPS, pixel_max=15)
-    assert str(error.value) == (
-        "Network has no neurons: it needs one of Leaky, Lapicque, RLeaky, TernaryLeaky"
-    )
+    assert str(error.value) == (f"Network has no neurons: it needs {ACTIVATION}")
 
 
 # Files
 
 
-UNSAID = {"zero-at-once", "recurrent-graded", "ternary-of-one"}
+UNSAID = {"zero-at-once", "synaptic-zero-at-once", "recurrent-graded", "ternary-of-one"}
 """A state_dict does not say when a neuron resets, nor that its surrogate is left out."""
 
 

@@ -48,6 +48,32 @@ def test_leak_keeps_the_rest() -> None:
     assert steps_of(TernaryLIF(p), [0.0, 0.0]) == ([0, 0], [6.0, 4.5])
 
 
+def test_a_synaptic_current_is_kept_beside_the_potential() -> None:
+    p = LIFParameters(
+        theta=10.0, decay="leak", decay_shift=2, current="factor", current_factor=0.5, reset="hard"
+    )
+    neuron = TernaryLIF(p)
+    x = torch.tensor([8.0, 0.0, 2.0, 0.0])[:, None, None]
+    spikes, u = neuron.over_time(x)
+    # Currents 8, 4, 4, 2; potentials 8, 6 + 4 fires, 4, 3 + 2.
+    assert spikes.flatten().tolist() == [0, 1, 0, 0]
+    assert u.flatten().tolist() == [8, 0, 4, 5]
+
+
+def test_gradients_pass_through_a_synaptic_current() -> None:
+    """What was received two steps ago is in the potential in three ways: as a current that has
+    decayed twice, once, and not at all before it came."""
+    spec = NeuronSpec(
+        theta=100, decay="shift", decay_shift=2, current="shift", current_shift=1, potential_bits=8
+    )
+    x = torch.tensor([16.0, 0.0, 0.0])[:, None, None].requires_grad_()
+    _, u = TernaryLIF.from_spec(spec).over_time(x)
+    u[2].sum().backward()
+    assert x.grad is not None
+    assert x.grad.flatten().tolist() == [1 / 4 + 1 / 8 + 1 / 16, 1 / 2 + 1 / 4, 1]
+    assert u[2].item() == 16 * (1 / 4 + 1 / 8 + 1 / 16)
+
+
 def test_amplitude_scales_the_spike_and_not_the_reset() -> None:
     neuron = TernaryLIF(
         LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0), amplitude=0.3

@@ -18,6 +18,8 @@ NEURONS = [
     LIFParameters(decay="none", decay_shift=0, reset="soft", step=1.0, u0=0.5),
     LIFParameters(decay="shift", decay_shift=1, reset="soft", step=2.0, u0=-0.9),
     LIFParameters(negative="off"),
+    LIFParameters(theta=2.0, current="leak", current_shift=2),
+    LIFParameters(theta=1.5, reset="soft", step=1.5, current="factor", current_factor=0.75),
     LIFParameters(theta=0.6, theta_negative=0.9, decay_when="after", u0=0.3),
     LIFParameters(
         theta=0.5, decay="none", decay_shift=0, reset="soft", step=0.5, limit=3, negative="guarded"

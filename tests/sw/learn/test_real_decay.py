@@ -22,6 +22,8 @@ DECAYING = [
     LIFParameters(decay_shift=1, reset="soft", step=2.0, u0=-0.5),
     LIFParameters(theta=0.6, theta_negative=0.9, decay_when="after", u0=0.3),
     LIFParameters(negative="off", decay="leak", decay_shift=1),
+    LIFParameters(theta=2.0, decay_shift=1, current="leak", current_shift=2),
+    LIFParameters(theta=3.0, decay="none", decay_shift=0, current="shift", current_shift=2),
 ]
 
 
@@ -42,7 +44,8 @@ def test_exact_decay_is_the_real_neuron(lived_network, tiny_data, neuron) -> Non
     ):
         assert layer.spec.neuron is not None
         unit = 2.0**layer.spec.neuron.fraction_bits
-        assert layer.spec.neuron.fraction_bits >= neuron.decay_shift * (network.spec.steps - 1)
+        slowest = max(neuron.decay_shift, neuron.current_shift)
+        assert layer.spec.neuron.fraction_bits >= slowest * (network.spec.steps - 1)
         assert np.array_equal(ours / unit, theirs.transpose(0, 1).numpy())
 
 
