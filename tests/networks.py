@@ -2,6 +2,7 @@
 and images for them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hw.contract.checks import signed_bits
 from hw.contract.edge import MAX_KERNEL, EdgeSpec, most_stride
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec, ReadoutSpec
-from hw.contract.spec import NetworkSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 
 READOUTS = {
     "shift-last": ReadoutSpec(decay="shift", decay_shift=1, fraction_bits=3),
@@ -162,8 +163,24 @@ def readouts() -> st.SearchStrategy[ReadoutSpec | None]:
 
 
 @st.composite
-def networks(draw, max_size: int = 12) -> Network:
-    """A chain of one to three layers with random integers; biases reach the thresholds."""
+def own_constants(draw, layer: LayerSpec) -> LayerSpec:
+    """The layer, with thresholds (under soft reset: steps), or decays by channel, or both."""
+    if layer.neuron is None:
+        return layer
+    thetas, decays = draw(st.sampled_from([(True, False), (False, True), (True, True)]))
+    neuron = replace(layer.neuron, u0=0)
+    if thetas:
+        neuron = replace(neuron, theta_negative=None)
+    if decays:
+        shift = draw(st.integers(1, 12))
+        neuron = replace(neuron, decay="factor", decay_shift=shift, decay_factor=0)
+    return replace(layer, neuron=neuron, channel_thresholds=thetas, channel_decays=decays)
+
+
+@st.composite
+def networks(draw, max_size: int = 12, own: bool = False) -> Network:
+    """A chain of one to three layers with random integers; biases reach the thresholds. `own`: each
+    neuron has constants of its own, of any kind that its layer may have; then it is no chain."""
     sizes = draw(st.lists(st.integers(1, max_size), min_size=2, max_size=4))
     seed = draw(st.integers(0, 2**32 - 1))
     widths = [draw(st.integers(2, 8) | st.integers(2, 16)) for _ in sizes[1:]]
@@ -175,6 +192,9 @@ def networks(draw, max_size: int = 12) -> Network:
         input_bits=draw(st.integers(1, 8)),
         steps=draw(st.integers(1, 4)),
     )
+    if own:
+        layers = [draw(own_constants(layer)) for layer in spec.layers]
+        spec = replace(spec, layers=tuple(layers))
     try:
         return random_network(spec, seed, bias=None)
     except NetworkError:  # widest weights, brightest pixels, most bits of a fraction: 33 bits

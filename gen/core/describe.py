@@ -1,8 +1,21 @@
 """Words for people."""
 
 from hw.contract.neuron import Decay, NeuronSpec, ReadoutSpec
+from hw.contract.spec import LayerSpec
 
-__all__ = ["neuron_text", "readout_text"]
+__all__ = ["constants_text", "neuron_text", "readout_text"]
+
+
+def constants_text(layer: LayerSpec) -> str:
+    """Which constants of a layer's neurons are by channel, to be said behind `neuron_text`."""
+    own = {
+        "thresholds": layer.channel_thresholds,
+        "reset steps": layer.channel_resets,
+        "decays": layer.channel_decays,
+    }
+    names = [name for name, there in own.items() if there]
+    told = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f", {told} by channel" if names else ""
 
 
 def neuron_text(neuron: NeuronSpec) -> str:
@@ -46,6 +59,6 @@ READ = {"last": "last potential", "sum": "potentials added up", "max": "largest 
 
 
 def _law_text(law: Decay) -> str:
-    if law.kind == "none":
-        return "none"
-    return f"{law.factor}/{2**law.shift}" if law.factor else f"{law.kind} {law.shift}"
+    if law.kind == "factor":
+        return f"{law.factor or 'm'}/{2**law.shift}"
+    return law.kind if law.kind == "none" else f"{law.kind} {law.shift}"

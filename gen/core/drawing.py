@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from gen.core.describe import neuron_text, readout_text
+from gen.core.describe import constants_text, neuron_text, readout_text
 from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides, sides_text
 from hw.contract.spec import NetworkSpec
 
@@ -37,10 +37,9 @@ def graph_text(spec: NetworkSpec) -> str:
     lines = [f"{INPUT}: {shape_text(spec.shape_of(INPUT))}, {spec.input_bits} bits"]
     for n, layer in enumerate(spec.layers):
         kind = neuron_text(layer.neuron) if layer.neuron else readout_text(layer.readout)
-        own = ", thresholds by channel" * layer.channel_thresholds
         lines.append(
             f"{layer.name}: {shape_text(layer.map_shape)}, {layer.weight_bits}-bit weights, "
-            f"{kind}{own}"
+            f"{kind}{constants_text(layer)}"
         )
         lines += [f"    from {edge.source}: {edge_text(edge)}" for edge in spec.edges(n)]
     return "\n".join(lines)

@@ -320,7 +320,7 @@ class LayerStagePlan(StagePlan):
             found["readout"] = g.firing.lanes * _answer_bits(layer)
             if (leak := layer.spec.readout) is not None:  # beside m, what is kept of it
                 found["readout"] += g.firing.lanes * layer.integrated_bits
-                wide = adder_bits(leak.decay_law, layer.integrated_bits)
+                wide = adder_bits([leak.decay_law], layer.integrated_bits)
                 found["adders"] = g.firing.lanes * wide
         else:
             wide = g.firing.lanes * signed_bits(layer.membrane_bound)
@@ -429,8 +429,8 @@ def _adder_bits(layer: Layer, neuron: NeuronSpec) -> int:
     """Of a neuron, bits of the additions of its factors; and of a synaptic current, which is a sum
     and begins at 0."""
     bits = signed_bits(layer.current_bound)
-    own = 2 * bits * neuron.has_current + adder_bits(neuron.current_law, bits)
-    return own + adder_bits(neuron.decay_law, neuron.potential_bits)
+    own = 2 * bits * neuron.has_current + adder_bits([neuron.current_law], bits)
+    return own + adder_bits([neuron.decay_law], neuron.potential_bits)
 
 
 def _stored_bits(layer: Layer, steps: int) -> int:

@@ -26,7 +26,7 @@ __all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "kept_sizes", "plan_pro
 
 PROGRAM_LANES = 16
 LANES = (2, 4, 8, 16, 32, 64, 128)
-PARTS = ("program", "weights", "biases", "thetas")
+PARTS = ("program", "weights", "biases", "thetas", "steps", "factors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +112,7 @@ class ProgramStagePlan(StagePlan):
         }
         for name, table in (
             (files.weights, p.weight_table if len(p.weights) else None),
-            (files.biases, p.bias_table),
-            (files.thetas, p.theta_table),
+            *((getattr(files, name), table) for name, table in p.tables.items()),
         ):
             if table is not None:
                 head = f"{len(table.words)} rows of {table.lanes} x {table.bits} bit; {network}"
@@ -179,9 +178,9 @@ class ProgramStagePlan(StagePlan):
             name: Memory(bits, words, name in ("weights", "program"))
             for name, (words, bits) in p.memories.items()
         }
-        for name, table in (("biases", p.bias_table), ("thresholds", p.theta_table)):
-            if table is not None:
-                found[name] = Memory(table.width, len(table.words), True)
+        names = {"thetas": "thresholds", "steps": "reset steps"}
+        for name, table in p.tables.items():
+            found[names.get(name, name)] = Memory(table.width, len(table.words), True)
         return found
 
     def facts(self) -> dict[str, Any]:
@@ -211,10 +210,10 @@ def kept_sizes(p: Program) -> dict[str, float]:
     readout = 0
     if p.leak is not None:
         own = 2 * p.m_bits + p.logit_bits * p.leak.keeps_answers
-        readout = min(p.lanes, p.classes) * (own + adder_bits(p.leak.decay_law, p.m_bits))
+        readout = min(p.lanes, p.classes) * (own + adder_bits([p.leak.decay_law], p.m_bits))
     return {
         "decay": p.word * bits * choices,
-        "adders": p.word * (sum(adder_bits(law, bits) for law in laws) + more) + readout,
+        "adders": p.word * (adder_bits(laws, bits) + more) + readout,
     }
 
 

@@ -459,13 +459,17 @@ class ProgramWriter:
             rows.reshape(-1)[start * self.lanes : start * self.lanes + len(channels)] = channels
         return rows
 
+    def _own(self, values: Sequence[npt.NDArray[np.integer] | None], rest: int) -> Int | None:
+        """`_by_lane` of layers of which some have constants by channel; None: none has."""
+        if all(one is None for one in values):
+            return None
+        return self._by_lane([np.zeros(0, int) if one is None else one for one in values], rest)
+
     def _program(self, memory: MemoryMap) -> Program:
-        thetas = None
-        if any(layer.thetas is not None for layer in self.mine):
-            thetas = self._by_lane(
-                [np.zeros(0, int) if t is None else t for t in (x.thetas for x in self.mine)],
-                rest=1,  # their potentials are 0, and must not fire
-            )
+        # Potentials of lanes without a channel are 0, and must not fire.
+        thetas = self._own([layer.thetas for layer in self.mine], rest=1)
+        reset_steps = self._own([layer.reset_steps for layer in self.mine], rest=0)
+        factors = self._own([layer.factors for layer in self.mine], rest=0)
         units = [self._bias_unit(layer.spec) for layer in self.mine]
         biases = [x.bias.astype(np.int64) * unit for x, unit in zip(self.mine, units, strict=True)]
         largest = max(x.bias_bound * unit for x, unit in zip(self.mine, units, strict=True))
@@ -486,6 +490,8 @@ class ProgramWriter:
             biases=self._by_lane(biases, rest=0),
             bias_bits=signed_bits(max(largest, 1)),
             thetas=thetas,
+            reset_steps=reset_steps,
+            factors=factors,
             decays=tuple(self.decays),
             currents=tuple(self.currents),
             second_bits=max([n.potential_bits for n in self._with_currents()], default=0),

@@ -14,7 +14,7 @@ from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 
-__all__ = ["NetworkBuilder", "random_integers", "random_network"]
+__all__ = ["NetworkBuilder", "random_constants", "random_integers", "random_network"]
 
 Integers = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
 """Weights, biases and thresholds by channel, as `Network` takes them."""
@@ -80,7 +80,7 @@ class NetworkBuilder:
         neuron
             None: the layer is the readout.
         more
-            `weight_bits`, `channel_thresholds` (`LayerSpec`).
+            `weight_bits`, `channel_thresholds`, `channel_decays` (`LayerSpec`).
         """
         if not isinstance(size, int):
             self.shapes[name] = size
@@ -139,7 +139,27 @@ def random_network(
 ) -> Network:
     """The network with `random_integers`."""
     weights, biases, thetas = random_integers(spec, seed, bias=bias)
-    return Network(spec, weights, biases, thetas=thetas)
+    own: dict[str, Any] = random_constants(spec)
+    return Network(spec, weights, biases, thetas=thetas, **own)
+
+
+def random_constants(spec: NetworkSpec, seed: int = 1) -> dict[str, tuple[Any, ...]]:
+    """`Network.reset_steps` from 1 to the layer's, `Network.factors` from 0 to 2^k, both met; of
+    layers that have them by channel."""
+    rng = np.random.default_rng(seed)
+    reset_steps, factors = list[Any](), list[Any]()
+    for layer in spec.layers:
+        channels, neuron = layer.map_shape[0], layer.neuron
+        steps, own = None, None
+        if layer.channel_resets and neuron is not None:
+            steps = rng.integers(1, neuron.step + 1, channels)
+            steps[-1] = neuron.step
+        if layer.channel_decays and neuron is not None:
+            own = rng.integers(0, 2**neuron.decay_shift + 1, channels)
+            own[:2] = (2**neuron.decay_shift, 0)[:channels]
+        reset_steps.append(steps)
+        factors.append(own)
+    return {"reset_steps": tuple(reset_steps), "factors": tuple(factors)}
 
 
 def _weights(rng: np.random.Generator, most: int, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:

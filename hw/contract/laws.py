@@ -7,25 +7,28 @@ what the hardware is held against.
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.neuron import Decay, NeuronSpec
+from hw.contract.neuron import Decay, NeuronSpec, ReadoutSpec
 
 __all__ = ["decay", "fire", "integrate", "kept", "reset", "saturate"]
 
 Int = npt.NDArray[np.int64]
 
 
-def decay(u: Int | int, neuron: NeuronSpec) -> Int:
-    """Law 2, of a potential."""
-    return kept(u, neuron.decay_law)
+def decay(u: Int | int, neuron: NeuronSpec | ReadoutSpec, factors: Int | None = None) -> Int:
+    """Law 2, of a potential. `factors`, which u's shape must admit, are m in place of the
+    neuron's."""
+    return kept(u, neuron.decay_law, factors)
 
 
-def kept(u: Int | int, law: Decay) -> Int:
+def kept(u: Int | int, law: Decay, factors: Int | None = None) -> Int:
     """Law 2: keep u, u / 2^k, u - u / 2^k or m u / 2^k, the division truncating toward zero, or
     rounding down; or (`off`) nothing: 0, without axes."""
     u = np.asarray(u)
     if law.kind in ("none", "off"):
         return u if law.kind == "none" else np.zeros((), dtype=u.dtype)
-    product = u * law.factor if law.kind == "factor" else u
+    product = u
+    if law.kind == "factor":
+        product = u * (law.factor if factors is None else factors)
     if law.rounding == "floor":
         part = product >> law.shift
     else:
@@ -59,10 +62,13 @@ def _quotient(v: Int, theta: Int | int, limit: int) -> Int:
     return np.minimum(np.maximum(v, 0) // theta, limit)
 
 
-def reset(v: Int | int, c: Int | int, neuron: NeuronSpec) -> Int:
-    """Law 4: hard, 0 where a spike fired; soft, v - c*step."""
+def reset(v: Int | int, c: Int | int, neuron: NeuronSpec, steps: Int | None = None) -> Int:
+    """Law 4: hard, 0 where a spike fired; soft, v - c*step. `steps`, which v's shape must admit,
+    are in place of the neuron's."""
     v, c = np.asarray(v), np.asarray(c)
-    return np.where(c != 0, 0, v) if neuron.reset == "hard" else v - c * neuron.step
+    if neuron.reset == "hard":
+        return np.where(c != 0, 0, v)
+    return v - c * (neuron.step if steps is None else steps)
 
 
 def saturate(u: Int | int, neuron: NeuronSpec) -> Int:

@@ -220,6 +220,12 @@ def check_learning(spec: "NetworkSpec") -> None:
                 f"Neurons of layer {layer.name} must fire from a threshold V on, on the positive "
                 "side alone, and subtract 2V, without decay, to learn (row SPIDE forward)",
             )
+    for layer in spec.layers:
+        require(
+            not (layer.channel_decays or layer.channel_resets),
+            f"Layer {layer.name} must have one decay factor and one reset step for all its "
+            "channels, in a network that learns",
+        )
     require(len(thetas) < 2, f"{name} must have one threshold for all layers to learn")
     shape = spec.shape_of(spec.edges(first)[0].source)
     require(shape[1:] == (1, 1), f"{name} must have rows of values, not maps, where it learns")

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +24,16 @@ from hw.contract.checks import SpecError, SternaError, signed_bits
 from hw.contract.edge import INPUT, EdgeSpec, Shape, both_sides
 from hw.contract.files import Archive, ArchiveError, ArrayError, write_atomically
 from hw.contract.laws import kept
-from hw.contract.neuron import MAX_WIDTH
+from hw.contract.neuron import MAX_WIDTH, NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 
 __all__ = ["FORMAT_VERSION", "BitRates", "Layer", "Network", "NetworkError"]
 
 FORMAT_VERSION = 8
 MAGIC = "sterna-network"
+
+CONSTANTS = ("thetas", "reset_steps", "factors")
+"""Of neurons, which each channel may have of its own, as a file names them."""
 
 IntArray = npt.NDArray[np.integer[Any]]
 Bounds = tuple[int, int, int]
@@ -79,8 +82,9 @@ class Layer:
         Time steps.
     source_shapes
         Channels, rows, columns of each edge's source.
-    thetas
-        int32 array (channels,) where each channel has its own threshold.
+    thetas, reset_steps, factors
+        int32 arrays (channels,) where each channel has its own threshold, reset step, factor of the
+        decay.
     floor
         Bounds (accumulator, drive, bias) that the hardware must hold at least, for weights that
         come later.
@@ -96,6 +100,8 @@ class Layer:
     source_shapes: tuple[Shape, ...] = ()
     floor: Bounds = (0, 0, 0)
     thetas: npt.NDArray[np.int32] | None = None
+    reset_steps: npt.NDArray[np.int32] | None = None
+    factors: npt.NDArray[np.int32] | None = None
 
     @classmethod
     def dense(
@@ -235,8 +241,9 @@ class Layer:
         the current."""
         neuron = self.spec.neuron
         assert neuron is not None
+        most = neuron.decay_factor if self.factors is None else int(self.factors.max())
         current = self.current_bound * max(1, neuron.current_factor)
-        return max(neuron.u_max * max(1, neuron.decay_factor), current)
+        return max(neuron.u_max * max(1, most), current * neuron.has_current)
 
     @property
     def reset_bound(self) -> int:
@@ -317,12 +324,56 @@ def _split(flat: IntArray, shapes: Sequence[tuple[int, ...]]) -> list[IntArray]:
     ]
 
 
+Constants = Sequence[npt.NDArray[Any] | None]
+"""By layer, an array (channels,), or None."""
+
+
+def _by_channel(spec: NetworkSpec, what: str, given: Constants, own: Sequence[bool]) -> Constants:
+    """Constants of neurons by layer, there where each channel has its own."""
+    given = given or (None,) * len(spec.layers)
+    if len(given) != len(spec.layers):
+        raise NetworkError(
+            f"Network must have {len(spec.layers)} {what} arrays (or None), not {len(given)}"
+        )
+    for layer, values, wanted in zip(spec.layers, given, own, strict=True):
+        if wanted != (values is not None):
+            each = f"a {what} for each channel" if wanted else f"one {what} for all channels"
+            raise NetworkError(f"Layer {layer.name} must have {each}")
+    return given
+
+
+def _positive_by_channel(
+    spec: NetworkSpec,
+    what: str,
+    given: Constants,
+    own: Sequence[bool],
+    largest: Callable[[NeuronSpec], int],
+) -> tuple[npt.NDArray[np.int32] | None, ...]:
+    """Constants of which the largest is the neuron's."""
+    checked: list[npt.NDArray[np.int32] | None] = []
+    for layer, array in zip(spec.layers, _by_channel(spec, what, given, own), strict=True):
+        if array is None:
+            checked.append(None)
+            continue
+        assert layer.neuron is not None
+        title, most = f"{what.capitalize()}s of layer {layer.name}", largest(layer.neuron)
+        values = _integers(title, array, (layer.map_shape[0],), most)
+        if int(values.min()) < 1 or int(values.max()) != most:
+            raise NetworkError(
+                f"{title} must be positive, the largest of them {most}, not "
+                f"{int(values.min())}..{int(values.max())}"
+            )
+        checked.append(np.ascontiguousarray(values, dtype=np.int32))
+    return tuple(checked)
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """A checked network: specification, integers, and free-form `meta` (not part of the digest).
 
     `weights` has one array per layer (`Layer.weights`); for a layer with edges, an array per
-    edge may be given. `thetas` has the thresholds of layers with `channel_thresholds`, else None.
+    edge may be given. `thetas` has the thresholds of layers with `channel_thresholds`, else None;
+    `reset_steps` their steps under soft reset; `factors` those of layers with `channel_decays`.
 
     `floors` widen the hardware (`Layer.floor`, per layer); they are not part of a file or of
     the digest.
@@ -339,6 +390,8 @@ class Network:
     meta: Mapping[str, Any] = field(default_factory=dict)
     floors: tuple[Bounds, ...] = ()
     thetas: tuple[npt.NDArray[Any] | None, ...] = ()
+    reset_steps: tuple[npt.NDArray[Any] | None, ...] = ()
+    factors: tuple[npt.NDArray[Any] | None, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.spec.layers)
@@ -357,6 +410,8 @@ class Network:
             checked_weights.append(_stored(layer, w))
             checked_biases.append(np.ascontiguousarray(b, dtype=np.int32))
         object.__setattr__(self, "thetas", self._checked_thetas())
+        object.__setattr__(self, "reset_steps", self._checked_steps())
+        object.__setattr__(self, "factors", self._checked_factors())
         object.__setattr__(self, "weights", tuple(checked_weights))
         object.__setattr__(self, "biases", tuple(checked_biases))
         for layer in self.layers:
@@ -383,34 +438,32 @@ class Network:
 
     def _checked_thetas(self) -> tuple[npt.NDArray[np.int32] | None, ...]:
         """Thresholds by channel, None for layers that have one for all."""
-        given = self.thetas or (None,) * len(self.spec.layers)
-        if len(given) != len(self.spec.layers):
-            raise NetworkError(
-                f"Network must have {len(self.spec.layers)} threshold arrays (or None), not "
-                f"{len(given)}"
-            )
+        own = [layer.channel_thresholds for layer in self.spec.layers]
+        return _positive_by_channel(
+            self.spec, "threshold", self.thetas, own, lambda neuron: neuron.theta
+        )
+
+    def _checked_steps(self) -> tuple[npt.NDArray[np.int32] | None, ...]:
+        """Reset steps by channel, None for layers that have one for all, or none."""
+        own = [layer.channel_resets for layer in self.spec.layers]
+        return _positive_by_channel(
+            self.spec, "reset step", self.reset_steps, own, lambda neuron: neuron.step
+        )
+
+    def _checked_factors(self) -> tuple[npt.NDArray[np.int32] | None, ...]:
+        """Decay factors by channel, None for layers that have one for all, or none."""
+        own = [layer.channel_decays for layer in self.spec.layers]
         checked: list[npt.NDArray[np.int32] | None] = []
-        for layer, thetas in zip(self.spec.layers, given, strict=True):
-            if layer.channel_thresholds != (thetas is not None):
-                raise NetworkError(
-                    f"Layer {layer.name} must have "
-                    + (
-                        "a threshold for each channel"
-                        if layer.channel_thresholds
-                        else "one threshold for all channels"
-                    )
-                )
-            if thetas is None:
+        given = _by_channel(self.spec, "decay factor", self.factors, own)
+        for layer, factors in zip(self.spec.layers, given, strict=True):
+            if factors is None:
                 checked.append(None)
                 continue
             assert layer.neuron is not None
-            what, channels = f"Thresholds of layer {layer.name}", (layer.map_shape[0],)
-            values = _integers(what, thetas, channels, layer.neuron.theta)
-            if int(values.min()) < 1 or int(values.max()) != layer.neuron.theta:
-                raise NetworkError(
-                    f"{what} must be positive, the largest of them {layer.neuron.theta}, not "
-                    f"{int(values.min())}..{int(values.max())}"
-                )
+            what, most = f"Decay factors of layer {layer.name}", 2**layer.neuron.decay_shift
+            values = _integers(what, factors, (layer.map_shape[0],), most)
+            if int(values.min()) < 0:
+                raise NetworkError(f"{what} must lie in 0..{most}, not reach {int(values.min())}")
             checked.append(np.ascontiguousarray(values, dtype=np.int32))
         return tuple(checked)
 
@@ -432,6 +485,8 @@ class Network:
                 source_shapes=tuple(self.spec.shape_of(edge.source) for edge in self.spec.edges(n)),
                 floor=floors[n],
                 thetas=self.thetas[n],
+                reset_steps=self.reset_steps[n],
+                factors=self.factors[n],
             )
             for n, layer in enumerate(self.spec.layers)
         )
@@ -479,11 +534,14 @@ class Network:
         """SHA-256 (hex) over specification and integers, independent of how they are stored."""
         sha = hashlib.sha256()
         sha.update(json.dumps(self.spec.to_dict(), sort_keys=True).encode())
-        for w, b, thetas in zip(self.weights, self.biases, self.thetas, strict=True):
+        for w, b, *constants in zip(
+            self.weights, self.biases, self.thetas, self.reset_steps, self.factors, strict=True
+        ):
             sha.update(w.astype("<i1" if w.dtype == np.int8 else "<i2").tobytes())
             sha.update(b.astype("<i4").tobytes())
-            if thetas is not None:
-                sha.update(thetas.astype("<i4").tobytes())
+            for values in constants:
+                if values is not None:
+                    sha.update(values.astype("<i4").tobytes())
         return sha.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -501,9 +559,10 @@ class Network:
         for n, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             arrays[f"weights{n}"] = w
             arrays[f"bias{n}"] = b
-        for n, thetas in enumerate(self.thetas):
-            if thetas is not None:
-                arrays[f"thetas{n}"] = thetas
+        for name in CONSTANTS:
+            for n, values in enumerate(getattr(self, name)):
+                if values is not None:
+                    arrays[f"{name}{n}"] = values
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         write_atomically(path, buffer.getvalue())
@@ -554,8 +613,10 @@ class Network:
             numbers = range(len(spec.layers))
             weights = tuple(arrays[f"weights{n}"] for n in numbers)
             biases = tuple(arrays[f"bias{n}"] for n in numbers)
-            thetas = tuple(arrays.get(f"thetas{n}") for n in numbers)
-            network = cls(spec, weights, biases, meta, thetas=thetas)
+            constants: dict[str, Any] = {
+                name: tuple(arrays.get(f"{name}{n}") for n in numbers) for name in CONSTANTS
+            }
+            network = cls(spec, weights, biases, meta, **constants)
         except (SpecError, NetworkError) as error:
             raise NetworkError(f"Network file {path} is inconsistent: {error}") from None
         if network.digest != digest:
@@ -573,4 +634,8 @@ def _array_shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
         shapes[f"bias{n}"] = channels
         if layer.channel_thresholds:
             shapes[f"thetas{n}"] = channels
+        if layer.channel_resets:
+            shapes[f"reset_steps{n}"] = channels
+        if layer.channel_decays:
+            shapes[f"factors{n}"] = channels
     return shapes

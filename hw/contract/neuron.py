@@ -5,6 +5,7 @@ Every law named here is stated in words, equation and worked example in `docs/ar
 hardware, the golden model and the trainer all read the same fields.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ __all__ = [
     "Decay",
     "NeuronSpec",
     "ReadoutSpec",
+    "factor_shift",
 ]
 
 DECAYS = ("none", "shift", "leak", "factor")
@@ -61,6 +63,12 @@ class Decay(NamedTuple):
     rounding: str = "zero"
 
 
+def factor_shift(decays: Iterable[Decay]) -> int:
+    """Largest k of the factors m / 2^k that each channel has of its own; 0: none has."""
+    own = (decay for decay in decays if decay.kind == "factor" and not decay.factor)
+    return max((decay.shift for decay in own), default=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class NeuronSpec:
     """One integrate-and-fire neuron, shared by all neurons of a layer: a row of the neuron table.
@@ -88,7 +96,8 @@ class NeuronSpec:
         `none`: d = u. `shift`: d = u / 2^k. `leak`: d = u - u / 2^k. `factor`: d = m u / 2^k, with
         m = `decay_factor`, 0 < m < 2^k, and k at most 12. k = `decay_shift` and is 0 exactly when
         `decay` is `none`; m is 0 but for `factor`. Factors are reduced: m is odd, and m = 1 is a
-        `shift`.
+        `shift`. A `factor` with m = 0 is of layers whose channels have each an m of their own
+        (`LayerSpec.channel_decays`), over this 2^k.
     decay_rounding
         How that division rounds, and that of a current: toward `zero`, or to the `floor`.
     decay_when
@@ -193,7 +202,9 @@ class NeuronSpec:
             )
             return
         require_int(f"{what} shift of a factor", shift, 1, MAX_FACTOR_SHIFT)
-        require_int(f"{what} factor", factor, 1, 2**shift - 1)
+        require_int(f"{what} factor", factor, int(name != "decay"), 2**shift - 1)
+        if not factor:  # each channel has its own: k is that of all of them
+            return
         # One way to write one neuron: the fraction in lowest terms.
         common = (factor & -factor).bit_length() - 1
         object.__setattr__(self, f"{name}_factor", factor >> common)
@@ -220,6 +231,11 @@ class NeuronSpec:
     def has_current(self) -> bool:
         """Whether the neurons have a second state, their synaptic current."""
         return self.current != "off"
+
+    @property
+    def many_factors(self) -> bool:
+        """Whether the factor of the decay is each channel's own."""
+        return self.decay == "factor" and not self.decay_factor
 
     @property
     def theta_down(self) -> int:
@@ -299,6 +315,7 @@ class ReadoutSpec:
         like = NeuronSpec(
             theta=1, potential_bits=2, **{name: getattr(self, name) for name in names}
         )
+        require(not like.many_factors, "Decay factor of a readout must be at least 1, not 0")
         for name in names:
             object.__setattr__(self, name, getattr(like, name))
         require(

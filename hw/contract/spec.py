@@ -53,7 +53,11 @@ class LayerSpec:
     edges
         What is received. Empty: one dense edge from the layer before, or from the input.
     channel_thresholds
-        Each channel has a threshold of its own (`Network.thetas`), none above `neuron.theta`.
+        Each channel has a threshold of its own (`Network.thetas`), none above `neuron.theta`, and
+        under soft reset a step of its own (`Network.reset_steps`), none above `neuron.step`.
+    channel_decays
+        Each channel has a decay factor of its own (`Network.factors`), 0 to 2^k; the neuron's
+        `decay` is `factor`, its `decay_factor` 0, its `decay_shift` k.
     readout
         Of the readout: the leaky integrator that it is. None: it adds up its drive over all steps
         (so does one that keeps all and is read at the last step, which becomes None).
@@ -67,6 +71,7 @@ class LayerSpec:
     shape: Shape | None = None
     edges: tuple[EdgeSpec, ...] = ()
     channel_thresholds: bool = False
+    channel_decays: bool = False
     readout: ReadoutSpec | None = None
 
     def __post_init__(self) -> None:
@@ -99,12 +104,42 @@ class LayerSpec:
                 n is not None,
                 f"Thresholds of layer {self.name} must not be by channel: it is a readout",
             )
-            # Every channel has units of its own: a common step or u0 would mean nothing.
+            # Every channel has units of its own: a common u0 would mean nothing.
             require(
-                n is not None and n.reset == "hard" and n.u0 == 0 and n.theta_negative is None,
-                f"Thresholds of layer {self.name} must not be by channel: that goes with hard "
-                "reset, an initial potential of 0 and equal thresholds on both sides",
+                n is not None and n.u0 == 0 and n.theta_negative is None,
+                f"Thresholds of layer {self.name} must not be by channel: that goes with an "
+                "initial potential of 0 and equal thresholds on both sides",
             )
+        self._check_decays()
+
+    def _check_decays(self) -> None:
+        n = self.neuron
+        require(
+            isinstance(self.channel_decays, bool),
+            f"Decays by channel of layer {self.name} must be true or false, not "
+            f"{self.channel_decays!r}",
+        )
+        many = n is not None and n.many_factors
+        require(
+            self.channel_decays or not many,
+            f"Decay factor of layer {self.name} must not be 0: of layers with channel_decays alone "
+            "has each channel its own",
+        )
+        require(
+            not self.channel_decays or (many and n is not None and n.u0 == 0),
+            f"Decays of layer {self.name} must not be by channel: that goes with decay factor, a "
+            "decay_factor of 0 and an initial potential of 0",
+        )
+
+    @property
+    def channel_resets(self) -> bool:
+        """Whether each channel has a reset step of its own."""
+        return self.channel_thresholds and self.neuron is not None and self.neuron.reset == "soft"
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether any constant of its neurons is each channel's own."""
+        return self.channel_thresholds or self.channel_decays
 
     def _check_readout(self, readout: ReadoutSpec) -> None:
         require(
@@ -165,6 +200,8 @@ class LayerSpec:
             values["shape"] = list(self.shape)
         if self.channel_thresholds:
             values["channel_thresholds"] = True
+        if self.channel_decays:
+            values["channel_decays"] = True
         if self.readout is not None:
             values["readout"] = self.readout.to_dict()
         return values
@@ -333,7 +370,7 @@ class NetworkSpec:
         """Whether every layer is dense and receives from the one before alone: what the pipelined
         core takes."""
         return not (self.timed_input or self.input_shape) and not any(
-            layer.edges or layer.channel_thresholds for layer in self.layers
+            layer.edges or layer.by_channel for layer in self.layers
         )
 
     @property

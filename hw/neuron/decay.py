@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 
-from hw.contract.neuron import Decay
+from hw.contract.neuron import Decay, factor_shift
 
-__all__ = ["adder_bits", "adders", "decay_cycles", "decayed", "decayed_constant", "terms"]
+__all__ = [
+    "adder_bits",
+    "adders",
+    "decay_cycles",
+    "decayed",
+    "decayed_constant",
+    "factor_cycle",
+    "terms",
+]
 
 
 def terms(factor: int) -> list[tuple[int, int]]:
@@ -23,8 +31,11 @@ def terms(factor: int) -> list[tuple[int, int]]:
 
 
 def _levels(decay: Decay) -> int:
-    """Additions one after the other."""
-    return (len(terms(decay.factor)) - 1).bit_length() if decay.kind == "factor" else 0
+    """Additions one after the other; of a factor that is not known, one term for each bit of 0 to
+    2^k."""
+    if decay.kind != "factor":
+        return 0
+    return (len(terms(decay.factor)) - 1 if decay.factor else decay.shift).bit_length()
 
 
 def decay_cycles(decays: Sequence[Decay]) -> int:
@@ -35,15 +46,26 @@ def decay_cycles(decays: Sequence[Decay]) -> int:
 
 def adders(decays: Sequence[Decay]) -> int:
     """Additions of `decayed`, of one potential."""
-    return sum(len(terms(decay.factor)) - 1 for decay in decays if decay.kind == "factor")
+    fixed = [decay.factor for decay in decays if decay.factor]
+    return sum(len(terms(factor)) - 1 for factor in fixed) + factor_shift(decays)
 
 
-def adder_bits(decay: Decay, bits: int) -> int:
+def adder_bits(decays: Sequence[Decay], bits: int) -> int:
     """Bits of these additions, of a potential that has so many."""
-    return adders((decay,)) * (bits + decay.factor.bit_length())
+    fixed = [decay.factor for decay in decays if decay.factor]
+    shift = factor_shift(decays)
+    own = shift * (bits + shift)
+    return sum((len(terms(f)) - 1) * (bits + f.bit_length()) for f in fixed) + own
 
 
-def decayed(m: Module, u: Value, decays: Sequence[Decay], name: str) -> list[Value]:
+def factor_cycle(decays: Sequence[Decay]) -> int:
+    """Cycles after a potential in which `decayed` takes the factor of its channel."""
+    return decay_cycles(decays) - factor_shift(decays).bit_length()
+
+
+def decayed(
+    m: Module, u: Value, decays: Sequence[Decay], name: str, factor: Value | None = None
+) -> list[Value]:
     """What each law keeps of a potential, `decay_cycles` cycles after it: a register behind each
     addition. Only the last division is not in a register.
 
@@ -53,16 +75,29 @@ def decayed(m: Module, u: Value, decays: Sequence[Decay], name: str) -> list[Val
         Signed; a new one may come in every cycle.
     name
         Prefix of the registers' names.
+    factor
+        m of the potential's channel, 0 to 2^k, `factor_cycle` cycles after it, where some law's
+        factors are by channel. They share one product.
     """
     # late[n] is the potential n cycles later.
     late, found = [u], []
     for n in range(decay_cycles(decays)):
         late.append(Signal.like(u, name=f"{name}_late{n}", reset_less=True))
         m.d.sync += late[n + 1].eq(late[n])
+    own: Value | None = None
+    if shift := factor_shift(decays):
+        assert factor is not None
+        start = late[factor_cycle(decays)]
+        # A term for each bit of the factor: what is added up are shifted potentials.
+        row = [Mux(factor[n], start << n, 0) for n in range(shift + 1)]
+        own = _sum(m, row, len(u) + shift, f"{name}_own", narrow=True)
     for number, decay in enumerate(decays):
         start = late[len(late) - 1 - _levels(decay)]
         product, mark = start, f"{name}_{number}_"
-        if decay.kind == "factor":
+        if decay.kind == "factor" and not decay.factor:
+            assert own is not None
+            product = own
+        elif decay.kind == "factor":
             product = _product(m, start, decay.factor, mark)
         found.append(_divided(late[-1], product, decay))
     return found
@@ -76,14 +111,21 @@ def decayed_constant(u: Value, decay: Decay) -> Value:
 def _product(m: Module, u: Value, factor: int, mark: str) -> Value:
     """The potential times a factor: a balanced tree of its terms, a level a cycle."""
     row: list[Value] = [u << power if sign > 0 else -(u << power) for sign, power in terms(factor)]
-    width, level = len(u) + factor.bit_length(), 0
+    return _sum(m, row, len(u) + factor.bit_length(), mark)
+
+
+def _sum(m: Module, row: list[Value], width: int, mark: str, narrow: bool = False) -> Value:
+    """A balanced tree of additions, a level a cycle; the sum is signed and has that width, and so
+    have all sums, or, `narrow`, no more than they need."""
+    level = 0
     while len(row) > 1:
         sums = [a + b for a, b in zip(row[::2], row[1::2], strict=False)]
         if len(row) % 2:
             sums.append(row[-1])
         row = []
         for place, value in enumerate(sums):
-            held = Signal(signed(width), name=f"{mark}{level}_{place}", reset_less=True)
+            bits = min(width, len(value)) if narrow else width
+            held = Signal(signed(bits), name=f"{mark}{level}_{place}", reset_less=True)
             m.d.sync += held.eq(value)
             row.append(held)
         level += 1

@@ -222,7 +222,7 @@ class Sweep:
     signed
         There is a negative side.
     by_channel
-        Thresholds are those of the channels.
+        Thresholds are those of the channels, and so are the steps of a soft reset.
     limit
         Largest |c|.
     guarded
@@ -232,7 +232,7 @@ class Sweep:
     top
         Saturate at +-top.
     decay
-        Index into `Program.decays`.
+        Index into `Program.decays`, of which some take the channel's factor.
     start
         Decayed initial potential.
     has_current, current

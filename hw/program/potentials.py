@@ -1,5 +1,6 @@
 """Potentials and drives: memories of words of `lanes`, and one addition to a word per cycle."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
@@ -82,9 +83,9 @@ class Potentials(wiring.Component):
     potentials: data.View
     counting: Any
 
-    def __init__(self, program: Program, files: tuple[str, str, str] | None = None) -> None:
+    def __init__(self, program: Program, files: Mapping[str, str] | None = None) -> None:
         self._program, self._files = program, files
-        self._sweeper = Sweeper(program, None if files is None else files[1:])
+        self._sweeper = Sweeper(program, files)
         ports = self._sweeper.signature.members
         passed = ("fired", "spikes", "spike_address", "odd", "potentials")
         members: dict[str, Any] = {
@@ -200,10 +201,8 @@ class Potentials(wiring.Component):
         scan = operation(p, self.word, Scan)
         fixed: list[Value] = [Const(0, signed(p.weight_bits))] * p.lanes
         if len(p.weights):
-            table = p.weight_table
-            m.submodules.weights = rom = WeightRom(
-                width=table.width, rows=table.words, file=self._files and self._files[0]
-            )
+            table, file = p.weight_table, None if self._files is None else self._files["weights"]
+            m.submodules.weights = rom = WeightRom(width=table.width, rows=table.words, file=file)
             m.d.comb += rom.addr.eq(self.i.weight)
             fixed = [rom.data.word_select(k, p.weight_bits).as_signed() for k in range(p.lanes)]
         at_2, at_3 = flow[2][1], flow[3][1]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hw.contract.neuron import Decay, ReadoutSpec
+from hw.contract.neuron import Decay, ReadoutSpec, factor_shift
 from hw.program.code import Code, Operation, Scan, Send
 from hw.program.reach import Reach, Window
 from hw.program.table import Table
@@ -97,6 +97,9 @@ class Program:
     biases, bias_bits, thetas
         (rows, lanes), in units of the potential, and the least width of biases; thetas None where
         no layer has thresholds by channel.
+    reset_steps, factors
+        (rows, lanes), too: what a spike subtracts, and m of decays by a factor; None where no layer
+        has them by channel.
     decays
         Of all layers (the readout has none: `Decay()`); what `Sweep.decay` counts.
     currents, second_bits
@@ -162,6 +165,8 @@ class Program:
     second_bits: int = 0
     learning: Learning | None = None
     window: Window | None = None
+    reset_steps: Int | None = None
+    factors: Int | None = None
     leak: ReadoutSpec | None = None
     m_bits: int = 0
 
@@ -262,6 +267,29 @@ class Program:
     def theta_table(self) -> Table | None:
         """The thresholds as a ROM holds them."""
         return None if self.thetas is None else self._rom(Table.of(self.thetas))
+
+    @cached_property
+    def step_table(self) -> Table | None:
+        """The reset steps as a ROM holds them."""
+        return None if self.reset_steps is None else self._rom(Table.of(self.reset_steps))
+
+    @cached_property
+    def factor_table(self) -> Table | None:
+        """The factors as a ROM holds them: as wide as any of 0 to 2^k."""
+        if self.factors is None:
+            return None
+        return self._rom(Table.of(self.factors, factor_shift(self.decays) + 2))
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """What the sweeper reads by channel, by name."""
+        found = {
+            "biases": self.bias_table,
+            "thetas": self.theta_table,
+            "steps": self.step_table,
+            "factors": self.factor_table,
+        }
+        return {name: table for name, table in found.items() if table is not None}
 
     @property
     def most_words(self) -> int:

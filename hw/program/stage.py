@@ -33,6 +33,8 @@ class RomFiles:
     weights: str
     biases: str
     thetas: str
+    steps: str = ""
+    factors: str = ""
 
 
 class Learns:
@@ -122,7 +124,7 @@ class ProgramStage(Stage):
     ) -> None:
         p, f = program, files
         self._program, self._files, self._taps, self._count = program, files, taps, events
-        self._potentials = self._sums(p, None if f is None else (f.weights, f.biases, f.thetas))
+        self._potentials = self._sums(p, None if f is None else vars(f))
         members = {
             "i": In(stream.Signature(coefficients(p.lanes, p.input_bits, p.input_sign))),
             "o": Out(stream.Signature(self._sent())),
@@ -139,7 +141,7 @@ class ProgramStage(Stage):
             self.taps["words"] = TapPoint(self.tap_valid, word)
         super().__init__(members | dict(more or {}))
 
-    def _sums(self, program: Program, files: tuple[str, str, str] | None) -> Any:
+    def _sums(self, program: Program, files: Mapping[str, str] | None) -> Any:
         """What adds up, and sweeps: `Potentials`, or what has its ports."""
         return Potentials(program, files)
 

@@ -8,6 +8,7 @@ Words do not depend on each other: the laws are registers in a row, and the word
 beside them (`places`).
 """
 
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.memory.rom import WeightRom
-from hw.neuron.decay import decay_cycles, decayed
+from hw.neuron.decay import decay_cycles, decayed, factor_cycle
 from hw.program.code import Counted, Sweep
 from hw.program.operation import operation
 from hw.program.program import Program
@@ -66,13 +67,15 @@ class Sweeper(wiring.Component):
     F is 5 and R is 6 where |c| is at most 1 and nothing is guarded. Otherwise |v| is divided by the
     threshold, a bit of the quotient per cycle, from the highest, and F = 6 + planes; what a soft
     reset subtracts is put together in the same way, and R = F + planes. D is R + 2, and
-    `decay_cycles` more where a layer's decay is by a factor.
+    `decay_cycles` more where a layer's decay is by a factor. Reset steps and factors of channels
+    are beside the registers that need them: F, and R+1 or as many cycles later as the sum of a
+    factor's bits has fewer levels than another factor's.
 
     Of a program with synaptic currents, cycle 4 has x = potential + addend, and v = x + decay(u)
     comes in the next, v = x of layers without; all that follows is a cycle later. What is kept of
     x is written as soon as it is there (`current_cycle`): no registers carry it to D.
 
-    Where a word has several parts (`Program.parts`), biases and thresholds of all of them are
+    Where a word has several parts (`Program.parts`), biases, thresholds and the like are
     fetched first, a row in a cycle: `fetch_cycles`.
 
     Cycle law: a sweep's words follow each other in every cycle; the first is numbered in the cycle
@@ -83,7 +86,7 @@ class Sweeper(wiring.Component):
     program
         Sizes, biases, thresholds.
     files
-        Of the ROMs of biases and thresholds, for Verilog.
+        Of the ROMs of `Program.tables`, by name, for Verilog.
 
     Members
     -------
@@ -130,7 +133,7 @@ class Sweeper(wiring.Component):
     potentials: data.View
     counting: Any
 
-    def __init__(self, program: Program, files: tuple[str, str] | None = None) -> None:
+    def __init__(self, program: Program, files: Mapping[str, str] | None = None) -> None:
         self._program, self._files = program, files
         p = program
 
@@ -258,18 +261,25 @@ class Sweeper(wiring.Component):
 
         # Bias and threshold rows: two cycles after their address, a register before the cycle that
         # needs them (3, and 4 or 5).
-        thetas: list[Value | None] = [None] * p.word
+        # So do those of reset steps, before F, and of factors, which have none in between.
+        factors = fires + self.kept_after(p) + factor_cycle(p.decays)
+        when = {
+            "biases": 0,
+            "thetas": 1 + self.counts(p) + bool(p.currents),
+            "steps": fires - 3,
+            "factors": factors - 2,
+        }
         self._masks: list[Value] = [Const(1)] * p.word
         if fetch is None:
-            biases = self._rom(m, "biases", p.bias_table, places[0].channels)
-            if p.theta_table is not None:
-                beside = places[1 + self.counts(p) + bool(p.currents)].channels
-                thetas = [*self._rom(m, "thetas", p.theta_table, beside)]
+            constants = {
+                name: self._rom(m, name, table, places[when[name]].channels)
+                for name, table in p.tables.items()
+            }
         else:
             row = sweep.channels + (fetch >> sweep.spread)
-            biases = self._parts(m, "biases", p.bias_table, row, fetching)
-            if p.theta_table is not None:
-                thetas = [*self._parts(m, "thetas", p.theta_table, row, fetching)]
+            constants = {
+                name: self._parts(m, name, table, row, fetching) for name, table in p.tables.items()
+            }
             self._mask(m, sweep, places[fires - 1])
         later = self._settled(m, sweep)
         if p.learning is not None:
@@ -277,7 +287,8 @@ class Sweeper(wiring.Component):
         guards = self._guards(m, later, places[fires - 4]) if p.count_bits else None
         second = self._second(m, later) if p.currents else None
         for k in range(p.word):
-            self._lane(m, later, k, biases[k], thetas[k], guards, second)
+            own = {name: values[k] for name, values in constants.items()}
+            self._lane(m, later, k, own, guards, second)
         return m
 
     @staticmethod
@@ -322,7 +333,7 @@ class Sweeper(wiring.Component):
 
     def _rom(self, m: Module, name: str, table: Table, address: Value) -> list[Value]:
         """A ROM's numbers, one per lane."""
-        file = None if self._files is None else self._files[name == "thetas"]
+        file = None if self._files is None else self._files[name]
         rom = WeightRom(width=table.width, rows=table.words, file=file)
         m.submodules[name] = rom
         m.d.comb += rom.addr.eq(address)
@@ -419,12 +430,14 @@ class Sweeper(wiring.Component):
         m: Module,
         sweep,
         k: int,
-        bias: Value,
-        theta: Value | None,
+        own: Mapping[str, Value],
         guards: tuple[list[Value], list[Value]] | None,
         second: tuple[list[Value], list[Value]] | None,
     ) -> None:
+        """The laws; `own` are its channel's bias, threshold, reset step, factor, by the names of
+        their tables."""
         p = self._program
+        bias, theta = own["biases"], own.get("thetas")
         bits = signed(p.membrane_bits)
 
         def register(name: str, shape: Any = bits) -> Signal:
@@ -453,10 +466,14 @@ class Sweeper(wiring.Component):
 
         # A number that is 0 in all sweeps is a constant, and synthesis removes its logic: no soft
         # reset, no subtraction.
-        fired, size = spike.any(), spike
+        fired, size, taken = spike.any(), spike, (sweep.step, sweep.minus_step)
+        if (step := own.get("steps")) is not None:
+            soft = sweep.by_channel & ~sweep.hard
+            chosen = [Mux(soft, step, taken[0]), Mux(soft, -step, taken[1])]
+            taken = self._later(m, register, "step", chosen)
         for plane in range(self.kept_after(p) - 1):
             r = register(f"r{plane}_")
-            step = Mux(size[plane], Mux(negative, sweep.minus_step, sweep.step) << plane, 0)
+            step = Mux(size[plane], Mux(negative, taken[1], taken[0]) << plane, 0)
             if not plane:
                 held = Mux(fired & sweep.hard, 0, held)
             m.d.sync += r.eq(held - step)
@@ -465,6 +482,8 @@ class Sweeper(wiring.Component):
                 passed = register(f"spike{plane}_", size.shape()), register(f"side{plane}_", 1)
                 m.d.sync += [passed[0].eq(size), passed[1].eq(negative)]
                 size, negative = passed
+                if "steps" in own and p.parts == 1:  # of parts, it stays for the whole sweep
+                    taken = self._later(m, register, f"step{plane}_", taken)
         u = register("u")
         kept: Value = held
         if p.can_saturate:
@@ -474,7 +493,7 @@ class Sweeper(wiring.Component):
         m.d.comb += self.potentials[k].eq(u)
 
         d = register("d")
-        kept_parts = Array(decayed(m, u, p.decays, f"decay{k}"))
+        kept_parts = Array(decayed(m, u, p.decays, f"decay{k}", own.get("factors")))
         kept = Mux(sweep.first, sweep.start, kept_parts[sweep.decay])
         if second is not None:
             m.d.sync += second[1][k].eq(kept)
@@ -483,6 +502,14 @@ class Sweeper(wiring.Component):
             kept = Mux(sweep.has_current, current, kept)
         m.d.sync += d.eq(kept)
         m.d.comb += self.prepared[k].eq(d)
+
+    @staticmethod
+    def _later(m: Module, register: Any, name: str, pair: Sequence[Value]) -> tuple[Signal, Signal]:
+        """What a spike of either sign subtracts, a cycle later."""
+        bits = max(map(len, pair))
+        up, down = register(name, signed(bits)), register(f"minus_{name}", signed(bits))
+        m.d.sync += [up.eq(pair[0]), down.eq(pair[1])]
+        return up, down
 
     def _fire(
         self, m: Module, sweep, v: Value, theta: Value | None, register: Any

@@ -1,5 +1,6 @@
 """The window stage: a program stage whose scans add to a window of positions at once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Module, Value
@@ -23,7 +24,7 @@ class WindowStage(ProgramStage):
     Words of spikes have `Program.parts` rows or groups of channels, of `lanes` each, side by side.
     """
 
-    def _sums(self, program: Program, files: tuple[str, str, str] | None) -> Any:
+    def _sums(self, program: Program, files: Mapping[str, str] | None) -> Any:
         return WindowSums(program, files)
 
     def _add(self, m: Module, word: Value, scanner: Scanner) -> tuple[Value, Value, Learns | None]:

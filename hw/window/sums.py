@@ -1,5 +1,6 @@
 """Banks of potentials and drives: one for each row of the window, read and written at once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
@@ -69,9 +70,9 @@ class WindowSums(wiring.Component):
     odd: Signal
     potentials: data.View
 
-    def __init__(self, program: Program, files: tuple[str, str, str] | None = None) -> None:
+    def __init__(self, program: Program, files: Mapping[str, str] | None = None) -> None:
         self._program, self._files = program, files
-        self._sweeper = Sweeper(program, None if files is None else files[1:])
+        self._sweeper = Sweeper(program, files)
         ports = self._sweeper.signature.members
         self._passed = ("fired", "spikes", "spike_address", "odd", "potentials")
         super().__init__(
@@ -91,7 +92,7 @@ class WindowSums(wiring.Component):
         scan = operation(p, self.word, Scan)
         m.submodules.sweeper = sweeper = self._sweeper
         m.submodules.accumulators = accumulators = Accumulators(
-            p, None if self._files is None else self._files[0]
+            p, None if self._files is None else self._files["weights"]
         )
         m.d.comb += [
             accumulators.word.eq(self.word),

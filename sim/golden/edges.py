@@ -105,8 +105,9 @@ class Field:
 
     Attributes
     ----------
-    bias, thetas
-        In a shape that adds to maps (n, channels, rows, columns); thetas None if there are none.
+    bias, thetas, steps, factors
+        In a shape that adds to maps (n, channels, rows, columns); thresholds, reset steps and decay
+        factors None if they are not by channel.
     """
 
     def __init__(self, spec: NetworkSpec, layer: Layer) -> None:
@@ -117,9 +118,10 @@ class Field:
             for edge, kernel in zip(layer.edges, layer.kernels, strict=True)
         ]
         self.bias: Int = layer.bias.astype(np.int64).reshape(-1, 1, 1)
-        self.thetas: Int | None = None
-        if layer.thetas is not None:
-            self.thetas = layer.thetas.astype(np.int64).reshape(-1, 1, 1)
+        self.thetas, self.steps, self.factors = (
+            None if values is None else values.astype(np.int64).reshape(-1, 1, 1)
+            for values in (layer.thetas, layer.reset_steps, layer.factors)
+        )
 
     def drive(
         self, sent: Mapping[str, npt.NDArray[np.integer]], chosen: Callable[[EdgeSpec], bool]

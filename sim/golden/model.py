@@ -50,8 +50,8 @@ class Neurons:
     ----------
     neuron, shape
         What each of them is; how many there are.
-    thetas
-        Thresholds of their own, in a shape that `shape` admits.
+    thetas, steps, factors
+        Thresholds, reset steps, factors of the decay of their own, in a shape that `shape` admits.
 
     Attributes
     ----------
@@ -61,9 +61,14 @@ class Neurons:
     """
 
     def __init__(
-        self, neuron: NeuronSpec, shape: tuple[int, ...], thetas: Int | None = None
+        self,
+        neuron: NeuronSpec,
+        shape: tuple[int, ...],
+        thetas: Int | None = None,
+        steps: Int | None = None,
+        factors: Int | None = None,
     ) -> None:
-        self.neuron, self.thetas = neuron, thetas
+        self.neuron, self.thetas, self.steps, self.factors = neuron, thetas, steps, factors
         self.u: Int = np.full(shape, neuron.u0, dtype=np.int64)
         self.x: Int = np.zeros(shape, dtype=np.int64)
         self.count: Int = np.zeros(shape, dtype=np.int64)
@@ -74,9 +79,9 @@ class Neurons:
         neuron = self.neuron
         kept = self._first and neuron.decay_when == "after"
         self.x = integrate(self.x, current, neuron)
-        v = (self.u if kept else decay(self.u, neuron)) + self.x
+        v = (self.u if kept else decay(self.u, neuron, self.factors)) + self.x
         c = fire(v, neuron, self.count, self.thetas)
-        self.u, self._first = saturate(reset(v, c, neuron), neuron), False
+        self.u, self._first = saturate(reset(v, c, neuron, self.steps), neuron), False
         if neuron.guarded:
             self.count = self.count + c
         return c
@@ -190,7 +195,13 @@ class GoldenModel:
             for field in fields
         ]
         neurons = [
-            Neurons(layer.spec.neuron, (n, *layer.spec.map_shape), field.thetas)
+            Neurons(
+                layer.spec.neuron,
+                (n, *layer.spec.map_shape),
+                field.thetas,
+                field.steps,
+                field.factors,
+            )
             for layer, field in zip(self.network.layers, fields, strict=True)
             if layer.spec.neuron is not None
         ]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gen.board.boards import BOARDS, find_board
 from gen.board.planner import plan_board
-from gen.core.describe import neuron_text, readout_text
+from gen.core.describe import constants_text, neuron_text, readout_text
 from gen.core.drawing import graph_svg, graph_text
 from gen.core.plan import SCHEDULES, CorePlan, PlanError, in_files, plan_network
 from hw.contract.files import write_atomically, write_json
@@ -93,6 +93,7 @@ def do_info(args: argparse.Namespace) -> Result:
     for layer in network.layers:
         n = layer.spec.neuron
         kind = neuron_text(n) if n else readout_text(layer.spec.readout)
+        kind += constants_text(layer.spec)
         rows.append(
             (
                 f"layer {layer.spec.name}",

@@ -261,6 +261,7 @@ def do_import(args: argparse.Namespace) -> Result:
         steps=steps,
         weight_bits=width,
         exact_decay=args.exact_decay,
+        by_channel=args.per_channel,
         shape=shape,
         mean=args.mean,
         std=args.std,
@@ -286,6 +287,7 @@ def do_check(args: argparse.Namespace) -> Result:
         weight_bits=8 if width is None else width,
         pixel_bits=args.pixel_bits,
         exact_decay=args.exact_decay,
+        by_channel=args.per_channel,
         shape=input_shape(args),
         data=data,
         mean=args.mean,
@@ -532,6 +534,12 @@ def add_network_commands(commands: Any) -> None:
         )
         sub.add_argument(
             "--exact-decay", action="store_true", help="keep enough bits that no decay is truncated"
+        )
+        sub.add_argument(
+            "--per-channel",
+            action="store_true",
+            help="a weight step for each channel of neurons, in place of one for the layer: for "
+            "programs and windows",
         )
 
     sub = command(

@@ -146,6 +146,7 @@ def check(
     weight_bits: int = 8,
     pixel_bits: int = 4,
     exact_decay: bool = False,
+    by_channel: bool = False,
     shape: Sequence[int] | None = None,
     data: Split | None = None,
     mean: Sequence[float] = (),
@@ -157,7 +158,7 @@ def check(
     ----------
     foreign
         The network.
-    steps, weight_bits, pixel_bits, exact_decay
+    steps, weight_bits, pixel_bits, exact_decay, by_channel
         Of the network that it would become.
     shape
         Of an input, in place of what file, modules or data say.
@@ -186,11 +187,12 @@ def check(
                 weight_bits=weight_bits,
                 pixel_bits=pixel_bits,
                 exact_decay=exact_decay,
+                by_channel=by_channel,
             ).to_network()
         except SternaError as error:
             findings.append(Finding(node="network", refused=str(error)))
         else:
-            for layer, told in rounding(reading.folded, network).items():
+            for layer, told in rounding(reading.folded, network, by_channel).items():
                 exact = told.endswith("kept as they are")
                 becomes = told if exact else f"{weight_bits}-bit integers"
                 by = "" if exact else told

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from sw.importers.affine import ConvertError
-from sw.learn.quantize import nearest_decay
+from torch import Tensor
 
-__all__ = ["TOLERANCE", "current_fields", "decay_fields", "decay_text", "joined"]
+from sw.importers.affine import ConvertError
+from sw.learn.quantize import common_decay, nearest_decay
+
+__all__ = ["TOLERANCE", "current_fields", "decay_fields", "decay_text", "decays_of", "joined"]
 
 TOLERANCE = 1e-6
 """Within it two numbers are the same: files have float32, in which 0.96 is 0.959999999104."""
@@ -61,6 +63,32 @@ def current_fields(kept: float) -> tuple[dict[str, Any], str]:
 def joined(*approximated: str) -> str:
     """By how much several things are approximated."""
     return "; ".join(filter(None, approximated))
+
+
+def decays_of(kept: Tensor) -> tuple[dict[str, Any], str, Tensor | None]:
+    """Of neurons that keep parts of their own: fields of `LIFParameters`, by how much they are
+    approximated, and the parts; None: all keep the same, which is in the fields.
+
+    Raises
+    ------
+    ConvertError
+        When one is no part.
+    """
+    low, high = float(kept.min()), float(kept.max())
+    if high - low <= TOLERANCE:
+        return *decay_fields(high), None
+    for part in (low, high):
+        decay_fields(part)
+    fields, whole = common_decay(kept)
+    off = whole.double() / 2 ** fields["decay_shift"] - kept
+    worst = int(off.abs().argmax())
+    told = ""
+    if abs(float(off.flatten()[worst])) > TOLERANCE:
+        told = (
+            f"keeps {low:.6g} to {high:.6g} of a potential per step, each in parts of "
+            f"1/{2 ** fields['decay_shift']}: {float(off.flatten()[worst]):+.2g} at most"
+        )
+    return {"decay": "factor", "decay_shift": 0, "decay_factor": high}, told, kept
 
 
 def decay_text(decay: str, decay_shift: int, decay_factor: float = 0) -> str:

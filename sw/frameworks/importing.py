@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gen.core.describe import neuron_text, readout_text
+from gen.core.describe import constants_text, neuron_text, readout_text
 from hw.contract.checks import SternaError
 from hw.contract.edge import INPUT, both_sides
 from hw.contract.encoding import Encoding
@@ -32,11 +32,11 @@ from sw.frameworks.reading import Finding, Foreign, Reading, Run
 from sw.importers.affine import ConvertError
 from sw.importers.feed import Feed, ForeignComparison, tested
 from sw.learn.compare import Batch, compare
-from sw.learn.fold import FoldedNetwork
+from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.graph import Activity
 from sw.learn.integer import IntegerNetwork, QuantizeError
 from sw.learn.neuron import current_gain
-from sw.learn.quantize import Known, check_weight_bits, quantize
+from sw.learn.quantize import Known, check_weight_bits, may_scale_channels, quantize
 
 __all__ = ["ImportReport", "SpikeAgreement", "import_foreign", "integers_of", "report_table"]
 
@@ -139,6 +139,7 @@ def import_foreign(
     steps: int,
     weight_bits: int | None = 8,
     exact_decay: bool = False,
+    by_channel: bool = False,
     shape: Sequence[int] | None = None,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
@@ -157,6 +158,9 @@ def import_foreign(
         Of the network (`sw.learn.quantize.quantize`).
     weight_bits
         Of all layers; None: the fewest with which as many classes agree as with the most.
+    by_channel
+        A weight step for each channel of the layers that fire, and with it thresholds and reset
+        steps (`sw.learn.quantize.quantize`). The readout has one: logits are compared.
     shape
         Of an input; the default is what the file says, or what suits the first module
         (`sw.importers.feed.Feed.of`).
@@ -201,6 +205,7 @@ def import_foreign(
             weight_bits=width,
             pixel_bits=data.bits,
             exact_decay=exact_decay,
+            by_channel=by_channel,
             encoding=data.encoding,
             peaks=peaks,
         )
@@ -219,7 +224,7 @@ def import_foreign(
     trial = torch.from_numpy(data.images[:TRIAL_IMAGES])
     theirs, twin = original(trial), folded(trial)
     _require_same(theirs, twin, steps, foreign.unlike)
-    peaks = [float(u.abs().max()) for u in twin.potential_maps]
+    peaks = [u.abs().transpose(0, 2).flatten(1).amax(dim=1) for u in twin.potential_maps]
     if weight_bits is None:
         weight_bits = _fewest_bits(made, trial.numpy(), theirs)
         progress(f"{weight_bits}-bit weights")
@@ -227,7 +232,10 @@ def import_foreign(
     check_fits(network, data)
     told = f"running {len(data):,} test images through both networks"
     with announced(progress, told, total=len(data)) as at:
-        return network, _compare(foreign, reading, folded, network, data, feed, original, at)
+        weights = rounding(folded, network, by_channel)
+        return network, _compare(
+            foreign, reading, weights, folded, network, data, feed, original, at
+        )
 
 
 def integers_of(
@@ -237,15 +245,17 @@ def integers_of(
     weight_bits: int,
     pixel_bits: int,
     exact_decay: bool = False,
+    by_channel: bool = False,
     encoding: Encoding | None = None,
-    peaks: Sequence[float] = (),
+    peaks: Sequence[Tensor] = (),
 ) -> IntegerNetwork:
-    """The integers of what was read; of layers whose weights lie on a grid, the very same.
+    """The integers of what was read; of layers whose weights lie on a grid, the very same; with
+    `by_channel`, of those whose channels lie on a grid each, too.
 
     Parameters
     ----------
     peaks
-        Largest |potential| of each firing layer that was seen.
+        Largest |potential| of each firing layer that was seen, by channel.
 
     Raises
     ------
@@ -255,12 +265,8 @@ def integers_of(
     check_weight_bits(weight_bits)
     known, most = {}, 2 ** (weight_bits - 1) - 1
     for n, (title, layer) in enumerate(zip(folded.names, folded.layers, strict=True)):
-        weights = torch.cat([kernel.flatten() for kernel in layer.kernels]).numpy()
-        others = layer.bias.numpy()
-        if layer.neuron is not None and layer.neuron.reset == "soft":
-            others = np.append(others, layer.neuron.step)
-        step = common_step(weights, others, most) or 0.0
-        fine = _fraction_bits(folded, n, step, 2**pixel_bits - 1) if step else 0
+        step = _known_step(layer, most, by_channel and may_scale_channels(layer))
+        fine = _fraction_bits(folded, n, step, 2**pixel_bits - 1) if bool(step.any()) else 0
         known[title] = Known(step, peaks[n] if n < len(peaks) else 0.0, fine)
     return quantize(
         folded,
@@ -268,25 +274,59 @@ def integers_of(
         weight_bits=weight_bits,
         pixel_bits=pixel_bits,
         exact_decay=exact_decay,
+        by_channel=by_channel,
         encoding=encoding,
         known=known,
     )
 
 
-def _fraction_bits(folded: FoldedNetwork, n: int, step: float, pixel_max: int) -> int:
+def _known_step(layer: FoldedLayer, most: int, own: bool) -> Tensor:
+    """The step that all weights are multiples of, (); of channels of which each has its `own`,
+    (channels,); 0: there is none."""
+    channels = len(layer.bias)
+    every = torch.cat([kernel.flatten() for kernel in layer.kernels]).numpy()
+    soft = layer.neuron is not None and layer.neuron.reset == "soft"
+    losses = torch.tensor(layer.neuron.step if layer.neuron and soft else 0.0).double()
+    losses = (losses if layer.steps is None else layer.steps).expand(channels)
+    others = torch.stack([layer.bias, losses], dim=1)
+    step = common_step(every, others.flatten().numpy(), most)
+    if step is not None or not own:
+        return torch.tensor(step or 0.0, dtype=torch.float64)
+    weights = torch.cat([kernel.reshape(channels, -1) for kernel in layer.kernels], dim=1)
+    steps = [
+        common_step(row.numpy(), rest.numpy(), most) if bool(row.any()) else 0.0
+        for row, rest in zip(weights, others, strict=True)
+    ]
+    found = [step for step in steps if step is not None]
+    if len(found) < channels:
+        return torch.zeros((), dtype=torch.float64)
+    # A channel without weights has whatever grid.
+    return torch.tensor([step or max(found) for step in found], dtype=torch.float64)
+
+
+def _fraction_bits(folded: FoldedNetwork, n: int, step: Tensor, pixel_max: int) -> int:
     """Bits below the weight step of a layer whose potentials decay: so many that a threshold has
     `THRESHOLD_BITS`, and no sum more than the contract admits."""
     layer = folded.layers[n]
     p = layer.neuron
     if p is None or (p.decay == "none" and p.current in ("off", "none")):
         return 0
-    drive = layer.bias.abs().max()
+
+    def worst(rows: Tensor) -> Tensor:
+        """Of the layer; where each has a step of its own, of each channel."""
+        return rows.reshape(len(layer.bias), -1).amax(dim=1) if step.ndim else rows.max()
+
+    def counted(value: Tensor) -> list[int]:
+        return [math.ceil(count) for count in torch.atleast_1d(value / step).tolist()]
+
+    drive = worst(layer.bias.abs())
     for edge, kernel in zip(folded.edges(n), layer.kernels, strict=True):
         most = math.prod(both_sides(edge.pool)) * (pixel_max if edge.source == INPUT else 1)
-        drive = drive + kernel.abs().reshape(len(kernel), -1).sum(dim=1).max() * most
-    drive = float(drive) * current_gain(p, folded.steps)
-    taken = max(math.ceil(drive / step), math.ceil(p.theta / step)).bit_length()
-    wanted = THRESHOLD_BITS - math.ceil(p.theta / step).bit_length()
+        drive = drive + worst(kernel.abs().reshape(len(kernel), -1).sum(dim=1)) * most
+    drive = drive * current_gain(p, folded.steps)
+    theta = torch.tensor(p.theta).double() if layer.thetas is None else layer.thetas
+    taken = max(*counted(drive), *counted(theta)).bit_length()
+    wanted = THRESHOLD_BITS - min(counted(theta)).bit_length()
     return max(0, min(wanted, MAX_WIDTH - 4 - taken))
 
 
@@ -358,6 +398,7 @@ class _Meter:
 def _compare(
     foreign: Foreign,
     reading: Reading,
+    weights: Mapping[str, str],
     folded: FoldedNetwork,
     network: Network,
     data: Split,
@@ -394,23 +435,32 @@ def _compare(
         findings=reading.findings,
         before=before.agreements(shown),
         after=after.agreements(shown),
-        weights=rounding(folded, network),
+        weights=weights,
         saturated=tuple((int(high), int(n)) for high, n in saturated),
     )
 
 
-def rounding(folded: FoldedNetwork, network: Network) -> dict[str, str]:
-    """By layer, how its weights were rounded, in words."""
+def rounding(folded: FoldedNetwork, network: Network, by_channel: bool = False) -> dict[str, str]:
+    """By layer, how its weights were rounded, in words; `by_channel`: with a step for each channel
+    where there may be one."""
     told = {}
     for layer, integers in zip(folded.layers, network.layers, strict=True):
-        reals = torch.cat([kernel.flatten() for kernel in layer.kernels]).numpy()
-        whole = np.concatenate([kernel.flatten() for kernel in integers.kernels]).astype(float)
-        scale = float(reals @ whole / (whole @ whole))  # the one with the least error
-        error = float(np.sqrt(np.mean((reals - scale * whole) ** 2) / np.mean(reals**2)))
+        own = by_channel and integers.spec.channel_thresholds
+        rows = len(layer.bias) if own else 1
+        reals = torch.cat([k.reshape(rows, -1) for k in layer.kernels], dim=1).numpy()
+        whole = np.concatenate([k.reshape(rows, -1) for k in integers.kernels], axis=1, dtype=float)
+        # Of each row, the one with the least error.
+        scales = (reals * whole).sum(axis=1) / np.maximum((whole**2).sum(axis=1), 1)
+        off = np.abs(reals - scales[:, None] * whole)
+        error = float(np.sqrt(np.mean(off**2) / np.mean(reals**2)))
+        steps = f"{scales[0]:.6g}"
+        if own:
+            steps = f"a step of each channel, {scales.min():.6g} to {scales.max():.6g}"
+        kind = ", a step for each channel" if own else ", one step for all channels" * by_channel
         told[integers.spec.name] = (
-            f"multiples of {scale:.6g}: kept as they are"
-            if np.abs(reals - scale * whole).max() <= 1e-5 * np.abs(reals).max()
-            else f"rounded to {integers.spec.weight_bits} bits, rms error {100 * error:.2g} %"
+            f"multiples of {steps}: kept as they are"
+            if (off <= 1e-5 * np.abs(reals).max(axis=1, keepdims=True)).all()
+            else f"rounded to {integers.spec.weight_bits} bits{kind}, rms error {100 * error:.2g} %"
         )
     return told
 
@@ -426,7 +476,11 @@ def report_table(network: Network, report: ImportReport) -> str:
             f"{network.digest[:16]}",
         ),
         ("read from", f"{report.framework}, {len(report.findings)} nodes"),
-        *((layer.name, neuron_text(layer.neuron)) for layer in spec.layers if layer.neuron),
+        *(
+            (layer.name, neuron_text(layer.neuron) + constants_text(layer))
+            for layer in spec.layers
+            if layer.neuron
+        ),
         *((layer.name, readout_text(layer.readout)) for layer in spec.layers if layer.readout),
         *((f.node, f.note) for f in report.findings if f.note),
         *((f.node, f"approximated: {f.approximated}") for f in report.findings if f.approximated),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT, EdgeSpec, Shape
-from sw.frameworks.decay import decay_text
+from sw.frameworks.decay import TOLERANCE, decay_text
 from sw.importers.affine import CONVOLUTIONS, IDLE, RESHAPES, Cause, ConvertError, kind, refusal
 from sw.importers.layers import AffineLayer, maps_of
 from sw.importers.modules import Leaf
@@ -25,8 +25,10 @@ __all__ = [
     "Neuron",
     "Reading",
     "Run",
+    "by_channel",
     "findings_of",
     "folded_network",
+    "own_causes",
     "per_channel",
 ]
 
@@ -85,11 +87,17 @@ class Neuron(NamedTuple):
         Of the neurons, real-valued.
     approximated
         As of `Finding`.
+    thetas, steps, factors
+        Of each neuron, in place of the parameters': thresholds, reset steps, parts of a potential
+        that are kept. None: they are the same for all.
     """
 
     layer: str
     parameters: LIFParameters
     approximated: str = ""
+    thetas: Tensor | None = None
+    steps: Tensor | None = None
+    factors: Tensor | None = None
 
     @property
     def text(self) -> str:
@@ -100,12 +108,52 @@ class Neuron(NamedTuple):
         if p.limit > 1:
             kind = f"counts {low} to {p.limit}"
         words = [f"layer {self.layer}: {kind}", f"threshold {p.theta:g}", f"{p.reset} reset"]
-        if p.decay != "none":
+        if self.thetas is not None:
+            words[1] = f"thresholds {float(self.thetas.min()):g} to {float(self.thetas.max()):g}"
+        if self.factors is not None:
+            low, high = float(self.factors.min()), float(self.factors.max())
+            words.append(f"each keeps its own part, {low:.6g} to {high:.6g}")
+        elif p.decay != "none":
             words.append(f"keeps {decay_text(p.decay, p.decay_shift, p.decay_factor)}")
         if p.current != "off":
             share = decay_text(p.current, p.current_shift, p.current_factor)
             words.append(f"keeps {share} of its synaptic current")
         return ", ".join(words)
+
+    def own(self, layer: AffineLayer) -> dict[str, Tensor]:
+        """What each channel of the layer has of its own, (channels,), by the fields of
+        `FoldedLayer`.
+
+        Raises
+        ------
+        ConvertError
+            One sentence, without its subject, when it differs within a channel.
+        """
+        found = {}
+        for name, what in OWN.items():
+            if (values := getattr(self, name)) is not None:
+                found[name] = by_channel(values, layer, what)
+        return found
+
+
+OWN = {"thetas": "threshold", "steps": "reset step", "factors": "decay"}
+
+
+def by_channel(values: Tensor, layer: AffineLayer, what: str) -> Tensor:
+    """Of a number for each neuron of a layer, one for each channel, (channels,).
+
+    Raises
+    ------
+    ConvertError
+        One sentence, without its subject, when they differ within a channel.
+    """
+    rows = values.reshape(len(layer.bias), -1)
+    if bool(((rows - rows[:, :1]).abs() > TOLERANCE * rows[:, :1].abs()).any()):
+        raise ConvertError(
+            f"must have one {what} for all neurons of a channel: each neuron of a row, or each "
+            "map, may have its own, and within a map all have the same"
+        )
+    return rows[:, 0].double()
 
 
 READ = {"last": "of the last step", "sum": "added up over all steps", "max": "at their largest"}
@@ -280,7 +328,9 @@ def folded_network(
         )
         parameters = neurons[n].parameters if n < len(neurons) else None
         title = names[n] if n < len(neurons) else _readout(names)
-        folded.append(FoldedLayer(kernels, layer.bias, parameters, title, layer.shape, layer.edges))
+        made = FoldedLayer(kernels, layer.bias, parameters, title, layer.shape, layer.edges)
+        own = neurons[n].own(layer) if n < len(neurons) else {}
+        folded.append(replace(made, **own))
     if len(layers) == len(neurons):
         n = layers[-1].neurons
         count, none = torch.eye(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
@@ -300,6 +350,17 @@ def _in_graph(layer: FoldedLayer, before: str) -> FoldedLayer:
     only."""
     edges = layer.edges or (EdgeSpec(source=before),)
     return replace(layer, shape=layer.map_shape, edges=edges)
+
+
+def own_causes(neurons: Mapping[str, Neuron], layers: Sequence[AffineLayer]) -> list[Cause]:
+    """What is wrong with constants of each neuron's own, by place of the neurons."""
+    causes = []
+    for (place, neuron), layer in zip(neurons.items(), layers, strict=False):
+        try:
+            neuron.own(layer)
+        except ConvertError as error:
+            causes.append(Cause(place, str(error)))
+    return causes
 
 
 def per_channel(shape: Sequence[int], gain: Tensor, offset: Tensor | None = None) -> nn.Module:

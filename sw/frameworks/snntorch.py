@@ -11,7 +11,6 @@ ternary extension are worth 2 unless `surrogate_disable` is set, for its surroga
 """
 
 import inspect
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -31,7 +30,7 @@ from hw.contract.text import none_of
 from sw.data.split import Split
 from sw.frameworks.architecture import Architecture, read_architecture
 from sw.frameworks.conventions import TIE
-from sw.frameworks.decay import current_fields, decay_fields, joined
+from sw.frameworks.decay import current_fields, decay_fields, decays_of, joined
 from sw.frameworks.importing import ImportReport, import_foreign
 from sw.frameworks.reading import LeakyReadout, per_channel
 from sw.frameworks.watch import Call, IsNode, Node, Watch, WatchedNetwork, require_whole
@@ -111,36 +110,52 @@ def lif_parameters(node: nn.Module) -> Node:
         raise ConvertError(f"must send spikes of 1, not {high:g} and {low:g}: its spike_grad does")
     thetas = _positive(settings.threshold, "threshold")
     theta = float(thetas.max())
+    fields, approximated, factors = decays_of(kept)
     if down is not None and abs(down - theta) > TIE * theta:
         raise ConvertError(
             f"must have the same threshold on both sides, not {theta:g} and {down:g}: a spike "
             "subtracts one of them, and of the contract's neurons, the same on both sides"
         )
-    reset, step, note = _reset(name, settings, theta * height, kept)
-    fields, approximated = decay_fields(kept)
+    amplitude = height * _single(settings.graded_spikes_factor, "graded_spikes_factor")
+    own, worth = dict[str, Any](), torch.tensor(theta * height, dtype=torch.float64)
+    if factors is None:
+        # One threshold for all: what a neuron with a lower one gets counts for more.
+        gain = gain * theta / thetas
+    else:
+        own["factors"], worth = factors, thetas * height
+        if thetas.numel() > 1:
+            own["thetas"] = thetas * (1 + TIE)
+    reset, steps, note = _reset(name, settings, worth, kept)
+    if factors is not None and steps.numel() > 1:
+        own["steps"] = steps
     current, by = {}, ""
     if hasattr(settings, "alpha"):
         current, by = current_fields(_share(settings.alpha, "alpha"))
     parameters = LIFParameters(
-        theta=theta * (1 + TIE), negative=negative, reset=reset, step=step, **fields, **current
+        theta=theta * (1 + TIE),
+        negative=negative,
+        reset=reset,
+        step=float(steps.max()),
+        **fields,
+        **current,
     )
-    amplitude = height * _single(settings.graded_spikes_factor, "graded_spikes_factor")
-    # One threshold for all: what a neuron with a lower one gets counts for more.
     return Node(
         parameters,
-        gain=gain * theta / thetas,
+        gain=gain,
         amplitude=amplitude,
         approximated=joined(approximated, by),
         note=note,
+        **own,
     )
 
 
-def _kept(name: str, settings: Any) -> tuple[float, Tensor]:
-    """What is kept of a potential, and what its input counts times."""
+def _kept(name: str, settings: Any) -> tuple[Tensor, Tensor]:
+    """What is kept of a potential, and what its input counts times; of all, or of each neuron."""
     if name == "Lapicque":
         step, r, c = (_single(getattr(settings, key), key) for key in ("time_step", "R", "C"))
-        return 1 - step / (r * c), torch.tensor(step / c, dtype=torch.float64)
-    return _share(settings.beta, "beta"), torch.ones((), dtype=torch.float64)
+        kept, gain = 1 - step / (r * c), step / c
+        return torch.tensor(kept, dtype=torch.float64), torch.tensor(gain, dtype=torch.float64)
+    return _finite(settings.beta, "beta").clamp(0, 1), torch.ones((), dtype=torch.float64)
 
 
 def _share(value: Any, what: str) -> float:
@@ -153,13 +168,13 @@ def _ternary(settings: Any, high: float, low: float) -> tuple[float, str, float]
     if high <= low:
         raise ConvertError(f"must fire above its threshold: its spike_grad gives {high:g}")
     down = _positive(settings.neg_threshold, "negative threshold")
-    thetas = settings.threshold.flatten()
+    thetas = settings.threshold
     if down.numel() > 1 or thetas.numel() > 1:
         down = torch.unique(down / thetas * thetas.max())
     return high - low, "free", _single(down, "negative threshold")
 
 
-def _reset(name: str, settings: Any, worth: float, kept: float) -> tuple[str, float, str]:
+def _reset(name: str, settings: Any, worth: Tensor, kept: Tensor) -> tuple[str, Tensor, str]:
     """Kind and step of the reset, and what must be said about it; `worth` is what it subtracts."""
     kind = RESETS[int(settings.reset_mechanism_val)]
     late = name == "Lapicque" or bool(settings.reset_delay)
@@ -179,11 +194,11 @@ def _reset(name: str, settings: Any, worth: float, kept: float) -> tuple[str, fl
                 "resets to zero a step late, and that step's input with it: use "
                 'reset_delay=False, or reset_mechanism="subtract"'
             )
-        return "hard", 0.0, ""
+        return "hard", torch.zeros(()), ""
     if not late:
         note = "a potential of more than twice the threshold is reset in another way there"
         return "soft", worth, note
-    if not kept:
+    if not bool(kept.all()):
         raise ConvertError("subtracts a step late from what is not kept (beta = 0): use beta > 0")
     return "soft", worth / kept, ""
 
@@ -193,17 +208,22 @@ def _one(function: Callable[[Tensor], Tensor], value: float) -> float:
 
 
 def _positive(value: Tensor, what: str) -> Tensor:
-    found = torch.as_tensor(value, dtype=torch.float64).detach().flatten()
+    found = _finite(value, what)
     if not bool((found > 0).all()):
         raise ConvertError(f"must have a positive {what}, not {float(found.min()):g}")
     return found
 
 
+def _finite(value: Any, what: str) -> Tensor:
+    found = torch.as_tensor(value, dtype=torch.float64).detach()
+    if not bool(found.isfinite().all()):
+        raise ConvertError(f"must have a finite {what}, not {float(found.sum()):g}")
+    return found if found.numel() > 1 else found.reshape(())
+
+
 def _single(value: Any, what: str) -> float:
-    found = torch.as_tensor(value, dtype=torch.float64).detach().flatten()
+    found = _finite(value, what)
     low, high = float(found.min()), float(found.max())
-    if not math.isfinite(low + high):
-        raise ConvertError(f"must have a finite {what}, not {low + high:g}")
     if high - low > TIE * max(abs(high), abs(low)):
         raise ConvertError(
             f"must have one {what} for all its neurons, not {low:g} to {high:g}: train one for the "
@@ -273,7 +293,7 @@ class SnnNetwork(WatchedNetwork):
         if settings.inhibition or settings.state_quant:
             raise ConvertError("must have no inhibition and no state_quant")
         kept, _ = _kept("Leaky", settings)
-        fields, by = decay_fields(kept)
+        fields, by = decay_fields(_single(kept, "beta"))
         return LeakyReadout(call.place, ReadoutParameters(value=self._value, **fields), by)
 
     def notes(self, chain: Sequence[Call]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hw.contract.edge import INPUT
+from hw.contract.edge import INPUT, sides_text
 from sw.frameworks.reading import (
     SHAPE_UNKNOWN,
     Foreign,
@@ -21,8 +21,10 @@ from sw.frameworks.reading import (
     Neuron,
     Reading,
     Run,
+    by_channel,
     findings_of,
     folded_network,
+    own_causes,
 )
 from sw.importers.affine import Cause, ConvertError, refusal
 from sw.importers.layers import AffineLayer
@@ -67,6 +69,8 @@ class Node:
         Of all its neurons, real-valued.
     gain
         What its input counts times: of each neuron, or of all.
+    thetas, steps, factors
+        As of `Neuron`; of shapes that spread to that of the neurons.
     amplitude
         What a spike is worth.
     start
@@ -77,6 +81,9 @@ class Node:
 
     parameters: LIFParameters
     gain: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float64))
+    thetas: Tensor | None = None
+    steps: Tensor | None = None
+    factors: Tensor | None = None
     amplitude: float = 1.0
     start: float = 0.0
     approximated: str = ""
@@ -542,7 +549,7 @@ class WatchedNetwork(Foreign):
             if call.place not in names:
                 continue
             try:
-                node = nodes[call.place] = self._known(call)
+                node = nodes[call.place] = _spread(self._known(call), call.made.shape[1:])
             except ConvertError as error:
                 causes.append(Cause(call.place, str(error)))
                 continue
@@ -594,7 +601,14 @@ class Described:
         """What is read of them (`Foreign.read`); `activation` is what ends a layer, in words."""
         names, nodes, causes = self.names, self.nodes, [*self.causes]
         neurons = {
-            place: Neuron(names[place], node.parameters, node.approximated)
+            place: Neuron(
+                names[place],
+                node.parameters,
+                node.approximated,
+                node.thetas,
+                node.steps,
+                node.factors,
+            )
             for place, node in nodes.items()
         }
         layers: list[AffineLayer] = []
@@ -603,6 +617,7 @@ class Described:
                 layers = read_maps(self.steps, shape, activation, names)
             except ConvertError as error:
                 causes.extend(error.named)
+        causes += own_causes(neurons, layers)
         told = [step for step in self.steps if " | " not in step.place and step.place != INPUT]
         findings = findings_of(told, neurons, names, causes, layers, self.notes)
         if self.readout is not None:
@@ -629,6 +644,37 @@ class Described:
         return Reading(findings=findings, folded=folded)
 
 
+def _spread(node: Node, shape: Sequence[int]) -> Node:
+    """With a number for each of the neurons, where there is more than one.
+
+    Raises
+    ------
+    ConvertError
+        When they are not as many as neurons.
+    """
+    found = {}
+    for name in ("gain", "thetas", "steps", "factors"):
+        values = getattr(node, name)
+        if values is None or values.numel() == 1:
+            continue
+        try:
+            found[name] = values.expand(shape)
+        except RuntimeError:
+            raise ConvertError(
+                f"has constants of {sides_text(values.shape)} neurons, and gets "
+                f"{sides_text(tuple(shape))} values"
+            ) from None
+    return replace(node, **found)
+
+
+def _rows(gain: Tensor, kernel: Tensor) -> Tensor:
+    """The gain of each row of a kernel: a channel has one, or one for each of its neurons."""
+    if gain.numel() == 1:
+        return gain
+    each = gain.repeat_interleave(len(kernel) // len(gain))
+    return each.reshape(-1, *(1,) * (kernel.ndim - 1))
+
+
 def _counted(folded: FoldedNetwork, worth: float) -> FoldedNetwork:
     """With a readout that counts spikes for what they are worth."""
     *others, readout = folded.layers
@@ -650,12 +696,15 @@ def _weighed(
     kernels = [k * worth.get(source, 1.0) for k, source in zip(layer.kernels, sources, strict=True)]
     if node is None:
         return replace(layer, kernels=tuple(kernels))
-    gain, bias = node.gain.reshape(-1), layer.bias
-    if gain.numel() > 1 and (gain.numel() != len(bias) or any(k.ndim == 1 for k in kernels)):
-        raise ConvertError(
-            f"Network cannot be converted: neurons behind {layer.place} must have one threshold, "
-            "or of a row of neurons one for each"
-        )
-    rows = [gain.reshape(-1, *(1,) * (k.ndim - 1)) if gain.numel() > 1 else gain for k in kernels]
-    weighed = tuple(k * row for k, row in zip(kernels, rows, strict=True))
+    gain, bias = node.gain, layer.bias
+    if gain.numel() > 1:
+        try:
+            gain = by_channel(gain, layer, "threshold")
+            if any(k.ndim == 1 for k in kernels):
+                raise ConvertError("must have one threshold behind what is not weighed")
+        except ConvertError as error:
+            raise ConvertError(
+                f"Network cannot be converted: neurons behind {layer.place} {error}"
+            ) from None
+    weighed = tuple(k * _rows(gain, k) for k in kernels)
     return replace(layer, kernels=weighed, bias=bias * gain + node.start)

@@ -7,6 +7,7 @@ rounding again adds a second error (tests/sw/learn/test_fold.py measures it).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,9 @@ class FoldedLayer:
         (channels,), float64.
     neuron
         None for the readout.
-    thetas
-        (channels,): thresholds by channel, for both sides, in place of the neuron's.
+    thetas, steps, factors
+        (channels,): thresholds by channel, for both sides, reset steps, factors of the decay, in
+        place of the neuron's.
     name, shape, edges
         As in `hw.contract.spec.LayerSpec`. Without edges: one dense edge from the layer before.
         Without a name: named by its place.
@@ -47,6 +49,8 @@ class FoldedLayer:
     shape: Shape | None = None
     edges: tuple[EdgeSpec, ...] = ()
     thetas: Tensor | None = None
+    steps: Tensor | None = None
+    factors: Tensor | None = None
     readout: ReadoutParameters | None = None
 
     @classmethod
@@ -114,10 +118,12 @@ class FoldedNetwork:
             )
             neuron = None
             if layer.neuron is not None:
-                thetas = layer.thetas
-                if thetas is not None:
-                    thetas = by_neuron(thetas, layer.map_shape)
-                neuron = TernaryLIF(layer.neuron, train_amplitude=False, thetas=thetas)
+                own: dict[str, Any] = {
+                    name: by_neuron(values, layer.map_shape)
+                    for name in ("thetas", "steps", "factors")
+                    if (values := getattr(layer, name)) is not None
+                }
+                neuron = TernaryLIF(layer.neuron, train_amplitude=False, **own)
             bias = by_neuron(layer.bias, layer.map_shape)
             nodes.append(Node(name, edges, neuron, bias, layer.readout))
         return nodes

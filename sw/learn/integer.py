@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +33,10 @@ EXACT_BITS = {torch.float32: 24, torch.float64: 53}
 """Every integer of so many bits is a number of that type."""
 
 
+CONSTANTS = {"thetas": "thetas", "steps": "reset_steps", "factors": "factors"}
+"""Of neurons, by channel: here, and in a `Network`."""
+
+
 class QuantizeError(SternaError, ValueError):
     """A network that has no integer form."""
 
@@ -50,6 +55,8 @@ class IntegerLayer(nn.Module):
 
     scale: Tensor
     thetas: Tensor | None
+    steps: Tensor | None
+    factors: Tensor | None
 
     def __init__(
         self,
@@ -62,28 +69,30 @@ class IntegerLayer(nn.Module):
         self.spec, self.coefficient_max, self.edges = spec, coefficient_max, tuple(edges)
         self.kernels = nn.ParameterList(torch.zeros(shape) for shape in weight_shapes)
         self.bias = nn.Parameter(torch.zeros(spec.map_shape[0]))
-        channels, thetas = spec.map_shape[0], None
-        if spec.channel_thresholds:
-            assert spec.neuron is not None
-            thetas = torch.full((channels,), float(spec.neuron.theta))
+        channels, n = spec.map_shape[0], spec.neuron
         size = (channels,) if spec.channel_thresholds else ()
         self.register_buffer("scale", torch.ones(size, dtype=torch.float64))
-        self.register_buffer("thetas", thetas)
+        for name, own, value in (
+            ("thetas", spec.channel_thresholds, n and n.theta),
+            ("steps", spec.channel_resets, n and n.step),
+            ("factors", spec.channel_decays, 0),
+        ):
+            self.register_buffer(name, torch.full((channels,), float(value or 0)) if own else None)
 
     @torch.no_grad()
-    def fill(self, folded: FoldedLayer, scale: Tensor, thetas: Tensor | None = None) -> None:
+    def fill(self, folded: FoldedLayer, scale: Tensor, own: Mapping[str, Tensor]) -> None:
         """Take the weights and biases of a folded layer, `scale` being one weight step: of all, (),
-        or of each channel, (channels,), and then there are integer `thetas` (channels,) too."""
-        self.scale.copy_(scale)
+        or of each channel, (channels,); `own` are the integers (channels,) that each channel of the
+        specification has: `thetas`, `steps`, `factors`."""
+        self.scale.copy_(scale)  # of all: that of each
         for edge, master, kernel in zip(self.edges, self.kernels, folded.kernels, strict=True):
             most, step = self.spec.largest(edge), scale
             if scale.ndim:  # a row of weights per channel, or per neuron of it
                 step = scale.repeat_interleave(len(kernel) // len(scale))
                 step = step.reshape(-1, *(1,) * (kernel.ndim - 1))
             master.copy_(torch.clamp(kernel / step, -most, most))
-        if thetas is not None:
-            assert self.thetas is not None
-            self.thetas.copy_(thetas)
+        for name, values in own.items():
+            self.get_buffer(name).copy_(values)
         self.bias.copy_(folded.bias / scale / self.coefficient_max)
 
     @property
@@ -110,8 +119,10 @@ class IntegerLayer(nn.Module):
             (edge, bound(edge, spec.shape_of(edge.source), shape, weight))
             for edge, weight in zip(self.edges, weights, strict=True)
         )
-        if neuron is not None and self.thetas is not None:
-            neuron.thetas = by_neuron(self.thetas, shape)
+        if neuron is not None:
+            for name in ("thetas", "steps", "factors"):
+                if (values := getattr(self, name)) is not None:
+                    setattr(neuron, name, by_neuron(values, shape))
         read = self.spec.readout
         leak = None if read is None else ReadoutParameters.from_spec(read)
         return Node(self.spec.name, edges, neuron, by_neuron(bias, shape), leak)
@@ -187,9 +198,9 @@ class IntegerNetwork(nn.Module):
                 master.copy_(torch.from_numpy(kernel.astype(np.float64)))
             bias = torch.from_numpy(integers.bias.astype(np.float64))
             layer.bias.copy_(bias / layer.coefficient_max)
-            if integers.thetas is not None:
-                assert layer.thetas is not None
-                layer.thetas.copy_(torch.from_numpy(integers.thetas))
+            for name, given in CONSTANTS.items():
+                if (values := getattr(integers, given)) is not None:
+                    layer.get_buffer(name).copy_(torch.from_numpy(values))
 
     @torch.no_grad()
     def to_network(self, meta: Mapping[str, Any] | None = None) -> Network:
@@ -210,13 +221,17 @@ class IntegerNetwork(nn.Module):
             whole = [kernel.numpy().astype(np.int16) for kernel in kernels]
             weights.append(whole if layer.spec.edges else whole[0])
             biases.append(b.numpy().astype(np.int64))  # whose range is checked: int32 would wrap
-        thetas = tuple(
-            None if layer.thetas is None else layer.thetas.numpy().astype(np.int32)
-            for layer in self.integer_layers
-        )
-        network = Network(self.spec, tuple(weights), tuple(biases), meta or {}, thetas=thetas)
+        own: dict[str, Any] = {
+            given: tuple(_whole(getattr(layer, name)) for layer in self.integer_layers)
+            for name, given in CONSTANTS.items()
+        }
+        network = Network(self.spec, tuple(weights), tuple(biases), meta or {}, **own)
         _require_exact(network, self.dtype)
         return network
+
+
+def _whole(values: Tensor | None) -> npt.NDArray[np.int32] | None:
+    return None if values is None else values.numpy().astype(np.int32)
 
 
 def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:

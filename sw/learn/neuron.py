@@ -273,8 +273,10 @@ def _fire(v: Tensor, p: LIFParameters, state: "State") -> Tensor:
     return _Fire.apply(v, p, state.count, state.thetas)  # type: ignore[no-any-return]
 
 
-def _decay(u: Tensor, p: LIFParameters | ReadoutParameters) -> Tensor:
-    return _kept(u, p, p.decay, p.decay_shift, p.decay_factor)
+def _decay(
+    u: Tensor, p: LIFParameters | ReadoutParameters, factors: Tensor | None = None
+) -> Tensor:
+    return _kept(u, p, p.decay, p.decay_shift, p.decay_factor if factors is None else factors)
 
 
 def _integrate(drive: Tensor, state: "State", p: LIFParameters) -> Tensor:
@@ -286,7 +288,7 @@ def _integrate(drive: Tensor, state: "State", p: LIFParameters) -> Tensor:
 
 
 def _kept(
-    u: Tensor, p: LIFParameters | ReadoutParameters, kind: str, shift: int, factor: float
+    u: Tensor, p: LIFParameters | ReadoutParameters, kind: str, shift: int, factor: float | Tensor
 ) -> Tensor:
     """Law 2, of a potential or of a current."""
     if kind == "none":
@@ -307,12 +309,14 @@ def current_gain(p: LIFParameters, steps: int) -> float:
 
 class State(NamedTuple):
     """What a neuron keeps from step to step: its stored potential; its signed count of spikes (None
-    without a guard); a threshold of its own, for both sides (None: that of its layer); its synaptic
-    current (None: it has none)."""
+    without a guard); a threshold of its own, for both sides (None: that of its layer), a reset
+    step, a factor of its decay; its synaptic current (None: it has none)."""
 
     u: Tensor
     count: Tensor | None = None
     thetas: Tensor | None = None
+    steps: Tensor | None = None
+    factors: Tensor | None = None
     current: Tensor | None = None
 
 
@@ -331,16 +335,20 @@ def lif_step(
     first
         The first step of an image, whose potential may not be decayed (`decay_when`).
     """
-    d = state.u if first and p.decay_when == "after" else _decay(state.u, p)
+    kept = first and p.decay_when == "after"
     current = _integrate(x, state, p)
-    v = d + current
+    v = (state.u if kept else _decay(state.u, p, state.factors)) + current
     c = _fire(v, p, state)
     # In this form the gradient of the reset is the paper's; |c| counts once.
-    u = v * (1 - c.abs().clamp(max=1)) if p.reset == "hard" else v - c * p.step
+    if p.reset == "hard":
+        u = v * (1 - c.abs().clamp(max=1))
+    else:
+        u = v - c * (p.step if state.steps is None else state.steps)
     if p.u_max is not None:
         u = u.clamp(-p.u_max, p.u_max)
     count = None if state.count is None else state.count + c.detach()
-    return c, State(u, count, state.thetas, None if state.current is None else current)
+    current = None if state.current is None else current
+    return c, State(u, count, state.thetas, state.steps, state.factors, current)
 
 
 def read_out(drives: Sequence[Tensor], p: ReadoutParameters | None) -> Tensor:
@@ -390,13 +398,15 @@ class TernaryLIF(nn.Module):
     train_amplitude
         Whether the amplitude is trained. An integer neuron has amplitude 1, never trained: by then
         it is folded into the receiving weights.
-    thetas
-        A threshold for each neuron, for both sides, in place of the layer's; shaped as its drive
-        is, without n.
+    thetas, steps, factors
+        A threshold for each neuron, for both sides, a reset step, a factor of the decay, in place
+        of the layer's; shaped as its drive is, without n.
     """
 
     amplitude: Tensor
     thetas: Tensor | None
+    steps: Tensor | None
+    factors: Tensor | None
 
     def __init__(
         self,
@@ -405,9 +415,12 @@ class TernaryLIF(nn.Module):
         amplitude: float = 1.0,
         train_amplitude: bool = True,
         thetas: Tensor | None = None,
+        steps: Tensor | None = None,
+        factors: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("thetas", thetas, persistent=False)
+        for name, values in (("thetas", thetas), ("steps", steps), ("factors", factors)):
+            self.register_buffer(name, values, persistent=False)
         self.constants = constants if constants is not None else LIFParameters()
         self.law: Law = lif_step
         value = torch.tensor(float(amplitude))
@@ -428,7 +441,7 @@ class TernaryLIF(nn.Module):
         u = torch.full_like(x, float(self.constants.u0))
         count = torch.zeros_like(x) if guarded else None
         current = None if self.constants.current == "off" else torch.zeros_like(x)
-        return State(u, count, self.thetas, current)
+        return State(u, count, self.thetas, self.steps, self.factors, current)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """One step: drive (n, ...) and state to unit spikes and state; without a state, the

@@ -18,7 +18,17 @@ from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.integer import IntegerNetwork, QuantizeError, require_finite
 from sw.learn.neuron import LIFParameters
 
-__all__ = ["Known", "QuantizeError", "best_scale", "check_weight_bits", "fraction_bits", "quantize"]
+__all__ = [
+    "Known",
+    "QuantizeError",
+    "best_scale",
+    "check_weight_bits",
+    "common_decay",
+    "fraction_bits",
+    "may_scale_channels",
+    "nearest_decay",
+    "quantize",
+]
 
 SCALE_CANDIDATES = 200
 
@@ -42,15 +52,22 @@ class Known(NamedTuple):
     step
         All its weights are multiples of it: it becomes the weight step, and a threshold the first
         whole number that reaches it, so that nothing of the layer is rounded. 0: there is none.
+        (channels,): of each channel's weights.
     peak
-        The largest |potential| seen; twice that is stored without saturation. 0: not known.
+        The largest |potential| seen, of all or of each channel, (channels,); twice that is stored
+        without saturation. 0: not known.
     fraction_bits
         Kept below a weight step, so that decays truncate little, unless they are to be exact.
     """
 
-    step: float = 0.0
-    peak: float = 0.0
+    step: float | Tensor = 0.0
+    peak: float | Tensor = 0.0
     fraction_bits: int = 0
+
+    @property
+    def stepped(self) -> bool:
+        """Whether there is a step."""
+        return bool(torch.as_tensor(self.step).all())
 
 
 def nearest_decay(kept: float) -> tuple[dict[str, Any], float]:
@@ -144,47 +161,60 @@ def best_scale(weight: Tensor, w_max: int) -> float:
 
 def _neuron_spec(
     name: str,
+    layer: FoldedLayer,
     p: LIFParameters,
-    scale: float,
+    scale: Tensor,
     fraction_bits: int,
     potential_bits: int | None,
     steps: int,
     known: Known,
-) -> NeuronSpec:
-    """The integer neuron: potentials are counted in weight steps, so theta = Vth / scale."""
+) -> tuple[NeuronSpec, list[int], list[int]]:
+    """The integer neuron, whose constants are the largest of its channels': potentials are counted
+    in weight steps, so theta = Vth / scale; thresholds; reset steps. (Of one scale, one each, but
+    of constants that differ.)"""
     if p.fraction_bits:
         raise QuantizeError(
             f"Fraction bits of layer {name} must not be given: exact_decay chooses them"
         )
-    if p.theta / scale < 0.5 and not known.step:
+    thetas = p.theta if layer.thetas is None else layer.thetas
+    taken = p.step if layer.steps is None else layer.steps
+
+    def counted(value: float | Tensor) -> list[float]:
+        """In weight steps of each channel."""
+        return torch.atleast_1d(torch.as_tensor(value, dtype=torch.float64) / scale).tolist()
+
+    if min(counted(thetas)) < 0.5 and not known.stepped:
         raise QuantizeError(
             f"Threshold of layer {name} must be at least half a weight step, "
-            f"not {p.theta / scale:.3g} of one"
+            f"not {min(counted(thetas)):.3g} of one"
         )
 
-    def whole(value: float) -> int:
+    def whole(value: float | Tensor) -> list[int]:
         """Weight steps without a fraction, as drives are: only decay makes fractions. Of known
         steps, the finest units, as decay leaves them."""
-        if known.step:
-            return round(value / scale * 2**fraction_bits)
-        return round(value / scale) << fraction_bits
+        if known.stepped:
+            return [round(n * 2**fraction_bits) for n in counted(value)]
+        return [round(n) << fraction_bits for n in counted(value)]
 
-    def reached(side: float) -> int:
+    def reached(side: float | Tensor) -> list[int]:
         """The threshold of a side."""
-        if known.step:
-            return math.ceil(side / scale * 2**fraction_bits * (1 - REACHED))
-        return whole(side)
+        if known.stepped:
+            ceiled = (n * 2**fraction_bits * (1 - REACHED) for n in counted(side))
+            return [max(1, math.ceil(n)) for n in ceiled]
+        return [max(one, n) for n in whole(side)]
 
     one = 1 << fraction_bits
-    least = 1 if known.step else one
-    theta, down = (max(least, reached(side)) for side in (p.theta, p.theta_down))
+    least = 1 if known.stepped else one
+    ups, soft = reached(thetas), p.reset == "soft"
+    theta = max(ups)
+    down = theta if layer.thetas is not None else max(reached(p.theta_down))
+    losses = [max(least, n) for n in whole(taken)] if soft else [0]
     if fraction_bits and max(theta, down) > 2 ** (MAX_WIDTH - 2):
         raise QuantizeError(
             f"Threshold of layer {name} must be within {MAX_WIDTH - 2} bits, not "
             f"{(max(theta, down) - 1).bit_length()}, of which exact decay over {steps} time steps "
             f"takes {fraction_bits}: use fewer time steps, or no exact decay"
         )
-    soft = p.reset == "soft"
     neuron = NeuronSpec(
         theta=theta,
         theta_negative=None if p.negative == "off" else down,
@@ -200,40 +230,52 @@ def _neuron_spec(
         current_shift=p.current_shift,
         current_factor=int(p.current_factor),
         reset=p.reset,
-        step=max(least, whole(p.step)) if soft else 0,
-        u0=max(least - down, min(theta - least, whole(p.u0))),
+        step=max(losses),
+        u0=max(least - down, min(theta - least, max(whole(p.u0)))),
         potential_bits=MAX_WIDTH if potential_bits is None else potential_bits,
     )
     if potential_bits is not None:
-        return neuron
+        return neuron, ups, losses
     # Under hard reset with both sides free |u| < theta: nothing saturates. Otherwise a residue is
     # left, or a negative potential; two more bits hold four thresholds of it.
     bits = max(2, signed_bits(max(theta, down) - 1)) + 2 * neuron.can_saturate
-    seen = signed_bits(math.ceil(2 * known.peak / scale * 2**fraction_bits))
-    return replace(neuron, potential_bits=max(bits, min(seen, MAX_WIDTH)))
+    seen = signed_bits(math.ceil(2 * max(counted(known.peak)) * 2**fraction_bits))
+    return replace(neuron, potential_bits=max(bits, min(seen, MAX_WIDTH))), ups, losses
 
 
-def _may_scale_channels(layer: FoldedLayer) -> bool:
+def may_scale_channels(layer: FoldedLayer) -> bool:
     """Whether thresholds by channel are possible (`hw.contract.spec.LayerSpec`), and no constant is
     the same for all channels."""
     p = layer.neuron
     return (
         p is not None
-        and p.reset == "hard"
         and p.u0 == 0
         and (p.negative == "off" or p.theta_down == p.theta)
         and all(edge.kind != "identity" for edge in layer.edges)
     )
 
 
-def _thetas(name: str, p: LIFParameters, scale: Tensor, fraction_bits: int) -> Tensor:
-    """Integer thresholds of each channel, for both sides."""
-    if p.theta / float(scale.max()) < 0.5:
-        raise QuantizeError(
-            f"Threshold of layer {name} must be at least half a weight step of every channel"
-        )
-    whole = torch.clamp(torch.round(p.theta / scale), min=1)
-    return whole * 2**fraction_bits
+def common_decay(factors: Tensor) -> tuple[dict[str, Any], Tensor]:
+    """The decay whose factors, each channel's own, are nearest to these parts, 0 to 1: fields of
+    `LIFParameters`, and the integers m. Of all k, the least that loses nothing more."""
+    shift, whole = MAX_FACTOR_SHIFT, torch.round(factors.double() * 2**MAX_FACTOR_SHIFT)
+    while shift > 1 and not bool((whole % 2).any()):
+        shift, whole = shift - 1, whole / 2
+    return {"decay": "factor", "decay_shift": shift, "decay_factor": 0}, whole
+
+
+def _constants(
+    layer: FoldedLayer, apart: bool, thetas: list[int], losses: list[int], factors: Tensor | None
+) -> dict[str, Tensor]:
+    """The integers that each channel has of its own, (channels,), by name; `apart`: it has weight
+    steps, thresholds or reset steps."""
+    found = {} if factors is None else {"factors": factors}
+    if apart:
+        channels = len(layer.bias)
+        found["thetas"] = torch.tensor(thetas).expand(channels)
+        if max(losses):
+            found["steps"] = torch.tensor(losses).expand(channels)
+    return found
 
 
 def check_weight_bits(weight_bits: int) -> None:
@@ -297,7 +339,7 @@ def quantize(
     encoding: Encoding | None = None,
     known: Mapping[str, Known] | None = None,
 ) -> IntegerNetwork:
-    """Round a folded network to the contract's integers, one scale per layer.
+    """Round a folded network to the contract's integers, one scale per layer, or per channel.
 
     Parameters
     ----------
@@ -315,8 +357,9 @@ def quantize(
         first, 2(T-1) for a decay of 1/4. Potentials grow by as many bits; sums are kept in float64.
 
     by_channel
-        A scale for each channel of a firing layer, and with it a threshold, where the contract has
-        that (hard reset, equal sides, from 0) and no identity edge brings all channels the same.
+        A scale for each channel of a firing layer, and with it a threshold and a reset step, where
+        the contract has that (equal sides, from 0) and no identity edge brings all channels the
+        same. The readout has one: logits are compared.
     encoding
         How its pixels are made.
     known
@@ -334,22 +377,25 @@ def quantize(
     check_weight_bits(weight_bits)
     layers, scales = [], []
     for n, (title, layer) in enumerate(zip(folded.names, folded.layers, strict=True)):
-        own = by_channel and _may_scale_channels(layer)
         given = (known or {}).get(title, Known())
-        scale = _scale(title, layer, weight_bits, own)
-        if given.step:
-            own, scale = False, torch.tensor(given.step, dtype=torch.float64)
-        neuron, thetas = None, None
+        scale = _scale(title, layer, weight_bits, by_channel and may_scale_channels(layer))
+        if given.stepped:
+            scale = torch.as_tensor(given.step, dtype=torch.float64)
+        neuron, own = None, dict[str, Tensor]()
         if layer.neuron is not None:
-            row = _in_row(layer.neuron)
+            row, factors = _in_row(layer.neuron), None
+            if layer.factors is not None:
+                fields, factors = common_decay(layer.factors)
+                row = replace(row, **fields)
             bits = _fraction_bits(row, folded.steps) if exact_decay else given.fraction_bits
-            # The finest step has the largest threshold, and that is the neuron's.
-            neuron = _neuron_spec(
-                title, row, float(scale.min()), bits, potential_bits, folded.steps, given
+            neuron, ups, losses = _neuron_spec(
+                title, layer, row, scale, bits, potential_bits, folded.steps, given
             )
-            if own:
-                thetas = _thetas(title, layer.neuron, scale, bits)
-        scales.append((scale, thetas))
+            apart = scale.ndim > 0 or layer.thetas is not None or layer.steps is not None
+            own = _constants(layer, apart, ups, losses, factors)
+        if "thetas" in own:
+            scale = scale.expand(len(layer.bias))
+        scales.append((scale, own))
         read = None
         if layer.readout is not None:
             read = _readout_spec(folded, float(scale), 2**pixel_bits - 1, exact_decay)
@@ -362,7 +408,8 @@ def quantize(
                 neuron=neuron,
                 shape=layer.shape,
                 edges=layer.edges,
-                channel_thresholds=own,
+                channel_thresholds="thetas" in own,
+                channel_decays="factors" in own,
                 readout=read,
             )
         )
@@ -379,8 +426,8 @@ def quantize(
     network = IntegerNetwork(spec)
     if exact_decay or known is not None:
         network.double()
-    for integer, layer, (scale, thetas) in zip(
+    for integer, layer, (scale, own) in zip(
         network.integer_layers, folded.layers, scales, strict=True
     ):
-        integer.fill(layer, scale, thetas)
+        integer.fill(layer, scale, own)
     return network

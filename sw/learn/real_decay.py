@@ -8,6 +8,7 @@ enough fraction bits nothing is truncated, and the network's spikes are these ve
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from hw.contract.checks import SpecError, signed_bits
@@ -23,6 +24,8 @@ from sw.learn.quantize import fraction_bits
 
 __all__ = ["decay_report", "real_network", "unlike_real", "with_decay"]
 
+Int = npt.NDArray[np.int32]
+
 SPIKES = 6e8
 """About as many are compared: of a large network, those of fewer images."""
 
@@ -35,18 +38,29 @@ def with_decay(network: Network, *, exact: bool) -> Network:
     SpecError
         When exact potentials or sums are wider than the contract admits.
     """
-    layers, thetas = [], list(network.thetas)
+    layers, thetas, steps = [], list(network.thetas), list(network.reset_steps)
     for n, layer in enumerate(network.spec.layers):
         neuron = layer.neuron
         if neuron is not None and _decays(neuron):
             layer = replace(layer, neuron=_other(neuron, network.spec.steps, exact))
             assert layer.neuron is not None
-            if (old := network.thetas[n]) is not None:
-                change = layer.neuron.fraction_bits - neuron.fraction_bits
-                thetas[n] = old << change if change >= 0 else old >> -change
+            change = layer.neuron.fraction_bits - neuron.fraction_bits
+            for own in (thetas, steps):
+                if (old := own[n]) is not None:
+                    own[n] = _shifted(old, change)
         layers.append(layer)
     spec = replace(network.spec, layers=tuple(layers))
-    return replace(network, spec=spec, thetas=tuple(thetas))
+    return replace(network, spec=spec, thetas=tuple(thetas), reset_steps=tuple(steps))
+
+
+def _shifted(values: Int, change: int) -> Int:
+    """With so many fraction bits more."""
+    if change < 0 and (values % (1 << -change)).any():
+        raise SpecError(_REST.format(-change))
+    return values << change if change >= 0 else values >> -change
+
+
+_REST = "Thresholds and potentials must be multiples of 2^{} to lose their fraction bits"
 
 
 def _decays(n: NeuronSpec) -> bool:
@@ -60,10 +74,7 @@ def _other(n: NeuronSpec, steps: int, exact: bool) -> NeuronSpec:
 
     def scaled(value: int) -> int:
         if change < 0 and value % (1 << -change):
-            raise SpecError(
-                f"Thresholds and potentials must be multiples of 2^{-change} to lose "
-                "their fraction bits"
-            )
+            raise SpecError(_REST.format(-change))
         return value << change if change >= 0 else value >> -change
 
     least = max(2, signed_bits(max(scaled(n.theta), scaled(n.theta_down)) - 1))
@@ -97,14 +108,19 @@ def real_network(network: Network) -> FoldedNetwork:
         bias, *kernels = (
             torch.from_numpy(array.astype(np.float64)) for array in (layer.bias, *layer.kernels)
         )
+        own = [
+            None if n is None or values is None else torch.from_numpy(values / 2.0**bits)
+            for values, bits in (
+                (layer.thetas, n.fraction_bits if n else 0),
+                (layer.reset_steps, n.fraction_bits if n else 0),
+                (layer.factors, 0),
+            )
+        ]
         read = layer.spec.readout
         leak = None
         if read is not None:
             real = ReadoutParameters.from_spec(read)
             leak = replace(real, rounds=False, fraction_bits=0)
-        thetas = None
-        if layer.thetas is not None and n is not None:
-            thetas = torch.from_numpy(layer.thetas / 2.0**n.fraction_bits)
         layers.append(
             FoldedLayer(
                 tuple(kernels),
@@ -113,8 +129,10 @@ def real_network(network: Network) -> FoldedNetwork:
                 layer.spec.name,
                 layer.spec.shape,
                 layer.spec.edges,
-                thetas,
-                leak,
+                thetas=own[0],
+                steps=own[1],
+                factors=own[2],
+                readout=leak,
             )
         )
     spec = network.spec

@@ -190,17 +190,31 @@ def _edge_nodes(edge: EdgeSpec, kernel: Reals, bias: Reals, source: tuple[int, .
     return [*made, conv]
 
 
+def _spread(values: Reals, shape: tuple[int, ...]) -> Reals:
+    """Numbers of each channel, or one, as numbers of each neuron."""
+    return np.broadcast_to(values.reshape(-1, *(1,) * (len(shape) - 1)), shape).copy()
+
+
 def _neurons(layer: Layer, n: NeuronSpec, shape: tuple[int, ...], dt: float) -> Any:
     """Thresholds lie half a unit below the integer that fires: so potentials fire alike above a
     threshold and at it."""
     nir = _nir()
     thetas = np.full(shape[0], n.theta) if layer.thetas is None else layer.thetas
     thetas = (thetas - 0.5) / 2.0**n.fraction_bits
-    theta = np.broadcast_to(thetas.reshape(-1, *(1,) * (len(shape) - 1)), shape).copy()
-    one = np.ones(shape)
+    theta, one = _spread(thetas, shape), np.ones(shape)
     if n.decay == "none":
         return nir.IF(r=one, v_threshold=theta, v_reset=one * 0)
-    tau = dt / (1 - _kept(n.decay_law))
+    part = 2.0**-n.decay_shift
+    if layer.factors is None:
+        kept = np.full(shape, _kept(n.decay_law))
+    elif layer.factors.max() * part < 1:
+        kept = _spread(layer.factors * part, shape)
+    else:
+        raise ConvertError(
+            f"Layer {layer.spec.name} must have no channel that keeps all of a potential, beside "
+            "others that do not, to be said in NIR: no time constant is so long"
+        )
+    tau = dt / (1 - kept)
     fields = {"r": one * tau / dt, "v_leak": one * 0, "v_threshold": theta, "v_reset": one * 0}
     if not n.has_current:
         return nir.LIF(tau=one * tau, **fields)

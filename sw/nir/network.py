@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
 from sw.frameworks.conventions import TIE, Conventions
-from sw.frameworks.decay import current_fields, decay_fields, joined
+from sw.frameworks.decay import current_fields, decay_fields, decays_of, joined
 from sw.frameworks.reading import (
     SHAPE_UNKNOWN,
     Finding,
@@ -30,6 +30,7 @@ from sw.frameworks.reading import (
     Run,
     findings_of,
     folded_network,
+    own_causes,
     per_channel,
 )
 from sw.importers.affine import Cause, ConvertError
@@ -45,6 +46,8 @@ __all__ = ["NirNetwork", "layer_names", "open_file"]
 
 Reals = npt.NDArray[np.float64]
 Shape = tuple[int, ...]
+Decays = tuple[dict[str, Any], str, Tensor | None]
+"""As of `decays_of`."""
 Lowered = tuple[list[nn.Module], Shape | None]
 """Modules that do what a node does, and the shape of what it makes, where that is known."""
 
@@ -203,6 +206,7 @@ class _Lowering:
             self.causes.append(SHAPE_UNKNOWN)
         elif not self.causes:
             layers = self._layers(shape, front)
+            self.causes += own_causes(self.neurons, layers)
         findings = self._findings(layers)
         if self.causes or shape is None:
             return Reading(findings=findings)
@@ -318,43 +322,56 @@ class _Lowering:
             value = at_reset[at_reset != 0].flat[0]
             problems.append(f"must reset to 0, not to {value:g}: count its potentials from there")
         try:
-            gain, offset, kept, fields, by = self._integration(name, node)
+            gain, offset, kept, decays = self._integration(name, node)
             if not problems:
-                # One threshold for all: the contract's units are a neuron's own.
-                common = float(theta.max())
-                parameters = self._parameters(common, kept, fields)
-                self.neurons[self.places[name]] = Neuron(self.names[name], parameters, by)
-                scale = common / theta
-                if bool((scale != 1).any()):
-                    self._note(name, "thresholds that differ are in the weights")
+                scale: Reals = np.ones(())
+                if decays[2] is None:
+                    # One threshold for all: the contract's units are a neuron's own.
+                    scale, theta = theta.max() / theta, theta.max(keepdims=True)
+                    if bool((scale != 1).any()):
+                        self._note(name, "thresholds that differ are in the weights")
+                self._fire(name, theta, kept, decays, shape)
                 modules = self._gains(name, gain * scale, offset * scale, shape)
                 return [*modules, Fires()], shape
         except ConvertError as error:
             problems.append(str(error))
         raise ConvertError("; ".join(problems))
 
-    def _parameters(self, theta: float, kept: float, fields: dict[str, Any]) -> LIFParameters:
+    def _fire(
+        self, name: str, theta: Reals, kept: Reals, decays: Decays, shape: Shape | None
+    ) -> None:
+        """Note the neurons of a node, which fire at these thresholds."""
         above = self.conventions.fires_at == "gt"
         reset = self.conventions.reset
+        steps = {"zero": np.zeros(1), "subtract": theta}.get(reset, theta / np.maximum(kept, TIE))
+        fields, by, factors = decays
+        thetas = theta * (1 + TIE if above else 1 - TIE)
         try:
-            step = {"zero": 0.0, "subtract": theta, "subtract-later": theta / max(kept, TIE)}[reset]
-            return LIFParameters(
-                theta=theta * (1 + TIE if above else 1 - TIE),
+            parameters = LIFParameters(
+                theta=float(thetas.max()),
                 negative="off",
                 reset="hard" if reset == "zero" else "soft",
-                step=step,
+                step=float(steps.max()),
                 **fields,
             )
         except NeuronError as error:
             raise ConvertError(f"is no neuron of the contract: {error}") from None
+        own = {"thetas": thetas, "steps": steps, "factors": factors}
+        each = {
+            field: torch.from_numpy(_spread(np.asarray(values), shape))
+            for field, values in own.items()
+            if values is not None and shape is not None and factors is not None
+            if np.asarray(values).size > 1
+        }
+        self.neurons[self.places[name]] = Neuron(self.names[name], parameters, by, **each)
 
     def _note(self, name: str, text: str) -> None:
         place = self.places[name]
         self.notes[place] = f"{self.notes[place]}; {text}" if place in self.notes else text
 
-    def _integration(self, name: str, node: Any) -> tuple[Reals, Reals, float, dict[str, Any], str]:
-        """What the input counts times, what is added, the part of a potential that is kept, fields
-        for that, and by how much they approximate it."""
+    def _integration(self, name: str, node: Any) -> tuple[Reals, Reals, Reals, Decays]:
+        """What the input counts times, what is added, the part of a potential that is kept, and the
+        decay of that."""
         dt = self.conventions.dt
         if kind_of(node) == "IF":
             gain = np.asarray(input_gain(node, dt), dtype=np.float64)
@@ -363,15 +380,27 @@ class _Lowering:
                 self._note(name, f"R = 1 / dt = {r.flat[0]:g} counts as 1 a step")
             elif (gain != 1).any():
                 self._note(name, f"R = {gain.max():g} counts a step, not a second")
-            return gain, np.zeros(()), 1.0, {"decay": "none", "decay_shift": 0}, ""
+            return gain, np.zeros(()), np.ones(()), ({"decay": "none", "decay_shift": 0}, "", None)
         if kind_of(node) == "CubaLIF":
             return self._cuba(node)
-        part = self._part(node, "tau")
-        fields, by = decay_fields(max(0.0, 1 - part))
+        tau = _numbers(node.tau)
+        if (tau <= 0).any():
+            raise ConvertError(f"must have a positive tau, not {tau.min():g}")
+        if float(tau.max() - tau.min()) <= TIE * float(tau.max()):
+            tau = tau.flat[:1]
+        part = dt / tau
+        if (part > 1 + TIE).any():
+            raise ConvertError(
+                f"has tau = {tau.min():g} s, shorter than the time step of {dt:g} s: give with "
+                "--dt the one that it was trained with (Norse writes tau times its time step: of "
+                "0.001 s, --dt 1e-6)"
+            )
+        kept = np.maximum(0.0, 1 - part)
+        decays = decays_of(torch.from_numpy(kept))
         leak = _numbers(node.v_leak)
         if leak.any():
             self._note(name, "v_leak is a bias")
-        return _numbers(node.r) * part, leak * part, 1 - part, fields, by
+        return _numbers(node.r) * part, leak * part, kept, decays
 
     def _part(self, node: Any, name: str) -> float:
         """What decays in a step, by the time constant of this name."""
@@ -392,7 +421,7 @@ class _Lowering:
             )
         return part
 
-    def _cuba(self, node: Any) -> tuple[Reals, Reals, float, dict[str, Any], str]:
+    def _cuba(self, node: Any) -> tuple[Reals, Reals, Reals, Decays]:
         """`_integration` of a potential behind a synaptic current, whose units are free: both gains
         are in what it receives."""
         leak, r, weight = (_numbers(getattr(node, name)) for name in ("v_leak", "r", "w_in"))
@@ -405,7 +434,7 @@ class _Lowering:
         fields, by = decay_fields(max(0.0, 1 - slow))
         current, also = current_fields(max(0.0, 1 - fast))
         gain = r * slow * weight * fast
-        return gain, np.zeros(()), 1 - slow, fields | current, joined(by, also)
+        return gain, np.zeros(()), np.array([1 - slow]), (fields | current, joined(by, also), None)
 
     def _gains(self, name: str, gain: Reals, offset: Reals, shape: Shape | None) -> list[nn.Module]:
         """x * gain + offset."""
@@ -450,7 +479,13 @@ class _Lowering:
     def _leaky(self, name: str, node: Any, shape: Shape | None) -> Lowered:
         if problems := _sizes(node, shape):
             raise ConvertError(problems[0])
-        gain, offset, _, fields, by = self._integration(name, node)
+        gain, offset, _, (fields, by, factors) = self._integration(name, node)
+        if factors is not None:
+            tau = _numbers(node.tau)
+            raise ConvertError(
+                f"must have one tau for all its potentials, not {tau.min():g} to {tau.max():g}: a "
+                "readout has one decay"
+            )
         read = ReadoutParameters(value=self.conventions.readout, **fields)
         self.readout = LeakyReadout(self.places[name], read, by)
         self._note(name, "say with --readout which of its potentials is read")

@@ -12,7 +12,7 @@ from typing import Any
 
 from gen.board.boards import BOARDS, Board, BoardError
 from gen.board.planner import plan_board
-from gen.core.describe import neuron_text, readout_text
+from gen.core.describe import constants_text, neuron_text, readout_text
 from gen.core.drawing import edge_text, shape_text
 from gen.core.plan import PlanError, plan_network
 from hw.contract.files import write_atomically
@@ -246,8 +246,7 @@ def _layers(network: Network) -> list[tuple[str, ...]]:
         kind = (
             neuron_text(neuron).replace("|c|", "c") if neuron else readout_text(layer.spec.readout)
         )
-        if layer.spec.channel_thresholds:
-            kind += ", thresholds by channel"
+        kind += constants_text(layer.spec)
         rows.append(
             (
                 layer.spec.name,

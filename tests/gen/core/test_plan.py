@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from gen.core.describe import neuron_text
+from gen.core.describe import constants_text, neuron_text
 from gen.core.plan import (
     CorePlan,
     PlanError,
+    dense_tail,
     in_files,
     plan_core,
     plan_mixed,
@@ -195,6 +196,32 @@ def test_what_no_window_stage_runs() -> None:
     for rows in ({"a": 4}, {"a": 3, "b": 4}, {"a": 4, "b": 0}):
         with pytest.raises(PlanError, match=r"Rows of layer [ab] in a word must be one of .*, not"):
             rebuild(MAPS, recipe | {"rows": rows})
+
+
+def test_constants_by_channel_run_in_programs_and_windows():
+    neuron = NeuronSpec(theta=20, decay="factor", decay_shift=3, potential_bits=6)
+    conv = programs.conv("input", 3, padding=1)
+    own = {"channel_thresholds": True, "channel_decays": True, "neuron": neuron}
+    maps, dense = programs.part(3, conv, **own), programs.part(4, programs.dense("a"), **own)
+    out = programs.part(2, programs.dense("b"))
+    chain = programs.network(
+        (5, 1, 1), programs.part(4, programs.dense("input"), **own), dense, out
+    )
+    image = programs.network((1, 4, 4), maps, dense, out)
+    assert [type(stage) for stage in plan_network(image, 4).stages] == [ProgramStagePlan]
+    assert dense_tail(image.spec) == 2
+    common = "Layer {} must have the same thresholds and decays for all channels, for {}: a program"
+    with pytest.raises(PlanError) as refused:
+        plan_core(chain)
+    assert str(refused.value).startswith(common.format("a", "layers of their own"))
+    with pytest.raises(PlanError) as refused:
+        plan_windows(image)
+    assert str(refused.value).startswith(common.format("b", "a window core's dense layers"))
+    plain = programs.network((1, 4, 4), maps, programs.part(4, programs.dense("a")), out)
+    assert type(plan_windows(plain, 4).stages[0]) is WindowStagePlan
+    told = [constants_text(layer) for layer in image.spec.layers]
+    assert told == [", thresholds and decays by channel"] * 2 + [""]
+    assert neuron_text(neuron).endswith("decay m/8")
 
 
 def test_groups_are_of_equal_size():

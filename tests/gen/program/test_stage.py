@@ -568,9 +568,23 @@ def test_currents_are_counted_in_memories_and_sizes() -> None:
         memories["potentials"].rows,
     )
     assert {*p.decays} == {Decay(), neuron.decay_law}
-    sums = sum(adder_bits(law, p.membrane_bits) for law in (*p.decays, *p.currents))
+    sums = adder_bits((*p.decays, *p.currents), p.membrane_bits)
     sums += 2 * p.membrane_bits + neuron.potential_bits
     assert sums > 10 * p.membrane_bits  # five additions for each of two factors
     assert (plan.sizes()["decay"], plan.sizes()["adders"]) == (4 * p.membrane_bits, 4 * sums)
     one = plan_program(replace(image, spec=replace(image.spec, steps=1)), 4)
     assert (one.program.currents, "second states" in one.memories()) == ((), False)
+
+
+def test_additions_of_decays() -> None:
+    """A factor by channel has as many additions as bits of its fraction, and layers share them."""
+    laws = (
+        Decay(),
+        Decay("leak", 3),
+        Decay("factor", 2, 3),
+        Decay("factor", 12),
+        Decay("factor", 4),
+    )
+    assert adder_bits(laws[:2], 10) == 0
+    assert adder_bits(laws[:3], 10) == 12
+    assert adder_bits(laws, 10) == 12 + 12 * 22

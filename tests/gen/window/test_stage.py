@@ -173,7 +173,7 @@ def test_sizes_are_those_of_all_that_adds() -> None:
         "pick": 12 * 4 * p.weight_bits * 2,
         "lane": 16 * p.membrane_bits,
         "decay": 16 * p.membrane_bits * (len(p.decays) - 1),
-        "adders": 16 * sum(adder_bits(law, p.membrane_bits) for law in p.decays),
+        "adders": 16 * adder_bits(p.decays, p.membrane_bits),
     }
     assert p.weight_table.lanes == len(plan.window.used) * 4
     names = plan.memories()

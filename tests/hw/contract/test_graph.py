@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network, NetworkError
+from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from tests.graphs import NEURON, arrays, network_of, residual
+
+MANY = NeuronSpec(theta=20, decay="factor", decay_shift=3, potential_bits=6)
+"""Each channel has a factor of its own, of 0 to 8."""
 
 
 def test_a_specification_and_back() -> None:
@@ -191,8 +196,27 @@ def changed(n: int, **fields) -> NetworkSpec:
         ),
         (
             lambda: changed(1, neuron=replace(NEURON, u0=3)),
-            "Thresholds of layer inner must not be by channel: that goes with hard reset",
+            "Thresholds of layer inner must not be by channel: that goes with an initial ",
         ),
+        (
+            lambda: changed(1, channel_decays=True),
+            "Decays of layer inner must not be by channel: that goes with decay factor, a "
+            "decay_factor of 0 and an initial potential of 0",
+        ),
+        (
+            lambda: changed(0, channel_decays=True, neuron=replace(MANY, u0=1)),
+            "Decays of layer stem must not be by channel: that goes with decay factor",
+        ),
+        (
+            lambda: changed(0, channel_decays=1),
+            "Decays by channel of layer stem must be true or false, not 1",
+        ),
+        (
+            lambda: changed(0, neuron=MANY),
+            "Decay factor of layer stem must not be 0: of layers with channel_decays alone has "
+            "each channel its own",
+        ),
+        (lambda: changed(4, channel_decays=True), "Decays of layer readout must not be by channel"),
         (
             lambda: replace(residual(), input_shape=(1, 6, 6)),
             "Input must have 1x6x6 pixels, not 72",
@@ -236,6 +260,71 @@ def test_arrays_that_do_not_fit() -> None:
     assert refusal(thetas=at(1, np.full(4, 19), thetas)) == (
         "Thresholds of layer inner must be positive, the largest of them 20, not 19..19"
     )
+
+
+def own_constants() -> Network:
+    """A row whose neurons have thresholds, reset steps and factors of their own."""
+    neuron = replace(MANY, reset="soft", step=9)
+    b = NetworkBuilder(3, steps=2)
+    b.layer("row", 4, neuron=neuron, channel_thresholds=True, channel_decays=True)
+    b.layer("readout", 2)
+    return random_network(b.spec())
+
+
+def test_constants_by_channel_and_back(tmp_path) -> None:
+    """All of them are in the file, and in the digest."""
+    network = own_constants()
+    assert not network.spec.is_chain
+    loaded = Network.load(network.save(tmp_path / "own.npz"))
+    assert (loaded.digest, loaded.spec) == (network.digest, network.spec)
+    digests = {network.digest}
+    for name in ("thetas", "reset_steps", "factors"):
+        ours, theirs = getattr(loaded, name), getattr(network, name)
+        assert np.array_equal(ours[0], theirs[0])
+        assert ours[1] is None
+        other = ours[0].copy()
+        other[2] += 1 if other[2] < 3 else -1
+        digests.add(replace(network, **{name: (other, None)}).digest)
+    assert len(digests) == 4
+    assert loaded.layers[0].decay_bound == 31 * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "sentence"),
+    [
+        ("reset_steps", (None, None), "Layer row must have a reset step for each channel"),
+        ("reset_steps", (), "Layer row must have a reset step for each channel"),
+        ("factors", (None, None), "Layer row must have a decay factor for each channel"),
+        ("factors", ([0] * 4,) * 2, "Layer readout must have one decay factor for all channels"),
+        ("factors", ([0] * 4,), "Network must have 2 decay factor arrays (or None), not 1"),
+        ("thetas", ([20] * 4,), "Network must have 2 threshold arrays (or None), not 1"),
+        (
+            "reset_steps",
+            ([9, 9, 9, 0], None),
+            "Reset steps of layer row must be positive, the largest of them 9, not 0..9",
+        ),
+        (
+            "reset_steps",
+            ([8, 8, 8, 8], None),
+            "Reset steps of layer row must be positive, the largest of them 9, not 8..8",
+        ),
+        (
+            "factors",
+            ([0, 8, 9, 1], None),
+            "Decay factors of layer row must lie within +-8, not reach 9",
+        ),
+        (
+            "factors",
+            ([0, 8, -1, 1], None),
+            "Decay factors of layer row must lie in 0..8, not reach -1",
+        ),
+        ("factors", ([0, 8], None), "Decay factors of layer row must have shape (4,), not (2,)"),
+    ],
+)
+def test_constants_by_channel_that_do_not_fit(name: str, values: Any, sentence: str) -> None:
+    with pytest.raises(NetworkError) as error:
+        replace(own_constants(), **{name: values})
+    assert str(error.value) == sentence
 
 
 def test_a_chain_has_the_digest_it_had() -> None:

@@ -1,5 +1,6 @@
 """hw.contract.laws: an integer is an array without axes."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,24 @@ def test_a_synaptic_current_decays_by_the_law_of_potentials():
             expected = laws.decay(x, potential) + 14
             assert laws.integrate(x, 7, current).tolist() == expected.tolist()
     assert laws.integrate(x, x, NeuronSpec(**fields)).tolist() == (2 * x).tolist()
+
+
+def test_constants_by_channel():
+    """In place of the neuron's, of the shape of what they are for: 7 * (0, 3, 4) / 4, toward zero
+    and down; two spikes of the first threshold, one of the second; a step each."""
+    neuron = NeuronSpec(
+        theta=9, limit=3, decay="factor", decay_shift=2, reset="soft", step=8, potential_bits=6
+    )
+    u, m = np.array([[7], [-7]]), np.array([0, 3, 4])
+    assert laws.decay(u, neuron, m).tolist() == [[0, 5, 7], [0, -5, -7]]
+    floor = replace(neuron, decay_rounding="floor")
+    assert laws.decay(u, floor, m).tolist() == [[0, 5, 7], [0, -6, -7]]
+    v, thetas, steps = np.array([[10, 10], [-10, -10]]), np.array([4, 9]), np.array([3, 8])
+    c = laws.fire(v, neuron, thetas=thetas)
+    assert c.tolist() == [[2, 1], [-2, -1]]
+    assert laws.reset(v, c, neuron, steps).tolist() == [[4, 2], [-4, -2]]
+    assert laws.reset(v, c, neuron).tolist() == [[-6, 2], [6, -2]]
+    assert laws.reset(v, c, replace(neuron, reset="hard", step=0), steps).tolist() == [
+        [0, 0],
+        [0, 0],
+    ]

@@ -188,6 +188,25 @@ NEURONS = (
             "Network net must have one threshold for all layers to learn",
         ),
         (
+            {
+                "layers": (other(neuron=neuron(negative="off"), channel_thresholds=True), READOUT),
+                "learning": ONLY,
+            },
+            "Layer hidden must have one decay factor and one reset step for all its channels, in a "
+            "network that learns",
+        ),
+        (
+            {
+                "layers": (
+                    other(neuron=neuron(decay="factor", decay_shift=3), channel_decays=True),
+                    READOUT,
+                ),
+                "learning": ONLY,
+            },
+            "Layer hidden must have one decay factor and one reset step for all its channels, in a "
+            "network that learns",
+        ),
+        (
             {"input_shape": (1, 2, 2)},
             "Network net must have rows of values, not maps, where it learns",
         ),

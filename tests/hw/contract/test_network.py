@@ -363,7 +363,12 @@ MORE = [  # of versions that brought several things
         8,
         "tests/hw/contract/version8_readout.npz",
         "f6798bff17723194c06c028e49049fddd3be26b0b0991cd66ec801a3192e9a1d",
-    )
+    ),
+    (
+        8,
+        "tests/hw/contract/version8_channel.npz",
+        "3757d0197f023624c53993203872195cce70ba7d0f189d8ac6d4a9569fd8d381",
+    ),
 ]
 
 

@@ -43,11 +43,11 @@ def network(**changes):
         ),
         (
             {"decay": "factor", "decay_shift": 3, "decay_factor": 8},
-            "Decay factor must be an integer from 1 to 7, not 8",
+            "Decay factor must be an integer from 0 to 7, not 8",
         ),
         (
-            {"decay": "factor", "decay_shift": 3},
-            "Decay factor must be an integer from 1 to 7, not 0",
+            {"decay": "factor", "decay_shift": 3, "decay_factor": True},
+            "Decay factor must be an integer from 0 to 7, not True",
         ),
         (
             {"decay": "leak", "decay_shift": 1, "decay_rounding": "up"},
@@ -224,7 +224,11 @@ def leaky(**fields: Any) -> NetworkSpec:
         ({"decay": "leak"}, "Decay shift must be an integer from 1 to 32, not 0"),
         (
             {"decay": "factor", "decay_shift": 3, "decay_factor": 8},
-            "Decay factor must be an integer from 1 to 7, not 8",
+            "Decay factor must be an integer from 0 to 7, not 8",
+        ),
+        (
+            {"decay": "factor", "decay_shift": 3},
+            "Decay factor of a readout must be at least 1, not 0",
         ),
         (
             {"fraction_bits": 2, "value": "sum"},

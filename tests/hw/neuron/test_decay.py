@@ -1,11 +1,19 @@
-"""Terms of a factor: what an addition costs is told by them."""
+"""Terms of a factor, by which an addition's cost is told; and factors that each potential has of
+its own."""
 
 import itertools
+from typing import Any
 
+import numpy as np
 import pytest
+from amaranth.hdl import Module, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-from hw.contract.neuron import Decay
-from hw.neuron.decay import adders, decay_cycles, terms
+from hw.contract.laws import decay
+from hw.contract.neuron import Decay, NeuronSpec
+from hw.neuron.decay import adders, decay_cycles, decayed, factor_cycle, terms
+from tests.hw.driving import Bench
 
 
 @pytest.mark.parametrize("factor", [*range(1, 200), 1843, 2731, 3481, 3896, 4095])
@@ -17,6 +25,51 @@ def test_a_factor_is_a_sum_of_as_few_powers_as_there_can_be(factor: int) -> None
     assert len(found) == (factor ^ 3 * factor).bit_count()
 
 
+class Decayed(wiring.Component):
+    """Two laws of one potential: the factor that comes beside it, over 2^3, and one that is known
+    and takes a cycle more."""
+
+    LAWS = (Decay("factor", 3, 0, "floor"), Decay("factor", 11, 1843))
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "u": In(signed(5)),
+                "m": In(unsigned(4)),
+                "own": Out(signed(6)),
+                "known": Out(signed(6)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        port: Any = self
+        found = decayed(m, port.u, self.LAWS, "d", port.m)
+        m.d.comb += [port.own.eq(found[0]), port.known.eq(found[1])]
+        return m
+
+
+def test_every_potential_times_every_factor() -> None:
+    """All values of u, the least of them too, and all of 0 to 2^3, one in each cycle."""
+    dut: Any = Decayed()
+    pairs = [*itertools.product(range(-16, 16), range(9))]
+    cycles, late = decay_cycles(Decayed.LAWS), factor_cycle(Decayed.LAWS)
+    assert (cycles, late) == (3, 1)
+    bench = Bench(dut)
+    bench.play(dut.u, [u & 31 for u, _ in pairs] + [0] * cycles)
+    bench.play(dut.m, [0] * late + [m for _, m in pairs] + [0] * (cycles - late))
+    seen = bench.watch(dut.own, dut.known)
+    bench.run(extra=cycles)
+    fixed = NeuronSpec(
+        theta=20, decay="factor", decay_factor=1843, decay_shift=11, potential_bits=8
+    )
+    own = NeuronSpec(
+        theta=20, decay="factor", decay_shift=3, decay_rounding="floor", potential_bits=8
+    )
+    wanted = [(int(decay(u, own, factors=np.array(m))), int(decay(u, fixed))) for u, m in pairs]
+    assert seen[cycles : cycles + len(pairs)] == wanted
+
+
 def test_levels_and_adders() -> None:
     none, leak = Decay(), Decay("leak", 3)
     two, four = Decay("factor", 5, 5), Decay("factor", 11, 1843)
@@ -25,3 +78,13 @@ def test_levels_and_adders() -> None:
     assert decay_cycles((none, two, four)) == 3
     assert decay_cycles(()) == 0
     assert adders((none, leak, two, four)) == 6
+
+
+def test_levels_and_adders_of_factors_by_channel() -> None:
+    """A term for each bit of 0 to 2^k; laws of several k share the widest."""
+    bits = {k: Decay("factor", k) for k in (1, 2, 3, 4, 7, 8, 12)}
+    assert [decay_cycles((d,)) for d in bits.values()] == [1, 2, 2, 3, 3, 4, 4]
+    assert [adders((d,)) for d in bits.values()] == [*bits]
+    four = Decay("factor", 11, 1843)
+    assert adders((bits[3], bits[12], four)) == 12 + 5
+    assert [factor_cycle(row) for row in ((bits[12],), (bits[3], four), (four,))] == [0, 1, 3]

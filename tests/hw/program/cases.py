@@ -3,6 +3,8 @@
 Maps are as small as the case admits: what a network is made of matters here, not its size.
 """
 
+from dataclasses import replace
+
 from hw.contract.neuron import NeuronSpec
 from tests.hw.program.programs import Part, conv, dense, identity, part
 
@@ -142,6 +144,26 @@ def wide(bits: int) -> tuple[Part, ...]:
         part(2, dense("b"), dense("a", delay=1), weight_bits=bits),
     )
 
+
+SOFT = NeuronSpec(theta=20, reset="soft", step=27, potential_bits=8)
+SOFT_COUNTS = NeuronSpec(theta=13, limit=5, reset="soft", step=17, potential_bits=8)
+MANY = {
+    k: NeuronSpec(
+        theta=20,
+        theta_negative=17,
+        decay="factor",
+        decay_shift=k,
+        decay_rounding=rounding,
+        decay_when=when,
+        potential_bits=6,
+    )
+    for k, rounding, when in ((1, "zero", "before"), (3, "floor", "after"), (12, "zero", "before"))
+}
+"""By the bits of a factor that each channel has of its own."""
+SOFT_M, SOFT_COUNTS_M = (
+    replace(neuron, negative="off", decay="factor", decay_shift=12)
+    for neuron in (SOFT, SOFT_COUNTS)
+)
 
 LEVELS = NeuronSpec(theta=10, negative="off", limit=3, potential_bits=8)
 
@@ -525,6 +547,66 @@ CASES: dict[str, tuple] = {
                 neuron=NeuronSpec(theta=20, negative="off", potential_bits=6),
             ),
             part(2, dense("a")),
+        ),
+        {"steps": 4},
+    ),
+    # Reset steps and factors of the decay by channel, each alone and with others beside them
+    "steps": (
+        4,
+        (3, 3, 3),
+        (
+            part(6, conv("input", 3, padding=1), channel_thresholds=True, neuron=SOFT),
+            part(5, dense("a"), neuron=NEURONS["unequal-soft"]),
+            part(7, dense("b"), channel_thresholds=True),
+            part(3, dense("c")),
+        ),
+        {"steps": 3},
+    ),
+    "steps-counted": (
+        4,
+        (3, 1, 1),
+        (
+            part(6, dense("input"), channel_thresholds=True, neuron=SOFT_COUNTS),
+            part(5, dense("a"), channel_thresholds=True, channel_decays=True, neuron=SOFT_COUNTS_M),
+            part(3, dense("b")),
+        ),
+        {"steps": 4},
+    ),
+    "decays": (
+        4,
+        (3, 3, 3),
+        (
+            part(6, conv("input", 3, padding=1), channel_decays=True, neuron=MANY[12]),
+            part(5, dense("a"), neuron=NEURONS["factor"]),
+            part(7, dense("b"), channel_decays=True, neuron=MANY[3]),
+            part(3, dense("c")),
+        ),
+        {"steps": 4},
+    ),
+    "decays-of-few-bits": (
+        2,
+        (2, 1, 1),
+        (
+            part(5, dense("input"), channel_decays=True, neuron=MANY[1]),
+            part(3, dense("a"), neuron=NEURONS["factor"]),
+            part(2, dense("b")),
+        ),
+        {"steps": 4},
+    ),
+    "decays-and-steps": (
+        4,
+        (2, 3, 3),
+        (
+            part(
+                6,
+                conv("input", 3, padding=1),
+                conv("a", 1, delay=1),
+                channel_thresholds=True,
+                channel_decays=True,
+                neuron=SOFT_M,
+            ),
+            part(5, dense("a"), channel_decays=True, neuron=MANY[3]),
+            part(2, dense("b")),
         ),
         {"steps": 4},
     ),

@@ -13,7 +13,7 @@ from gen.core.law import CycleLaw
 from gen.core.plan import CorePlan, plan_programs
 from gen.program.cycles import operation_cycles, operation_plays, updates
 from gen.program.stage import ProgramStagePlan
-from hw.contract.builder import NetworkBuilder
+from hw.contract.builder import NetworkBuilder, random_constants
 from hw.contract.edge import INPUT, EdgeSpec, Shape, most_stride
 from hw.contract.layout import map_layout
 from hw.contract.network import Network
@@ -89,7 +89,8 @@ def network(
                 kernels[k] = np.clip(kernels[k] * max(1, made.w_max // 7), -most, most)
             elif made.weight_bits > 4:
                 kernels[k].flat[[0, -1]] = made.w_max, -made.w_max
-    return Network(spec, weights, biases, thetas=thetas)
+    own: dict[str, Any] = random_constants(spec)
+    return Network(spec, weights, biases, thetas=thetas, **own)
 
 
 def random_graph(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Network:
@@ -113,15 +114,18 @@ def random_graph(rng: np.random.Generator, neurons: Sequence[NeuronSpec]) -> Net
                 if shapes[source][1:] == shapes[name][1:]:
                     kinds.append(conv(source, 3, padding=1, delay=delay))
                 edges[n].append(kinds[-1])
-    parts = [
-        part(
+    parts = []
+    for n, name in enumerate(names[1:]):
+        neuron = neurons[int(rng.integers(len(neurons)))]
+        made = part(
             shapes[name],
             *edges[n],
-            neuron=neurons[int(rng.integers(len(neurons)))],
+            neuron=neuron,
             weight_bits=int(rng.choice(WIDTHS)),
+            channel_decays=neuron.many_factors,
+            channel_thresholds=neuron.many_factors and neuron.reset == "soft",
         )
-        for n, name in enumerate(names[1:])
-    ]
+        parts.append(made)
     out = [dense(names[-1])] + [dense(INPUT)] * int(rng.integers(0, 2))
     return network(
         shapes[INPUT],

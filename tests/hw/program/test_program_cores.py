@@ -18,7 +18,7 @@ from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.neuron.readout import result_layout
 from tests.graphs import network_of, residual
 from tests.hw.driving import JITTERY, Pace, fields
-from tests.hw.program.cases import CASES, CURRENTS, NEURONS, QUICK
+from tests.hw.program.cases import CASES, CURRENTS, MANY, NEURONS, QUICK, SOFT_M
 from tests.hw.program.programs import (
     ProgramRun,
     conv,
@@ -107,6 +107,7 @@ def test_steps_in_two_banks(name: str, steps: int) -> None:
 
 HESITANT = (
     "kernel-3-stride",
+    "decays-and-steps",
     "identities-alone",
     "recurrent-identity",
     "recording-feedback",
@@ -129,7 +130,8 @@ def test_hesitant_surroundings_change_nothing(name: str, pace: Pace) -> None:
 def test_random_graphs(seed: int) -> None:
     """Whatever the cases above did not think of."""
     rng = np.random.default_rng(seed)
-    network = random_graph(rng, [QUICK, *NEURONS.values(), *CURRENTS.values()])
+    rows = [QUICK, *NEURONS.values(), *CURRENTS.values(), *MANY.values(), SOFT_M]
+    network = random_graph(rng, rows)
     changes = [layer.name for layer in network.spec.layers[:-1] if rng.random() < 0.6]
     plan = program_core(network, int(2 ** rng.integers(1, 4)), changes)
     ProgramRun(plan, random_pixels(network, 3, seed)[1:]).check_law()
@@ -316,7 +318,7 @@ def test_an_image_that_comes_late(lead: int) -> None:
     run.check_law(lead)
 
 
-@pytest.mark.parametrize("name", ["thresholds", "recording-feedback"])
+@pytest.mark.parametrize("name", ["thresholds", "decays-and-steps", "recording-feedback"])
 def test_weights_that_come_later(name: str) -> None:
     """Smaller weights, in hardware as wide as was built for others (`sterna reload`): all but the
     contents of ROMs is the same."""
@@ -325,9 +327,12 @@ def test_weights_that_come_later(name: str) -> None:
     weights, biases = (
         tuple(array // 4 for array in part) for part in (image.weights, image.biases)
     )
-    later = Network(image.spec, weights, biases, thetas=image.thetas)
+    own = {name: getattr(image, name) for name in ("thetas", "reset_steps", "factors")}
+    if image.factors[0] is not None:
+        own["factors"] = tuple(m if m is None else m // 4 for m in image.factors)
+    later = Network(image.spec, weights, biases, **own)
     reloaded, narrow = rebuild(later, plan.recipe()), program_core(later, plan.lanes, plan.changes)
-    tables = dict.fromkeys(("weights", "biases", "thetas"))
+    tables = dict.fromkeys(("weights", "biases", "thetas", "reset_steps", "factors"))
     built, now, alone = (
         [
             vars(stage.program) | tables

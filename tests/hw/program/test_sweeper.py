@@ -53,6 +53,17 @@ NEURONS = {
         decay_rounding="floor",
         potential_bits=8,
     ),
+    "many": NeuronSpec(theta=40, decay="factor", decay_shift=12, potential_bits=8),
+    "many-floor": NeuronSpec(
+        theta=20,
+        negative="off",
+        decay="factor",
+        decay_shift=5,
+        decay_rounding="floor",
+        reset="soft",
+        step=22,
+        potential_bits=8,
+    ),
     "floor": NeuronSpec(
         theta=40, decay="leak", decay_shift=2, decay_rounding="floor", potential_bits=8
     ),
@@ -139,6 +150,8 @@ SWEEPS = {
     "drive": sweep("soft", has_drive=1, drive=3),
     "thresholds": sweep("hard", by_channel=1, channels=1, last_word=3),
     "thresholds-off": sweep("off", by_channel=1),
+    "steps": sweep("soft", by_channel=1, channels=1, last_word=3),
+    "steps-and-many": sweep("many-floor", by_channel=1),
     "first": sweep("hard", first=1, start=-7),
     "first-drive": sweep("shift", first=1, start=5, has_drive=1, drive=9),
     "by-position": sweep("shift", last_word=2, last_position=0, spikes=0),
@@ -160,6 +173,8 @@ PARTED = {
     "four-rows": parted("hard", spread=2, by_channel=1, channels=2, ragged=4, parts=0b0011),
     "two-of-two": parted("off", spread=1, channels=1, ragged=5, parts=0b0000),
     "one-of-four": parted("soft", spread=0, has_drive=1, drive=3),
+    "steps": parted("many-floor", spread=1, by_channel=1, channels=1),
+    "many": parted("many", spread=0, channels=1),
     "ragged-from-the-first": parted("shift", spread=1, channels=2, parts=0b0101),
     "first": parted("shift", spread=0, first=1, start=5, has_drive=1, drive=9),
 }
@@ -176,7 +191,9 @@ def program(
     """These, each `ROUNDS` times over potentials and drives of its own; or, where none are `kept`,
     over drives alone; or `again` and again over the same potentials."""
     base = plan_program(network((2, 1, 1), part(2, dense("input")), part(2, dense("a"))), LANES)
-    rng = np.random.default_rng(5)
+    rng, own = np.random.default_rng(5), np.random.default_rng(6)
+    # Rows serve all sweeps: factors are of the least k.
+    many = [n.decay_shift for n in (NEURONS[op.name] for op in sweeps) if n.many_factors]
     scan = next(op for op in base.program.operations if isinstance(op, Scan))
     rows = 3 if window is None else 3 + PARTS
     decays = tuple(dict.fromkeys(NEURONS[op.name].decay_law for op in sweeps))
@@ -200,6 +217,8 @@ def program(
         window=window,
         biases=rng.integers(-30, 31, (rows, LANES)) * (1 + again),
         thetas=rng.integers(5, 25, (rows, LANES)) if any(op.by_channel for op in sweeps) else None,
+        reset_steps=own.integers(1, 23, (rows, LANES)) if _soft(sweeps) else None,
+        factors=_factors(own, rows, min(many)) if many else None,
         decays=decays,
         currents=currents,
         second_bits=max([one.potential_bits for one in with_currents], default=0),
@@ -216,6 +235,18 @@ def program(
         spike_sign=any(op.signed for op in sweeps),
         spike_words=16,
     )
+
+
+def _soft(sweeps: Sequence[Sweep]) -> bool:
+    """Whether any reset is by a step of each channel."""
+    return any(op.by_channel and op.step for op in sweeps)
+
+
+def _factors(rng: np.random.Generator, rows: int, shift: int) -> np.ndarray:
+    """0 to 2^k, both of them among them."""
+    found = rng.integers(0, 2**shift + 1, (rows, LANES))
+    found[:, :2] = 0, 2**shift
+    return found
 
 
 def adversarial(p: Program) -> tuple[np.ndarray, np.ndarray]:
@@ -265,6 +296,18 @@ def thresholds(p: Program, op: Sweep, n: int) -> np.ndarray:
         assert p.thetas is not None
         return np.array([p.thetas[rows_of(p, op, n)].reshape(-1)] * 2)
     return np.array([[op.up] * p.word, [op.down] * p.word])
+
+
+def constants(p: Program, op: Sweep, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Reset steps and factors (size of a word,) of word n; None: they are the neuron's."""
+    rows, one = rows_of(p, op, n), NEURONS[op.name]
+    steps, factors = None, None
+    if op.by_channel and p.reset_steps is not None:
+        steps = p.reset_steps[rows].reshape(-1)
+    if one.many_factors:
+        assert p.factors is not None
+        factors = p.factors[rows].reshape(-1)
+    return steps, factors
 
 
 def there(p: Program, op: Sweep, n: int) -> np.ndarray:
@@ -371,6 +414,8 @@ class Reference:
     @staticmethod
     def _levels(decays: Sequence[Decay]) -> int:
         digits = [(f := decay.factor) and (f ^ 3 * f).bit_count() for decay in decays]
+        # One that is not known has a term for each of its bits, 0 to k.
+        digits += [d.shift + 1 for d in decays if d.kind == "factor" and not d.factor]
         return (max([1, *digits]) - 1).bit_length()
 
     def _word(self, op: Sweep, n: int, at: int) -> None:
@@ -390,8 +435,9 @@ class Reference:
         of_channels = None if not op.by_channel else thresholds(p, op, n)[0]
         c = laws.fire(v, one, guard, thetas=of_channels) * op.fires
         guard[:] = 0 if op.first else guard + c
-        u = laws.saturate(laws.reset(v, c, one), one)
-        d = np.full(p.word, op.start) if op.first else laws.decay(u, one)
+        steps, factors = constants(p, op, n)
+        u = laws.saturate(laws.reset(v, c, one, steps), one)
+        d = np.full(p.word, op.start) if op.first else laws.decay(u, one, factors)
         written = at + self.decays
         if op.has_current:
             self.second[op.potential + n] = d
@@ -508,7 +554,7 @@ def test_counted_spikes_alone(name: str) -> None:
 
 def test_counted_spikes_beside_others() -> None:
     """All kinds of neurons in one program."""
-    check(program([*SWEEPS.values(), *map(sweep, COUNTING), sweep("two", by_channel=1)]))
+    check(program([*SWEEPS.values(), *map(sweep, COUNTING), *COUNTED_OUT]))
 
 
 def currents(name: str) -> list[Sweep]:
@@ -576,6 +622,12 @@ def test_counted_spikes_of_several_parts() -> None:
     several = [parted("guarded", spread=1, channels=n, ragged=3, parts=9) for n in (0, 1, 2)]
     check(program(several, again=True, window=WINDOW))
 
+
+COUNTED_OUT = (
+    sweep("two", by_channel=1),
+    sweep("five", by_channel=1, last_position=0, last_word=2),
+)
+"""With constants of each channel; a word after the other has others."""
 
 COUNTED = {
     "forward": [

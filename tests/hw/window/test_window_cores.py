@@ -17,7 +17,7 @@ from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.program.code import Scan, Sweep
 from tests.hw.driving import JITTERY, Pace
-from tests.hw.program.cases import CASES, CURRENTS, NEURONS, WIDTHS
+from tests.hw.program.cases import CASES, CURRENTS, MANY, NEURONS, SOFT_COUNTS_M, WIDTHS
 from tests.hw.program.programs import conv, dense, identity, network, part, random_pixels
 from tests.hw.window.windows import WindowRun
 
@@ -87,6 +87,21 @@ SYNAPSES = network(
 )
 """Neurons with synaptic currents, one of which hears itself, beside others."""
 
+OWN = network(
+    (2, 3, 3),
+    part(
+        5,
+        conv("input", 3, padding=1),
+        neuron=SOFT_COUNTS_M,
+        channel_thresholds=True,
+        channel_decays=True,
+    ),
+    part(3, conv("a", 1), neuron=MANY[3], channel_decays=True),
+    part(2, dense("b")),
+    steps=3,
+)
+"""Each channel has constants of its own: thresholds, reset steps, factors of two widths."""
+
 
 class Selected(NamedTuple):
     """A network; channels per cycle; rows of each layer in a word, in turn; whose changes are
@@ -121,6 +136,8 @@ RUNS = {
     "one-step": Selected(case("levels"), 2, (1, 4)),
     "guarded": Selected(case("counted-guarded"), 2, (2,)),
     "thresholds": Selected(case("thresholds"), 2, (1,)),
+    "own-constants": Selected(OWN, 2, (2, 1)),
+    "own-constants-one-row": Selected(case("decays-and-steps"), 4, (1,)),
     "recording": Selected(case("recording", steps=2), 4, (1,)),
     "one-by-one-maps": Selected(case("one-by-one-maps"), 8, (2, 1)),
     "signs": Selected(SIGNS, 2, (1, 2)),

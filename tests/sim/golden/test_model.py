@@ -52,8 +52,15 @@ def by_the_book(network: Network, pixels: list[int]):
                 continue
             fired = []
             for i, current in enumerate(currents):
-                u = state[n][i]
-                part = divide(u * (p.decay_factor or 1), p.decay_shift, p.decay_rounding)
+                u, m = state[n][i], p.decay_factor or 1
+                up, down, step_down = p.theta, p.theta_negative or p.theta, p.step
+                if layer.factors is not None:
+                    m = int(layer.factors[i])
+                if layer.thetas is not None:
+                    up = down = int(layer.thetas[i])
+                if layer.reset_steps is not None:
+                    step_down = int(layer.reset_steps[i])
+                part = divide(u * m, p.decay_shift, p.decay_rounding)
                 d = {"none": u, "leak": u - part}.get(p.decay, part)
                 if step == 0 and p.decay_when == "after":
                     d = u
@@ -63,16 +70,16 @@ def by_the_book(network: Network, pixels: list[int]):
                 x = synapses[n][i] = x + current * 2**p.fraction_bits
                 v = d + x
                 if v >= 0:
-                    c = min(p.limit, v // p.theta)
+                    c = min(p.limit, v // up)
                 elif p.negative == "off":
                     c = 0
                 else:
-                    c = min(p.limit, -v // (p.theta_negative or p.theta))
+                    c = min(p.limit, -v // down)
                     if p.negative == "guarded":
                         c = min(c, counts[n][i])
                     c = -c
                 counts[n][i] += c
-                r = (0 if c else v) if p.reset == "hard" else v - c * p.step
+                r = (0 if c else v) if p.reset == "hard" else v - c * step_down
                 top = 2 ** (p.potential_bits - 1) - 1
                 state[n][i] = max(-top, min(top, r))
                 fired.append(c)
@@ -124,6 +131,19 @@ def test_a_leaky_answer_forms_as_that_of_fewer_steps(readout):
             assert logit == weight * 8 << readout.fraction_bits
         reached.append(abs(logit))
     assert max(reached) == full.layers[-1].logit_bound < 2 ** (full.layers[-1].logit_bits - 1)
+
+
+@settings(max_examples=60)
+@given(network=networks(own=True), data=st.data())
+def test_constants_by_channel_equal_the_contract_read_slowly(network, data):
+    pixels = pixels_for(data, network, count=2)
+    trace = GoldenModel(network).run(pixels)
+    for n, one in enumerate(pixels.tolist()):
+        spikes, potentials, logits = by_the_book(network, one)
+        for layer in range(len(spikes)):
+            assert trace.spikes[layer][n].tolist() == spikes[layer]
+            assert trace.potentials[layer][n].tolist() == potentials[layer]
+        assert trace.logits[n].tolist() == logits
 
 
 @pytest.mark.parametrize("kind", ["none", "shift", "leak", "factor"])

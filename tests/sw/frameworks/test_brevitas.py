@@ -10,7 +10,7 @@ from torch import nn
 
 from sw.data.dataset import load_split
 from sw.frameworks.brevitas import BrevitasNetwork, is_file, open_file
-from sw.frameworks.importing import import_foreign
+from sw.frameworks.importing import import_foreign, integers_of, rounding
 from sw.importers.affine import ConvertError
 
 quantised: Any = pytest.importorskip(
@@ -20,6 +20,7 @@ quant: Any = importlib.import_module("brevitas.quant")
 FloatToIntImplType: Any = importlib.import_module("brevitas.inject.enum").FloatToIntImplType
 
 PIXEL_MAX = 15
+EACH: dict[str, Any] = {"weight_bit_width": 4, "weight_quant": quant.Int8WeightPerChannelFloat}
 
 
 def pixels(shape: tuple[int, ...], n: int = 60) -> torch.Tensor:
@@ -107,34 +108,62 @@ def test_maps_with_a_rounded_input_and_bias() -> None:
     assert limits == [15, 3]
 
 
-def test_powers_of_two_are_exact() -> None:
+@pytest.mark.parametrize("by_channel", [False, True])
+def test_powers_of_two_are_exact(by_channel: bool) -> None:
     """Where all scales are powers of two, every activation of the integers is Brevitas' own. (A
-    bias of a quarter of a step keeps reals off the edges, on which they would fall by chance.)"""
+    bias of a quarter of a step keeps reals off the edges, on which they would fall by chance.)
+    Scales of each channel, too, with a weight step for each; of the readout there is one."""
     data = load_split("digits", "test", 4)
     torch.manual_seed(4)
-    fixed = {"weight_bit_width": 4, "weight_quant": quant.Int8WeightPerTensorFixedPoint}
+    each = every = {"weight_bit_width": 4, "weight_quant": quant.Int8WeightPerTensorFixedPoint}
+    if by_channel:
+        fixed: Any = importlib.import_module("brevitas.quant.fixed_point")
+        each = every | {"weight_quant": fixed.Int8WeightPerChannelFixedPoint}
     network: Any = nn.Sequential(
         nn.BatchNorm1d(64, affine=False, eps=0.0),
-        quantised.QuantLinear(64, 16, bias=True, **fixed),
+        quantised.QuantLinear(64, 16, bias=True, **each),
         quantised.QuantReLU(**FIXED, **ROUNDS_DOWN, bit_width=3, return_quant_tensor=True),
-        quantised.QuantLinear(16, 10, bias=False, **fixed),
+        quantised.QuantLinear(16, 10, bias=False, **every),
     )
     network[0].running_var.fill_(1 / 15**2)  # whole pixels again
     settled(network[1:], (64,))
     network[2].act_quant(torch.rand(64, 16) * 40)
     network.eval()
     with torch.no_grad():
-        network[1].bias.fill_(float(network[1].quant_weight().scale) / 4)
-    made, report = import_foreign(
-        BrevitasNetwork(network), data, name="exact", steps=1, weight_bits=4
-    )
+        if by_channel:
+            network[1].weight *= 2.0 ** torch.arange(16)[:, None].remainder(4)
+        network[1].bias[:] = network[1].quant_weight().scale.flatten() / 4
+    foreign, options = BrevitasNetwork(network), {"name": "exact", "steps": 1, "weight_bits": 4}
+    made, report = import_foreign(foreign, data, **options, by_channel=by_channel)
     assert all("kept as they are" in told for told in report.weights.values())
+    assert ("a step of each channel" in report.weights["hidden1"]) == by_channel
+    if by_channel:
+        _, rounded = import_foreign(foreign, data, **options)
+        assert rounded.weights["hidden1"].startswith("rounded to 4 bits, rms error")
+        assert rounded.after[0].equal < rounded.after[0].compared
     (hidden,) = report.after
     assert hidden.equal == hidden.compared
     assert hidden.both > 100
     assert report.agreement.share == 1
     assert made.spec.layers[0].neuron is not None
     assert made.spec.layers[0].neuron.limit == 7
+
+
+def test_a_readout_with_scales_of_each_class_is_rounded() -> None:
+    """Its logits are compared: they have one unit."""
+    network = settled(
+        nn.Sequential(
+            quantised.QuantLinear(12, 9, bias=True, **EACH),
+            quantised.QuantReLU(bit_width=3, return_quant_tensor=True),
+            quantised.QuantLinear(9, 4, bias=False, **EACH),
+        ),
+        (12,),
+    )
+    folded = BrevitasNetwork(network).read((12,), steps=1, pixel_max=PIXEL_MAX).require()
+    integer = integers_of(folded, name="x", weight_bits=8, pixel_bits=4, by_channel=True)
+    told = rounding(folded, integer.to_network(), by_channel=True)
+    assert told["hidden1"].startswith("multiples of a step of each channel, ")
+    assert told["readout"].startswith("rounded to 8 bits, one step for all channels, rms error ")
 
 
 @pytest.mark.parametrize(

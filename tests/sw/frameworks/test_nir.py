@@ -235,6 +235,37 @@ def own_parameters() -> Any:
     return chain(first, lif, nir.Scale(np.full(16, 2.0)), nir.Linear(on_grid(10, 16)))
 
 
+def each_decays(kept: Any, theta: Any = 1.5) -> Any:
+    """Each neuron keeps a part of its own; R is such that the input counts once."""
+    kept = np.asarray(kept)
+    return nir.LIF(
+        tau=DT / (1 - kept),
+        r=1 / (1 - kept),
+        v_leak=kept * 0,
+        v_threshold=kept * 0 + theta,
+        v_reset=kept * 0,
+    )
+
+
+def own_decays() -> Any:
+    """Of each neuron, in quarters; and thresholds that lie on the grid as they are."""
+    return dense(
+        each_decays(np.tile([0.25, 0.5, 0.75, 0.0], 4), np.linspace(1, 2.5, 4).repeat(4)),
+        each_decays(np.tile([0.25, 0.75], 6)),
+    )
+
+
+def maps_that_decay() -> Any:
+    """Of each channel."""
+    return chain(
+        conv(3, 1, 3),
+        each_decays(np.array([0.25, 0.5, 0.75]).repeat(36).reshape(3, 6, 6)),
+        nir.Flatten(None, start_dim=0),
+        nir.Linear(on_grid(10, 108)),
+        shape=(1, 8, 8),
+    )
+
+
 def counting() -> Any:
     """Ends in neurons, whose spikes count."""
     return chain(nir.Linear(on_grid(10, 64)), integrate(10))
@@ -261,6 +292,8 @@ EXACT: dict[str, tuple[Callable[[], Any], bool]] = {
     "matrices": (matrices, False),
     "signals": (signals, False),
     "own parameters": (own_parameters, True),
+    "own decays": (own_decays, True),
+    "own decays of maps": (maps_that_decay, True),
     "counting": (counting, False),
     "integrating": (integrating, False),
 }
@@ -322,6 +355,27 @@ def test_resets(digits: Split, tmp_path: Path, reset: str, kept: float) -> None:
         spikes[other] = GoldenModel(network).run(digits.images).spikes[1]
     same = [other for other in spikes if np.array_equal(spikes[other], spikes[reset])]
     assert same == ([reset] if kept < 1 or reset == "zero" else ["subtract", "subtract-later"])
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract", "subtract-later"])
+def test_resets_of_decays_that_differ(digits: Split, tmp_path: Path, reset: str) -> None:
+    """A spike subtracts a step later, from what each neuron keeps by itself."""
+    node = each_decays(np.array([0.5, 0.75]).repeat(8), np.array([1.5, 3.0, 0.75, 1.5] * 4))
+    made = chain(nir.Linear(on_grid(16, 64)), node, nir.Linear(on_grid(10, 16)))
+    foreign = read(made, tmp_path, reset=reset)
+    network, report = import_foreign(foreign, digits, name="x", steps=STEPS, exact_decay=True)
+    assert network.factors[0] is not None
+    assert network.factors[0].tolist() == [2] * 8 + [3] * 8
+    assert all(layer.equal == layer.compared for layer in (*report.before, *report.after))
+
+
+def test_the_least_threshold_has_bits_enough(tmp_path: Path) -> None:
+    """Of thresholds that differ: 120 to 300 steps of 1/15 of an eighth, twelve bits for the first;
+    who fires above a threshold needs one more."""
+    folded = read(own_decays(), tmp_path).read((64,), steps=STEPS, pixel_max=15).require()
+    network = integers_of(folded, name="x", weight_bits=8, pixel_bits=4).to_network()
+    assert network.thetas[0] is not None
+    assert sorted({*network.thetas[0].tolist()})[::3] == [(120 << 5) + 1, (300 << 5) + 1]
 
 
 def test_ties_are_the_users_word(digits: Split, tmp_path: Path) -> None:
@@ -776,8 +830,22 @@ REFUSED = [
         "1 (LIF) has tau = 1e-05 s, shorter than the time step of 0.0001 s: give with --dt",
     ),
     (
-        changed(with_node(leaky(10)), "1", tau=np.linspace(1, 2, 10) * 1e-3),
-        "1 (LIF) must have one tau for all its neurons, not 0.001 to 0.002",
+        chain(
+            nir.Linear(on_grid(10, 64)),
+            nir.LI(np.linspace(1, 2, 10) * 1e-3, np.ones(10), np.zeros(10)),
+        ),
+        "1 (LI) must have one tau for all its potentials, not 0.001 to 0.002: a readout has one",
+    ),
+    (
+        chain(
+            conv(2, 1, 3),
+            each_decays(np.tile([0.5, 0.75], 36).reshape(2, 6, 6)),
+            nir.Flatten(None, start_dim=0),
+            nir.Linear(on_grid(10, 72)),
+            shape=(1, 8, 8),
+        ),
+        "1 (LIF) must have one decay for all neurons of a channel: each neuron of a row, or each "
+        "map, may have its own, and within a map all have the same",
     ),
     (
         changed(with_node(leaky(10)), "1", tau=np.full(10, -1.0)),

@@ -87,6 +87,19 @@ NEURONS = {
     "zero": lambda: snntorch.Leaky(beta=0.5, reset_mechanism="zero"),
     "zero-at-once": lambda: snntorch.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False),
     "thresholds": lambda: snntorch.Leaky(beta=0.75, threshold=torch.linspace(0.5, 2, 16)),
+    "betas": lambda: snntorch.Leaky(beta=torch.linspace(0.5, 1.25, 16)),
+    "betas-zero": lambda: snntorch.Leaky(
+        beta=torch.linspace(0, 0.9, 16),
+        threshold=torch.linspace(2, 0.5, 16),
+        reset_mechanism="zero",
+    ),
+    "betas-and-thresholds": lambda: snntorch.Leaky(
+        beta=torch.linspace(0.5, 0.95, 16), threshold=torch.linspace(2, 0.5, 16)
+    ),
+    "betas-recurrent": lambda: snntorch.RLeaky(
+        beta=torch.linspace(0.5, 0.9, 16), linear_features=16
+    ),
+    "ternary-betas": lambda: TernaryLeaky(beta=torch.linspace(0.5, 0.9, 16)),
     "graded": lambda: snntorch.Leaky(beta=0.75, graded_spikes_factor=0.5),
     "lapicque": lambda: snntorch.Lapicque(R=2.0, C=4.0, time_step=2.0),
     "recurrent": lambda: snntorch.RLeaky(beta=0.5, linear_features=16),
@@ -219,8 +232,12 @@ def test_what_a_forward_computes_between_its_modules() -> None:
             'reset_mechanism="subtract"',
         ),
         (
-            lambda: snntorch.Leaky(beta=torch.linspace(0.5, 0.75, 16)),
-            "must have one beta for all its neurons, not 0.5 to 0.75: train one for the layer",
+            lambda: snntorch.Leaky(beta=torch.linspace(0, 0.75, 16)),
+            "subtracts a step late from what is not kept (beta = 0): use beta > 0",
+        ),
+        (
+            lambda: snntorch.Leaky(beta=torch.tensor([0.5] * 15 + [float("inf")])),
+            "must have a finite beta, not inf",
         ),
         (
             lambda: snntorch.Leaky(beta=0.5, reset_mechanism="none"),

@@ -174,7 +174,7 @@ def test_export_itself_refuses(
     digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A golden model that floors its decay instead of truncating stops the export."""
-    monkeypatch.setattr("sim.golden.model.decay", lambda u, neuron: u >> neuron.decay_shift)
+    monkeypatch.setattr("sim.golden.model.decay", lambda u, neuron, *_: u >> neuron.decay_shift)
     with pytest.raises(ExportError):
         export(digits_checkpoint)
 

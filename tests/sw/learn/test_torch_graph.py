@@ -20,11 +20,11 @@ from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.graph import _Run, as_maps, edge_drive, propagate
 from sw.learn.integer import IntegerNetwork
 from sw.learn.neuron import LIFParameters
-from sw.learn.quantize import QuantizeError, quantize
+from sw.learn.quantize import Known, QuantizeError, quantize
 from sw.learn.real_decay import real_network
 from sw.study.cost import macs
 from tests.graphs import arrays, network_of, residual
-from tests.networks import edges
+from tests.networks import edges, networks, pixels_for
 from tests.sw.learn.equality import compare_exactly
 
 NEURONS = [
@@ -286,6 +286,55 @@ def test_states_with_thresholds_by_channel_load_after_a_run() -> None:
     network(torch.from_numpy(data().images))
     other.load_state_dict(network.state_dict())
     assert other.to_network().digest == image.digest
+
+
+@settings(max_examples=25)
+@given(network=networks(own=True), drawn=st.data())
+def test_constants_by_channel_are_equal(network: Network, drawn: st.DataObject) -> None:
+    """In torch and in the golden model, and what torch has becomes the same network."""
+    pixels = pixels_for(drawn, network, count=3)
+    integer = IntegerNetwork(network.spec).double()
+    integer.load_network(network)
+    activity, trace = integer(torch.from_numpy(pixels)), GoldenModel(network).run(pixels)
+    for spikes, u, ours, kept in zip(
+        activity.spikes, activity.potentials, trace.spikes, trace.potentials, strict=True
+    ):
+        assert torch.equal(spikes.transpose(0, 1), torch.from_numpy(ours).double())
+        assert torch.equal(u.transpose(0, 1), torch.from_numpy(kept).double())
+    assert torch.equal(activity.logits, torch.from_numpy(trace.logits).double())
+    if all(weights.any() for weights in network.weights):
+        assert integer.to_network().digest == network.digest
+
+
+def test_reals_with_constants_by_channel() -> None:
+    """Fractions that all have the same k lose nothing, but for what a weight step is too coarse
+    for: thresholds, steps, factors are each channel's."""
+    p = LIFParameters(
+        decay="factor", decay_shift=0, decay_factor=1.0, reset="soft", step=1.0, negative="off"
+    )
+    kernel = torch.tensor([[2.0, 1.0], [4.0, -2.0], [7.0, 3.0]], dtype=torch.float64)
+    hidden = replace(
+        FoldedLayer.dense(kernel, torch.zeros(3, dtype=torch.float64), p),
+        thetas=torch.tensor([3.0, 5.0, 6.0], dtype=torch.float64),
+        steps=torch.tensor([4.0, 5.0, 9.0], dtype=torch.float64),
+        factors=torch.tensor([0.5, 1.0, 0.75], dtype=torch.float64),
+    )
+    readout = FoldedLayer.dense(torch.eye(3).double(), torch.zeros(3).double(), None)
+    folded = FoldedNetwork((hidden, readout), steps=5)
+    known = {"hidden1": Known(1.0, 99.0, 8), "readout": Known(1.0)}
+    integer = quantize(folded, name="own", weight_bits=4, pixel_bits=1, known=known)
+    network = integer.to_network()
+    (made, _), wanted = network.layers, ([768, 1280, 1536], [1024, 1280, 2304], [2, 4, 3])
+    for whole, values in zip((made.thetas, made.reset_steps, made.factors), wanted, strict=True):
+        assert np.array_equal(whole, values)  # type: ignore[arg-type]
+    assert made.spec.neuron is not None
+    assert made.spec.neuron.decay_shift == 2
+    pixels = torch.tensor([[0, 1], [1, 0], [1, 1]], dtype=torch.uint8)
+    real, trace = folded(pixels), GoldenModel(network).run(pixels.numpy())
+    assert torch.equal(real.spikes[0].transpose(0, 1), torch.from_numpy(trace.spikes[0]).double())
+    assert 0 < float(real.spikes[0].mean()) < 1
+    again = real_network(network)(pixels)
+    assert torch.allclose(again.potentials[0], real.potentials[0])
 
 
 def test_a_channel_of_hardly_any_weight() -> None:
