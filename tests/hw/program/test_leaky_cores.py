@@ -121,8 +121,10 @@ def test_what_a_leak_takes_is_counted() -> None:
     assert stage.memories()["logits"].bits == lanes * both
     assert stage.memories()["logits"].rows == -(-image.spec.classes // lanes)
     assert "logits" not in plain.memories()
-    more = stage.sizes()["decay"] - plain.sizes()["decay"]
-    assert more == lanes * (last.integrated_bits * (2 + 5) + last.logit_bits)
+    law = READOUTS["factor-max"].decay_law
+    more = stage.sizes()["adders"] - plain.sizes()["adders"]
+    additions = 5 * (last.integrated_bits + law.factor.bit_length())
+    assert more == lanes * (2 * last.integrated_bits + last.logit_bits + additions)
     chain = random_chain(
         np.random.default_rng(1), (9, 12, 10), steps=3, input_bits=2, readout=READOUTS["factor-max"]
     )
@@ -130,4 +132,5 @@ def test_what_a_leak_takes_is_counted() -> None:
     read = chain.layers[-1]
     both = read.integrated_bits + read.logit_bits
     assert dense.memories()["logits"].bits == 4 * both
-    assert dense.sizes()["readout"] == 4 * (both + read.integrated_bits * (1 + 5))
+    assert dense.sizes()["readout"] == 4 * (both + read.integrated_bits)
+    assert dense.sizes()["adders"] == 4 * 5 * (read.integrated_bits + law.factor.bit_length())

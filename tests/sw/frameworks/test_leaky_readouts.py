@@ -119,7 +119,7 @@ def test_out_to_nir_and_back(digits: Split, tmp_path: Path, value: str) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"tau": np.linspace(1, 2, 10)}, "out (LI) must have one tau for all its neurons"),
+        ({"tau": np.linspace(1, 2, 10)}, "out (LI) must have one tau for all its potentials"),
         ({"tau": np.full(10, 1e-5)}, "out (LI) has tau = 1e-05 s, shorter than the time step"),
         ({"tau": np.full(10, -1.0)}, "out (LI) must have a positive tau, not -1"),
         ({"tau": np.ones(7)}, "out (LI) has tau of 7 neurons, and gets 10 values"),
