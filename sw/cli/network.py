@@ -10,6 +10,7 @@ from hw.contract.checks import SpecError, require_name
 from hw.contract.files import can_write, write_atomically
 from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT
+from hw.contract.text import to_install
 from sw.cli.options import BUILD, Result, add_data_option, numbers
 from sw.data.arrays import Dataset, Spikes
 from sw.data.dataset import chosen
@@ -20,6 +21,7 @@ from sw.data.split import Split
 if TYPE_CHECKING:
     from sw.data.dataset import Source
     from sw.frameworks.conventions import Conventions
+    from sw.frameworks.importing import ImportReport
     from sw.learn.recipes import Recipe
 
 __all__ = ["add_network_commands", "load_splits"]
@@ -268,8 +270,24 @@ def do_import(args: argparse.Namespace) -> Result:
         progress=args.say,
     )
     network.save(out)
+    picture = draw_agreement(report, out.with_suffix(".png"))
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
-    return facts, f"{report_table(network, report)}\nwrote {out}; {next_step(args, out)}", 0
+    told = f"wrote {out}, {picture}; {next_step(args, out)}"
+    return facts, f"{report_table(network, report)}\n{told}", 0
+
+
+def draw_agreement(report: "ImportReport", path: Path) -> str:
+    """How alike spikes are, as a picture beside the network; its name, or why there is none."""
+    try:
+        from sw.report.figures import agreement
+    except ModuleNotFoundError as error:
+        return f"no picture: that needs {error.name}: {to_install(str(error.name))}"
+    from sw.study.plots import write_png
+
+    pairs = zip(report.before, report.after, strict=True)
+    figure = agreement([(was.layer, was.jaccard, now.jaccard) for was, now in pairs])
+    write_png(path, figure)
+    return path.name
 
 
 def do_check(args: argparse.Namespace) -> Result:

@@ -14,6 +14,7 @@ from sw.report.svg import Colour
 
 __all__ = [
     "Layer",
+    "agreement",
     "bars",
     "class_names",
     "confusion",
@@ -345,6 +346,27 @@ def bars(rows: Sequence[tuple[str, float, float]], xlabel: str, names: tuple[str
     axes.barh(places, [row[2] for row in rows], color=Colour.ACCENT, height=0.45, label=names[1])
     axes.set_yticks(places, [row[0] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    _legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def agreement(layers: Sequence[tuple[str, float, float]]) -> Figure:
+    """Layer by layer, how alike two networks fire, by the Jaccard index of their spikes: before
+    their weights were rounded, and after."""
+    figure = Figure(figsize=(7, 1.1 + 0.5 * len(layers)), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    _axes(figure, axes, xlabel="spikes alike: Jaccard index with the original")
+    figure.patch.set(alpha=1, facecolor=Colour.PAGE)
+    places = np.arange(len(layers))
+    for column, move, colour, told in (
+        (1, -0.2, Colour.GRID, "before rounding"),
+        (2, 0.2, Colour.ACCENT, "integers"),
+    ):
+        values = [float(layer[column]) for layer in layers]
+        found = axes.barh(places + move, values, height=0.36, color=colour, label=told)
+        axes.bar_label(found, fmt="%.4f", padding=3, fontsize=8, color=Colour.INK)
+    axes.set(xlim=(0, 1.12), ylim=(len(layers) - 0.5, -0.5))
+    axes.set_yticks(places, [layer[0] for layer in layers])
     _legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,10 +103,41 @@ def _snntorch(kind: str, **options: Any) -> Callable[[], tuple[nn.Module, Logits
         module = snntorch
         if kind == "TernaryLeaky":
             import snntorch_ternary as module
-        network = _loop(getattr(module, kind)(beta=0.9, **options), snntorch.Leaky(beta=0.9))
+        given = {"beta": 0.9, **options}
+        network = _loop(getattr(module, kind)(**given), snntorch.Leaky(beta=0.9))
         return network, lambda x: network(x).sum(0)
 
     return make
+
+
+def _own_constants() -> tuple[nn.Module, Logits]:
+    """A decay and a threshold of each hidden neuron, learned."""
+    one: Any = torch.ones(HIDDEN)
+    learned = {"learn_beta": True, "learn_threshold": True}
+    return _snntorch("Leaky", beta=0.9 * one, threshold=one, **learned)()
+
+
+def _leaky_readout() -> tuple[nn.Module, Logits]:
+    """Its class is that of the largest sum of potentials that never reset."""
+    import snntorch
+
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.lif1 = nn.Linear(64, HIDDEN), snntorch.Leaky(beta=0.9)
+            self.fc2 = nn.Linear(HIDDEN, 10)
+            self.lif2 = snntorch.Leaky(beta=0.9, reset_mechanism="none")
+
+        def forward(self, x: Tensor) -> Tensor:
+            one, two, said = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+            for _ in range(STEPS):
+                spikes, one = self.lif1(self.fc1(x), one)
+                _, two = self.lif2(self.fc2(spikes), two)
+                said.append(two)
+            return torch.stack(said).sum(0)
+
+    network = Loop()
+    return network, network
 
 
 def _leaky_chain() -> tuple[nn.Module, Logits]:
@@ -279,6 +310,51 @@ def _open_brevitas(network: nn.Module, folder: Path) -> Foreign:
     return BrevitasNetwork(network)
 
 
+def _open_onnx(network: nn.Module, folder: Path) -> Foreign:
+    """The same network as QONNX: its weights and scales, Quant behind each."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    from sw.onnx.network import open_file
+
+    first, act, last = (cast(Any, module) for module in network.children())
+    constants = {"zero": 0.0, "bits": 4.0, "act_bits": float(act.act_quant.bit_width())}
+    arrays = {name: np.float32(value) for name, value in constants.items()}
+    arrays["scale"] = act.act_quant.scale().detach().numpy().astype(np.float32).reshape(())
+    nodes = []
+
+    def quant(given: str, scale: str, bits: str, made: str, signed: int) -> Any:
+        return helper.make_node(
+            "Quant", [given, scale, "zero", bits], [made], domain="qonnx.custom_op.general",
+            signed=signed, narrow=signed, rounding_mode="ROUND",
+        )  # fmt: skip
+
+    for name, layer, before, after in (("a", first, "x", "drive"), ("b", last, "counts", "y")):
+        weights = layer.quant_weight()
+        arrays |= {
+            f"w{name}": weights.value.detach().numpy(),
+            f"s{name}": weights.scale.detach().numpy().reshape(()),
+            f"bias{name}": layer.bias.detach().numpy(),
+        }
+        nodes.append(quant(f"w{name}", f"s{name}", "bits", f"q{name}", 1))
+        inputs = [before, f"q{name}", f"bias{name}"]
+        nodes.append(helper.make_node("Gemm", inputs, [after], transB=1))
+        if name == "a":
+            nodes.append(helper.make_node("Relu", ["drive"], ["positive"]))
+            nodes.append(quant("positive", "scale", "act_bits", "counts", 0))
+    kept = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    real = onnx.TensorProto.FLOAT
+    ends = [
+        [helper.make_tensor_value_info(name, real, ["n", size])]
+        for name, size in (("x", 64), ("y", 10))
+    ]
+    graph = helper.make_graph(nodes, "network", *ends, kept)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("qonnx.custom_op.general", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), folder / "net.onnx")
+    return open_file(folder / "net.onnx")
+
+
 TRAINED = {
     "snntorch": Trained(
         title="snnTorch, `Leaky(beta=0.9)`, its state_dict",
@@ -290,6 +366,24 @@ TRAINED = {
         title="snnTorch, `RLeaky(beta=0.9)`",
         packages=("snntorch",),
         make=_snntorch("RLeaky", linear_features=HIDDEN),
+        open=_open_snntorch,
+    ),
+    "snntorch-synaptic": Trained(
+        title="snnTorch, `Synaptic(alpha=0.8, beta=0.9)`",
+        packages=("snntorch",),
+        make=_snntorch("Synaptic", alpha=0.8),
+        open=_open_snntorch,
+    ),
+    "snntorch-own": Trained(
+        title="snnTorch, `Leaky`, a `beta` and a threshold learned for each neuron",
+        packages=("snntorch",),
+        make=_own_constants,
+        open=_open_state,
+    ),
+    "snntorch-readout": Trained(
+        title="snnTorch, `Leaky(beta=0.9)`, potentials of the last added up",
+        packages=("snntorch",),
+        make=_leaky_readout,
         open=_open_snntorch,
     ),
     "snntorch-ternary": Trained(
@@ -328,6 +422,13 @@ TRAINED = {
         packages=("brevitas",),
         make=_brevitas,
         open=_open_brevitas,
+        steps=1,
+    ),
+    "onnx": Trained(
+        title="QONNX, the same network",
+        packages=("brevitas", "onnx"),
+        make=_brevitas,
+        open=_open_onnx,
         steps=1,
     ),
 }
