@@ -296,6 +296,11 @@ def do_check(args: argparse.Namespace) -> Result:
     width, data, steps, whole = weight_width(args.weight_bits), None, steps_of(args), None
     if args.dataset is not None or args.data is not None:
         whole, steps = compared_on(args)
+    elif args.frame is not None or args.mean or args.std:
+        raise UsageError(
+            "Frames and what inputs are normalised by (--frame, --mean, --std) need data: give "
+            "--dataset or --data"
+        )
     foreign = open_any(Path(args.network), args.framework, conventions_of(args, whole))
     if whole is not None:
         data = whole.split("test", args.pixel_bits, steps=steps)

@@ -328,11 +328,14 @@ class Spikes(Dataset):
         least = tuple(max(sides) for sides in zip(*(part.sensor for part in parts), strict=True))
         if given is None:
             return least  # type: ignore[return-value]
-        sides = [int(side) for side in np.ravel(given)]
+        try:
+            sides = [int(side) for side in np.ravel(given)]
+        except (OverflowError, TypeError, ValueError):
+            sides = []
         wanted = 2 if self._trains["train"].axes == "chw" else 1
         if len(sides) != wanted or min(sides) < 1:
             form = "rows and columns" if wanted == 2 else "a number of inputs"
-            raise DataError(f"Sensor of data set {self.name} must be {form}, not {sides}")
+            raise DataError(f"Sensor of data set {self.name} must be {form}, not {given!r}")
         shape = (2, *sides) if wanted == 2 else (*sides, 1, 1)
         if any(a < b for a, b in zip(shape, least, strict=True)):
             raise DataError(f"Sensor of data set {self.name} must hold all spikes, not {sides}")
@@ -357,7 +360,8 @@ class Spikes(Dataset):
         if self.time_step is None:
             return None
         last = float(self._trains["train"].seconds.max(initial=0.0))
-        return int(last / self.time_step * (1 + 1e-9) + 1e-9) + 1
+        steps = min(last / self.time_step, 1e9)  # of more, none is taken
+        return int(steps * (1 + 1e-9) + 1e-9) + 1
 
     @property
     def x(self) -> Array:

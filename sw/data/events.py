@@ -235,16 +235,17 @@ class SpikeTrains:
         if (self.places >= np.array(sensor)).any():
             sides = "x".join(map(str, sensor))
             raise DataError(f"Spikes must lie within {sides} inputs, and some do not")
-        step = np.floor(self.seconds / dt * (1 + EARLY) + EARLY).astype(np.int64)
-        recording = np.repeat(np.arange(len(self)), np.diff(self.offset))
+        with np.errstate(over="ignore"):  # infinitely late is late
+            step = np.floor(self.seconds / dt * (1 + EARLY) + EARLY)
         inside = step < steps
-        channel, row, column = self.places[inside].T
-        place = recording[inside] * steps + step[inside]
-        for side, at in zip(sensor, (channel, row, column), strict=True):
+        place = step[inside].astype(np.int64)
+        for side, at in zip(sensor, self.places[inside].T, strict=True):
             place = place * side + at
-        counts = np.bincount(place, minlength=len(self) * steps * size)
-        kept = np.minimum(counts, most)
+        frames = np.zeros((len(self), steps * size), dtype=np.uint8)
+        ends, beyond = np.concatenate([[0], np.cumsum(inside)])[self.offset], 0
+        for n, (start, end) in enumerate(itertools.pairwise(ends.tolist())):
+            counts = np.bincount(place[start:end], minlength=steps * size)
+            frames[n] = kept = np.minimum(counts, most)
+            beyond += int((counts - kept).sum())
         m = max(1, len(self.seconds))
-        beyond = int((counts - kept).sum()) / m
-        frames = kept.astype(np.uint8).reshape(len(self), -1)
-        return frames, 1 - int(inside.sum()) / m, beyond
+        return frames, int((~inside).sum()) / m, beyond / m

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hw.contract.checks import SternaError
 from hw.contract.text import table
-from sw.data.split import Split
+from sw.data.split import Split, check_split
 from sw.frameworks.conventions import Conventions
-from sw.frameworks.importing import integers_of, rounding
+from sw.frameworks.importing import integers_of, require_steps, rounding
 from sw.frameworks.reading import SHAPE_UNKNOWN, Finding, Foreign, Reading, Run, findings_of
 from sw.frameworks.registry import ZIP, importer_for, load_relu
 from sw.importers.affine import IDLE, Cause, ConvertError, kind
@@ -97,6 +97,11 @@ def open_any(
     ConvertError
         When it is none of them.
     """
+    if name == "relu" and conventions is not None:
+        raise ConvertError(
+            "Time step, firing, reset and readout (--dt, --fires-at, --reset, --readout) are for "
+            "networks over time: a ReLU network has none"
+        )
     if name == "relu":
         return ReluNetwork(load_relu(path))
     importer = importer_for(path, name)
@@ -164,7 +169,16 @@ def check(
         Of an input, in place of what file, modules or data say.
     data, mean, std
         What it would be fed, where that is known.
+
+    Raises
+    ------
+    ConvertError
+        For time steps that no network has, and as of `Feed.of`.
+    DataError
+        For a width of pixels that there is not.
     """
+    require_steps(steps)
+    check_split("test", pixel_bits)
     front: Sequence[nn.Module] = ()
     fed = shape or foreign.shape or _shape_by(foreign.leaves)
     if data is not None:

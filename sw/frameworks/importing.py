@@ -34,11 +34,18 @@ from sw.importers.feed import Feed, ForeignComparison, tested
 from sw.learn.compare import Batch, compare
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.graph import Activity
-from sw.learn.integer import IntegerNetwork, QuantizeError
+from sw.learn.integer import IntegerNetwork
 from sw.learn.neuron import current_gain
 from sw.learn.quantize import Known, check_weight_bits, may_scale_channels, quantize
 
-__all__ = ["ImportReport", "SpikeAgreement", "import_foreign", "integers_of", "report_table"]
+__all__ = [
+    "ImportReport",
+    "SpikeAgreement",
+    "import_foreign",
+    "integers_of",
+    "report_table",
+    "require_steps",
+]
 
 TRIAL_IMAGES = 200
 """Images on which a network and what was read of it must agree."""
@@ -179,8 +186,7 @@ def import_foreign(
     EvaluateError
         When the data set does not fit.
     """
-    if not 1 <= steps <= 1024:
-        raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {steps!r}")
+    require_steps(steps)
     taken = steps if foreign.takes_recordings else None
     feed = Feed.of(data, foreign.leaves, mean, std, shape or foreign.shape, taken)
     reading = foreign.read(
@@ -236,6 +242,12 @@ def import_foreign(
         return network, _compare(
             foreign, reading, weights, folded, network, data, feed, original, at
         )
+
+
+def require_steps(steps: int) -> None:
+    """Refuse a number of time steps that no network has; raises `ConvertError`."""
+    if not 1 <= steps <= 1024:
+        raise ConvertError(f"Time steps must be an integer from 1 to 1024, not {steps!r}")
 
 
 def integers_of(
@@ -332,21 +344,24 @@ def _fraction_bits(folded: FoldedNetwork, n: int, step: Tensor, pixel_max: int) 
 
 def _fewest_bits(made: Callable[[int], Network], pixels: Pixels, theirs: Run) -> int:
     """The fewest bits of a weight with which as many of the original's classes are kept as with
-    the most, but for one in a hundred."""
+    the most that the contract has room for, but for one in a hundred."""
     classes = theirs.outputs.argmax(dim=1).numpy()
-    least, fewest = 0, max(WEIGHT_BITS)
+    least, fewest, error = 0, 0, SternaError("no width")
     for width in reversed(WEIGHT_BITS):
         try:
             kept = int((GoldenModel(made(width)).classify(pixels) == classes).sum())
-        except QuantizeError:
-            if width == max(WEIGHT_BITS):
-                raise
-            break
-        if width == max(WEIGHT_BITS):
+        except SternaError as found:
+            if fewest:
+                break
+            error = found  # sums, or a threshold, of so fine a step may be too wide
+            continue
+        if not fewest:
             least = kept - len(pixels) // 100
         elif kept < least:
             break
         fewest = width
+    if not fewest:
+        raise error
     return fewest
 
 

@@ -13,6 +13,7 @@ ternary extension are worth 2 unless `surrogate_disable` is set, for its surroga
 import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -51,6 +52,9 @@ RESETS = ("subtract", "zero", "none")
 
 MARK = ".reset_mechanism_val"
 """Ends a key of every state_dict of snnTorch."""
+
+OTHERS = tuple((4.0**n, part) for n in (0, -1, 1, -2, 2, -3, 3, 4) for part in (0.5, 0.0, 1.0))
+"""Factors of images on which what is read of a readout is told apart, and what is subtracted."""
 
 UNSAID = (
     "a state_dict does not say the order of its modules, here that of the file, nor when they "
@@ -101,13 +105,17 @@ def lif_parameters(node: nn.Module) -> Node:
     if settings.state_quant:
         raise ConvertError("must not round its states (state_quant): Sterna rounds by itself")
     kept, gain = _kept(name, settings)
-    high, low = _one(settings.spike_grad, 1.0), _one(settings.spike_grad, -1.0)
+    high, low, at, steady = _fired(settings.spike_grad)
     if name == "TernaryLeaky":
         height, negative, down = _ternary(settings, high, low)
     elif (high, low) == (1.0, 0.0):
         height, negative, down = 1.0, "off", None
     else:
         raise ConvertError(f"must send spikes of 1, not {high:g} and {low:g}: its spike_grad does")
+    if not steady:
+        raise ConvertError("must fire wherever its potential is above its threshold, only there")
+    if down is not None and at == high:
+        raise ConvertError("must fire above its threshold, not at it: its spike_grad does")
     thetas = _positive(settings.threshold, "threshold")
     theta = float(thetas.max())
     fields, approximated, factors = decays_of(kept)
@@ -116,6 +124,7 @@ def lif_parameters(node: nn.Module) -> Node:
             f"must have the same threshold on both sides, not {theta:g} and {down:g}: a spike "
             "subtracts one of them, and of the contract's neurons, the same on both sides"
         )
+    tie = 1 - TIE if at == high else 1 + TIE
     amplitude = height * _single(settings.graded_spikes_factor, "graded_spikes_factor")
     own, worth = dict[str, Any](), torch.tensor(theta * height, dtype=torch.float64)
     if factors is None:
@@ -124,7 +133,7 @@ def lif_parameters(node: nn.Module) -> Node:
     else:
         own["factors"], worth = factors, thetas * height
         if thetas.numel() > 1:
-            own["thetas"] = thetas * (1 + TIE)
+            own["thetas"] = thetas * tie
     reset, steps, note = _reset(name, settings, worth, kept)
     if factors is not None and steps.numel() > 1:
         own["steps"] = steps
@@ -132,7 +141,7 @@ def lif_parameters(node: nn.Module) -> Node:
     if hasattr(settings, "alpha"):
         current, by = current_fields(_share(settings.alpha, "alpha"))
     parameters = LIFParameters(
-        theta=theta * (1 + TIE),
+        theta=theta * tie,
         negative=negative,
         reset=reset,
         step=float(steps.max()),
@@ -203,8 +212,12 @@ def _reset(name: str, settings: Any, worth: Tensor, kept: Tensor) -> tuple[str, 
     return "soft", worth / kept, ""
 
 
-def _one(function: Callable[[Tensor], Tensor], value: float) -> float:
-    return float(function(torch.tensor([value], dtype=torch.float64)))
+def _fired(function: Callable[[Tensor], Tensor]) -> tuple[float, float, float, bool]:
+    """What a spike_grad gives above the threshold, below it and at it; and whether that is all."""
+    near = torch.tensor([1.0, 1e-6, 1e-3, 1e3, 1e6], dtype=torch.float64)
+    above, below = function(near), function(-near)
+    steady = bool((above == above[0]).all() and (below == below[0]).all())
+    return float(above[0]), float(below[0]), float(function(torch.zeros_like(near))[0]), steady
 
 
 def _positive(value: Tensor, what: str) -> Tensor:
@@ -275,7 +288,8 @@ class SnnNetwork(WatchedNetwork):
             raise ConvertError(none_of("Readout", readout, READINGS))
         self._said = readout
         self.architecture = architecture
-        self._value = "sum"  # of a readout that leaks, what is read, as the last run found
+        self._fits = READINGS
+        """Of a readout that leaks, what may be read, as all runs so far have it."""
 
     def is_node(self, module: nn.Module) -> bool:
         return _is_node(module)
@@ -294,7 +308,7 @@ class SnnNetwork(WatchedNetwork):
             raise ConvertError("must have no inhibition and no state_quant")
         kept, _ = _kept("Leaky", settings)
         fields, by = decay_fields(_single(kept, "beta"))
-        return LeakyReadout(call.place, ReadoutParameters(value=self._value, **fields), by)
+        return LeakyReadout(call.place, ReadoutParameters(value=self._fits[0], **fields), by)
 
     def notes(self, chain: Sequence[Call]) -> dict[str, str]:
         if self.architecture is None or self.architecture.stated:
@@ -311,9 +325,9 @@ class SnnNetwork(WatchedNetwork):
     def _called(self, x: Tensor, times: int = 1) -> tuple[list[Call], list[Any]]:
         """What its modules do in so many forwards, and what these return."""
         self._reset()
-        with Watch(self.module, _is_node) as watch:
+        with Watch(self.module, _is_node) as self._watch:
             returned = [self.module(x) for _ in range(times)]
-        return watch.calls, returned
+        return self._watch.calls, returned
 
     def calls(self, x: Tensor, steps: int, timed: bool = False) -> list[Call]:
         if timed:
@@ -356,6 +370,7 @@ class SnnNetwork(WatchedNetwork):
     def _check_whole(self, calls: Sequence[Call], returned: Sequence[Any], steps: int) -> None:
         """`require_whole` of all steps, and what is read of a readout that leaks."""
         self._reset()
+        self._watch.require_unbound()
         last = next(call for call in reversed(calls) if call.once)
         if self._said is not None and not self.reads(last.module):
             raise ConvertError(
@@ -365,7 +380,18 @@ class SnnNetwork(WatchedNetwork):
         if self.architecture is not None and self._said is not None:  # as a forward would
             mine = (call.potential for call in calls if call.place == last.place)
             returned = [torch.stack([m for m in mine if m is not None])]
-        self._value = require_whole(calls, returned, steps, _is_node, self.reads, self._said)
+        found = require_whole(calls, returned, steps, _is_node, self.reads, self._said)
+        self._fits = tuple(value for value in self._fits if value in found) or found
+
+    def tell_readouts(self, x: Tensor, steps: int, timed: bool) -> str:
+        """Images of both signs, darker and brighter: neurons fire always, at times or never."""
+        for scale, part in OTHERS if steps > 1 else ():
+            if len(self._fits) > 1:
+                with suppress(ConvertError):  # of a softmax there may be nothing left
+                    self.calls(scale * (x - part), steps, timed)
+        if steps == 1 or len(self._fits) == 1:
+            return ""
+        return f"on all images tried, {' and '.join(self._fits)} are the same but for a factor"
 
     def _recorded(self, x: Tensor, steps: int) -> list[Call]:
         """`calls` of recordings (T, n, ...): of a module that takes them so, or an image at a time,
@@ -402,9 +428,9 @@ class SnnNetwork(WatchedNetwork):
     def _called_by_step(self, x: Tensor) -> tuple[list[Call], list[Any]]:
         """As `_called`, with an image of each step in a forward of its own."""
         self._reset()
-        with Watch(self.module, _is_node) as watch:
+        with Watch(self.module, _is_node) as self._watch:
             returned = [self.module(image) for image in x]
-        return watch.calls, returned
+        return self._watch.calls, returned
 
     def expanded(self, call: Call, title: str, here: str) -> list[Step]:
         """A module; neurons, with what comes back to them."""

@@ -179,6 +179,10 @@ def _known_node(node: nn.Module) -> tuple[LIFParameters, float, str]:
         raise ConvertError(f"is not {ACTIVATION}{_advice(kind)}")
     if not settings.surrogate_function.spiking:
         raise ConvertError("must fire, not give its surrogate (spiking=False)")
+    if not _is_step(settings.surrogate_function):
+        raise ConvertError(
+            "must send 1 from its threshold on, else 0: its surrogate_function does not"
+        )
     ternary, rest = kind.startswith("Ternary"), settings.v_reset
     if ternary and rest not in (None, 0.0):
         raise ConvertError(f"must reset to 0 or by its threshold, not to {rest:g}")
@@ -203,6 +207,15 @@ def _known_node(node: nn.Module) -> tuple[LIFParameters, float, str]:
             f"must start nearer to its rest than its threshold is, not {start:g} from it"
         )
     return parameters, gain, approximated
+
+
+def _is_step(fired: Callable[[Tensor], Tensor]) -> bool:
+    """Whether it is a step at 0, and neither counts nor draws."""
+    near = torch.tensor([0.0, 1e-6, 0.5, 1.0, 2.0, 1e3], dtype=torch.float64)
+    try:
+        return bool((fired(near) == 1).all() and (fired(-near[1:]) == 0).all())
+    except RuntimeError:  # of what takes shares alone
+        return False
 
 
 def _share(settings: Any) -> float:
@@ -314,7 +327,11 @@ class JellyNetwork(Foreign):
             return self._run(x, steps, lambda x: run_module(self.module, x, steps))
         if self._form is None:
             self._form = self._form_of(x, steps)
-        form = self._form
+        form, n = self._form, x.shape[1]
+        if n == steps and form == "images first":  # axes of what it returns, too
+            run = self.run(torch.cat([x, x[:, -1:]], dim=1), steps, timed)
+            cut = (None if spikes is None else spikes[:, :n] for spikes in run.spikes)
+            return Run(run.outputs[:n], tuple(cut))
         return self._run(x[0], steps, lambda _: run_recorded(self.module, x, form))
 
     def _form_of(self, x: Tensor, steps: int) -> "Form":
@@ -428,7 +445,8 @@ def _followed(network: nn.Module) -> list[Step] | None:
         return None
     while steps and isinstance(steps[-1].module, Unread) and steps[-1].place.endswith(OVER_TIME):
         steps.pop()
-    if not steps or any(isinstance(step.module, Unread) for step in steps):
+    unread = [step.place for step in steps if isinstance(step.module, Unread)]
+    if not steps or (unread and not any(place.endswith(BOUNDS) for place in unread)):
         return None
     timed = any(_takes_steps(module) for module in network.modules())
     return [
@@ -436,6 +454,14 @@ def _followed(network: nn.Module) -> list[Step] | None:
         for step in steps
     ]
 
+
+BOUNDS = tuple(
+    f"({name})"
+    for name in ("abs", "clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "maximum")
+    + ("minimum", "nan_to_num", "relu6", "threshold", "where")
+)
+"""Calls that may do nothing on all images that are compared, so that nothing would find them out:
+they are refused by name."""
 
 OVER_TIME = ("(mean)", "(sum)")
 """Calls that may end a forward: what they do is found out."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hw.contract.edge import INPUT, sides_text
 from sw.frameworks.reading import (
@@ -130,19 +131,42 @@ def innermost(network: nn.Module, is_node: IsNode) -> list[tuple[str, nn.Module]
     return found
 
 
+BOUNDS = {"abs", "clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "maximum", "minimum"}
+BOUNDS |= {"nan_to_num", "relu6", "threshold", "where"}
+"""Functions that may do nothing on all images that are compared, so that nothing finds them out."""
+
+
+class _Bounds(TorchFunctionMode):
+    """Notes which of `BOUNDS` a forward calls by itself: not within one of its innermost modules,
+    which `inside` counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.found = 0, set[str]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "").rstrip("_")
+        if not self.inside and name in BOUNDS:
+            self.found.add(name)
+        return func(*args, **(kwargs or {}))
+
+
 class Watch:
     """Notes every call of a network's innermost modules while it is open; and keeps all that its
     modules are given in double precision, in which spikes of some frameworks are not."""
 
     def __init__(self, network: nn.Module, is_node: IsNode) -> None:
         self.calls: list[Call] = []
+        self._bounds = _Bounds()
         self._hooks = [m.register_forward_pre_hook(_doubled) for m in network.modules()]
         for place, module in innermost(network, is_node):
             once = is_node(module) or any(True for _ in module.parameters())
+            self._hooks.append(module.register_forward_pre_hook(self._enter))
             self._hooks.append(module.register_forward_hook(self._note(place, once)))
 
     def _note(self, place: str, once: bool) -> Callable[..., None]:
         def note(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+            self._bounds.inside -= 1
             # Neurons return their potential, too; quantised tensors have their value first.
             x, out = (value[0] if isinstance(value, tuple) else value for value in (given[0], made))
             if isinstance(x, Tensor) and isinstance(out, Tensor):
@@ -153,10 +177,23 @@ class Watch:
 
         return note
 
+    def _enter(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        self._bounds.inside += 1
+
+    def require_unbound(self) -> None:
+        """Refuse a forward that bounds values by itself; raises `ConvertError`."""
+        if self._bounds.found:
+            raise ConvertError(
+                f"Network must not bound values ({', '.join(sorted(self._bounds.found))}) between "
+                "its modules: on images that do not reach the bound, nothing would tell"
+            )
+
     def __enter__(self) -> "Watch":
+        self._bounds.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._bounds.__exit__(None, None, None)
         for hook in self._hooks:
             hook.remove()
 
@@ -192,7 +229,7 @@ def require_whole(
     is_node: IsNode,
     reads: IsNode = lambda module: False,
     said: str | None = None,
-) -> str:
+) -> tuple[str, ...]:
     """Refuse a network of which the first time step is not all: with modules that run in other
     steps only, or several times in a step, or a forward that returns something else.
 
@@ -207,8 +244,8 @@ def require_whole(
 
     Returns
     -------
-    str
-        What is read of potentials (`read_of`); "sum" where none are read.
+    tuple
+        What may be read of potentials (`read_of`); "sum" where none are read.
 
     Raises
     ------
@@ -245,12 +282,13 @@ def require_whole(
                 )
             ]
         )
-    return "sum"
+    return ("sum",)
 
 
-def read_of(calls: Sequence[Call], returned: Sequence[Any], said: str | None) -> str:
+def read_of(calls: Sequence[Call], returned: Sequence[Any], said: str | None) -> tuple[str, ...]:
     """What a forward returns of the potentials of its last neurons, which never reset: the `last`,
-    their `sum` (or mean), their `max` over all time steps.
+    their `sum` (or mean), their `max` over all time steps; all of these that it may be, for on some
+    images they are the same, but for a factor.
 
     Parameters
     ----------
@@ -269,11 +307,15 @@ def read_of(calls: Sequence[Call], returned: Sequence[Any], said: str | None) ->
         raise refusal([Cause(calls[0].place, "must keep its potential, of which a class is read")])
     read = {"last": m[-1], "sum": m.sum(dim=0), "max": m.amax(dim=0)}
     values = [*_tensors(returned)]
-    for name, wanted in read.items() if len(returned) == 1 else ():
-        if any(_is_scaled(value, wanted) for value in values):
-            return name
-    if said is not None and any(_equals(value, m) for value in values):
-        return said
+    pairs = read.items() if len(returned) == 1 else ()
+    fits = [name for name, m in pairs if any(_is_scaled(value, m) for value in values)]
+    if said in fits or (said is not None and any(_equals(value, m) for value in values)):
+        return (str(said),)
+    if fits and said is not None and said not in fits:
+        problem = f"has its {fits[0]} potential returned, and readout = {said!r} says another one"
+        raise refusal([Cause(calls[0].place, problem)])
+    if fits:
+        return tuple(fits)
     raise refusal(
         [
             Cause(
@@ -294,6 +336,8 @@ def _is_scaled(value: Tensor, wanted: Tensor) -> bool:
     flat = value.reshape(wanted.shape)
     exponents = [flat, flat.log()] if bool((flat > 0).all()) else [flat]
     centred = wanted - wanted.mean(dim=1, keepdim=True)
+    if not bool(centred.any()):  # as where nothing fires
+        return bool((flat == flat[:, :1]).all())
     for exponent in exponents:
         other = exponent - exponent.mean(dim=1, keepdim=True)
         scale = float((other * centred).sum() / (centred * centred).sum().clamp(min=1e-300))
@@ -321,17 +365,8 @@ def _tensors(returned: Sequence[Any]) -> Iterator[Tensor]:
 
 
 def _tells(value: Tensor, made: Tensor) -> bool:
-    """Whether a value is what was made (T, n, classes), or has the same classes as its sum."""
-    _, n, classes = made.shape
-    if _equals(value, made):
-        return True
-    if value.ndim == 0 or len(value) != n or value.numel() != n * classes:
-        return False
-    largest = []
-    for total in (value.reshape(n, classes), made.sum(dim=0)):
-        most = total.amax(dim=1, keepdim=True)
-        largest.append(total >= most - 1e-6 * total.abs().amax(dim=1, keepdim=True))
-    return torch.equal(*largest)
+    """Whether a value is what was made (T, n, classes), or its sum, but for a factor."""
+    return _equals(value, made) or _is_scaled(value, made.sum(dim=0))
 
 
 def _equals(value: Tensor, made: Tensor) -> bool:
@@ -454,6 +489,11 @@ class WatchedNetwork(Foreign):
         resets."""
         return False
 
+    def tell_readouts(self, x: Tensor, steps: int, timed: bool) -> str:
+        """Find out which of a readout's potentials is read where images x leave several; in words,
+        what is left open."""
+        return ""
+
     def readout(self, call: Call) -> LeakyReadout:
         """What such a module is, that `calls` found to be the last.
 
@@ -539,6 +579,8 @@ class WatchedNetwork(Foreign):
         nodes, causes, notes = dict[str, Node](), list[Cause](), self.notes(chain)
         readout = None
         if leaky is not None:
+            if doubt := self.tell_readouts(x, steps, timed):
+                notes[leaky.place] = doubt
             try:
                 readout = self.readout(leaky)
             except ConvertError as error:

@@ -121,6 +121,12 @@ def _readout_spec(
         fine = 0
     elif exact:
         fine = fraction_bits(row["decay_shift"], True, folded.steps)
+        if fine > MAX_WIDTH - 2:
+            raise QuantizeError(
+                f"Fraction of layer {folded.names[last]} must be within {MAX_WIDTH - 2} bits, not "
+                f"{fine}, which exact decay over {folded.steps} time steps takes: use fewer time "
+                "steps, or no exact decay"
+            )
     else:
         drive = _largest_drive(folded, last, scale, pixel_max)
         read = many * (folded.steps if p.value == "sum" else 1)

@@ -154,17 +154,17 @@ def _model(path: Path) -> Any:
     del model.functions[:]
     for held in (*model.opset_import, *model.graph.node):
         held.domain = "" if held.domain == "ai.onnx" else held.domain  # two names of one
-    beside: dict[str, bytes] = {}
+    beside, taken = dict[str, bytes](), 0
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _take_in(tensor, path, beside)
+            taken += _take_in(tensor, path, beside, LARGEST_FILE - taken)
     for tensor in _tensors(model.graph):
         _make_double(tensor)
     return model
 
 
-def _take_in(tensor: Any, path: Path, beside: dict[str, bytes]) -> None:
-    """Put numbers that lie in a file of their own into a tensor."""
+def _take_in(tensor: Any, path: Path, beside: dict[str, bytes], most: int) -> int:
+    """Put numbers that lie in a file of their own into a tensor; of how many bytes."""
     said = {entry.key: entry.value for entry in tensor.external_data}
     place = said.get("location", "")
     held = (path.parent / place).resolve()
@@ -178,9 +178,12 @@ def _take_in(tensor: Any, path: Path, beside: dict[str, bytes]) -> None:
     length = int(said.get("length", str(len(beside[place]) - start)))
     if not 0 <= start <= start + length <= len(beside[place]):
         raise _Unfit(f"needs more than {_shown(place)} has: it is truncated, or another one")
+    if length > most:  # tensors may share them
+        raise _Unfit(f"must have at most {LARGEST_FILE >> 20} MiB of numbers in files beside it")
     tensor.raw_data = beside[place][start : start + length]
     tensor.ClearField("data_location")
     tensor.ClearField("external_data")
+    return length
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

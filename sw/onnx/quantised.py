@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
@@ -29,8 +30,7 @@ __all__ = ["QuantisedNetwork"]
 
 ACTIVATION = "a ReLU and a Quant of at most 4 bits"
 
-RESHAPES = {"Flatten", "Identity", "Unflatten"}
-FRONT = RESHAPES | {"BatchNorm1d", "BatchNorm2d"}
+FRONT = {"BatchNorm1d", "BatchNorm2d", "Flatten", "Identity", "Unflatten"}
 """What may stand before a rounding of pixels."""
 
 
@@ -79,9 +79,8 @@ class QuantisedNetwork(Foreign):
         found = self.resolved
         notes = dict(found.notes)
         for place, module in found.front.items():
-            notes[place] = LEFT_OUT
-            if place in found.plain and not _acts(front):
-                notes[place] += _changed(module, pixel_max)
+            ahead = [*front, *found.behind[place]]
+            notes[place] = LEFT_OUT + _changed(module, ahead, shape or self.shape, pixel_max)
         before = [Step(INPUT, (INPUT,), module) for module in front]
         chain = [*before, *_without_softmax(found.steps)]
         causes = list(found.causes)
@@ -109,19 +108,25 @@ class QuantisedNetwork(Foreign):
 LEFT_OUT = "left out, in the comparison too: pixels are rounded already"
 
 
-def _acts(front: Sequence[nn.Module]) -> list[nn.Module]:
-    return [module for module in front if not isinstance(module, nn.Identity)]
-
-
-def _changed(module: Rounded, pixel_max: int) -> str:
-    """By how much a rounding of pixels would change one, in words."""
-    if len(module.scale) != 1 or len(module.zero) != 1:
-        return ""
-    pixels = np.arange(pixel_max + 1) / pixel_max
-    scale, zero = float(module.scale), float(module.zero)
-    whole = MODES[module.rounding](np.clip(pixels / scale + zero, module.low, module.high))
-    most = float(np.abs((whole - zero) * scale - pixels).max())
-    return f"; it would change one by at most {most:.2g}"
+@torch.no_grad()
+def _changed(
+    module: Rounded, before: Sequence[nn.Module], shape: Sequence[int], pixel_max: int
+) -> str:
+    """By how much a rounding of pixels, or of what is made of them, would change one, in words."""
+    if any(kind(one).__name__ not in FRONT for one in before):
+        return ""  # pixels of either sign: which of them stand together is not known here
+    most = largest = 0.0
+    for pixel in range(pixel_max + 1):
+        x = torch.full((1, *shape), pixel / pixel_max, dtype=torch.float64)
+        for one in before:
+            x = one(x)
+        sides = (-1, *(1,) * (x.ndim - 2))
+        scale, zero = (part.reshape(sides).numpy() for part in (module.scale, module.zero))
+        whole = np.clip(x.numpy() / scale + zero, module.low, module.high)
+        made = (MODES[module.rounding](whole) - zero) * scale
+        most = max(most, float(np.abs(made - x.numpy()).max()))
+        largest = max(largest, float(x.abs().max()))
+    return f"; it would change one by at most {most:.2g}, of {largest:.2g}"
 
 
 def _without_softmax(steps: Sequence[Step]) -> list[Step]:
@@ -132,9 +137,11 @@ def _without_softmax(steps: Sequence[Step]) -> list[Step]:
 
 def _source(made: Translation, place: str) -> str:
     """The value that a rounding is made of; of several nodes, the first one's."""
-    parts = [part for part, whole in made.parts.items() if whole == place]
-    first = parts[0] if parts else place
-    node = next(node for node in made.needed if node.place == first)
+    makers = {name: node for node in made.needed for name in node.outputs}
+    node = next(node for node in made.needed if node.place == place)
+    if node.kind == "DequantizeLinear":
+        while node.kind != "QuantizeLinear":
+            node = makers[node.inputs[0]]
     return node.inputs[0]
 
 
@@ -148,8 +155,8 @@ class _Resolved:
         In the order in which they run.
     names, nodes, causes, notes
         As of `sw.frameworks.watch.Described`.
-    front, plain
-        By place: roundings of pixels; places of those before which nothing is done with them.
+    front, behind
+        By place: roundings of pixels, and what is done with them before, in order.
     parts
         By place: steps that are part of neurons, and the place of those.
     """
@@ -160,7 +167,7 @@ class _Resolved:
     causes: list[Cause] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     front: dict[str, Rounded] = field(default_factory=dict)
-    plain: set[str] = field(default_factory=set)
+    behind: dict[str, list[nn.Module]] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
 
 
@@ -171,9 +178,8 @@ def _resolved(steps: Sequence[Step]) -> _Resolved:
         if not isinstance(step.module, Rounded):
             continue
         before = _before(step, by_place)
-        if before <= FRONT:
-            found.front[step.place] = step.module
-            found.plain.update({step.place} if before <= RESHAPES else ())
+        if all(kind(module).__name__ in FRONT for module in before):
+            found.front[step.place], found.behind[step.place] = step.module, before
             continue
         found.names[step.place] = f"hidden{len(found.names) + 1}"
         _neurons(step, by_place, found)
@@ -186,13 +192,13 @@ def _resolved(steps: Sequence[Step]) -> _Resolved:
     return found
 
 
-def _before(step: Step, by_place: Mapping[str, Step]) -> set[str]:
-    """Kinds of the modules that what it takes has come through; of a sum, along its first path."""
-    found = set[str]()
+def _before(step: Step, by_place: Mapping[str, Step]) -> list[nn.Module]:
+    """The modules that what it takes has come through; of a sum, along its first path."""
+    found = list[nn.Module]()
     while step.inputs[0] != INPUT:
         step = by_place[step.inputs[0]]
-        found.add(kind(step.module).__name__)
-    return found
+        found.append(step.module)
+    return found[::-1]
 
 
 def _neurons(step: Step, by_place: Mapping[str, Step], found: _Resolved) -> None:

@@ -1,6 +1,7 @@
 """Spike trains of a user's own: arrays and tables, counted by time steps; what is lost is said."""
 
 import csv
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,32 @@ def test_a_file_and_a_table_are_the_same(tmp_path: Path) -> None:
         )
 
 
+def test_spikes_so_late_that_no_integer_has_their_step() -> None:
+    events = np.array([(0.0, 1), (1e30, 1), (1e300, 0), (0.5, 0)])
+    frames, late, lost = SpikeTrains.of(events, [0, 2, 4]).frames(4, 0.25, 15, (2, 1, 1))
+    assert told(frames, (2, 4, 2)) == {(0, 0, 1): 1, (1, 2, 0): 1}
+    assert (late, lost) == (0.5, 0)
+    frames, late, _ = SpikeTrains.of(events, [0, 2, 4]).frames(4, 1e-300, 15, (2, 1, 1))
+    assert late == pytest.approx(3 / 4)
+    arrays: Any = {"offset": np.arange(5), "y": np.arange(4) % 2, "time_step": 1e-300}
+    data = Spikes(events, **arrays)
+    with pytest.raises(DataError, match="counted in 1 to 1024 time steps, not 1000000002"):
+        data.split("test", 4, steps=data.steps or 0)
+    silent = Spikes(events[:0], **arrays | {"offset": np.zeros(5, int)}).split("test", 4, steps=2)
+    assert silent.counted.endswith("0 % come later")
+
+
+def test_frames_need_little_beside_themselves() -> None:
+    """64 recordings of 2^19 counts: 32 MiB of bytes, not of integers of eight."""
+    trains = SpikeTrains.of(np.array([(0, 1), (1, 2)]), [0, 1, *[2] * 63])
+    tracemalloc.start()
+    frames, _, _ = trains.frames(8, 1e-6, 15, (1 << 16, 1, 1))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert int(frames.sum()) == 2
+    assert most < 2 * frames.nbytes
+
+
 def test_parts_by_rule_and_a_given_sensor() -> None:
     arrays = {name: whole()[name] for name in ("events", "offset", "y")}
     data = Spikes(**arrays, sensor=12, time_step=0.02)
@@ -185,6 +212,9 @@ def test_parts_by_rule_and_a_given_sensor() -> None:
         Spikes(**arrays, sensor=4)
     with pytest.raises(DataError, match="must be a number of inputs, not"):
         Spikes(**arrays, sensor=(4, 4))
+    for sensor in (float("nan"), "wide"):
+        with pytest.raises(DataError, match="must be a number of inputs, not"):
+            Spikes(**arrays, sensor=sensor)
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,43 @@ def test_what_a_forward_returns_is_what_is_read(digits: Split, returns: str) -> 
     assert "keeps 0.899902 (1843/2048)" in found.approximated
 
 
+def rising(returns: str, bias: float = 0.0) -> Net:
+    """On images as data have them, all neurons fire at every step, and all potentials rise."""
+    module = Net(returns)
+    with torch.no_grad():
+        for part in (module.first, module.second):
+            part.weight.abs_()
+            part.bias.zero_()
+        module.first.bias.fill_(bias)
+    return module
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_potentials_that_are_alike_on_most_images_are_told_apart(digits: Split, value: str) -> None:
+    """The last, the largest and the sum are the same there, but for a factor: other images tell."""
+    network, report = snn_import(rising(value), digits, weight_bits=16)
+    read = network.spec.layers[-1].readout
+    assert read is not None
+    assert read.value == value
+    assert not any(f.note for f in report.findings)
+    dark = digits.images // 15  # on which few fire
+    with torch.no_grad():
+        theirs = rising(value)(torch.from_numpy(dark).float() / 15).argmax(dim=1).numpy()
+    assert np.mean(theirs == GoldenModel(network).classify(dark)) > 0.97
+
+
+def test_what_no_image_tells_apart_is_said(digits: Split) -> None:
+    _, report = snn_import(rising("max", bias=1e5), digits, weight_bits=4)
+    (found,) = (f for f in report.findings if f.node == "two (Leaky)")
+    assert "on all images tried, last and sum and max are the same but" in found.note
+    network, _ = snn_import(rising("max", bias=1e5), digits, weight_bits=4, readout="max")
+    read = network.spec.layers[-1].readout
+    assert read is not None
+    assert read.value == "max"
+    with pytest.raises(ConvertError, match="has its last potential returned, and readout = 'sum'"):
+        snn_import(Net("last"), digits, readout="sum")
+
+
 @pytest.mark.parametrize("value", VALUES)
 def test_all_potentials_and_what_is_read_of_them(digits: Split, value: str) -> None:
     network, _ = snn_import(Net("every"), digits, readout=value)

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from gen.core.plan import plan_network
+from hw.contract.checks import SpecError
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from sim.bench.run import simulate
@@ -451,6 +452,21 @@ def test_fewest_bits(digits: Split, tmp_path: Path) -> None:
     )
     assert network.spec.layers[0].weight_bits == 3
     assert report.agreement.hits == len(digits)
+
+
+def test_fewest_bits_where_the_most_have_no_room(digits: Split, tmp_path: Path) -> None:
+    """Thresholds of 16-bit weights would be too wide; those of fewer bits are not."""
+    weights = np.random.default_rng(0).normal(size=(16, 64))
+    first = nir.Affine(weights, np.linspace(2e4, 6e4, 16) * weights.max())
+    fire = nir.IF(**{k: np.full(16, v) for k, v in (("r", 1.0), ("v_threshold", 1.2e5))})
+    foreign = read(chain(first, fire, nir.Linear(on_grid(10, 16))), tmp_path)
+    options: dict[str, Any] = {"name": "x", "steps": STEPS}
+    with pytest.raises(SpecError, match="Threshold must be an integer from 1 to"):
+        import_foreign(foreign, digits, weight_bits=16, **options)
+    network, report = import_foreign(foreign, digits, weight_bits=None, **options)
+    assert 2 <= network.spec.layers[0].weight_bits < 16
+    assert report.after[0].either > 0
+    assert report.agreement.share >= 0.99
 
 
 def test_the_hardware_computes_the_same(digits: Split, tmp_path: Path) -> None:

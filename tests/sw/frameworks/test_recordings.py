@@ -259,7 +259,8 @@ class Own(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.node.step_mode == "m":
             x = {"images first": x.transpose(0, 1), "flipped": x.flip(0)}.get(self.form, x)
-            return self.second(self.node(self.first(x))).mean(0)
+            made = self.second(self.node(self.first(x)))
+            return made if self.form == "images first" else made.mean(0)
         images = list((x.transpose(0, 1) if "second" in self.form else x).unbind())
         images = images[::-1] if self.form == "reversed" else images
         made = [self.second(self.node(self.first(image))) for image in images]

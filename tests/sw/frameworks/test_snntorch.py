@@ -259,6 +259,14 @@ def test_what_a_forward_computes_between_its_modules() -> None:
             "must send spikes of 1, not 0.731059 and 0.268941: its spike_grad does",
         ),
         (
+            lambda: snntorch.Leaky(beta=0.5, spike_grad=lambda x: (x > 0.5).to(x.dtype)),
+            "must fire wherever its potential is above its threshold, only there",
+        ),
+        (
+            lambda: snntorch.Leaky(beta=0.5, spike_grad=lambda x: ((x > 0) & (x < 9)).to(x.dtype)),
+            "must fire wherever its potential is above its threshold, only there",
+        ),
+        (
             lambda: snntorch.Leaky(beta=0.5, state_quant=lambda x: x),
             "must not round its states (state_quant): Sterna rounds by itself",
         ),
@@ -282,6 +290,22 @@ def test_refusals(neuron: Any, sentence: str) -> None:
     node = neuron()
     said = refused(loop(node))
     assert said == f"Network cannot be converted: lif1 ({type(node).__name__}) {sentence}"
+
+
+@pytest.mark.parametrize("at", [False, True])
+def test_what_it_does_at_its_threshold_is_read(at: bool) -> None:
+    """Drives that meet the threshold exactly, at the first step: with a spike_grad of one's own,
+    they may fire."""
+    fires = (lambda x: (x >= 0).to(x.dtype)) if at else None
+    network = loop(snntorch.Leaky(beta=0.5, spike_grad=fires))
+    with torch.no_grad():
+        network.fc1.bias.fill_(1.0)
+    foreign, dark = SnnNetwork(network), torch.zeros(2, INPUTS)
+    ours = foreign.read((INPUTS,), steps=STEPS, pixel_max=PIXEL_MAX).require()(dark)
+    theirs = foreign.run(dark.double(), STEPS).spikes[0]
+    assert theirs is not None
+    assert bool(theirs[0].all()) == bool(theirs[0].any()) == at
+    assert torch.equal(ours.spikes[0], theirs)
 
 
 def test_inhibition_is_refused() -> None:
@@ -334,8 +358,10 @@ def test_what_a_forward_may_return(name: str) -> None:
         lambda spikes, _: spikes.sum(dim=0).flip(1),
         lambda spikes, _: -spikes.sum(dim=0),
         lambda *_: None,
+        lambda spikes, _: spikes.sum(dim=0) + 0.01 * spikes[-1],  # with the same largest ones
     ],
-    ids=["potentials", "last-potential", "largest-potential", "turned", "negative", "nothing"],
+    ids=["potentials", "last-potential", "largest-potential", "turned", "negative", "nothing"]
+    + ["weighted"],
 )
 def test_a_forward_that_returns_something_else(returns: Any) -> None:
     """Its own classes are others than those of what is read."""
@@ -347,6 +373,34 @@ def test_a_forward_that_returns_something_else(returns: Any) -> None:
         "what it makes, nor the sum or mean over all time steps: of neurons that reset, spikes are "
         "read, not potentials"
     )
+
+
+class Bounded(Loop):
+    """A forward with a bound that no image reaches, so that nothing differs there."""
+
+    def __init__(self, bound: Any) -> None:
+        torch.manual_seed(3)
+        super().__init__(snntorch.Leaky(beta=0.9))
+        self.bound = bound
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return super().forward(self.bound(x))
+
+
+@pytest.mark.parametrize(
+    ("bound", "name"),
+    [
+        (lambda x: x.clamp(min=-9.0), "clamp"),
+        (lambda x: torch.where(x > 9, 9.0, x), "where"),
+        (lambda x: torch.nn.functional.hardtanh(x, -9.0, 9.0), "hardtanh"),
+    ],
+)
+def test_a_bound_that_does_nothing_yet_is_named(bound: Any, name: str) -> None:
+    foreign = SnnNetwork(Bounded(bound))
+    with pytest.raises(ConvertError) as error:
+        foreign.read((INPUTS,), steps=STEPS, pixel_max=PIXEL_MAX)
+    said = f"Network must not bound values ({name}) between its modules: on images that do not"
+    assert str(error.value) == f"{said} reach the bound, nothing would tell"
 
 
 class Deeper(Loop):

@@ -168,6 +168,32 @@ def test_a_forward_of_its_own_is_found_out(digits: Split) -> None:
         import_network(Own(wrong=True), digits, name="own", steps=4)
 
 
+class Bounded(nn.Module):
+    """A forward with a bound that no image of the digits reaches, so that nothing differs there."""
+
+    def __init__(self, bound: Any) -> None:
+        super().__init__()
+        self.first, self.fire, self.last = nn.Linear(64, 16), neuron.IFNode(), nn.Linear(16, 10)
+        self.bound = bound
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.fire(self.bound(self.first(x))))
+
+
+@pytest.mark.parametrize(
+    ("bound", "name"),
+    [
+        (lambda x: x.clamp(max=9.0), "clamp (clamp)"),
+        (lambda x: torch.clip(x, -9.0, 9.0), "clip (clip)"),
+        (lambda x: torch.maximum(x, x - 1), "maximum (maximum)"),
+    ],
+)
+def test_a_bound_that_does_nothing_yet_is_named(digits: Split, bound: Any, name: str) -> None:
+    with pytest.raises(ConvertError) as refused:
+        import_network(Bounded(bound), digits, name="x", steps=3)
+    assert f"{name} is not supported" in str(refused.value)
+
+
 def test_a_file_becomes_an_image_that_simulates(tmp_path: Path, digits: Split, capsys) -> None:
     network = network_of(neuron.TernaryLIFNode(**PAPER)).float()
     torch.save(network, tmp_path / "jelly.pt")
@@ -298,6 +324,10 @@ def poisoned(path: Path) -> Any:
         (neuron.IFNode(v_threshold=0.5, v_reset=0.5), "Threshold must be positive"),
         (neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)), "must fire"),
         (neuron.IFNode(v_threshold=-1.0), "Threshold must be positive"),
+        *(
+            (neuron.IFNode(surrogate_function=fires), "must send 1 from its threshold on, else 0")
+            for fires in (surrogate.MultiLevelSpikeCount(4), surrogate.PoissonPass())
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -13,7 +13,10 @@ from hw.contract.checks import SternaError
 from sw.frameworks.registry import importer_for
 from sw.importers.affine import ConvertError
 from sw.onnx import constants, files, translate
+from sw.onnx.constants import folded
+from sw.onnx.files import Node
 from sw.onnx.network import open_file, open_relu
+from sw.onnx.rounding import Misfit
 from tests.onnx_graphs import TensorProto, helper, model, node, onnx, reals, saved
 
 HERE = Path(__file__).parent
@@ -129,6 +132,27 @@ def test_numbers_in_a_file_beside_it(tmp_path: Path) -> None:
     whole.write_bytes(plain().SerializeToString())
     x = torch.rand(5, 7)
     assert torch.equal(open_relu(path)(x), open_relu(whole)(x))
+
+
+def test_tensors_that_share_numbers_have_no_more_than_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plain()
+    for tensor in made.graph.initializer:
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="all")
+    path = tmp_path / "net.onnx"
+    path.write_bytes(made.SerializeToString())
+    (tmp_path / "all").write_bytes(bytes(len(path.read_bytes())))
+    monkeypatch.setattr(files, "LARGEST_FILE", len(path.read_bytes()))
+    with pytest.raises(ConvertError, match=r"at most 0 MiB of numbers in files beside it$"):
+        open_file(path)
+
+
+def test_a_small_index_may_not_make_much() -> None:
+    rows = [np.zeros((1, 1 << 13)), np.zeros(1 << 13, dtype=np.int64)]
+    with pytest.raises(Misfit, match="must not make constants that large"):
+        folded(Node("", "Gather", (), (), {}, 0), rows, 17)
 
 
 def test_numbers_elsewhere_are_not_read(tmp_path: Path) -> None:

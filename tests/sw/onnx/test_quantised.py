@@ -190,7 +190,7 @@ def test_a_residual_network_of_maps(tmp_path: Path) -> None:
     assert [*told] == [f"{one.name} ({one.op_type})" for one in nodes]
     assert told["p (Quant)"] == (
         "nothing (left out, in the comparison too: pixels are rounded already; it would change one "
-        "by at most 0.029)"
+        "by at most 0.029, of 1)"
     )
     assert told["wq (DequantizeLinear)"] == "a constant"
     assert told["d (Add)"] == "a sum of what both bring"
@@ -200,6 +200,36 @@ def test_a_residual_network_of_maps(tmp_path: Path) -> None:
         "them)"
     )
     assert told["y (Softmax)"] == "nothing (it changes no class)"
+
+
+def test_what_a_rounding_in_front_would_change_is_said(tmp_path: Path) -> None:
+    """Of pixels, of what is made of them, and behind a normalisation."""
+    front = [node("Sub", "x half", "xs"), node("Quant", "xs half z two", "xq", **SIGNED)]
+    nodes, constants = quantised(RELU, QUANT)
+    nodes[1] = node("Gemm", "xq wq b", "a")
+    path = saved(tmp_path, [*front, *nodes], constants | {"half": np.float32(0.5)}, ROW)
+    assert require_equal(opened(path)) == [7]
+
+    def told(*norm: torch.nn.Module) -> str:
+        reading = opened(path).read(None, steps=1, pixel_max=PIXEL_MAX, front=norm)
+        return next(f.note for f in reading.findings if f.node == "xq (Quant)")
+
+    pixels = np.arange(16) / 15 - 0.5
+    most = np.abs(np.clip(np.round(pixels / 0.5), -1, 1) * 0.5 - pixels).max()
+    assert told().endswith(f"it would change one by at most {most:.2g}, of 0.5")
+    norm = torch.nn.BatchNorm1d(12, eps=0.0, affine=False).double().eval()
+    norm.running_mean = torch.full((12,), 0.5, dtype=torch.float64)
+    norm.running_var = norm.running_mean / 8
+    # 4 (p - 0.5) - 0.5: from -2.5, of which -0.5 is left, to 1.5, of which 0.5 is.
+    assert told(norm).endswith("it would change one by at most 2, of 2.5")
+
+
+def test_integers_that_become_reals_twice(tmp_path: Path) -> None:
+    nodes, constants = quantised(RELU, QUANT)
+    nodes[1] = node("Gemm", "xx wq b", "a")
+    twice = [node("DequantizeLinear", "i s u8", name) for name in ("x1", "x2")]
+    front = [node("QuantizeLinear", "x s u8", "i"), *twice, node("Add", "x1 x2", "xx")]
+    assert require_equal(opened(saved(tmp_path, [*front, *nodes], constants, ROW))) == [7]
 
 
 def test_neurons_at_the_end(tmp_path: Path) -> None:
