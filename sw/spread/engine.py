@@ -8,7 +8,7 @@ others; a result that has been kept is never made again.
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Any
 
@@ -134,15 +134,14 @@ class Pool:
         from distributed import Client, LocalCluster
 
         count = self._workers or min(jobs, len(os.sched_getaffinity(0)))
-        cluster = self._open.enter_context(
-            LocalCluster(
-                n_workers=max(1, count),
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,  # pyright: ignore[reportArgumentType]
-                silence_logs=logging.ERROR,
-            )
+        cluster = LocalCluster(
+            n_workers=max(1, count),
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",  # any port: there may be other clusters
+            silence_logs=logging.ERROR,
         )
+        self._open.callback(_end, cluster)
         return self._open.enter_context(Client(cluster, set_as_default=False))
 
     def _answering(self) -> Any:
@@ -156,6 +155,13 @@ class Pool:
                 f"Scheduler {self._scheduler} must be one of Dask that answers: {text}"
             ) from None
         return self._open.enter_context(client)
+
+
+def _end(cluster: Any) -> None:
+    """Close a cluster. One whose worker has just died is starting another, which cannot be joined
+    yet: its processes end with this one."""
+    with suppress(Exception):
+        cluster.close()
 
 
 SETTINGS = {

@@ -62,6 +62,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     assert [r["n"] for r in results] == list(range(6))
 
 
+@pytest.mark.long
 def test_a_job_that_no_worker_survives(tmp_path: Path) -> None:
     job = Job(name="the last", function=always_deadly, arguments={})
     with pytest.raises(SpreadError, match="Job the last ended 4 workers"):
