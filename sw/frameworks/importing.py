@@ -50,6 +50,9 @@ __all__ = [
 TRIAL_IMAGES = 200
 """Images on which a network and what was read of it must agree."""
 
+SAME = 1e-6
+"""By so much spikes of a framework may differ from whole numbers: it has floats."""
+
 THRESHOLD_BITS = 12
 """Of the thresholds of potentials that decay: what is truncated is small beside them."""
 
@@ -401,7 +404,8 @@ class _Meter:
     def add(self, some: Sequence[Tensor], others: Sequence[Tensor]) -> None:
         """Spikes (T, n, neurons) of each layer."""
         for n, (a, b) in enumerate(zip(some, others, strict=True)):
-            equal, fired = a == b, (a != 0) | (b != 0)
+            # Counts that were divided by a scale are whole numbers but for the last bit.
+            equal, fired = (a - b).abs() <= SAME, (a.abs() > SAME) | (b.abs() > SAME)
             found = equal.sum(), equal.numel(), (equal & fired).sum(), fired.sum()
             self.counts[n] += [int(number) for number in found]
 

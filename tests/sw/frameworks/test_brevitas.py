@@ -311,3 +311,18 @@ def test_a_state_dict_alone_says_too_little(tmp_path: Path) -> None:
         "kinds and widths of its modules (docs/import.md): Brevitas' modules cannot be saved "
         "themselves"
     )
+
+
+def test_counts_are_compared_as_whole_numbers() -> None:
+    """Activations divided by a scale that is no power of two are so but for their last bit."""
+    from sw.frameworks.importing import _Meter
+
+    counts = torch.arange(8, dtype=torch.float64)[None, None]
+    scale = 0.4961
+    made = (counts.float() * scale).double() / torch.tensor(scale).double()
+    assert not torch.equal(made, counts)
+    meter = _Meter(["hidden"])
+    meter.add([made], [counts])
+    meter.add([made], [counts + 0.25])
+    (found,) = meter.agreements([True])
+    assert (found.equal, found.compared, found.both, found.either) == (8, 16, 7, 15)
