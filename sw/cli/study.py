@@ -27,8 +27,15 @@ def choices(text: str, what: str) -> tuple[int, ...]:
 
 
 def require_plots() -> None:
-    """Fail before long work if there will be no picture of it."""
-    import matplotlib  # noqa: F401
+    """Fail before long work if there will be no picture of it. (`report` has matplotlib, too, but
+    not what trains: that would be the next sentence.)"""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError(
+            "study needs the package matplotlib: install Sterna's extra 'results' "
+            "(pip install 'sterna[results]')"
+        ) from None
 
 
 def do_training(args: argparse.Namespace) -> Result:

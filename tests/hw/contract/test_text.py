@@ -42,7 +42,7 @@ def test_only_long_steps_are_announced(seconds, told):
     ("package", "extra"),
     [
         ("torch", "train"),
-        ("matplotlib", "results"),
+        ("matplotlib", "report"),
         ("spikingjelly", "spikingjelly"),
         ("yowasp_nextpnr.ecp5", "fpga"),
         ("Apycula", "fpga"),
