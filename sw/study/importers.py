@@ -349,7 +349,8 @@ def _open_onnx(network: nn.Module, folder: Path) -> Foreign:
         [helper.make_tensor_value_info(name, real, ["n", size])]
         for name, size in (("x", 64), ("y", 10))
     ]
-    graph = helper.make_graph(nodes, "network", *ends, kept)
+    inputs, outputs = ends
+    graph = helper.make_graph(nodes, "network", inputs, outputs, kept)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("qonnx.custom_op.general", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets), folder / "net.onnx")
     return open_file(folder / "net.onnx")
