@@ -134,3 +134,13 @@ class Field:
                 arrived = receive(sent[edge.source], edge, kernel).astype(np.int64)
                 total = total + arrived.reshape(len(arrived), *self._shape)
         return total
+
+    def received(
+        self,
+        now: Mapping[str, npt.NDArray[np.integer]],
+        before: Mapping[str, npt.NDArray[np.integer]],
+    ) -> Int | int:
+        """What arrives, without the bias: of this step, of the sources that are in `now`, and of
+        the step before."""
+        fresh = self.drive(now, lambda e: e.source in now and e.delay == 0)
+        return fresh + self.drive(before, lambda e: e.delay == 1)

@@ -4,7 +4,7 @@ The laws of a neuron are in `hw.contract.laws`; `GoldenModel` chains them over l
 Nothing here knows how the hardware works: it is what the hardware is held against.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -214,9 +214,9 @@ class GoldenModel:
             if spec.timed_input:
                 now[INPUT] = images[step]
             for name, field, array, fixed in zip(names, fields, neurons, constant, strict=False):
-                spikes[name] = array.step(fixed + self._received(field, now, before))
+                spikes[name] = array.step(fixed + field.received(now, before))
                 now[name] = spikes[name]
-            readout = constant[-1] + self._received(fields[-1], now, before)
+            readout = constant[-1] + fields[-1].received(now, before)
             before = now
             sizes = [layer.neurons for layer in spec.layers]
             yield (
@@ -227,16 +227,6 @@ class GoldenModel:
                 [a.u.reshape(n, size) for a, size in zip(neurons, sizes, strict=False)],
                 readout.reshape(n, sizes[-1]),
             )
-
-    @staticmethod
-    def _received(
-        field: "Field",
-        now: Mapping[str, npt.NDArray[np.integer]],
-        before: Mapping[str, npt.NDArray[np.integer]],
-    ) -> Int | int:
-        """What a layer receives that is new: of this step, and of the one before."""
-        fresh = field.drive(now, lambda e: e.source in now and e.delay == 0)
-        return fresh + field.drive(before, lambda e: e.delay == 1)
 
     def _logits(self, n: int) -> Logits:
         """The readout before the first step, of n images."""

@@ -30,6 +30,7 @@ __all__ = [
     "folded_network",
     "own_causes",
     "per_channel",
+    "readings",
 ]
 
 
@@ -158,6 +159,11 @@ def by_channel(values: Tensor, layer: AffineLayer, what: str) -> Tensor:
 
 READ = {"last": "of the last step", "sum": "added up over all steps", "max": "at their largest"}
 """In words, what is read of potentials."""
+
+
+def readings(m: Tensor) -> dict[str, Tensor]:
+    """What may be read of potentials (T, n, classes), by `READ`."""
+    return {"last": m[-1], "sum": m.sum(dim=0), "max": m.amax(dim=0)}
 
 
 class LeakyReadout(NamedTuple):

@@ -26,6 +26,7 @@ from sw.frameworks.reading import (
     findings_of,
     folded_network,
     own_causes,
+    readings,
 )
 from sw.importers.affine import Cause, ConvertError, refusal
 from sw.importers.layers import AffineLayer
@@ -302,10 +303,10 @@ def read_of(calls: Sequence[Call], returned: Sequence[Any], said: str | None) ->
     ConvertError
         When it returns none of them, or those of all steps, of which anything may be read.
     """
-    m = torch.stack([c.potential.flatten(1) for c in calls if c.potential is not None])
+    m = _potentials(calls)
     if len(m) != len(calls):
         raise refusal([Cause(calls[0].place, "must keep its potential, of which a class is read")])
-    read = {"last": m[-1], "sum": m.sum(dim=0), "max": m.amax(dim=0)}
+    read = readings(m)
     values = [*_tensors(returned)]
     pairs = read.items() if len(returned) == 1 else ()
     fits = [name for name, m in pairs if any(_is_scaled(value, m) for value in values)]
@@ -326,6 +327,11 @@ def read_of(calls: Sequence[Call], returned: Sequence[Any], said: str | None) ->
             )
         ]
     )
+
+
+def _potentials(calls: Sequence[Call]) -> Tensor:
+    """What neurons kept in their calls, (T, n, classes)."""
+    return torch.stack([c.potential.flatten(1) for c in calls if c.potential is not None])
 
 
 def _is_scaled(value: Tensor, wanted: Tensor) -> bool:
@@ -539,10 +545,8 @@ class WatchedNetwork(Foreign):
         outputs = sum(said[last.place], torch.zeros(()))
         leaky = self._last(chain)
         if leaky is not None:
-            value = self.readout(leaky).parameters.value
-            mine = [c.potential for c in calls if c.place == leaky.place]
-            m = torch.stack([u.flatten(1) for u in mine if u is not None])
-            outputs = {"last": m[-1], "sum": m.sum(dim=0), "max": m.amax(dim=0)}[value]
+            m = _potentials([call for call in calls if call.place == leaky.place])
+            outputs = readings(m)[self.readout(leaky).parameters.value]
         spikes = []
         for call in chain:
             if self.is_node(call.module) and call is not leaky:

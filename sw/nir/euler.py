@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sw.frameworks.conventions import TIE, Conventions
-from sw.frameworks.reading import Run
+from sw.frameworks.reading import Run, readings
 from sw.nir.graph import Graph, fires, kind_of, leaks
 
 __all__ = ["input_gain", "simulate"]
@@ -38,8 +38,7 @@ def simulate(
                 spikes.setdefault(name, []).append(made[name].flatten(1))
     outputs = torch.stack(sent)
     value = conventions.readout if any(map(leaks, graph.nodes.values())) else "sum"
-    read = {"last": outputs[-1], "sum": outputs.sum(dim=0), "max": outputs.amax(dim=0)}[value]
-    return Run(read, tuple(torch.stack(layer) for layer in spikes.values()))
+    return Run(readings(outputs)[value], tuple(torch.stack(layer) for layer in spikes.values()))
 
 
 class _Euler:

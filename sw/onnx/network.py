@@ -75,8 +75,9 @@ class _ReluFile(ReluNetwork):
         front: Sequence[nn.Module] = (),
         timed: bool = False,
     ) -> Reading:
-        told: dict[str, Any] = {"steps": steps, "pixel_max": pixel_max, "front": front}
-        reading = super().read(shape or self.shape, **told, timed=timed)
+        reading = super().read(
+            shape or self.shape, steps=steps, pixel_max=pixel_max, front=front, timed=timed
+        )
         return replace(reading, findings=findings(self.made, reading.findings, {}))
 
 

@@ -165,9 +165,7 @@ class SimRun:
                     name: values[:, step - 1] if step else np.zeros_like(values[:, 0])
                     for name, values in sent.items()
                 }
-                drive = field.drive(now, lambda e: e.delay == 0) + field.bias
-                drive = drive + field.drive(before, lambda e: e.delay == 1)
-                most.append(int(np.abs(drive).max()))
+                most.append(int(np.abs(field.received(now, before) + field.bias).max()))
             found.append(np.array(most, dtype=np.int64))
         return found
 
