@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hw.contract.edge import EdgeSpec
     from hw.contract.encoding import Encoding
     from hw.contract.learning import LearningSpec
-    from hw.contract.neuron import NeuronSpec
+    from hw.contract.neuron import NeuronSpec, ReadoutSpec
     from hw.contract.spec import LayerSpec, NetworkSpec
     from sim.golden.model import GoldenModel
     from sw.data.arrays import Dataset
@@ -45,6 +45,7 @@ __all__ = [
     "NetworkBuilder",
     "NetworkSpec",
     "NeuronSpec",
+    "ReadoutSpec",
     "SternaError",
     "convert",
     "generate",
@@ -72,6 +73,7 @@ HOMES = {
     "NetworkBuilder": "hw.contract.builder",
     "NetworkSpec": "hw.contract.spec",
     "NeuronSpec": "hw.contract.neuron",
+    "ReadoutSpec": "hw.contract.neuron",
     "SternaError": "hw.contract.checks",
     "convert": "sw.front.making",
     "generate": "gen.core.verilog",

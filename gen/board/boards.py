@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gen.family.registry import FAMILIES
 from gen.wiring.board import Board, BoardError, Wiring, constraints
-from gen.wiring.board_file import board_of_platform, describe_again, read_board
+from gen.wiring.board_file import DESCRIPTION, board_of_platform, describe_again, read_board
 from gen.wiring.platforms import has_module
 from hw.contract.text import none_of
 
@@ -72,8 +72,8 @@ def find_board(name: str, *built: Path) -> Board:
     Raises
     ------
     BoardError
-        For any other name; the sentence lists what there is. For a file that is no board's; and
-        for a board of amaranth-boards that lacks what is needed.
+        For any other name; the sentence lists what there is, and where it was looked for. For a
+        file that is no board's; and for a board of amaranth-boards that lacks what is needed.
     """
     if name in BOARDS:
         return BOARDS[name]
@@ -86,4 +86,12 @@ def find_board(name: str, *built: Path) -> Board:
     module, _, cls = name.partition(".")
     if has_module(module):
         return board_of_platform(module, cls)
-    raise BoardError(none_of("Board", name, BOARDS, ", NAME.toml or a board of amaranth-boards"))
+    more = ", NAME.toml or a board of amaranth-boards"
+    for folder in built:
+        if (folder / DESCRIPTION).is_file():
+            raise BoardError(
+                f"File {folder / DESCRIPTION} must describe board {name!r}, and does not: name the "
+                "board's own file"
+            )
+        more = f", NAME.toml, a board of amaranth-boards or one that was built in {folder}"
+    raise BoardError(none_of("Board", name, BOARDS, more))

@@ -25,7 +25,7 @@ from gen.family.rom_swap import ReloadError
 from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, announced, silent
+from hw.system.progress import Progress, announced, silent, under_way
 
 __all__ = ["NETWORK", "build_board", "reload_board"]
 
@@ -97,7 +97,8 @@ def build_board(
             megahertz=plan.spec.clock_hz / 1e6,
             progress=progress,
         )
-    facts = generate_board(plan.core, plan.spec, board, folder, stored)
+    with under_way(progress, "generating the Verilog"):
+        facts = generate_board(plan.core, plan.spec, board, folder, stored)
     work = folder / SYNTHESIS
     swapped = facts["placeholders"] if board.family.swap is not None else ()
     for name in facts["sources"]:

@@ -6,7 +6,7 @@ from typing import Any
 from gen.core.header import CLOCK, core_header, core_ports, ports_of
 from gen.core.plan import CorePlan, PlanError, rebuild
 from gen.stage.emit import verilog_text
-from gen.stage.finish import finish
+from gen.stage.finish import finish, finish_memory
 from hw.contract.files import json_text, read_json, write_files
 from hw.contract.network import Network
 from hw.core import Core
@@ -99,7 +99,7 @@ def generate(plan: CorePlan, folder: Path, *, taps: bool = False) -> dict[str, A
     core = plan.component(taps=taps)
     facts = manifest(plan, core.taps)
     files = {f"{TOP}.v": _core_text(plan, core)}
-    files |= {name: verilog_source(name) for name in plan.sources}
+    files |= {name: finish_memory(verilog_source(name)) for name in plan.sources}
     files |= {**rom_texts(plan), "core.json": json_text(facts)}
     write_files(folder, files, owned=["rom/*.hex"])
     return facts

@@ -25,7 +25,7 @@ from gen.ip.texts import (
     RECORDING,
 )
 from gen.stage.emit import verilog_text
-from gen.stage.finish import finish
+from gen.stage.finish import finish, finish_memory
 from hw.contract.files import json_text, write_files
 from hw.contract.layout import MapLayout
 from hw.memory.sources import verilog_source
@@ -99,7 +99,7 @@ def package_ip(plan: CorePlan, folder: Path, *, examples: Examples | None = None
     bounds, ports = cycle_bounds(plan), ports_of(dut)
     header = core_header(plan, AXI_TOP, ports, MEANINGS, _cycle_lines(bounds))
     files[f"{AXI_TOP}.v"] = finish(verilog_text(dut, AXI_TOP), header)
-    files |= {source: verilog_source(source) for source in plan.sources}
+    files |= {source: finish_memory(verilog_source(source)) for source in plan.sources}
 
     facts = manifest(plan, dut.core.taps)
     facts["top"] = AXI_TOP

@@ -29,7 +29,10 @@ from hw.contract.files import read_json
 from hw.contract.link import FROM_FILE
 from hw.contract.text import none_of
 
-__all__ = ["board_of_platform", "describe_again", "read_board"]
+__all__ = ["DESCRIPTION", "board_of_platform", "describe_again", "read_board"]
+
+DESCRIPTION = "board.json"
+"""The file in the folder of a board that was built that says what the board is."""
 
 NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
 SITE = r"[A-Za-z0-9_]{1,16}"
@@ -123,7 +126,7 @@ def describe_again(folder: Path) -> Board | None:
     """The described board for which `folder` was built; None where there is none, or its
     description is damaged."""
     try:
-        data = read_json(folder / "board.json", {"description": dict})["description"]
+        data = read_json(folder / DESCRIPTION, {"description": dict})["description"]
         return _Description(f"Board in {folder}", data).board()
     except (OSError, ValueError, RecursionError):  # a BoardError is a ValueError
         return None

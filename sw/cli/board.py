@@ -25,7 +25,7 @@ from hw.contract.text import percent, table
 from hw.system.process import claimed
 from hw.system.progress import under_way
 from sim.golden.model import GoldenModel
-from sw.cli.options import BUILD, Result, add_data_option, add_image_options
+from sw.cli.options import BUILD, SCHEDULE_HELP, Result, add_data_option, add_image_options
 from sw.cli.tables import board_table, plan_table
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import UsageError, load_test_images, model_path, shipped_models
@@ -167,7 +167,8 @@ def do_ip(args: argparse.Namespace) -> Result:
     pixels = np.random.default_rng(1).integers(0, spec.pixel_max + 1, shape).astype(np.uint8)
     examples = pixels, GoldenModel(plan.network).run(pixels).logits
     with claimed(out):
-        facts = package_ip(plan, out, examples=examples)
+        with under_way(args.say, "generating the package"):
+            facts = package_ip(plan, out, examples=examples)
         text = f"wrote {out}: top {facts['top']}, FuseSoC core, test bench; see {out}/README.md"
         if args.check:
             facts["checked"] = check_package(out, facts["axi"]["vlnv"], progress=args.say)
@@ -353,7 +354,7 @@ def add_board_commands(commands: Any) -> None:
             default=default,
             metavar="BOARD",
             help=f"one of {', '.join(BOARDS)}, a file NAME.toml (docs/add-a-board.md), or a board "
-            "of amaranth-boards",
+            f"of amaranth-boards{f' (default {default})' if default else ''}",
         )
 
     def layout(sub: argparse.ArgumentParser, test_images: int = 0) -> None:
@@ -364,8 +365,7 @@ def add_board_commands(commands: Any) -> None:
             "--schedule",
             choices=SCHEDULES,
             default="auto",
-            help="a layer after the other on one core, or all at once (default: the "
-            "planner's choice)",
+            help=f"{SCHEDULE_HELP} (default: the planner's choice)",
         )
         sub.add_argument(
             "--learn",
@@ -437,14 +437,26 @@ def add_board_commands(commands: Any) -> None:
     sub.add_argument("--out", metavar="FOLDER", help="of the bitstream (default build/BOARD)")
 
     sub = command("ip", do_ip, "package the core for other designs: AXI4-Stream, FuseSoC")
-    sub.add_argument("model", nargs="?", default="digits-dense", metavar="MODEL")
+    sub.add_argument(
+        "model",
+        nargs="?",
+        default="digits-dense",
+        metavar="MODEL",
+        help="network, by name or path (default digits-dense)",
+    )
     sub.add_argument(
         "--lanes",
         type=int,
         metavar="N",
         help="neurons per cycle (default 128; of a program or windows, 16)",
     )
-    sub.add_argument("--banks", type=int, default=1, metavar="N")
+    sub.add_argument(
+        "--banks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="events per cycle: 1, 2, 4, 8 or 16 (default 1)",
+    )
     sub.add_argument(
         "--schedule",
         choices=SCHEDULES,
@@ -466,7 +478,14 @@ def add_board_commands(commands: Any) -> None:
             hidden=name == "prove-bitstream",
         )
         board(sub, "icebreaker")
-        sub.add_argument("--images", dest="count", type=int, default=20, metavar="N")
+        sub.add_argument(
+            "--images",
+            dest="count",
+            type=int,
+            default=20,
+            metavar="N",
+            help="test images of each design (default 20)",
+        )
         sub.add_argument("--out", metavar="FOLDER", help="default build/verify")
 
     sub = command(

@@ -9,7 +9,7 @@ __all__ = ["add_completion_command"]
 
 SHELLS = ("bash", "zsh", "tcsh")
 
-FILES = {"FILE", "MODEL", "NETWORK", "PATH"}
+FILES = {"BOARD", "FILE", "MODEL", "NETWORK", "PATH"}
 FOLDERS = {"FOLDER"}
 """What arguments are called whose values are found on disk."""
 

@@ -20,7 +20,7 @@ from hw.contract.spec import NetworkSpec
 from hw.contract.text import percent, table
 from hw.system.progress import Progress, under_way
 from sim.golden.model import GoldenModel
-from sw.cli.options import BUILD, Result, add_data_option, add_image_options
+from sw.cli.options import BUILD, SCHEDULE_HELP, Result, add_data_option, add_image_options
 from sw.cli.report import report_or_none
 from sw.cli.tables import bench_table, sim_table, timing_table, told_accuracies
 from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path, shipped_models
@@ -137,7 +137,8 @@ def do_generate(args: argparse.Namespace) -> Result:
 
     plan = load_plan(args)
     out = Path(args.out or BUILD / plan.network.spec.file_name)
-    facts = generate(plan, out)
+    with under_way(args.say, "generating the Verilog"):
+        facts = generate(plan, out)
     return facts | {"folder": str(out)}, f"wrote {out}/{facts['top']}.v, sterna_rom.v, rom/", 0
 
 
@@ -219,7 +220,8 @@ def do_timing(args: argparse.Namespace) -> Result:
 def add_core_commands(commands: Any) -> None:
     """Add the parsers."""
 
-    sub = commands.add_parser("models", help="the networks that ship", description="List them.")
+    text = "the networks that ship"
+    sub = commands.add_parser("models", help=text, description=text)
     sub.set_defaults(handler=do_models)
     sub.add_argument("--json", action="store_true", help="print the answer as JSON")
 
@@ -255,9 +257,7 @@ def add_core_commands(commands: Any) -> None:
                 "--schedule",
                 choices=SCHEDULES,
                 default="auto",
-                help="pipelined: hardware for each layer; shared: one program for all in turn; "
-                "mixed: a program, then hardware for each dense layer behind it (default: what "
-                "suits the network)",
+                help=f"{SCHEDULE_HELP} (default: what suits the network)",
             )
             sub.set_defaults(board=None)
         return sub

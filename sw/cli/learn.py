@@ -332,7 +332,7 @@ def add_learn_command(commands: Any) -> None:
     sub.add_argument(
         "--from",
         dest="source",
-        metavar="NOISE",
+        metavar="NETWORK",
         help="noise, or a network by name or path; goes on from the masters beside its file",
     )
     sub.add_argument(

@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="sterna",
         description="Trained ternary-spike networks on open FPGAs, proven bit for bit.",
         epilog="The road: train -> export -> info -> generate -> sim. "
-        "A MODEL is a shipped network (digits-dense, mnist-dense) or the path of a network file.",
+        "A MODEL is a network that ships (`sterna models`) or the path of a network file.",
     )
     parser.add_argument("--version", action="version", version=f"sterna {own_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -363,7 +363,7 @@ def add_network_commands(commands: Any) -> None:
     ) -> None:
         sub.add_argument("network", metavar=file, help=what)
         sub.add_argument(
-            "--dataset", help=f"{', '.join(NAMES)}, or without it what --data has: {use}"
+            "--dataset", help=f"{', '.join(NAMES)}; without it, what --data has. {use}"
         )
         sub.add_argument(
             "--steps",
@@ -463,7 +463,7 @@ def add_network_commands(commands: Any) -> None:
         "NETWORK",
         "torch.nn.Sequential of plain modules, written with torch.save(network, path); one with a "
         "forward of its own, written with sterna.write_steps(network, path); or an ONNX file",
-        "calibrates (training images) and compares (test images)",
+        "Training images calibrate, test images compare",
     )
     sub.add_argument(
         "--mode",
@@ -508,9 +508,9 @@ def add_network_commands(commands: Any) -> None:
 
     def foreign(sub: argparse.ArgumentParser, more: str, use: str, frameworks: str) -> None:
         file = (
-            "a NIR file; a state_dict of snnTorch, or a TOML file that describes one of snnTorch "
-            "or Brevitas (docs/import.md); or a torch.nn.Sequential of SpikingJelly modules, "
-            "written with torch.save(network, path)"
+            "a NIR file; a quantised ONNX file; a state_dict of snnTorch, or a TOML file that "
+            "describes one of snnTorch or Brevitas (docs/import.md); or a torch.nn.Sequential of "
+            "SpikingJelly modules, written with torch.save(network, path)"
         )
         network(sub, "FILE", f"{file}{more}", use, str)
         sub.add_argument(
@@ -572,7 +572,7 @@ def add_network_commands(commands: Any) -> None:
         "quantised one of ONNX",
         FED,
     )
-    foreign(sub, "", "compares (test images)", FRAMEWORKS)
+    foreign(sub, "", "Test images compare", FRAMEWORKS)
     sub = command(
         "check",
         do_check,
@@ -580,12 +580,13 @@ def add_network_commands(commands: Any) -> None:
         ": needs no data, writes nothing; the exit code is 1 where something is refused",
     )
     more = "; or what `sterna convert` takes"
-    foreign(sub, more, "of which the shape is taken", f"{FRAMEWORKS}, relu")
+    foreign(sub, more, "Its shape is taken", f"{FRAMEWORKS}, relu")
 
     sub = commands.add_parser(
         "export-nir",
         help="write a network as a NIR file, as far as NIR can say it",
-        description="write a network as a NIR file: binary spikes, hard reset, any edges",
+        description="write a network as a NIR file: binary spikes, hard reset, any edges, any "
+        "decay",
     )
     sub.set_defaults(handler=do_export_nir)
     sub.add_argument("--json", action="store_true", help="print the answer as JSON")

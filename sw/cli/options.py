@@ -6,9 +6,14 @@ from typing import Any
 
 from sw.data.shipped import UsageError
 
-__all__ = ["BUILD", "Result", "add_data_option", "add_image_options", "numbers"]
+__all__ = ["BUILD", "SCHEDULE_HELP", "Result", "add_data_option", "add_image_options", "numbers"]
 
 BUILD = Path("build")
+
+SCHEDULE_HELP = (
+    "pipelined: hardware for each layer; shared: one program for all in turn; mixed: a program, "
+    "then hardware for each dense layer behind it; windows: as mixed, a whole kernel per event"
+)
 
 Result = tuple[dict[str, Any], str, int]
 """Data for a program, text for people, exit code."""

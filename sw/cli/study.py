@@ -389,7 +389,10 @@ def add_study_commands(commands: Any) -> None:
     )
     default = "digits,mnist,drift,fashion-mnist,variants,choice"
     sub.add_argument(
-        "--parts", default=default, metavar="PART,..", help=f"of the study (default {default})"
+        "--parts",
+        default=default,
+        metavar="PART,..",
+        help=f"of the study (default {default}; besides, loss)",
     )
     sub.add_argument("--seeds", default="1,2,3,4,5", metavar="N,N,..", help="default 1,2,3,4,5")
     sub.add_argument(

@@ -116,7 +116,8 @@ def fetch(name: str, file: str, folder: Path, progress: Progress | None = None) 
         progress(f"Fetching {file} by pip" if by_pip else f"Fetching {mirror}{file}")
         try:
             if by_pip:
-                data = _downloaded(mirror, file)
+                with under_way(progress, f"pip downloads {file}"):
+                    data = _downloaded(mirror, file)
             else:
                 with urllib.request.urlopen(mirror + file, timeout=TIMEOUT_SECONDS) as answer:
                     data = _read(answer, file, progress)

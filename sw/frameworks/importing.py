@@ -23,7 +23,7 @@ from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import MAX_WIDTH
 from hw.contract.spec import WEIGHT_BITS, NetworkSpec
 from hw.contract.text import table
-from hw.system.progress import Progress, Step, announced, silent
+from hw.system.progress import Progress, Step, announced, silent, under_way
 from sim.golden.model import GoldenModel
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
@@ -178,7 +178,7 @@ def import_foreign(
         The network takes (pixels / largest pixel - mean) / std: one value, or one per channel;
         without any, 0 and 1.
     progress
-        Is told of the comparison.
+        Is told of each step that may take long.
 
     Raises
     ------
@@ -231,11 +231,13 @@ def import_foreign(
             raise _with_exact_decay(error, integer.spec) from None
 
     trial = torch.from_numpy(data.images[:TRIAL_IMAGES])
-    theirs, twin = original(trial), folded(trial)
+    with under_way(progress, f"trying {len(trial)} images on what was read"):
+        theirs, twin = original(trial), folded(trial)
     _require_same(theirs, twin, steps, foreign.unlike)
     peaks = [u.abs().transpose(0, 2).flatten(1).amax(dim=1) for u in twin.potential_maps]
     if weight_bits is None:
-        weight_bits = _fewest_bits(made, trial.numpy(), theirs)
+        with under_way(progress, "trying widths of weights", total=len(WEIGHT_BITS)) as at:
+            weight_bits = _fewest_bits(made, trial.numpy(), theirs, at)
         progress(f"{weight_bits}-bit weights")
     network = made(weight_bits)
     check_fits(network, data)
@@ -345,12 +347,15 @@ def _fraction_bits(folded: FoldedNetwork, n: int, step: Tensor, pixel_max: int) 
     return max(0, min(wanted, MAX_WIDTH - 4 - taken))
 
 
-def _fewest_bits(made: Callable[[int], Network], pixels: Pixels, theirs: Run) -> int:
+def _fewest_bits(
+    made: Callable[[int], Network], pixels: Pixels, theirs: Run, at: Callable[[float], None]
+) -> int:
     """The fewest bits of a weight with which as many of the original's classes are kept as with
     the most that the contract has room for, but for one in a hundred."""
     classes = theirs.outputs.argmax(dim=1).numpy()
     least, fewest, error = 0, 0, SternaError("no width")
-    for width in reversed(WEIGHT_BITS):
+    for n, width in enumerate(reversed(WEIGHT_BITS)):
+        at(n)
         try:
             kept = int((GoldenModel(made(width)).classify(pixels) == classes).sum())
         except SternaError as found:

@@ -22,6 +22,7 @@ from sw.data.arrays import Dataset
 from sw.data.evaluate import Accuracy, accuracy
 from sw.data.shipped import load_test_images, model_path
 from sw.front.core import BoardPlan, Core, path_of, writing
+from sw.host.address import BUILD
 
 __all__ = ["Network", "load"]
 
@@ -222,7 +223,8 @@ class Network(contract.Network):
         banks
             Events per cycle: 1, 2, 4, 8 or 16.
         schedule
-            `pipelined`, `shared`, `mixed`, or what suits the network (docs/program.md).
+            `pipelined`, `shared`, `mixed`, `windows`, or what suits the network
+            (docs/program.md).
 
         Raises
         ------
@@ -247,8 +249,8 @@ class Network(contract.Network):
         Parameters
         ----------
         board
-            One of `gen.board.boards.BOARDS`, the path of a board's file (docs/add-a-board.md), or
-            a board of amaranth-boards.
+            One of `gen.board.boards.BOARDS`, the path of a board's file (docs/add-a-board.md), a
+            board of amaranth-boards, or the name of one of a file that was built in `build/NAME`.
         megahertz
             Clock; by default what the layout is known to reach.
         lanes, banks, schedule
@@ -265,7 +267,7 @@ class Network(contract.Network):
             raise SpecError(f"Clock must be a number of MHz, not {megahertz!r}")
         return BoardPlan(
             plan_board(
-                find_board(str(board)),
+                find_board(str(board), BUILD / str(board)),
                 self,
                 lanes=lanes,
                 banks=banks,

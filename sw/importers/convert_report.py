@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hw.contract.edge import sides_text
 from hw.contract.network import Network
 from hw.contract.text import table
-from hw.system.progress import Progress, Step, announced, silent
+from hw.system.progress import Progress, Step, announced, silent, under_way
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
 from sw.importers.affine import ConvertError
@@ -133,17 +133,18 @@ def convert_and_compare(
     sample = train.images[:CALIBRATION_IMAGES]
     _require_same(module, softmax, layers, torch.from_numpy(sample[:TRIAL_IMAGES]), feed)
     meta = {"dataset": train.name, "conversion": vars(conversion), **feed.meta}
-    peaks = calibrate(layers, sample, feed.pixel_max, conversion.percentile)
-    network = convert(
-        layers,
-        sample,
-        train.bits,
-        conversion,
-        name=name,
-        meta=meta,
-        peaks=peaks,
-        encoding=train.encoding,
-    )
+    with under_way(progress, f"balancing thresholds on {len(sample):,} training images"):
+        peaks = calibrate(layers, sample, feed.pixel_max, conversion.percentile)
+        network = convert(
+            layers,
+            sample,
+            train.bits,
+            conversion,
+            name=name,
+            meta=meta,
+            peaks=peaks,
+            encoding=train.encoding,
+        )
     check_fits(network, test)
     if epochs:
         network = replace(network, meta={**meta, "tuned_epochs": epochs})

@@ -5,7 +5,7 @@ set is read and nothing is run. A test holds the page against what this makes.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from gen.core.plan import PlanError, plan_network
 from hw.contract.files import write_atomically
 from hw.contract.network import Network
 from hw.contract.text import markdown
-from hw.system.progress import Progress, silent
+from hw.system.progress import Progress, silent, under_way
 from sw.data.evaluate import Accuracy
 from sw.data.shipped import shipped_models
 
@@ -129,15 +129,17 @@ def study(out: Path, progress: Progress = silent) -> dict[str, Any]:
     return {"networks": [network.spec.name for network in networks]}
 
 
-def page(networks: Iterable[Network], progress: Progress = silent) -> str:
+def page(networks: Sequence[Network], progress: Progress = silent) -> str:
     """The page, Markdown."""
     rows = [
         (f"`{name}`", data.title, data.licence, data.held_out) for name, data in DATA_SETS.items()
     ]
     parts = [HEAD + "\n" + markdown(("", "what", "licence", "test figures are of"), rows) + "\n"]
-    for network in networks:
-        progress(network.spec.name)
-        parts.append(card(network))
+    with under_way(progress, "cards", total=len(networks)) as at:
+        for n, network in enumerate(networks):
+            at(n, network.spec.name)
+            at.doing(network.spec.name)
+            parts.append(card(network))
     return "\n".join(parts)
 
 

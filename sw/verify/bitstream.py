@@ -59,6 +59,7 @@ class Design:
 
     model: str
     lanes: int | None = None
+    banks: int | None = None
     megahertz: float | None = None
     memories: tuple[str, ...] | None = None
     fire_lanes: int | None = None
@@ -82,14 +83,14 @@ DESIGNS = {
 
 
 def designs_of(board: Board) -> tuple[Design, ...]:
-    """What is verified of a board: of a described one the netlist of the digits on 16 lanes, where
-    its family's block RAMs of every width can be simulated; else nothing."""
+    """What is verified of a board: of a described one the netlist of the digits on 16 lanes and one
+    bank, where its family's block RAMs of every width can be simulated; else nothing."""
     if not board.described:
         return DESIGNS.get(board.name, ())
     cells = board.family.cells
     if cells is None or not cells.any_width:
         return ()
-    return (Design(model="digits-dense", lanes=16, steps=("netlist",)),)
+    return (Design(model="digits-dense", lanes=16, banks=1, steps=("netlist",)),)
 
 
 def verify_bitstream(
@@ -137,6 +138,7 @@ def verify_bitstream(
             board,
             network,
             lanes=design.lanes,
+            banks=design.banks,
             megahertz=design.megahertz,
             memories=design.memories,
             fire_lanes=design.fire_lanes,

@@ -10,6 +10,7 @@ from gen.core.plan import CorePlan, plan_core
 from gen.core.verilog import TOP, generate
 from gen.stage.emit import verilog_text
 from gen.stage.finish import LINT, finish, plain_modules, values_apart, without_empty
+from hw.memory.sources import verilog_source
 from sim.bench.verilator import toolchain
 from tests.networks import random_chain
 
@@ -174,6 +175,15 @@ def test_the_rest_is_as_yosys_wrote_it() -> None:
     for old, new in changed:
         plain = re.sub(r"\\(\S+) ", lambda m: re.sub(r"\W", "_", m[1]) + " ", old, count=1)
         assert re.sub(r"\s+", " ", plain) == re.sub(r"\s+", " ", new)
+
+
+def test_a_memory_is_as_boards_have_it_between_two_lines_for_lint(tmp_path: Path) -> None:
+    generate(make_plan(), tmp_path)
+    text = (tmp_path / "sterna_rom.v").read_text()
+    save, off, *body, restore = text.splitlines(keepends=True)
+    assert "".join(body) == verilog_source("sterna_rom.v")
+    assert (save, restore) == ("/* verilator lint_save */\n", "/* verilator lint_restore */\n")
+    assert off.startswith("/* verilator lint_off WIDTH */ // ")
 
 
 def lint(folder: Path, top: str = TOP) -> str:

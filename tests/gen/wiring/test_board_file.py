@@ -211,13 +211,19 @@ def test_what_was_built_is_found_again_without_its_file(tmp_path):
     assert (again.pins, again.flags, again.number) == (board.pins, board.flags, 255)
     assert plan_board(again, DIGITS, lanes=4, banks=1).spec == plan.spec
     assert find_board("tang_nano_20k", tmp_path / "none", folder, tmp_path).pins == board.pins
-    with pytest.raises(BoardError):
-        find_board("tang_nano", folder)
+    with pytest.raises(
+        BoardError, match=r"built/board.json must describe board 'tang_nano_2', and"
+    ):
+        find_board("tang_nano_2", folder)
+    with pytest.raises(BoardError, match=r"or one that was built in .*none, not 'tang_nano_20k'"):
+        find_board("tang_nano_20k", tmp_path / "none")
     facts = json.loads((folder / "board.json").read_text())
     facts["description"]["chip"] = "none"
     (folder / "board.json").write_text(json.dumps(facts))
     assert describe_again(folder) is None
     assert describe_again(tmp_path) is None
+    with pytest.raises(BoardError, match="must describe board 'tang_nano_20k', and does not: name"):
+        find_board("tang_nano_20k", folder)
 
 
 def test_the_trial_has_the_clock_generator_of_the_board():

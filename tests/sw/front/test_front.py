@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import sterna
+from gen.board.files import generate_board
 from hw.contract.checks import InputError
 from sw.data.shipped import model_path
 from sw.spide.start import noise_network
@@ -215,6 +216,19 @@ def test_a_board_is_planned(trained: sterna.Network, monkeypatch: pytest.MonkeyP
     assert plan.build("folder", seed=3) == {"a": 1}
     ((made, folder), more), *_ = asked
     assert (made, folder, more["seed"]) == (plan.plan, Path("folder"), 3)
+
+
+def test_a_described_board_that_was_built_is_known_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    network = sterna.load("digits-dense")
+    plan = network.plan(str(ROOT / "examples" / "colorlight_i5.toml"), lanes=4, banks=1).plan
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(sterna.SternaError, match=r"built in build/colorlight_i5, not 'colorlight"):
+        network.plan("colorlight_i5")
+    generate_board(plan.core, plan.spec, plan.board, Path("build", "colorlight_i5"))
+    again = network.plan("colorlight_i5", lanes=4, banks=1).plan
+    assert (again.board.pins, again.spec) == (plan.board.pins, plan.spec)
 
 
 @pytest.mark.parametrize(
