@@ -27,12 +27,17 @@ Int = npt.NDArray[np.int64]
 class LearningFindings(Findings):
     """Sums over the samples compared so far.
 
+    right_each, learned_each
+        Of each sample: whether it was answered rightly before it was learned, and whether it was
+        learned.
     cycles_inference, cycles_learning
         Of each sample, from its last word to its last logit; of each sample that was learned, from
         there to the end.
     """
 
     learned: int = 0
+    right_each: list[bool] = field(default_factory=list)
+    learned_each: list[bool] = field(default_factory=list)
     cycles_inference: list[int] = field(default_factory=list)
     cycles_learning: list[int] = field(default_factory=list)
 
@@ -95,6 +100,8 @@ class LearningChecker:
         found.images += 1
         found.learned += sample.learned
         found.correct_golden += sample.label == label
+        found.right_each.append(bool(sample.label == label))
+        found.learned_each.append(bool(sample.learned))
 
     def finish(self) -> None:
         """Count whatever was recorded beyond the last sample. Sweeps that come before the next

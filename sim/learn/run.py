@@ -32,6 +32,9 @@ from sim.learn.job import MASTERS, LearningJob
 
 __all__ = ["Lesson", "learn_in_simulation"]
 
+CURVE, APART = 50, 20
+"""Points of a report's curve, at most, and how many samples lie between two, at least."""
+
 Int = npt.NDArray[np.integer]
 
 
@@ -284,6 +287,15 @@ def _lay_out(shard: Path, job: LearningJob, shape: Shape, plan: CorePlan, lesson
                 file.write(word.to_bytes(size, "big"))
 
 
+def _curve(right: list[bool], learned: list[bool]) -> list[list[int]]:
+    """After so many samples (the first entry: before any): how many of them were answered rightly,
+    each before it was learned, and how many were learned."""
+    so_far = np.cumsum([right, learned], axis=1)
+    every = max(APART, -(-len(right) // CURVE))
+    places = [*range(every, len(right), every), len(right)]
+    return [[0, 0, 0], *([n, *so_far[:, n - 1].tolist()] for n in places)]
+
+
 def _report(plan: CorePlan, found: dict[str, Any]) -> dict[str, Any]:
     """What a run came to."""
     samples = found["images"]
@@ -303,6 +315,7 @@ def _report(plan: CorePlan, found: dict[str, Any]) -> dict[str, Any]:
         "cycle_law_violations": found["cycle_law_violations"],
         "correct_while_learning": found["correct_golden"],
         "learned": found["learned"],
+        "curve": _curve(found["right_each"], found["learned_each"]),
         "share_learned": round(found["learned"] / samples, 4),
         "cycles_inference": mean(inference),
         "cycles_learning": mean(learning),

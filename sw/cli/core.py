@@ -14,11 +14,13 @@ from gen.board.planner import plan_board
 from gen.core.describe import constants_text, neuron_text, readout_text
 from gen.core.drawing import graph_svg, graph_text
 from gen.core.plan import SCHEDULES, CorePlan, PlanError, in_files, plan_network
-from hw.contract.files import write_atomically, write_json
+from hw.contract.files import can_write, write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import percent, table
 from hw.system.progress import Progress, under_way
+from sim.bench.job import NETWORK
+from sim.golden.answers import GOLDEN, Answers
 from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, SCHEDULE_HELP, Result, add_data_option, add_image_options
 from sw.cli.report import report_or_none
@@ -182,6 +184,8 @@ def classify(
 def do_golden(args: argparse.Namespace) -> Result:
     network = Network.load(model_path(args.model))
     data = load_test_images(network, args.images, dataset=args.dataset, folder=args.data)
+    out = Path(args.out or BUILD / "golden" / network.spec.file_name)
+    can_write(out / GOLDEN)
     started = time.perf_counter()
     classes = classify(GoldenModel(network), data.images, args.say)
     seconds = time.perf_counter() - started
@@ -195,8 +199,13 @@ def do_golden(args: argparse.Namespace) -> Result:
         "accuracy": hits / len(data),
         "images_per_second": round(len(data) / seconds),
     }
+    (out / GOLDEN).unlink(missing_ok=True)  # the last to be written
+    Answers(data.images, data.labels, classes).save(out)
+    network.save(out / NETWORK)
+    write_json(out / GOLDEN, facts)
     rate = f"{len(data) / seconds:,.0f} images/s"
-    return facts, f"{network.spec.name}: {percent(hits, len(data))} of {data.title}, {rate}", 0
+    told = f"{network.spec.name}: {percent(hits, len(data))} of {data.title}, {rate}"
+    return facts, f"{told}\nto look at: sterna report {out}", 0
 
 
 def do_bench(args: argparse.Namespace) -> Result:
@@ -308,6 +317,7 @@ def add_core_commands(commands: Any) -> None:
         "golden", do_golden, "classify images with the golden model", data=True, core=False
     )
     add_image_options(sub, "all", "how many, or 'all' (default)")
+    sub.add_argument("--out", metavar="FOLDER", help="default build/golden/NETWORK")
 
     sub = command("bench", do_bench, "measure the tools' speed", data=True, core=True)
     add_image_options(sub, "1000", "how many through the simulation (default 1000)")

@@ -1,23 +1,28 @@
 """The command that lets a network learn on its own, one sample at a time: `sterna learn`."""
 
 import argparse
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from hw.contract.files import can_write, write_json
+import numpy as np
+import numpy.typing as npt
+
+from hw.contract.files import can_write, write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.text import percent, table, to_install
 from hw.learn.masters import Masters, before_learning, masters_path
 from hw.system.progress import under_way
+from sim.golden.model import GoldenModel
 from sw.cli.options import BUILD, Result, add_data_option
 from sw.data.dataset import load_split, require_files
 from sw.data.evaluate import check_fits
 from sw.data.published import RECORDINGS
 from sw.data.shipped import UsageError
 from sw.data.split import Split
-from sw.spide.drift import DRIFTS, drifted
+from sw.spide.drift import DRIFTS, TOLD, drifted
 from sw.spide.session import (
     Learns,
     Point,
@@ -36,6 +41,8 @@ __all__ = ["add_learn_command"]
 
 SIMULATED = 300
 """Samples of a simulated session from noise, unless others are asked for."""
+SEEN = 200
+"""Test images that are kept for the report; what was said of them is of all."""
 INTERRUPTED = 130
 """Exit code of a program that SIGINT ended."""
 
@@ -118,8 +125,9 @@ def held_session(
         learner.margin = args.margin
     learner.rates = slower(learner.rates, args.slower)
     begun = now()
-    spec, started = begun.spec, begun.learned
-    before = hits_of(learner, images.test)
+    spec, started, network = begun.spec, begun.learned, begun.working()
+    classes = [learner.classify(images.test.images)]
+    before = hits(classes[0], images.test)
 
     n, lesson = len(images.train), None
     total = schedule.passes * min(n, schedule.samples or n)
@@ -142,11 +150,13 @@ def held_session(
         else:
             session = run_passes(learner, lambda _: [lesson], images.held_out, schedule, told)
     made = keep(now(), out, name, session)
-    after = hits_of(learner, images.test)
+    classes.append(learner.classify(images.test.images))
+    after = hits(classes[1], images.test)
     facts: dict[str, Any] = {
         "network": spec.name,
         "digest": made.digest,
         "dataset": images.test.title,
+        **told_drift(args.drift),
         "before": {"hits": before, "n": len(images.test)},
         "after": {"hits": after, "n": len(images.test)},
         "learned_before": started,
@@ -164,9 +174,10 @@ def held_session(
     if images.plain is not None:
         kept = hits_of(learner, images.plain)
         facts["undrifted"] = {"hits": kept, "n": len(images.plain)}
+        first = hits(GoldenModel(network).classify(images.plain.images), images.plain)
+        facts["undrifted_before"] = {"hits": first, "n": len(images.plain)}
         rows.append(("undrifted", percent(kept, len(images.plain))))
-    write_json(out.with_suffix(".json"), facts)
-    rows.append(("wrote", f"{out}, {masters_path(out).name}, {out.with_suffix('.json').name}"))
+    rows.append(("wrote", keep_seen(out, facts, network, images, classes)))
     rows.append(("curve", draw(session, out, images)))
     if session.interrupted:
         rows.append(("interrupted", "what was learned is kept; go on with --from " + str(out)))
@@ -202,6 +213,28 @@ def on_verilog(
     )
     made = store(after, out, dataset, report["samples"])
     report |= {"digest": made.digest, "image": str(out), "masters": str(masters_path(out))}
+    n = report["n"]
+    facts = {
+        **{key: value for key, value in report.items() if key != "stages"},
+        **told_drift(args.drift),
+        "before": {"hits": report["hits_before"], "n": n},
+        "after": {"hits": report["hits_after"], "n": n},
+        "session": {
+            "points": [
+                {"samples": at, "number": 0, "hits": 0, "n": 0, "right": right, "learned": learned}
+                for at, right, learned in report["curve"]
+            ],
+            "samples": report["samples"],
+            "learned": report["learned"],
+        },
+    }
+    starts = masters.working()
+    classes = [GoldenModel(state).classify(images.test.images) for state in (starts, made)]
+    if images.plain is not None:
+        for name, state in (("undrifted_before", starts), ("undrifted", made)):
+            right = hits(GoldenModel(state).classify(images.plain.images), images.plain)
+            facts[name] = {"hits": right, "n": len(images.plain)}
+    wrote = keep_seen(out, facts, starts, images, classes)
     bad = report["mismatches"] + report["cycle_law_violations"]
     rows: list[tuple[str, object]] = [
         ("network", f"{masters.spec.name}, digest {made.digest}"),
@@ -219,7 +252,7 @@ def on_verilog(
             f"{report['updates_per_second']:,} updates/s, {report['samples_per_second']:,} "
             "samples/s (RTL's cycles, the board's clock for programs)",
         ),
-        ("wrote", f"{out}, {masters_path(out).name}, report.json"),
+        ("wrote", f"{wrote}, report.json"),
     ]
     if report["first_mismatch"]:
         rows.insert(5, ("first mismatch", report["first_mismatch"]))
@@ -269,9 +302,45 @@ def load_images(
     return found
 
 
+def keep_seen(
+    out: Path,
+    facts: dict[str, Any],
+    before: Network,
+    images: Images,
+    classes: Sequence[npt.NDArray[np.int64]],
+) -> str:
+    """Write what `sterna report` shows beside a network that has learned, and last its JSON file;
+    returns their names. `classes`: of the test images, before and after."""
+    seen = {"pixels": images.test.images[:SEEN], "labels": images.test.labels}
+    seen |= dict(zip(("said_before", "said_after"), classes, strict=True))
+    if images.plain is not None:
+        seen["plain"] = images.plain.images[:SEEN]
+    data = io.BytesIO()
+    np.savez_compressed(data, **seen)
+    beside = {kind: out.with_name(f"{out.stem}.{kind}.npz") for kind in ("before", "seen")}
+    facts |= {kind: str(path) for kind, path in beside.items() if kind == "seen"}
+    file = out.with_suffix(".json")
+    file.unlink(missing_ok=True)
+    before.save(beside["before"])
+    write_atomically(beside["seen"], data.getvalue())
+    write_json(file, facts)
+    names = (masters_path(out), file, *beside.values())
+    return ", ".join([str(out), *(path.name for path in names)])
+
+
+def told_drift(drift: str | None) -> dict[str, str | None]:
+    """For the JSON file."""
+    return {"drift": drift, "drift_told": drift and TOLD[drift]}
+
+
+def hits(classes: npt.NDArray[np.int64], data: Split) -> int:
+    """Right answers among those."""
+    return int((classes == data.labels).sum())
+
+
 def hits_of(learner: Learns, data: Split) -> int:
     """Right answers."""
-    return int((learner.classify(data.images) == data.labels).sum())
+    return hits(learner.classify(data.images), data)
 
 
 def keep(masters: Masters, out: Path, dataset: str, session: Session) -> Network:

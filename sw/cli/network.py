@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +251,7 @@ def input_shape(args: argparse.Namespace) -> tuple[int, ...] | None:
 def do_import(args: argparse.Namespace) -> Result:
     from sw.frameworks.importing import import_foreign, report_table
     from sw.frameworks.registry import open_network
+    from sw.learn.compare import by_layer
 
     name, out = network_file(args)
     width, shape = weight_width(args.weight_bits), input_shape(args)
@@ -269,6 +271,12 @@ def do_import(args: argparse.Namespace) -> Result:
         std=args.std,
         progress=args.say,
     )
+    accuracies = {
+        "original": report.float_accuracy.to_dict(),
+        "integer": report.integer_accuracy.to_dict(),
+    }
+    more = {"test": accuracies, "by_layer": by_layer(network, report.unlike_float)}
+    network = replace(network, meta={**network.meta, **more})
     network.save(out)
     picture = draw_agreement(report, out.with_suffix(".png"))
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}

@@ -58,14 +58,15 @@ def last_run() -> Path:
 
 def add_report_command(commands: Any) -> None:
     """Add the parser."""
-    text = "make one page to look at of a simulation, or of a session of learning"
+    text = "make one page to look at of what sim, golden, bitstream, learn or explore left"
     sub = commands.add_parser("report", help=text, description=text)
     sub.set_defaults(handler=do_report)
     sub.add_argument(
         "folder",
         nargs="?",
         metavar="FOLDER",
-        help="of sterna sim (default: of the last run), or the file NETWORK.json of sterna learn",
+        help="of sterna sim (default: of the last run), golden, bitstream, learn or explore, or "
+        "the file NETWORK.json of sterna learn",
     )
     sub.add_argument("--open", action="store_true", help="show it in the browser")
     sub.add_argument("--out", metavar="FILE", help="page (default report.html in the folder)")

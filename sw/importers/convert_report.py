@@ -156,7 +156,11 @@ def convert_and_compare(
         "relu": report.float_accuracy.to_dict(),
         "integer": report.integer_accuracy.to_dict(),
     }
-    meta = {**network.meta, "test": accuracies, **report.activity.to_dict()}
+    errors = [
+        {"layer": layer.spec.name, "rate_error": round(error, 5)}
+        for layer, error in zip(network.layers, report.rate_errors, strict=False)
+    ]
+    meta = {**network.meta, "test": accuracies, "by_layer": errors, **report.activity.to_dict()}
     return replace(network, meta=meta), report
 
 

@@ -1,6 +1,6 @@
 """The golden model of a network beside the float network that it came from, on a data set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,7 +15,7 @@ from sw.data.evaluate import Accuracy, golden_runs
 from sw.data.split import Split
 from sw.learn import graph
 
-__all__ = ["Batch", "Comparison", "FloatRun", "compare", "unlike_spikes"]
+__all__ = ["Batch", "Comparison", "FloatRun", "by_layer", "compare", "unlike_spikes"]
 
 
 class Batch(NamedTuple):
@@ -95,6 +95,15 @@ def compare(
         agreement=Accuracy(same, n),
         activity=meter.activity,
     )
+
+
+def by_layer(network: Network, unlike: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """For a network's `meta`: per firing layer, how many spikes differ from its float network's, of
+    how many; a spike is one neuron at one step, fired or not."""
+    return [
+        {"layer": layer.spec.name, "differ": differ, "compared": compared}
+        for layer, (differ, compared) in zip(network.layers, unlike, strict=False)
+    ]
 
 
 def unlike_spikes(trace: Trace, activity: graph.Activity) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from sw.data.dataset import Source, load_split
 from sw.data.evaluate import check_fits
 from sw.data.split import Split
 from sw.learn.checkpoint import Checkpoint
-from sw.learn.compare import Batch, Comparison, compare
+from sw.learn.compare import Batch, Comparison, by_layer, compare, unlike_spikes
 from sw.learn.integer import IntegerNetwork
 from sw.learn.real_decay import decay_report
 
@@ -51,6 +51,8 @@ class ExportReport(Comparison):
         Spikes, potentials and logits compared, all equal.
     decay
         How many spikes differ from real-valued decay (`sw.learn.real_decay.decay_report`).
+    unlike_float
+        Per firing layer: (spikes that differ from the float network's, spikes compared).
     """
 
     name: str
@@ -59,6 +61,7 @@ class ExportReport(Comparison):
     seed: int
     compared: int
     decay: Mapping[str, list[int]]
+    unlike_float: tuple[tuple[int, int], ...]
     note: str = ""
 
 
@@ -106,12 +109,17 @@ def export(
     integer, float_network = checkpoint.integer_network(), checkpoint.float_network()
     network = integer.to_network()
     check_fits(network, data)
+    unlike = np.zeros((len(network.layers) - 1, 2), dtype=np.int64)
     with under_way(progress, "comparing with the golden model", total=len(data)) as at:
         check = EqualityCheck(integer, network, len(data), at)
 
         def run_float(batch: Batch) -> Tensor:
             check(batch)
-            return float_network(batch.pixels).logits
+            activity = float_network(batch.pixels)
+            unlike[:] += np.array(unlike_spikes(batch.trace, activity), dtype=np.int64).reshape(
+                -1, 2
+            )
+            return activity.logits
 
         comparison = compare(network, data, run_float)
     with announced(progress, "comparing the decay with real-valued decay"):
@@ -124,9 +132,12 @@ def export(
         seed=checkpoint.seed,
         compared=check.compared,
         decay=decay,
+        unlike_float=tuple((int(k), int(n)) for k, n in unlike),
         note=data.note,
     )
-    return replace(network, meta=_meta(checkpoint, report)), report
+    meta = _meta(checkpoint, report)
+    meta["by_layer"] = by_layer(network, report.unlike_float)
+    return replace(network, meta=meta), report
 
 
 class EqualityCheck:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hw.contract.checks import signed_bits
 from sim.golden.activity import ActivityMeter
-from sw.report.run import SimRun
+from sw.report.run import Run
 
 __all__ = ["NEURON_ADDS", "PICOJOULES", "SOURCE", "Part", "estimate"]
 
@@ -49,8 +49,8 @@ class Part:
         return self.count * self.picojoules / 1000
 
 
-def estimate(run: SimRun) -> list[Part]:
-    """By kinds of operations, of an image on average (of `SimRun.looked_at`)."""
+def estimate(run: Run) -> list[Part]:
+    """By kinds of operations, of an image on average (of `Run.looked_at`)."""
     network, trace = run.network, run.trace
     meter = ActivityMeter(network)
     meter.add(run.looked_at, trace)

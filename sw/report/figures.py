@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from hw.contract.edge import INPUT
 from hw.contract.network import Network
@@ -17,12 +19,17 @@ __all__ = [
     "agreement",
     "bars",
     "class_names",
+    "columns",
     "confusion",
     "curve",
     "events",
+    "finished",
     "histogram",
     "layers_of",
+    "maps",
     "pictures",
+    "plain_axes",
+    "potentials",
     "raster",
     "stacked",
     "traces",
@@ -33,6 +40,9 @@ Int = npt.NDArray[np.int64]
 
 MOST_NEURONS = 120
 """Neurons of a layer in a raster, at most."""
+
+MAPS = 16
+"""Channels of a layer whose maps are drawn, at most."""
 
 TRACED = 3
 """Neurons of a layer whose potentials are drawn."""
@@ -51,6 +61,8 @@ class Layer(NamedTuple):
         Of the hardware; None where only the golden model ran.
     thresholds
         Of each neuron: above, and below (n, 2); NaN where there is none.
+    shape
+        Channels, rows, columns.
     """
 
     name: str
@@ -59,6 +71,12 @@ class Layer(NamedTuple):
     seen_spikes: Int | None
     seen_potentials: Int | None
     thresholds: npt.NDArray[np.float64]
+    shape: tuple[int, int, int]
+
+    @property
+    def has_maps(self) -> bool:
+        """Its neurons lie in rows and columns."""
+        return min(self.shape[1:]) > 1
 
     @property
     def differs(self) -> npt.NDArray[np.bool_]:
@@ -99,6 +117,7 @@ def layers_of(network: Network, pixels: npt.ArrayLike, seen: Any = None) -> list
                 seen.spikes.get(n) if seen else None,
                 seen.potentials.get(n) if seen else None,
                 np.stack([ups, downs], axis=1),
+                layer.spec.map_shape,
             )
         )
     return found
@@ -115,7 +134,7 @@ def class_names(network: Network) -> list[str]:
 # Figures
 
 
-def _axes(figure: Figure, axes: Any, **labels: str) -> None:
+def plain_axes(figure: Figure, axes: Any, **labels: str) -> None:
     """The looks that all have."""
     figure.patch.set_alpha(0)
     axes.patch.set_alpha(0)
@@ -129,10 +148,14 @@ def _axes(figure: Figure, axes: Any, **labels: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(axes: Any, **more: Any) -> None:
+def finished(axes: Any, **more: Any) -> None:
+    """A legend, where there is anything to tell."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(handles, labels, frameon=False, fontsize=8, labelcolor=Colour.INK, **more)
+        legend = axes.legend(
+            handles, labels, frameon=False, fontsize=8, labelcolor=Colour.INK, **more
+        )
+        legend.get_title().set(color=Colour.FAINT, fontsize=8)
 
 
 def chosen(layer: Layer, most: int) -> npt.NDArray[np.intp]:
@@ -161,7 +184,7 @@ def raster(layers: Sequence[Layer]) -> Figure:
     for axes, layer, part in zip(rows[:, 0], layers, shown, strict=True):
         sent = (layer.spikes if layer.seen_spikes is None else layer.seen_spikes)[:, part]
         many = f"{len(part)} of {layer.spikes.shape[1]} neurons"
-        _axes(figure, axes, title=f"{layer.name}: {many}", ylabel="neuron")
+        plain_axes(figure, axes, title=f"{layer.name}: {many}", ylabel="neuron")
         most = max(1, int(np.abs(sent).max(initial=1)))
         for sign, colour, told in ((1, Colour.POSITIVE, "+"), (-1, Colour.NEGATIVE, "-")):
             step, neuron = np.nonzero(sent * sign > 0)
@@ -177,7 +200,7 @@ def raster(layers: Sequence[Layer]) -> Figure:
         axes.set_ylim(len(part) - 0.5, -0.5)
         ticks = np.unique(np.linspace(0, len(part) - 1, min(5, len(part))).astype(int))
         axes.set_yticks(ticks, [str(part[n]) for n in ticks])
-        _legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
+        finished(axes, loc="upper left", bbox_to_anchor=(1, 1))
     rows[-1, 0].set_xlabel("time step")
     rows[-1, 0].set_xticks(_steps(len(layers[0].spikes)))
     return figure
@@ -192,7 +215,7 @@ def traces(layers: Sequence[Layer]) -> Figure:
     figure = Figure(figsize=(7, 1.9 * len(layers) + 0.4), layout="constrained")
     rows = figure.subplots(len(layers), 1, sharex=True, squeeze=False)
     for axes, layer in zip(rows[:, 0], layers, strict=True):
-        _axes(figure, axes, title=layer.name, ylabel="potential")
+        plain_axes(figure, axes, title=layer.name, ylabel="potential")
         axes.grid(axis="y", color=Colour.GRID, lw=0.6)
         colours = (Colour.ACCENT, Colour.SECOND, Colour.FAINT)
         steps = np.arange(len(layer.potentials))
@@ -209,13 +232,84 @@ def traces(layers: Sequence[Layer]) -> Figure:
                     *(odd[:1], layer.seen_potentials[odd[:1], neuron]), "o",
                     ms=13, mfc="none", mec=Colour.BAD, label="first difference",
                 )  # fmt: skip
-        for bound in np.unique(layer.thresholds[part]):
-            if not np.isnan(bound):
-                axes.axhline(bound, c=Colour.FAINT, lw=0.9, ls="--")
-        _legend(axes, loc="upper left", bbox_to_anchor=(1, 1), title_fontsize=8)
+        bounds = np.unique(layer.thresholds[part])
+        for n, bound in enumerate(bounds[~np.isnan(bounds)]):
+            axes.axhline(bound, c=Colour.FAINT, lw=0.9, ls="--", label="" if n else "threshold")
+        finished(axes, loc="upper left", bbox_to_anchor=(1, 1), title="neuron")
     rows[-1, 0].set_xlabel("time step")
     rows[-1, 0].set_xticks(_steps(len(layers[0].potentials)))
     return figure
+
+
+def potentials(layers: Sequence[Layer]) -> Figure:
+    """How often neurons keep which potential, over all steps: the golden model's bars, the
+    hardware's a line; thresholds."""
+    figure = Figure(figsize=(7, 1.6 * len(layers) + 0.4), layout="constrained")
+    rows = figure.subplots(len(layers), 1, squeeze=False)
+    for axes, layer in zip(rows[:, 0], layers, strict=True):
+        plain_axes(figure, axes, title=layer.name, ylabel="neurons")
+        low, high = int(layer.potentials.min()), int(layer.potentials.max())
+        bins = (np.linspace(low - 0.5, high + 0.5, min(80, high - low + 1) + 1)).tolist()
+        look: dict[str, Any] = {"color": Colour.ACCENT, "alpha": 0.5, "label": "golden model"}
+        axes.hist(layer.potentials.reshape(-1), bins=bins, **look)
+        if layer.seen_potentials is not None:
+            look = {"color": Colour.INK, "histtype": "step", "label": "hardware"}
+            axes.hist(layer.seen_potentials.reshape(-1), bins=bins, **look)
+        axes.set_yscale("symlog", linthresh=1)
+        bounds = np.unique(layer.thresholds)
+        bounds = bounds[~np.isnan(bounds)]
+        if len(bounds) <= 2:  # one for all channels
+            for n, bound in enumerate(bounds):
+                told = "" if n else "threshold"
+                axes.axvline(bound, c=Colour.FAINT, lw=0.9, ls="--", label=told)
+        finished(axes, loc="upper left", bbox_to_anchor=(1, 1))
+    rows[-1, 0].set_xlabel("potential")
+    return figure
+
+
+def maps(layers: Sequence[Layer]) -> Figure:
+    """Spikes of layers of maps, added up over the steps: a map for each of the busiest channels,
+    two colours for the sign, denser for more; a frame where hardware and golden model differ."""
+    columns = 8
+    lines = [-(-min(MAPS, layer.shape[0]) // columns) for layer in layers]
+    figure = Figure(figsize=(7, 0.95 * sum(lines) + 0.35 * len(layers)), layout="constrained")
+    rows = figure.subplots(len(layers), 1, height_ratios=lines, squeeze=False)
+    for axes, layer, count in zip(rows[:, 0], layers, lines, strict=True):
+        sent = layer.spikes if layer.seen_spikes is None else layer.seen_spikes
+        whole = sent.sum(axis=0).reshape(layer.shape)
+        differs = layer.differs.any(axis=0).reshape(layer.shape[0], -1)
+        odd: npt.NDArray[np.bool_] = np.asarray(differs.any(axis=1))
+        worth = np.abs(whole).sum(axis=(1, 2))
+        shown = np.sort(np.lexsort((np.arange(len(worth)), -worth, ~odd))[:MAPS])
+        title = f"{layer.name}: {len(shown)} of {layer.shape[0]} channels"
+        plain_axes(figure, axes, title=title)
+        most = max(1, int(np.abs(whole).max()))
+        # One picture of all maps, which are 1 high and wide, with room between them.
+        for n, channel in enumerate(shown):
+            down, across = divmod(n, columns)
+            left, top = 1.15 * across, 1.3 * down
+            extent = (left, left + 1, top + 1, top)
+            image = _by_sign(whole[channel], most)
+            axes.imshow(image, interpolation="nearest", extent=extent)
+            colour = Colour.BAD if odd[channel] else Colour.GRID
+            axes.add_patch(Rectangle((left, top), 1, 1, fill=False, edgecolor=colour, lw=0.8))
+            axes.text(
+                left + 0.5, top - 0.03, str(channel), ha="center", va="bottom",
+                fontsize=7, color=Colour.FAINT,
+            )  # fmt: skip
+        axes.axis("off")
+        axes.set(xlim=(-0.02, 1.15 * columns - 0.13), ylim=(1.3 * count - 0.27, -0.25))
+    return figure
+
+
+def _by_sign(values: Int, most: int) -> npt.NDArray[np.float64]:
+    """Colours (rows, columns, 4) of a map: by the sign, and as dense as the value is large. They
+    are seen on light and on dark."""
+    colours = np.array([to_rgb(Colour.POSITIVE), to_rgb(Colour.NEGATIVE)])
+    made = np.zeros((*values.shape, 4))
+    made[..., :3] = colours[(values < 0).astype(int)]
+    made[..., 3] = np.abs(values) / most
+    return made
 
 
 def confusion(labels: npt.ArrayLike, classes: npt.ArrayLike, names: Sequence[str]) -> Figure:
@@ -226,9 +320,7 @@ def confusion(labels: npt.ArrayLike, classes: npt.ArrayLike, names: Sequence[str
     side = min(7.0, 1.6 + 0.42 * count)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
-    _axes(figure, axes, xlabel="said", ylabel="label")
-    from matplotlib.patches import Rectangle
-
+    plain_axes(figure, axes, xlabel="said", ylabel="label")
     whole = np.maximum(1, table.sum(axis=1))
     for row, column in np.argwhere(table):
         share = table[row, column] / whole[row]
@@ -299,7 +391,7 @@ def histogram(parts: Mapping[str, npt.NDArray[Any]], xlabel: str) -> Figure:
     """Counts of whole numbers, some sets of them over each other."""
     figure = Figure(figsize=(7, 2.4), layout="constrained")
     axes = figure.subplots()
-    _axes(figure, axes, xlabel=xlabel, ylabel="images")
+    plain_axes(figure, axes, xlabel=xlabel, ylabel="images")
     everything = np.concatenate([np.asarray(values) for values in parts.values()])
     low, high = int(everything.min()), int(everything.max())
     bins = np.linspace(low - 0.5, high + 0.5, min(60, high - low + 1) + 1)
@@ -309,7 +401,7 @@ def histogram(parts: Mapping[str, npt.NDArray[Any]], xlabel: str) -> Figure:
     )
     for (name, values), look in zip(parts.items(), looks, strict=False):
         axes.hist(values, bins=bins.tolist(), label=name, **look)
-    _legend(axes)
+    finished(axes)
     return figure
 
 
@@ -317,7 +409,7 @@ def stacked(parts: Mapping[str, npt.NDArray[Any]], xlabel: str, ylabel: str) -> 
     """What each part adds at each step, above each other."""
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
-    _axes(figure, axes, xlabel=xlabel, ylabel=ylabel)
+    plain_axes(figure, axes, xlabel=xlabel, ylabel=ylabel)
     floor = np.zeros(len(next(iter(parts.values()))))
     shades = (Colour.ACCENT, Colour.NEGATIVE, Colour.SECOND, Colour.POSITIVE, Colour.FAINT)
     for n, (name, values) in enumerate(parts.items()):
@@ -327,7 +419,8 @@ def stacked(parts: Mapping[str, npt.NDArray[Any]], xlabel: str, ylabel: str) -> 
         )  # fmt: skip
         floor = floor + values
     axes.set_xticks(_steps(len(floor)))
-    _legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set_ylim(0, 1.06 * max(1e-9, float(floor.max())))
+    finished(axes, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -340,13 +433,26 @@ def bars(rows: Sequence[tuple[str, float, float]], xlabel: str, names: tuple[str
     """Of each row two numbers: a bound, or what there is, behind; what occurs before it."""
     figure = Figure(figsize=(7, 0.7 + 0.32 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    _axes(figure, axes, xlabel=xlabel)
+    plain_axes(figure, axes, xlabel=xlabel)
     places = np.arange(len(rows))
     axes.barh(places, [row[1] for row in rows], color=Colour.GRID, label=names[0])
     axes.barh(places, [row[2] for row in rows], color=Colour.ACCENT, height=0.45, label=names[1])
     axes.set_yticks(places, [row[0] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    _legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
+    finished(axes, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def columns(rows: Sequence[tuple[str, float]], xlabel: str) -> Figure:
+    """A number for each row."""
+    figure = Figure(figsize=(7, 0.8 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    plain_axes(figure, axes, xlabel=xlabel)
+    found = axes.barh(np.arange(len(rows)), [v for _, v in rows], color=Colour.ACCENT, height=0.6)
+    axes.bar_label(found, fmt="%.4g", padding=3, fontsize=8, color=Colour.INK)
+    axes.set_yticks(np.arange(len(rows)), [name for name, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(0, max(1e-9, 1.15 * max(v for _, v in rows)))
     return figure
 
 
@@ -355,7 +461,7 @@ def agreement(layers: Sequence[tuple[str, float, float]]) -> Figure:
     their weights were rounded, and after."""
     figure = Figure(figsize=(7, 1.1 + 0.5 * len(layers)), dpi=110, layout="constrained")
     axes = figure.subplots()
-    _axes(figure, axes, xlabel="spikes alike: Jaccard index with the original")
+    plain_axes(figure, axes, xlabel="spikes alike: Jaccard index with the original")
     figure.patch.set(alpha=1, facecolor=Colour.PAGE)
     places = np.arange(len(layers))
     for column, move, colour, told in (
@@ -367,35 +473,47 @@ def agreement(layers: Sequence[tuple[str, float, float]]) -> Figure:
         axes.bar_label(found, fmt="%.4f", padding=3, fontsize=8, color=Colour.INK)
     axes.set(xlim=(0, 1.12), ylim=(len(layers) - 0.5, -0.5))
     axes.set_yticks(places, [layer[0] for layer in layers])
-    _legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
+    finished(axes, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
 def weights(network: Network) -> Figure:
     """How often each weight occurs, layer by layer."""
     layers = network.layers
-    figure = Figure(figsize=(7, 1.5 * len(layers) + 0.3), layout="constrained")
-    rows = figure.subplots(len(layers), 1, squeeze=False)
-    for axes, layer in zip(rows[:, 0], layers, strict=True):
+    columns = 1 if len(layers) <= 3 else 2
+    lines = -(-len(layers) // columns)
+    figure = Figure(figsize=(7, 1.5 * lines + 0.3), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.reshape(-1)[len(layers) :]:
+        axes.axis("off")
+    for n, (axes, layer) in enumerate(zip(grid.reshape(-1), layers, strict=False)):
         most = max(layer.spec.w_max, int(np.abs(layer.weights).max(initial=0)))
         told = f"{layer.spec.name}: {layer.weights.size:,} weights of {layer.spec.weight_bits} bits"
-        _axes(figure, axes, title=told, ylabel="weights")
+        labels = {"xlabel": "weight"} if n + columns >= len(layers) else {}
+        plain_axes(figure, axes, title=told, ylabel="weights", **labels)
         bins = np.linspace(-most - 0.5, most + 0.5, min(2 * most + 1, 101) + 1)
         axes.hist(layer.weights.reshape(-1), bins=bins, color=Colour.ACCENT)
         axes.set_yscale("symlog", linthresh=1)
-    rows[-1, 0].set_xlabel("weight")
     return figure
 
 
-def curve(parts: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> Figure:
-    """Lines with dots."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
+Line = tuple[Sequence[float], Sequence[float]]
+
+
+def curve(
+    parts: Mapping[str, Line], x: str, y: str, alone: Mapping[str, Line] | None = None
+) -> Figure:
+    """Lines with dots, and dots that nothing joins."""
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
     axes = figure.subplots()
-    _axes(figure, axes, xlabel=x, ylabel=y)
+    plain_axes(figure, axes, xlabel=x, ylabel=y)
     axes.grid(color=Colour.GRID, lw=0.6)
     colours = (Colour.ACCENT, Colour.SECOND, Colour.POSITIVE, Colour.NEGATIVE)
     for (name, (xs, ys)), colour in zip(parts.items(), colours, strict=False):
         axes.plot(xs, ys, marker=".", color=colour, label=name)
-    if len(parts) > 1:
-        _legend(axes)
+    others = alone or {}
+    for name, (xs, ys) in others.items():
+        axes.plot(*(xs, ys), "D", ms=7, mfc="none", color=Colour.NEGATIVE, label=name)
+    if len(parts) + len(others) > 1:
+        finished(axes, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     return figure

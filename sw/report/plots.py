@@ -16,6 +16,8 @@ from sim.golden.model import GoldenModel
 
 try:
     from sw.report import figures
+    from sw.report.lesson import weights_before_after
+    from sw.report.sections import events_by_step
 except ModuleNotFoundError as error:
     raise SternaError(
         f"sterna.plots needs the package {error.name}: {to_install(str(error.name))}"
@@ -24,7 +26,7 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["confusion", "membranes", "spikes", "weights"]
+__all__ = ["confusion", "events", "maps", "membranes", "spikes", "weights"]
 
 
 def spikes(network: Network, x: npt.ArrayLike) -> "Figure":
@@ -49,6 +51,35 @@ def membranes(network: Network, x: npt.ArrayLike) -> "Figure":
     return figures.traces(figures.layers_of(network, _one(network, x)))
 
 
+def maps(network: Network, x: npt.ArrayLike) -> "Figure":
+    """Spikes of layers of maps, added up over the steps: a map for each of the busiest channels.
+
+    Raises
+    ------
+    InputError
+        As of `spikes`.
+    SternaError
+        When no layer that fires has maps.
+    """
+    layers = figures.layers_of(network, _one(network, x))
+    found = [layer for layer in layers if layer.has_maps]
+    if not found:
+        raise SternaError("Network must have a layer of maps that fires: take sterna.plots.spikes")
+    return figures.maps(found)
+
+
+def events(network: Network, x: npt.ArrayLike) -> "Figure":
+    """Events of each sender at each step, of one example.
+
+    Raises
+    ------
+    InputError
+        As of `spikes`.
+    """
+    pixels = _one(network, x)[None]
+    return figures.events(events_by_step(network, pixels, GoldenModel(network).run(pixels)))
+
+
 def confusion(network: Network, x: npt.ArrayLike, y: npt.ArrayLike) -> "Figure":
     """How often each class was taken for which, of examples x (n, ...) with labels y (n,).
 
@@ -62,9 +93,20 @@ def confusion(network: Network, x: npt.ArrayLike, y: npt.ArrayLike) -> "Figure":
     return figures.confusion(labels, classes, figures.class_names(network))
 
 
-def weights(network: Network) -> "Figure":
-    """How often each weight occurs, layer by layer."""
-    return figures.weights(network)
+def weights(network: Network, before: Network | None = None) -> "Figure":
+    """How often each weight occurs, layer by layer; beside it, how often it did `before` it
+    learned.
+
+    Raises
+    ------
+    SternaError
+        When the one before has other layers.
+    """
+    if before is None:
+        return figures.weights(network)
+    if before.spec.layers != network.spec.layers:
+        raise SternaError("Network before learning must have the same layers")
+    return weights_before_after(before, network)
 
 
 def _encoded(network: Network, x: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -1,7 +1,8 @@
-"""What a simulation left in its folder, read back: network, pictures, what the hardware showed."""
+"""What `sim` and `golden` left in a folder, read back: network, pictures, what was answered."""
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +15,15 @@ import numpy.typing as npt
 from gen.core.plan import CorePlan, rebuild
 from hw.contract.checks import SternaError
 from hw.contract.edge import INPUT
+from hw.contract.files import ArchiveError
 from hw.contract.network import Network
 from sim.bench.job import NETWORK
 from sim.bench.kept import KEPT, Kept, Picture
+from sim.golden.answers import GOLDEN, Answers
 from sim.golden.edges import Field
 from sim.golden.model import GoldenModel, Trace
 
-__all__ = ["LOOKED_AT", "ReportError", "SimRun"]
+__all__ = ["LOOKED_AT", "ReportError", "Run", "SimRun"]
 
 LOOKED_AT = 200
 """Pictures, at most, that the golden model is asked about once more; fewer of a large network."""
@@ -28,7 +31,10 @@ LOOKED_AT = 200
 VALUES = 8_000_000
 """Spikes, at most, of all of them."""
 
-DAMAGE = (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile, zlib.error)
+DAMAGE = (
+    *(OSError, EOFError, LookupError, TypeError, ValueError, RecursionError, BadZipFile),
+    *(zlib.error, ArchiveError),
+)
 """What files raise that are not what they should be."""
 
 Int = npt.NDArray[np.int64]
@@ -39,72 +45,49 @@ class ReportError(SternaError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SimRun:
-    """A simulation that has ended.
+class Run:
+    """Pictures that were classified, by the golden model or by more.
 
     Parameters
     ----------
     facts
-        Its `report.json` (docs/simulation.md).
-    network, plan
-        What ran, and as which core.
+        What the command said, its JSON file.
+    network
+        What ran.
     pixels, labels
         Pictures (n, size) and their classes (n,).
     classes
-        What the hardware said (n,).
-    cycles, predicted
-        From one class to the next, as seen and by the cycle law: (n - 1 of each process,).
-    picture
-        One picture as the hardware played it; None where the core had no taps.
+        What was said (n,).
     """
 
     facts: dict[str, Any]
     network: Network
-    plan: CorePlan
     pixels: npt.NDArray[np.uint8]
     labels: Int
     classes: Int
-    cycles: Int
-    predicted: Int
-    picture: Picture | None
 
     @classmethod
-    def load(cls, folder: Path) -> "SimRun":
-        """Read what `sterna sim` left.
+    def load_golden(cls, folder: Path) -> "Run":
+        """Read what `sterna golden` left.
 
         Raises
         ------
         ReportError
-            When the folder has nothing of the kind, a part of it is missing, or what lies there is
-            damaged or of another run.
+            When a part of it is missing, damaged or of another run.
         """
-        try:
-            facts = json.loads((folder / "report.json").read_text())
-            network = Network.load(folder / NETWORK)
-            shards = sorted(folder.glob("shard*"), key=lambda path: int(path.name[5:]))
-            parts = [_Shard.load(shard) for shard in shards]
-            recipe = json.loads((shards[0] / "job.json").read_text())["recipe"]
-            plan = rebuild(network, recipe)
-            run = cls(
-                facts=facts,
-                network=network,
-                plan=plan,
-                pixels=np.concatenate([part.pixels for part in parts]),
-                labels=np.concatenate([part.labels for part in parts]),
-                classes=np.concatenate([part.kept.classes[0] for part in parts]),
-                cycles=np.concatenate([np.diff(part.completion) for part in parts]),
-                predicted=np.concatenate([np.diff(part.predicted) for part in parts]),
-                picture=_picture(parts),
+
+        def read() -> "Run":
+            facts = json.loads((folder / GOLDEN).read_text())
+            return cls(
+                facts=facts, network=Network.load(folder / NETWORK), **vars(Answers.load(folder))
             )
-            whole = facts["digest"] == network.digest and facts["images"] == len(run.labels)
-        except DAMAGE as error:
-            if isinstance(error, FileNotFoundError) and Path(str(error.filename)).parent == folder:
-                raise ReportError(
-                    f"Folder {folder} has no simulation that has ended: sterna sim makes one"
-                ) from None
-            raise ReportError(f"Simulation in {folder} is damaged: {_text(error)}") from None
-        if not whole:
-            raise ReportError(f"Simulation in {folder} is damaged: its parts are of other runs")
+
+        run = _undamaged(f"Run of the golden model in {folder}", read)
+        hits = int((run.classes == run.labels).sum())
+        if run.facts.get("digest") != run.network.digest or run.facts.get("hits") != hits:
+            raise ReportError(
+                f"Run of the golden model in {folder} is damaged: its parts are of other runs"
+            )
         return run
 
     @cached_property
@@ -122,14 +105,6 @@ class SimRun:
     def trace(self) -> Trace:
         """Of `looked_at`."""
         return GoldenModel(self.network).run(self.looked_at)
-
-    @cached_property
-    def golden_picture(self) -> Trace | None:
-        """What the golden model makes of `picture`."""
-        if self.picture is None:
-            return None
-        at = self.picture.number
-        return GoldenModel(self.network).run(self.pixels[at : at + 1])
 
     @cached_property
     def wrong(self) -> tuple[Int, Int]:
@@ -171,6 +146,61 @@ class SimRun:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class SimRun(Run):
+    """A simulation that has ended; `classes` are the hardware's.
+
+    Parameters
+    ----------
+    plan
+        As which core the network ran.
+    cycles, predicted
+        From one class to the next, as seen and by the cycle law: (n - 1 of each process,).
+    picture
+        One picture as the hardware played it; None where the core had no taps.
+    """
+
+    plan: CorePlan
+    cycles: Int
+    predicted: Int
+    picture: Picture | None
+
+    @classmethod
+    def load(cls, folder: Path) -> "SimRun":
+        """Read what `sterna sim` left.
+
+        Raises
+        ------
+        ReportError
+            When the folder has nothing of the kind, a part of it is missing, or what lies there is
+            damaged or of another run.
+        """
+
+        def read() -> "SimRun":
+            facts = json.loads((folder / "report.json").read_text())
+            network = Network.load(folder / NETWORK)
+            shards = sorted(folder.glob("shard*"), key=lambda path: int(path.name[5:]))
+            parts = [_Shard.load(shard) for shard in shards]
+            recipe = json.loads((shards[0] / "job.json").read_text())["recipe"]
+            return cls(
+                facts=facts,
+                network=network,
+                plan=rebuild(network, recipe),
+                pixels=np.concatenate([part.pixels for part in parts]),
+                labels=np.concatenate([part.labels for part in parts]),
+                classes=np.concatenate([part.kept.classes[0] for part in parts]),
+                cycles=np.concatenate([np.diff(part.completion) for part in parts]),
+                predicted=np.concatenate([np.diff(part.predicted) for part in parts]),
+                picture=_picture(parts),
+            )
+
+        run = _undamaged(f"Simulation in {folder}", read)
+        facts = run.facts
+        if facts.get("digest") != run.network.digest or facts.get("images") != len(run.labels):
+            raise ReportError(f"Simulation in {folder} is damaged: its parts are of other runs")
+        return run
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Shard:
     """What one process of a run left."""
 
@@ -204,6 +234,14 @@ def _picture(parts: list[_Shard]) -> Picture | None:
                 return found[-1]
         start += len(part.labels)
     return found[0] if found else None
+
+
+def _undamaged(what: str, read: Callable[[], Any]) -> Any:
+    """What `read` returns; what it raises of damaged files becomes a sentence."""
+    try:
+        return read()
+    except DAMAGE as error:
+        raise ReportError(f"{what} is damaged: {_text(error)}") from None
 
 
 def _text(error: Exception) -> str:

@@ -86,20 +86,26 @@ def as_svg(figure: Any, told: str, mark: str) -> str:
     text = re.sub(r'\bid="', f'id="{mark}-', text)
     text = re.sub(r'href="#', f'href="#{mark}-', text)
     text = re.sub(r"url\(#", f"url(#{mark}-", text)
-    # As wide as the page allows, and no wider than it was drawn.
     wide = re.search(r'width="([\d.]+)pt"', text)
-    style = f'style="max-width:{float(wide[1]) * 4 / 3:.0f}px"' if wide else ""
+    style = f'style="{_wide(float(wide[1]) * 4 / 3)}"' if wide else ""
     head = f'<svg role="img" aria-label="{escape(told, quote=True)}" {style}'
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     return themed(text.replace("<svg", head, 1))
 
 
+def _wide(pixels: float) -> str:
+    """As wide as the page allows, and no wider than it was drawn; on a page so narrow that it could
+    not be read, it is scrolled."""
+    return f"max-width:{pixels:.0f}px;min-width:min({pixels:.0f}px,30rem)"
+
+
 def drawn_graph(svg: str, told: str, mark: str) -> str:
     """A network's graph (`gen.core.drawing.graph_svg`) as an element of a page."""
     wide = re.search(r'width="(\d+)" height="(\d+)"', svg)
     assert wide is not None
-    box = f'viewBox="0 0 {wide[1]} {wide[2]}" style="max-width:{wide[1]}px"'
+    style = f"{_wide(float(wide[1]))};overflow:visible"  # what stands beside edges may be wider
+    box = f'viewBox="0 0 {wide[1]} {wide[2]}" style="{style}"'
     svg = svg.replace(wide[0], f'{box} role="img" aria-label="{escape(told, quote=True)}"', 1)
     svg = re.sub(r"<rect[^>]*fill=\"white\"/>\n", "", svg, count=1)
     svg = re.sub(r'\bid="', f'id="{mark}-', svg).replace("url(#", f"url(#{mark}-")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hw.contract.checks import SternaError
 from sw.data.split import Split
 
-__all__ = ["DRIFTS", "DriftError", "drift", "drifted", "quantised"]
+__all__ = ["DRIFTS", "TOLD", "DriftError", "drift", "drifted", "quantised"]
 
 DEGREES = 30
 MOVED = (2, 3, 28)
@@ -20,9 +20,15 @@ MOVED = (2, 3, 28)
 
 DEAD, GAINS, DRIFT_SEED = 0.3, (0.2, 1.8), 0
 CONTRAST = 0.4
-DRIFTS = ("turned", "moved", "dead", "contrast")
-"""Turned by 30 degrees; moved 3 pixels right and 2 down; 30 % of the pixels dead, the others with
-gains from 0.2 to 1.8; contrast 0.4."""
+TOLD = {
+    "turned": f"turned by {DEGREES} degrees",
+    "moved": f"moved {MOVED[1]} pixels right and {MOVED[0]} down, of {MOVED[2]}",
+    "dead": f"{DEAD:.0%} of the pixels dead, the others with gains from {GAINS[0]} to {GAINS[1]}",
+    "contrast": f"contrast {CONTRAST}",
+}
+"""Drifts by name, and in words."""
+
+DRIFTS = tuple(TOLD)
 
 Bytes = npt.NDArray[np.uint8]
 Maps = npt.NDArray[np.float64]

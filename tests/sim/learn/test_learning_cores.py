@@ -1,5 +1,6 @@
 """Learning cores under Verilator: every value of every sample, every master, every cycle."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ def test_a_core_of_random_sizes(tmp_path: Path) -> None:
     assert (report["mismatches"], report["first_mismatch"]) == (0, "")
     assert report["cycle_law_violations"] == 0
     assert 0 < report["learned"] < SAMPLES
+    curve = report["curve"]
+    assert curve[0] == [0, 0, 0]
+    assert curve[-1] == [SAMPLES, report["correct_while_learning"], report["learned"]]
+    assert all(a <= b for old, new in pairwise(curve) for a, b in zip(old, new, strict=True))
 
 
 def test_errors_that_are_given(tmp_path: Path) -> None:

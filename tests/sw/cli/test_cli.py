@@ -12,6 +12,7 @@ import pytest
 
 import sterna
 from hw.contract.network import Network
+from sim.golden.answers import Answers
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import load_split
@@ -36,14 +37,22 @@ def test_info(capsys):
     assert facts["digest"] == Network.load(ROOT / "sw/data/models" / "digits-dense.npz").digest
 
 
-def test_golden(capsys):
-    code, out, _ = run(capsys, "golden", "--json")
+def test_golden(capsys, tmp_path):
+    folder = tmp_path / "out"
+    code, out, _ = run(capsys, "golden", "--json", "--out", str(folder))
     facts = json.loads(out)
     assert code == 0
     assert facts["images"] == 364
     assert facts["accuracy"] == facts["hits"] / 364 >= 0.96
-    code, out, _ = run(capsys, "golden", "--images", "10", "--json")
+    assert json.loads((folder / "golden.json").read_text()) == facts
+    answers = Answers.load(folder)
+    assert int((answers.classes == answers.labels).sum()) == facts["hits"]
+    assert Network.load(folder / "network.npz").digest == facts["digest"]
+    more = ("--images", "10", "--out", str(folder))
+    code, out, _ = run(capsys, "golden", *more, "--json")
     assert json.loads(out)["images"] == 10
+    assert len(Answers.load(folder).pixels) == 10
+    assert f"to look at: sterna report {folder}" in run(capsys, "golden", *more)[1]
 
 
 def test_generate(capsys, tmp_path):

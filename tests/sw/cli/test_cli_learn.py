@@ -47,8 +47,13 @@ def test_digits_from_noise(capsys, tmp_path):
     assert network.meta["dataset"] == "digits"
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "net.json", "net.masters.npz", "net.npz", "net.png"
+        "net.before.npz", "net.json", "net.masters.npz", "net.npz", "net.png", "net.seen.npz"
     ]  # fmt: skip
+    seen, before = np.load(tmp_path / "net.seen.npz"), Network.load(tmp_path / "net.before.npz")
+    assert (seen["said_after"] == GoldenModel(network).classify(test.images)).all()
+    assert (seen["said_before"] == GoldenModel(before).classify(test.images)).all()
+    assert (seen["pixels"] == test.images[:200]).all()
+    assert before.digest == PRESETS["digits"].network(1).digest
 
 
 def test_it_goes_on_from_the_masters_beside_the_network(capsys, tmp_path):
@@ -96,6 +101,11 @@ def test_a_readout_behind_a_shipped_network_and_a_drift(capsys, tmp_path):
     plain = load_split("digits", "test", 4)
     hits = int((GoldenModel(made).classify(plain.images) == plain.labels).sum())
     assert facts["undrifted"] == {"hits": hits, "n": 364}
+    hits = int((GoldenModel(given).classify(plain.images) == plain.labels).sum())
+    assert facts["undrifted_before"]["n"] == 364
+    assert abs(facts["undrifted_before"]["hits"] - hits) < 20  # its weights are rounded to masters
+    assert facts["drift_told"] == "30% of the pixels dead, the others with gains from 0.2 to 1.8"
+    assert "plain" in np.load(tmp_path / "net.seen.npz").files
     assert not file.with_suffix(".png").exists()
 
 

@@ -53,6 +53,13 @@ def test_export_proves_and_reports(digits_checkpoint: Checkpoint) -> None:
     assert report.activity.events == pytest.approx(bits + rate * 4 * 128)
     assert report.activity.sops == pytest.approx(bits * 128 + rate * 4 * 128 * 10)
     assert report.decay["exact"] == [0, trace.spikes[0].size, 0, 364]
+    with torch.no_grad():
+        floats = network(torch.from_numpy(test.images)).spikes[0].transpose(0, 1).numpy()
+    unlike = int((floats != trace.spikes[0]).sum())
+    assert 0 < unlike < floats.size
+    assert image.meta["by_layer"] == [
+        {"layer": "hidden1", "differ": unlike, "compared": floats.size}
+    ]
 
 
 def test_meta_says_where_the_image_comes_from(

@@ -48,6 +48,10 @@ def test_a_file_is_converted(name: str, right: int, splits: tuple[Split, Split])
     assert report.float_accuracy.hits == right
     assert report.agreement.hits >= 360
     assert report.left_out == ("node_softmax (Softmax)" if name == "mlp" else "")
+    assert network.meta["by_layer"] == [
+        {"layer": layer.name, "rate_error": round(error, 5)}
+        for layer, error in zip(network.spec.layers, report.rate_errors, strict=False)
+    ]
     if name == "residual":
         assert [len(layer.edges) for layer in network.spec.layers] == [1, 2, 1]
 
