@@ -10,6 +10,7 @@ __all__ = [
     "CONSTANT_BITS",
     "INPUT",
     "MAX_KERNEL",
+    "MAX_SHIFT",
     "Axis",
     "EdgeSpec",
     "Shape",

@@ -6,8 +6,8 @@ from typing import Any
 
 from hw.contract.files import can_write, write_atomically
 from hw.contract.network import Network
-from hw.contract.text import table, to_install
-from sw.cli.options import BUILD, Result, numbers
+from hw.contract.text import table
+from sw.cli.options import BUILD, Result, drawn, numbers
 from sw.data.shipped import UsageError, model_path
 
 __all__ = ["add_explore_command"]
@@ -52,11 +52,8 @@ def do_explore(args: argparse.Namespace) -> Result:
 
     text = front_table(facts)
     write_atomically(out / "front.md", f"{text}\n".encode())
-    try:
-        draw(facts, out / "front.png")
-        picture = str(out / "front.png")
-    except ModuleNotFoundError as error:
-        picture = f"not drawn: that needs {error.name}: {to_install(str(error.name))}"
+    image = out / "front.png"
+    picture = drawn(lambda: draw(facts, image), image)
     rows = [
         ("board", facts["board"]),
         ("looked at", f"{facts['planned']:,} layouts of {facts['networks']} networks"),

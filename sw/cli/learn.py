@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from hw.contract.files import can_write, write_atomically, write_json
 from hw.contract.network import Network
-from hw.contract.text import percent, table, to_install
+from hw.contract.text import percent, table
 from hw.learn.masters import Masters, before_learning, masters_path
 from hw.system.progress import under_way
 from sim.golden.model import GoldenModel
-from sw.cli.options import BUILD, Result, add_data_option
+from sw.cli.options import BUILD, Result, add_data_option, drawn
 from sw.data.dataset import load_split, require_files
 from sw.data.evaluate import check_fits
 from sw.data.published import RECORDINGS
@@ -178,7 +178,11 @@ def held_session(
         facts["undrifted_before"] = {"hits": first, "n": len(images.plain)}
         rows.append(("undrifted", percent(kept, len(images.plain))))
     rows.append(("wrote", keep_seen(out, facts, network, images, classes)))
-    rows.append(("curve", draw(session, out, images)))
+    image = out.with_suffix(".png")
+    curve = "none: no images are held out"
+    if len(images.held_out):
+        curve = drawn(lambda: draw(session, image, images), image)
+    rows.append(("curve", curve))
     if session.interrupted:
         rows.append(("interrupted", "what was learned is kept; go on with --from " + str(out)))
     return facts, table(rows), INTERRUPTED if session.interrupted else 0
@@ -362,14 +366,10 @@ def store(masters: Masters, out: Path, dataset: str, samples: int) -> Network:
     return made
 
 
-def draw(session: Session, out: Path, images: Images) -> str:
-    """The curve as a picture beside the network; returns its name, or why there is none."""
-    if not len(images.held_out):
-        return "none: no images are held out"
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        return f"not drawn: that needs the package matplotlib: {to_install('matplotlib')}"
+def draw(session: Session, out: Path, images: Images) -> None:
+    """The curve as a picture."""
+    from matplotlib.figure import Figure
+
     from sw.study.plots import write_png
 
     figure = Figure(figsize=(6, 4), dpi=110, layout="tight")
@@ -381,8 +381,7 @@ def draw(session: Session, out: Path, images: Images) -> str:
     )
     axes.set(xlabel="samples", ylabel="accuracy on held-out images, %", title=images.train.title)
     axes.grid(alpha=0.3)
-    write_png(out.with_suffix(".png"), figure)
-    return out.with_suffix(".png").name
+    write_png(out, figure)
 
 
 def add_learn_command(commands: Any) -> None:

@@ -1,6 +1,7 @@
 """Commands that make networks: `train`, `export`, `convert`, `check` and `import`; `export-nir`."""
 
 import argparse
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,7 @@ from hw.contract.checks import SpecError, require_name
 from hw.contract.files import can_write, write_atomically
 from hw.contract.network import Network
 from hw.contract.neuron import MAX_LIMIT
-from hw.contract.text import to_install
-from sw.cli.options import BUILD, Result, add_data_option, numbers
+from sw.cli.options import BUILD, Result, add_data_option, drawn, numbers
 from sw.data.arrays import Dataset, Spikes
 from sw.data.dataset import chosen
 from sw.data.published import FILELESS, NAMES, RECORDINGS
@@ -21,9 +21,9 @@ from sw.data.split import Split
 
 if TYPE_CHECKING:
     from sw.data.dataset import Source
-    from sw.frameworks.conventions import Conventions
-    from sw.frameworks.importing import ImportReport
+    from sw.frameworks.proof import ImportReport
     from sw.learn.recipes import Recipe
+    from sw.reading.conventions import Conventions
 
 __all__ = ["add_network_commands", "load_splits"]
 
@@ -174,8 +174,8 @@ def do_export(args: argparse.Namespace) -> Result:
 
 def next_step(args: argparse.Namespace, out: Path) -> str:
     """What to do with a network that was made."""
-    own = "" if args.dataset else f" --data {args.data}"
-    return f"next: sterna sim {out}{own}"
+    own = [] if args.dataset else ["--data", str(args.data)]
+    return f"next: {shlex.join(['sterna', 'sim', str(out), *own])}"
 
 
 def do_convert(args: argparse.Namespace) -> Result:
@@ -224,12 +224,12 @@ def weight_width(text: str) -> int | None:
 
 
 def conventions_of(args: argparse.Namespace, data: Dataset | None) -> "Conventions | None":
-    """--dt, --fires-at, --reset and --readout; None: none of them is given. Where spike trains are
-    counted, --dt is theirs, too, and theirs alone where a network says its own."""
-    from sw.frameworks.conventions import Conventions
+    """--dt, --fires-at, --reset, --limit and --readout; None: none of them is given. Where spike
+    trains are counted, --dt is theirs, too, and theirs alone where a network says its own."""
     from sw.frameworks.registry import importer_for
+    from sw.reading.conventions import Conventions
 
-    names = ("dt", "fires_at", "reset", "readout")
+    names = ("dt", "fires_at", "reset", "limit", "readout")
     given = {name: getattr(args, name) for name in names}
     counts = isinstance(data, Spikes) and args.framework != "relu"
     if counts and not importer_for(Path(args.network), args.framework).has_conventions:
@@ -249,7 +249,8 @@ def input_shape(args: argparse.Namespace) -> tuple[int, ...] | None:
 
 
 def do_import(args: argparse.Namespace) -> Result:
-    from sw.frameworks.importing import import_foreign, report_table
+    from sw.frameworks.importing import import_foreign
+    from sw.frameworks.proof import report_table
     from sw.frameworks.registry import open_network
     from sw.learn.compare import by_layer
 
@@ -266,6 +267,7 @@ def do_import(args: argparse.Namespace) -> Result:
         weight_bits=width,
         exact_decay=args.exact_decay,
         by_channel=args.per_channel,
+        fine_biases=args.fine_biases,
         shape=shape,
         mean=args.mean,
         std=args.std,
@@ -278,24 +280,22 @@ def do_import(args: argparse.Namespace) -> Result:
     more = {"test": accuracies, "by_layer": by_layer(network, report.unlike_float)}
     network = replace(network, meta={**network.meta, **more})
     network.save(out)
-    picture = draw_agreement(report, out.with_suffix(".png"))
+    image = out.with_suffix(".png")
+    picture = drawn(lambda: draw_agreement(report, image), image)
     facts = {"image": str(out), "digest": network.digest, **report.to_dict()}
-    told = f"wrote {out}, {picture}; {next_step(args, out)}"
+    told = f"wrote {out}; picture {picture}; {next_step(args, out)}"
     return facts, f"{report_table(network, report)}\n{told}", 0
 
 
-def draw_agreement(report: "ImportReport", path: Path) -> str:
-    """How alike spikes are, as a picture beside the network; its name, or why there is none."""
-    try:
-        from sw.report.figures import agreement
-    except ModuleNotFoundError as error:
-        return f"no picture: that needs {error.name}: {to_install(str(error.name))}"
+def draw_agreement(report: "ImportReport", path: Path) -> None:
+    """How alike spikes and potentials are, as a picture."""
+    from sw.report.figures import agreement
     from sw.study.plots import write_png
 
     pairs = zip(report.before, report.after, strict=True)
-    figure = agreement([(was.layer, was.jaccard, now.jaccard) for was, now in pairs])
-    write_png(path, figure)
-    return path.name
+    spikes = [(was.layer, was.jaccard, now.jaccard) for was, now in pairs]
+    both = zip(report.membranes_before[:-1], report.membranes_after[:-1], strict=True)
+    write_png(path, agreement(spikes, [(a.layer, a.mean, b.mean) for a, b in both if b.compared]))
 
 
 def do_check(args: argparse.Namespace) -> Result:
@@ -315,10 +315,11 @@ def do_check(args: argparse.Namespace) -> Result:
     checked = check(
         foreign,
         steps=steps,
-        weight_bits=8 if width is None else width,
+        weight_bits=width,
         pixel_bits=args.pixel_bits,
         exact_decay=args.exact_decay,
         by_channel=args.per_channel,
+        fine_biases=args.fine_biases,
         shape=input_shape(args),
         data=data,
         mean=args.mean,
@@ -553,6 +554,13 @@ def add_network_commands(commands: Any) -> None:
             "threshold at once, or subtract-later, at the next step, as snnTorch does",
         )
         sub.add_argument(
+            "--limit",
+            type=int,
+            metavar="L",
+            help="most spikes of a neuron in a step, 1 (default) to 15, of a network whose file "
+            "does not say (NIR): 15 for sinabs's MultiSpike",
+        )
+        sub.add_argument(
             "--readout",
             metavar="VALUE",
             help="what is read of the potentials of a leaky readout, where the file does not say "
@@ -571,6 +579,12 @@ def add_network_commands(commands: Any) -> None:
             action="store_true",
             help="a weight step for each channel of neurons, in place of one for the layer: for "
             "programs and windows",
+        )
+        sub.add_argument(
+            "--fine-biases",
+            action="store_true",
+            help="where weights are kept as they are, biases in parts of a weight step, of layers "
+            "too that could be stages of their own: for programs and windows",
         )
 
     sub = command(

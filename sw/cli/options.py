@@ -1,12 +1,22 @@
 """What the rooms of the command line share: the form of an answer, options."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hw.contract.text import to_install
 from sw.data.shipped import UsageError
 
-__all__ = ["BUILD", "SCHEDULE_HELP", "Result", "add_data_option", "add_image_options", "numbers"]
+__all__ = [
+    "BUILD",
+    "SCHEDULE_HELP",
+    "Result",
+    "add_data_option",
+    "add_image_options",
+    "drawn",
+    "numbers",
+]
 
 BUILD = Path("build")
 
@@ -25,6 +35,17 @@ def numbers(text: str, what: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"{what} must be positive numbers joined by commas, not {text!r}")
     return tuple(int(part) for part in parts)
+
+
+def drawn(draw: Callable[[], None], path: Path) -> str:
+    """Draw a picture into a file, if the packages for it are there: its path, or why there is
+    none."""
+    try:
+        draw()
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        return f"not drawn: that needs the package {package}: {to_install(package)}"
+    return str(path)
 
 
 def add_data_option(sub: argparse.ArgumentParser) -> None:

@@ -483,6 +483,8 @@ def _examples(what: str, x: Any) -> Array:
     title = f"Examples {what}"
     try:
         array = plain_numbers(title, x).copy()
+        if array.ndim and not len(array):
+            raise InputError(f"{title} must have at least one example, not none")
         if array.ndim < 2 or 0 in array.shape:
             raise InputError(f"{title} must have shape (n, features) or more, not {array.shape}")
         require_finite(title, array)

@@ -2,7 +2,7 @@
 
 What such an activation is, `sw.importers.counting` says. Weights are whole multiples of their scale
 already. The module is run once, and watched
-(`sw.frameworks.watch`). Brevitas (BSD-3-Clause) is not needed to use Sterna, nor installed with it.
+(`sw.watch`). Brevitas (BSD-3-Clause) is not needed to use Sterna, nor installed with it.
 
 What differs: Brevitas rounds halves to even, the contract up; and a bias, a threshold or a scale by
 channel that is no multiple of the weights' step is rounded. Where it matters the report counts it.
@@ -24,12 +24,16 @@ from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sw.data.split import Split
 from sw.frameworks.architecture import read_architecture
-from sw.frameworks.importing import ImportReport, import_foreign
-from sw.frameworks.watch import Call, Node, Watch, WatchedNetwork, require_whole
+from sw.frameworks.importing import import_foreign
+from sw.frameworks.proof import ImportReport
 from sw.importers.affine import Cause, ConvertError, refusal
 from sw.importers.counting import counting, one_step
 from sw.importers.modules import Leaf, cause
 from sw.importers.trace import Step
+from sw.watch.calls import Call, Watch
+from sw.watch.described import Node
+from sw.watch.network import WatchedNetwork
+from sw.watch.returned import require_whole
 
 __all__ = ["BrevitasNetwork", "import_network", "is_file", "open_file"]
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from hw.contract.checks import SternaError
 from hw.contract.text import table
 from sw.data.split import Split, check_split
-from sw.frameworks.conventions import Conventions
-from sw.frameworks.importing import integers_of, require_steps, rounding
-from sw.frameworks.reading import SHAPE_UNKNOWN, Finding, Foreign, Reading, Run, findings_of
+from sw.frameworks.importing import require_steps
+from sw.frameworks.integers import integers_of, rounding
 from sw.frameworks.registry import ZIP, importer_for, load_relu
 from sw.importers.affine import IDLE, Cause, ConvertError, kind
 from sw.importers.convert_report import load_network
@@ -28,8 +27,15 @@ from sw.importers.modules import (
     relu_leaves,
 )
 from sw.importers.trace import Step, Traced
+from sw.reading.conventions import OPTIONS, Conventions
+from sw.reading.network import SHAPE_UNKNOWN, Finding, Foreign, Reading, Run, findings_of
 
 __all__ = ["Checked", "check", "checked_table", "open_any"]
+
+
+WIDTH = 8
+AUTO = f"{WIDTH} bits here: auto is found by sterna import, which compares classes on data"
+"""Of weights, where it is to be found."""
 
 
 class ReluNetwork(Foreign):
@@ -98,10 +104,7 @@ def open_any(
         When it is none of them.
     """
     if name == "relu" and conventions is not None:
-        raise ConvertError(
-            "Time step, firing, reset and readout (--dt, --fires-at, --reset, --readout) are for "
-            "networks over time: a ReLU network has none"
-        )
+        raise ConvertError(f"{OPTIONS} are for networks over time: a ReLU network has none")
     if name == "relu":
         return ReluNetwork(load_relu(path))
     importer = importer_for(path, name)
@@ -148,10 +151,11 @@ def check(
     foreign: Foreign,
     *,
     steps: int,
-    weight_bits: int = 8,
+    weight_bits: int | None = 8,
     pixel_bits: int = 4,
     exact_decay: bool = False,
     by_channel: bool = False,
+    fine_biases: bool = False,
     shape: Sequence[int] | None = None,
     data: Split | None = None,
     mean: Sequence[float] = (),
@@ -163,8 +167,9 @@ def check(
     ----------
     foreign
         The network.
-    steps, weight_bits, pixel_bits, exact_decay, by_channel
-        Of the network that it would become.
+    steps, weight_bits, pixel_bits, exact_decay, by_channel, fine_biases
+        Of the network that it would become. A `weight_bits` of None, which is found on data, stands
+        for `WIDTH`, which is said.
     shape
         Of an input, in place of what file, modules or data say.
     data, mean, std
@@ -193,6 +198,9 @@ def check(
         timed=data is not None and data.timed,
     )
     findings = [replace(f, node=f.node or "network") for f in reading.findings]
+    if weight_bits is None:
+        weight_bits = WIDTH
+        findings.append(Finding(node="weight width", becomes=AUTO))
     if reading.folded is not None:
         try:
             network = integers_of(
@@ -202,14 +210,14 @@ def check(
                 pixel_bits=pixel_bits,
                 exact_decay=exact_decay,
                 by_channel=by_channel,
+                fine_biases=fine_biases,
             ).to_network()
         except SternaError as error:
             findings.append(Finding(node="network", refused=str(error)))
         else:
             for layer, told in rounding(reading.folded, network, by_channel).items():
-                exact = told.endswith("kept as they are")
-                becomes = told if exact else f"{weight_bits}-bit integers"
-                by = "" if exact else told
+                becomes = told.text if told.exact else f"{weight_bits}-bit integers"
+                by = "" if told.exact else told.text
                 findings.append(
                     Finding(node=f"weights of {layer}", becomes=becomes, approximated=by)
                 )

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from sw.frameworks.decay import TOLERANCE
+from sw.reading.decay import TOLERANCE
 
 __all__ = ["common_step"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import nn
 
 from hw.contract.text import none_of
-from sw.frameworks.conventions import Conventions
-from sw.frameworks.reading import Foreign
 from sw.importers.affine import ConvertError
 from sw.importers.convert_report import load_network
+from sw.reading.conventions import OPTIONS, Conventions
+from sw.reading.network import Foreign
 
 __all__ = ["IMPORTERS", "Importer", "importer_for", "load_relu", "open_network"]
 
@@ -61,8 +61,7 @@ class Importer:
             return opener(path, conventions or Conventions())
         if conventions is not None:
             raise ConvertError(
-                f"Time step, firing, reset and readout (--dt, --fires-at, --reset, --readout) are "
-                f"for files that do not say them: a network of {self.title} does"
+                f"{OPTIONS} are for files that do not say them: a network of {self.title} does"
             )
         return opener(path)
 

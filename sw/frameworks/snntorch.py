@@ -12,7 +12,7 @@ ternary extension are worth 2 unless `surrogate_disable` is set, for its surroga
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -30,15 +30,19 @@ from hw.contract.neuron import READINGS
 from hw.contract.text import none_of
 from sw.data.split import Split
 from sw.frameworks.architecture import Architecture, read_architecture
-from sw.frameworks.conventions import TIE
-from sw.frameworks.decay import current_fields, decay_fields, decays_of, joined
-from sw.frameworks.importing import ImportReport, import_foreign
-from sw.frameworks.reading import LeakyReadout, per_channel
-from sw.frameworks.watch import Call, IsNode, Node, Watch, WatchedNetwork, require_whole
+from sw.frameworks.importing import import_foreign
+from sw.frameworks.proof import ImportReport
 from sw.importers.affine import ConvertError
 from sw.importers.modules import cause
 from sw.importers.trace import Before, Step, Sum
 from sw.learn.neuron import LIFParameters, ReadoutParameters
+from sw.reading.conventions import TIE
+from sw.reading.decay import current_fields, decay_fields, decays_of, joined
+from sw.reading.network import LeakyReadout, per_channel
+from sw.watch.calls import Call, IsNode, Watch
+from sw.watch.described import Node
+from sw.watch.network import WatchedNetwork
+from sw.watch.returned import require_whole
 
 __all__ = ["SnnNetwork", "import_network", "is_file", "lif_parameters", "open_file"]
 
@@ -154,6 +158,9 @@ def lif_parameters(node: nn.Module) -> Node:
         amplitude=amplitude,
         approximated=joined(approximated, by),
         note=note,
+        unit=thetas,
+        before_reset=_is_late(name, settings),
+        tie=tie,
         **own,
     )
 
@@ -183,10 +190,14 @@ def _ternary(settings: Any, high: float, low: float) -> tuple[float, str, float]
     return high - low, "free", _single(down, "negative threshold")
 
 
+def _is_late(name: str, settings: Any) -> bool:
+    """Whether a reset comes at the next step."""
+    return name == "Lapicque" or bool(settings.reset_delay)
+
+
 def _reset(name: str, settings: Any, worth: Tensor, kept: Tensor) -> tuple[str, Tensor, str]:
     """Kind and step of the reset, and what must be said about it; `worth` is what it subtracts."""
-    kind = RESETS[int(settings.reset_mechanism_val)]
-    late = name == "Lapicque" or bool(settings.reset_delay)
+    kind, late = RESETS[int(settings.reset_mechanism_val)], _is_late(name, settings)
     if kind == "none":
         raise ConvertError(
             "must reset by subtraction or to zero, not go on as it is, unless it comes last and "
@@ -322,50 +333,73 @@ class SnnNetwork(WatchedNetwork):
                     if isinstance(getattr(module, state, None), Tensor):
                         setattr(module, state, torch.zeros(0, dtype=torch.float64))
 
-    def _called(self, x: Tensor, times: int = 1) -> tuple[list[Call], list[Any]]:
-        """What its modules do in so many forwards, and what these return."""
+    def _called(self, inputs: Sequence[Tensor]) -> tuple[list[Call], list[Any]]:
+        """What its modules do in a forward of each input, and what these return."""
         self._reset()
         with Watch(self.module, _is_node) as self._watch:
-            returned = [self.module(x) for _ in range(times)]
+            returned = [self.module(x) for x in inputs]
         return self._watch.calls, returned
 
-    def calls(self, x: Tensor, steps: int, timed: bool = False) -> list[Call]:
+    def _forms(
+        self, x: Tensor, steps: int, timed: bool, tried: Sequence[Sequence[Call]]
+    ) -> Iterator[tuple[Sequence[Tensor], Callable[[Sequence[Call]], bool]]]:
+        """Ways in which a forward may take what `calls` is given: what its forwards get, and
+        whether it is taken so, by the calls of its modules. Those of ways before are in `tried`.
+
+        Recordings: all at once, an image at a time, with the images in front. Images: with the
+        loop over time inside; else, if that was one step, so many times; else an axis of time."""
         if timed:
-            return self._recorded(x, steps)
-        if len(x) == 1:  # of which an axis of time could not be told
-            pair = self.calls(torch.cat([x, x]), steps)
-            return [call.first() for call in pair]
-        try:
-            calls, returned = self._called(x)
-            inside = bool(calls) and calls[0].given.numel() == x.numel()
-            # Of what takes an axis of time, each step is one image.
-            inside = inside and all(len(call.made) == len(x) for call in calls)
-        except Exception as error:  # a stranger's forward may raise anything
-            calls, returned, inside, raised = list[Call](), list[Any](), False, error
-        else:
-            raised = None
-        if not inside:
+            for inputs in ([x], [*x], [x.transpose(0, 1)]):
+                yield inputs, lambda calls: _sees_steps(calls, x, _is_node)
+            return
+        yield [x], lambda calls: _is_inside(calls, x) and _steps_of(calls) == steps
+        if not tried or not _is_inside(tried[0], x):
+            yield [x.expand(steps, *x.shape)], lambda calls: _steps_of(calls) == steps
+        elif _steps_of(tried[0]) == 1:
+            yield [x] * steps, lambda calls: _steps_of(calls) == steps
+
+    def calls(self, x: Tensor, steps: int, timed: bool = False) -> list[Call]:
+        axis, n = int(timed), x.shape[int(timed)]
+        if n == 1 or (timed and n == steps):  # axes could be taken for each other
+            more = 2 if timed and n + 1 == steps else 1
+            longer = torch.cat([x, *[x.narrow(axis, n - 1, 1)] * more], dim=axis)
+            return [call.first(n) for call in self.calls(longer, steps, timed)]
+        tried, returns, raised = list[list[Call]](), list[list[Any]](), None
+        for inputs, fits in self._forms(x, steps, timed, tried):
             try:
-                calls, returned = self._called(x.expand(steps, *x.shape))
-            except Exception as error:
-                raise ConvertError(
-                    f"Network cannot be run on images of {tuple(x.shape[1:])}, nor on all steps "
-                    f"of them: {cause(raised or error)}"
-                ) from None
-        first = next((call.place for call in calls if _is_node(call.module)), None)
-        if first is None:
+                calls, returned = self._called(inputs)
+            except Exception as error:  # a stranger's forward may raise anything
+                raised = raised or error
+                continue
+            calls = _apart(calls, x, _is_node) if timed else calls
+            if fits(calls):
+                self._check_whole(calls, returned, steps)
+                return calls
+            tried.append(calls)
+            returns.append(returned)
+        has_nodes = any(_is_node(module) for module in self.module.modules())
+        if not has_nodes and (timed or tried):
             raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
-        ran = sum(call.place == first for call in calls)
-        if inside and ran == 1 and steps > 1:  # it is one step
-            calls, returned = self._called(x, steps)
-        elif ran != steps:
-            if steps in Counter(call.place for call in calls).values():
-                require_whole(calls, returned, steps, _is_node)
+        more = f": {cause(raised)}" if raised else ""
+        if timed:
             raise ConvertError(
-                f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
+                f"Network cannot be run on recordings of {steps} images of {tuple(x.shape[2:])}: "
+                "it must take an image at a time, (n, ...), or all of them, (T, n, ...) or (n, T, "
+                f"...), and each of its neurons must run once in each step{more}"
             )
-        self._check_whole(calls, returned, steps)
-        return calls
+        if not tried or not _steps_of(tried[-1]):
+            raise ConvertError(
+                f"Network cannot be run on images of {tuple(x.shape[1:])}, nor on all steps of "
+                f"them{more}"
+            )
+        calls, returned = tried[-1], returns[-1]
+        if steps in Counter(call.place for call in calls).values():
+            require_whole(calls, returned, steps, _is_node)
+        ran = _steps_of(calls)
+        _require_loop(calls, ran)
+        raise ConvertError(
+            f"Network runs {ran} time steps by itself, not {steps}: give --steps {ran}"
+        )
 
     def _check_whole(self, calls: Sequence[Call], returned: Sequence[Any], steps: int) -> None:
         """`require_whole` of all steps, and what is read of a readout that leaks."""
@@ -393,45 +427,6 @@ class SnnNetwork(WatchedNetwork):
             return ""
         return f"on all images tried, {' and '.join(self._fits)} are the same but for a factor"
 
-    def _recorded(self, x: Tensor, steps: int) -> list[Call]:
-        """`calls` of recordings (T, n, ...): of a module that takes them so, or an image at a time,
-        or (n, T, ...); which one it is, is seen by what its modules are given."""
-        n = x.shape[1]
-        if n in (1, steps):  # axes could be taken for each other
-            more = 2 if n + 1 in (1, steps) else 1
-            calls = self._recorded(torch.cat([x, *[x[:, -1:]] * more], dim=1), steps)
-            return [call.first(n) for call in calls]
-        raised: Exception | None = None
-        for form in (
-            lambda: self._called(x),
-            lambda: self._called_by_step(x),
-            lambda: self._called(x.transpose(0, 1)),
-        ):
-            try:
-                calls, returned = form()
-            except Exception as error:  # a stranger's forward may raise anything
-                raised = raised or error
-                continue
-            calls = _apart(calls, x, _is_node)
-            if _sees_steps(calls, x, _is_node):
-                self._check_whole(calls, returned, steps)
-                return calls
-        if not any(_is_node(module) for module in self.module.modules()):
-            raise ConvertError(f"Network has no neurons: it needs {ACTIVATION}")
-        more = f": {cause(raised)}" if raised else ""
-        raise ConvertError(
-            f"Network cannot be run on recordings of {steps} images of {tuple(x.shape[2:])}: it "
-            "must take an image at a time, (n, ...), or all of them, (T, n, ...) or (n, T, ...), "
-            f"and each of its neurons must run once in each step{more}"
-        )
-
-    def _called_by_step(self, x: Tensor) -> tuple[list[Call], list[Any]]:
-        """As `_called`, with an image of each step in a forward of its own."""
-        self._reset()
-        with Watch(self.module, _is_node) as self._watch:
-            returned = [self.module(image) for image in x]
-        return self._watch.calls, returned
-
     def expanded(self, call: Call, title: str, here: str) -> list[Step]:
         """A module; neurons, with what comes back to them."""
         back = getattr(call.module, "recurrent", None) if _is_node(call.module) else None
@@ -445,6 +440,39 @@ class SnnNetwork(WatchedNetwork):
             Step(both, (here, brought), Sum()),
             Step(title, (both,), call.module),
         ]
+
+
+def _steps_of(calls: Sequence[Call]) -> int:
+    """How often the first of the neurons ran; 0: there are none."""
+    first = next((call.place for call in calls if _is_node(call.module)), None)
+    return sum(call.place == first for call in calls)
+
+
+def _is_inside(calls: Sequence[Call], x: Tensor) -> bool:
+    """Whether a forward has taken images x (n, ...) as they are: of what takes an axis of time,
+    each step is one image."""
+    whole = bool(calls) and calls[0].given.numel() == x.numel()
+    return whole and all(len(call.made) == len(x) for call in calls)
+
+
+def _require_loop(calls: Sequence[Call], ran: int) -> None:
+    """Refuse a forward whose modules run several times, but not as steps: the first of them would
+    be given the same each time, the image or what was made of it.
+
+    Raises
+    ------
+    ConvertError
+        One sentence that names them.
+    """
+    times = Counter(call.place for call in calls if call.once)
+    several = [place for place, n in times.items() if n == ran > 1]
+    given = [call.given for call in calls if call.place == several[0]] if several else []
+    if all(x.shape == given[0].shape and torch.equal(x, given[0]) for x in given):
+        return
+    raise ConvertError(
+        f"Network cannot be converted: {' and '.join(several)} run several times in a step: use a "
+        "module for each place"
+    )
 
 
 def _apart(calls: Sequence[Call], x: Tensor, is_node: IsNode) -> list[Call]:

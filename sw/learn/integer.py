@@ -81,16 +81,21 @@ class IntegerLayer(nn.Module):
 
     @torch.no_grad()
     def fill(self, folded: FoldedLayer, scale: Tensor, own: Mapping[str, Tensor]) -> None:
-        """Take the weights and biases of a folded layer, `scale` being one weight step: of all, (),
-        or of each channel, (channels,); `own` are the integers (channels,) that each channel of the
-        specification has: `thetas`, `steps`, `factors`."""
+        """Take the weights and biases of a folded layer, `scale` being the drive's unit: of all,
+        (), or of each channel, (channels,), of which a weight step is 2^shift, where its edge has a
+        shift that the folded one has not; `own` are the integers (channels,) that each channel of
+        the specification has: `thetas`, `steps`, `factors`."""
         self.scale.copy_(scale)  # of all: that of each
-        for edge, master, kernel in zip(self.edges, self.kernels, folded.kernels, strict=True):
+        shifts = [edge.shift for edge in folded.edges] or [0]
+        for edge, master, kernel, shift in zip(
+            self.edges, self.kernels, folded.kernels, shifts, strict=True
+        ):
             most, step = self.spec.largest(edge), scale
             if scale.ndim:  # a row of weights per channel, or per neuron of it
                 step = scale.repeat_interleave(len(kernel) // len(scale))
                 step = step.reshape(-1, *(1,) * (kernel.ndim - 1))
-            master.copy_(torch.clamp(kernel / step, -most, most))
+            whole = kernel / (step * 2 ** (edge.shift - shift))
+            master.copy_(torch.clamp(whole, -most, most))
         for name, values in own.items():
             self.get_buffer(name).copy_(values)
         self.bias.copy_(folded.bias / scale / self.coefficient_max)

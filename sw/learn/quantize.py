@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hw.contract.checks import signed_bits
-from hw.contract.edge import INPUT
+from hw.contract.edge import INPUT, EdgeSpec
 from hw.contract.encoding import Encoding
 from hw.contract.neuron import MAX_FACTOR_SHIFT, MAX_WIDTH, NeuronSpec, ReadoutSpec
 from hw.contract.spec import WEIGHT_BITS, LayerSpec, NetworkSpec
@@ -57,12 +57,16 @@ class Known(NamedTuple):
         The largest |potential| seen, of all or of each channel, (channels,); twice that is stored
         without saturation. 0: not known.
     fraction_bits
-        Kept below a weight step, so that decays truncate little, unless they are to be exact.
+        Kept below the drive's unit, so that decays truncate little, unless they are to be exact.
+    bias_bits
+        Bits below a weight step in which drives are counted, so that biases and thresholds are
+        rounded so much less: its edges count their weights 2^bias_bits times (`EdgeSpec.shift`).
     """
 
     step: float | Tensor = 0.0
     peak: float | Tensor = 0.0
     fraction_bits: int = 0
+    bias_bits: int = 0
 
     @property
     def stepped(self) -> bool:
@@ -96,7 +100,7 @@ def _in_row(p: LIFParameters) -> LIFParameters:
 
 
 def _readout_spec(
-    folded: FoldedNetwork, scale: float, pixel_max: int, exact: bool
+    folded: FoldedNetwork, scale: float, pixel_max: int, exact: bool, bias_bits: int = 0
 ) -> ReadoutSpec | None:
     """The integer readout: with so many bits below a weight step that decays are exact, or that all
     they cut off comes to less than `LOST` of a step; and no more than the contract has."""
@@ -128,7 +132,7 @@ def _readout_spec(
                 "steps, or no exact decay"
             )
     else:
-        drive = _largest_drive(folded, last, scale, pixel_max)
+        drive = _largest_drive(folded, last, scale, pixel_max, bias_bits)
         read = many * (folded.steps if p.value == "sum" else 1)
         room = MAX_WIDTH - 1 - math.ceil(math.log2(max(1.0, drive * read + folded.steps)))
         fine = max(0, min(math.ceil(math.log2(many / LOST)), room))
@@ -136,15 +140,18 @@ def _readout_spec(
     return ReadoutSpec(**row, decay_rounding=rounding, fraction_bits=fine, value=p.value)
 
 
-def _largest_drive(folded: FoldedNetwork, n: int, scale: float, pixel_max: int) -> float:
-    """No drive of a layer is larger, in weight steps, once weights are rounded."""
+def _largest_drive(
+    folded: FoldedNetwork, n: int, scale: float, pixel_max: int, bias_bits: int
+) -> float:
+    """No drive of a layer is larger, in its unit `scale`, once weights are rounded to steps of
+    2^bias_bits of that."""
     layer, total = folded.layers[n], folded.layers[n].bias.abs() / scale + 1
     for edge, kernel in zip(folded.edges(n), layer.kernels, strict=True):
         sender = None
         if edge.source != INPUT:
             sender = folded.layers[folded.names.index(edge.source)].neuron
         most = (pixel_max if sender is None else sender.limit) * edge.pool_size << edge.shift
-        rows = (kernel.abs() / scale + 0.5).reshape(len(kernel), -1).sum(dim=1)
+        rows = (kernel.abs() / scale + 2**bias_bits / 2).reshape(len(kernel), -1).sum(dim=1)
         total = total + rows.max() * most
     return float(total.max())
 
@@ -270,6 +277,17 @@ def common_decay(factors: Tensor) -> tuple[dict[str, Any], Tensor]:
     return {"decay": "factor", "decay_shift": shift, "decay_factor": 0}, whole
 
 
+def finer_edges(folded: FoldedNetwork, n: int, bias_bits: int) -> tuple[EdgeSpec, ...]:
+    """The edges of a layer whose drives are counted in so many bits below a weight step. (What an
+    identity brings has a constant of more bits than weights, which stands for itself.)"""
+    if not bias_bits:
+        return folded.layers[n].edges
+    return tuple(
+        edge if edge.kind == "identity" else replace(edge, shift=edge.shift + bias_bits)
+        for edge in folded.edges(n)
+    )
+
+
 def _constants(
     layer: FoldedLayer, apart: bool, thetas: list[int], losses: list[int], factors: Tensor | None
 ) -> dict[str, Tensor]:
@@ -387,6 +405,7 @@ def quantize(
         scale = _scale(title, layer, weight_bits, by_channel and may_scale_channels(layer))
         if given.stepped:
             scale = torch.as_tensor(given.step, dtype=torch.float64)
+        scale = scale / 2**given.bias_bits  # from here on the drive's unit
         neuron, own = None, dict[str, Tensor]()
         if layer.neuron is not None:
             row, factors = _in_row(layer.neuron), None
@@ -404,7 +423,9 @@ def quantize(
         scales.append((scale, own))
         read = None
         if layer.readout is not None:
-            read = _readout_spec(folded, float(scale), 2**pixel_bits - 1, exact_decay)
+            read = _readout_spec(
+                folded, float(scale), 2**pixel_bits - 1, exact_decay, given.bias_bits
+            )
         layers.append(
             LayerSpec(
                 name=title,
@@ -413,7 +434,7 @@ def quantize(
                 weight_bits=weight_bits,
                 neuron=neuron,
                 shape=layer.shape,
-                edges=layer.edges,
+                edges=finer_edges(folded, n, given.bias_bits),
                 channel_thresholds="thetas" in own,
                 channel_decays="factors" in own,
                 readout=read,

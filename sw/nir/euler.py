@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sw.frameworks.conventions import TIE, Conventions
-from sw.frameworks.reading import Run, readings
 from sw.nir.graph import Graph, fires, kind_of, leaks
+from sw.reading.conventions import TIE, Conventions
+from sw.reading.network import Membrane, Run, readings
 
-__all__ = ["input_gain", "simulate"]
+__all__ = ["input_gain", "simulate", "tied"]
 
 
 def simulate(
@@ -29,16 +29,31 @@ def simulate(
     (`Conventions.readout`).
     """
     euler = _Euler(graph, conventions, timed)
-    sent, spikes = list[Tensor](), dict[str, list[Tensor]]()
+    firing = {name: node for name, node in graph.nodes.items() if fires(node)}
+    sent = list[Tensor]()
+    spikes = {name: list[Tensor]() for name in firing}
+    kept = {name: list[Tensor]() for name in firing}
     for step in range(steps):
         made = euler.step(x[step] if timed else x)
         sent.append(made[graph.output].flatten(1))
-        for name, node in graph.nodes.items():
-            if fires(node):
-                spikes.setdefault(name, []).append(made[name].flatten(1))
+        for name, node in firing.items():
+            spikes[name].append(made[name].flatten(1))
+            v = euler.potentials[name]
+            kept[name].append((v / _by_neuron(node.v_threshold, v)).flatten(1))
     outputs = torch.stack(sent)
     value = conventions.readout if any(map(leaks, graph.nodes.values())) else "sum"
-    return Run(readings(outputs)[value], tuple(torch.stack(layer) for layer in spikes.values()))
+    late = conventions.reset == "subtract-later"
+    tie = tied(conventions)
+    return Run(
+        readings(outputs)[value],
+        tuple(torch.stack(layer) for layer in spikes.values()),
+        tuple(Membrane(torch.stack(layer), late, tie) for layer in kept.values()),
+    )
+
+
+def tied(conventions: Conventions) -> float:
+    """By what thresholds are multiplied, so that ties are what the conventions say."""
+    return 1 + TIE if conventions.fires_at == "gt" else 1 - TIE
 
 
 class _Euler:
@@ -111,10 +126,12 @@ class _Euler:
             v = v + self._change(node, v, current) - owed
         else:
             v = v + current * _by_neuron(input_gain(node, self.conventions.dt), current) - owed
-        above = self.conventions.fires_at == "gt"
-        z = (v >= threshold * (1 + TIE if above else 1 - TIE)).to(v.dtype)
+        z = (v >= threshold * tied(self.conventions)).to(v.dtype)
+        if self.conventions.limit > 1:
+            count = torch.floor(v / (threshold * tied(self.conventions)))
+            z = count.clamp(0, self.conventions.limit)
         if self.conventions.reset == "zero":
-            v = v * (1 - z)
+            v = v * (z == 0)
         elif not late:
             v = v - z * threshold
         self.potentials[name] = v

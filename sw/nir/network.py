@@ -18,9 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
-from sw.frameworks.conventions import TIE, Conventions
-from sw.frameworks.decay import current_fields, decay_fields, decays_of, joined
-from sw.frameworks.reading import (
+from sw.importers.affine import Cause, ConvertError
+from sw.importers.layers import AffineLayer
+from sw.importers.maps import read_maps
+from sw.importers.modules import Leaf
+from sw.importers.trace import Before, Step, Sum
+from sw.learn.neuron import LIFParameters, NeuronError, ReadoutParameters
+from sw.nir.euler import input_gain, simulate, tied
+from sw.nir.graph import INPUTS, OUTPUTS, Graph, fires, kind_of, read_nir
+from sw.reading.conventions import TIE, Conventions
+from sw.reading.decay import current_fields, decay_fields, decays_of, joined
+from sw.reading.network import (
     SHAPE_UNKNOWN,
     Finding,
     Foreign,
@@ -33,14 +41,6 @@ from sw.frameworks.reading import (
     own_causes,
     per_channel,
 )
-from sw.importers.affine import Cause, ConvertError
-from sw.importers.layers import AffineLayer
-from sw.importers.maps import read_maps
-from sw.importers.modules import Leaf
-from sw.importers.trace import Before, Step, Sum
-from sw.learn.neuron import LIFParameters, NeuronError, ReadoutParameters
-from sw.nir.euler import input_gain, simulate
-from sw.nir.graph import INPUTS, OUTPUTS, Graph, fires, kind_of, read_nir
 
 __all__ = ["NirNetwork", "layer_names", "open_file"]
 
@@ -341,15 +341,15 @@ class _Lowering:
         self, name: str, theta: Reals, kept: Reals, decays: Decays, shape: Shape | None
     ) -> None:
         """Note the neurons of a node, which fire at these thresholds."""
-        above = self.conventions.fires_at == "gt"
         reset = self.conventions.reset
         steps = {"zero": np.zeros(1), "subtract": theta}.get(reset, theta / np.maximum(kept, TIE))
         fields, by, factors = decays
-        thetas = theta * (1 + TIE if above else 1 - TIE)
+        thetas = theta * tied(self.conventions)
         try:
             parameters = LIFParameters(
                 theta=float(thetas.max()),
                 negative="off",
+                limit=self.conventions.limit,
                 reset="hard" if reset == "zero" else "soft",
                 step=float(steps.max()),
                 **fields,
@@ -448,7 +448,7 @@ class _Lowering:
             return [per_channel(shape, ones * gain.item(), ones * offset.item())]
         gain, offset = (_spread(values, shape) for values in (gain, offset))
         rows = [values.reshape(shape[0], -1) for values in (gain, offset)]
-        if all(bool((row == row[:, :1]).all()) for row in rows):
+        if all(np.allclose(row, row[:, :1], rtol=TIE, atol=0) for row in rows):
             return [per_channel(shape, *(torch.from_numpy(row[:, 0]) for row in rows))]
         flat = (math.prod(shape),)
         flats = (torch.from_numpy(values.ravel()) for values in (gain, offset))

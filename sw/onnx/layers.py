@@ -3,10 +3,10 @@
 import numpy as np
 from torch import nn
 
-from sw.frameworks.reading import per_channel
 from sw.importers.trace import Sum
 from sw.onnx.calls import Call, Does, Made, filled, held, tensor
 from sw.onnx.files import Array
+from sw.reading.network import per_channel
 
 __all__ = ["add", "batch_norm", "divide", "gemm", "matmul", "multiply", "negate", "subtract"]
 

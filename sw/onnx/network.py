@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from sw.frameworks.check import ReluNetwork
-from sw.frameworks.reading import Foreign, Reading
 from sw.importers.affine import ConvertError
 from sw.importers.trace import Step, Traced, Unread
 from sw.onnx.calls import Clipped
@@ -18,6 +17,7 @@ from sw.onnx.quantised import QuantisedNetwork
 from sw.onnx.reference import Reference
 from sw.onnx.report import findings
 from sw.onnx.translate import Translation, translate
+from sw.reading.network import Foreign, Reading
 
 __all__ = ["OnnxReLU", "open_file", "open_relu"]
 

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT
-from sw.frameworks.reading import Foreign, Reading, Run
-from sw.frameworks.watch import Described, Node
 from sw.importers.affine import Cause, ConvertError, kind
 from sw.importers.counting import counting, one_step
 from sw.importers.modules import Leaf
@@ -25,6 +23,8 @@ from sw.onnx.reference import Reference
 from sw.onnx.report import findings
 from sw.onnx.rounding import MODES
 from sw.onnx.translate import Translation
+from sw.reading.network import Foreign, Reading, Run
+from sw.watch.described import NO_POTENTIALS, Described, Node
 
 __all__ = ["QuantisedNetwork"]
 
@@ -102,7 +102,7 @@ class QuantisedNetwork(Foreign):
             (value.flatten(1) / node.amplitude)[None]
             for value, node in zip(made, nodes, strict=True)
         ]
-        return Run(logits, tuple(spikes))
+        return Run(logits, tuple(spikes), (NO_POTENTIALS,) * len(spikes))
 
 
 LEFT_OUT = "left out, in the comparison too: pixels are rounded already"
@@ -154,7 +154,7 @@ class _Resolved:
     steps
         In the order in which they run.
     names, nodes, causes, notes
-        As of `sw.frameworks.watch.Described`.
+        As of `sw.watch.described.Described`.
     front, behind
         By place: roundings of pixels, and what is done with them before, in order.
     parts

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sw.frameworks.reading import Finding
 from sw.importers.trace import Sum
 from sw.onnx.translate import Translation
+from sw.reading.network import Finding
 
 __all__ = ["findings"]
 

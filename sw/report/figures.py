@@ -456,25 +456,42 @@ def columns(rows: Sequence[tuple[str, float]], xlabel: str) -> Figure:
     return figure
 
 
-def agreement(layers: Sequence[tuple[str, float, float]]) -> Figure:
-    """Layer by layer, how alike two networks fire, by the Jaccard index of their spikes: before
-    their weights were rounded, and after."""
-    figure = Figure(figsize=(7, 1.1 + 0.5 * len(layers)), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    plain_axes(figure, axes, xlabel="spikes alike: Jaccard index with the original")
+def agreement(
+    layers: Sequence[tuple[str, float, float]], potentials: Sequence[tuple[str, float, float]] = ()
+) -> Figure:
+    """Layer by layer, how alike two networks fire, by the Jaccard index of their spikes, before
+    their weights were rounded, and after; beside that, where there are any, by how much their
+    potentials differ on average, as a share of a threshold."""
+    many = max(len(layers), len(potentials))
+    wide = 11 if potentials else 7
+    figure = Figure(figsize=(wide, 1.1 + 0.5 * many), dpi=110, layout="constrained")
+    parts = figure.subplots(1, 1 + bool(potentials), squeeze=False)[0]
     figure.patch.set(alpha=1, facecolor=Colour.PAGE)
+    _pairs(figure, parts[0], layers, "spikes alike: Jaccard index with the original", "%.4f")
+    parts[0].set(xlim=(0, 1.12))
+    if potentials:
+        told = "potentials unlike the original's, on average, in thresholds"
+        _pairs(figure, parts[1], potentials, told, "%.2g")
+        parts[1].set(xlim=(0, 1.18 * max(1e-9, *(max(row[1:]) for row in potentials))))
+    finished(parts[-1], loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _pairs(
+    figure: Figure, axes: Any, layers: Sequence[tuple[str, float, float]], told: str, form: str
+) -> None:
+    """Two bars for each layer: before rounding, and of the integers."""
+    plain_axes(figure, axes, xlabel=told)
     places = np.arange(len(layers))
-    for column, move, colour, told in (
+    for column, move, colour, title in (
         (1, -0.2, Colour.GRID, "before rounding"),
         (2, 0.2, Colour.ACCENT, "integers"),
     ):
         values = [float(layer[column]) for layer in layers]
-        found = axes.barh(places + move, values, height=0.36, color=colour, label=told)
-        axes.bar_label(found, fmt="%.4f", padding=3, fontsize=8, color=Colour.INK)
-    axes.set(xlim=(0, 1.12), ylim=(len(layers) - 0.5, -0.5))
+        found = axes.barh(places + move, values, height=0.36, color=colour, label=title)
+        axes.bar_label(found, fmt=form, padding=3, fontsize=8, color=Colour.INK)
+    axes.set(ylim=(len(layers) - 0.5, -0.5))
     axes.set_yticks(places, [layer[0] for layer in layers])
-    finished(axes, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
 
 
 def weights(network: Network) -> Figure:

@@ -26,10 +26,11 @@ from hw.system.progress import Progress, announced, silent
 from sim.bench.run import simulate
 from sw.data.dataset import load_split
 from sw.data.split import Split
-from sw.frameworks.conventions import Conventions
-from sw.frameworks.importing import ImportReport, import_foreign
-from sw.frameworks.reading import Foreign
+from sw.frameworks.importing import import_foreign
+from sw.frameworks.proof import ImportReport
 from sw.importers.affine import ConvertError
+from sw.reading.conventions import Conventions
+from sw.reading.network import Foreign
 
 __all__ = ["TRAINED", "Trained", "importers_table", "study"]
 
@@ -58,6 +59,8 @@ class Trained:
         The module, trained, as what is imported; a folder may be used.
     steps
         T.
+    fine_biases
+        How it is imported.
     install
         What brings the packages.
     """
@@ -67,6 +70,7 @@ class Trained:
     make: Callable[[], tuple[nn.Module, Logits]]
     open: Callable[[nn.Module, Path], Foreign]
     steps: int = STEPS
+    fine_biases: bool = False
     install: str = "make .venv/stamp-importers"
 
     @property
@@ -425,6 +429,14 @@ TRAINED = {
         open=_open_brevitas,
         steps=1,
     ),
+    "brevitas-fine": Trained(
+        title="the same, `--fine-biases`, a program",
+        packages=("brevitas",),
+        make=_brevitas,
+        open=_open_brevitas,
+        steps=1,
+        fine_biases=True,
+    ),
     "onnx": Trained(
         title="QONNX, the same network",
         packages=("brevitas", "onnx"),
@@ -526,7 +538,12 @@ def _measured(
         for width in bits:
             try:
                 made, report = import_foreign(
-                    foreign, test, name="imported", steps=spec.steps, weight_bits=width
+                    foreign,
+                    test,
+                    name="imported",
+                    steps=spec.steps,
+                    weight_bits=width,
+                    fine_biases=spec.fine_biases,
                 )
             except ConvertError:
                 raise

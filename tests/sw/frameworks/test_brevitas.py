@@ -10,7 +10,8 @@ from torch import nn
 
 from sw.data.dataset import load_split
 from sw.frameworks.brevitas import BrevitasNetwork, is_file, open_file
-from sw.frameworks.importing import import_foreign, integers_of, rounding
+from sw.frameworks.importing import import_foreign
+from sw.frameworks.integers import integers_of, rounding
 from sw.importers.affine import ConvertError
 
 quantised: Any = pytest.importorskip(
@@ -162,8 +163,9 @@ def test_a_readout_with_scales_of_each_class_is_rounded() -> None:
     folded = BrevitasNetwork(network).read((12,), steps=1, pixel_max=PIXEL_MAX).require()
     integer = integers_of(folded, name="x", weight_bits=8, pixel_bits=4, by_channel=True)
     told = rounding(folded, integer.to_network(), by_channel=True)
-    assert told["hidden1"].startswith("multiples of a step of each channel, ")
-    assert told["readout"].startswith("rounded to 8 bits, one step for all channels, rms error ")
+    assert told["hidden1"].text.startswith("multiples of a step of each channel, ")
+    rounded = "rounded to 8 bits, one step for all channels, rms error "
+    assert told["readout"].text.startswith(rounded)
 
 
 @pytest.mark.parametrize(
@@ -315,13 +317,13 @@ def test_a_state_dict_alone_says_too_little(tmp_path: Path) -> None:
 
 def test_counts_are_compared_as_whole_numbers() -> None:
     """Activations divided by a scale that is no power of two are so but for their last bit."""
-    from sw.frameworks.importing import _Meter
+    from sw.frameworks.agreement import SpikeMeter
 
     counts = torch.arange(8, dtype=torch.float64)[None, None]
     scale = 0.4961
     made = (counts.float() * scale).double() / torch.tensor(scale).double()
     assert not torch.equal(made, counts)
-    meter = _Meter(["hidden"])
+    meter = SpikeMeter(["hidden"])
     meter.add([made], [counts])
     meter.add([made], [counts + 0.25])
     (found,) = meter.agreements([True])

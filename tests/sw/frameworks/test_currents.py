@@ -13,7 +13,7 @@ from hw.contract.network import Network
 from sim.bench.run import simulate
 from sw.data.dataset import load_split
 from sw.data.split import Split
-from sw.frameworks.importing import ImportReport
+from sw.frameworks.proof import ImportReport
 from sw.frameworks.snntorch import import_network
 
 snntorch: Any = pytest.importorskip("snntorch", reason="the package snntorch is not installed")

@@ -1,6 +1,7 @@
 """SpikingJelly 2.0: each container and module against its own run, spike by spike, at rest and over
 time; what cannot be read is named."""
 
+import copy
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,6 +64,10 @@ def matched(network: nn.Module, split: Split, steps: int = 8, **options: Any) ->
         assert before.shown
         assert before.equal == before.compared
         assert before.either > 20, before
+    for potentials in report.membranes_before[:-1]:
+        assert potentials.compared or "do not keep their potentials" in potentials.reason
+        assert potentials.largest < 1e-9, potentials
+        assert potentials.when in ("after the reset", "")
     return made, report
 
 
@@ -102,6 +107,10 @@ ROWS: dict[str, Built] = {
     "nodes at the front, one behind the other": lambda n: [
         *(neuron.IFNode(v_threshold=0.5), leaky(v_threshold=0.4), layer.Linear(n, 10))
     ],
+    "a synaptic current": lambda n: [
+        *(layer.Linear(n, 20), neuron.CUBALIFNode(0.5, 0.75, 1.5), layer.Linear(20, 16)),
+        *(neuron.CUBALIFNode(0.7, 0.9, 1.0, v_reset=None), layer.Linear(16, 10)),
+    ],
     "detached reset, stored potentials": lambda n: [
         *(layer.Linear(n, 20), leaky(detach_reset=True, store_v_seq=True), layer.Linear(20, 10))
     ],
@@ -131,6 +140,28 @@ def test_signals(mode: str) -> None:
         assert (first.kernel, first.padding) == ((1, 3), (0, 1))
         assert (second.pool, second.kernel) == ((1, 2), (1, 3))
         assert last.pool == (1, columns // 2 - 2)
+
+
+@pytest.mark.parametrize("decode", ["last_mem", "mean-mem", "max-mem"])
+@pytest.mark.parametrize("last", [neuron.NonSpikingLIFNode(3.0), neuron.NonSpikingIFNode()])
+def test_a_readout_that_never_fires(last: nn.Module, decode: str) -> None:
+    last = copy.deepcopy(last)
+    last.decode = decode  # type: ignore[assignment]
+    network = row(layer.Linear(64, 20), leaky(), layer.Linear(20, 10), last, mode="m")
+    made, report = matched(network, data("digits"), 4)
+    readout = made.spec.layers[-1].readout
+    wanted = {"last_mem": "last", "mean-mem": "sum", "max-mem": "max"}[decode]
+    if isinstance(last, neuron.NonSpikingIFNode) and decode == "last_mem":
+        assert readout is None  # the sum of the drives
+    else:
+        assert readout is not None
+        assert readout.value == wanted
+        assert (readout.decay == "none") == isinstance(last, neuron.NonSpikingIFNode)
+    assert report.membranes_before[-1].largest < 1e-9
+    assert report.membranes_after[-1].largest < 0.05
+    assert report.agreement.share > 0.97
+    told = next(finding for finding in report.findings if finding.node.startswith("3 (NonSpiking"))
+    assert told.becomes.startswith("the readout's potentials, read ")
 
 
 def loops(n: int, mode: str) -> dict[str, nn.Module]:
@@ -282,12 +313,13 @@ def test_all_that_cannot_be_read_is_named_at_once() -> None:
         for finding in check(JellyNetwork(network), steps=4, shape=(64,)).findings
     }
     fires = "IFNode, LIFNode, ParametricLIFNode, TernaryIFNode, TernaryLIFNode, SimpleIFNode, "
-    fires += "SimpleLIFNode, HalfThresholdIFNode"
+    fires += "SimpleLIFNode, HalfThresholdIFNode, CUBALIFNode"
     assert {node: text for node, text in found.items() if text} == {
-        "1 (KLIFNode)": f"is not one of {fires} (it lets no potential below zero)",
+        "1 (KLIFNode)": f"is not one of {fires} (it lets no potential below zero: train with "
+        "LIFNode)",
         "2 (SynapseFilter)": "is a synaptic current, a second state beside the potential: train "
         "without",
-        "3 (PSN)": f"is not one of {fires} (it sees all steps at once)",
+        "3 (PSN)": f"is not one of {fires} (it sees all steps at once: train with LIFNode)",
         "4 (ElementWiseRecurrentContainer)": "must add what comes back to what it is given "
         "(element_wise_function=torch.add): its function does something else",
         "5 (LinearRecurrentContainer)": "must end in neurons that fire: only spikes can come back, "
@@ -295,8 +327,7 @@ def test_all_that_cannot_be_read_is_named_at_once() -> None:
         "6 (TLastMultiStepContainer)": "takes time as its last axis: put its modules into a "
         "MultiStepContainer or a Sequential",
         "7 (BatchNormThroughTime1d)": "has other weights at each step: use BatchNorm1d",
-        "8 (NonSpikingLIFNode)": f"is not one of {fires} (end in the Linear before it, whose "
-        "values are added up)",
+        "8 (NonSpikingLIFNode)": "integrates without firing within the network: it may only end it",
     }
 
 
@@ -310,6 +341,8 @@ def test_nodes_that_no_neuron_is() -> None:
         (late, "must start nearer to its rest than its threshold is, not 1.5 from it"),
         (neuron.IFNode(v_threshold=0.2, v_reset=0.5), "Threshold must be positive and finite"),
         (neuron.TernaryIFNode(v_reset=0.5), "must reset to 0 or by its threshold, not to 0.5"),
+        (neuron.CUBALIFNode(v_reset=0.25), "must reset to 0 or by its threshold, not to 0.25"),
+        (neuron.CUBALIFNode(c_decay=1.5), "keeps 1.5 of a synaptic current per step"),
     ):
         with pytest.raises(ConvertError, match=sentence):
             lif_parameters(node)

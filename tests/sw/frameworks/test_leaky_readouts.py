@@ -18,12 +18,12 @@ from sim.golden.model import GoldenModel
 from sw.cli.main import main
 from sw.data.dataset import load_split
 from sw.data.split import Split
-from sw.frameworks.conventions import Conventions
 from sw.frameworks.importing import import_foreign
 from sw.importers.affine import ConvertError
 from sw.nir.export import export_nir, nir_graph
 from sw.nir.graph import flat_graph, read_nir
 from sw.nir.network import NirNetwork
+from sw.reading.conventions import Conventions
 from tests.hw.program.programs import leaky
 
 STEPS = 6

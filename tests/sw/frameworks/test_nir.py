@@ -25,14 +25,16 @@ from sw.cli.main import main
 from sw.data.dataset import load_split
 from sw.data.split import Split
 from sw.frameworks.check import check
-from sw.frameworks.conventions import Conventions
 from sw.frameworks.grid import common_step
-from sw.frameworks.importing import import_foreign, integers_of
+from sw.frameworks.importing import import_foreign
+from sw.frameworks.integers import integers_of
 from sw.importers.affine import ConvertError
 from sw.nir.euler import simulate as run_as_written
 from sw.nir.export import export_nir, nir_graph
 from sw.nir.graph import Graph, flat_graph, read_nir
 from sw.nir.network import NirNetwork, layer_names
+from sw.reading.conventions import Conventions
+from sw.reading.network import Membrane
 
 nir = pytest.importorskip("nir", reason="the package nir is not installed")
 
@@ -329,6 +331,9 @@ def test_nothing_is_lost(digits: Split, tmp_path: Path, name: str, fires_at: str
         assert layer.equal == layer.compared
         assert layer.shown
         assert layer.both == layer.either > 0
+    for membranes in (*report.membranes_before, *report.membranes_after):
+        assert membranes.compared > 0
+        assert membranes.largest < 1e-5, membranes
     assert report.agreement.hits == report.agreement.n == len(digits)
     assert all(told.endswith("kept as they are") for told in report.weights.values())
     x = torch.from_numpy(digits.images).double() / 15
@@ -575,6 +580,7 @@ def test_norse_writes_and_runs(
     network, report = import_foreign(foreign, digits, name="x", steps=8)
     x, state = torch.from_numpy(digits.images).double().reshape(-1, *shape[-3:]) / 15, None
     counts: Any = 0.0
+    held: list[Any] = []
     module.double()
     for layer in (module[1], module[3]):  # double() leaves out what is no parameter of torch
         layer.p = type(layer.p)(
@@ -584,8 +590,15 @@ def test_norse_writes_and_runs(
         for _ in range(8):
             spikes, state = module(x if maps else x.reshape(-1, 64), state)
             counts = counts + spikes.flatten(1)
+            held.append([each.v.flatten(1) for each in state if each is not None])
     assert counts.max() > 1
-    assert float((foreign.run(x, 8).outputs == counts).double().mean()) > 0.999
+    ran = foreign.run(x, 8)
+    for membrane, own in zip(ran.membranes, zip(*held, strict=True), strict=True):
+        assert isinstance(membrane, Membrane)
+        v = torch.stack(own) * (8 if leaks else 1)  # in thresholds
+        assert float(((membrane.values - v).abs() < 1e-4).double().mean()) > 0.999
+        assert v.std() > 0.05
+    assert float((ran.outputs == counts).double().mean()) > 0.999
     assert all(layer.equal == layer.compared for layer in report.before)
     assert report.after[0].jaccard > 0.9
     classes = GoldenModel(network).classify(digits.images)
@@ -603,6 +616,17 @@ SINABS = {
         False,
     ),
     "IAF, several at once": ({"spike_fn": "MultiSpike"}, {"reset": "subtract"}, False),
+    "IAF, several": ({"spike_fn": "MultiSpike"}, {"reset": "subtract", "limit": 15}, True),
+    "IAF, several, to zero": (
+        {"spike_fn": "MultiSpike", "reset_fn": "MembraneReset"},
+        {"reset": "zero", "limit": 15},
+        True,
+    ),
+    "LIF, several": (
+        {"tau_mem": 5.0, "spike_fn": "MultiSpike"},
+        {"reset": "subtract", "limit": 15, "dt": 5 * (1 - np.exp(-1 / 5))},
+        True,
+    ),
 }
 """By what it shows: options of the neurons, conventions, and whether both compute the same."""
 
@@ -766,6 +790,33 @@ def test_the_euler_run_is_worked_by_hand() -> None:
     run = run_as_written(flat_graph(made), torch.ones(1, 1).double(), 4, Conventions())
     assert run.spikes[0] is not None
     assert run.spikes[0].flatten().tolist() == [0, 1, 0, 1]
+
+
+def test_several_spikes_of_a_step_are_worked_by_hand(digits: Split) -> None:
+    """Thresholds of 2, drives of 5: 2 spikes leave 1, then 3 leave 0; of at most 2, 2."""
+    edges = [("input", "a"), ("a", "output")]
+    made = flat_graph(graph({"a": integrate(1, theta=2.0)}, edges, (1,), 1))
+    x = torch.tensor([[5.0]], dtype=torch.float64)
+    for reset, limit, wanted, left in (
+        ("subtract", 15, [2, 3, 2], [1, 0, 1]),
+        ("subtract", 2, [2, 2, 2], [1, 2, 3]),
+        ("zero", 15, [2, 2, 2], [0, 0, 0]),
+    ):
+        foreign = NirNetwork(made, Conventions(fires_at="ge", reset=reset, limit=limit))
+        run = foreign.run(x, 3)
+        assert run.spikes[0] is not None
+        assert run.spikes[0].flatten().tolist() == wanted
+        (membrane,) = run.membranes
+        assert isinstance(membrane, Membrane)
+        assert (2 * membrane.values).flatten().tolist() == left
+    foreign = NirNetwork(
+        flat_graph(chain(nir.Linear(on_grid(10, 64)), integrate(10, theta=0.75))),
+        Conventions(fires_at="ge", reset="subtract", limit=15),
+    )
+    network, report = import_foreign(foreign, digits, name="x", steps=STEPS)
+    assert network.spec.source_max(network.spec.layers[0].name) == 15
+    assert all(layer.equal == layer.compared for layer in (*report.before, *report.after))
+    assert int(GoldenModel(network).run(digits.images).spikes[0].max()) > 1
 
 
 def test_the_euler_run_of_a_current_is_worked_by_hand() -> None:

@@ -17,7 +17,8 @@ from hw.contract.network import Network
 from sim.bench.run import simulate
 from sw.data.dataset import load_split
 from sw.data.split import Split
-from sw.frameworks.importing import import_foreign, report_table
+from sw.frameworks.importing import import_foreign
+from sw.frameworks.proof import report_table
 from sw.frameworks.snntorch import SnnNetwork
 
 snntorch = pytest.importorskip("snntorch")

@@ -9,10 +9,12 @@ from torch import nn
 
 from sw.data.dataset import load_split
 from sw.frameworks.architecture import Architecture, Module
-from sw.frameworks.importing import import_foreign, report_table
+from sw.frameworks.importing import import_foreign
+from sw.frameworks.proof import report_table
 from sw.frameworks.registry import importer_for
 from sw.frameworks.snntorch import ACTIVATION, SnnNetwork, import_network, is_file, open_file
 from sw.importers.affine import ConvertError
+from tests.membranes import require_same_membranes
 
 snntorch: Any = pytest.importorskip("snntorch", reason="the package snntorch is not installed")
 TernaryLeaky: Any = pytest.importorskip(
@@ -70,6 +72,7 @@ def require_equal(network: nn.Module, shape: tuple[int, ...] = (INPUTS,)) -> Snn
         assert torch.equal(mine, other.reshape(mine.shape))
     assert theirs.outputs.abs().sum() > 0
     assert torch.allclose(ours.logits, theirs.outputs, atol=1e-9)
+    require_same_membranes(theirs, ours, folded)
     return foreign
 
 

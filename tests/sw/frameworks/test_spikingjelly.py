@@ -19,6 +19,7 @@ from sw.data.dataset import load_split
 from sw.data.split import Split
 from sw.frameworks.spikingjelly import NODES as READ_NODES
 from sw.frameworks.spikingjelly import (
+    JellyNetwork,
     import_network,
     lif_parameters,
     load_network,
@@ -28,6 +29,7 @@ from sw.frameworks.spikingjelly import (
 from sw.importers.affine import READ
 from sw.importers.modules import ConvertError
 from tests.hw.system.notes import Notes
+from tests.membranes import require_same_membranes
 
 pytest.importorskip("spikingjelly", reason="the package spikingjelly is not installed")
 
@@ -90,10 +92,11 @@ def images(data: Split) -> torch.Tensor:
 @pytest.mark.parametrize("node", NODES, ids=lambda node: type(node).__name__)
 @pytest.mark.parametrize("step_mode", ["s", "m"])
 def test_what_is_read_computes_the_same(digits: Split, node: nn.Module, step_mode: str) -> None:
-    """Potentials too: those that the nodes hold after the last step."""
+    """Potentials too: those that the nodes hold after the last step, and after each."""
     network = network_of(node, step_mode)
     folded = read_network(network, (1, 8, 8), steps=5, pixel_max=15)
     activity = folded(torch.from_numpy(digits.images))
+    require_same_membranes(JellyNetwork(network).run(images(digits), 5), activity, folded)
     assert torch.allclose(activity.logits, run_module(network, images(digits), 5), atol=1e-9)
     assert 0.01 < float(activity.spikes[1].abs().mean()) < 0.99
 

@@ -9,19 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from hw.contract.edge import INPUT, EdgeSpec, Shape
-from sw.frameworks.decay import TOLERANCE, decay_text
 from sw.importers.affine import CONVOLUTIONS, IDLE, RESHAPES, Cause, ConvertError, kind, refusal
 from sw.importers.layers import AffineLayer, maps_of
 from sw.importers.modules import Leaf
 from sw.importers.trace import Before, Step, Sum
 from sw.learn.fold import FoldedLayer, FoldedNetwork
 from sw.learn.neuron import LIFParameters, ReadoutParameters
+from sw.reading.decay import TOLERANCE, decay_text
 
 __all__ = [
+    "BOUNDS",
     "SHAPE_UNKNOWN",
     "Finding",
     "Foreign",
     "LeakyReadout",
+    "Membrane",
     "Neuron",
     "Reading",
     "Run",
@@ -35,6 +37,13 @@ __all__ = [
 
 
 SOFTMAX = {"LogSoftmax", "Softmax"}
+
+BOUNDS = frozenset(
+    ("abs", "clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "maximum", "minimum")
+    + ("nan_to_num", "relu6", "threshold", "where")
+)
+"""Functions that may do nothing on all images that are compared, so that nothing finds them out
+where a forward calls them: they are refused by name."""
 
 SHAPE_UNKNOWN = Cause(
     "", "the file does not have the shape of an input: give it (--shape 1,28,28), or data"
@@ -230,18 +239,41 @@ class Reading:
         return self.folded
 
 
+class Membrane(NamedTuple):
+    """Potentials of a layer of neurons, as a framework keeps them.
+
+    Parameters
+    ----------
+    values
+        (T, n, neurons), from where a neuron rests, in thresholds of each neuron.
+    before_reset
+        Of a step they are what was compared with the threshold, not what the reset left.
+    tie
+        The threshold that was read, in the framework's: it is a little off, for ties.
+    """
+
+    values: Tensor
+    before_reset: bool = False
+    tie: float = 1.0
+
+
 class Run(NamedTuple):
     """What a framework's own network did with n images.
 
+    Parameters
+    ----------
     outputs
         (n, classes): of all steps, added up; of a readout that leaks, what is read of it.
     spikes
         One tensor (T, n, neurons) per firing layer, in the order of `Reading.folded`; None where
         the framework does not show them.
+    membranes
+        As `spikes`, the potentials; or why there are none to compare. Empty: it shows none.
     """
 
     outputs: Tensor
     spikes: tuple[Tensor | None, ...]
+    membranes: tuple[Membrane | str, ...] = ()
 
 
 class Foreign(ABC):
@@ -472,15 +504,14 @@ def _becomes(
         return f"the neurons of {names[step.place]}"
     weight: Any = getattr(module, "weight", None)
     if name in ("Linear", *CONVOLUTIONS) and weight is not None:
-        matrix = any(
-            edge.kind == "dense"
-            for goal in goals
-            if name in CONVOLUTIONS and goal in layers
-            for edge in layers[goal].edges or (None,)
-            if edge is not None
+        goals_read = [layers[goal] for goal in goals if goal in layers]
+        matrix = name in CONVOLUTIONS and any(
+            not layer.edges
+            or any(edge is not None and edge.kind == "dense" for edge in layer.edges)
+            for layer in goals_read
         )
         if matrix:
-            many = sum(k.numel() for goal in goals if goal in layers for k in layers[goal].kernels)
+            many = sum(kernel.numel() for layer in goals_read for kernel in layer.kernels)
             return f"part of a matrix of {many:,} weights into {where}"
         sides = "x".join(map(str, weight.shape))
         return f"{'matrix' if name == 'Linear' else 'convolution'} of {sides} weights into {where}"
