@@ -85,9 +85,11 @@ def random_chain(
     neurons: Sequence[NeuronSpec] | None = None,
     bias: int = 9,
     weight_bits: int = 4,
+    own: bool = False,
     **fields: Any,
 ) -> Network:
-    """Dense layers of these sizes, of any neurons where none are given, with random integers."""
+    """Dense layers of these sizes, of any neurons where none are given, with random integers.
+    `own`: constants by channel, of some kind in each layer."""
     if neurons is None:
         wider = weight_bits - 4
         neurons = [
@@ -95,7 +97,7 @@ def random_chain(
         ]
     fields = {"name": "random", "steps": steps, "input_bits": input_bits} | fields
     spec = chain(sizes, neurons, weight_bits=weight_bits, **fields)
-    return random_network(spec, rng, bias=bias)
+    return random_network(with_own(spec, rng) if own else spec, rng, bias=bias)
 
 
 def random_readout(rng: np.random.Generator) -> ReadoutSpec | None:
@@ -110,6 +112,28 @@ def random_readout(rng: np.random.Generator) -> ReadoutSpec | None:
         fraction_bits=int(rng.choice([0, 1, 4])) if shift else 0,
         value=str(rng.choice(["last", "sum", "max"])),
     )
+
+
+def with_own(spec: NetworkSpec, rng: np.random.Generator) -> NetworkSpec:
+    """The chain, each of its layers that fire with constants by channel of some kind."""
+    layers = []
+    for layer in spec.layers:
+        if layer.neuron is not None:
+            thetas, decays = [(True, False), (False, True), (True, True)][rng.integers(3)]
+            layer = _owning(layer, thetas, int(rng.integers(1, 13)) if decays else 0)
+        layers.append(layer)
+    return replace(spec, layers=tuple(layers))
+
+
+def _owning(layer: LayerSpec, thetas: bool, shift: int) -> LayerSpec:
+    """With thresholds by channel, and decays of factors of so many bits (0: those that it has)."""
+    assert layer.neuron is not None
+    neuron = replace(layer.neuron, u0=0)
+    if thetas:
+        neuron = replace(neuron, theta_negative=None)
+    if shift:
+        neuron = replace(neuron, decay="factor", decay_shift=shift, decay_factor=0)
+    return replace(layer, neuron=neuron, channel_thresholds=thetas, channel_decays=shift > 0)
 
 
 def network_of_ones(spec: NetworkSpec) -> Network:
@@ -168,19 +192,13 @@ def own_constants(draw, layer: LayerSpec) -> LayerSpec:
     if layer.neuron is None:
         return layer
     thetas, decays = draw(st.sampled_from([(True, False), (False, True), (True, True)]))
-    neuron = replace(layer.neuron, u0=0)
-    if thetas:
-        neuron = replace(neuron, theta_negative=None)
-    if decays:
-        shift = draw(st.integers(1, 12))
-        neuron = replace(neuron, decay="factor", decay_shift=shift, decay_factor=0)
-    return replace(layer, neuron=neuron, channel_thresholds=thetas, channel_decays=decays)
+    return _owning(layer, thetas, draw(st.integers(1, 12)) if decays else 0)
 
 
 @st.composite
 def networks(draw, max_size: int = 12, own: bool = False) -> Network:
     """A chain of one to three layers with random integers; biases reach the thresholds. `own`: each
-    neuron has constants of its own, of any kind that its layer may have; then it is no chain."""
+    neuron has constants of its own, of any kind that its layer may have."""
     sizes = draw(st.lists(st.integers(1, max_size), min_size=2, max_size=4))
     seed = draw(st.integers(0, 2**32 - 1))
     widths = [draw(st.integers(2, 8) | st.integers(2, 16)) for _ in sizes[1:]]

@@ -62,7 +62,7 @@ class Estimate:
         }
 
 
-UNFITTED = {"adders": 1.0}
+UNFITTED = {"adders": 1.0, "constants": 1.0}
 """Look-up tables of sizes that no design of `gen.board.calibrate` has: a bit of an adder is one, on
 every chip."""
 

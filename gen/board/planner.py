@@ -7,6 +7,7 @@ cycles that each stage is expected to take.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from gen.board.boards import BOARDS, Board
@@ -149,8 +150,9 @@ def plan_board(
 ) -> BoardPlan:
     """The fastest layout that fits; what is given is kept. `test_images` go onto the chip too.
 
-    A chain of dense layers gets stages of their own, unless a program is asked for; any other
-    network one program, several in a row, or one with its dense layers behind it
+    A chain of dense layers gets stages of their own, unless a program is asked for, or is what
+    fits, or is faster, of a chain with constants by channel: these cost additions in every lane.
+    Any other network gets one program, several in a row, or one with its dense layers behind it
     (`gen.core.plan.plan_network`).
 
     A clock that is not given is the board's for each layout's banks. One that is given rules out
@@ -173,6 +175,8 @@ def plan_board(
         choices = _program_choices(board, network, lanes, banks or 1, schedule)
     else:
         choices = _choices(board, network, hz, lanes, banks, memories, fire_lanes, lean)
+        if schedule == "auto" and chosen and memories is None:
+            choices = chain(choices, _beside(board, network))
     plans = [place_core(board, choice, hz, test_images) for choice in choices]
     if not plans:
         raise PlanError(f"Network {network.spec.name} fits none of the memories {memories}")
@@ -392,4 +396,11 @@ def _layouts(network: Network, board: Board) -> Iterator[CorePlan]:
     """All layouts of a network that does not learn."""
     if dense_tail(network.spec):
         return _program_choices(board, network, None, 1, "auto")
-    return _choices(board, network, None, None, None, None, None, None)
+    layers = _choices(board, network, None, None, None, None, None, None)
+    return chain(layers, _beside(board, network))
+
+
+def _beside(board: Board, network: Network) -> Iterator[CorePlan]:
+    """Programs of a chain of dense layers that has constants by channel."""
+    if any(layer.by_channel for layer in network.spec.layers):
+        yield from _program_choices(board, network, None, 1, "shared")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gen.core.describe import constants_text
 from gen.layer.stage import MAX_CHUNK, LayerOptions, LayerStagePlan, as_planned, plan_layers
 from gen.program.stage import PROGRAM_LANES, ProgramStagePlan, plan_program
 from gen.stage.stage import PlanError, Rom, StagePlan
@@ -290,15 +289,14 @@ def cuts(spec: NetworkSpec) -> list[int]:
     return found
 
 
-def dense_tail(spec: NetworkSpec, own: bool = False) -> int:
+def dense_tail(spec: NetworkSpec) -> int:
     """The first of the layers, up to the last, that can each be a stage of their own: dense, from
-    the layer before alone, and without constants by channel (but `own`: with them). 0: all of them
-    can; the number of layers: none can."""
+    the layer before alone. 0: all of them can; the number of layers: none can."""
     first, possible = len(spec.layers), {0, *cuts(spec)}
     for n in reversed(range(len(spec.layers))):
-        (edge, *others), layer = spec.edges(n), spec.layers[n]
+        edge, *others = spec.edges(n)
         dense = edge.kind == "dense" and not (edge.delay or edge.shift or others)
-        if not dense or (layer.by_channel and not own) or n not in possible:
+        if not dense or n not in possible:
             break
         first = n
     return first
@@ -333,8 +331,6 @@ def plan_core(
     if lanes is not None:
         options = replace(options, lanes=lanes)
     if dense_tail(network.spec):
-        if not dense_tail(network.spec, own=True):
-            _require_common(network.spec, "layers of their own")
         raise PlanError(
             f"Network {network.spec.name} must be a chain of dense layers for layers of their own: "
             "convolution, pooling, shortcuts and recurrence run in programs"
@@ -434,23 +430,6 @@ def plan_mixed(
     return _with_tail(network, "mixed", programs, banks, options, changes)
 
 
-def _require_common(spec: NetworkSpec, what: str, first: int = 0) -> None:
-    """Refuse layers, from the first on, whose neurons have constants by channel.
-
-    Raises
-    ------
-    PlanError
-        One sentence that names one.
-    """
-    for layer in spec.layers[first:]:
-        if layer.by_channel:
-            own = constants_text(layer).removeprefix(", ").removesuffix(" by channel")
-            raise PlanError(
-                f"Layer {layer.name} must have the same {own} for all channels, for {what}: a "
-                "program has them by channel, and so have the maps of a window"
-            )
-
-
 def has_windows(spec: NetworkSpec) -> bool:
     """Whether a network can have a window stage: layers that convolutions and identities alone
     reach, then dense ones alone."""
@@ -478,9 +457,6 @@ def plan_windows(
     """
     spec, first = network.spec, dense_tail(network.spec)
     if not has_windows(spec):
-        tail = dense_tail(spec, own=True)
-        if 0 < tail <= window_layers(spec):
-            _require_common(spec, "a window core's dense layers", tail)
         raise PlanError(
             f"Network {spec.name} must have layers that convolutions and identities alone reach, "
             "then dense ones alone, for a window core"

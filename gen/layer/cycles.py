@@ -13,6 +13,7 @@ from gen.stage.stage import NEVER, StageTimes
 from gen.stage.taps import event_counts, played_vectors
 from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.layer.accumulator import Accumulator
+from hw.layer.constants import COMMON, ConstantFields
 from hw.layer.geometry import LayerGeometry
 from hw.layer.lif import LifArray
 from hw.layer.queue import SpikeQueue
@@ -37,6 +38,7 @@ def round_cycles(
     out_word: int,
     uses: int,
     readout: ReadoutSpec | None = None,
+    own: ConstantFields = COMMON,
 ) -> int:
     """Cycles from one STEP of a group to the next where nothing is left to be played meanwhile: the
     drive's way to the neurons, which use it so many times (T, where the input is constant), one
@@ -44,10 +46,13 @@ def round_cycles(
     there = Accumulator.latency(geometry)
     if neuron is None:
         return there + 1 + (uses - 1) * Readout.interval(readout)
-    g = geometry.firing
-    uses *= g.groups // geometry.groups
-    once = LifArray.latency(neuron) - (-g.lanes // out_word) - 1 + LifArray.recovery(g, neuron)
-    return there + uses * once + LifArray.store_cycles(g) - LifArray.recovery(g, neuron) + 1
+    g, recovery = geometry.firing, LifArray.recovery(geometry.firing, neuron)
+    parts = g.groups // geometry.groups
+    once = LifArray.latency(neuron, own) - (-g.lanes // out_word) - 1 + recovery
+    fetch = LifArray.fetch_cycles(own) * (g.groups > 1)
+    busy = uses * parts * once + fetch * (parts - 1)
+    # The last of them is over when the drive is taken; but the neurons may not be free by then.
+    return max(there + busy + LifArray.store_cycles(g) - recovery + 1, busy + fetch)
 
 
 class LayerTimes(StageTimes):
@@ -67,6 +72,8 @@ class LayerTimes(StageTimes):
         The stage that takes them.
     readout
         Of a readout that leaks.
+    own
+        What its neurons have by channel.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class LayerTimes(StageTimes):
         out_word: int,
         after: StageTimes | None,
         readout: ReadoutSpec | None = None,
+        own: ConstantFields = COMMON,
     ) -> None:
         g = self._geometry = geometry
         self.word_size = g.word
@@ -88,7 +96,8 @@ class LayerTimes(StageTimes):
         self._latency = Accumulator.latency(g)
         self._prelude = Accumulator.prelude(g)
         self._fill = SpikeQueue.fill_cycles(g.lean)
-        self._fire = 0 if neuron is None else LifArray.latency(neuron)
+        self._fire = 0 if neuron is None else LifArray.latency(neuron, own)
+        self._fetch = LifArray.fetch_cycles(own) if g.firing.groups > 1 else 0
         self._recovery = 0 if neuron is None else LifArray.recovery(g.firing, neuron)
         self._beats = -(-g.firing.lanes // out_word) if out_word else 0
         self._parts = g.firing.groups // g.groups
@@ -191,6 +200,8 @@ class LayerTimes(StageTimes):
         else:
             sent = self._after.take(word, self._beats)
         self._lif_free = sent + self._recovery
+        if not self._constant or step == self._steps - 1:  # another group is next
+            self._lif_free += self._fetch
         self._drive = sent + LifArray.store_cycles(g)
         if not self._transposes and group == g.groups - 1:
             self._after.play(step)

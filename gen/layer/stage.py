@@ -19,8 +19,9 @@ from hw.contract.edge import INPUT
 from hw.contract.layout import MapLayout
 from hw.contract.network import Layer, Network
 from hw.contract.neuron import NeuronSpec
+from hw.layer.constants import DIGIT_BITS, ConstantFields, pack_constants, unpack_constants
 from hw.layer.geometry import LayerGeometry
-from hw.layer.lif import divides_by_shift, is_counting
+from hw.layer.lif import LifArray, divides_by_shift, is_counting
 from hw.layer.rows import pack_rows, unpack_rows
 from hw.layer.stage import LayerDesign, LayerStage
 from hw.memory.ram import SPRAM_BITS, SPRAM_ROWS
@@ -148,8 +149,16 @@ class LayerStagePlan(StagePlan):
         return 1 if self.constant else self.network.spec.steps
 
     @property
+    def own(self) -> ConstantFields:
+        """What its neurons have by channel."""
+        return ConstantFields.of(self.layer.spec)
+
+    @property
     def settle(self) -> int:
-        return self.geometry.bias_rows
+        rows, neuron = self.geometry.bias_rows, self.layer.spec.neuron
+        if neuron is None or not self.own.digits:
+            return rows
+        return max(rows, LifArray.start_cycles(self.geometry.firing, neuron, self.own))
 
     @property
     def memory(self) -> str:
@@ -162,6 +171,18 @@ class LayerStagePlan(StagePlan):
         """Path of the ROM of a slice of a bank, relative to the folder of the Verilog."""
         name = self.layer.spec.file_name
         return str(PurePosixPath("rom") / f"{self.number}_{name}_bank{bank}_slice{part}.hex")
+
+    @property
+    def constant_files(self) -> tuple[str, ...]:
+        """Paths of the ROMs of constants by channel, one for each slice of neurons, likewise."""
+        start = f"{self.number}_{self.layer.spec.file_name}_constants_slice"
+        slices = range(len(self.geometry.firing.slices) if self.own.digits else 0)
+        return tuple(str(PurePosixPath("rom") / f"{start}{n}.hex") for n in slices)
+
+    @cached_property
+    def _constants(self) -> list[list[int]]:
+        """Rows of each slice of neurons that have constants by channel."""
+        return pack_constants(self.layer, self.geometry.firing) if self.own.digits else []
 
     @cached_property
     def _rows(self) -> list[list[list[int]]]:
@@ -185,6 +206,7 @@ class LayerStagePlan(StagePlan):
             sent_steps=self.network.spec.steps,
             memory=self.weights,
             files=paths if files else None,
+            constant_files=self.constant_files if files else None,
         )
         return LayerStage(design, events=events)
 
@@ -205,6 +227,17 @@ class LayerStagePlan(StagePlan):
                 files[self.rom_file(b, part)] = Rom(
                     head=head, rows=rows, bits=width, swappable=True
                 )
+        told = ", ".join(f"{name} {bits}" for name, bits in self.own._asdict().items() if bits)
+        for part, rows in enumerate(self._constants):
+            lanes = self.geometry.firing.slices[part]
+            head = (
+                f"{self.network.spec.file_name} layer {self.number} ({self.layer.spec.file_name}), "
+                f"constants by channel ({told} bit), lanes {lanes.start}..{lanes.stop - 1}: "
+                f"{len(rows)} rows of {len(lanes)} x {DIGIT_BITS} bit; network "
+                f"{self.network.digest[:16]}"
+            )
+            width = len(lanes) * DIGIT_BITS
+            files[self.constant_files[part]] = Rom(head=head, rows=rows, bits=width, swappable=True)
         return files
 
     def read(self, files: Mapping[str, str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -222,12 +255,28 @@ class LayerStagePlan(StagePlan):
         ]
         return unpack_rows(banks, g, self.layer.spec.weight_bits)
 
+    def read_constants(self, files: Mapping[str, str]) -> dict[str, npt.NDArray[np.int64]]:
+        """Constants by channel, (neurons,) each, by the names of `ConstantFields`, out of the text
+        of ROM files.
+
+        Raises
+        ------
+        PlanError
+            As `read`.
+        """
+        firing, depth = self.geometry.firing, self.own.depth(self.geometry.firing.groups)
+        rows = [read_rows(files, name, depth) for name in self.constant_files]
+        return unpack_constants(rows, self.own, firing, self.geometry.neurons)
+
     def flash_rows(self) -> list[tuple[int, list[int]]]:
         bits = self.layer.spec.weight_bits
         return [
             (len(lanes) * bits, rows)
             for bank in self._rows
             for lanes, rows in zip(self.geometry.slices, bank, strict=True)
+        ] + [
+            (len(lanes) * DIGIT_BITS, rows)
+            for lanes, rows in zip(self.geometry.firing.slices, self._constants, strict=False)
         ]
 
     def times(self, after: StageTimes | None, lead: int) -> LayerTimes:
@@ -240,13 +289,14 @@ class LayerStagePlan(StagePlan):
             out_word=self.out_word,
             after=after,
             readout=self.layer.spec.readout,
+            own=self.own,
         )
 
     def expected_cycles(self) -> float:
         g = self.geometry
         uses = self.network.spec.steps if self.constant else 1
         layer = self.layer.spec
-        least = round_cycles(g, layer.neuron, self.out_word, uses, layer.readout)
+        least = round_cycles(g, layer.neuron, self.out_word, uses, layer.readout, self.own)
         played = 1 if g.sent_planes else self.vectors
         return max(self.playing_cycles(), g.groups * played * least)
 
@@ -314,7 +364,9 @@ class LayerStagePlan(StagePlan):
             "mask": g.banks * g.lanes * bits,
             "tree": g.lanes * tree,
             "parts": g.lanes * layer.drive_bits * (g.firing.lanes < g.lanes),
-            **dict.fromkeys(("neuron", "soft", "counting", "guard", "readout", "adders"), 0),
+            **dict.fromkeys(("neuron", "soft", "counting", "guard", "readout"), 0),
+            "adders": 0,
+            "constants": g.firing.lanes * self.own.digits * DIGIT_BITS,
         }
         if neuron is None:
             found["readout"] = g.firing.lanes * _answer_bits(layer)
@@ -356,6 +408,9 @@ class LayerStagePlan(StagePlan):
         if g.sent_planes and g.words > 1:
             found["sums"] = Memory(g.word * (1 + g.planes), g.words, False)
         firing, neuron = g.firing, layer.spec.neuron
+        for n, part in enumerate(firing.slices if self.own.digits else []):
+            bits, rows = len(part) * DIGIT_BITS, self.own.depth(firing.groups)
+            found[f"constants{n}"] = Memory(bits, rows, self.weights == "rom")
         if firing.groups == 1:
             return found
         if neuron is None:
@@ -396,6 +451,9 @@ class LayerStagePlan(StagePlan):
                 for b in range(geometry.banks)
             ],
         }
+        if self.own.digits:
+            facts["constants"] = self.own._asdict()
+            facts["constants_rom"] = self.constant_files
         return [facts]
 
     @property

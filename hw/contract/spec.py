@@ -370,7 +370,7 @@ class NetworkSpec:
         """Whether every layer is dense and receives from the one before alone: what the pipelined
         core takes."""
         return not (self.timed_input or self.input_shape) and not any(
-            layer.edges or layer.by_channel for layer in self.layers
+            layer.edges for layer in self.layers
         )
 
     @property

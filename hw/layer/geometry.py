@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hw.contract.checks import SpecError
 from hw.contract.layout import MapLayout
 
-__all__ = ["SLICE_LANES", "LayerGeometry"]
+__all__ = ["SLICE_LANES", "LayerGeometry", "filled_depth"]
 
 SLICE_LANES = 16
 """Lanes that share control registers and a weight ROM. Control reaches one slice a cycle after the
@@ -28,6 +28,13 @@ of a piece that make random contents unmistakable."""
 
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
+
+
+def filled_depth(rows: int) -> int:
+    """Rows of a ROM that needs so many: more, of zeros, if the last, partial block RAM would hold
+    so few that its contents could not be told from others' (gen.family.rom_swap)."""
+    rest = rows % BLOCK_ROWS
+    return rows + LEAST_ROWS - rest if 0 < rest < LEAST_ROWS else rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +177,8 @@ class LayerGeometry:
 
     @property
     def depth(self) -> int:
-        """Rows of the ROM of a bank: those of all groups, and zeros if the last, partial block RAM
-        would hold so few that its contents could not be told from others' (gen.family.rom_swap)."""
-        rows = self.groups * self.stride
-        rest = rows % BLOCK_ROWS
-        return rows + LEAST_ROWS - rest if 0 < rest < LEAST_ROWS else rows
+        """Rows of the ROM of a bank: those of all groups, filled."""
+        return filled_depth(self.groups * self.stride)
 
     def slots(self) -> npt.NDArray[np.int64]:
         """Slot of each input, shape (inputs,)."""

@@ -9,9 +9,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.checks import signed_bits
 from hw.contract.neuron import NeuronSpec
+from hw.layer.constants import COMMON, ChannelConstants, ConstantContents, ConstantFields
 from hw.layer.geometry import LayerGeometry
-from hw.neuron.decay import decay_cycles, decayed, decayed_constant
-from hw.stream.payloads import drives, spikes, transfer
+from hw.layer.slice import add_with_carry
+from hw.neuron.decay import decay_cycles, decayed, decayed_constant, gated_product, product_cycles
+from hw.stream.payloads import drives, load_layout, spikes, transfer
 
 __all__ = [
     "LifArray",
@@ -28,12 +30,17 @@ __all__ = [
 # in hw/neuron/decay.py.)
 
 
-def fire(v: Value, neuron: NeuronSpec) -> tuple[Value, Value]:
-    """Law 3 for L = 1 without a guard, as (spike, negative): no magnitude is needed."""
-    up = v >= neuron.theta
+def fire(v: Value, neuron: NeuronSpec, theta: Value | None = None) -> tuple[Value, Value]:
+    """Law 3 for L = 1 without a guard, as (spike, negative): no magnitude is needed. `theta` is in
+    place of the neuron's."""
+    up = v >= (neuron.theta if theta is None else theta)
     if not neuron.signed:
         return up, Const(0, 1)
-    below = v <= -neuron.theta_down
+    if theta is None:
+        below = v <= -neuron.theta_down
+    else:
+        least = v + theta
+        below = least[-1] | (least == 0)
     return below | up, below
 
 
@@ -62,6 +69,22 @@ def divide(magnitude: Value, negative: Value, neuron: NeuronSpec) -> Value:
     return count if neuron.signed else Mux(negative, 0, count)
 
 
+def divided(m: Module, magnitude: Value, theta: Value, neuron: NeuronSpec, mark: str) -> Value:
+    """Law 3 for a threshold that is not known, but for the sign: min(L, |v| div threshold), a bit
+    of the quotient a cycle, from the highest; `magnitude_bits` cycles later."""
+    size, quotient = magnitude, Const(0, 0)
+    for plane in reversed(range(neuron.magnitude_bits)):
+        rest = size - (theta << plane)
+        found = Signal(neuron.magnitude_bits - plane, name=f"{mark}_{plane}", reset_less=True)
+        m.d.sync += found.eq(Cat(rest >= 0, quotient))
+        if plane:
+            left = Signal(len(magnitude), name=f"{mark}_left{plane}", reset_less=True)
+            m.d.sync += left.eq(Mux(rest >= 0, rest, size))
+            size = left
+        quotient = found
+    return Mux(quotient > neuron.limit, neuron.limit, quotient)
+
+
 def reset(v: Value, spike: Value, negative: Value, neuron: NeuronSpec) -> Value:
     """Law 4; `spike` is |c|. What is subtracted is looked up, not multiplied."""
     if neuron.reset == "hard":
@@ -69,6 +92,13 @@ def reset(v: Value, spike: Value, negative: Value, neuron: NeuronSpec) -> Value:
     multiples = [sign * n * neuron.step for sign in (1, -1) for n in range(1 << len(spike))]
     widest = signed_bits(max(multiples))
     return v - Array(Const(n, signed(widest)) for n in multiples)[Cat(spike, negative)]
+
+
+def reset_by(m: Module, v: Value, spike: Value, negative: Value, step: Value, mark: str) -> Value:
+    """Law 4, soft, for a step that is not known: what is subtracted is there `product_cycles` of
+    the spike's bits later."""
+    size = gated_product(m, Cat(step, 0).as_signed(), spike, len(step) + len(spike) + 1, mark)
+    return add_with_carry(v, Cat(bit ^ ~negative for bit in size).as_signed(), ~negative)
 
 
 def saturate(u: Value, neuron: NeuronSpec) -> Value:
@@ -92,7 +122,8 @@ class LifSlice(wiring.Component):
 
     The lower way is that of neurons with L > 1 or a guard; N is stored beside u under a guard.
     As long as drive, group and store do not move, each register settles a cycle after the one
-    before it, d by a factor `decay_cycles` later; `LifArray` knows when.
+    before it, d by a factor `decay_cycles` later; `LifArray` knows when. Constants by channel stand
+    as long: |v| is then divided a bit a cycle, and what a soft reset subtracts is a product.
 
     Parameters
     ----------
@@ -102,6 +133,8 @@ class LifSlice(wiring.Component):
         Neurons side by side; how many of them in turn; time steps per image.
     drive_bits, membrane_bound, current_bound
         Width of a drive; largest |v|, and |x| of a synaptic current.
+    constants
+        Those that each neuron has of its own; None: all are the layer's.
 
     Members
     -------
@@ -110,6 +143,8 @@ class LifSlice(wiring.Component):
         Whose potentials to use, and whether they count (not in an image's first step).
     store, store_group : In
         Store the new potentials as this group's.
+    address, read : In
+        Of `constants`; absent otherwise.
     spikes : Out(spikes(neuron, lanes))
     potentials : Out
         What `store` stores.
@@ -122,6 +157,8 @@ class LifSlice(wiring.Component):
     store_group: Signal
     spikes: data.View
     potentials: data.View
+    address: Signal
+    read: Signal
 
     def __init__(
         self,
@@ -133,29 +170,33 @@ class LifSlice(wiring.Component):
         drive_bits: int,
         membrane_bound: int,
         current_bound: int = 0,
+        constants: ChannelConstants | None = None,
     ) -> None:
         self._neuron, self._lanes, self._groups = neuron, lanes, groups
+        self._constants = constants
         self._v_bits = signed_bits(membrane_bound)
         self._x_bits = signed_bits(current_bound)
         self._r_bits = signed_bits(max(membrane_bound, neuron.limit * neuron.step))
         if not neuron.can_saturate:
             self._r_bits = neuron.potential_bits
         self._count_bits = neuron.count_bits(steps) if neuron.guarded else 0
-        super().__init__(
-            {
-                "drive": In(drives(lanes, drive_bits)),
-                "group": In(range(groups)),
-                "first": In(1),
-                "store": In(1),
-                "store_group": In(range(groups)),
-                "spikes": Out(spikes(neuron, lanes)),
-                "potentials": Out(data.ArrayLayout(signed(neuron.potential_bits), lanes)),
-            }
-        )
+        members: dict[str, Any] = {
+            "drive": In(drives(lanes, drive_bits)),
+            "group": In(range(groups)),
+            "first": In(1),
+            "store": In(1),
+            "store_group": In(range(groups)),
+            "spikes": Out(spikes(neuron, lanes)),
+            "potentials": Out(data.ArrayLayout(signed(neuron.potential_bits), lanes)),
+        }
+        if constants is not None:
+            members |= {"address": In(constants.address.shape()), "read": In(1)}
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
         neuron = self._neuron
+        own = self._own(m)
         stored, new = self._stored(m)
         potentials = stored.potentials
         d0: Value = Const(neuron.u0, signed(neuron.potential_bits))
@@ -171,7 +212,8 @@ class LifSlice(wiring.Component):
             spike = register(neuron.magnitude_bits, f"spike{k}")
             negative = register(1, f"negative{k}")
             r = Signal(signed(self._r_bits), name=f"r{k}", reset_less=True)
-            (kept,) = decayed(m, potentials[k], (neuron.decay_law,), f"decay{k}")
+            theta, step, factor = own[k]
+            (kept,) = decayed(m, potentials[k], (neuron.decay_law,), f"decay{k}", factor)
             current = Cat(Const(0, neuron.fraction_bits), self.drive[k]).as_signed()
             if neuron.has_current:
                 current = self._integrated(m, k, stored.currents[k], current)
@@ -182,10 +224,13 @@ class LifSlice(wiring.Component):
                 below = register(1, f"below{k}")
                 quotient = register(neuron.magnitude_bits, f"quotient{k}")
                 # `below` stands while the quotient is made of it and the spike of the quotient.
+                m.d.sync += [magnitude.eq(Mux(v < 0, -v, v)), below.eq(v < 0)]
+                if theta is None:
+                    m.d.sync += quotient.eq(divide(magnitude, below, neuron))
+                else:
+                    size = divided(m, magnitude, theta, neuron, f"size{k}")
+                    m.d.comb += quotient.eq(size if neuron.signed else Mux(below, 0, size))
                 m.d.sync += [
-                    magnitude.eq(Mux(v < 0, -v, v)),
-                    below.eq(v < 0),
-                    quotient.eq(divide(magnitude, below, neuron)),
                     spike.eq(quotient),
                     negative.eq(below & (quotient != 0)),  # no spike has no sign
                 ]
@@ -196,10 +241,13 @@ class LifSlice(wiring.Component):
                         m.d.sync += [spike.eq(count), negative.eq(count != 0)]
                     m.d.comb += new.counts[k].eq(Mux(negative, count - spike, count + spike))
             else:
-                m.d.sync += Cat(spike, negative).eq(Cat(fire(v, neuron)))
+                m.d.sync += Cat(spike, negative).eq(Cat(fire(v, neuron, theta)))
             # A hard reset is a mask, no arithmetic: it needs no register of its own.
             domain = m.d.comb if neuron.reset == "hard" else m.d.sync
-            domain += r.eq(reset(v, spike, negative, neuron))
+            if step is None:
+                domain += r.eq(reset(v, spike, negative, neuron))
+            else:
+                domain += r.eq(reset_by(m, v, spike, negative, step, f"step{k}"))
             m.d.comb += [
                 self.spikes[k].magnitude.eq(spike),
                 self.potentials[k].eq(saturate(r, neuron)),
@@ -207,6 +255,18 @@ class LifSlice(wiring.Component):
             if neuron.signed:
                 m.d.comb += self.spikes[k].negative.eq(negative)
         return m
+
+    def _own(self, m: Module) -> list[tuple[Value | None, Value | None, Value | None]]:
+        """Each lane's threshold, reset step and factor; None of what is the layer's."""
+        if self._constants is None:
+            return [(None, None, None)] * self._lanes
+        m.submodules.constants = constants = self._constants
+        m.d.comb += [constants.address.eq(self.address), constants.read.eq(self.read)]
+        names, there = ConstantFields._fields, constants.o.shape().elem_shape.members
+        return [
+            tuple(constants.o[k][name] if name in there else None for name in names)  # type: ignore[misc]
+            for k in range(self._lanes)
+        ]
 
     def _integrated(self, m: Module, k: int, current: Value, drive: Value) -> Value:
         """The synaptic current x: what is kept of the stored one, and the drive."""
@@ -253,17 +313,20 @@ class LifArray(wiring.Component):
 
         IDLE     v = d + I          waits for a drive; with a synaptic current, x = dx + I, and
                                     v = d + x in a cycle more
-        FIRE     c = fire(v)        three cycles where coefficients are counted (`divide`)
-        RESET    r = reset(v, c)
+        FIRE     c = fire(v)        three cycles where coefficients are counted (`divide`); by
+                                    thresholds of channels, a cycle for each bit of c and two
+        RESET    r = reset(v, c)    by steps of channels, the levels of c * step more
         SEND                        offers the spikes
         STORE    u = saturate(r)    one slice a cycle; takes the drive in the last
-        SETTLE   d = decay(u)       by a factor, `decay_cycles` more; of a current too
+        SETTLE   d = decay(u)       by a factor, `decay_cycles` more; of a current too. If another
+                                    group is next, its constants by channel are read before
 
     The state of an image needs no clearing: its first step ignores what is stored.
 
-    Cycle law, S slices: spikes are offered `latency(neuron)` cycles after a drive is offered; the
-    drive is taken S cycles after the spikes were, and the next one is looked at `recovery` cycles
-    after they were.
+    Cycle law, S slices: spikes are offered `latency(neuron, own)` cycles after a drive is offered;
+    the drive is taken S cycles after the spikes were, and the next one is looked at `recovery`
+    cycles after they were, `fetch_cycles(own)` later if it is another group's. After a reset the
+    first is looked at after `start_cycles`.
 
     Parameters
     ----------
@@ -277,14 +340,20 @@ class LifArray(wiring.Component):
         A group passes all its time steps before the next one: its potentials need no memory.
     drive_bits, membrane_bound, current_bound
         Width of a drive; largest |v|, and |x| of a synaptic current.
+    constants
+        Those that channels have of their own; None: all are the neuron's.
 
     Members
     -------
     i : In(stream of drives(lanes, drive_bits))
     o : Out(stream of spikes(neuron, lanes))
+    load : In(load_layout(parts))
+        For constants that are loaded; absent otherwise.
 
     Attributes
     ----------
+    parts
+        (bits, rows) of the memories that are loaded: a slice's constants each.
     tap_fire, tap_potentials
         Not ports: in the cycle where spikes leave (`tap_fire`), the potentials that will be
         stored. A parent that does not look at them has no logic for them.
@@ -292,6 +361,7 @@ class LifArray(wiring.Component):
 
     i: stream.Interface
     o: stream.Interface
+    load: data.View
 
     def __init__(
         self,
@@ -303,10 +373,17 @@ class LifArray(wiring.Component):
         membrane_bound: int,
         current_bound: int = 0,
         group_major: bool = False,
+        constants: ConstantContents | None = None,
     ) -> None:
-        self._geometry, self._steps = geometry, steps
-        self._fire_cycles = self.latency(neuron) - 2
+        self._geometry, self._steps, self._group_major = geometry, steps, group_major
+        self._fields = COMMON if constants is None else constants.fields
+        self._fire_cycles = self.latency(neuron, self._fields) - 2
         self._decay_cycles = decay_cycles((neuron.decay_law, neuron.current_law))
+        self._start_cycles = self.start_cycles(geometry, neuron, self._fields)
+        self._constants = [
+            None if constants is None else ChannelConstants(constants, n, len(lanes))
+            for n, lanes in enumerate(geometry.slices)
+        ]
         # To the neurons, a group that passes all its steps is an image of its own.
         self._groups = 1 if group_major else geometry.groups
         self._slices = [
@@ -318,24 +395,33 @@ class LifArray(wiring.Component):
                 drive_bits=drive_bits,
                 membrane_bound=membrane_bound,
                 current_bound=current_bound,
+                constants=own,
             )
-            for lanes in geometry.slices
+            for lanes, own in zip(geometry.slices, self._constants, strict=True)
         ]
         self.tap_fire = Signal()
         self.tap_potentials = Signal(
             data.ArrayLayout(signed(neuron.potential_bits), geometry.lanes)
         )
-        super().__init__(
-            {
-                "i": In(stream.Signature(drives(geometry.lanes, drive_bits))),
-                "o": Out(stream.Signature(spikes(neuron, geometry.lanes))),
-            }
-        )
+        members = {
+            "i": In(stream.Signature(drives(geometry.lanes, drive_bits))),
+            "o": Out(stream.Signature(spikes(neuron, geometry.lanes))),
+        }
+        self.parts: list[tuple[int, int]] = []
+        if constants is not None and constants.memory != "rom":
+            self.parts = [own.part for own in self._constants if own is not None]
+            members["load"] = In(load_layout(self.parts))
+        super().__init__(members)
 
     @staticmethod
-    def latency(neuron: NeuronSpec) -> int:
+    def latency(neuron: NeuronSpec, own: ConstantFields = COMMON) -> int:
         """Cycles from a drive's being offered, and looked at, to its spikes' being offered."""
-        return (5 if is_counting(neuron) else 3) + neuron.has_current
+        fires = 5 if is_counting(neuron) else 3
+        if is_counting(neuron) and own.thetas:  # a bit of |c| a cycle
+            fires += neuron.magnitude_bits - 1
+        if own.steps:
+            fires += product_cycles(neuron.magnitude_bits)
+        return fires + neuron.has_current
 
     @staticmethod
     def store_cycles(geometry: LayerGeometry) -> int:
@@ -348,13 +434,31 @@ class LifArray(wiring.Component):
         settles = 2 + decay_cycles((neuron.decay_law, neuron.current_law))
         return LifArray.store_cycles(geometry) + settles
 
+    @staticmethod
+    def fetch_cycles(own: ConstantFields) -> int:
+        """By how many cycles that is later where another group's constants are read."""
+        return own.digits + 1 if own.digits else 0
+
+    @staticmethod
+    def start_cycles(
+        geometry: LayerGeometry, neuron: NeuronSpec, own: ConstantFields = COMMON
+    ) -> int:
+        """Cycles from a reset to IDLE."""
+        if not own.digits:
+            return 1
+        return LifArray.recovery(geometry, neuron) + LifArray.fetch_cycles(own) - 1
+
     def elaborate(self, platform) -> Module:
         m = Module()
         sent = transfer(self.o)
         m.d.comb += self.tap_fire.eq(sent)
-        self._connect_slices(m, sent)
+        changed = self._connect_slices(m, sent)
 
-        countdown = Signal(range(max(len(self._slices), self._fire_cycles, self._decay_cycles + 1)))
+        fetch = self.fetch_cycles(self._fields)
+        longest = max(self._decay_cycles + fetch + 1, self._start_cycles)
+        countdown = Signal(
+            range(max(len(self._slices), self._fire_cycles, longest)), init=self._start_cycles - 1
+        )
         with m.FSM(init="SETTLE"):  # after a reset, d = decay(u0) takes a cycle too
             with m.State("IDLE"):
                 m.d.sync += countdown.eq(self._fire_cycles - 1)
@@ -375,11 +479,14 @@ class LifArray(wiring.Component):
                 m.d.sync += countdown.eq(countdown - 1)
                 with m.If(countdown == 0):
                     m.d.comb += self.i.ready.eq(1)
-                    if self._decay_cycles:
+                    if fetch:
+                        settles = self._decay_cycles
+                        m.d.sync += countdown.eq(Mux(changed, settles + fetch, settles))
+                    elif self._decay_cycles:
                         m.d.sync += countdown.eq(self._decay_cycles)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                if self._decay_cycles:
+                if self._decay_cycles or fetch:
                     m.d.sync += countdown.eq(countdown - 1)
                     with m.If(countdown == 0):
                         m.next = "IDLE"
@@ -387,13 +494,21 @@ class LifArray(wiring.Component):
                     m.next = "IDLE"
         return m
 
-    def _connect_slices(self, m: Module, sent: Value) -> None:
-        """Whose turn it is, and the order to store, handed from slice to slice."""
+    def _connect_slices(self, m: Module, sent: Value) -> Value:
+        """Whose turn it is, and the order to store, handed from slice to slice; whether the next
+        drive is of another group than the one before, whose constants are then read."""
         groups, steps = self._groups, self._steps
-        order = data.StructLayout(
-            {"group": range(groups), "step": range(steps), "store": 1, "store_group": range(groups)}
-        )
-        current = Signal(order)
+        fields: dict[str, Any] = {
+            "group": range(groups),
+            "step": range(steps),
+            "store": 1,
+            "store_group": range(groups),
+        }
+        own = [part for part in self._constants if part is not None]
+        if own:
+            fields |= {"address": own[0].address.shape(), "read": 1}
+        order = data.StructLayout(fields)
+        current: Any = Signal(order, init={"read": 1} if own else {})
         m.d.sync += [current.store.eq(sent), current.store_group.eq(current.group)]
         with m.If(sent):
             m.d.sync += current.group.eq(current.group + 1)
@@ -401,6 +516,7 @@ class LifArray(wiring.Component):
                 m.d.sync += [current.group.eq(0), current.step.eq(current.step + 1)]
                 with m.If(current.step == steps - 1):
                     m.d.sync += current.step.eq(0)
+        changed = self._read_constants(m, current, sent) if own else Const(0)
         for n, (part, lanes) in enumerate(zip(self._slices, self._geometry.slices, strict=True)):
             if n > 0:
                 relayed = Signal(order, name=f"order{n}")
@@ -415,9 +531,35 @@ class LifArray(wiring.Component):
                 part.store.eq(current.store),
                 part.store_group.eq(current.store_group),
             ]
+            if own:
+                m.d.comb += [part.address.eq(current.address), part.read.eq(current.read)]
             for k, lane in enumerate(lanes):
                 m.d.comb += [
                     part.drive[k].eq(self.i.payload[lane]),
                     self.o.payload[lane].eq(part.spikes[k]),
                     self.tap_potentials[lane].eq(part.potentials[k]),
                 ]
+        for n in range(len(self.parts)):
+            m.d.comb += [
+                own[n].load.en.eq(self.load.en & (self.load.part == n)),
+                own[n].load.address.eq(self.load.address),
+                own[n].load.data.eq(self.load.data),
+            ]
+        return changed
+
+    def _read_constants(self, m: Module, current: Any, sent: Value) -> Value:
+        """Rows of the constants, a group's after a reset and whenever another group is next;
+        whether it is, from the cycle after the spikes left."""
+        groups, digits = self._geometry.groups, self._fields.digits
+        changed, digit = Signal(), Signal(range(digits))
+        with m.If(current.read):
+            m.d.sync += [current.address.eq(current.address + 1), digit.eq(digit + 1)]
+            with m.If(digit == digits - 1):
+                m.d.sync += [digit.eq(0), current.read.eq(0)]
+            with m.If(current.address == groups * digits - 1):
+                m.d.sync += current.address.eq(0)
+        if groups > 1:
+            another = current.step == self._steps - 1 if self._group_major else Const(1)
+            with m.If(sent):
+                m.d.sync += [changed.eq(another), current.read.eq(another)]
+        return changed

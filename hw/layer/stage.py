@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.network import Layer
 from hw.layer.accumulator import Accumulator
+from hw.layer.constants import ConstantContents, ConstantFields, pack_constants
 from hw.layer.geometry import LayerGeometry
 from hw.layer.hold import DriveHold
 from hw.layer.lif import LifArray
@@ -42,9 +43,9 @@ class LayerDesign:
         Steps that are summed up.
     memory
         `rom`, or `ram` or `spram`: weights that are loaded at power-up.
-    files
-        Per bank and slice, the `$readmemh` file of the emitted Verilog; None to simulate by
-        Amaranth.
+    files, constant_files
+        Per bank and slice, the `$readmemh` file of the emitted Verilog, and per slice of neurons
+        that of constants by channel; None to simulate by Amaranth.
     """
 
     layer: Layer
@@ -54,6 +55,19 @@ class LayerDesign:
     sent_steps: int = 1
     memory: str = "rom"
     files: tuple[tuple[str, ...], ...] | None = None
+    constant_files: tuple[str, ...] | None = None
+
+    def constants(self) -> ConstantContents | None:
+        """What the neurons have of their own, None where they have nothing."""
+        fields = ConstantFields.of(self.layer.spec)
+        if not fields.digits:
+            return None
+        return ConstantContents(
+            fields=fields,
+            rows=pack_constants(self.layer, self.geometry.firing),
+            files=self.constant_files,
+            memory="rom" if self.memory == "rom" else "ram",
+        )
 
     def slices(self) -> list[SliceContents]:
         """ROM rows and biases, laid out for each slice of lanes."""
@@ -140,6 +154,7 @@ class LayerStage(Stage):
                 membrane_bound=layer.membrane_bound,
                 current_bound=layer.current_bound,
                 group_major=plan.constant_input,
+                constants=plan.constants(),
             )
             sent = Cat(self.lif.o.payload, self.lif.tap_potentials)
             self.taps["neurons"] = TapPoint(self.lif.tap_fire, sent)
@@ -161,7 +176,8 @@ class LayerStage(Stage):
             out = self._readout.o.signature
         sent = g.sent_planes or g.planes
         members = {"i": In(stream.Signature(coefficients(g.word, sent, g.signed))), "o": Out(out)}
-        self.parts = self._accumulator.parts
+        own = [] if self.lif is None else self.lif.parts
+        self.parts = [*self._accumulator.parts, *own]
         if self.parts:
             members["load"] = In(load_layout(self.parts))
         super().__init__(members)
@@ -195,7 +211,7 @@ class LayerStage(Stage):
             wiring.connect(m, queue.o, accumulator.i[b])
 
         if self.parts:
-            m.d.comb += accumulator.load.eq(self.load)
+            self._load(m)
 
         if self._count:
             added = (transfer(i) & (i.payload.kind == Kind.SPIKE) for i in accumulator.i)
@@ -234,3 +250,20 @@ class LayerStage(Stage):
             wiring.connect(m, source, readout.i)
             wiring.connect(m, readout.o, wiring.flipped(self.o))
         return m
+
+    def _load(self, m: Module) -> None:
+        """A row that is loaded is one of weights, or one of constants by channel."""
+        weights = len(self._accumulator.parts)
+        if self.lif is None or not self.lif.parts:
+            m.d.comb += self._accumulator.load.eq(self.load)
+            return
+        for part, start, stop in (
+            (self._accumulator, 0, weights),
+            (self.lif, weights, len(self.parts)),
+        ):
+            m.d.comb += [
+                part.load.en.eq(self.load.en & (self.load.part >= start) & (self.load.part < stop)),
+                part.load.part.eq(self.load.part - start),
+                part.load.address.eq(self.load.address),
+                part.load.data.eq(self.load.data),
+            ]

@@ -13,6 +13,8 @@ __all__ = [
     "decayed",
     "decayed_constant",
     "factor_cycle",
+    "gated_product",
+    "product_cycles",
     "terms",
 ]
 
@@ -88,9 +90,7 @@ def decayed(
     if shift := factor_shift(decays):
         assert factor is not None
         start = late[factor_cycle(decays)]
-        # A term for each bit of the factor: what is added up are shifted potentials.
-        row = [Mux(factor[n], start << n, 0) for n in range(shift + 1)]
-        own = _sum(m, row, len(u) + shift, f"{name}_own", narrow=True)
+        own = gated_product(m, start, factor[: shift + 1], len(u) + shift, f"{name}_own")
     for number, decay in enumerate(decays):
         start = late[len(late) - 1 - _levels(decay)]
         product, mark = start, f"{name}_{number}_"
@@ -101,6 +101,18 @@ def decayed(
             product = _product(m, start, decay.factor, mark)
         found.append(_divided(late[-1], product, decay))
     return found
+
+
+def gated_product(m: Module, u: Value, factor: Value, width: int, mark: str) -> Value:
+    """A signed number times an unsigned factor that is not known: a term for each bit of the
+    factor, a shifted u, added up by a tree as of a known one, `product_cycles` cycles later."""
+    row = [Mux(bit, u << n, 0) for n, bit in enumerate(factor)]
+    return _sum(m, row, width, mark, narrow=True)
+
+
+def product_cycles(bits: int) -> int:
+    """Levels of `gated_product`'s tree, of a factor of so many bits."""
+    return (bits - 1).bit_length()
 
 
 def decayed_constant(u: Value, decay: Decay) -> Value:

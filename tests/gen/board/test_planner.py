@@ -11,7 +11,15 @@ import pytest
 from gen.board.boards import BOARDS, find_board
 from gen.board.calibrate import DESIGNS, LEARNING, beside, design, fit, learning_weights
 from gen.board.estimate import WEIGHTS, estimate, features
-from gen.board.planner import FLASH_ADDRESS, board_spec, default_hz, plan_board, plan_learning_board
+from gen.board.planner import (
+    FLASH_ADDRESS,
+    board_spec,
+    default_hz,
+    fitting_plans,
+    place_core,
+    plan_board,
+    plan_learning_board,
+)
 from gen.core.plan import PlanError, plan_core, plan_network
 from gen.family.pll import PllError
 from gen.family.registry import FAMILIES
@@ -80,6 +88,26 @@ def test_maps_get_shared_cores() -> None:
     assert dense.core.schedule == "shared"
     small = plan_board(find_board("tang_nano_9k"), load("digits-conv"))
     assert small.core.lanes == 8
+
+
+def test_a_chain_with_constants_by_channel_gets_either_kind_of_stage() -> None:
+    """Layers of its own where they are faster; a program where one is asked for."""
+    plain = dense(8, 16, 4).spec
+    cell = plain.layers[0].neuron
+    assert cell is not None
+    many = replace(cell, decay="factor", decay_shift=12)
+    own = replace(plain.layers[0], neuron=many, channel_thresholds=True, channel_decays=True)
+    network = random_network(replace(plain, layers=(own, plain.layers[1])))
+    board = find_board("ulx3s_85f")
+    chosen, one = (plan_board(board, network, schedule=how) for how in ("auto", "shared"))
+    assert (chosen.core.schedule, one.core.schedule) == ("pipelined", "shared")
+    assert chosen.seconds < one.seconds
+    common = plan_core(dense(8, 16, 4), chosen.core.lanes, chosen.core.banks)
+    # The additions of each lane are counted.
+    assert place_core(board, common).estimate.luts < chosen.estimate.luts - 16 * 12 * 8
+    schedules = [plan.core.schedule for plan in fitting_plans(board, network)]
+    assert set(schedules) == {"pipelined", "shared"}
+    assert {plan.core.schedule for plan in fitting_plans(board, dense(8, 4))} == {"pipelined"}
 
 
 @pytest.mark.parametrize(

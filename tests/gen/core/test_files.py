@@ -48,6 +48,24 @@ def test_image_to_rom_and_back(network, lanes, banks):
     assert rom_texts(plan_core(network, lanes, banks)) == files
 
 
+@settings(max_examples=10)
+@given(
+    network=networks(own=True),
+    lanes=st.integers(1, 12),
+    banks=st.sampled_from([1, 2, 4]),
+    fire=st.sampled_from([0, 4, 8]),
+)
+def test_constants_by_channel_to_rom_and_back(network, lanes, banks, fire):
+    plan = plan_core(network, lanes, banks, fire_lanes=fire)
+    for stage, integers in zip(layer_stages(plan), network.layers, strict=True):
+        back = stage.read_constants(rom_texts(plan))
+        given = (integers.thetas, integers.reset_steps, integers.factors)
+        assert len(back) == sum(values is not None for values in given)
+        for name, values in zip(stage.own._fields, given, strict=True):
+            if values is not None:
+                np.testing.assert_array_equal(back[name], values)
+
+
 def test_bad_rom_images_are_refused():
     plan = plan_core(Network.load(model_path("digits-dense")))
     files = rom_texts(plan)

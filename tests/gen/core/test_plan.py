@@ -22,6 +22,7 @@ from gen.core.plan import (
 from gen.layer.stage import LayerOptions, LayerStagePlan
 from gen.program.stage import ProgramStagePlan
 from gen.window.stage import WindowStagePlan, window_rows
+from hw.contract.builder import random_network
 from hw.contract.checks import SpecError, signed_bits
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
@@ -198,7 +199,7 @@ def test_what_no_window_stage_runs() -> None:
             rebuild(MAPS, recipe | {"rows": rows})
 
 
-def test_constants_by_channel_run_in_programs_and_windows():
+def test_constants_by_channel_run_in_stages_of_every_kind():
     neuron = NeuronSpec(theta=20, decay="factor", decay_shift=3, potential_bits=6)
     conv = programs.conv("input", 3, padding=1)
     own = {"channel_thresholds": True, "channel_decays": True, "neuron": neuron}
@@ -208,17 +209,14 @@ def test_constants_by_channel_run_in_programs_and_windows():
         (5, 1, 1), programs.part(4, programs.dense("input"), **own), dense, out
     )
     image = programs.network((1, 4, 4), maps, dense, out)
-    assert [type(stage) for stage in plan_network(image, 4).stages] == [ProgramStagePlan]
-    assert dense_tail(image.spec) == 2
-    common = "Layer {} must have the same thresholds and decays for all channels, for {}: a program"
-    with pytest.raises(PlanError) as refused:
-        plan_core(chain)
-    assert str(refused.value).startswith(common.format("a", "layers of their own"))
-    with pytest.raises(PlanError) as refused:
-        plan_windows(image)
-    assert str(refused.value).startswith(common.format("b", "a window core's dense layers"))
-    plain = programs.network((1, 4, 4), maps, programs.part(4, programs.dense("a")), out)
-    assert type(plan_windows(plain, 4).stages[0]) is WindowStagePlan
+    assert dense_tail(image.spec) == 1
+    for plan, first in (
+        (plan_network(image, 4), ProgramStagePlan),
+        (plan_windows(image, 4), WindowStagePlan),
+        (plan_network(chain), LayerStagePlan),
+    ):
+        assert [type(stage) for stage in plan.stages] == [first, LayerStagePlan, LayerStagePlan]
+    assert type(plan_network(chain, 4, schedule="shared").stages[0]) is ProgramStagePlan
     told = [constants_text(layer) for layer in image.spec.layers]
     assert told == [", thresholds and decays by channel"] * 2 + [""]
     assert neuron_text(neuron).endswith("decay m/8")
@@ -259,6 +257,42 @@ def test_refusals():
         with pytest.raises(SpecError) as refused:
             LayerGeometry(**{**fields, "signed": True, **changes})
         assert str(refused.value) == sentence
+
+
+def test_constants_by_channel_are_counted_in_memories_sizes_and_files() -> None:
+    """A threshold of 4 bits, a step of 5, a factor of 0 to 2^9: 19 bits, 10 digits a group."""
+    neuron = NeuronSpec(theta=9, reset="soft", step=17, potential_bits=6, decay_shift=9,
+                        decay="factor", decay_factor=1 << 8)  # fmt: skip
+    plain = chain((5, 36, 2), neuron, input_bits=1, steps=4)
+    many = replace(neuron, decay="factor", decay_shift=9, decay_factor=0)
+    own = replace(plain.layers[0], neuron=many, channel_thresholds=True, channel_decays=True)
+    network = random_network(replace(plain, layers=(own, plain.layers[1])))
+    before = plan_core(network_of_ones(plain), 18).stages[0]
+    for lanes, fire, files in ((18, 0, 2), (16, 8, 1)):
+        plan = plan_core(network, lanes, fire_lanes=fire)
+        first = plan.stages[0]
+        assert isinstance(first, LayerStagePlan)
+        assert first.own.digits == 10
+        firing = first.geometry.firing
+        depth = max(firing.groups * 10, 48)
+        for n, part in enumerate(firing.slices):
+            assert first.memories()[f"constants{n}"] == (2 * len(part), depth, True, 0)
+        assert sum(name.startswith("constants") for name in first.memories()) == files
+        assert first.sizes()["constants"] == firing.lanes * 20
+        assert first.sizes()["adders"] == firing.lanes * 9 * (6 + 9)
+        names = [name for name in plan.roms() if "constants" in name]
+        assert names == [f"rom/0_l0_constants_slice{n}.hex" for n in range(files)]
+        assert plan.swappable
+        assert plan.settle > 10
+        assert first.layer_facts()[0]["constants"] == {"thetas": 4, "steps": 5, "factors": 10}
+        loaded = plan_core(network, lanes, 1, ["spram", "ram"], fire_lanes=fire).stages[0]
+        assert not loaded.roms()
+        assert [bits for bits, _ in loaded.flash_rows()][-files:] == [
+            2 * len(part) for part in firing.slices
+        ]
+        assert loaded.memories()["constants0"].sprams == 0
+    assert before.sizes()["constants"] == 0
+    assert "constants" not in before.layer_facts()[0]
 
 
 def test_currents_are_counted_in_memories_and_sizes() -> None:

@@ -1,14 +1,17 @@
 """LayerStage and Core against the golden model: spikes, potentials, logits, classes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gen.core.plan import CorePlan, plan_core
 from gen.stage.taps import event_counts
+from hw.contract.builder import random_network
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
 from hw.layer.queue import SpikeQueue
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
@@ -21,7 +24,7 @@ from tests.hw.layer.cores import (
     random_pixels,
     words_of,
 )
-from tests.networks import random_chain
+from tests.networks import random_chain, random_readout
 from tests.sampling import sampled
 
 CORES = {  # sizes, steps, input_bits, lanes, banks
@@ -158,6 +161,95 @@ def test_core_with_biases_wider_than_all_else(sizes, lanes: int, settle: int) ->
     assert max(g.bias_rows for g in geometries(plan)) > SpikeQueue.fill_cycles() + 1
     pixels = np.ones((4, sizes[0]), dtype=np.uint8)
     run = CoreRun(plan, pixels, FLOWING, settle=settle)
+    if settle:
+        check_cycle_law(run, pixels)
+
+
+OWN = {  # sizes, steps, input_bits, lanes, banks, timed
+    "one-group": ((11, 6, 5, 3), 3, 2, 6, 1, False),
+    "one-step": ((12, 7, 4), 1, 3, 4, 2, False),
+    "uneven-groups": ((20, 7, 9, 5), 3, 3, 3, 1, False),
+    "slices-and-groups": ((9, 34, 4), 2, 2, 17, 2, False),
+    "recordings": ((7, 9, 11, 4), 3, 1, 4, 1, True),
+}
+
+
+def own_plan(name: str, seed: int = 1, **options: Any) -> CorePlan:
+    sizes, steps, bits, lanes, banks, timed = OWN[name]
+    rng = np.random.default_rng(seed)
+    network = random_chain(rng, sizes, steps=steps, input_bits=bits, own=True, timed_input=timed)
+    assert all(layer.by_channel for layer in network.spec.layers[:-1])
+    return plan_core(network, lanes, banks, **options)
+
+
+def recorded(plan: CorePlan, count: int, seed: int) -> np.ndarray:
+    """Pictures, or recordings, of every density."""
+    steps = plan.network.spec.recorded_steps
+    return random_pixels(plan.network, count * steps, seed).reshape(count, -1)
+
+
+@pytest.mark.parametrize("pace", sampled([FLOWING, JITTERY[2]]), ids=str)
+@pytest.mark.parametrize("seed", sampled(range(4), 4))
+@pytest.mark.parametrize("name", OWN)
+def test_core_with_constants_by_channel(name: str, seed: int, pace: Pace) -> None:
+    """Every kind of neuron and of constants, drawn by seed; flowing, in the predicted cycle."""
+    plan = own_plan(name, 10 + seed)
+    pixels = recorded(plan, 5, seed=3)
+    run = CoreRun(plan, pixels, pace, settle=plan.settle)
+    if pace == FLOWING:
+        check_cycle_law(run, pixels)
+
+
+@pytest.mark.parametrize("seed", sampled(range(12), 8))
+def test_random_cores_with_constants_by_channel(seed: int) -> None:
+    """Of neurons updated in parts, lean queues, leaky readouts, too."""
+    rng = np.random.default_rng(200 + seed)
+    sizes = tuple(rng.integers(1, 31, rng.integers(3, 5)).tolist())
+    network = random_chain(
+        rng,
+        sizes,
+        steps=int(rng.integers(1, 5)),
+        input_bits=int(rng.integers(1, 6)),
+        readout=random_readout(rng),
+        own=True,
+    )
+    banks = int(2 ** rng.integers(0, 3))
+    fire = banks * int(2 ** rng.integers(0, 3)) if rng.integers(2) else 0
+    lean = bool(rng.integers(0, 2))
+    plan = plan_core(network, int(rng.integers(1, 31)), banks, fire_lanes=fire, lean=lean)
+    pixels = random_pixels(network, 4, seed=seed)
+    check_cycle_law(CoreRun(plan, pixels, FLOWING, settle=plan.settle), pixels)
+
+
+@pytest.mark.parametrize("reset_at", sampled([19, 1, 58, 33, 90]))
+def test_constants_by_channel_after_a_reset_at_any_time(reset_at: int) -> None:
+    """Right even where pictures come before the constants are there."""
+    plan = own_plan("uneven-groups", 2)
+    CoreRun(plan, recorded(plan, 3, seed=4), FLOWING, reset_at=reset_at)
+
+
+@pytest.mark.parametrize("settle", [False, True])
+def test_constants_that_take_longer_than_a_picture(settle: bool) -> None:
+    """After a reset they are read for longer than a picture takes to its first drive: right in any
+    case, and in the predicted cycle if they were there before the picture was."""
+    neuron = NeuronSpec(
+        theta=1 << 18, reset="soft", step=1 << 18, decay="factor", decay_shift=12, potential_bits=20
+    )
+    own = LayerSpec(
+        name="own",
+        inputs=1,
+        neurons=4,
+        weight_bits=16,
+        neuron=neuron,
+        channel_thresholds=True,
+        channel_decays=True,
+    )
+    layers = (own, LayerSpec(name="out", inputs=4, neurons=2, weight_bits=2))
+    spec = NetworkSpec(name="wide", input_size=1, input_bits=4, steps=3, layers=layers)
+    plan = plan_core(random_network(spec, bias=None), 4)
+    assert plan.settle > 25
+    pixels = np.array([[1], [9], [0], [15]], dtype=np.uint8)
+    run = CoreRun(plan, pixels, FLOWING, settle=plan.settle if settle else 0)
     if settle:
         check_cycle_law(run, pixels)
 

@@ -15,6 +15,7 @@ from hw.contract.network import Layer
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec
 from hw.layer.accumulator import Accumulator
+from hw.layer.constants import COMMON, ConstantContents, ConstantFields
 from hw.layer.encoder import ChunkEncoder
 from hw.layer.finder import WordFinder
 from hw.layer.geometry import LayerGeometry
@@ -79,16 +80,23 @@ def a_drive_behind(m: Module, dut: LifArray) -> dict[str, Signal]:
     return {}
 
 
-def lif(g: LayerGeometry, reset: str, group_major: bool = False, **fields: Any) -> LifArray:
+def lif(
+    g: LayerGeometry,
+    reset: str,
+    group_major: bool = False,
+    constants: ConstantFields = COMMON,
+    **fields: Any,
+) -> LifArray:
     neuron = NeuronSpec(
         theta=2,
-        decay="leak",
+        decay="factor" if constants.factors else "leak",
         decay_shift=1,
         reset=reset,
         step=(reset == "soft" and 3) or 0,
         potential_bits=3,
         **fields,
     )
+    words = np.random.default_rng(2).integers(0, 1 << 4, (len(g.slices), constants.depth(g.groups)))
     current = 2 * 3 if neuron.has_current else 3
     return LifArray(
         neuron,
@@ -98,8 +106,14 @@ def lif(g: LayerGeometry, reset: str, group_major: bool = False, **fields: Any) 
         membrane_bound=neuron.u_max + current,
         current_bound=current,
         group_major=group_major,
+        constants=ConstantContents(fields=constants, rows=words.tolist())
+        if constants.digits
+        else None,
     )
 
+
+OWN = ConstantFields(thetas=2, steps=2, factors=2)
+"""Three digits."""
 
 CASES = {
     "encoder": Case(lambda: ChunkEncoder(2, 4)),
@@ -121,6 +135,12 @@ CASES = {
         lambda: lif(GROUPS, "soft", current="factor", current_shift=2, current_factor=3),
         15,
         a_drive_behind,
+    ),
+    "lif-by-channel": Case(
+        lambda: lif(GROUPS, "soft", constants=OWN, negative="off"), 22, a_drive_behind
+    ),
+    "lif-by-channel-group-major": Case(
+        lambda: lif(GROUPS, "soft", True, OWN._replace(factors=0), limit=2), 22, a_drive_behind
     ),
     "queue-repeat": Case(
         lambda: SpikeQueue(words=2, chunk=2, planes=2, signed=True, replays=1, repeat=True)

@@ -5,8 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hw.contract.builder import random_network
 from hw.contract.checks import signed_bits
+from hw.contract.network import Layer
 from hw.contract.neuron import NeuronSpec
+from hw.contract.spec import LayerSpec, NetworkSpec
+from hw.layer.constants import COMMON, ConstantContents, ConstantFields, pack_constants
 from hw.layer.geometry import LayerGeometry
 from hw.layer.lif import LifArray
 from hw.stream.payloads import drives
@@ -41,8 +45,35 @@ def geometry(lanes: int, groups: int) -> LayerGeometry:
     )
 
 
-def reference(spec: NeuronSpec, drive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def layer_of(spec: NeuronSpec, size: int, thetas: bool, decays: bool, seed: int = 1) -> Layer:
+    """So many neurons with constants of their own, at random."""
+    first = LayerSpec(
+        name="first",
+        inputs=1,
+        neurons=size,
+        weight_bits=4,
+        neuron=spec,
+        channel_thresholds=thetas,
+        channel_decays=decays,
+    )
+    last = LayerSpec(name="last", inputs=size, neurons=1, weight_bits=4)
+    layers = (first, last)
+    network = NetworkSpec(name="own", input_size=1, input_bits=1, steps=1, layers=layers)
+    return random_network(network, seed).layers[0]
+
+
+def reference(
+    spec: NeuronSpec, drive: np.ndarray, own: Layer | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Spikes and stored potentials for drives (images, steps, neurons)."""
+    thetas, steps, factors = (
+        None if values is None else np.array([*values, *[rest] * (drive.shape[2] - len(values))])
+        for values, rest in [
+            (own and own.thetas, spec.theta),  # a lane without a neuron does not fire
+            (own and own.reset_steps, 0),
+            (own and own.factors, 0),
+        ]
+    )
     spikes, potentials = np.zeros_like(drive), np.zeros_like(drive)
     for image in range(len(drive)):
         u = np.full(drive.shape[2], spec.u0, dtype=np.int64)
@@ -50,12 +81,16 @@ def reference(spec: NeuronSpec, drive: np.ndarray) -> tuple[np.ndarray, np.ndarr
         for step in range(drive.shape[1]):
             kept = step == 0 and spec.decay_when == "after"
             x = golden.integrate(x, drive[image, step], spec)
-            v = (u if kept else golden.decay(u, spec)) + x
-            c = golden.fire(v, spec, count)
+            v = (u if kept else golden.decay(u, spec, factors)) + x
+            c = golden.fire(v, spec, count, thetas)
             count = count + c
-            u = golden.saturate(golden.reset(v, c, spec), spec)
+            u = golden.saturate(golden.reset(v, c, spec, steps), spec)
             spikes[image, step], potentials[image, step] = c, u
     return spikes, potentials
+
+
+def contents(own: Layer, g: LayerGeometry) -> ConstantContents:
+    return ConstantContents(fields=ConstantFields.of(own.spec), rows=pack_constants(own, g))
 
 
 def current_bound(spec: NeuronSpec, drive: int, steps: int) -> int:
@@ -72,6 +107,8 @@ def run(
     g: LayerGeometry,
     pace: Pace = FLOWING,
     group_major: bool = False,
+    own: Layer | None = None,
+    **options: Any,
 ):
     """Spikes and potentials as `reference` gives them; the source and the sink for the law."""
     steps = drive.shape[1]
@@ -86,6 +123,7 @@ def run(
         membrane_bound=spec.u_max + current,
         current_bound=current,
         group_major=group_major,
+        constants=None if own is None else contents(own, g),
     )
     order = np.arange(drive.size // g.lanes).reshape(-1, steps, g.groups)
     if group_major:
@@ -96,7 +134,7 @@ def run(
     sink = bench.collect(lif.o, len(words))
     potentials: Any = lif.tap_potentials
     seen = bench.watch(lif.tap_fire, potentials.as_value())
-    bench.run(extra=8)
+    bench.run(extra=8, **options)
     spikes: Any = [fields(spikes_layout(spec, g.lanes), raw) for raw in sink.values]
     shape = potentials.shape()
     stored = [fields(shape, raw) for fired, raw in seen if fired]
@@ -116,9 +154,11 @@ def check(
     g: LayerGeometry,
     pace: Pace = FLOWING,
     group_major: bool = False,
+    own: Layer | None = None,
+    **options: Any,
 ):
-    spikes, potentials, source, sink = run(spec, drive, g, pace, group_major)
-    expected_spikes, expected_potentials = reference(spec, drive)
+    spikes, potentials, source, sink = run(spec, drive, g, pace, group_major, own, **options)
+    expected_spikes, expected_potentials = reference(spec, drive, own)
     assert np.array_equal(spikes, expected_spikes)
     assert np.array_equal(potentials, expected_potentials)
     return spikes, potentials, source, sink
@@ -336,20 +376,121 @@ def test_the_mirror_image_spikes_mirrored(decay: str, reset: str) -> None:
 @pytest.mark.parametrize(("lanes", "groups"), [(1, 1), (16, 2), (17, 1), (33, 2)])
 @pytest.mark.parametrize("row", ["ternary", "augmented", "factor"])
 def test_cycle_law(row: str, lanes: int, groups: int, group_major: bool, pace: Pace) -> None:
-    g = geometry(lanes, groups)
+    check_law(ROWS[row], geometry(lanes, groups), pace, group_major)
+
+
+def check_law(
+    spec: NeuronSpec, g: LayerGeometry, pace: Pace, group_major: bool, own: Layer | None = None
+) -> None:
     drive = random_drives((2, 6, g.neurons), seed=2)
-    spec = ROWS[row]
-    _, _, source, sink = check(spec, drive, g, pace, group_major)
-    free = 1  # a reset is followed by SETTLE
-    for offered, taken, shown, sent in zip(
-        source.offered, source.taken, sink.offered, sink.taken, strict=True
-    ):
-        assert shown == max(offered, free) + LifArray.latency(spec)
+    _, _, source, sink = check(spec, drive, g, pace, group_major, own)
+    fields = COMMON if own is None else ConstantFields.of(own.spec)
+    free = LifArray.start_cycles(g, spec, fields)  # a reset is followed by SETTLE
+    hands = zip(source.offered, source.taken, sink.offered, sink.taken, strict=True)
+    for n, (offered, taken, shown, sent) in enumerate(hands, 1):
+        assert shown == max(offered, free) + LifArray.latency(spec, fields)
         assert taken == sent + len(g.slices)
         free = sent + LifArray.recovery(g, spec)
+        if g.groups > 1 and (not group_major or n % drive.shape[1] == 0):
+            free += LifArray.fetch_cycles(fields)
 
 
 @pytest.mark.parametrize("group_major", [False, True], ids=["steps", "groups"])
 @pytest.mark.parametrize("row", ["current-guarded", "current-by-a-longer-factor"])
 def test_cycle_law_of_currents(row: str, group_major: bool) -> None:
     test_cycle_law(row, 17, 2, group_major, FLOWING)
+
+
+# Constants by channel
+
+MANY = {"decay_shift": 12, "decay_factor": 0}
+COUNTED = {"limit": 5, "theta": 9, "step": 9, "potential_bits": 8}
+OWN = {  # neuron, thresholds (and steps) by channel, decays by channel
+    "thresholds": (neuron("leak", "hard"), True, False),
+    "thresholds-binary": (neuron("none", "hard", negative="off"), True, False),
+    "thresholds-guarded": (neuron("shift", "hard", theta=7, negative="guarded"), True, False),
+    "thresholds-counted-hard": (neuron("leak", "hard", theta=9, limit=2), True, False),
+    "steps": (neuron("none", "soft", theta=12, step=31), True, False),
+    "steps-counted": (neuron("leak", "soft", **COUNTED), True, False),
+    "steps-counted-binary": (
+        neuron("none", "soft", **{**COUNTED, "limit": 3}, negative="off"), True, False,
+    ),
+    "steps-counted-guarded": (
+        neuron("none", "soft", **{**COUNTED, "limit": 15}, negative="guarded"), True, False,
+    ),
+    "decays": (neuron("factor", "hard", **{**MANY, "decay_shift": 3}), False, True),
+    "decays-of-a-bit": (
+        neuron("factor", "soft", **{**MANY, "decay_shift": 1}, theta_negative=20), False, True,
+    ),
+    "decays-counted": (neuron("factor", "soft", **COUNTED | MANY, negative="guarded"), False, True),
+    "all": (neuron("factor", "soft", **MANY, negative="off", decay_rounding="floor"), True, True),
+    "all-counted": (neuron("factor", "soft", **COUNTED | MANY, decay_when="after"), True, True),
+    "all-with-currents": (
+        neuron(
+            "factor",
+            "soft",
+            **{**MANY, "decay_shift": 2},
+            current="factor",
+            current_shift=12,
+            current_factor=2731,
+            fraction_bits=1,
+        ),
+        True,
+        True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pace", sampled([JITTERY[1], FLOWING]), ids=str)
+@pytest.mark.parametrize(
+    "shape", sampled([(2, 3, False), (3, 1, False), (2, 3, True), (17, 2, False)], 4), ids=str
+)
+@pytest.mark.parametrize("row", OWN)
+def test_constants_by_channel(row: str, shape: tuple[int, int, bool], pace: Pace) -> None:
+    (lanes, groups, group_major), (spec, thetas, decays) = shape, OWN[row]
+    own = layer_of(spec, lanes * groups - (groups > 1), thetas, decays)
+    drive = random_drives((3, 5, lanes * groups), seed=lanes)
+    drive[1] = np.abs(drive[1]) // 2
+    drive[..., own.spec.neurons :] = 0
+    spikes, _, _, _ = check(spec, drive, geometry(lanes, groups), pace, group_major, own)
+    assert not spikes[..., own.spec.neurons :].any()
+
+
+@pytest.mark.parametrize("pace", sampled([FLOWING, Pace(idle=0.9, seed=1), JITTERY[2]], 3), ids=str)
+@pytest.mark.parametrize("group_major", [False, True], ids=["steps", "groups"])
+@pytest.mark.parametrize("shape", sampled([(2, 3), (1, 1), (17, 2)], 3), ids=str)
+@pytest.mark.parametrize("row", ["thresholds", "all-counted", "all-with-currents"])
+def test_cycle_law_by_channel(row, shape, group_major, pace) -> None:
+    (spec, thetas, decays), g = OWN[row], geometry(*shape)
+    check_law(spec, g, pace, group_major, layer_of(spec, g.neurons, thetas, decays))
+
+
+@pytest.mark.parametrize("reset_at", sampled([3, 40, 57, 61, 75, 90], 3))
+def test_constants_are_read_anew_after_a_reset(reset_at: int) -> None:
+    spec, thetas, decays = OWN["all-counted"]
+    own, g = layer_of(spec, 51, thetas, decays), geometry(17, 3)
+    check(spec, random_drives((2, 3, 51), seed=3), g, own=own, reset_at=reset_at)
+
+
+def test_every_threshold_and_step_at_its_multiples() -> None:
+    """|v| at n * theta and one below, for every n up to beyond the limit, on both sides."""
+    spec = neuron("none", "soft", 11, step=13, limit=6, potential_bits=9)
+    own = layer_of(spec, 40, True, False)
+    assert own.thetas is not None
+    up = [n * own.thetas - k for n in range(1, 9) for k in (0, 1)]
+    drive = np.stack([*up, *(-v for v in up)])[:, None]  # an image each
+    spikes, _, _, _ = check(spec, drive, geometry(40, 1), own=own)
+    assert set(spikes.flatten().tolist()) == set(range(-6, 7))
+
+
+@pytest.mark.parametrize("k", sampled([4, 1, 12], 3))
+def test_every_factor_of_every_potential(k: int) -> None:
+    """Step 1 puts potentials into neurons, step 2 lets them decay; 0 and 2^k are among them."""
+    spec = neuron("factor", "hard", theta=31, **{**MANY, "decay_shift": k})
+    own = layer_of(spec, 18, False, True)
+    levels = np.arange(-31, 32)[:, None].repeat(18, 1)
+    drive = np.stack([levels, np.zeros_like(levels)], axis=1)
+    _, potentials, _, _ = check(spec, drive, geometry(9, 2), own=own)
+    assert own.factors is not None
+    assert {0, 2**k} <= set(own.factors.tolist())
+    assert (potentials[:, 1, own.factors == 0] == 0).all()

@@ -185,13 +185,19 @@ def test_the_flash_has_its_pause_and_no_more(pause: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lanes", "banks", "weight_bits"), [(4, 1, 4), (4, 2, 4), (18, 1, 4), (18, 2, 4), (18, 2, 16)]
+    ("lanes", "banks", "weight_bits", "own"),
+    [
+        *((4, 1, 4, False), (4, 2, 4, False), (18, 1, 4, False), (18, 2, 4, False)),
+        *((18, 2, 16, False), (18, 2, 4, True), (4, 1, 4, True)),
+    ],
 )
-def test_core_with_loaded_weights_is_golden(lanes: int, banks: int, weight_bits: int) -> None:
+def test_core_with_loaded_weights_is_golden(
+    lanes: int, banks: int, weight_bits: int, own: bool
+) -> None:
     """Loads through the loader while the core is held in reset, then classifies. Rows of 16 lanes
-    of 16 bits are as long as a digest."""
+    of 16 bits are as long as a digest. Constants by channel are loaded, too."""
     rng = np.random.default_rng(lanes)
-    network = random_chain(rng, (9, 18, 5), steps=2, input_bits=2, weight_bits=weight_bits)
+    network = random_chain(rng, (9, 18, 5), steps=2, input_bits=2, weight_bits=weight_bits, own=own)
     plan = plan_core(network, lanes, banks, ["ram", "ram"])
     core = plan.component(files=False)
     loader = WeightLoader([LoadPart(width=w, depth=d) for w, d in core.parts])

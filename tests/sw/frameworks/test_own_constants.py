@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from gen.core.plan import plan_network
-from gen.program.stage import ProgramStagePlan
+from gen.layer.stage import LayerStagePlan
 from gen.window.stage import WindowStagePlan
 from hw.contract.network import Network
 from sim.bench.run import simulate
@@ -103,6 +103,7 @@ def require_hardware(network: Network, kind: type, folder: Path) -> None:
     plan = plan_network(network, lanes=16, schedule=schedule)
     data = digits("test", 20)
     assert type(plan.stages[0]) is kind
+    assert all(type(stage) is LayerStagePlan for stage in plan.stages[1:])
     run = simulate(plan, data.images, data.labels, folder)
     assert run["values_compared"] > 10_000
     assert (run["mismatches"], run["cycle_law_violations"]) == (0, 0)
@@ -128,7 +129,7 @@ def test_learned_constants_of_each_neuron(tmp_path: Path) -> None:
     assert np.abs(learned / 4096 - beta).max() <= 0.5 / 4096
     told = report_table(made, report)
     assert "decay m/4096, thresholds, reset steps and decays by channel" in told
-    require_hardware(imported(network, 8, True)[0], ProgramStagePlan, tmp_path / "core")
+    require_hardware(imported(network, 8, True)[0], LayerStagePlan, tmp_path / "core")
 
 
 @pytest.mark.long
