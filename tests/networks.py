@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import signed_bits
-from hw.contract.edge import MAX_KERNEL, EdgeSpec, most_stride
+from hw.contract.edge import INPUT, MAX_KERNEL, EdgeSpec, most_stride
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
@@ -136,6 +136,16 @@ def _owning(layer: LayerSpec, thetas: bool, shift: int) -> LayerSpec:
     return replace(layer, neuron=neuron, channel_thresholds=thetas, channel_decays=shift > 0)
 
 
+def with_shifts(spec: NetworkSpec, shifts: Sequence[int]) -> NetworkSpec:
+    """The chain, with what arrives at each layer counted 2^shift times."""
+    layers = list(spec.layers)
+    for n, shift in enumerate(shifts[: len(layers)]):
+        source = layers[n - 1].name if n else INPUT
+        if shift:
+            layers[n] = replace(layers[n], edges=(EdgeSpec(source=source, shift=shift),))
+    return replace(spec, layers=tuple(layers))
+
+
 def network_of_ones(spec: NetworkSpec) -> Network:
     """A chain with all weights 1 and no bias: where only its shape matters."""
     weights = tuple(np.ones((layer.neurons, layer.inputs), int) for layer in spec.layers)
@@ -213,6 +223,7 @@ def networks(draw, max_size: int = 12, own: bool = False) -> Network:
     if own:
         layers = [draw(own_constants(layer)) for layer in spec.layers]
         spec = replace(spec, layers=tuple(layers))
+    spec = with_shifts(spec, draw(st.just([]) | st.lists(st.integers(0, 7), min_size=3)))
     try:
         return random_network(spec, seed, bias=None)
     except NetworkError:  # widest weights, brightest pixels, most bits of a fraction: 33 bits

@@ -295,7 +295,7 @@ def dense_tail(spec: NetworkSpec) -> int:
     first, possible = len(spec.layers), {0, *cuts(spec)}
     for n in reversed(range(len(spec.layers))):
         edge, *others = spec.edges(n)
-        dense = edge.kind == "dense" and not (edge.delay or edge.shift or others)
+        dense = edge.kind == "dense" and not (edge.delay or others)
         if not dense or n not in possible:
             break
         first = n

@@ -204,6 +204,19 @@ class Layer:
         return max(signed_bits(self.accumulator_bound), self.spec.weight_bits)
 
     @property
+    def sum_shift(self) -> int:
+        """Of a layer with one edge: the bits by which its sum of weights is shifted, as a whole,
+        to be one of the drive."""
+        (edge,) = self.edges
+        return edge.shift
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of the running sum of weights of a layer with one edge, before `sum_shift`."""
+        bits = signed_bits(self.accumulator_bound >> self.sum_shift)
+        return max(bits, self.spec.weight_bits)
+
+    @property
     def drive_bits(self) -> int:
         """Width of the drive I (sum plus bias)."""
         return signed_bits(self.drive_bound)

@@ -23,8 +23,8 @@ class Accumulator(wiring.Component):
 
     PLANE and STEP are joint: they are taken from all banks in one cycle, once each bank has come
     to its own. PLANE doubles the accumulators, unless the geometry says `repeat`. STEP sends
-    `accumulator + bias` of the group and clears. A prelude of `bias_rows` cycles fetches a group's
-    biases: with one group after reset, and never again; with more, after every STEP.
+    `(accumulator << shift) + bias` of the group and clears. A prelude of `bias_rows` cycles fetches
+    a group's biases: with one group after reset, and never again; with more, after every STEP.
 
     What was taken becomes a command, which passes the slices one after the other:
 

@@ -22,15 +22,16 @@ HALF = SLICE_LANES // 2
 class SliceContents:
     """The integers of a slice.
 
-    rows: per bank, `depth` packed rows of weights and biases. files: per bank the `$readmemh` file
-    of the emitted Verilog, or None for simulation by Amaranth. memory: `rom`, or `ram` or `spram`,
-    whose rows are loaded at power-up.
+    shift: bits of a drive below the total's. rows: per bank, `depth` packed rows of weights and
+    biases. files: per bank the `$readmemh` file of the emitted Verilog, or None for simulation by
+    Amaranth. memory: `rom`, or `ram` or `spram`, whose rows are loaded at power-up.
     """
 
     lanes: int
     weight_bits: int
     accumulator_bits: int
     drive_bits: int
+    shift: int = 0
     rows: Sequence[Sequence[int]]
     files: Sequence[str] | None = None
     memory: str = "rom"
@@ -102,7 +103,7 @@ class AccumulatorSlice(wiring.Component):
     -------
     command : In(command_layout(banks, addresses))
     o : Out(drives(lanes, drive_bits))
-        Total plus bias of the group that was closed; stays until the next one is.
+        Total, shifted, plus bias of the group that was closed; stays until the next one is.
     closed : Out(1)
         In the cycle before `o` changes.
     load : In(load_layout), one part per bank
@@ -176,7 +177,7 @@ class AccumulatorSlice(wiring.Component):
             with m.If(bias):
                 m.d.sync += b.eq(Cat(term[: c.weight_bits], b))
             with m.If(close):
-                m.d.sync += drive.eq(total + b)
+                m.d.sync += drive.eq((total << c.shift) + b)
             with m.If(clear):
                 m.d.sync += total.eq(0)
             with m.Elif(double):

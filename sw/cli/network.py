@@ -577,14 +577,14 @@ def add_network_commands(commands: Any) -> None:
         sub.add_argument(
             "--per-channel",
             action="store_true",
-            help="a weight step for each channel of neurons, in place of one for the layer: for "
-            "programs and windows",
+            help="a weight step for each channel of neurons, in place of one for the layer",
         )
         sub.add_argument(
-            "--fine-biases",
-            action="store_true",
-            help="where weights are kept as they are, biases in parts of a weight step, of layers "
-            "too that could be stages of their own: for programs and windows",
+            "--whole-biases",
+            dest="fine_biases",
+            action="store_false",
+            help="biases in whole weight steps where weights are kept as they are, too: narrower "
+            "potentials, and spikes that differ",
         )
 
     sub = command(

@@ -155,7 +155,7 @@ def check(
     pixel_bits: int = 4,
     exact_decay: bool = False,
     by_channel: bool = False,
-    fine_biases: bool = False,
+    fine_biases: bool = True,
     shape: Sequence[int] | None = None,
     data: Split | None = None,
     mean: Sequence[float] = (),

@@ -41,7 +41,7 @@ def import_foreign(
     weight_bits: int | None = 8,
     exact_decay: bool = False,
     by_channel: bool = False,
-    fine_biases: bool = False,
+    fine_biases: bool = True,
     shape: Sequence[int] | None = None,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
@@ -64,8 +64,7 @@ def import_foreign(
         A weight step for each channel of the layers that fire, and with it thresholds and reset
         steps (`sw.learn.quantize.quantize`). The readout has one: logits are compared.
     fine_biases
-        Biases in parts of a weight step (`integers_of`), of layers that are then no stages of their
-        own, too.
+        Biases in parts of a weight step, where weights are kept as they are (`integers_of`).
     shape
         Of an input; the default is what the file says, or what suits the first module
         (`sw.importers.feed.Feed.of`).

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gen.core.plan import dense_tail
 from hw.contract.edge import CONSTANT_BITS, INPUT, MAX_SHIFT
 from hw.contract.encoding import Encoding
 from hw.contract.network import Layer, Network
@@ -32,7 +31,7 @@ def integers_of(
     pixel_bits: int,
     exact_decay: bool = False,
     by_channel: bool = False,
-    fine_biases: bool = False,
+    fine_biases: bool = True,
     encoding: Encoding | None = None,
     peaks: Sequence[Tensor] = (),
 ) -> IntegerNetwork:
@@ -40,8 +39,7 @@ def integers_of(
     `by_channel`, of those whose channels lie on a grid each, too.
 
     Where weights are the very same, all that is rounded is biases and thresholds: then drives are
-    counted in parts of a weight step (`Known.bias_bits`), but for layers that this would keep from
-    being stages of their own, unless `fine_biases` says so.
+    counted in parts of a weight step (`Known.bias_bits`), unless `fine_biases` says otherwise.
 
     Parameters
     ----------
@@ -60,31 +58,24 @@ def integers_of(
         for layer in folded.layers
     ]
 
-    def made(finer: Sequence[int]) -> IntegerNetwork:
-        known = {}
-        for n, (title, grid, bits) in enumerate(zip(folded.names, grids, finer, strict=True)):
-            has_grid = bool(grid.any())
-            fine = _fraction_bits(folded, n, grid / 2**bits, pixel_max) if has_grid else 0
-            known[title] = Known(grid, peaks[n] if n < len(peaks) else 0.0, fine, bits)
-        return quantize(
-            folded,
-            name=name,
-            weight_bits=weight_bits,
-            pixel_bits=pixel_bits,
-            exact_decay=exact_decay,
-            by_channel=by_channel,
-            encoding=encoding,
-            known=known,
+    known = {}
+    for n, (title, grid) in enumerate(zip(folded.names, grids, strict=True)):
+        has_grid = bool(grid.any())
+        bits = (
+            _bias_bits(folded, n, grid, pixel_max, exact_decay) if has_grid and fine_biases else 0
         )
-
-    plain = made([0] * len(grids))
-    wanted = [
-        _bias_bits(folded, n, grid, pixel_max, exact_decay) if bool(grid.any()) else 0
-        for n, grid in enumerate(grids)
-    ]
-    alone = len(wanted) if fine_biases else dense_tail(plain.spec)
-    finer = [bits if n < alone else 0 for n, bits in enumerate(wanted)]
-    return made(finer) if any(finer) else plain
+        fine = _fraction_bits(folded, n, grid / 2**bits, pixel_max) if has_grid else 0
+        known[title] = Known(grid, peaks[n] if n < len(peaks) else 0.0, fine, bits)
+    return quantize(
+        folded,
+        name=name,
+        weight_bits=weight_bits,
+        pixel_bits=pixel_bits,
+        exact_decay=exact_decay,
+        by_channel=by_channel,
+        encoding=encoding,
+        known=known,
+    )
 
 
 def _known_step(layer: FoldedLayer, most: int, own: bool) -> Tensor:

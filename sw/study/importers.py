@@ -70,7 +70,7 @@ class Trained:
     make: Callable[[], tuple[nn.Module, Logits]]
     open: Callable[[nn.Module, Path], Foreign]
     steps: int = STEPS
-    fine_biases: bool = False
+    fine_biases: bool = True
     install: str = "make .venv/stamp-importers"
 
     @property
@@ -429,13 +429,13 @@ TRAINED = {
         open=_open_brevitas,
         steps=1,
     ),
-    "brevitas-fine": Trained(
-        title="the same, `--fine-biases`, a program",
+    "brevitas-whole": Trained(
+        title="the same, `--whole-biases`",
         packages=("brevitas",),
         make=_brevitas,
         open=_open_brevitas,
         steps=1,
-        fine_biases=True,
+        fine_biases=False,
     ),
     "onnx": Trained(
         title="QONNX, the same network",

@@ -43,7 +43,7 @@ def test_image_to_rom_and_back(network, lanes, banks):
         once = (
             network.spec.steps if stage.geometry.sent_planes else 1
         )  # the readout's, of all steps
-        np.testing.assert_array_equal(weights, integers.weights)
+        np.testing.assert_array_equal(weights, integers.dense_weights)
         np.testing.assert_array_equal(biases, integers.bias * once)
     assert rom_texts(plan_core(network, lanes, banks)) == files
 

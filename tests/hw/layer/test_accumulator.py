@@ -253,11 +253,12 @@ def wrapped(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("banks", "drive_bits", "memory"),
-    [(banks, bits, "rom") for bits in (3, 20) for banks in (1, 2, 4, 8)] + [(4, 20, "ram")],
+    ("banks", "drive_bits", "memory", "shift"),
+    [(banks, bits, "rom", 0) for bits in (3, 20) for banks in (1, 2, 4, 8)]
+    + [(4, 20, "ram", 0), (2, 23, "rom", 1), (1, 12, "rom", 7)],
 )
 def test_slice_carries_out_any_sequence_of_commands(
-    banks: int, drive_bits: int, memory: str
+    banks: int, drive_bits: int, memory: str, shift: int
 ) -> None:
     """Without an accumulator around it: gaps, doublings, empty sums, digits of biases in any
     order. A bias is the last digits that were fetched, as many as its width holds. Weights that are
@@ -274,6 +275,7 @@ def test_slice_carries_out_any_sequence_of_commands(
             weight_bits=4,
             accumulator_bits=20,
             drive_bits=drive_bits,
+            shift=shift,
             rows=words,
             memory=memory,
         )
@@ -297,7 +299,7 @@ def test_slice_carries_out_any_sequence_of_commands(
         negative = add & (rng.random(banks) < 0.5)
         address = rng.integers(0, rows, banks)
         if close:
-            expected.append((n, wrapped(total + bias, drive_bits).tolist()))
+            expected.append((n, wrapped((total << shift) + bias, drive_bits).tolist()))
         if fetch:
             bias = wrapped(bias << 4 | weights[0, address[0]] & 15, drive_bits)
         sign = add.astype(int) - 2 * negative

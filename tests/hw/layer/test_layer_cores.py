@@ -24,7 +24,7 @@ from tests.hw.layer.cores import (
     random_pixels,
     words_of,
 )
-from tests.networks import random_chain, random_readout
+from tests.networks import random_chain, random_readout, with_shifts
 from tests.sampling import sampled
 
 CORES = {  # sizes, steps, input_bits, lanes, banks
@@ -219,6 +219,29 @@ def test_random_cores_with_constants_by_channel(seed: int) -> None:
     plan = plan_core(network, int(rng.integers(1, 31)), banks, fire_lanes=fire, lean=lean)
     pixels = random_pixels(network, 4, seed=seed)
     check_cycle_law(CoreRun(plan, pixels, FLOWING, settle=plan.settle), pixels)
+
+
+@pytest.mark.parametrize("seed", sampled(range(8), 4))
+@pytest.mark.parametrize("pace", sampled([FLOWING, JITTERY[1]]), ids=str)
+def test_cores_with_biases_finer_than_a_weight(seed: int, pace: Pace) -> None:
+    """Sums that are shifted as a whole; of pictures in planes, with constants by channel, too."""
+    rng = np.random.default_rng(300 + seed)
+    sizes = tuple(rng.integers(1, 31, rng.integers(3, 5)).tolist())
+    plain = random_chain(
+        rng,
+        sizes,
+        steps=int(rng.integers(1, 4)),
+        input_bits=int(rng.integers(1, 6)),
+        own=bool(seed % 2),
+    )
+    shifts = rng.integers(0, 8, len(sizes) - 1).tolist()
+    shifts[seed % len(shifts)] = 1 + seed % 7
+    network = random_network(with_shifts(plain.spec, shifts), rng, bias=300)
+    plan = plan_core(network, int(rng.integers(1, 31)), int(2 ** rng.integers(0, 3)))
+    pixels = random_pixels(network, 4, seed=seed)
+    run = CoreRun(plan, pixels, pace, settle=plan.settle)
+    if pace == FLOWING:
+        check_cycle_law(run, pixels)
 
 
 @pytest.mark.parametrize("reset_at", sampled([19, 1, 58, 33, 90]))

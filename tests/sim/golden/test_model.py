@@ -34,9 +34,10 @@ def by_the_book(network: Network, pixels: list[int]):
     for step in range(network.spec.steps):
         inputs = pixels
         for n, layer in enumerate(layers):
+            shift = network.spec.edges(n)[0].shift
             currents = [
-                sum(int(w) * c for w, c in zip(row, inputs, strict=True)) + int(b)
-                for row, b in zip(layer.weights, layer.bias, strict=True)
+                sum(int(w) * c for w, c in zip(row, inputs, strict=True)) * 2**shift + int(b)
+                for row, b in zip(layer.dense_weights, layer.bias, strict=True)
             ]
             p = layer.spec.neuron
             if p is None:

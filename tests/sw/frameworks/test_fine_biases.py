@@ -102,19 +102,18 @@ def test_bits_of_decay_become_bits_of_biases() -> None:
 
 
 def test_layers_that_can_be_stages_stay_so() -> None:
-    """Unless asked; what runs in programs anyway has fine biases without that."""
-    folded = network(HARD, biases(24))
-    assert dense_tail(integers(folded, False).spec) == 0
-    assert dense_tail(integers(folded, True).spec) == 1
+    """Of a chain; of dense layers behind maps."""
+    fine = integers(network(HARD, biases(24)), True).spec
+    assert fine.edges(0)[0].shift > 0
+    assert dense_tail(fine) == 0
     maps = FoldedLayer(
         (on_grid(3, 1, 3, 3),), biases(3), HARD, "maps", (3, 1, 10),
         (EdgeSpec(source=INPUT, kind="conv", kernel=3, padding=(1, 0)),),
     )  # fmt: skip
     dense = FoldedLayer.dense(on_grid(6, 30), biases(6), HARD)
     last = FoldedLayer.dense(on_grid(4, 6), torch.zeros(4).double(), None)
-    folded = FoldedNetwork((maps, dense, last), 3, (1, 1, 12))
-    spec = integers(folded, False).spec
-    assert [spec.edges(n)[0].shift for n in range(3)] == [MAX_SHIFT, 0, 0]
+    spec = integers(FoldedNetwork((maps, dense, last), 3, (1, 1, 12)), True).spec
+    assert [spec.edges(n)[0].shift for n in range(3)] == [MAX_SHIFT, MAX_SHIFT, 0]
     assert dense_tail(spec) == 1
 
 
@@ -152,9 +151,11 @@ def test_sums_have_room() -> None:
 
 
 @pytest.mark.long
-def test_the_hardware_computes_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", ["pipelined", "shared"])
+def test_the_hardware_computes_the_same(tmp_path: Path, schedule: str) -> None:
     made = integers(network(LEAKY, biases(24)), True).to_network()
     labels = np.zeros(20, dtype=np.uint8)
-    report = simulate(plan_network(made, lanes=4), PIXELS[:20], labels, tmp_path)
+    plan = plan_network(made, lanes=4, schedule=schedule)
+    report = simulate(plan, PIXELS[:20], labels, tmp_path)
     assert report["mismatches"] == 0, report["first_mismatch"]
     assert report["cycle_law_violations"] == 0
