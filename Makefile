@@ -1,6 +1,6 @@
 # Every target sets up what it needs in .venv.
 # Options: MODEL= IMAGES= SAMPLES= PASSES= LANES= BANKS= SCHEDULE= WAVES=1 DATA= SEED=; for boards BOARD= MHZ= SEEDS= LEARN=1
-# TEST_IMAGES= URL= PORT=
+# TEST_IMAGES= URL= PORT=; for campaigns MINUTES= COUNT= SEED= WORKERS= SCHEDULER= ONLY=
 
 MODEL  ?= digits-dense
 BANKS  ?= 1
@@ -26,14 +26,14 @@ BOARD_OPTIONS = --board $(BOARD) $(call GIVEN,MODEL) $(addprefix --lanes ,$(call
 SEED_OPTION := $(if $(SEED),--seed $(SEED))
 
 KNOWN := MODEL HIDDEN IMAGES SAMPLES PASSES LANES BANKS SCHEDULE WAVES DATA SEED BOARD MHZ SEEDS LEARN TEST_IMAGES URL PORT \
-	PYTHON PYTEST VENV
+	MINUTES COUNT WORKERS SCHEDULER ONLY PYTHON PYTEST VENV
 $(foreach v,$(filter-out $(KNOWN) MAKE% -%,$(.VARIABLES)),$(if $(filter command line,$(origin $(v))),\
 	$(warning $(v)= is no option of this Makefile, which has $(KNOWN))))
 
 .PHONY: help sim learn golden info generate train export bench timing results results-training results-conversion \
 	results-cost results-hardware results-importers results-scale results-learning models regression plan bitstream \
 	reload flash ask self-test ip ip-check verify-bitstream prove-bitstream bitstreams banks calibrate test test-long \
-	test-importers check cards docs clean
+	test-importers mutants soak check cards docs clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -180,6 +180,15 @@ test-long: $(VENV)/stamp-test ## the tests that `make test` leaves out: minutes 
 test-importers: $(VENV)/stamp-test ## networks of other frameworks, hardware and all
 	@$(VENV)/bin/python -m pytest -m 'long or not long' tests/sw/frameworks tests/sw/importers tests/sw/onnx \
 		tests/sw/study/test_importers_study.py $(PYTEST)
+
+CAMPAIGN = $(addprefix --minutes ,$(MINUTES)) $(addprefix --count ,$(COUNT)) $(SEED_OPTION) \
+	$(addprefix --workers ,$(WORKERS)) $(addprefix --scheduler ,$(SCHEDULER)) $(addprefix --only ,$(ONLY))
+
+mutants: $(VENV)/stamp-test ## faults put into hardware and models: which does a component's own test not notice?
+	@$(VENV)/bin/python -m tests.trust.mutants $(CAMPAIGN)
+
+soak: $(VENV)/stamp-test ## random networks, damaged frames, hostile files for MINUTES=60
+	@$(VENV)/bin/python -m tests.trust.soak $(CAMPAIGN)
 
 check: $(VENV)/stamp-test ## ruff, its format, and pyright
 	@$(VENV)/bin/ruff check .

@@ -58,8 +58,10 @@ def plain_labels(what: str, given: Any) -> npt.NDArray[Any]:
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(str)
     if labels.dtype.kind in "fiu":
+        # Of a half no bound of ours is a number.
+        wide = labels.astype(np.float64) if labels.dtype.kind == "f" else labels
         with np.errstate(invalid="ignore"):
-            whole = (np.abs(labels) <= MAX_INT) & (labels == np.round(labels))
+            whole = (np.abs(wide) <= MAX_INT) & (wide == np.round(wide))
         if not whole.all():
             raise InputError(f"{what} must be integers or text, not {labels[~whole].flat[0]}")
     if labels.dtype.kind not in "fbiuU":

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -182,9 +183,12 @@ class Archive:
 
 @contextmanager
 def _damage(*more: type[Exception]) -> Iterator[None]:
-    """zipfile and numpy raise any of these for bytes that are not an archive."""
+    """zipfile and numpy raise any of these for bytes that are not an archive, and numpy wonders at
+    headers that Python 2 might have written."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (
         OSError,
         ValueError,

@@ -7,14 +7,19 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 __all__ = [
     "expected_time",
+    "in_a_line",
     "markdown",
     "none_of",
     "own_version",
     "percent",
+    "printable",
     "share",
     "table",
     "to_install",
 ]
+
+LONGEST_LINE = 1000
+"""Characters of a sentence about what a stranger has written."""
 
 TELL_SECONDS = 30
 """From here on a step's time is told before it."""
@@ -27,6 +32,19 @@ def none_of(what: str, name: object, choices: Iterable[str], more: str = "") -> 
     near = get_close_matches(str(name), known, n=1)
     question = f": did you mean {near[0]!r}?" if near else ""
     return f"{what} must be one of {', '.join(known)}{more}, not {name!r}{question}"
+
+
+def printable(text: str) -> str:
+    """Lines that may quote a stranger's file, without any character that a terminal obeys or that
+    turns a line around."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
+def in_a_line(text: str) -> str:
+    """A sentence that may quote a stranger's file: printable, in one line of at most `LONGEST_LINE`
+    characters."""
+    plain = printable(" ".join(text.split()))
+    return plain if len(plain) <= LONGEST_LINE else f"{plain[: LONGEST_LINE - 4]} ..."
 
 
 def table(rows: Sequence[tuple[str, object]]) -> str:

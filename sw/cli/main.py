@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 
 from hw.contract.checks import SternaError
-from hw.contract.text import own_version, to_install
+from hw.contract.text import in_a_line, own_version, printable, to_install
 from hw.system.progress import Progress, Reports, is_terminal, teller
 from sw.cli.board import add_board_commands
 from sw.cli.completion import add_completion_command
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         listen(args.say)
         facts, text, code = args.handler(args)
     except SternaError as error:
-        print(f"sterna: {error}", file=sys.stderr)
+        print(f"sterna: {in_a_line(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         module = str(error.name).partition(".")[0]
@@ -115,7 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         reason = error.strerror or str(error)
-        print(f"sterna: Cannot use {error.filename or 'a file'}: {reason}", file=sys.stderr)
+        told = in_a_line(f"Cannot use {error.filename or 'a file'}: {reason}")
+        print(f"sterna: {told}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         # torch has no exception of its own for it.
@@ -130,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
         if answer is None:
             print(json.dumps(facts, indent=1), flush=True)
         else:
-            answer(text)
+            answer(printable(text))
     except OSError as error:
         # Python would complain again on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

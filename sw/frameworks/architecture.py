@@ -21,6 +21,7 @@ for a chain of Linears and neurons. Of convolutions and pooling a file says the 
 """
 
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -245,7 +246,9 @@ def _stated(path: Path, data: Mapping[str, Any], mark: str) -> Architecture:
 def _state(path: Path) -> dict[str, Tensor] | None:
     """A file's state_dict; None: it has none."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it wonders at what is damaged
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch raises anything at all for a file that is not its own
         return None
     if not isinstance(found, Mapping) or not found:

@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -273,7 +274,9 @@ def _write(path: Path, content: Mapping[str, Any]) -> Path:
 
 def _read(path: Path, what: str, formats: tuple[str, ...]) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it wonders at what is damaged
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{what.capitalize()} {path} does not exist") from None
     except (IsADirectoryError, PermissionError):

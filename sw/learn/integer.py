@@ -29,6 +29,9 @@ __all__ = ["IntegerLayer", "IntegerNetwork", "QuantizeError"]
 NARROW_BITS = 8
 """Weights that are wider soon make sums of 2^24."""
 
+WIDEST = 2**62
+"""A bias that no network has, and that any type of ours holds."""
+
 EXACT_BITS = {torch.float32: 24, torch.float64: 53}
 """Every integer of so many bits is a number of that type."""
 
@@ -225,7 +228,8 @@ class IntegerNetwork(nn.Module):
                 raise QuantizeError(f"Weights of layer {name} must not all be zero once rounded")
             whole = [kernel.numpy().astype(np.int16) for kernel in kernels]
             weights.append(whole if layer.spec.edges else whole[0])
-            biases.append(b.numpy().astype(np.int64))  # whose range is checked: int32 would wrap
+            # Whose range is checked: int32 would wrap, and what no int64 holds would be anything.
+            biases.append(b.clamp(-WIDEST, WIDEST).numpy().astype(np.int64))
         own: dict[str, Any] = {
             given: tuple(_whole(getattr(layer, name)) for layer in self.integer_layers)
             for name, given in CONSTANTS.items()
@@ -235,8 +239,11 @@ class IntegerNetwork(nn.Module):
         return network
 
 
-def _whole(values: Tensor | None) -> npt.NDArray[np.int32] | None:
-    return None if values is None else values.numpy().astype(np.int32)
+def _whole(values: Tensor | None) -> npt.NDArray[np.int64] | None:
+    """Constants, whose range is checked as that of biases; what is no number is in none."""
+    if values is None:
+        return None
+    return values.nan_to_num(-WIDEST).clamp(-WIDEST, WIDEST).numpy().astype(np.int64)
 
 
 def require_finite(name: str, weight: Tensor, bias: Tensor) -> None:

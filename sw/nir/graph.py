@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sw.importers.affine import ConvertError
 
 __all__ = ["INPUTS", "MAGIC", "Edge", "Graph", "flat_graph", "read_nir"]
@@ -129,6 +131,11 @@ def flat_graph(graph: Any, notes: Sequence[str] = ()) -> Graph:
         raise ConvertError(
             "Network must have named nodes, and edges that are pairs of them"
         ) from None
+    for name, node in nodes.items():
+        for parameter, value in vars(node).items():
+            values = value.values() if isinstance(value, dict) else (value,)
+            if any(np.iscomplexobj(one) for one in values):
+                raise ConvertError(f"Node {name} must have real numbers as {parameter}")
     for source, target in pairs:
         for end in (source, target):
             if end not in nodes:

@@ -1,9 +1,11 @@
 """hw.contract.builder: what is derived is what one would write."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from hw.contract.builder import NetworkBuilder, random_integers, random_network
+from hw.contract.builder import NetworkBuilder, random_constants, random_integers, random_network
 from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec
 from hw.contract.neuron import NeuronSpec
@@ -53,6 +55,23 @@ def test_what_does_not_fit_is_refused_as_everywhere() -> None:
     builder.layer("readout", 2)
     with pytest.raises(SpecError, match="Layer b, edge from a: a kernel of 7 does not fit maps"):
         builder.spec()
+
+
+def test_random_constants_meet_both_ends() -> None:
+    """Steps from 1 to the layer's, which is met; factors from 0 to 2^k, both met."""
+    neuron = replace(NEURON, reset="soft", step=3, decay="factor", decay_shift=2)
+    builder = NetworkBuilder((2, 3, 3))
+    own = {"channel_thresholds": True, "channel_decays": True}
+    builder.layer("a", 40, EdgeSpec(source="input"), neuron=neuron, **own)
+    builder.layer("one", 1, EdgeSpec(source="a"), neuron=neuron, **own)
+    builder.layer("readout", 2, EdgeSpec(source="one"))
+    constants = random_constants(builder.spec())
+    steps, factors = (constants[name] for name in ("reset_steps", "factors"))
+    assert sorted({*steps[0].tolist()}) == [1, 2, 3]
+    assert (steps[0][-1], steps[1].tolist(), steps[2]) == (3, [3], None)
+    assert sorted({*factors[0].tolist()}) == [0, 1, 2, 3, 4]
+    assert (factors[0] == 0).sum() > 1  # drawn, too
+    assert (factors[0][:2].tolist(), factors[1].tolist(), factors[2]) == ([4, 0], [4], None)
 
 
 def test_random_integers_use_their_width() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import InputError, SpecError
-from hw.contract.encoding import AXES, Encoding
+from hw.contract.encoding import AXES, Encoding, plain_labels
 from hw.contract.network import Network, NetworkError
 from hw.contract.spec import NetworkSpec
 
@@ -113,11 +113,27 @@ def test_the_share_that_is_clipped():
     assert flat(low=(-3.0,), high=(1.5,)).clipped(x) == 0
 
 
+def test_labels_of_half_precision():
+    """No bound of ours is a number there (found by `make soak`)."""
+    numbers = np.array([1, 2, 3], dtype=np.float16)
+    assert plain_labels("Labels", numbers).tolist() == [1, 2, 3]
+    with pytest.raises(InputError, match="Labels must be integers or text, not inf"):
+        plain_labels("Labels", np.array([np.inf], dtype=np.float16))
+
+
+def test_labels_are_integers_that_a_double_holds():
+    assert plain_labels("Labels", [2**53, -(2**53)]).tolist() == [2**53, -(2**53)]
+    for label in (2**53 + 2, -(2**53) - 2, 2.0**54):
+        with pytest.raises(InputError, match="Labels must be integers or text"):
+            plain_labels("Labels", [label])
+
+
 def test_labels_have_names_and_names_numbers():
     named = flat(labels=("cat", "dog", "eel"))
     assert named.names(np.array([2, 0])).tolist() == ["eel", "cat"]
     assert named.numbers(["dog", "eel", "dog"]).tolist() == [1, 2, 1]
     assert flat(labels=(7, 9)).numbers(np.array([9, 7])).tolist() == [1, 0]
+    assert flat(labels=(7,)).numbers([7]).tolist() == [0]
     assert flat().names(np.array([2])).tolist() == [2]
     for labels, strange in ((["cat", "cow"], "'cow'"), ([1], "1")):
         with pytest.raises(InputError, match=rf"must be among 'cat', .*, not {strange}"):

@@ -187,6 +187,14 @@ def changed(n: int, **fields) -> NetworkSpec:
             lambda: changed(4, edges=(EdgeSpec(source="down", pool=3),), inputs=24),
             "Layer readout, edge from down: maps of 6x2x2 are smaller than pooling by 3",
         ),
+        (
+            lambda: changed(4, edges=(EdgeSpec(source="down", pool=(2, 3)),), inputs=24),
+            "Layer readout, edge from down: maps of 6x2x2 are smaller than pooling by 2x3",
+        ),
+        (
+            lambda: changed(4, edges=(EdgeSpec(source="down", pool=(3, 2)),), inputs=24),
+            "Layer readout, edge from down: maps of 6x2x2 are smaller than pooling by 3x2",
+        ),
         (lambda: changed(3, inputs=145), "Layer down must have 144 inputs to fit what precedes"),
         (lambda: changed(3, neurons=25), "Layer down must have 6x2x2 neurons, not 25"),
         (lambda: changed(3, shape=(6, 2)), "Shape of layer down must be (channels, rows, columns)"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hw.contract import laws
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import Decay, NeuronSpec
 
 NEURONS = (
     NeuronSpec(theta=5, potential_bits=6),
@@ -45,6 +45,26 @@ def test_integers_and_arrays(neuron):
     assert laws.reset(values, fired, neuron).tolist() == [
         laws.reset(int(v), int(c), neuron) for v, c in zip(values, fired, strict=True)
     ]
+
+
+def test_no_decay_is_the_law_of_what_has_none():
+    """A readout that sums has the law of a neuron without decay: hardware counts different ones."""
+    assert NeuronSpec(theta=5, potential_bits=6).decay_law == Decay() == Decay("none", 0, 0, "zero")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 15])
+def test_firing_is_a_division(limit):
+    """min(L, |v| div threshold) on each side, of its own threshold; guarded, at most the count."""
+    values = np.arange(-70, 71)
+    fields: dict[str, Any] = {"theta": 5, "limit": limit, "potential_bits": 8}
+    up = [min(limit, max(0, v) // 5) for v in values.tolist()]
+    down = [min(limit, max(0, -v) // 3) for v in values.tolist()]
+    both = NeuronSpec(theta_negative=3, **fields)
+    assert laws.fire(values, both).tolist() == [a - b for a, b in zip(up, down, strict=True)]
+    assert laws.fire(values, NeuronSpec(negative="off", **fields)).tolist() == up
+    guarded = NeuronSpec(theta_negative=3, negative="guarded", **fields)
+    expected = [a - min(b, 2) for a, b in zip(up, down, strict=True)]
+    assert laws.fire(values, guarded, 2).tolist() == expected
 
 
 def test_a_synaptic_current_decays_by_the_law_of_potentials():

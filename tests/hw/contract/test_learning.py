@@ -37,6 +37,13 @@ def test_masters_within_the_limits_are_those_of_weights(weight_bits, fraction):
 LEARNING: dict[str, Any] = {"master_bits": 12, "steps_back": 8, "margin": 60, "rates": (1, 0)}
 
 
+def test_what_is_left_out():
+    """As docs/learning.md's networks leave it out: another default is another network."""
+    spec = LearningSpec(master_bits=12, margin=60, rates=(1,))
+    assert (spec.steps_back, spec.inject_shift, spec.input_bias) == (0, 4, 8)
+    assert (spec.error_bits, spec.seed) == (1, 0x9E3779B9)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

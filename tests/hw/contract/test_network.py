@@ -39,6 +39,38 @@ def test_file_round_trip(tmp_path):
         assert mine.dtype == theirs.dtype
 
 
+def test_what_was_counted_is_told_by_layer():
+    """All of it, or nothing where it is of another form."""
+    counted = {"spike_bits": [0.25], "change_bits": [0.5], "sum_bits": [1.5]}
+    activity = replace(make_network(), meta=counted).activity
+    assert activity is not None
+    assert (activity.spikes, activity.changes, activity.sums) == (
+        {"hidden": 0.25},
+        {"hidden": 0.5},
+        {"hidden": 1.5},
+    )
+    for name in counted:
+        for bad in (0.5, [], [0.5, 0.5], [-0.1], [float("inf")], ["x"], [None]):
+            assert replace(make_network(), meta=counted | {name: bad}).activity is None
+        one_less = {key: value for key, value in counted.items() if key != name}
+        assert replace(make_network(), meta=one_less).activity is None
+
+
+def test_densities_are_what_was_counted_or_one_half():
+    """5 pixels of 3 bits; a rate for each layer that fires; what is no share says nothing."""
+    counted = {"input_events": 3, "spike_rates": [0.25]}
+    for meta, expected in (
+        (counted, {"input": 0.2, "hidden": 0.25}),
+        ({}, {"input": 0.5, "hidden": 0.5}),
+        (counted | {"input_events": "x"}, {"input": 0.5, "hidden": 0.25}),
+        (counted | {"input_events": 16}, {"input": 0.5, "hidden": 0.25}),
+        (counted | {"spike_rates": [0.25, 0.5]}, {"input": 0.2, "hidden": 0.5}),
+        (counted | {"spike_rates": [1.5]}, {"input": 0.2, "hidden": 0.5}),
+        (counted | {"spike_rates": [0]}, {"input": 0.2, "hidden": 0}),
+    ):
+        assert replace(make_network(), meta=meta).densities == expected
+
+
 @pytest.mark.parametrize(("bits", "kind"), [(8, np.int8), (9, np.int16), (16, np.int16)])
 def test_the_widest_weights_come_back(bits, kind, tmp_path):
     """A dense layer's have two bytes where one is too narrow, and none is lost."""

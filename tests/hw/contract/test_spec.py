@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hw.contract.checks import SpecError, signed_bits
+from hw.contract.edge import EdgeSpec
 from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 
@@ -98,12 +99,40 @@ def network(**changes):
             "Potential width must be an integer from 7 to 32, not 6",
         ),
         ({"potential_bits": 4}, "Potential width must be an integer from 5 to 32, not 4"),
+        (
+            {"reset": "soft", "step": 2**30 + 1},
+            "Reset step must be an integer from 1 to 1073741824, not 1073741825",
+        ),
+        ({"reset": "soft", "step": 0}, "Reset step must be an integer from 1 to 1073741824, not 0"),
+        ({"step": 1}, "Reset step must be 0 under hard reset, not 1"),
+        ({"fraction_bits": 31}, "Fraction bits must be an integer from 0 to 30, not 31"),
+        (
+            {"theta": 1, "potential_bits": 1},
+            "Potential width must be an integer from 2 to 32, not 1",
+        ),
+        ({"potential_bits": 33}, "Potential width must be an integer from 5 to 32, not 33"),
     ],
 )
 def test_neuron_refusals(changes, sentence):
     with pytest.raises(SpecError) as refused:
         NeuronSpec(**{**NEURON, **changes})
     assert str(refused.value) == sentence
+
+
+def test_the_largest_layer() -> None:
+    """2^20 neurons and inputs where there are edges, 2^16 where there are none."""
+    edges = (EdgeSpec(source="input"),)
+    for most, more in ((2**20, {"edges": edges, "shape": (1024, 32, 32)}), (2**16, {})):
+        sides: dict[str, Any] = {"name": "a", "weight_bits": 4, **more}
+        assert LayerSpec(neurons=most, inputs=most, **sides).inputs == most
+        with pytest.raises(
+            SpecError, match=f"Inputs of layer a must be an integer from 1 to {most}"
+        ):
+            LayerSpec(neurons=most, inputs=most + 1, **sides)
+        with pytest.raises(
+            SpecError, match=f"Neurons of layer a must be an integer from 1 to {most}"
+        ):
+            LayerSpec(neurons=most + 1, inputs=most, **sides)
 
 
 RULE = "must be of ASCII letters, digits, _{}, begin with a letter and have at most 64 characters"

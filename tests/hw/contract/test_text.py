@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, requires
 import pytest
 
 from hw.contract import text
-from hw.contract.text import expected_time, none_of, to_install
+from hw.contract.text import expected_time, in_a_line, none_of, printable, to_install
 
 
 def test_a_name_that_is_none_of_the_choices():
@@ -36,6 +36,14 @@ def test_a_name_that_is_none_of_the_choices():
 def test_only_long_steps_are_announced(seconds, told):
     machine = " on a machine like the one in docs/results.md"
     assert expected_time(seconds) == (f": about {told}{machine}" if told else "")
+
+
+def test_a_sentence_that_quotes_a_stranger_is_one_line():
+    """No end of a line, nothing that a terminal obeys, no turning round; and it ends."""
+    assert in_a_line("Network a\nb\x1b[2J\u202ec \t must") == "Network a b?[2J?c must"
+    assert printable("a\n\tb\x1b[2J\u202e\x07\u2500") == "a\n\tb?[2J??\u2500"
+    assert in_a_line("x" * 1000) == "x" * 1000
+    assert in_a_line("x" * 1001) == "x" * 996 + " ..."
 
 
 @pytest.mark.parametrize(

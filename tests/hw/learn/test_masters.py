@@ -197,6 +197,10 @@ def test_masters_that_are_refused():
         replace(found, arrays=found.arrays[:3])
     with pytest.raises(SpecError, match="Random word must be an integer from 1"):
         replace(found, random=0)
+    for name, what in (("random", "Random word"), ("learned", "Samples learned")):
+        assert getattr(replace(found, **{name: 2**32 - 1}), name) == 2**32 - 1
+        with pytest.raises(SpecError, match=f"{what} must be an integer from"):
+            replace(found, **{name: 2**32})
     plain = replace(found.network, spec=replace(found.spec, learning=None))
     with pytest.raises(MastersError, match="Network small has no learning in its specification"):
         Masters.of(plain)

@@ -26,10 +26,10 @@ def test_a_factor_is_a_sum_of_as_few_powers_as_there_can_be(factor: int) -> None
 
 
 class Decayed(wiring.Component):
-    """Two laws of one potential: the factor that comes beside it, over 2^3, and one that is known
-    and takes a cycle more."""
+    """Four laws of one potential: the factor that comes beside it, over 2^3, and one that is known
+    and takes a cycle more; two that take no addition, and wait for it."""
 
-    LAWS = (Decay("factor", 3, 0, "floor"), Decay("factor", 11, 1843))
+    LAWS = (Decay("factor", 3, 0, "floor"), Decay("factor", 11, 1843), Decay("leak", 2), Decay())
 
     def __init__(self) -> None:
         super().__init__(
@@ -38,6 +38,8 @@ class Decayed(wiring.Component):
                 "m": In(unsigned(4)),
                 "own": Out(signed(6)),
                 "known": Out(signed(6)),
+                "leak": Out(signed(6)),
+                "none": Out(signed(6)),
             }
         )
 
@@ -45,7 +47,8 @@ class Decayed(wiring.Component):
         m = Module()
         port: Any = self
         found = decayed(m, port.u, self.LAWS, "d", port.m)
-        m.d.comb += [port.own.eq(found[0]), port.known.eq(found[1])]
+        outputs = (port.own, port.known, port.leak, port.none)
+        m.d.comb += [output.eq(value) for output, value in zip(outputs, found, strict=True)]
         return m
 
 
@@ -58,7 +61,7 @@ def test_every_potential_times_every_factor() -> None:
     bench = Bench(dut)
     bench.play(dut.u, [u & 31 for u, _ in pairs] + [0] * cycles)
     bench.play(dut.m, [0] * late + [m for _, m in pairs] + [0] * (cycles - late))
-    seen = bench.watch(dut.own, dut.known)
+    seen = bench.watch(dut.own, dut.known, dut.leak, dut.none)
     bench.run(extra=cycles)
     fixed = NeuronSpec(
         theta=20, decay="factor", decay_factor=1843, decay_shift=11, potential_bits=8
@@ -66,7 +69,11 @@ def test_every_potential_times_every_factor() -> None:
     own = NeuronSpec(
         theta=20, decay="factor", decay_shift=3, decay_rounding="floor", potential_bits=8
     )
-    wanted = [(int(decay(u, own, factors=np.array(m))), int(decay(u, fixed))) for u, m in pairs]
+    leak = NeuronSpec(theta=20, decay="leak", decay_shift=2, potential_bits=8)
+    wanted = [
+        (int(decay(u, own, factors=np.array(m))), int(decay(u, fixed)), int(decay(u, leak)), u)
+        for u, m in pairs
+    ]
     assert seen[cycles : cycles + len(pairs)] == wanted
 
 

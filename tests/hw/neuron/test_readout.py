@@ -180,3 +180,7 @@ def check_law(
             sent += range(first, first + logits)
             free = sent[-1] + Readout.RECOVERY
     assert sink.taken == sent
+
+
+def test_a_result_has_an_index_of_a_bit_at_least() -> None:
+    assert [result_layout(n, 5).size for n in (1, 2, 3, 10)] == [7, 7, 8, 10]

@@ -250,6 +250,22 @@ def test_info_of_an_image_with_foreign_notes(capsys, tmp_path):
         assert "of test images" not in out
 
 
+def test_what_a_file_says_is_no_command_to_a_terminal(capsys, tmp_path):
+    """Neither in an answer nor in a refusal (found by `make soak`)."""
+    import torch
+
+    state = {"f\x1b[2Jc.weight": torch.ones(3, 4), "lif.beta": torch.tensor(0.5)}
+    state |= {f"lif.{name}": torch.tensor(1.0) for name in ("threshold", "graded_spikes_factor")}
+    torch.save(state | {"lif.reset_mechanism_val": torch.tensor(0)}, tmp_path / "a.pt")
+    _, out, _ = run(capsys, "check", str(tmp_path / "a.pt"), "--from", "snntorch")
+    code, _, err = run(capsys, "info", str(tmp_path / "n\x1b[2Jo\np.npz"))
+    assert "f?[2Jc (Linear)" in out
+    assert code == 1
+    assert err.endswith("n?[2Jo p.npz does not exist\n")
+    assert "\x1b" not in out + err
+    assert err.count("\n") == 1
+
+
 def shell(line: str) -> subprocess.CompletedProcess[str]:
     """What a shell's line does, from the checkout."""
     return subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)

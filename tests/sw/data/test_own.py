@@ -1,7 +1,9 @@
 """A user's own files: each form read to the values that were written, and one sentence for what is
 none of them."""
 
+import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,26 @@ def test_damaged_archives(tmp_path: Path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("letter.txt", "Dear Sir")
     assert "lacks the array 'x'" in refusal(path)
+
+
+def test_arrays_that_python_2_might_have_written(tmp_path: Path):
+    """NumPy reads them, and wonders; nobody is told (found by `make soak`)."""
+    rng = np.random.default_rng(1)
+    path = tmp_path / "old.npz"
+    np.savez(path, x=rng.random((12, 4, 4)), y=np.arange(12) % 3)
+    path.write_bytes(
+        repacked(path, lambda data: data.replace(b"(12, 4, 4), } ", b"(12L, 4, 4), }"))
+    )
+    assert len(read_own(path).split("train", 4).images) == 9
+
+
+def repacked(path: Path, change: Callable[[bytes], bytes]) -> bytes:
+    """An archive whose members are others, with the checksums of those."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, change(old.read(name)))
+    return out.getvalue()
 
 
 def test_one_array_and_no_file(tmp_path: Path):

@@ -1030,6 +1030,18 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         read_nir(tmp_path / "node.nir")
 
 
+def test_complex_parameters_are_refused(tmp_path: Path) -> None:
+    """Their imaginary part was left out, with a warning (found by `make soak`)."""
+    made = chain(nir.Linear(on_grid(16, 64) * 1j), integrate(16), nir.Linear(on_grid(10, 16)))
+    path = written(made, tmp_path)
+    with pytest.raises(ConvertError, match="Node 0 must have real numbers as weight"):
+        read_nir(path)
+    made = chain(nir.Linear(on_grid(16, 64)), integrate(16), nir.Linear(on_grid(10, 16)))
+    made.nodes["input"].input_type = {"input": np.array([64 + 0j])}
+    with pytest.raises(ConvertError, match="Node input must have real numbers as input_type"):
+        flat_graph(made)
+
+
 def test_nodes_that_lack_what_their_kind_has(tmp_path: Path) -> None:
     made = flat_graph(chain(nir.Linear(on_grid(10, 64)), integrate(10)))
     del made.nodes["1"].v_threshold

@@ -748,6 +748,14 @@ def test_other_files(content: bytes, tmp_path: Path) -> None:
     )
 
 
+def test_damage_that_torch_wonders_at_is_no_network(tmp_path: Path) -> None:
+    """Another protocol of pickle: torch warns of it (found by `make soak`)."""
+    path = tmp_path / "net.pt"
+    torch.save({"a.weight": torch.zeros(2)}, path)
+    path.write_bytes(path.read_bytes().replace(b"\x80\x02", b"\x80\x00"))
+    assert not is_file(path)
+
+
 def test_a_checkpoint_has_a_state_dict_within(tmp_path: Path) -> None:
     network = loop(snntorch.Leaky(beta=0.5))
     optimiser = torch.optim.Adam(network.parameters())

@@ -170,6 +170,15 @@ def test_biases_that_are_not_numbers(lived_network) -> None:
     assert str(error.value) == "Biases of layer readout must be finite, not NaN or infinite"
 
 
+@pytest.mark.parametrize("bias", [1e30, -1e30, 2.0**63])
+def test_biases_that_no_integer_holds(lived_network, bias: float) -> None:
+    """They are refused by their range, without a word of NumPy's (found by `make soak`)."""
+    network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
+    network.integer_layers[2].bias.data[1] = bias
+    with pytest.raises(NetworkError, match="of layer readout must"):
+        network.to_network()
+
+
 def test_sums_beyond_float32(lived_network) -> None:
     network = quantize(fold(lived_network()), name="tiny", weight_bits=4, pixel_bits=4)
     network.integer_layers[2].bias.data.fill_(2.0**22)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract.edge import INPUT, EdgeSpec
-from hw.contract.network import Network
+from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.activity import ActivityMeter
@@ -61,6 +61,18 @@ def test_the_integer_network_is_the_golden_model(neuron: NeuronSpec) -> None:
     _, compared = compare_exactly(network, image, data())
     assert compared == 40 * (2 * 3 * (144 * 3 + 24) + 3)
     assert network.to_network().digest == image.digest
+
+
+@pytest.mark.parametrize("theta", [float("nan"), float("inf"), -1e30, 2.0**32 + 5])
+def test_constants_that_no_integer_holds(theta: float) -> None:
+    """They are refused by their range, without a word of NumPy's."""
+    network = IntegerNetwork(residual())
+    network.load_network(network_of(residual(), seed=3))
+    thetas = network.integer_layers[1].thetas
+    assert thetas is not None
+    thetas[0] = theta
+    with pytest.raises(NetworkError, match="hresholds of layer inner must"):
+        network.to_network()
 
 
 def test_wide_weights() -> None:
