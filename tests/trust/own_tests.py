@@ -57,6 +57,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "hw/contract/neuron": (*CONTRACT, "tests/hw/contract/test_laws.py"),
     "hw/contract/spec": (*CONTRACT, "tests/hw/contract/test_encoding.py"),
     "hw/core": ("tests/hw/test_core.py", "tests/hw/test_mixed_cores.py"),
+    "hw/layer/constants": ("tests/hw/layer/test_lif.py", "tests/gen/core/test_files.py"),
     "hw/layer/finder": ("tests/hw/layer/test_queue.py",),
     "hw/layer/geometry": (
         "tests/hw/layer/test_rows.py",
