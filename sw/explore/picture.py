@@ -12,7 +12,7 @@ __all__ = ["draw", "front_table"]
 def front_table(facts: Mapping[str, Any]) -> str:
     """Markdown: a row for each point of the front, the best first."""
     head = (
-        *("network", "held out", "test", "layout", "LUT", "block RAM", "MHz", "images/s"),
+        *("network", "held out", "test", "nJ", "layout", "LUT", "block RAM", "MHz", "images/s"),
         *("routed: LUT, MHz, images/s", "built by"),
     )
     rows = []
@@ -22,6 +22,7 @@ def front_table(facts: Mapping[str, Any]) -> str:
                 point["network"],
                 _share(point.get("held_out")),
                 _share(point.get("test")),
+                "" if point["nanojoules"] is None else f"{point['nanojoules']:,.0f}",
                 point["told"],
                 f"{point['luts']:,}",
                 str(point["brams"]),
