@@ -308,6 +308,18 @@ def do_faults(args: argparse.Namespace) -> Result:
     return report, f"{campaign_table(report)}\n\nwrote {out}: report.json", int(bool(failed))
 
 
+def do_spread(args: argparse.Namespace) -> Result:
+    from sw.spread.measure import measure, measure_table
+
+    for what, value in (("Pairs", args.pairs), ("Jobs", args.jobs), ("Empty jobs", args.tiny)):
+        if value < 1:
+            raise UsageError(f"{what} must be a positive number, not {value}")
+    out = Path(args.out or BUILD / "spread")
+    can_write(out / "spread.json")
+    facts = measure(out, pairs=args.pairs, jobs=args.jobs, tiny=args.tiny, progress=args.say)
+    return facts, f"{measure_table(facts)}\n\nwrote {out}: spread.json", 0
+
+
 @contextmanager
 def jobs_or_none(args: argparse.Namespace, out: Path) -> Iterator["Runner | None"]:
     """A runner if --workers or --scheduler ask for one."""
@@ -466,6 +478,13 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument("--images", type=int, default=20, metavar="N", help="asked for (default 20)")
     sub.add_argument("--seed", type=int, default=1, help="of the damages (default 1)")
     add_spread_options(sub, "parts of the frames, each a job on a board of its own")
+
+    sub = study(
+        "spread", do_spread, "what jobs cost and two workers bring on this machine, by turns"
+    )
+    sub.add_argument("--pairs", type=int, default=3, metavar="N", help="of turns (default 3)")
+    sub.add_argument("--jobs", type=int, default=12, metavar="N", help="that compute (default 12)")
+    sub.add_argument("--tiny", type=int, default=500, metavar="N", help="empty ones (default 500)")
 
     study("cards", do_cards, "a page with a card for each network that ships, as docs/models.md")
 

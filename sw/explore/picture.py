@@ -22,7 +22,7 @@ def front_table(facts: Mapping[str, Any]) -> str:
                 point["network"],
                 _share(point.get("held_out")),
                 _share(point.get("test")),
-                "" if point["nanojoules"] is None else f"{point['nanojoules']:,.0f}",
+                _energy(point["nanojoules"]),
                 point["told"],
                 f"{point['luts']:,}",
                 str(point["brams"]),
@@ -42,6 +42,12 @@ def _order(point: Mapping[str, Any]) -> tuple[float, float]:
 
 def _share(counted: Sequence[int] | None) -> str:
     return f"{100 * counted[0] / counted[1]:.2f} %" if counted else ""
+
+
+def _energy(nanojoules: float | None) -> str:
+    if nanojoules is None:
+        return ""
+    return f"{nanojoules:,.0f}" if nanojoules >= 100 else f"{nanojoules:.1f}"
 
 
 def _routed(found: Mapping[str, Any] | None) -> str:

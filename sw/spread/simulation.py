@@ -27,6 +27,7 @@ from sim.bench.job import NETWORK, Job
 from sim.bench.kept import KEPT
 from sim.bench.run import (
     CYCLES_A_SECOND,
+    QUICK_CYCLES,
     SOURCES,
     build_core,
     prepare_job,
@@ -52,7 +53,13 @@ class _Built(NamedTuple):
 
 
 def simulate_chunk(
-    start: int, stop: int, recipe: dict[str, Any], verilog: str, stall: float, sent: dict[str, Any]
+    start: int,
+    stop: int,
+    recipe: dict[str, Any],
+    verilog: str,
+    stall: float,
+    quick: bool,
+    sent: dict[str, Any],
 ) -> Result:
     """A job: some pictures through the core that `recipe` describes.
 
@@ -62,6 +69,8 @@ def simulate_chunk(
         Numbers of the first picture, and of the one behind the last.
     verilog
         Digest of the Verilog and the ROM files, which this worker must generate, too.
+    stall, quick
+        As of `sim.bench.run.simulate`, and of its `build_core`.
     sent
         `network` (the file), `pixels`, `labels`.
 
@@ -70,7 +79,7 @@ def simulate_chunk(
     SimulationError
         When another core is generated here, or the simulation cannot be built or breaks off.
     """
-    built = _built(json.dumps(recipe), verilog, stall, sent["network"])
+    built = _built(json.dumps(recipe), verilog, stall, quick, sent["network"])
     shard = built.folder / f"chunk{start}"
     shutil.rmtree(shard, ignore_errors=True)  # of a job that was broken off
     prepare_shard(shard, built.job, sent["pixels"][start:stop], sent["labels"][start:stop])
@@ -83,7 +92,7 @@ def simulate_chunk(
 
 
 @lru_cache(maxsize=4)
-def _built(recipe: str, verilog: str, stall: float, network: bytes) -> _Built:
+def _built(recipe: str, verilog: str, stall: float, quick: bool, network: bytes) -> _Built:
     """The core, compiled, in a folder that is gone with this process."""
     folder = Path(tempfile.mkdtemp(prefix="sterna-sim-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -94,7 +103,7 @@ def _built(recipe: str, verilog: str, stall: float, network: bytes) -> _Built:
         if _digest(folder) != verilog:
             raise SimulationError("A worker generates another core: it must have the same Sterna")
         job = prepare_job(plan, facts, stall=stall)
-        return _Built(folder, build_core(folder, job, facts["settle"]), job)
+        return _Built(folder, build_core(folder, job, facts["settle"], quick=quick), job)
 
 
 def _digest(folder: Path) -> str:
@@ -154,7 +163,12 @@ def simulate_spread(
     sha.update(numbers.tobytes())
     # Without the file itself: its bytes have the time in them, what it holds is in the digest.
     recipe = json.loads(json.dumps(plan.recipe()))
-    common = {"recipe": recipe, "verilog": _digest(folder), "stall": stall}
+    common = {
+        "recipe": recipe,
+        "verilog": _digest(folder),
+        "stall": stall,
+        "quick": len(images) * plan.expected_cycles() < QUICK_CYCLES,
+    }
     starts = range(0, len(images), chunk)
     calls = {}
     for start in starts:

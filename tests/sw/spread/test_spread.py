@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sw.spread.engine import SpreadError
+from sw.spread.engine import Pool, SpreadError
+from sw.spread.runner import running
 from sw.spread.store import Job, Store
 from tests.sw.spread.calls import always_deadly, deadly, faulty, jobs, slow, spread, square
 
@@ -55,11 +56,49 @@ def test_a_damaged_result_is_none(tmp_path: Path, damage: bytes) -> None:
     assert spread([job], store, workers=0)[0]["n"] == 0
 
 
-def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    results = spread(jobs(deadly, 6, mark=str(mark)), Store(tmp_path / "s"), workers=2)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_is_replaced(tmp_path: Path, workers: int) -> None:
+    """Where it was the only one that had what is shared, too."""
+    mark, table = tmp_path / "mark", list(range(100, 106))
+    todo = jobs(deadly, 6, {"table": "digest"}, mark=str(mark))
+    results = spread(todo, Store(tmp_path / "s"), workers=workers, shared={"table": table})
     assert mark.exists()
-    assert [r["n"] for r in results] == list(range(6))
+    assert [r["n"] for r in results] == table
+
+
+def test_a_runner(tmp_path: Path) -> None:
+    """What code that makes jobs sees: results in order, what is shared by name and digest, told of
+    each once; what is kept is not done again."""
+    log, told = tmp_path / "log", []
+    calls = {str(n): {"n": n, "log": str(log)} for n in range(4)}
+
+    def ask(digest: str, table: list[int]) -> list[int]:
+        with running(0, kept=tmp_path / "kept") as run:
+            found = run(
+                "squares", square, calls, {"table": (digest, table)}, lambda *a: told.append(a)
+            )
+            again = run("squares", square, calls, {"table": (digest, table)})
+        assert found == again
+        assert [r["n"] for r in found] == [0, 1, 4, 9]
+        return [r["shared"] for r in found]
+
+    assert ask("a", [5, 6, 7, 8]) == [5, 6, 7, 8]
+    assert [name for name, _ in told] == ["0", "1", "2", "3"]
+    assert ask("a", [5, 6, 7, 8]) == [5, 6, 7, 8]
+    assert len(log.read_text().split()) == len(told) == 4
+    assert ask("b", [1, 2, 3, 4]) == [1, 2, 3, 4]
+    assert len(log.read_text().split()) == 8
+
+
+def test_what_is_shared_anew_is_sent_anew() -> None:
+    (job,) = jobs(square, 1, {"table": "x"})
+    with Pool(0) as pool:
+        pool.share("table", [3], "a")
+        assert [r["shared"] for _, r in pool.run([job])] == [3]
+        pool.share("table", [4], "a")
+        assert [r["shared"] for _, r in pool.run([job])] == [3]
+        pool.share("table", [4], "b")
+        assert [r["shared"] for _, r in pool.run([job])] == [4]
 
 
 @pytest.mark.long
