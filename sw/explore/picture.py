@@ -99,7 +99,7 @@ def draw(facts: Mapping[str, Any], path: Path) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.colorbar(
         ScalarMappable(Normalize(min(luts), max(luts)), "viridis_r"),
         ax=axes,

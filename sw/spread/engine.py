@@ -179,16 +179,21 @@ class Pool:
                 f"Scheduler {self._scheduler} must be one of Dask that answers: {text}"
             ) from None
         self._open.enter_context(client)
-        try:
-            versions = set(client.run(own_version).values())
-        except ModuleNotFoundError:
-            versions = {"none"}
-        if versions - {own_version()}:
+        others = _versions(client) - {own_version()}
+        if others:
             raise SpreadError(
                 f"Workers of {self._scheduler} must have Sterna {own_version()}, not "
-                f"{', '.join(sorted(versions))}"
+                f"{', '.join(sorted(others))}"
             )
         return client
+
+
+def _versions(client: Any) -> set[str]:
+    """Of Sterna, on all workers."""
+    try:
+        return set(client.run(own_version).values())
+    except ModuleNotFoundError:
+        return {"none"}
 
 
 def _itself(value: Any) -> Any:

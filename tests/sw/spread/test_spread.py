@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 
+from hw.contract.text import own_version
 from sw.spread.engine import Pool, SpreadError
 from sw.spread.runner import running
 from sw.spread.store import Job, Store
@@ -123,6 +125,22 @@ def test_no_scheduler(tmp_path: Path, monkeypatch) -> None:
         spread(jobs(square, 1), Store(tmp_path), scheduler="tcp://127.0.0.1:9")
     with pytest.raises(SpreadError, match="Workers must be a number of at least 0, not -1"):
         spread(jobs(square, 1), Store(tmp_path), workers=-1)
+
+
+def test_a_cluster_that_runs(tmp_path: Path, monkeypatch) -> None:
+    """It is asked for its version; what is shared comes once; it goes on running."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as cluster:
+        address, table = cluster.scheduler_address, list(range(10, 15))
+        todo = jobs(square, 5, {"table": "digest"})
+        for n in range(2):  # one after the other: the first leaves it as it was
+            store, shared = Store(tmp_path / str(n)), {"table": table}
+            results = spread(todo, store, scheduler=address, shared=shared)
+            assert [r["shared"] for r in results] == table
+        monkeypatch.setattr("sw.spread.engine._versions", lambda client: {"0.0", own_version()})
+        with pytest.raises(SpreadError, match=rf"must have Sterna {own_version()}, not 0\.0$"):
+            spread(todo, Store(tmp_path / "other"), scheduler=address)
 
 
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
