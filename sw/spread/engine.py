@@ -8,8 +8,9 @@ others; a result that has been kept is never made again.
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
+from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,10 @@ AHEAD = 2
 
 DEATHS = 3
 """Workers that may die of a job before it is given up."""
+
+LATE, LOOK = 60, 5
+"""Seconds after which a worker that died and is not there again is given up, and another one
+started; between looks at that."""
 
 PATIENCE = 20
 """Seconds in which a scheduler must answer."""
@@ -166,7 +171,9 @@ class Pool:
             silence_logs=logging.ERROR,
         )
         self._open.callback(_end, cluster)
-        return self._open.enter_context(Client(cluster, set_as_default=False))
+        client = self._open.enter_context(Client(cluster, set_as_default=False))
+        self._open.enter_context(_kept_up(cluster, max(1, count)))
+        return client
 
     def _answering(self) -> Any:
         from distributed import Client
@@ -186,6 +193,26 @@ class Pool:
                 f"{', '.join(sorted(others))}"
             )
         return client
+
+
+@contextmanager
+def _kept_up(cluster: Any, workers: int) -> Iterator[None]:
+    """A cluster has so many workers again and again while the context lasts. Dask starts another
+    one in place of one that died; but where that fails, or takes longer than `LATE` on a machine
+    that has much else to do, it gives that place up for good, and jobs would wait for ever."""
+    over = Event()
+
+    def look() -> None:
+        while not over.wait(LOOK):
+            cluster.scale(workers)
+
+    thread = Thread(target=look, name="sterna-workers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _versions(client: Any) -> set[str]:
@@ -211,6 +238,7 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.comm.timeouts.connect": f"{PATIENCE}s",
     **{f"distributed.nanny.pre-spawn-environ.{name}": HEAP for name in HEAP_VARIABLES},
+    "distributed.deploy.lost-worker-timeout": f"{LATE}s",
     "distributed.admin.large-graph-warning-threshold": "1TiB",  # of what is shared
 }
 """Of Dask."""

@@ -11,6 +11,7 @@ import pytest
 from distributed import LocalCluster
 
 from hw.contract.text import own_version
+from sw.spread import engine
 from sw.spread.engine import Pool, SpreadError
 from sw.spread.runner import running
 from sw.spread.store import Job, Store
@@ -65,6 +66,17 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path, workers: int) -> None:
     todo = jobs(deadly, 6, {"table": "digest"}, mark=str(mark))
     results = spread(todo, Store(tmp_path / "s"), workers=workers, shared={"table": table})
     assert mark.exists()
+    assert [r["n"] for r in results] == table
+
+
+def test_a_worker_that_dask_gives_up_is_replaced(tmp_path: Path, monkeypatch) -> None:
+    """As where a machine has so much else to do that its successor is late."""
+    settings = {**engine.SETTINGS, "distributed.deploy.lost-worker-timeout": "1ms"}
+    monkeypatch.setattr(engine, "SETTINGS", settings)
+    monkeypatch.setattr(engine, "LOOK", 0.1)
+    mark, table = tmp_path / "mark", list(range(6))
+    todo = jobs(deadly, 6, {"table": "digest"}, mark=str(mark))
+    results = spread(todo, Store(tmp_path / "s"), workers=1, shared={"table": table})
     assert [r["n"] for r in results] == table
 
 
