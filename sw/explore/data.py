@@ -74,8 +74,8 @@ class Carried(Dataset):
         sha = hashlib.sha256(f"{self.name} {self._encoding}".encode())
         for key, split in sorted(self._splits.items()):
             sha.update(f"{key} {split.bits} {split.images.shape}".encode())
-            sha.update(np.ascontiguousarray(split.images))
-            sha.update(np.ascontiguousarray(split.labels))
+            sha.update(split.images.tobytes())
+            sha.update(split.labels.tobytes())
         return sha.hexdigest()
 
 

@@ -73,7 +73,8 @@ def measure(
     dict
         A list of turns, each with `workers`; `start`, seconds until the first job of a new pool was
         done; `shared`, seconds until each worker had data of `SHARED_BYTES`; `overhead`, seconds of
-        a job that does nothing; `work`, seconds of all jobs that compute, `cpu` those of the
+        a job that does nothing, and `overhead_cpu` those of the processor in this process, which
+        has the scheduler, too; `work`, seconds of all jobs that compute, `cpu` those of the
         processor. `speedup`, by pairs; `keeping`, seconds in which a result is kept.
     """
     turns: list[dict[str, Any]] = []
@@ -115,8 +116,9 @@ def _turn(workers: int, jobs: int, times: int, tiny: int) -> dict[str, Any]:
         warm = time.monotonic()
         found = run("work", classify_job, calls)
         worked = time.monotonic()
+        before = time.process_time()
         run("tiny", empty_job, {f"tiny {n}": {"number": n} for n in range(tiny)})
-        done = time.monotonic()
+        done, spent = time.monotonic(), time.process_time() - before
     return {
         "workers": workers,
         "start": round(first - started, 2),
@@ -124,6 +126,7 @@ def _turn(workers: int, jobs: int, times: int, tiny: int) -> dict[str, Any]:
         "work": round(worked - warm, 2),
         "cpu": round(sum(result["seconds"] for result in found), 2),
         "overhead": round((done - worked) / tiny, 5),
+        "overhead_cpu": round(spent / tiny, 5),
     }
 
 
@@ -147,7 +150,8 @@ def measure_table(facts: dict[str, Any]) -> str:
         lines.append(
             f"{workers} worker(s): {middle('start', workers):.1f} s until the first job was done, "
             f"{middle('shared', workers):.1f} s for {facts['shared_bytes'] / 1e6:.0f} MB to each, "
-            f"{1000 * middle('overhead', workers):.1f} ms a job of {facts['tiny']} empty ones, "
+            f"{1000 * middle('overhead', workers):.1f} ms a job of {facts['tiny']} empty ones "
+            f"({1000 * middle('overhead_cpu', workers):.1f} ms of the processor that hands out), "
             f"{middle('work', workers):.1f} s for {facts['jobs']} that take "
             f"{middle('cpu', workers):.1f} s of a processor"
         )

@@ -26,6 +26,7 @@ def routed(folder: Path, answers: dict, seeds: range = range(1, 4)):
 
     def run(what, function, calls, shared=None, each=None):
         assert function is route_seed
+        assert shared is not None
         assert isinstance(shared["design"][1], Design)
         assert shared["design"][1].files["netlist.json"] == b"{}"
         asked.extend(call["seed"] for call in calls.values())

@@ -65,8 +65,9 @@ def test_another_core_is_refused(small, tmp_path: Path) -> None:
     ("more", "told"), [({"chunk": 0}, "Chunk must be"), ({"stall": 1.5}, "Stall must be")]
 )
 def test_refusals(small, more: dict, told: str, tmp_path: Path) -> None:
+    plan, pixels, labels = small
     with pytest.raises(InputError, match=told), running(0) as run:
-        simulate_spread(*small, tmp_path / "parts", run, **more)
+        simulate_spread(plan, pixels, labels, tmp_path / "parts", run, **more)
     assert not (tmp_path / "parts").exists()
 
 

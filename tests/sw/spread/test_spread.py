@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import LocalCluster
@@ -141,9 +142,10 @@ def test_no_scheduler(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_cluster_that_runs(tmp_path: Path, monkeypatch) -> None:
     """It is asked for its version; what is shared comes once; it goes on running."""
-    with LocalCluster(
+    started: Any = LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
-    ) as cluster:
+    )
+    with started as cluster:
         address, table = cluster.scheduler_address, list(range(10, 15))
         todo = jobs(square, 5, {"table": "digest"})
         for n in range(2):  # one after the other: the first leaves it as it was

@@ -40,6 +40,7 @@ def test_parts_are_added_up(tmp_path: Path) -> None:
 
     def run(what, function, calls, shared=None, each=None):
         assert function is attack_chunk
+        assert shared is not None
         assert set(shared["sent"][1]) == {"network", "images"}
         asked.extend(calls.values())
         return [
