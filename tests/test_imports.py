@@ -96,7 +96,7 @@ FLOORS = {
     "gen": "stage < layer | program < window < core | family < learn | wiring < board < explore "
     "| ip",
     "sim": "golden < bench < learn | board",
-    "sw": "data | report | spread < learn | spide < host < importers | verify < reading "
+    "sw": "data | report < spread < learn | spide < host < importers | verify < reading "
     "< watch | jelly < frameworks < nir | onnx < study | front < explore < cli",
 }
 """From the ground up; rooms beside each other know nothing of each other."""

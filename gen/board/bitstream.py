@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,18 @@ __all__ = [
     "MOST_PASSES",
     "REPORT",
     "SEEDS",
+    "PlacementError",
+    "RouteSeeds",
+    "Routed",
     "TimingError",
     "build_bitstream",
     "find_tools",
     "is_tight",
+    "margin_of",
     "pack",
     "place_and_route",
+    "placed_with",
+    "route_once",
     "synthesize",
     "utilization",
     "write_constraints",
@@ -65,6 +71,14 @@ class TimingError(SternaError, RuntimeError):
         self.best_mhz = best_mhz
 
 
+Routed = tuple[dict[str, Any], int, dict[int, dict[str, Any]]]
+"""nextpnr's facts of the best seed, that seed, and facts by seed."""
+
+RouteSeeds = Callable[[Board, Flow, Path, float, range, int, Progress], Routed]
+"""Routes the netlist in a folder for a clock in MHz with some of these seeds, with so many look-up
+tables as planned, and leaves the best in `Flow.routed`."""
+
+
 @fills_folder
 def build_bitstream(
     board: Board,
@@ -77,6 +91,7 @@ def build_bitstream(
     seeds: int = SEEDS,
     luts: int = 0,
     finish: bool = True,
+    route: RouteSeeds | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Build a bitstream and `report.json` in `folder`; both are there only when all went well.
@@ -99,6 +114,8 @@ def build_bitstream(
         Look-up tables, as planned: long steps are announced with the time that so many take.
     finish
         Whether the netlist is finished as its family does it (`Flow.finish`).
+    route
+        Who tries the seeds; None: one after the other, until one meets the clock.
 
     Returns
     -------
@@ -140,7 +157,10 @@ def build_bitstream(
 
     start = time.monotonic()
     tried = range(seed, seed + seeds)
-    facts, best, fmax = _route_best(board, flow, folder, megahertz, tried, luts, progress)
+    facts, best, by_seed = (route or _route_best)(
+        board, flow, folder, megahertz, tried, luts, progress
+    )
+    fmax = {str(n): round(_fmax(found), 2) for n, found in by_seed.items()}
     seconds["routing"] = round(time.monotonic() - start, 1)
     _require_speed(board, facts, megahertz, fmax, best)
 
@@ -343,10 +363,10 @@ def _route_best(
     seeds: range,
     luts: int,
     progress: Progress,
-) -> tuple[dict[str, Any], int, dict[str, float]]:
+) -> Routed:
     """Route with one seed after the other until all clocks are met, and leave the best in
-    `flow.routed`; its facts, its seed, and the clock in MHz by seed."""
-    limits = write_constraints(board, folder)
+    `flow.routed`."""
+    arguments = placed_with(board, flow, folder)
     facts: dict[int, dict[str, Any]] = {}
     margin: dict[int, float] = {}
     waiting, spare = list(seeds), SPARE_SEEDS
@@ -356,7 +376,9 @@ def _route_best(
         line = f"placement and routing (nextpnr), seed {seed}{expected_time(seconds)}"
         try:
             with under_way(progress, f"nextpnr, seed {seed}", seconds=seconds, line=line) as at:
-                facts[seed] = _route(board, flow, folder, limits, megahertz, seed, progress, at)
+                facts[seed] = route_once(
+                    board.name, flow, folder, arguments, megahertz, seed, progress, at
+                )
         except PlacementError:
             if spare:
                 progress("  found no place for every cell: trying another seed")
@@ -365,46 +387,61 @@ def _route_best(
             elif not waiting and not facts:
                 raise
             continue
-        margin[seed] = min(_margins(facts[seed], megahertz), default=1.0)
+        margin[seed] = margin_of(facts[seed], megahertz)
         if margin[seed] >= max(margin.values()):
             os.replace(folder / f"new_{flow.routed}", folder / flow.routed)
         if margin[seed] >= 1:
             break
     (folder / f"new_{flow.routed}").unlink(missing_ok=True)
     best = max(margin, key=lambda seed: margin[seed])
-    return facts[best], best, {str(s): round(_fmax(f), 2) for s, f in facts.items()}
+    return facts[best], best, facts
 
 
-def _route(
-    board: Board,
+def placed_with(board: Board, flow: Flow, folder: Path) -> list[str]:
+    """nextpnr's arguments of a board, with its constraints, which are written; the routed design is
+    `new_` and `flow.routed`."""
+    limits = write_constraints(board, folder)
+    return [*board.flags, *limits, flow.routed_flag, f"new_{flow.routed}"]
+
+
+def route_once(
+    board: str,
     flow: Flow,
     folder: Path,
-    limits: Sequence[str],
+    arguments: Sequence[str],
     megahertz: float,
     seed: int,
     progress: Progress,
     at: Step,
 ) -> dict[str, Any]:
-    arguments = [*board.flags, *limits, flow.routed_flag, f"new_{flow.routed}"]
+    """Place and route for a board of that name with one seed (`place_and_route`).
+
+    Raises
+    ------
+    PlacementError
+        When the placer finds no place; with another seed it may.
+    ToolError
+        When the design is refused.
+    """
     try:
         return place_and_route(flow, arguments, folder, megahertz, seed, progress, at)
     except ToolError:
         _refuse_overflow(board, folder / "nextpnr.log")
         if "Unable to find legal placement" in (folder / "nextpnr.log").read_text():
             raise PlacementError(
-                f"Design fits {board.name} by numbers, but nextpnr finds no place for every cell "
+                f"Design fits {board} by numbers, but nextpnr finds no place for every cell "
                 f"(seed {seed}): use fewer lanes"
             ) from None
         raise
 
 
-def _refuse_overflow(board: Board, log: Path) -> None:
+def _refuse_overflow(board: str, log: Path) -> None:
     """nextpnr's own words for a design that is too large say nothing to those who do not know
     it; its table of what is used does."""
     table = utilization(log).items()
     over = [f"{used} of {there} {kind}" for kind, (used, there) in table if used > there]
     if over:
-        raise ToolError(f"Design does not fit {board.name}: it needs {', '.join(over)} (see {log})")
+        raise ToolError(f"Design does not fit {board}: it needs {', '.join(over)} (see {log})")
 
 
 def _fmax(facts: dict[str, Any]) -> float:
@@ -431,6 +468,11 @@ def _critical_paths(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def margin_of(facts: dict[str, Any], megahertz: float) -> float:
+    """Of a routed design: the least of its clocks, as a share of what is asked of it."""
+    return min(_margins(facts, megahertz), default=1.0)
+
+
 def _margins(facts: dict[str, Any], megahertz: float) -> list[float]:
     """Reached over wanted, per clock, and for the fastest wanted one against `megahertz`."""
     margins = [clock["achieved"] / clock["constraint"] for clock in facts["fmax"].values()]
@@ -440,7 +482,7 @@ def _margins(facts: dict[str, Any], megahertz: float) -> list[float]:
 def _require_speed(
     board: Board, facts: dict[str, Any], megahertz: float, fmax: dict[str, float], best: int
 ) -> None:
-    if min(_margins(facts, megahertz), default=1.0) >= 1:
+    if margin_of(facts, megahertz) >= 1:
         return
     slow = [c for c in facts["fmax"].values() if c["achieved"] < c["constraint"]]
     core = _fmax(facts)

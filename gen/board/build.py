@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from gen.board.boards import find_board
 from gen.board.files import BOARD_TOP, StoredImages, built_images, generate_board
 from gen.board.planner import BoardPlan, place_core
 from gen.board.probe import try_board
+from gen.board.seeds import route_seeds
 from gen.core.plan import rebuild
 from gen.family.registry import FAMILIES
 from gen.family.rom_swap import ReloadError
 from hw.contract.files import read_json, write_atomically, write_json
 from hw.contract.network import Network
+from hw.system.jobs import RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, announced, silent, under_way
 
@@ -65,11 +68,13 @@ def build_board(
     seed: int = 1,
     seeds: int = SEEDS,
     stored: StoredImages | None = None,
+    run: RunJobs | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Build the bitstream of a planned board in `folder`; `report.json` and the bitstream are
     there only when all went well. `stored`: what is put on the chip. A described board's pins are
-    tried on the tools first (`gen.board.probe`).
+    tried on the tools first (`gen.board.probe`). `run`: who routes with all seeds, each a job;
+    None: one after the other, until one meets the clock.
 
     Returns
     -------
@@ -115,6 +120,7 @@ def build_board(
         seeds=seeds,
         luts=plan.estimate.luts,
         finish=plan.finished,
+        route=None if run is None else partial(route_seeds, run=run),
         progress=progress,
     )
     report = _finish(plan, facts, folder, folder, report, progress)

@@ -5,6 +5,7 @@ cycles that each stage is expected to take.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -185,11 +186,18 @@ def plan_board(
 
 def fitting_plans(board: Board, network: Network) -> Iterator[BoardPlan]:
     """Every layout of a network that fits a board at its own clock, of those that `plan_board`
-    looks at."""
-    for core in _layouts(network, board):
+    looks at, and of a chain of dense layers those as one program, which it looks at when asked."""
+    for core in (*_layouts(network, board), *_as_programs(network, board)):
         plan = place_core(board, core)
         if not _over(plan):
             yield plan
+
+
+def _as_programs(network: Network, board: Board) -> Iterator[CorePlan]:
+    """Layouts of a chain of dense layers that are one program."""
+    if not dense_tail(network.spec):
+        with suppress(PlanError):  # neurons or sizes that programs do not have
+            yield from _program_choices(board, network, None, 1, "shared")
 
 
 def plan_learning_board(

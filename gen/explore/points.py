@@ -1,10 +1,12 @@
 """Layouts as points, and the front of those that no other is better than."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from gen.board.boards import Board
 from gen.board.planner import BoardPlan, fitting_plans
+from gen.core.plan import SCHEDULES
 from hw.contract.network import Network
 
 __all__ = ["front", "layout_of", "plan_points"]
@@ -22,11 +24,17 @@ def layout_of(plan: BoardPlan) -> dict[str, Any]:
     return found
 
 
-def plan_points(board: Board, network: Network) -> list[dict[str, Any]]:
-    """A point for each layout that fits, the fastest first: plain data. Of several with the same
-    options, that which `plan_board` takes."""
+def plan_points(
+    board: Board, network: Network, schedules: Sequence[str] = SCHEDULES
+) -> list[dict[str, Any]]:
+    """A point for each layout of these schedules that fits, the fastest first: plain data. Of
+    several with the same options, that which `plan_board` takes. `stages` are kinds of stages, in
+    the order data flow; `changes`, the layers of which programs and windows play what changes from
+    step to step."""
     plans: dict[str, BoardPlan] = {}
     for plan in fitting_plans(board, network):
+        if plan.core.schedule not in schedules:
+            continue
         other = plans.setdefault(str(layout_of(plan)), plan)
         if (plan.seconds, plan.estimate.luts) < (other.seconds, other.estimate.luts):
             plans[str(layout_of(plan))] = plan
@@ -37,6 +45,8 @@ def plan_points(board: Board, network: Network) -> list[dict[str, Any]]:
             {
                 "layout": layout_of(plan),
                 "told": plan.core.facts()["layout"],
+                "stages": [kind for kind, _ in groupby(s.sizes_of for s in plan.core.stages)],
+                "changes": list(plan.core.changes),
                 "memories": list(plan.core.memories),
                 "luts": used.luts,
                 "brams": used.brams,

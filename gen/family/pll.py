@@ -7,6 +7,7 @@ limits of its data sheet (MHz): phase detector, voltage-controlled oscillator, o
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Protocol
 
 from hw.contract.checks import SternaError
@@ -160,6 +161,7 @@ def clock_up_to(board: Clocked, hz: float) -> int:
     return round(hz)
 
 
+@lru_cache(maxsize=256)
 def _nearest(generator: Pll, oscillator: Fraction, hz: float) -> Choice | None:
     """The dividers that come nearest to a clock; None when the limits allow none at all."""
     choices = _choices(generator, oscillator)

@@ -27,7 +27,17 @@ from sim.bench.verilator import build, run_bench, runtime_ahead, toolchain
 from sim.bench.waves import save_file, vcd_names, vcd_to_fst
 from sim.golden.model import GoldenModel
 
-__all__ = ["QUICK_CYCLES", "simulate"]
+__all__ = [
+    "CYCLES_A_SECOND",
+    "QUICK_CYCLES",
+    "SOURCES",
+    "build_core",
+    "prepare_job",
+    "prepare_shard",
+    "report_of",
+    "run_shard",
+    "simulate",
+]
 
 QUICK_CYCLES = 30_000
 """Expected cycles of a run below which it does not pay to have the compiler optimise."""
@@ -146,7 +156,7 @@ def simulate(
             write_atomically(folder / SAVE_FILE, save_file(names, WAVES, watched).encode())
 
     findings = [json.loads((shard / "findings.json").read_text()) for shard in folders]
-    report = _report(plan, findings)
+    report = report_of(plan, findings)
     report["seconds"] = round(finished - started, 2)
     report["seconds_by_phase"] = {
         "generate": round(built - started, 2),
@@ -240,7 +250,7 @@ def _watch(futures: list[Future], folders: list[Path], images: int, at: Step) ->
         future.result()
 
 
-def _report(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
+def report_of(plan: CorePlan, findings: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up the shards' findings."""
 
     def total(key: str) -> int:

@@ -25,7 +25,16 @@ from hw.contract.text import percent, table
 from hw.system.process import claimed
 from hw.system.progress import under_way
 from sim.golden.model import GoldenModel
-from sw.cli.options import BUILD, SCHEDULE_HELP, Result, add_data_option, add_image_options
+from sw.cli.options import (
+    BUILD,
+    SCHEDULE_HELP,
+    Result,
+    add_data_option,
+    add_image_options,
+    add_spread_options,
+    is_spread,
+    spreading,
+)
 from sw.cli.tables import board_table, plan_table
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import UsageError, load_test_images, model_path, shipped_models
@@ -122,9 +131,12 @@ def do_bitstream(args: argparse.Namespace) -> Result:
     folder = board_folder(args)
     if args.test_images:
         stored = test_images(plan, args)
-    report = build_board(
-        plan, folder, seed=args.seed, seeds=args.seeds, stored=stored, progress=args.say
-    )
+    options = {"seed": args.seed, "seeds": args.seeds, "stored": stored, "progress": args.say}
+    if is_spread(args):
+        with spreading(args, folder / "seeds") as run:
+            report = build_board(plan, folder, run=run, **options)
+    else:
+        report = build_board(plan, folder, **options)
     speed = {} if args.learn else flowing_speed(plan.core, plan.spec.clock_hz, args.data)
     if speed:
         report |= speed
@@ -409,8 +421,10 @@ def add_board_commands(commands: Any) -> None:
         "--seeds",
         type=int,
         default=SEEDS,
-        help=f"how many to try, until one meets the clock (default {SEEDS})",
+        help=f"how many to try, until one meets the clock (default {SEEDS}); with --workers or "
+        "--scheduler all of them, of which the fastest is kept",
     )
+    add_spread_options(sub, "the seeds, one each")
     sub.add_argument("--out", metavar="FOLDER", help="default build/BOARD")
 
     sub = command(

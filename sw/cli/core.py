@@ -22,10 +22,19 @@ from hw.system.progress import Progress, under_way
 from sim.bench.job import NETWORK
 from sim.golden.answers import GOLDEN, Answers
 from sim.golden.model import GoldenModel
-from sw.cli.options import BUILD, SCHEDULE_HELP, Result, add_data_option, add_image_options
+from sw.cli.options import (
+    BUILD,
+    SCHEDULE_HELP,
+    Result,
+    add_data_option,
+    add_image_options,
+    add_spread_options,
+    is_spread,
+    spreading,
+)
 from sw.cli.report import report_or_none
 from sw.cli.tables import bench_table, sim_table, timing_table, told_accuracies
-from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path, shipped_models
+from sw.data.shipped import DEFAULT_MODEL, UsageError, load_test_images, model_path, shipped_models
 
 __all__ = ["add_core_commands"]
 
@@ -152,16 +161,26 @@ def do_sim(args: argparse.Namespace) -> Result:
         args.images = "4" if args.waves else "1000"
     data = load_test_images(plan.network, args.images, dataset=args.dataset, folder=args.data)
     out = Path(args.out or BUILD / "sim" / plan.network.spec.name)
-    report = simulate(
-        plan,
-        data.images,
-        data.labels,
-        out,
-        waves=args.waves,
-        stall=args.stall,
-        processes=args.processes,
-        progress=args.say,
-    )
+    if is_spread(args):
+        if args.waves or args.processes is not None:
+            raise UsageError("With --workers or --scheduler there are no --waves or --processes")
+        from sw.spread.simulation import simulate_spread
+
+        with spreading(args, out / "parts") as run:
+            report = simulate_spread(
+                plan, data.images, data.labels, out, run, stall=args.stall, progress=args.say
+            )
+    else:
+        report = simulate(
+            plan,
+            data.images,
+            data.labels,
+            out,
+            waves=args.waves,
+            stall=args.stall,
+            processes=args.processes,
+            progress=args.say,
+        )
     if not args.out:
         write_json(BUILD / "sim" / "report.json", report)  # of the last run
     page = report_or_none(out, args.say)
@@ -306,6 +325,7 @@ def add_core_commands(commands: Any) -> None:
         help="stall the streams with this probability per cycle",
     )
     sub.add_argument("--processes", type=int, help="simulations side by side (default: cores)")
+    add_spread_options(sub, "parts of the images, each a job")
     sub.add_argument(
         "--out",
         metavar="FOLDER",

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from gen.core.plan import SCHEDULES
 from hw.contract.files import can_write, write_atomically
 from hw.contract.network import Network
-from hw.contract.text import table
+from hw.contract.text import none_of, table
 from sw.cli.options import BUILD, Result, drawn, numbers
 from sw.data.shipped import UsageError, model_path
 
@@ -15,7 +16,7 @@ __all__ = ["add_explore_command"]
 
 def do_explore(args: argparse.Namespace) -> Result:
     from sw.explore.search import Search, explore
-    from sw.explore.space import shapes
+    from sw.explore.space import figures_of, layer_words, shapes
 
     if (args.network is None) == (args.data is None and args.dataset is None):
         raise UsageError("Give --network, or --data (--dataset) with --hidden: one of both")
@@ -30,9 +31,13 @@ def do_explore(args: argparse.Namespace) -> Result:
         from sw.data.dataset import load_dataset
 
         fields["data"] = load_dataset(str(args.data or args.dataset))
-        layers = [numbers(one.replace("-", ","), "Hidden layers") for one in args.hidden.split(",")]
+        if args.layers is not None and args.hidden is not None:
+            raise UsageError("A network must have --layers or --hidden, not both")
+        hidden = (args.hidden or "32,64,128").split(",")
         fields["shapes"] = shapes(
-            layers,
+            [numbers(one.replace("-", ","), "Hidden layers") for one in hidden]
+            if args.layers is None
+            else layer_words(args.layers),
             numbers(args.weight_bits, "Weight widths"),
             numbers(args.steps, "Time steps"),
             numbers(args.limits, "Limits"),
@@ -42,6 +47,9 @@ def do_explore(args: argparse.Namespace) -> Result:
         out=out,
         epochs=args.epochs,
         seed=args.seed,
+        images=args.images,
+        schedules=chosen_schedules(args.schedules),
+        figures=figures_of(args.figures),
         build=args.build,
         workers=args.workers,
         scheduler=args.scheduler,
@@ -64,6 +72,15 @@ def do_explore(args: argparse.Namespace) -> Result:
     return facts, f"{table(rows)}\n\n{text}", 0
 
 
+def chosen_schedules(text: str) -> tuple[str, ...]:
+    """Of `gen.core.plan.SCHEDULES`, those that are named, joined by commas."""
+    named = tuple(dict.fromkeys(text.split(",")))
+    for name in named:
+        if name not in SCHEDULES[1:]:
+            raise UsageError(none_of("Schedule", name, SCHEDULES[1:]))
+    return named
+
+
 def add_explore_command(commands: Any) -> None:
     """Add the parser."""
     text = "look for networks and layouts on a board: accuracy, images a second, size"
@@ -76,9 +93,26 @@ def add_explore_command(commands: Any) -> None:
     sub.add_argument("--dataset", help="networks for a published data set")
     sub.add_argument(
         "--hidden",
-        default="32,64,128",
         metavar="N,N-N,..",
         help="hidden layers to try, neurons of several joined by - (default 32,64,128)",
+    )
+    sub.add_argument(
+        "--layers",
+        metavar="WORD-WORD,..",
+        help="the same with maps: conv:CHANNELS[:KERNEL[:STRIDE]] (3, 1), pool[:SIDE] (2), or the "
+        "neurons of a dense layer, as conv:8:5:2-conv:16:3:2-32; the readout comes behind",
+    )
+    sub.add_argument(
+        "--schedules",
+        default=",".join(SCHEDULES[1:]),
+        metavar="NAME,..",
+        help=f"kinds of layouts that are planned (default {','.join(SCHEDULES[1:])})",
+    )
+    sub.add_argument(
+        "--figures",
+        default="accuracy,speed,luts,brams",
+        metavar="NAME,..",
+        help="what points are compared by; also: energy (default accuracy,speed,luts,brams)",
     )
     sub.add_argument("--weight-bits", default="2,4,8", metavar="B,..", help="default 2,4,8")
     sub.add_argument("--steps", default="1,2,4", metavar="T,..", help="default 1,2,4")
@@ -86,6 +120,9 @@ def add_explore_command(commands: Any) -> None:
         "--limits", default="1", metavar="L,..", help="most spikes sent at once (default 1)"
     )
     sub.add_argument("--epochs", type=int, help="of each training phase (default: by the data)")
+    sub.add_argument(
+        "--images", type=int, metavar="N", help="training examples, evenly spread (default: all)"
+    )
     sub.add_argument("--seed", type=int, default=1, help="of training and routing (default 1)")
     sub.add_argument(
         "--build", type=int, default=0, metavar="N", help="points of the front to route (default 0)"

@@ -1,9 +1,11 @@
 """What the rooms of the command line share: the form of an answer, options."""
 
 import argparse
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hw.contract.text import to_install
 from sw.data.shipped import UsageError
@@ -14,9 +16,15 @@ __all__ = [
     "Result",
     "add_data_option",
     "add_image_options",
+    "add_spread_options",
     "drawn",
+    "is_spread",
     "numbers",
+    "spreading",
 ]
+
+if TYPE_CHECKING:
+    from sw.spread.runner import Runner
 
 BUILD = Path("build")
 
@@ -63,3 +71,25 @@ def add_image_options(sub: argparse.ArgumentParser, default: str | None, text: s
     """Options of commands that run test images."""
     sub.add_argument("--images", default=default, metavar="N", help=text)
     sub.add_argument("--dataset", help="data set, if not the one the network was trained on")
+
+
+def add_spread_options(sub: argparse.ArgumentParser, what: str) -> None:
+    """Where jobs are done, of commands that have many (docs/explore.md)."""
+    sub.add_argument("--workers", type=int, metavar="N", help=f"processes for {what}")
+    sub.add_argument("--scheduler", metavar="URL", help=f"of a Dask cluster, tcp://..., for {what}")
+
+
+def is_spread(args: argparse.Namespace) -> bool:
+    """Whether jobs were asked for."""
+    return args.workers is not None or args.scheduler is not None
+
+
+@contextmanager
+def spreading(args: argparse.Namespace, kept: Path) -> Iterator["Runner"]:
+    """A runner as the options say. What is done stays in a folder until all is done, so that a
+    command that was broken off goes on."""
+    from sw.spread.runner import running
+
+    with running(args.workers, args.scheduler, kept=kept, progress=args.say) as run:
+        yield run
+    shutil.rmtree(kept, ignore_errors=True)

@@ -3,18 +3,22 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hw.contract.files import can_write, write_json
 from hw.contract.network import Network
 from hw.system.progress import under_way
 from sw.cli.network import load_splits
-from sw.cli.options import Result, numbers
+from sw.cli.options import Result, add_spread_options, is_spread, numbers, spreading
 from sw.data.dataset import load_split
 from sw.data.shipped import MODELS, UsageError, model_path
 from sw.data.split import DataError, Split
+
+if TYPE_CHECKING:
+    from sw.spread.runner import Runner
 
 __all__ = ["add_study_commands"]
 
@@ -53,7 +57,9 @@ def do_training(args: argparse.Namespace) -> Result:
     )
     out = Path(args.out or BUILD / "training")
     can_write(out / "runs.json")
-    runs = study(grid, out, args.data, processes=args.processes, progress=args.say)
+    runs = study(
+        grid, out, args.data, processes=args.processes, scheduler=args.scheduler, progress=args.say
+    )
     middle = sorted(grid.weight_bits)[len(grid.weight_bits) // 2]
     plot(runs, out, middle)
     spent = sum(
@@ -202,14 +208,16 @@ def do_learning(args: argparse.Namespace) -> Result:
         raise UsageError(f"Passes must be a positive number, not {args.passes}")
     out = Path(args.out or BUILD / "learning")
     can_write(out / "runs.json")
-    runs = learning.study(
-        out,
-        args.data,
-        parts=tuple(dict.fromkeys(args.parts.split(","))),
-        seeds=seeds,
-        passes=args.passes,
-        progress=args.say,
-    )
+    with jobs_or_none(args, out) as run:
+        runs = learning.study(
+            out,
+            args.data,
+            parts=tuple(dict.fromkeys(args.parts.split(","))),
+            seeds=seeds,
+            passes=args.passes,
+            run=run,
+            progress=args.say,
+        )
     files = ", ".join(["runs.json", *learning.plot(runs, out)])
     tables = (
         ("Test accuracy, mean and standard deviation over the seeds:", learning.accuracy_table),
@@ -266,11 +274,60 @@ def do_importers(args: argparse.Namespace) -> Result:
     for what, value, least in (("Epochs", args.epochs, 1), ("Images", args.images, 0)):
         if value < least:
             raise UsageError(f"{what} must be at least {least}, not {value}")
-    facts = study(out, names, epochs=args.epochs, images=args.images, progress=args.say)
+    with jobs_or_none(args, out) as run:
+        facts = study(
+            out, names, epochs=args.epochs, images=args.images, run=run, progress=args.say
+        )
     text = importers_table(facts)
     for name, missing in facts["not_installed"].items():
         text += f"\n\nnot run: {name}, for want of {' and '.join(missing)}"
     return facts, f"{text}\n\nwrote {out}: importers.json", 0
+
+
+def do_faults(args: argparse.Namespace) -> Result:
+    from gen.board.boards import find_board
+    from gen.board.planner import plan_board
+    from sw.data.shipped import load_test_images
+    from sw.verify.fault_campaign import campaign, campaign_table
+    from sw.verify.fault_jobs import campaign_spread
+
+    if args.frames < 1:
+        raise UsageError(f"Frames must be a positive number, not {args.frames}")
+    board = find_board(args.board)
+    network = Network.load(model_path(args.model or board.model))
+    plan = plan_board(board, network, lanes=args.lanes)
+    out = Path(args.out or BUILD / "faults" / board.name)
+    can_write(out / "report.json")
+    images = load_test_images(network, str(args.images), folder=args.data).images
+    with jobs_or_none(args, out) as run:
+        if run is None:
+            report = campaign(plan, images, out, args.frames, args.seed, args.say)
+        else:
+            report = campaign_spread(plan, images, out, run, args.frames, args.seed)
+    failed = report["wrong_answers"] or report["hangs"] or report["unexpected"]
+    return report, f"{campaign_table(report)}\n\nwrote {out}: report.json", int(bool(failed))
+
+
+def do_spread(args: argparse.Namespace) -> Result:
+    from sw.spread.measure import measure, measure_table
+
+    for what, value in (("Pairs", args.pairs), ("Jobs", args.jobs), ("Empty jobs", args.tiny)):
+        if value < 1:
+            raise UsageError(f"{what} must be a positive number, not {value}")
+    out = Path(args.out or BUILD / "spread")
+    can_write(out / "spread.json")
+    facts = measure(out, pairs=args.pairs, jobs=args.jobs, tiny=args.tiny, progress=args.say)
+    return facts, f"{measure_table(facts)}\n\nwrote {out}: spread.json", 0
+
+
+@contextmanager
+def jobs_or_none(args: argparse.Namespace, out: Path) -> Iterator["Runner | None"]:
+    """A runner if --workers or --scheduler ask for one."""
+    if is_spread(args):
+        with spreading(args, out / "jobs") as run:
+            yield run
+    else:
+        yield None
 
 
 def add_study_commands(commands: Any) -> None:
@@ -312,6 +369,7 @@ def add_study_commands(commands: Any) -> None:
         metavar="N",
         help="networks trained side by side (default: one per core)",
     )
+    sub.add_argument("--scheduler", metavar="URL", help="of a Dask cluster, tcp://..., in place")
 
     sub = study(
         "conversion",
@@ -344,6 +402,7 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument(
         "--images", type=int, default=20, metavar="N", help="for the hardware (default 20)"
     )
+    add_spread_options(sub, "the networks, one each")
 
     sub = study(
         "cost",
@@ -398,6 +457,7 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument(
         "--passes", type=int, metavar="N", help="in place of each data set's, without rate drops"
     )
+    add_spread_options(sub, "the networks, one each")
 
     sub = study(
         "reference",
@@ -407,6 +467,27 @@ def add_study_commands(commands: Any) -> None:
     )
     every = "mnist-f128, fashion-mnist-f400, mnist-f64c3u (default all)"
     sub.add_argument("--runs", metavar="NAME,..", help=every)
+
+    sub = study(
+        "faults",
+        do_faults,
+        "damaged frames by the thousand at the pins of a simulated board, after each of them an "
+        "exchange that must be right",
+    )
+    sub.add_argument("--board", default="ulx3s_85f", help="by name (default ulx3s_85f)")
+    sub.add_argument("--model", help="network (default: the board's)")
+    sub.add_argument("--lanes", type=int, metavar="N", help="default: the planner's choice")
+    sub.add_argument("--frames", type=int, default=1000, metavar="N", help="default 1000")
+    sub.add_argument("--images", type=int, default=20, metavar="N", help="asked for (default 20)")
+    sub.add_argument("--seed", type=int, default=1, help="of the damages (default 1)")
+    add_spread_options(sub, "parts of the frames, each a job on a board of its own")
+
+    sub = study(
+        "spread", do_spread, "what jobs cost and two workers bring on this machine, by turns"
+    )
+    sub.add_argument("--pairs", type=int, default=3, metavar="N", help="of turns (default 3)")
+    sub.add_argument("--jobs", type=int, default=12, metavar="N", help="that compute (default 12)")
+    sub.add_argument("--tiny", type=int, default=500, metavar="N", help="empty ones (default 500)")
 
     study("cards", do_cards, "a page with a card for each network that ships, as docs/models.md")
 

@@ -53,8 +53,9 @@ def sim_table(report: Mapping[str, Any], images: str, out: Path, page: Path | No
         *utilisation_rows(report),
         (
             "wall time",
-            f"{report['seconds']} s (generate {seconds['generate']}, build "
-            f"{seconds['build']}, simulate {seconds['simulate']})",
+            f"{report['seconds']} s ("
+            + ", ".join(f"{phase} {spent}" for phase, spent in seconds.items())
+            + ")",
         ),
         ("report", out / "report.json"),
     ]

@@ -12,7 +12,7 @@ __all__ = ["draw", "front_table"]
 def front_table(facts: Mapping[str, Any]) -> str:
     """Markdown: a row for each point of the front, the best first."""
     head = (
-        *("network", "held out", "test", "layout", "LUT", "block RAM", "MHz", "images/s"),
+        *("network", "held out", "test", "nJ", "layout", "LUT", "block RAM", "MHz", "images/s"),
         *("routed: LUT, MHz, images/s", "built by"),
     )
     rows = []
@@ -22,6 +22,7 @@ def front_table(facts: Mapping[str, Any]) -> str:
                 point["network"],
                 _share(point.get("held_out")),
                 _share(point.get("test")),
+                _energy(point["nanojoules"]),
                 point["told"],
                 f"{point['luts']:,}",
                 str(point["brams"]),
@@ -43,6 +44,12 @@ def _share(counted: Sequence[int] | None) -> str:
     return f"{100 * counted[0] / counted[1]:.2f} %" if counted else ""
 
 
+def _energy(nanojoules: float | None) -> str:
+    if nanojoules is None:
+        return ""
+    return f"{nanojoules:,.0f}" if nanojoules >= 100 else f"{nanojoules:.1f}"
+
+
 def _routed(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
@@ -52,13 +59,21 @@ def _routed(found: Mapping[str, Any] | None) -> str:
     return f"{found['used']['luts']:,}, {found['fmax_mhz']:.2f}{speed}"
 
 
+MARKERS = {"pipelined": "o", "shared": "s", "mixed": "^", "windows": "D"}
+"""By schedule."""
+
+
 def draw(facts: Mapping[str, Any], path: Path) -> None:
-    """All points, and the front: images a second and right answers; colours for look-up tables."""
+    """All points, and the front: images a second and right answers; colours for look-up tables,
+    markers for schedules."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     from sw.study.plots import write_png
 
-    figure = Figure(figsize=(8, 5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8, 5), dpi=90, layout="constrained")
     axes = figure.subplots()
 
     def places(points: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
@@ -67,16 +82,27 @@ def draw(facts: Mapping[str, Any], path: Path) -> None:
 
     axes.scatter(*places(facts["points"]), s=9, c="0.8", label="fits")
     luts = [point["luts"] for point in facts["front"]]
-    shown = axes.scatter(
-        *places(facts["front"]), s=42, c=luts, cmap="viridis_r", label="front", edgecolors="0.3"
-    )
+    shades = {"cmap": "viridis_r", "vmin": min(luts), "vmax": max(luts), "edgecolors": "0.3"}
+    for schedule, marker in MARKERS.items():
+        some = [p for p in facts["front"] if p["layout"]["schedule"] == schedule]
+        if some:
+            mine = [point["luts"] for point in some]
+            label = f"front, {schedule}"
+            axes.scatter(*places(some), s=42, c=mine, marker=marker, label=label, **shades)
     axes.set(
         xscale="log",
         xlabel="images a second, planned",
         ylabel="right answers, held out, %",
         title=f"{facts['board']}: {facts['networks']} networks, {len(facts['points'])} layouts",
     )
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
-    figure.colorbar(shown, label="look-up tables, planned")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    figure.colorbar(
+        ScalarMappable(Normalize(min(luts), max(luts)), "viridis_r"),
+        ax=axes,
+        label="look-up tables, planned",
+    )
     write_png(path, figure)

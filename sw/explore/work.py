@@ -18,15 +18,17 @@ from sim.golden.activity import ActivityMeter
 from sim.golden.model import GoldenModel
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_split
-from sw.data.evaluate import accuracy, flowing_speed
+from sw.data.evaluate import accuracy, mean_cycles
 from sw.data.split import Split
+from sw.explore.data import Carried
 from sw.explore.space import Shape
-from sw.front.recipes import dense_recipe
+from sw.front.recipes import dense_recipe, tailored
 from sw.learn.checkpoint import float_network
 from sw.learn.fold import fold
 from sw.learn.quantize import quantize
 from sw.learn.recipes import Recipe
 from sw.learn.train import reproducible, train
+from sw.report import energy
 
 __all__ = ["as_bytes", "as_text", "build", "plan_network", "plan_shape", "right_answers", "tune"]
 
@@ -37,9 +39,13 @@ LOOKED_AT = 200
 def recipe_of(shape: Shape, data: Dataset) -> Recipe:
     """How a shape is trained."""
     recipe = dense_recipe(
-        data, shape.hidden, name=shape.name, steps=shape.steps, weight_bits=shape.weight_bits
+        data, (), name=shape.name, steps=shape.steps, weight_bits=shape.weight_bits
     )
-    return replace(recipe, neuron=replace(recipe.neuron, limit=shape.limit))
+    neuron, phase = replace(recipe.neuron, limit=shape.limit), recipe.float_phase
+    if shape.has_maps:  # as those of sw.learn.recipes
+        neuron, phase = replace(neuron, window=2.0), replace(phase, rate=5e-3, weight_decay=2e-2)
+    layers = shape.plans(data.classes)
+    return tailored(replace(recipe, layers=layers, neuron=neuron, float_phase=phase), data)
 
 
 def as_text(network: Network) -> str:
@@ -62,7 +68,9 @@ def read_network(text: str) -> Network:
         return Network.load(path)
 
 
-def plan_shape(shape: dict[str, Any], board: str, data: Dataset) -> dict[str, Any]:
+def plan_shape(
+    shape: dict[str, Any], board: str, schedules: list[str], data: Dataset
+) -> dict[str, Any]:
     """Layouts of a shape that was not trained, with the widths that its integers would have, at
     the activity that the planner assumes."""
     recipe = recipe_of(Shape.from_dict(shape), data)
@@ -75,12 +83,23 @@ def plan_shape(shape: dict[str, Any], board: str, data: Dataset) -> dict[str, An
             pixel_bits=recipe.pixel_bits,
             encoding=recipe.encoding,
         )
-    return {"points": plan_points(find_board(board), integer.to_network())}
+    return {"points": plan_points(find_board(board), integer.to_network(), schedules)}
 
 
-def plan_network(network: str, board: str) -> dict[str, Any]:
-    """Layouts of a network, at the activity that it has."""
-    return {"points": plan_points(find_board(board), read_network(network))}
+def plan_network(network: str, board: str, schedules: list[str]) -> dict[str, Any]:
+    """Layouts of a network, at the activity that it has, and its estimated energy."""
+    found = read_network(network)
+    points = plan_points(find_board(board), found, schedules)
+    return {"points": points, "nanojoules": nanojoules(found)}
+
+
+def nanojoules(network: Network) -> float | None:
+    """Estimated energy of an image, by the network's own synaptic operations; None where the file
+    does not have them."""
+    sops = network.meta.get("sops")
+    if not isinstance(sops, int | float):
+        return None
+    return round(sum(part.nanojoules for part in energy.parts(network, float(sops))), 2)
 
 
 def tune(shape: dict[str, Any], epochs: int | None, seed: int, data: Dataset) -> dict[str, Any]:
@@ -122,31 +141,32 @@ def _activity(network: Network, data: Split) -> dict[str, Any]:
     return meter.activity.to_dict()
 
 
-def right_answers(network: str, data: Dataset | None = None) -> dict[str, Any]:
+def right_answers(network: str, data: Carried) -> dict[str, Any]:
     """Right answers on the test images: for the report alone, nothing is chosen by it."""
     found = read_network(network)
     spec = found.spec
-    split = load_split(
-        str(found.meta.get("dataset")),
-        "test",
-        spec.input_bits,
-        data,
-        steps=spec.recorded_steps,
-        encoding=spec.encoding,
-    )
+    split = data.split("test", spec.input_bits, steps=spec.recorded_steps, encoding=spec.encoding)
     right = accuracy(found, split)
     return {"hits": right.hits, "n": right.n, "data": split.title}
 
 
-def build(network: str, board: str, layout: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Synthesise, place and route a point; what it takes, or why it cannot be."""
+def build(
+    network: str, board: str, layout: dict[str, Any], seed: int, data: Carried
+) -> dict[str, Any]:
+    """Synthesise, place and route a point; what it takes, or why it cannot be. Cycles are by the
+    cycle law, of test images."""
     plan = plan_board(find_board(board), read_network(network), **layout)
     with tempfile.TemporaryDirectory() as folder:
         try:
             report = build_board(plan, Path(folder) / "board", seed=seed)
         except SternaError as error:
             return {"refused": str(error)}
-    report |= flowing_speed(plan.core, plan.spec.clock_hz, None)
+    spec = plan.core.network.spec
+    split = data.split("test", spec.input_bits, steps=spec.recorded_steps, encoding=spec.encoding)
+    images = split.images[: min(stage.law_images for stage in plan.core.stages)]
+    cycles = mean_cycles(plan.core, images)
+    report["cycles_per_image"] = round(cycles, 1)
+    report["images_per_second"] = round(plan.spec.clock_hz / cycles)
     keys = ("used", "planned", "fmax_mhz", "asked_mhz", "seed", "seconds", "bitstream_sha256")
     more = ("cycles_per_image", "images_per_second", "critical_paths")
     return {key: report[key] for key in (*keys, *more) if key in report}

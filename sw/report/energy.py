@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.contract.checks import signed_bits
+from hw.contract.network import Network
 from sim.golden.activity import ActivityMeter
 from sw.report.run import Run
 
-__all__ = ["NEURON_ADDS", "PICOJOULES", "SOURCE", "Part", "estimate"]
+__all__ = ["NEURON_ADDS", "PICOJOULES", "SOURCE", "Part", "estimate", "parts"]
 
 PICOJOULES = {"float32 add": 0.9, "float32 multiply": 3.7, "int32 add": 0.1, "int8 multiply": 0.2}
 """Energy of one operation in 45 nm at 0.9 V: M. Horowitz, "Computing's energy problem (and what we
@@ -51,10 +52,14 @@ class Part:
 
 def estimate(run: Run) -> list[Part]:
     """By kinds of operations, of an image on average (of `Run.looked_at`)."""
-    network, trace = run.network, run.trace
-    meter = ActivityMeter(network)
-    meter.add(run.looked_at, trace)
-    sops = meter.activity.sops
+    meter = ActivityMeter(run.network)
+    meter.add(run.looked_at, run.trace)
+    return parts(run.network, meter.activity.sops)
+
+
+def parts(network: Network, sops: float) -> list[Part]:
+    """By kinds of operations, of an image with so many synaptic operations
+    (`sim.golden.activity.Activity.sops`)."""
     widest = max(layer.spec.weight_bits for layer in network.layers)
     steps = network.spec.steps
     neuron_steps = steps * sum(layer.spec.neurons for layer in network.layers[:-1])

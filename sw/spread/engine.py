@@ -7,22 +7,34 @@ others; a result that has been kept is never made again.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
+from threading import Event, Thread
 from typing import Any
+from uuid import uuid4
 
 from hw.contract.checks import SternaError
+from hw.contract.text import own_version
 from hw.system.progress import Progress, silent, under_way
 from sw.spread.store import Job, Result, Store
 
 __all__ = ["Pool", "SpreadError", "spread"]
+
+HEAP_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+HEAP = 1_000_000_000
+"""Of glibc, in workers: tensors of half a megabyte are kept, not given back to the system each
+time. A third of the time of a training went there; Dask has them given back sooner still."""
 
 AHEAD = 2
 """Jobs of each worker that are handed out at a time."""
 
 DEATHS = 3
 """Workers that may die of a job before it is given up."""
+
+LATE, LOOK = 60, 5
+"""Seconds after which a worker that died and is not there again is given up, and another one
+started; between looks at that."""
 
 PATIENCE = 20
 """Seconds in which a scheduler must answer."""
@@ -59,7 +71,8 @@ class Pool:
     ) -> None:
         if workers is not None and (type(workers) is not int or workers < 0):
             raise SpreadError(f"Workers must be a number of at least 0, not {workers!r}")
-        self._workers, self._scheduler, self._shared = workers, scheduler, shared or {}
+        self._workers, self._scheduler = workers, scheduler
+        self._shared = {name: ("", value) for name, value in (shared or {}).items()}
         self._open, self._client, self._sent = ExitStack(), None, dict[str, Any]()
 
     def __enter__(self) -> "Pool":
@@ -68,6 +81,13 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self._client = None
         self._open.close()
+
+    def share(self, name: str, value: Any, digest: str) -> None:
+        """Have something in common for the jobs that follow; what was shared under the name before
+        is forgotten, unless it had the same digest."""
+        if self._shared.get(name, ("", None))[0] != digest:
+            self._shared[name] = digest, value
+            self._sent.pop(name, None)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         """Do jobs; yields each with its result, in the order in which they end.
@@ -80,8 +100,9 @@ class Pool:
             What a job raises.
         """
         if self._workers == 0 and self._scheduler is None:
+            there = {name: value for name, (_, value) in self._shared.items()}
             for job in jobs:
-                yield job, job.function(**job.arguments, **self._given(job, self._shared))
+                yield job, job.function(**job.arguments, **self._given(job, there))
             return
         yield from self._on_dask(jobs)
 
@@ -93,16 +114,23 @@ class Pool:
         from distributed import KilledWorker, as_completed
 
         client = self._connected(len(jobs))
-        todo, by_key = iter(jobs), {job.key: job for job in jobs}
+        todo, by_key, out = iter(jobs), {job.key: job for job in jobs}, 0
+        queue = as_completed(loop=client.loop)
 
-        def submit(job: Job) -> Any:
-            given = self._given(job, self._sent)
-            return client.submit(
-                job.function, **job.arguments, **given, key=job.key, retries=0, pure=False
-            )
+        def hand_out() -> int:
+            """So many more that each worker has some; there may be more workers than before."""
+            workers = len(client.scheduler_info(n_workers=-1)["workers"])
+            more = 0
+            for job in islice(todo, max(0, AHEAD * max(1, workers) - out)):
+                given = self._given(job, self._sent)
+                future = client.submit(
+                    job.function, **job.arguments, **given, key=job.key, retries=0, pure=False
+                )
+                queue.add(future)
+                more += 1
+            return more
 
-        width = AHEAD * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        queue = as_completed([submit(job) for job in islice(todo, width)], loop=client.loop)
+        out += hand_out()
         for future in queue:
             job = by_key[future.key]
             try:
@@ -113,20 +141,21 @@ class Pool:
                 ) from None
             yield job, result
             future.release()
-            for following in islice(todo, 1):
-                queue.add(submit(following))
+            out += hand_out() - 1
 
     def _connected(self, jobs: int) -> Any:
-        """A client of the cluster, which is started, with what is shared on all workers."""
+        """A client of the cluster, which is started, with what is shared."""
         if self._client is None:
             from dask import config  # pyright: ignore[reportPrivateImportUsage]
 
             self._open.enter_context(config.set(SETTINGS))
             self._client = self._cluster(jobs) if self._scheduler is None else self._answering()
-            self._sent = {
-                name: self._client.scatter(value, broadcast=True, hash=False)
-                for name, value in self._shared.items()
-            }
+        for name, (_, value) in self._shared.items():
+            if name not in self._sent:
+                # A task, not scattered: where all workers that had it have died, another one gets
+                # it from the scheduler again.
+                key = f"{name}-{uuid4().hex}"
+                self._sent[name] = self._client.submit(_itself, value, key=key, pure=False)
         return self._client
 
     def _cluster(self, jobs: int) -> Any:
@@ -142,7 +171,9 @@ class Pool:
             silence_logs=logging.ERROR,
         )
         self._open.callback(_end, cluster)
-        return self._open.enter_context(Client(cluster, set_as_default=False))
+        client = self._open.enter_context(Client(cluster, set_as_default=False))
+        self._open.enter_context(_kept_up(cluster, max(1, count)))
+        return client
 
     def _answering(self) -> Any:
         from distributed import Client
@@ -154,7 +185,46 @@ class Pool:
             raise SpreadError(
                 f"Scheduler {self._scheduler} must be one of Dask that answers: {text}"
             ) from None
-        return self._open.enter_context(client)
+        self._open.enter_context(client)
+        others = _versions(client) - {own_version()}
+        if others:
+            raise SpreadError(
+                f"Workers of {self._scheduler} must have Sterna {own_version()}, not "
+                f"{', '.join(sorted(others))}"
+            )
+        return client
+
+
+@contextmanager
+def _kept_up(cluster: Any, workers: int) -> Iterator[None]:
+    """A cluster has so many workers again and again while the context lasts. Dask starts another
+    one in place of one that died; but where that fails, or takes longer than `LATE` on a machine
+    that has much else to do, it gives that place up for good, and jobs would wait for ever."""
+    over = Event()
+
+    def look() -> None:
+        while not over.wait(LOOK):
+            cluster.scale(workers)
+
+    thread = Thread(target=look, name="sterna-workers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _versions(client: Any) -> set[str]:
+    """Of Sterna, on all workers."""
+    try:
+        return set(client.run(own_version).values())
+    except ModuleNotFoundError:
+        return {"none"}
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _end(cluster: Any) -> None:
@@ -167,6 +237,9 @@ def _end(cluster: Any) -> None:
 SETTINGS = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.comm.timeouts.connect": f"{PATIENCE}s",
+    **{f"distributed.nanny.pre-spawn-environ.{name}": HEAP for name in HEAP_VARIABLES},
+    "distributed.deploy.lost-worker-timeout": f"{LATE}s",
+    "distributed.admin.large-graph-warning-threshold": "1TiB",  # of what is shared
 }
 """Of Dask."""
 
@@ -178,8 +251,10 @@ def spread(
     *,
     what: str = "jobs",
     progress: Progress = silent,
+    each: Callable[[str, Result], None] | None = None,
 ) -> list[Result]:
-    """Do all jobs that the store has no result of; returns those of all, in order.
+    """Do all jobs that the store has no result of; returns those of all, in order. `each` is told
+    name and result of those that are done now, as they end.
 
     Raises
     ------
@@ -195,6 +270,8 @@ def spread(
             for n, (job, result) in enumerate(pool.run(waiting), 1):
                 store.put(job.key, result)
                 found[job.key] = result
+                if each is not None:
+                    each(job.name, result)
                 at(n, f"{what}: {n} of {len(waiting)}, {job.name}")
     results = [found[job.key] for job in jobs]
     assert None not in results

@@ -12,11 +12,9 @@ from typing import Any
 
 from hw.contract.files import write_atomically
 from hw.contract.text import own_version
+from hw.system.jobs import Result
 
 __all__ = ["Job", "Result", "Store"]
-
-Result = dict[str, Any]
-"""Plain JSON data, and bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from gen.core.plan import plan_network
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown, none_of
+from hw.system.jobs import Result, RunJobs
 from hw.system.progress import Progress, announced, silent
 from sim.bench.run import simulate
 from sw.data.dataset import load_split
@@ -486,6 +487,7 @@ def study(
     epochs: int = EPOCHS,
     images: int = IMAGES,
     seed: int = 0,
+    run: RunJobs | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Train, import and simulate; leaves `importers.json` in a folder.
@@ -496,6 +498,8 @@ def study(
         Of `TRAINED`; by default all whose packages are there.
     images
         Test images for the hardware; 0: it is not simulated.
+    run
+        Who does it, each framework a job; None: one after the other.
 
     Raises
     ------
@@ -509,16 +513,27 @@ def study(
             lacking = " and ".join(TRAINED[name].missing)
             raise SternaError(f"Networks of {name} need {lacking}: {TRAINED[name].install}")
     chosen = [*names] or [name for name, spec in TRAINED.items() if not spec.missing]
-    train, test = (load_split("digits", part, PIXEL_BITS) for part in ("train", "test"))
+    how = {"bits": list(bits), "epochs": epochs, "images": images, "seed": seed}
     rows = {}
-    for name in chosen:
-        with announced(progress, f"training, importing, simulating: {name}"):
-            rows[name] = _measured(TRAINED[name], train, test, bits, epochs, images, seed)
+    if run is not None:
+        calls = {name: {"name": name, **how} for name in chosen}
+        found = run("networks trained, imported, simulated", measure_job, calls)
+        rows = dict(zip(chosen, found, strict=True))
+    else:
+        for name in chosen:
+            with announced(progress, f"training, importing, simulating: {name}"):
+                rows[name] = measure_job(name, **how)
     skipped = {name: spec.missing for name, spec in TRAINED.items() if spec.missing}
     facts = {"rows": rows, "epochs": epochs, "hidden": HIDDEN, "not_installed": skipped}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "importers.json", facts)
     return facts
+
+
+def measure_job(name: str, bits: Sequence[int], epochs: int, images: int, seed: int) -> Result:
+    """A job: the row of a framework."""
+    train, test = (load_split("digits", part, PIXEL_BITS) for part in ("train", "test"))
+    return _measured(TRAINED[name], train, test, bits, epochs, images, seed)
 
 
 def _measured(

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hw.contract.checks import SternaError
-from hw.contract.files import write_json
+from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
+from hw.system.jobs import Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
@@ -185,6 +187,7 @@ def study(
     parts: Sequence[str] = PARTS,
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
     passes: int | None = None,
+    run: RunJobs | None = None,
     progress: Progress = silent,
 ) -> list[Run]:
     """Learn; `runs.json` in `folder` after every network.
@@ -199,6 +202,8 @@ def study(
         Of the study; of digits and MNIST, and the first of them of everything else.
     passes
         In place of each preset's, without rate drops: for a quick look.
+    run
+        Who has networks learn, each a job, but for drifts; None: one after the other.
 
     Returns
     -------
@@ -233,15 +238,20 @@ def study(
         wanted = [*(c for c in wanted if c.dataset != base.dataset), base] + [
             c for c in wanted if c.dataset == base.dataset and c.file != base.file
         ]
+    if run is not None:
+        place = None if data is None else str(data)
+        calls = {
+            case.file: {"case": vars(case), "data": place}
+            for case in wanted
+            if _known(case, runs) is None
+        }
+        run("networks that learn", learn_job, calls, each=lambda _, r: keep(_kept(r, folder)))
     total = len(wanted)
     with under_way(progress, "networks that learn", total=total) as at:
         for n, case in enumerate(wanted, 1):
-            known = _find(
-                runs, kind="noise", dataset=case.dataset, title=case.title, seed=case.seed
-            )
-            found = next((run for run in known if run["asked"] == _asked(case)), None)
+            found = _known(case, runs)
             if found is None:
-                found = _learn(case, folder, data, progress)
+                found = _kept(_learn(case, data, progress), folder)
                 keep(found)
             chosen.append(found)
             progress(f"{n}/{total} {case.dataset} {case.title} seed {case.seed}: {_told(found)}")
@@ -268,6 +278,12 @@ def _find(runs: Sequence[Run], **chosen: Any) -> list[Run]:
     return [run for run in runs if all(run.get(name) == v for name, v in chosen.items())]
 
 
+def _known(case: Case, runs: Sequence[Run]) -> Run | None:
+    """The run of a case, if there is one."""
+    known = _find(runs, kind="noise", dataset=case.dataset, title=case.title, seed=case.seed)
+    return next((run for run in known if run["asked"] == _asked(case)), None)
+
+
 def _told(run: Run) -> str:
     hits, n = run["test"]
     return f"{100 * hits / n:.2f} %, {run['seconds']:.0f} s"
@@ -291,7 +307,19 @@ def _known_runs(path: Path) -> list[Run]:
     return runs
 
 
-def _learn(case: Case, folder: Path, data: Any, progress: Progress) -> Run:
+def _kept(result: Result, folder: Path) -> Run:
+    """What a job found, its network and its masters in the folder."""
+    for name, data in result["files"].items():
+        write_atomically(folder / name, data)
+    return result["run"]
+
+
+def learn_job(case: dict[str, Any], data: str | None) -> Result:
+    """A job: one network that learns; `run`, and `files` by name."""
+    return _learn(Case(**case), data, silent)
+
+
+def _learn(case: Case, data: Any, progress: Progress) -> Result:
     started, preset = time.monotonic(), PRESETS[case.dataset]
     network = preset.network(case.seed, **case.changes)
     spec = network.spec
@@ -322,10 +350,12 @@ def _learn(case: Case, folder: Path, data: Any, progress: Progress) -> Run:
     if session.interrupted:
         raise KeyboardInterrupt
     made = learner.masters.working()
-    learner.masters.save(masters_path(made.save(folder / f"{case.file}.npz")))
+    with TemporaryDirectory(prefix="sterna-learn-") as folder:
+        learner.masters.save(masters_path(made.save(Path(folder) / f"{case.file}.npz")))
+        files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
     accuracy, activity = evaluate(made, judged)
     assert spec.learning is not None
-    return {
+    run = {
         "kind": "noise",
         "dataset": case.dataset,
         "title": case.title,
@@ -341,6 +371,7 @@ def _learn(case: Case, folder: Path, data: Any, progress: Progress) -> Run:
         "digest": made.digest,
         "seconds": round(session.seconds, 1),
     }
+    return {"run": run, "files": files}
 
 
 def _drifts(

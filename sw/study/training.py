@@ -6,15 +6,11 @@ is kept in `runs.json`: a study that was interrupted continues where it stopped.
 """
 
 import json
-import multiprocessing
 import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -24,14 +20,16 @@ from typing import Any
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown
+from hw.system.jobs import Result
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, silent
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
 from sw.learn.plan import dense_chain
 from sw.learn.quantize import check_weight_bits
 from sw.learn.recipes import VARIANTS, Phase, Recipe, variant
 from sw.learn.train import train_widths
+from sw.spread.runner import running
 from sw.study.plots import write_png
 
 __all__ = ["Grid", "accuracy_table", "activity_table", "study"]
@@ -42,10 +40,6 @@ Job = tuple[Recipe, str, int, tuple[int, ...]]
 
 SHIFTS = {"digits": 0, "mnist": 1, "fashion-mnist": 0}
 """Pixels by which training images are moved: what helps on the validation images."""
-
-HEAP = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
-"""glibc, in the workers: tensors of half a megabyte are kept, not given back to the system each
-time. A third of the time went there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +101,7 @@ def study(
     data: str | os.PathLike[str] | None = None,
     *,
     processes: int = 0,
+    scheduler: str | None = None,
     compiled: bool | None = None,
     progress: Progress = silent,
 ) -> list[Run]:
@@ -120,6 +115,8 @@ def study(
         Where the data sets lie (`load_split`).
     processes
         Networks trained side by side, one thread each; 0: one per core.
+    scheduler
+        Of a Dask cluster that trains them, in place of processes (`sw.spread.engine.Pool`).
     compiled
         Neurons through torch.compile; None: where there is a C++ compiler.
 
@@ -155,7 +152,7 @@ def study(
     if todo:
         for dataset, split in product(grid.datasets, ("train", "test")):
             load_split(dataset, split, 4, data)  # before hours of work
-        _work(todo, runs, path, data, processes, compiled, progress)
+        _work(todo, runs, path, data, processes, scheduler, compiled, progress)
     chosen = {
         _key(_facts(recipe, kind, seed, w))
         for recipe, kind, seed in wanted
@@ -170,6 +167,7 @@ def _work(
     path: Path,
     data: Any,
     processes: int,
+    scheduler: str | None,
     compiled: bool | None,
     progress: Progress,
 ) -> None:
@@ -178,50 +176,34 @@ def _work(
         compiled = shutil.which(os.environ.get("CXX", "g++")) is not None
         if not compiled:
             progress("no C++ compiler: neurons are not compiled, which takes three times as long")
-    started = time.monotonic()
-    with (
-        _heap(),
-        ProcessPoolExecutor(
-            processes or os.cpu_count(), multiprocessing.get_context("spawn")
-        ) as pool,
-    ):
-        jobs = [pool.submit(_train, *job, data, compiled) for job in todo]
-        try:
-            with under_way(progress, "networks trained", total=len(jobs)) as at:
-                for n, job in enumerate(as_completed(jobs), 1):
-                    runs += job.result()
-                    write_json(path, runs)
-                    last, spent = runs[-1], time.monotonic() - started
-                    hits, images = last["test"]
-                    progress(
-                        f"{n}/{len(jobs)} {last['dataset']} {last['hidden']} T={last['steps']} "
-                        f"{last['variant']} seed {last['seed']}: {100 * hits / images:.2f} % with "
-                        f"{last['weight_bits']}-bit weights; {spent:.0f} s, "
-                        f"{spent / n * (len(jobs) - n):.0f} s to go"
-                    )
-                    at(n)
-        except BrokenProcessPool:
-            raise SternaError(
-                "A training was killed, perhaps for memory: try --processes 1; what is done is kept"
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    started, done = time.monotonic(), 0
+    calls = {
+        f"{recipe.dataset} {recipe.hidden[0]} T={recipe.steps} {kind} seed {seed}": {
+            "recipe": recipe.to_dict(),
+            "kind": kind,
+            "seed": seed,
+            "widths": list(widths),
+            "data": None if data is None else str(data),
+            "compiled": compiled,
+        }
+        for recipe, kind, seed, widths in todo
+    }
 
+    def keep(name: str, result: Result) -> None:
+        nonlocal runs, done
+        runs += result["runs"]
+        write_json(path, runs)
+        done += 1
+        last, spent = runs[-1], time.monotonic() - started
+        hits, images = last["test"]
+        progress(
+            f"  {name}: {100 * hits / images:.2f} % with "
+            f"{last['weight_bits']}-bit weights; {spent:.0f} s, "
+            f"{spent / done * (len(calls) - done):.0f} s to go"
+        )
 
-@contextmanager
-def _heap() -> Iterator[None]:
-    """`HEAP` for processes that are started meanwhile: it is read when one starts."""
-    before = {name: os.environ.get(name) for name in HEAP}
-    os.environ.update(HEAP)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with running(processes or None, scheduler, progress=progress) as run:
+        run("networks trained", train_job, calls, each=keep)
 
 
 KEY = ("dataset", "hidden", "steps", "variant", "seed", "weight_bits", "epochs")
@@ -260,10 +242,21 @@ def _facts(recipe: Recipe, kind: str, seed: int, bits: int) -> Run:
     }
 
 
+def train_job(
+    recipe: dict[str, Any],
+    kind: str,
+    seed: int,
+    widths: Sequence[int],
+    data: str | None,
+    compiled: bool,
+) -> Result:
+    """A job: one network with all its widths."""
+    return {"runs": _train(Recipe.from_dict(recipe), kind, seed, widths, data, compiled)}
+
+
 def _train(
     recipe: Recipe, kind: str, seed: int, widths: Sequence[int], data: Any, compiled: bool
 ) -> list[Run]:
-    """One network with all its widths: a job of a worker."""
     started, runs = time.monotonic(), []
     test = load_split(recipe.dataset, "test", recipe.pixel_bits, data)
     checkpoints = train_widths(recipe, widths, data, seed=seed, compiled=compiled, progress=silent)

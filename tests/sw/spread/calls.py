@@ -2,7 +2,9 @@
 
 import os
 import signal
+import threading
 import time
+from importlib import import_module
 from pathlib import Path
 
 from sw.spread.engine import Pool
@@ -21,15 +23,15 @@ def square(n: int, log: str = "", table: list[int] | None = None) -> dict:
     if log:
         with Path(log).open("a") as file:
             file.write(f"{n}\n")
-    return {"n": n * n, "raw": bytes([n]), "shared": table and table[n]}
+    return {"n": n * n, "raw": bytes([n]), "shared": table[n] if table else None}
 
 
-def deadly(n: int, mark: str) -> dict:
+def deadly(n: int, mark: str, table: list[int]) -> dict:
     """A job that takes its worker with it, the first time."""
     if n == 2 and not Path(mark).exists():
         Path(mark).touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"n": n}
+    return {"n": table[n]}
 
 
 def always_deadly() -> dict:
@@ -56,3 +58,29 @@ def jobs(function, count: int, shared: dict[str, str] | None = None, **more) -> 
         Job(name=str(n), function=function, arguments={"n": n, **more}, shared=shared or {})
         for n in range(count)
     ]
+
+
+def killed_once(target: str, mark: str, arguments: dict, **shared) -> dict:
+    """Another function's job, whose worker is killed soon after it began, the first time."""
+    first = not Path(mark).exists()
+    if first:
+        Path(mark).touch()
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    module, _, name = target.partition(":")
+    result = getattr(import_module(module), name)(**arguments, **shared)
+    if first:
+        time.sleep(60)  # whose job was done sooner dies all the same
+    return result
+
+
+class Killing:
+    """A runner (`hw.system.jobs.RunJobs`) of whose jobs the first loses its worker."""
+
+    def __init__(self, run, mark: Path) -> None:
+        self.run, self.mark = run, mark
+
+    def __call__(self, what, function, calls, shared=None, each=None):
+        target = f"{function.__module__}:{function.__qualname__}"
+        more = {"target": target, "mark": str(self.mark)}
+        deadly = {name: {**more, "arguments": dict(given)} for name, given in calls.items()}
+        return self.run(what, killed_once, deadly, shared, each)

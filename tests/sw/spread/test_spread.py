@@ -6,10 +6,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from distributed import LocalCluster
 
-from sw.spread.engine import SpreadError
+from hw.contract.text import own_version
+from sw.spread import engine
+from sw.spread.engine import Pool, SpreadError
+from sw.spread.runner import running
 from sw.spread.store import Job, Store
 from tests.sw.spread.calls import always_deadly, deadly, faulty, jobs, slow, spread, square
 
@@ -55,11 +60,60 @@ def test_a_damaged_result_is_none(tmp_path: Path, damage: bytes) -> None:
     assert spread([job], store, workers=0)[0]["n"] == 0
 
 
-def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    results = spread(jobs(deadly, 6, mark=str(mark)), Store(tmp_path / "s"), workers=2)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_is_replaced(tmp_path: Path, workers: int) -> None:
+    """Where it was the only one that had what is shared, too."""
+    mark, table = tmp_path / "mark", list(range(100, 106))
+    todo = jobs(deadly, 6, {"table": "digest"}, mark=str(mark))
+    results = spread(todo, Store(tmp_path / "s"), workers=workers, shared={"table": table})
     assert mark.exists()
-    assert [r["n"] for r in results] == list(range(6))
+    assert [r["n"] for r in results] == table
+
+
+def test_a_worker_that_dask_gives_up_is_replaced(tmp_path: Path, monkeypatch) -> None:
+    """As where a machine has so much else to do that its successor is late."""
+    settings = {**engine.SETTINGS, "distributed.deploy.lost-worker-timeout": "1ms"}
+    monkeypatch.setattr(engine, "SETTINGS", settings)
+    monkeypatch.setattr(engine, "LOOK", 0.1)
+    mark, table = tmp_path / "mark", list(range(6))
+    todo = jobs(deadly, 6, {"table": "digest"}, mark=str(mark))
+    results = spread(todo, Store(tmp_path / "s"), workers=1, shared={"table": table})
+    assert [r["n"] for r in results] == table
+
+
+def test_a_runner(tmp_path: Path) -> None:
+    """What code that makes jobs sees: results in order, what is shared by name and digest, told of
+    each once; what is kept is not done again."""
+    log, told = tmp_path / "log", []
+    calls = {str(n): {"n": n, "log": str(log)} for n in range(4)}
+
+    def ask(digest: str, table: list[int]) -> list[int]:
+        with running(0, kept=tmp_path / "kept") as run:
+            found = run(
+                "squares", square, calls, {"table": (digest, table)}, lambda *a: told.append(a)
+            )
+            again = run("squares", square, calls, {"table": (digest, table)})
+        assert found == again
+        assert [r["n"] for r in found] == [0, 1, 4, 9]
+        return [r["shared"] for r in found]
+
+    assert ask("a", [5, 6, 7, 8]) == [5, 6, 7, 8]
+    assert [name for name, _ in told] == ["0", "1", "2", "3"]
+    assert ask("a", [5, 6, 7, 8]) == [5, 6, 7, 8]
+    assert len(log.read_text().split()) == len(told) == 4
+    assert ask("b", [1, 2, 3, 4]) == [1, 2, 3, 4]
+    assert len(log.read_text().split()) == 8
+
+
+def test_what_is_shared_anew_is_sent_anew() -> None:
+    (job,) = jobs(square, 1, {"table": "x"})
+    with Pool(0) as pool:
+        pool.share("table", [3], "a")
+        assert [r["shared"] for _, r in pool.run([job])] == [3]
+        pool.share("table", [4], "a")
+        assert [r["shared"] for _, r in pool.run([job])] == [3]
+        pool.share("table", [4], "b")
+        assert [r["shared"] for _, r in pool.run([job])] == [4]
 
 
 @pytest.mark.long
@@ -84,6 +138,23 @@ def test_no_scheduler(tmp_path: Path, monkeypatch) -> None:
         spread(jobs(square, 1), Store(tmp_path), scheduler="tcp://127.0.0.1:9")
     with pytest.raises(SpreadError, match="Workers must be a number of at least 0, not -1"):
         spread(jobs(square, 1), Store(tmp_path), workers=-1)
+
+
+def test_a_cluster_that_runs(tmp_path: Path, monkeypatch) -> None:
+    """It is asked for its version; what is shared comes once; it goes on running."""
+    started: Any = LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+    )
+    with started as cluster:
+        address, table = cluster.scheduler_address, list(range(10, 15))
+        todo = jobs(square, 5, {"table": "digest"})
+        for n in range(2):  # one after the other: the first leaves it as it was
+            store, shared = Store(tmp_path / str(n)), {"table": table}
+            results = spread(todo, store, scheduler=address, shared=shared)
+            assert [r["shared"] for r in results] == table
+        monkeypatch.setattr("sw.spread.engine._versions", lambda client: {"0.0", own_version()})
+        with pytest.raises(SpreadError, match=rf"must have Sterna {own_version()}, not 0\.0$"):
+            spread(todo, Store(tmp_path / "other"), scheduler=address)
 
 
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
