@@ -47,4 +47,8 @@ class Answers:
         pixels, labels, classes = (found[name] for name in ("pixels", "labels", "classes"))
         if pixels.ndim != 2 or not labels.shape == classes.shape == (len(pixels),):
             raise ValueError("its arrays must be of as many pictures")
-        return cls(pixels.astype(np.uint8), labels.astype(np.int64), classes.astype(np.int64))
+        if not len(pixels):
+            raise ValueError("it must have pictures")
+        if pixels.dtype != np.uint8 or labels.dtype.kind not in "iu" or classes.dtype.kind != "i":
+            raise ValueError("pixels must be bytes, labels and classes whole numbers")
+        return cls(pixels, labels.astype(np.int64), classes.astype(np.int64))

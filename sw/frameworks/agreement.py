@@ -198,7 +198,7 @@ def unlike_membranes(
             continue
         mine = layers.of_twin(n, twin)
         off = _off(membrane, spikes[n], mine, twin.spikes[n], layers.steps_of(n), layers.is_hard(n))
-        found.append((layers.names[n], off.nan_to_num(0.0).amax(dim=(0, 2))))
+        found.append((layers.names[n], off.nan_to_num(0.0, posinf=torch.inf).amax(dim=(0, 2))))
     return found
 
 
@@ -208,7 +208,8 @@ def _off(
     """|difference| (T, n, neurons); NaN where there is nothing to compare."""
     if theirs.before_reset and not hard:
         mine = mine + sent * step
-    off = (theirs.values - mine * theirs.tie).abs()
+    # A potential that is no number is no other's.
+    off = (theirs.values - mine * theirs.tie).abs().nan_to_num(torch.inf, posinf=torch.inf)
     if theirs.before_reset and hard:
         off = torch.where((fired.abs() > SAME) | (sent.abs() > SAME), torch.nan, off)
     return off

@@ -215,7 +215,8 @@ def rounding(
         finer = _bits_below(folded, n, integers)
         steps = f"{2**finer * scales[0]:.6g}"
         if own:
-            low, high = 2**finer * scales.min(), 2**finer * scales.max()
+            weighed = scales[scales > 0]
+            low, high = 2**finer * weighed.min(), 2**finer * weighed.max()
             steps = f"a step of each channel, {low:.6g} to {high:.6g}"
         kind = ", a step for each channel" if own else ", one step for all channels" * by_channel
         exact = bool((off <= 1e-5 * np.abs(reals).max(axis=1, keepdims=True)).all())
@@ -240,9 +241,15 @@ def _bits_below(folded: FoldedNetwork, n: int, integers: Layer) -> int:
 
 def _biases(layer: FoldedLayer, integers: Layer, scales: npt.NDArray[np.float64]) -> str:
     """In words, by how much the biases of a layer are off whose weights are kept as they are."""
-    off = np.abs(layer.bias.numpy() / scales - integers.bias)  # of a unit, at most 1/2
-    if float(off.max()) <= WHOLE or integers.spec.neuron is None:
+    if integers.spec.neuron is None or layer.neuron is None:
         return ""
     thetas = integers.spec.neuron.theta if integers.thetas is None else integers.thetas
-    share = off * 2.0**integers.spec.neuron.fraction_bits / thetas
+    thetas = thetas / 2.0**integers.spec.neuron.fraction_bits
+    reals = layer.neuron.theta if layer.thetas is None else layer.thetas.numpy()
+    # A channel without weights has whatever unit; its threshold says which.
+    units = np.where(scales > 0, scales, reals / thetas)
+    off = np.abs(layer.bias.numpy() / units - integers.bias)  # of a unit, at most 1/2
+    if float(off.max()) <= WHOLE:
+        return ""
+    share = off / thetas
     return f", biases off by {100 * share.max():.2g} % of a threshold at most"

@@ -21,6 +21,9 @@ LOOPS = ("ElementWiseRecurrentContainer", "LinearRecurrentContainer")
 """Containers that bring back what they made at the step before."""
 
 
+WITHIN = "integrates without firing within the network: it may only end it"
+
+
 T_LAST = "takes time as its last axis: put its modules into a MultiStepContainer or a "
 
 
@@ -142,8 +145,7 @@ class Lowered:
             inputs = tuple(self._ends[place] for place in step.inputs)
             self._ends[step.place] = self._add(step.place, step.module, inputs)
         if self.readout is not None and self.readout[0] != self.steps[-1].place:
-            problem = "integrates without firing within the network: it may only end it"
-            self.causes.append(Cause(self.readout[0], problem))
+            self.causes.append(Cause(self.readout[0], WITHIN))
 
     def _add(self, place: str, module: nn.Module, inputs: tuple[str, ...]) -> str:
         """Steps of a module; the place of what it makes."""
@@ -151,6 +153,8 @@ class Lowered:
         if name in REFUSED:
             self.causes.append(Cause(place, REFUSED[name]))
         elif name in READOUTS:
+            if self.readout is not None:
+                self.causes.append(Cause(self.readout[0], WITHIN))
             self.readout = (place, module)
             return self._step(place, nn.Identity(), inputs)
         elif type(module).__module__.startswith(NEURONS) and not is_node(module):

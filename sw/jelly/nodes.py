@@ -109,6 +109,8 @@ def _known_node(node: nn.Module) -> tuple[LIFParameters, float, str]:
     start = settings._memories_rv["v"] - (rest or 0.0)
     gain, fields, approximated = 1.0, dict[str, Any](decay="none", decay_shift=0), ""
     if kind == "CUBALIFNode":
+        if settings._memories_rv["c"] != 0:
+            raise ConvertError("must start without a synaptic current")
         fields, by = decay_fields(float(settings.v_decay))
         current, also = current_fields(float(settings.c_decay))
         fields, approximated = fields | current, joined(by, also)
@@ -140,10 +142,12 @@ def leaky_readout(place: str, node: nn.Module) -> tuple[LeakyReadout, float]:
             f"must say what is read of its potentials, decode='last_mem', 'mean-mem' or 'max-mem', "
             f"not {settings.decode!r}"
         )
-    share = 1 / settings.tau if hasattr(settings, "tau") else 1.0
-    fields = {"decay": "none", "decay_shift": 0}
-    by = ""
+    share, fields, by = 1.0, {"decay": "none", "decay_shift": 0}, ""
     if hasattr(settings, "tau"):
+        try:
+            share = 1 / float(settings.tau)
+        except DAMAGE:
+            raise ConvertError("is damaged") from None
         fields, by = decay_fields(1 - share)
     read = ReadoutParameters(value=DECODED[settings.decode], **fields)
     return LeakyReadout(place, read, by), share

@@ -342,6 +342,11 @@ class _Lowering:
     ) -> None:
         """Note the neurons of a node, which fire at these thresholds."""
         reset = self.conventions.reset
+        if reset == "subtract-later" and bool((kept <= TIE).any()):
+            raise ConvertError(
+                "subtracts a step late from what is not kept (tau is the time step): use --reset "
+                "subtract, or a longer tau"
+            )
         steps = {"zero": np.zeros(1), "subtract": theta}.get(reset, theta / np.maximum(kept, TIE))
         fields, by, factors = decays
         thetas = theta * tied(self.conventions)

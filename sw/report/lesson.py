@@ -87,10 +87,14 @@ class Lesson:
             seen = Archive(names["seen"]).arrays(SEEN, ["plain"])
         except (OSError, ValueError, ArchiveError) as error:
             raise ReportError(f"What lies beside {path} is damaged: {error}") from None
-        count = facts["after"]["n"]
-        fits = all(seen[name].shape == (count,) for name in SEEN[1:])
+        labels, counted = seen["labels"], [facts[when] for when in ("before", "after")]
+        fits = seen["pixels"].ndim == 2 and all(
+            seen[f"said_{when}"].shape == labels.shape == (told.get("n"),)
+            and int((seen[f"said_{when}"] == labels).sum()) == told.get("hits")
+            for when, told in zip(("before", "after"), counted, strict=True)
+        )
         same = before.spec == after.spec and after.digest == facts["digest"]
-        if not (fits and same and seen["pixels"].ndim == 2):
+        if not (fits and same):
             raise ReportError(f"What lies beside {path} is damaged: it is of other sessions")
         return cls(facts=facts, before=before, after=after, **seen)
 
@@ -126,17 +130,19 @@ def lesson_page(path: Path) -> Page:
     facts = lesson.facts
     try:
         shares = [100 * facts[t]["hits"] / max(1, facts[t]["n"]) for t in ("before", "after")]
+        told = "Right answers on the test images: {:.2f} % before, {:.2f} % after.".format(*shares)
+        wrong = facts.get("mismatches", 0) + facts.get("cycle_law_violations", 0)
+        if "values_compared" in facts:
+            told += (
+                f" {facts['values_compared']:,} values compared with the golden model: "
+                f"{facts['mismatches']:,} mismatches, {facts['cycle_law_violations']:,} cycle-law "
+                "violations."
+            )
         found = [*_sections(lesson)]
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise ReportError(f"File {path} is damaged: it lacks {error}") from None
-    told = "Right answers on the test images: {:.2f} % before, {:.2f} % after.".format(*shares)
-    wrong = facts.get("mismatches", 0) + facts.get("cycle_law_violations", 0)
-    if "values_compared" in facts:
-        told += (
-            f" {facts['values_compared']:,} values compared with the golden model: "
-            f"{facts['mismatches']:,} mismatches, {facts['cycle_law_violations']:,} cycle-law "
-            "violations."
-        )
+    except (TypeError, AttributeError, ValueError, LookupError) as error:
+        raise ReportError(f"File {path} is damaged: {error}") from None
     title = f"Sterna: {facts['network']} learns"
     return Page(title=title, verdict=told, facts=facts, sections=found, good=not wrong)
 

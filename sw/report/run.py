@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,11 +84,22 @@ class Run:
 
         run = _undamaged(f"Run of the golden model in {folder}", read)
         hits = int((run.classes == run.labels).sum())
-        if run.facts.get("digest") != run.network.digest or run.facts.get("hits") != hits:
-            raise ReportError(
-                f"Run of the golden model in {folder} is damaged: its parts are of other runs"
-            )
+        run.require_own(
+            f"Run of the golden model in {folder}", {"images": len(run.labels), "hits": hits}
+        )
         return run
+
+    def require_own(self, what: str, counted: Mapping[str, int]) -> None:
+        """Refuse parts of other runs: what was `counted` must be what the facts say, and classes
+        the network's; raises `ReportError`."""
+        facts: Any = self.facts
+        own = isinstance(facts, dict) and facts.get("digest") == self.network.digest
+        if not own or any(facts.get(name) != count for name, count in counted.items()):
+            raise ReportError(f"{what} is damaged: its parts are of other runs")
+        classes = self.network.spec.classes
+        for numbers in (self.labels, self.classes):
+            if ((numbers < 0) | (numbers >= classes)).any():
+                raise ReportError(f"{what} must have labels and answers of {classes} classes")
 
     @cached_property
     def looked_at(self) -> npt.NDArray[np.uint8]:
@@ -194,9 +205,7 @@ class SimRun(Run):
             )
 
         run = _undamaged(f"Simulation in {folder}", read)
-        facts = run.facts
-        if facts.get("digest") != run.network.digest or facts.get("images") != len(run.labels):
-            raise ReportError(f"Simulation in {folder} is damaged: its parts are of other runs")
+        run.require_own(f"Simulation in {folder}", {"images": len(run.labels)})
         return run
 
 

@@ -1,5 +1,6 @@
 """Biases in parts of a weight step, where weights are kept as they are."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,21 @@ def test_what_is_a_part_of_a_step_is_whole() -> None:
     assert told.text == "multiples of 0.125: kept as they are; biases in 1/8 of that"
     coarse = rounding(folded, integers(folded, False).to_network())["hidden1"].text
     assert coarse.endswith(", biases off by 0.86 % of a threshold at most")  # 1/2 of 58
+
+
+def test_a_channel_without_weights_counts_by_its_threshold() -> None:
+    """Its weights say no step, and nothing is off by a division by none."""
+    folded = network(replace(SOFT, step=7.0), torch.linspace(-1, 1, 24).double())
+    kernel = folded.layers[0].kernels[0].clone()
+    kernel[3], kernel[4] = 0, kernel[4] / 3
+    first = replace(folded.layers[0], kernels=(kernel,), thetas=torch.linspace(5, 9, 24).double())
+    folded = replace(folded, layers=(first, folded.layers[1]))
+    made = integers(folded, False, by_channel=True).to_network()
+    text = rounding(folded, made, True)["hidden1"].text
+    assert text.startswith("multiples of a step of each channel, 0.0416667 to 0.125: kept as they ")
+    off = float(re.search(r"biases off by (\S+) % of a threshold", text)[1])  # type: ignore[index]
+    assert made.layers[0].thetas is not None
+    assert 0 < off < 100 / made.layers[0].thetas.min()
 
 
 def test_bits_of_decay_become_bits_of_biases() -> None:

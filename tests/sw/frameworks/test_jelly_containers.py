@@ -17,7 +17,13 @@ from sw.cli.main import main
 from sw.data.dataset import load_split
 from sw.data.split import Split
 from sw.frameworks.check import check
-from sw.frameworks.spikingjelly import JellyNetwork, import_network, lif_parameters, load_network
+from sw.frameworks.spikingjelly import (
+    JellyNetwork,
+    import_network,
+    lif_parameters,
+    load_network,
+    read_network,
+)
 from sw.importers.affine import ConvertError
 
 pytest.importorskip("spikingjelly", reason="the package spikingjelly is not installed")
@@ -162,6 +168,37 @@ def test_a_readout_that_never_fires(last: nn.Module, decode: str) -> None:
     assert report.agreement.share > 0.97
     told = next(finding for finding in report.findings if finding.node.startswith("3 (NonSpiking"))
     assert told.becomes.startswith("the readout's potentials, read ")
+
+
+@pytest.mark.parametrize("tau", [0.0, None, torch.tensor([2.0, 3.0])], ids=str)
+def test_a_readout_of_no_time_constant_is_damaged(tau: Any) -> None:
+    last = neuron.NonSpikingLIFNode(tau, decode="last_mem")
+    network = row(layer.Linear(64, 20), leaky(), layer.Linear(20, 10), last, mode="m")
+    with pytest.raises(ConvertError, match=r"3 \(NonSpikingLIFNode\) is damaged"):
+        read_network(network, (64,), steps=4, pixel_max=15)
+
+
+def test_one_readout_alone_ends_a_network() -> None:
+    ends = (neuron.NonSpikingLIFNode(2.0, decode=decode) for decode in (None, "last_mem"))
+    network = row(layer.Linear(64, 20), leaky(), layer.Linear(20, 10), *ends, mode="m")
+    with pytest.raises(ConvertError, match=r"3 \(NonSpikingLIFNode\) integrates without firing"):
+        read_network(network, (64,), steps=4, pixel_max=15)
+
+
+def test_a_current_is_none_at_first() -> None:
+    node = neuron.CUBALIFNode()
+    assert lif_parameters(node)[0].current == "shift"
+    node._memories_rv["c"] = 0.25
+    with pytest.raises(ConvertError, match="must start without a synaptic current"):
+        lif_parameters(node)
+
+
+def test_outputs_that_are_all_tiny_are_compared_too() -> None:
+    """A mean over steps is a part of their sum, however small both are."""
+    last = neuron.NonSpikingLIFNode(1e8, decode="mean-mem")
+    network = row(layer.Linear(64, 20), leaky(), layer.Linear(20, 10), last, mode="m")
+    _, report = import_network(network, data("digits"), name="x", steps=4)
+    assert report.membranes_before[-1].largest < 1e-6
 
 
 def loops(n: int, mode: str) -> dict[str, nn.Module]:

@@ -105,6 +105,22 @@ def test_another_law_that_fires_alike_is_refused(digits: Split) -> None:
     assert "on 60 of 60 images they differ by up to 0.01 of a threshold" in sentence
 
 
+class Unknown(Leaky):
+    """One of its potentials is no number; it is not gone on from."""
+
+    def forward(self, input_: Any, mem: Any = None) -> Any:
+        spikes, potential = snntorch.Leaky.forward(self, input_, mem)
+        return spikes, torch.where(torch.arange(potential.shape[-1]) == 3, torch.nan, potential)
+
+
+Unknown.__name__ = "Leaky"
+
+
+def test_potentials_that_are_no_numbers_are_others(digits: Split) -> None:
+    with pytest.raises(ConvertError, match="differ by up to inf of a threshold"):
+        imported(Unknown(beta=0.75), digits)
+
+
 def test_what_has_no_potentials_says_so(digits: Split, tmp_path: Path) -> None:
     brevitas: Any = pytest.importorskip("brevitas.nn", reason="brevitas is not installed")
     from sw.frameworks.brevitas import BrevitasNetwork

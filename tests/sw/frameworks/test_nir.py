@@ -363,6 +363,13 @@ def test_resets(digits: Split, tmp_path: Path, reset: str, kept: float) -> None:
     assert same == ([reset] if kept < 1 or reset == "zero" else ["subtract", "subtract-later"])
 
 
+def test_nothing_is_subtracted_late_of_what_is_not_kept(digits: Split, tmp_path: Path) -> None:
+    made = dense(leaky(16, kept=0.0), leaky(12))
+    foreign = read(made, tmp_path, reset="subtract-later")
+    with pytest.raises(ConvertError, match=r"\(LIF\) subtracts a step late from what is not kept"):
+        import_foreign(foreign, digits, name="x", steps=STEPS)
+
+
 @pytest.mark.parametrize("reset", ["zero", "subtract", "subtract-later"])
 def test_resets_of_decays_that_differ(digits: Split, tmp_path: Path, reset: str) -> None:
     """A spike subtracts a step later, from what each neuron keeps by itself."""

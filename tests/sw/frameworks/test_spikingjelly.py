@@ -229,7 +229,8 @@ def test_containers_that_play_the_steps_themselves(digits: Split, hidden: Any) -
     notes = Notes()
     _, report = import_network(network, digits, name="x", steps=3, progress=notes)
     assert report.agreement.share > 0.95
-    step, *done, end = notes.told
+    trial, over, step, *done, end = notes.told
+    assert (trial, over) == (("trying 200 images on what was read", None, 0, 0), "end")
     assert step == ("running 364 test images through both networks", 364, 0, 0)
     assert done[-1] == 364
     assert end == "end"

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -353,6 +354,51 @@ def test_the_golden_model_alone(answered: Path, tmp_path: Path) -> None:
     assert "Cycles and events" not in text
 
 
+def respoiled(folder: Path, facts: Any = None, **arrays: Any) -> None:
+    """Other facts, or arrays made of those that there are."""
+    if facts is not None:
+        (folder / "golden.json").write_text(json.dumps(facts))
+    found = dict(np.load(folder / "answers.npz"))
+    made = {name: change(found[name]) for name, change in arrays.items()}
+    np.savez(folder / "answers.npz", **(found | made))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        ({"facts": []}, "its parts are of other runs"),
+        ({"pixels": lambda x: x.astype(int) + 256}, "pixels must be bytes"),
+        ({"labels": lambda x: x + 0.5}, "pixels must be bytes, labels and classes whole numbers"),
+        (dict.fromkeys(("pixels", "labels", "classes"), lambda x: x[:0]), "must have pictures"),
+        # One more wrong answer leaves as many right ones.
+        (
+            {
+                "pixels": lambda x: np.r_[x, x[:1]],
+                "labels": lambda x: np.r_[x, 0],
+                "classes": lambda x: np.r_[x, 1],
+            },
+            "its parts are of other runs",
+        ),
+    ],
+)
+def test_a_damaged_golden_run_is_a_sentence(answered: Path, tmp_path: Path, spoil, told) -> None:
+    folder = Path(shutil.copytree(answered, tmp_path / "run"))
+    respoiled(folder, **spoil)
+    with pytest.raises(ReportError, match=told):
+        write_report(folder, tmp_path)
+
+
+@pytest.mark.parametrize("other", [-1, 10])
+def test_labels_are_classes(answered: Path, tmp_path: Path, other: int) -> None:
+    """None counts from the end."""
+    folder = Path(shutil.copytree(answered, tmp_path / "run"))
+    found = dict(np.load(folder / "answers.npz"))
+    wrong = int(np.argmax(found["labels"] != found["classes"]))
+    respoiled(folder, labels=lambda x: np.where(np.arange(len(x)) == wrong, other, x))
+    with pytest.raises(ReportError, match="must have labels and answers of 10 classes"):
+        write_report(folder, tmp_path)
+
+
 def test_a_session(learned: Path, tmp_path: Path) -> None:
     facts = json.loads((learned / "my.json").read_text())
     text = write_report(learned, tmp_path, tmp_path / "page.html").read_text()
@@ -400,12 +446,21 @@ def test_a_session_of_an_older_version(tmp_path: Path) -> None:
     assert "<b>" not in text
 
 
+def retold(folder: Path, **facts: Any) -> None:
+    file = folder / "my.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda folder: (folder / "my.seen.npz").write_bytes(b"PK"),
         lambda folder: (folder / "my.before.npz").unlink(),
         lambda folder: shutil.copy(folder / "my.before.npz", folder / "my.npz"),
+        lambda folder: retold(folder, before={"hits": 31, "n": 30}),  # of another session
+        lambda folder: retold(folder, values_compared="many"),
+        lambda folder: retold(folder, values_compared=5),
+        lambda folder: retold(folder, mismatches="none"),
     ],
 )
 def test_a_damaged_session_is_a_sentence(learned: Path, tmp_path: Path, spoil) -> None:
