@@ -190,12 +190,13 @@ class Harness:
 
 
 FLAT = (
-    "read_rtlil harness.il; hierarchy -top harness; proc; flatten; opt_clean; memory_map; {peeks}"
-    "setundef -anyseq; opt -full; chformal -lower; opt_clean; "
+    "read_rtlil harness.il; hierarchy -top harness; proc; flatten; {peeks}opt_clean; memory_map; "
+    "{words}setundef -anyseq; opt -full; chformal -lower; opt_clean; "
 )
 GATES = (
     "dffunmap; simplemap; techmap; opt -fast; dffunmap; simplemap; setundef -anyseq; aigmap; "
-    "delete -output; opt_clean; write_aiger -I -B -zinit harness.aig; design -reset; read_rtlil any.il; "
+    "delete -output; opt_clean; write_aiger -I -B -zinit harness.aig; design -reset; "
+    "read_rtlil any.il; "
     "abc -g AND -script engine.abc"
 )
 ANY = r"""module \any
@@ -218,21 +219,32 @@ def written(harness: Harness, claims: list[Value], folder: Path) -> str:
     text = rtlil.convert(harness.m, ports=harness.ports, name="harness")
     (folder / "harness.il").write_text(text)
     names = {inner: Value.cast(port).name for inner, port in harness.peeks.items()}  # type: ignore
-    peeks = "".join(
-        f"delete -port w:{port}; connect -set {port} {unique(inner, text)}; "
-        for inner, port in names.items()
-    )
-    return FLAT.format(peeks=peeks)
+    peeks = words = ""
+    for inner, port in names.items():
+        script = f"delete -port w:{port}; connect -set {port} {unique(inner, text)}; "
+        if "[" in inner:
+            words += script
+        else:
+            peeks += script
+    return FLAT.format(peeks=peeks, words=words)
 
 
 def unique(inner: str, text: str) -> str:
-    """A memory's word as Yosys calls it: Amaranth adds a number to a name that is there twice."""
-    found = re.fullmatch(r"(.*?)(\w+)(\[\d+\])", inner)
-    if found is None:
-        return inner
-    path, name, place = found.groups()
-    (memory,) = set(re.findall(rf"memory width \d+ size \d+ \\({name}(?:\$\d+)?)\s", text))
-    return f"{path}{memory}{place}"
+    """A signal or a memory's word as the flattened netlist calls it: to a name that is there twice,
+    Amaranth adds a number."""
+    *path, last = inner.split(".")
+    module = "harness"
+    for name in path:
+        made = re.search(rf"cell \\({re.escape(module)}\.{name}(?:\$\d+)?) ", text)
+        assert made, f"{inner}: no {name}"
+        module = made[1]
+    name, _, place = last.partition("[")
+    if place:
+        own = text[text.index(f"module \\{module}\n") :]
+        memory = re.search(rf"memory width \d+ size \d+ \\({name}(?:\$\d+)?)\s", own)
+        assert memory, f"{inner}: no memory"
+        last = f"{memory[1]}[{place}"
+    return ".".join([*module.split(".")[1:], last])
 
 
 def induction(harness: Harness, folder: Path, depth: int = 1) -> bool:
@@ -273,13 +285,15 @@ def abc(harness: Harness, claims: list[Value], engine: str, folder: Path) -> str
     return verdict.read_text().split()[0]
 
 
-def mutant(module: Any, old: str, new: str) -> Any:
-    """A copy of a module in which a piece of source, which is there once, is another."""
+def mutant(module: Any, *changes: tuple[str, str]) -> Any:
+    """A copy of a module in which pieces of source, each of which is there once, are others."""
     source = inspect.getsource(module)
-    assert source.count(old) == 1, f"{source.count(old)} times in {module.__name__}: {old}"
+    for old, new in changes:
+        assert source.count(old) == 1, f"{source.count(old)} times in {module.__name__}: {old}"
+        source = source.replace(old, new)
     copy = ModuleType(module.__name__)
     copy.__file__ = module.__file__
-    exec(compile(source.replace(old, new), str(module.__file__), "exec"), copy.__dict__)
+    exec(compile(source, str(module.__file__), "exec"), copy.__dict__)
     return copy
 
 

@@ -225,4 +225,4 @@ MUTANTS = {
 
 @broken(MUTANTS)
 def test_a_broken_uart_is_refuted(contract: str, old: str, new: str, tmp_path: Path) -> None:
-    assert refuted(CONTRACTS[contract](mutant(uart, old, new), 5), tmp_path, 120)
+    assert refuted(CONTRACTS[contract](mutant(uart, (old, new)), 5), tmp_path, 120)
