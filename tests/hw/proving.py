@@ -212,8 +212,10 @@ end
 """
 
 
-def written(harness: Harness, claims: list[Value], folder: Path) -> str:
-    """Leave a harness in `folder`; the script that reads it."""
+def written(harness: Harness, hints: bool, folder: Path) -> str:
+    """Leave a harness in `folder`; the script that reads it. Without hints nothing is peeked at but
+    the words of memories, which claims speak of too."""
+    claims = harness.claims + harness.hints * hints
     # One claim, so that each may lean on the others.
     harness.m.d.comb += check(Cat(claims).all())
     text = rtlil.convert(harness.m, ports=harness.ports, name="harness")
@@ -224,7 +226,7 @@ def written(harness: Harness, claims: list[Value], folder: Path) -> str:
         script = f"delete -port w:{port}; connect -set {port} {unique(inner, text)}; "
         if "[" in inner:
             words += script
-        else:
+        elif hints:
             peeks += script
     return FLAT.format(peeks=peeks, words=words)
 
@@ -249,7 +251,7 @@ def unique(inner: str, text: str) -> str:
 
 def induction(harness: Harness, folder: Path, depth: int = 1) -> bool:
     """Whether temporal induction of at most `depth` proves all claims, for runs of any length."""
-    script = written(harness, harness.claims + harness.hints, folder)
+    script = written(harness, True, folder)
     run = yosys(script + f"sat -set-assumes -tempinduct -prove-asserts -maxsteps {depth}", folder)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     return "Induction step proven: SUCCESS!" in run.stdout
@@ -258,20 +260,20 @@ def induction(harness: Harness, folder: Path, depth: int = 1) -> bool:
 def reachability(harness: Harness, folder: Path) -> bool:
     """Whether property-directed reachability (ABC's `pdr`, which finds the invariants that an
     induction would need) proves all claims, for runs of any length; if not, they are refuted."""
-    verdict = abc(harness, harness.claims + harness.hints, "pdr", folder)
+    verdict = abc(harness, True, "pdr", folder)
     assert verdict in ("snl_UNSAT", "snl_SAT"), verdict
     return verdict == "snl_UNSAT"
 
 
 def refuted(harness: Harness, folder: Path, depth: int) -> bool:
     """Whether a run of at most `depth` cycles breaks a claim; if not, none does."""
-    verdict = abc(harness, harness.claims, f"bmc3 -F {depth}", folder)
+    verdict = abc(harness, False, f"bmc3 -F {depth}", folder)
     assert verdict in ("snl_UNK", "snl_UNSAT", "snl_SAT"), verdict
     return verdict == "snl_SAT"
 
 
-def abc(harness: Harness, claims: list[Value], engine: str, folder: Path) -> str:
-    """What an engine of ABC says of the claims."""
+def abc(harness: Harness, hints: bool, engine: str, folder: Path) -> str:
+    """What an engine of ABC says of the claims, and the hints if asked to."""
     (folder / "any.il").write_text(ANY)
     # ABC is made for one network: Yosys hands it a gate, which is put aside and given back.
     (folder / "engine.abc").write_text(
@@ -280,7 +282,7 @@ def abc(harness: Harness, claims: list[Value], engine: str, folder: Path) -> str
     )
     verdict = folder / "verdict.txt"
     verdict.unlink(missing_ok=True)
-    run = yosys(written(harness, claims, folder) + GATES, folder)
+    run = yosys(written(harness, hints, folder) + GATES, folder)
     assert verdict.exists(), run.stdout[-3000:] + run.stderr
     return verdict.read_text().split()[0]
 

@@ -286,7 +286,7 @@ def sender(module: ModuleType) -> Harness:
     h.helps(~active | (sent != 1) | (since == CYCLES))
     h.helps(fetched < CYCLES)
     h.helps(active == (state != 0))
-    h.helps(~active | (sent != 0) | (law.value == C(-1, 32)))
+    h.helps(~active | (sent != 0) | law.value.all())
     in_header = active & (sent < HEADER_BYTES)
     h.helps(~in_header | ((state == 1) & (at == sent) & (dut.index == 0)))
     paid = active & (sent >= HEADER_BYTES) & (place < dut.length)
@@ -322,3 +322,51 @@ CONTRACTS = {
 def test_frames(contract: str, tmp_path: Path) -> None:
     make, module, names = CONTRACTS[contract]
     assert induction(make(mutant(module, *names)), tmp_path)
+
+
+MUTANTS = {
+    "crc": [
+        ("left.eq(8)", "left.eq(7)"),
+        ("bits.eq(bits[1:])", "bits.eq(bits.rotate_left(1))"),
+        ("with m.If(self.start)", "with m.If(self.start & ~self.valid)"),
+        ("ResetInserter(self.start)", "ResetInserter(self.start & ~self.busy)"),
+        ("self.good.eq(crc.match_detected)", "self.good.eq(crc.crc == 0)"),
+    ],
+    "receiver": [
+        ("byte == SYNC", "byte[1:] == SYNC >> 1"),
+        ("broken.eq(self.fault | expired)", "broken.eq(self.fault)"),
+        ("broken.eq(self.fault | expired)", "broken.eq(expired)"),
+        ("& self.listen ", ""),
+        ("[self.sequence.eq(0), self.kind.eq(0)]", "self.kind.eq(0)"),
+        ("self.kind.eq(0)]", "self.kind.eq(self.kind)]"),
+        ("patience.eq(Mux(valid, 0, patience + 1))", "patience.eq(patience + 1)"),
+        ("version.eq(byte == VERSION)", "version.eq(byte[:7] == VERSION)"),
+        ("fits.eq(fits & (byte == length[8:]))", "fits.eq(byte == length[8:])"),
+        ("with m.Elif(~fits)", "with m.Elif(0)"),
+        ("with m.Elif(~known)", "with m.Elif(0)"),
+        ("finish(Mux(crc.good, 0, ErrorCode.CRC))", "finish(0)"),
+        ("with m.If(place == CRC_BYTES - 1)", "with m.If(place == CRC_BYTES - 2)"),
+        ("with m.If(count == length)", "with m.If(count == length[:1])"),
+        ("m.d.comb += crc.start.eq(1)", "m.d.comb += crc.start.eq(~self.i.valid)"),
+        ("count.eq(0), fits", "fits"),
+    ],
+    "sender": [
+        ("self.sequence, self.kind, length[:8]", "self.kind, self.sequence, length[:8]"),
+        ("C(VERSION, 8), self", "C(VERSION + 1, 8), self"),
+        ("length[8:]]", "length[:8]]"),
+        ("self.index.eq(self.index + sent)", "self.index.eq(self.index + 1)"),
+        ("crc.start.eq(place == 0)", "crc.start.eq(0)"),
+        ("~crc.crc[:8]", "crc.crc[:8]"),
+        ("self.done.eq(over & self.o.ready)", "self.done.eq(over)"),
+        ("over = place == CRC_BYTES", "over = place == CRC_BYTES - 1"),
+        ("self.o.valid.eq(~crc.busy & ~over)", "self.o.valid.eq(~over)"),
+        ("[place.eq(0), self.index.eq(0)]", "[place.eq(0)]"),
+    ],
+}
+
+
+@broken(MUTANTS)
+def test_a_broken_link_is_refuted(contract: str, old: str, new: str, tmp_path: Path) -> None:
+    make, module, _ = CONTRACTS[contract]
+    deep = {"crc": 25, "receiver": 135, "sender": 215}[contract]
+    assert refuted(make(mutant(module, (old, new))), tmp_path, deep)

@@ -124,12 +124,10 @@ MUTANTS = {
         ("m.d.sync += written.eq(sums)", "m.d.sync += written.eq(old)"),
         ("carry.eq(negative & active)", "carry.eq(0)"),
         ("weight << at_2.shift, negative", "weight, negative"),
-        ("Mux(self.look, self.look_address, address)", "address"),
         (
             "from_drives.eq(~sweeper.busy & (self.look | scan.drive))",
             "from_drives.eq(~sweeper.busy & scan.drive)",
         ),
-        ("for n in range(1, 6)", "for n in range(1, 7)"),
         (
             "address, valid, place = flow[2][1].potential, flow[5][0]",
             "address, valid, place = flow[2][1].potential, flow[4][0]",
@@ -137,6 +135,7 @@ MUTANTS = {
         ("shifted = Signal(signed(bits)", "shifted = Signal(signed(bits - 1)"),
     ],
     "stage": [
+        ("Mux(self.look, self.look_address, address)", "address"),
         ("active = ~scan.identity | at_3.active[k]", "active = at_3.active[k]"),
         ("Mux(scan.identity, at_3.negatives[k], negative)", "negative"),
         ("Mux(scan.identity, scan.constant, weight)", "weight"),

