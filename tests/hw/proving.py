@@ -137,6 +137,7 @@ class Harness:
         self.m = Module()
         self.ports: list[Signal] = []
         self.peeks: dict[str, Any] = {}
+        self.claimed: set[str] = set()
         self.claims: list[Value] = []
         self.hints: list[Value] = []
 
@@ -155,8 +156,10 @@ class Harness:
         self.given(first | (signal == before))
         return signal
 
-    def within(self, name: str, shape: Any) -> Any:
-        """A signal inside the component, by its name in the flattened netlist."""
+    def within(self, name: str, shape: Any, claimed: bool = False) -> Any:
+        """A signal inside the component, by its path; `claimed` if not hints alone speak of it."""
+        if claimed:
+            self.claimed.add(name)
         if name not in self.peeks:
             self.peeks[name] = self.free(shape, "inner_" + re.sub(r"\W", "_", name))
         return self.peeks[name]
@@ -214,7 +217,7 @@ end
 
 def written(harness: Harness, hints: bool, folder: Path) -> str:
     """Leave a harness in `folder`; the script that reads it. Without hints nothing is peeked at but
-    the words of memories, which claims speak of too."""
+    the words of memories and what is claimed something of."""
     claims = harness.claims + harness.hints * hints
     # One claim, so that each may lean on the others.
     harness.m.d.comb += check(Cat(claims).all())
@@ -226,7 +229,7 @@ def written(harness: Harness, hints: bool, folder: Path) -> str:
         script = f"delete -port w:{port}; connect -set {port} {unique(inner, text)}; "
         if "[" in inner:
             words += script
-        elif hints:
+        elif hints or inner in harness.claimed:
             peeks += script
     return FLAT.format(peeks=peeks, words=words)
 

@@ -119,15 +119,64 @@ def scoreboard(
 
 
 SIZES: dict[str, dict[str, Any]] = {
-    "bit": dict(words=1, chunk=1, planes=1, replays=1),
-    "words": dict(words=2, chunk=1, planes=1, replays=1),
-    "chunks": dict(words=2, chunk=2, planes=1, replays=1, signed=True),
-    "planes": dict(words=2, chunk=1, planes=2, replays=2),
-    "repeat": dict(words=1, chunk=2, planes=2, replays=1, repeat=True),
-    "lean": dict(words=2, chunk=2, planes=1, replays=2, lean=True),
+    "bit": {"words": 1, "chunk": 1, "planes": 1, "replays": 1},
+    "lean": {"words": 2, "chunk": 2, "planes": 1, "replays": 2, "lean": True},
+    "words": {"words": 2, "chunk": 1, "planes": 1, "replays": 1},
+    "repeat": {"words": 1, "chunk": 2, "planes": 2, "replays": 1, "repeat": True},
+    "chunks": {"words": 2, "chunk": 2, "planes": 1, "replays": 1, "signed": True},
+    "planes": {"words": 2, "chunk": 1, "planes": 2, "replays": 2},
+}
+DEPTH = 24
+"""Of the runs in which the two largest are looked at."""
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["bit", "lean", *(pytest.param(name, marks=pytest.mark.long) for name in ("words", "repeat"))],
+)
+def test_every_event_comes_once_in_its_turn(size: str, tmp_path: Path) -> None:
+    assert reachability(scoreboard(queue, **SIZES[size]), tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", ["chunks", "planes"])
+def test_every_event_comes_once_in_bounded_runs(size: str, tmp_path: Path) -> None:
+    assert not refuted(scoreboard(queue, **SIZES[size]), tmp_path, DEPTH)
+
+
+CONTRACTS = {
+    name: lambda module, name=name: scoreboard(module, **SIZES[name])
+    for name in ("chunks", "planes", "repeat", "lean")
+}
+
+MUTANTS = {
+    "chunks": [
+        ("write.addr.eq(Cat(word, target))", "write.addr.eq(Cat(word, played))"),
+        ("self.i.ready.eq(~Array(full)[target])", "self.i.ready.eq(1)"),
+        ("loaded.eq(loading & (word == self._words - 1))", "loaded.eq(loading)"),
+        ("finder.last.eq(loaded)", "finder.last.eq(loading)"),
+        ("write.en.eq(loading)", "write.en.eq(self.i.ready)"),
+        ("finder.some.eq(some)", "finder.some.eq(-1)"),
+        ("fetch.eq(~fetched | register)", "fetch.eq(1)"),
+        ("register.eq(~valid | chunks.ready)", "register.eq(1)"),
+        ("read.en.eq(fetch)", "read.en.eq(1)"),
+        ("with m.If(register):", "with m.If(register | ~fetched):"),
+        ("negative[n].eq(element.negative)", "negative[n].eq(row[0].negative)"),
+        ("plane.eq(visit)", "plane.eq(finder.o.payload)"),
+        ("played.eq(played ^ last)", "played.eq(played)"),
+        ("target.eq(target ^ loaded)", "target.eq(target ^ loading)"),
+        ("Cat(finder.o.payload.word, finder.o.payload.buffer)", "finder.o.payload.word"),
+    ],
+    "planes": [
+        ("bit_select(plane.plane, 1)", "bit_select(0, 1)"),
+        ("last = replay == self._replays - 1", "last = 1"),
+        ("replay.eq(Mux(last, 0, replay + 1))", "replay.eq(0)"),
+    ],
+    "repeat": [("repeat=self._repeat", "repeat=False")],
+    "lean": [("(1, True) if lean", "(2, True) if lean")],
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_every_event_comes_once_in_its_turn(size: str, tmp_path: Path) -> None:
-    assert reachability(scoreboard(queue, **SIZES[size]), tmp_path)
+@broken(MUTANTS)
+def test_a_broken_one_is_refuted(contract: str, old: str, new: str, tmp_path: Path) -> None:
+    assert refuted(CONTRACTS[contract](mutant(queue, (old, new))), tmp_path, 34)

@@ -1,5 +1,5 @@
-"""Ring 2: frames of the host link as `docs/link.md` has them (see `tests.hw.proving`), by induction,
-for byte streams of any length.
+"""Ring 2: frames of the host link as `docs/link.md` has them (see `tests.hw.proving`), by
+induction, for byte streams of any length.
 
 * FrameCheck: what it says of any bytes is their CRC-32, worked out here from the polynomial; `good`
   is the CRC's residue, and (for any CRC and any four bytes) that is left by the CRC itself alone.
@@ -23,7 +23,7 @@ from amaranth.hdl import Array, C, Cat, Mux, Signal, Value
 from hw.contract.link import CRC_BYTES, HEADER_BYTES, SYNC, VERSION, ErrorCode
 from hw.link import checksum, frame
 from hw.stream.payloads import transfer
-from tests.hw.proving import Harness, broken, induction, keeps_its_offer, mutant, refuted
+from tests.hw.proving import Harness, broken, induction, mutant, refuted
 
 POLYNOMIAL = 0xEDB88320
 """Of IEEE 802.3, the lowest power in the highest bit."""
@@ -43,7 +43,8 @@ def add_bit(register: Any, bit: Any) -> Any:
 
 class Law:
     """`value`: the CRC register of the bytes so far, worked out bit by bit, for the solver is no
-    friend of a byte's equations; `more`: bits of the last byte that are not in it yet. `name`: the FrameCheck that follows it all the way."""
+    friend of a byte's equations; `more`: bits of the last byte that are not in it yet. `name`:
+    of the FrameCheck that follows it all the way."""
 
     def __init__(self, h: Harness, name: str, start: Value, valid: Value, byte: Value) -> None:
         m = h.m
@@ -101,7 +102,10 @@ def test_the_residue_is_left_by_the_crc_alone() -> None:
 
 
 NAMES = (
-    ("broken = Signal(range(self._timeout))", 'broken = Signal(range(self._timeout), name="patience")'),
+    (
+        "broken = Signal(range(self._timeout))",
+        'broken = Signal(range(self._timeout), name="patience")',
+    ),
     ("known, length = Signal(), Signal(16)", 'known, length = Signal(name="known"), Signal(16)'),
     ("place, sent = Signal(3)", 'place, sent = Signal(3, name="place")'),
     ("version, fits = Signal(), Signal()", 'version, fits = Signal(name="version"), Signal()'),
@@ -142,10 +146,9 @@ def receiver(module: ModuleType, timeout: int) -> Harness:
     with m.If(fed):
         m.d.sync += count.eq(count + 1)
     with m.Switch(phase):
-        with m.Case(HUNT):
-            with m.If(valid & dut.listen & (byte == SYNC)):
-                m.d.sync += [phase.eq(HEADER), count.eq(0)]
-                m.d.sync += [value.eq(0) for value in header]
+        with m.Case(HUNT), m.If(valid & dut.listen & (byte == SYNC)):
+            m.d.sync += [phase.eq(HEADER), count.eq(0)]
+            m.d.sync += [value.eq(0) for value in header]
         with m.Case(HEADER):
             with m.If(valid):
                 m.d.sync += Array(header)[count].eq(byte)
@@ -208,7 +211,9 @@ def receiver(module: ModuleType, timeout: int) -> Harness:
     )
     headed = (phase >= JUDGE) | ((phase == HEADER) & ((count > 3) | ((count == 3) & (since > 1))))
     h.helps(~headed | ((its_known == known) & (its_length == told)))
-    h.helps(~((phase >= JUDGE) | (count > 0)) | (phase == HUNT) | (its_version == (version == VERSION)))
+    h.helps(
+        ~((phase >= JUDGE) | (count > 0)) | (phase == HUNT) | (its_version == (version == VERSION))
+    )
     low = length[0] == told[:8]
     h.helps((phase != HEADER) | (its_fits == ((count < 4) | low)))
     h.helps((phase != JUDGE) | ((state == 2) & (since == 1) & (count == 5)))
@@ -257,7 +262,9 @@ def sender(module: ModuleType) -> Harness:
     h.given(~stand | (fields == before))
     h.given(dut.length <= MOST)
     index_before, fetched = Signal.like(dut.index, name="index_before"), Signal(range(CYCLES))
-    reading = Mux(dut.index != index_before, 0, fetched + (fetched < module.FrameSender.FETCH_CYCLES))
+    reading = Mux(
+        dut.index != index_before, 0, fetched + (fetched < module.FrameSender.FETCH_CYCLES)
+    )
     m.d.sync += [index_before.eq(dut.index), fetched.eq(reading)]
     asked = contents.word_select(dut.index[:2], 8)
     h.given((reading < module.FrameSender.FETCH_CYCLES) | (dut.data == asked))

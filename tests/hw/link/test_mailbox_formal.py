@@ -22,7 +22,10 @@ from tests.hw.proving import Harness, broken, induction, mutant, refuted
 NAMES = (
     ("Signal.like(self.addr, init=TAG)", 'Signal.like(self.addr, init=TAG, name="slot")'),
     ("Signal(range(events.latency))", 'Signal(range(events.latency), name="settle")'),
-    ("cycles, best = Signal(32), Signal.like(result.best)", 'cycles, best = Signal(32, name="cycles"), Signal.like(result.best, name="best")'),
+    (
+        "cycles, best = Signal(32), Signal.like(result.best)",
+        'cycles, best = Signal(32, name="cycles"), Signal.like(result.best, name="best")',
+    ),
 )
 """For the helper invariants: what tuples of Signals leave without names."""
 
@@ -178,7 +181,10 @@ MUTANTS = {
         ("settle == events.latency - 1", "settle == events.latency - 2"),
         ("settle.eq(0)]", "settle.eq(settle)]"),
         ("self.data.eq(best)", "self.data.eq(result.best)"),
-        ("m.d.comb += [self.en.eq(self.tag), ", "m.d.comb += [self.en.eq(self.tag.any().replicate(4)), "),
+        (
+            "m.d.comb += [self.en.eq(self.tag), ",
+            "m.d.comb += [self.en.eq(self.tag.any().replicate(4)), ",
+        ),
         ("self.data.eq(events.count)", "self.data.eq(cycles)"),
         ("slot.eq(CLASS)", "slot.eq(CYCLES)"),
         ("with m.If(self.results.valid):", "with m.If(self.results.valid & ~self.sent):"),

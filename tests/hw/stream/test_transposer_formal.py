@@ -22,11 +22,23 @@ from tests.hw.proving import Harness, broken, induction, mutant, refuted
 BITS = 2
 
 NAMES = (
-    ("Signal(),\n            Signal(range(size)),", 'Signal(name="target"),\n            Signal(range(size), name="address"),'),
-    ("Signal(range(self._groups * self._words)),", 'Signal(range(self._groups * self._words), name="home"),'),
-    ("word, step = Signal(range(self._words)),", 'word, step = Signal(range(self._words), name="word"),'),
+    (
+        "Signal(),\n            Signal(range(size)),",
+        'Signal(name="target"),\n            Signal(range(size), name="address"),',
+    ),
+    (
+        "Signal(range(self._groups * self._words)),",
+        'Signal(range(self._groups * self._words), name="home"),',
+    ),
+    (
+        "word, step = Signal(range(self._words)),",
+        'word, step = Signal(range(self._words), name="word"),',
+    ),
     ("Signal(range(self._steps))\n", 'Signal(range(self._steps), name="step")\n'),
-    ("source, index, fetched = Signal(), Signal(range(size))", 'source, index, fetched = Signal(name="source"), Signal(range(size), name="index")'),
+    (
+        "source, index, fetched = Signal(), Signal(range(size))",
+        'source, index, fetched = Signal(name="source"), Signal(range(size), name="index")',
+    ),
 )
 """For the helper invariants: what the tuples of Signals leave without names."""
 
@@ -120,7 +132,10 @@ MUTANTS = {
         ("with m.Elif(sent & last & (source == b))", "with m.Elif(sent & (source == b))"),
         ("read.en.eq(~fetched)", "read.en.eq(1)"),
         ("last = index == size - 1", "last = index == size - 2"),
-        ("complete.eq(taken & last_word & last_step & last_group)", "complete.eq(taken & last_word & last_step)"),
+        (
+            "complete.eq(taken & last_word & last_step & last_group)",
+            "complete.eq(taken & last_word & last_step)",
+        ),
         ("write.en.eq(taken)", "write.en.eq(self.i.ready)"),
         ("write.addr.eq(Cat(address, target))", "write.addr.eq(Cat(address, source))"),
         ("with m.If(sent):", "with m.If(sent & ~complete):"),
