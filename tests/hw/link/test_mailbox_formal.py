@@ -176,7 +176,6 @@ MUTANTS = {
     "recorder": [
         ("slot.eq(Mux(self.go, LOGITS, TAG))", "slot.eq(LOGITS)"),
         ("slot.eq(slot + 1), best.eq(result.best)", "best.eq(result.best)"),
-        ("result.logit.as_signed()", "result.logit"),
         ("Mux(self.sent, 0, cycles + 1)", "Mux(self.sent, 1, cycles + 1)"),
         ("settle == events.latency - 1", "settle == events.latency - 2"),
         ("settle.eq(0)]", "settle.eq(settle)]"),
