@@ -151,7 +151,7 @@ CONTRACTS = {
 
 MUTANTS = {
     "chunks": [
-        ("write.addr.eq(Cat(word, target))", "write.addr.eq(Cat(word, played))"),
+        ("write.addr.eq(Cat(word, target))", "write.addr.eq(Cat(word, full[0]))"),
         ("self.i.ready.eq(~Array(full)[target])", "self.i.ready.eq(1)"),
         ("loaded.eq(loading & (word == self._words - 1))", "loaded.eq(loading)"),
         ("finder.last.eq(loaded)", "finder.last.eq(loading)"),

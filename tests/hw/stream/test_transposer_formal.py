@@ -127,17 +127,15 @@ MUTANTS = {
         ("address.eq(next_home)]", "address.eq(0)]"),
         ("address.eq(address + (self._groups - 1) * self._words + 1)", "address.eq(address + 1)"),
         ("home + self._words)", "home + 1)"),
-        ("target.eq(target ^ complete)", "target.eq(target ^ (complete & ~sent))"),
+        ("target.eq(target ^ complete)", "target.eq(target ^ (complete & ~self.o.ready))"),
         ("source.eq(source ^ last)", "source.eq(source)"),
         ("with m.Elif(sent & last & (source == b))", "with m.Elif(sent & (source == b))"),
-        ("read.en.eq(~fetched)", "read.en.eq(1)"),
         ("last = index == size - 1", "last = index == size - 2"),
         (
             "complete.eq(taken & last_word & last_step & last_group)",
             "complete.eq(taken & last_word & last_step)",
         ),
-        ("write.en.eq(taken)", "write.en.eq(self.i.ready)"),
-        ("write.addr.eq(Cat(address, target))", "write.addr.eq(Cat(address, source))"),
+        ("write.addr.eq(Cat(address, target))", "write.addr.eq(Cat(address, self.o.valid))"),
         ("with m.If(sent):", "with m.If(sent & ~complete):"),
     ]
 }
