@@ -105,10 +105,13 @@ def test_what_is_written_is_what_was_sent(parts: str, tmp_path: Path) -> None:
 
 CONTRACTS = {"three": lambda module: loads(module, PARTS["three"])}
 
+SMALL = ("import CRC32_ISO_HDLC", "import CRC3_GSM as CRC32_ISO_HDLC")
+"""No solver looks for a run through a CRC-32 in reasonable time; which CRC it is, no claim says."""
+
 MUTANTS = {
     "three": [
-        ("wrong | (self.i.payload != expected)", "(self.i.payload != expected)"),
         ("byte[:2] == 3)", "byte[:2] == 2)"),
+        ("wrong | (self.i.payload != expected)", "(self.i.payload != expected)"),
         ("self.digest_addr.eq(byte[2:5])", "self.digest_addr.eq(byte[:3])"),
         ("for k in reversed(range(4))", "for k in range(4)"),
         ("byte == DIGEST_BYTES - 1", "byte == DIGEST_BYTES - 5"),
@@ -132,4 +135,6 @@ MUTANTS = {
 def test_a_broken_one_is_refuted(
     contract: str, changes: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    assert bool(changes) == refuted(CONTRACTS[contract](mutant(loader, *changes)), tmp_path, 60)
+    assert bool(changes) == refuted(
+        CONTRACTS[contract](mutant(loader, SMALL, *changes)), tmp_path, 60
+    )
