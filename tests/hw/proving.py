@@ -15,7 +15,7 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -302,9 +302,12 @@ def mutant(module: Any, *changes: tuple[str, str]) -> Any:
     return copy
 
 
-def broken(mutants: dict[str, list[tuple[str, str]]]) -> pytest.MarkDecorator:
-    """Parametrises a test by `contract` and a list of `changes`: the first mutant of each contract,
-    and in a long run the others, and the component as it is, which is not refuted."""
+def broken(
+    mutants: dict[str, list[tuple[str, str]]], quick: Container[str] | None = None
+) -> pytest.MarkDecorator:
+    """Parametrises a test by `contract` and a list of `changes`: the first mutant of each contract
+    (of the `quick` ones), and in a long run the others, and the component as it is, which is not
+    refuted."""
     return pytest.mark.parametrize(
         ("contract", "changes"),
         [
@@ -312,7 +315,7 @@ def broken(mutants: dict[str, list[tuple[str, str]]]) -> pytest.MarkDecorator:
                 contract,
                 changes,
                 id=f"{contract}-{place}",
-                marks=[] if place == 0 else [pytest.mark.long],
+                marks=[] if place == 0 and (not quick or contract in quick) else [pytest.mark.long],
             )
             for contract, list_ in mutants.items()
             for place, changes in enumerate([*([change] for change in list_), []])

@@ -325,7 +325,10 @@ CONTRACTS = {
 }
 
 
-@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize(
+    "contract",
+    [*("crc", "receiver", "sender"), pytest.param("receiver-21", marks=pytest.mark.long)],
+)
 def test_frames(contract: str, tmp_path: Path) -> None:
     make, module, names = CONTRACTS[contract]
     assert induction(make(mutant(module, *names)), tmp_path)
@@ -377,5 +380,5 @@ def test_a_broken_link_is_refuted(
     contract: str, changes: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     make, module, _ = CONTRACTS[contract]
-    deep = {"crc": 25, "receiver": 135, "sender": 215}[contract]
+    deep = {"crc": 12, "receiver": 135, "sender": 215}[contract]
     assert bool(changes) == refuted(make(mutant(module, *changes)), tmp_path, deep)

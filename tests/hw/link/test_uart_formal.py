@@ -168,13 +168,13 @@ def arrives(h: Harness, dut, d: int, age: Signal, byte: Signal) -> None:
 CONTRACTS = {"transmitter": transmitter, "receiver": receiver, "line": line, "loop": loop}
 
 
-@pytest.mark.parametrize("d", [4, 5, 16])
+@pytest.mark.parametrize("d", [4, pytest.param(5, marks=pytest.mark.long), 16])
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_uart(contract: str, d: int, tmp_path: Path) -> None:
     assert induction(CONTRACTS[contract](uart, d), tmp_path, depth=4)
 
 
-@pytest.mark.parametrize("d", [4, 5])
+@pytest.mark.parametrize("d", [4, pytest.param(5, marks=pytest.mark.long)])
 def test_an_edge_further_off_is_not_borne(d: int, tmp_path: Path) -> None:
     assert refuted(line(uart, d, more=1), tmp_path, 16 * d)
 
@@ -224,7 +224,7 @@ MUTANTS = {
 }
 
 
-@broken(MUTANTS)
+@broken(MUTANTS, quick=("transmitter", "receiver", "line"))
 def test_a_broken_uart_is_refuted(
     contract: str, changes: list[tuple[str, str]], tmp_path: Path
 ) -> None:

@@ -144,7 +144,7 @@ MUTANTS = {
 }
 
 
-@broken(MUTANTS)
+@broken(MUTANTS, quick=("adds",))
 def test_a_broken_addition_is_refuted(
     contract: str, changes: list[tuple[str, str]], tmp_path: Path
 ) -> None:
