@@ -22,7 +22,7 @@ from hw.program import potentials
 from hw.program.code import Scan
 from hw.program.operation import operation, update
 from hw.program.program import Program
-from tests.hw.program.test_program_formal import stage, sums
+from tests.hw.program.tiny import stage, sums
 from tests.hw.proving import Harness, broken, induction, mutant, refuted
 
 WRITTEN = 5
