@@ -308,13 +308,18 @@ class Layer:
             )
 
 
-def _integers(what: str, array: object, shape: tuple[int, ...], bound: int) -> IntArray:
+def _integers(
+    what: str, array: object, shape: tuple[int, ...], bound: int | None = None
+) -> IntArray:
+    """`array`, if it holds integers of this shape, within +-`bound`; None: of any size."""
     values = np.asarray(array)
     if values.dtype.kind not in "iu":
         raise NetworkError(f"{what} must be integers, not {values.dtype}")
     if values.shape != shape:
         raise NetworkError(f"{what} must have shape {shape}, not {values.shape}")
-    if values.size and (int(values.max()) > bound or int(values.min()) < -bound):
+    if bound is None or not values.size:
+        return values
+    if int(values.max()) > bound or int(values.min()) < -bound:
         worst = max(int(values.max()), -int(values.min()))
         raise NetworkError(f"{what} must lie within +-{bound}, not reach {worst}")
     return values
@@ -442,7 +447,7 @@ class Network:
                 )
             parts = list(weights)
         else:
-            flat = _integers(f"Weights of layer {layer.name}", weights, (total,), 1 << 15)
+            flat = _integers(f"Weights of layer {layer.name}", weights, (total,))
             parts = _split(flat, shapes)
         for k, (edge, shape) in enumerate(zip(layer.edges, shapes, strict=True)):
             what = f"Weights of layer {layer.name}, edge from {edge.source}"

@@ -307,7 +307,9 @@ def broken(
 ) -> pytest.MarkDecorator:
     """Parametrises a test by `contract` and a list of `changes`: the first mutant of each contract
     (of the `quick` ones), and in a long run the others, and the component as it is, which is not
-    refuted."""
+    refuted. All are marked `refutation`: they say something of the contract, and find the pieces of
+    source that they change."""
+    own = pytest.mark.refutation
     return pytest.mark.parametrize(
         ("contract", "changes"),
         [
@@ -315,7 +317,9 @@ def broken(
                 contract,
                 changes,
                 id=f"{contract}-{place}",
-                marks=[] if place == 0 and (not quick or contract in quick) else [pytest.mark.long],
+                marks=own
+                if place == 0 and (not quick or contract in quick)
+                else [own, pytest.mark.long],
             )
             for contract, list_ in mutants.items()
             for place, changes in enumerate([*([change] for change in list_), []])

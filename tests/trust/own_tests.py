@@ -25,6 +25,22 @@ FORMAL = {
     "learn": "tests/hw/learn/test_learning_formal.py",
 }
 
+FORMAL_OF = {
+    stem: f"tests/{stem.rpartition('/')[0]}/test_{name}_formal.py"
+    for stem, name in (
+        ("hw/layer/queue", "queue"),
+        ("hw/link/checksum", "frame"),
+        ("hw/link/frame", "frame"),
+        ("hw/link/mailbox", "mailbox"),
+        ("hw/link/port", "port"),
+        ("hw/link/uart", "uart"),
+        ("hw/program/potentials", "potentials"),
+        ("hw/stream/transposer", "transposer"),
+        ("hw/top/loader", "loader"),
+    )
+}
+"""Components with a contract of their own."""
+
 CONTRACT = tuple(
     f"tests/hw/contract/test_{name}.py" for name in ("spec", "network", "graph", "builder")
 )
@@ -142,4 +158,5 @@ def own_tests(root: Path, component: str) -> tuple[str, ...]:
     formal = FORMAL.get(folder.rpartition("/")[2], "") if folder.startswith("hw/") else ""
     if formal and tests and stem not in ("hw/program/code", "hw/program/reach"):
         tests.append(formal)
+    tests += [FORMAL_OF[stem]] if stem in FORMAL_OF else []
     return tuple(dict.fromkeys(tests))

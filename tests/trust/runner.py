@@ -69,7 +69,9 @@ class Plugin:
         settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """In order of what they took."""
+        """In order of what they took. A refutation would fail of any mutant whose place it changes
+        itself, and says nothing of the component: it is left out."""
+        items[:] = [item for item in items if not item.get_closest_marker("refutation")]
         items.sort(key=lambda item: self.before.get(item.nodeid, 0.0))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:

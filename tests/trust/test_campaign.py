@@ -33,14 +33,23 @@ def spin(n: int) -> int:
         n -= 1
     return n
 '''
-TEST = """from hw.room.clamp import clamp, spin
+TEST = """import inspect
+
+import pytest
+from hw.room.clamp import clamp, spin
 
 def test_slow():
     assert spin(2) == 0
 
 def test_clamp():
     assert [clamp(n, 2) for n in range(4)] == [0, 1, 2, 2]
+
+@pytest.mark.refutation
+def test_the_source_is_as_it_was():
+    assert "if x > most" in inspect.getsource(clamp)
+    assert "n -= 1" in inspect.getsource(spin)
 """
+"""The last one would kill any mutant of two lines, and is not asked."""
 NAME = "hw/room/clamp.py"
 BORDER = "x > most -> x >= most"
 

@@ -12,6 +12,7 @@ from gen.core.plan import plan_programs
 from gen.program.cycles import (
     Play,
     ProgramTimes,
+    drive_times,
     logit_times,
     operation_cycles,
     scan_cycles,
@@ -21,9 +22,10 @@ from gen.program.cycles import (
 )
 from gen.program.stage import ProgramStagePlan, plan_program
 from gen.stage.stage import NEVER, StageTimes
+from hw.contract.neuron import ReadoutSpec
 from hw.program.code import Scan, Send, Sweep
 from sim.golden.model import GoldenModel
-from tests.hw.program.programs import Registers, conv, dense, network, part, random_pixels
+from tests.hw.program.programs import Registers, conv, dense, leaky, network, part, random_pixels
 
 STAGES = [
     stage
@@ -197,6 +199,27 @@ def test_costs_of_a_send_of_spikes_by_hand() -> None:
     assert send_cycles(first, Send(last_word=6)) == 11
 
 
+@pytest.mark.parametrize(
+    ("readout", "interval"),
+    [
+        (ReadoutSpec(decay="factor", decay_shift=4, decay_factor=8), 3),
+        (ReadoutSpec(decay="factor", decay_shift=8, decay_factor=181), 6),
+    ],
+)
+def test_costs_of_a_send_of_drives_by_hand(readout: ReadoutSpec, interval: int) -> None:
+    """A word is offered three cycles after START, or after the word before, and taken when the
+    readout has made the one before leak; behind the last one it is three until the next START."""
+    for classes, words in ((1, 1), (4, 1), (5, 2), (11, 3)):
+        plan = with_classes(classes, 4)
+        plan = plan_program(leaky(plan.network, readout), 4)
+        send = next(op for op in plan.program.operations if isinstance(op, Send))
+        apart = max(3, interval)
+        assert send_cycles(plan, send, last=False) == 3 + (words - 1) * apart + 3
+        # A readout that is busy when the first word comes.
+        taken, free = drive_times(plan.program, 10, 40)
+        assert (taken, free) == (40 + (words - 1) * apart, 40 + words * apart - apart + interval)
+
+
 # A stage
 
 
@@ -349,3 +372,25 @@ def test_what_changes_is_added_by_hand() -> None:
     # A picture is added up once, whatever the steps; for a readout, times the steps.
     alone = network((1, 1, 1), part(2, dense("input")), steps=3)
     assert updates(plan_program(alone, 4), np.array([1]), []) == 2  # three has two bits
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_pixel_reaches_what_its_kernel_covers(channels: int) -> None:
+    """Pixel by pixel, several positions in a word or one: a word for every four channels of every
+    target whose kernel lies on the pixel."""
+    high, wide, kernel, stride, padding = 3, 7, 3, 2, 1
+    edge = conv("input", kernel, stride=stride, padding=padding)
+    image = network((channels, high, wide), part(5, edge), part(2, dense("a")), steps=1, bits=1)
+    plan = plan_program(image, 4)
+    _, rows, columns = image.spec.layers[0].map_shape
+
+    def covers(place: int, targets: int) -> int:
+        starts = [stride * target - padding for target in range(targets)]
+        return sum(start <= place < start + kernel for start in starts)
+
+    silent = [np.zeros((1, image.spec.layers[0].neurons), dtype=int)]
+    found = np.array(
+        [updates(plan, pixel, silent) for pixel in np.eye(channels * high * wide, dtype=int)]
+    )
+    one = [[2 * covers(y, rows) * covers(x, columns) for x in range(wide)] for y in range(high)]
+    assert found.reshape(channels, high, wide).tolist() == [one] * channels

@@ -113,6 +113,19 @@ def test_the_share_that_is_clipped():
     assert flat(low=(-3.0,), high=(1.5,)).clipped(x) == 0
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ((), ""),
+        (("a", "b"), "; 2 classes: a, b"),
+        ((7, 8, 9, 10), "; 4 classes: 7, 8, 9, 10"),
+        (("a", "b", "c", "d", "e"), "; 5 classes: a, b, c, d, .."),
+    ],
+)
+def test_the_first_four_classes_are_named(labels: tuple[Any, ...], classes: str):
+    assert flat(labels=labels).text == f"3 features, from 0 to 1, as 3 pixels{classes}"
+
+
 def test_labels_of_half_precision():
     """No bound of ours is a number there (found by `make soak`)."""
     numbers = np.array([1, 2, 3], dtype=np.float16)

@@ -13,7 +13,7 @@ from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
-from tests.graphs import NEURON, arrays, network_of, residual
+from tests.graphs import NEURON, arrays, conv, dense, network_of, residual
 
 MANY = NeuronSpec(theta=20, decay="factor", decay_shift=3, potential_bits=6)
 """Each channel has a factor of its own, of 0 to 8."""
@@ -58,6 +58,22 @@ def test_bounds_hold_what_can_come() -> None:
     assert network.layers[0].accumulator_bound == (
         7 * np.abs(network.layers[0].kernels[0].astype(int)).sum((1, 2, 3)).max()
     )
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_largest_coefficient_of_a_layer_with_several_sources(order: int) -> None:
+    """Pixels of 3 bits, spikes of 1 and coefficients of up to 3, whichever comes first."""
+    b = NetworkBuilder((2, 2, 2), input_bits=3, steps=2)
+    b.layer("a", 2, conv("input", 1), neuron=NEURON)
+    b.layer("b", 2, conv("a", 1), neuron=replace(NEURON, limit=3))
+    sources = ("input", "a", "b")[::order]
+    b.layer("c", 2, *(conv(name, 1) for name in sources), neuron=NEURON)
+    b.layer("d", 3, *(dense(name) for name in ("a", "b")[::order]))
+    spec = b.spec()
+    assert [spec.coefficient_max(n) for n in range(4)] == [7, 1, 7, 3]
+    layers = network_of(spec).layers
+    assert [layer.coefficient_max for layer in layers] == [7, 1, 7, 3]
+    assert layers[2].coefficient_maxima == (7, 1, 3)[::order]
 
 
 def edge(**fields: Any) -> EdgeSpec:
@@ -259,6 +275,13 @@ def test_arrays_that_do_not_fit() -> None:
     assert refusal(weights=at(0, [weights[0][0] * 0 + 8], weights)) == (
         "Weights of layer stem, edge from input must lie within +-7, not reach 8"
     )
+    # In one array, too: each edge within its own range.
+    for place, source, most in ((0, "inner", 7), (-1, "stem", 32767)):
+        flat = np.concatenate([kernel.reshape(-1) for kernel in weights[2]]).astype(np.int64)
+        flat[place] = -70000
+        assert refusal(weights=at(2, flat, weights)) == (
+            f"Weights of layer block, edge from {source} must lie within +-{most}, not reach 70000"
+        )
     assert refusal(thetas=at(1, None, thetas)) == (
         "Layer inner must have a threshold for each channel"
     )

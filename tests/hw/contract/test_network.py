@@ -127,6 +127,17 @@ def test_widths_come_from_the_integers():
     assert readout.logit_bound == 2 * readout.drive_bound
 
 
+def test_a_floor_widens_what_is_narrower() -> None:
+    """Each bound is the larger of its floor and of what the integers need."""
+    layer = make_network().layers[0]
+    needed = layer.bounds
+    assert needed[2] == np.abs(layer.bias).max() > 0
+    for n in range(3):
+        for more in (-1, 0, 1):
+            floor = tuple(bound + more * (k == n) for k, bound in enumerate(needed))
+            assert replace(layer, floor=floor).bounds == tuple(map(max, needed, floor))
+
+
 @pytest.mark.parametrize("rounding", ["zero", "floor"])
 @pytest.mark.parametrize(
     ("kind", "shift", "factor"),

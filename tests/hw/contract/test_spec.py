@@ -171,6 +171,19 @@ def test_layer_refusals(changes, sentence):
     assert str(refused.value) == sentence
 
 
+def test_the_longest_side_of_a_map() -> None:
+    sides: dict[str, Any] = {"name": "a", "inputs": 1, "weight_bits": 4}
+    sides["edges"] = (EdgeSpec(source="input"),)
+    for shape in ((2**16, 1, 1), (1, 2**16, 1), (1, 1, 2**16)):
+        assert LayerSpec(neurons=2**16, shape=shape, **sides).map_shape == shape
+        longer: Any = tuple(side + (side > 1) for side in shape)
+        with pytest.raises(SpecError) as refused:
+            LayerSpec(neurons=2**16 + 1, shape=longer, **sides)
+        assert str(refused.value) == (
+            "Sides of layer a must be an integer from 1 to 65536, not 65537"
+        )
+
+
 def test_network_refusals():
     hidden, readout = network().layers
     for changes, sentence in [
