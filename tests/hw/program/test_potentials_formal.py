@@ -22,7 +22,7 @@ from hw.program import potentials
 from hw.program.code import Scan
 from hw.program.operation import operation, update
 from hw.program.program import Program
-from tests.hw.program.tiny import stage, sums
+from tests.hw.program.small import stage, sums
 from tests.hw.proving import Harness, broken, induction, mutant, refuted
 
 WRITTEN = 5
@@ -101,7 +101,7 @@ def lane_term(p: Program, scan: Any, at: Any, k: int) -> Any:
 PROGRAMS = {"sums": sums, "stage": stage}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ["sums", pytest.param("stage", marks=pytest.mark.long)])
 def test_a_word_is_the_sum_of_its_updates(program: str, tmp_path: Path) -> None:
     assert induction(adds(potentials, PROGRAMS[program]()), tmp_path, depth=6)
 

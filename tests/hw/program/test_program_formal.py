@@ -27,7 +27,7 @@ from hw.program.program import Program
 from hw.program.scanner import Scanner
 from hw.program.stage import ProgramStage
 from hw.program.walker import Walker
-from tests.hw.program.tiny import changes, plain, smallest, stage, steps, sums
+from tests.hw.program.small import changes, plain, smallest, stage, steps, sums
 from tests.hw.proving import Case, assume, ports_of, prove, refused
 
 

@@ -1,4 +1,4 @@
-"""Programs of a few words each, for proofs: of every kind of event, each in some."""
+"""Small programs for proofs, each with what the others lack."""
 
 from gen.program.stage import plan_program
 from hw.contract.network import Network
@@ -6,7 +6,7 @@ from hw.contract.neuron import NeuronSpec
 from hw.program.program import Program
 from tests.hw.program.programs import conv, dense, identity, network, part
 
-__all__ = ["changes", "plain", "program", "smallest", "stage", "steps", "sums"]
+__all__ = ["changes", "plain", "smallest", "stage", "steps", "sums"]
 
 TINY = NeuronSpec(theta=2, potential_bits=3)
 
