@@ -177,7 +177,8 @@ class AccumulatorSlice(wiring.Component):
             with m.If(bias):
                 m.d.sync += b.eq(Cat(term[: c.weight_bits], b))
             with m.If(close):
-                m.d.sync += drive.eq((total << c.shift) + b)
+                whole = total << c.shift if c.shift else total
+                m.d.sync += drive.eq(whole + b)
             with m.If(clear):
                 m.d.sync += total.eq(0)
             with m.Elif(double):
