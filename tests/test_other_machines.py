@@ -66,7 +66,7 @@ def test_workflow_runs_both_commands_and_keeps_the_report() -> None:
     ("words", "offered"),
     [
         (["rep"], ["report"]),
-        (["sim", "--sched"], ["--schedule"]),
+        (["sim", "--sched"], ["--schedule", "--scheduler"]),
         (["sim", "--schedule", "w"], ["windows"]),
     ],
 )

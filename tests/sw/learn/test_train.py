@@ -477,8 +477,7 @@ def break_file(path: Path, how: str, good: Checkpoint) -> None:
         del content["seed"]
         torch.save(content, path)
     elif how == "protocol":  # torch warns of it
-        good.save(path)
-        path.write_bytes(path.read_bytes().replace(b"\x80\x02", b"\x80\x00"))
+        torch.save({"other": 1}, path, pickle_protocol=3)
     elif how == "misfit":
         state = {k: v[:1] if v.ndim else v for k, v in good.integer_state.items()}
         replace(good, integer_state=state).save(path)
@@ -493,7 +492,7 @@ def break_file(path: Path, how: str, good: Checkpoint) -> None:
         ("text", "is truncated or not a checkpoint"),
         ("empty", "is truncated or not a checkpoint"),
         ("code", "is truncated or not a checkpoint"),
-        ("protocol", "is truncated or not a checkpoint"),
+        ("protocol", "is not a Sterna checkpoint"),
         ("other", "is not a Sterna checkpoint"),
         ("lacks", "lacks 'seed'"),
         ("misfit", "is inconsistent: its states do not fit its networks"),
