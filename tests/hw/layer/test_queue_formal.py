@@ -128,7 +128,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "planes": {"words": 2, "chunk": 1, "planes": 2, "replays": 2},
 }
 DEPTHS = {"chunks": 24, "replays": 24, "planes": 22}
-"""Cycles of the runs in which the largest are looked at: their invariants are not found in minutes."""
+"""Cycles of the runs in which the largest are looked at: invariants are not found in minutes."""
 
 
 @pytest.mark.parametrize(
