@@ -32,6 +32,7 @@ __all__ = [
     "QUICK_CYCLES",
     "SOURCES",
     "build_core",
+    "checked_images",
     "prepare_job",
     "prepare_shard",
     "report_of",
@@ -50,6 +51,19 @@ steps are announced. `mnist-dense` and `mnist-conv`, compared value by value, di
 SOURCES = (f"{TOP}.v", "sterna_rom.v")
 
 WAVES, SAVE_FILE = "waves.fst", "waves.gtkw"
+
+
+def checked_images(
+    plan: CorePlan, pixels: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], stall: float
+) -> npt.NDArray[np.uint8]:
+    """The images of a simulation, once they, their labels and the stall are found right; raises
+    `InputError`."""
+    checked = GoldenModel(plan.network).check_pixels(pixels)
+    if len(checked) == 0 or len(checked) != len(labels):
+        raise InputError("Images must be at least one, and as many as labels")
+    if not 0 <= stall < 1:
+        raise InputError(f"Stall must be a probability from 0 to below 1, not {stall!r}")
+    return checked
 
 
 @fills_folder
@@ -99,11 +113,7 @@ def simulate(
         When the simulation cannot be built or breaks off.
     """
     started = time.monotonic()
-    checked = GoldenModel(plan.network).check_pixels(pixels)
-    if len(checked) == 0 or len(checked) != len(labels):
-        raise InputError("Images must be at least one, and as many as labels")
-    if not 0 <= stall < 1:
-        raise InputError(f"Stall must be a probability from 0 to below 1, not {stall!r}")
+    checked = checked_images(plan, pixels, labels, stall)
     if processes is not None and processes < 1:
         raise InputError(f"Processes must be a positive number, not {processes!r}")
     folder = folder.resolve()

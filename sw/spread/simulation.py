@@ -30,13 +30,13 @@ from sim.bench.run import (
     QUICK_CYCLES,
     SOURCES,
     build_core,
+    checked_images,
     prepare_job,
     prepare_shard,
     report_of,
     run_shard,
 )
 from sim.bench.verilator import SimulationError, runtime_ahead, toolchain
-from sim.golden.model import GoldenModel
 
 __all__ = ["simulate_chunk", "simulate_spread"]
 
@@ -138,11 +138,7 @@ def simulate_spread(
         As of the jobs.
     """
     started = time.monotonic()
-    checked = GoldenModel(plan.network).check_pixels(pixels)
-    if len(checked) == 0 or len(checked) != len(labels):
-        raise InputError("Images must be at least one, and as many as labels")
-    if not 0 <= stall < 1:
-        raise InputError(f"Stall must be a probability from 0 to below 1, not {stall!r}")
+    images = checked_images(plan, pixels, labels, stall)
     if chunk is None:
         chunk = max(1, round(CHUNK_SECONDS * CYCLES_A_SECOND / plan.expected_cycles()))
     if chunk < 1:
@@ -156,7 +152,6 @@ def simulate_spread(
         facts = generate(plan, folder, taps=True)
     plan.network.save(folder / NETWORK)
     generated = time.monotonic()
-    images = np.asarray(checked, dtype=np.uint8)
     numbers = np.asarray(labels, dtype=np.int64)
     sent = {"network": (folder / NETWORK).read_bytes(), "pixels": images, "labels": numbers}
     sha = hashlib.sha256(plan.network.digest.encode() + np.ascontiguousarray(images).tobytes())

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hw.contract.checks import SternaError
 from hw.contract.files import can_write, write_files, write_json
 from hw.system.progress import teller
 from tests.trust.campaign import ROOT, Campaign, Outcome, equivalents
+from tests.trust.command import add_workers, guarded, say
 from tests.trust.mutation import KINDS, Mutant
 from tests.trust.own_tests import LEFT_OUT, own_tests
 
@@ -118,43 +118,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of their order (default 1)")
     parser.add_argument("--only", default="", metavar="PATH,..", help="beginnings of files")
     parser.add_argument("--without", default="", metavar="PATH,..", help="those left out")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: cores)")
-    parser.add_argument("--scheduler", metavar="URL", help="of a Dask cluster, tcp://...")
+    add_workers(parser)
     parser.add_argument("--out", type=Path, default=Path("build") / "mutants", metavar="FOLDER")
     args = parser.parse_args(arguments)
-    say = teller(_say, sys.stderr)
-    try:
-        can_write(args.out / "report.json")
-        listed = equivalents(LISTED)
-        campaign = Campaign(
-            out=args.out,
-            seed=args.seed,
-            only=_names(args.only),
-            without=_names(args.without),
-            count=args.count,
-            minutes=args.minutes,
-            workers=args.workers,
-            scheduler=args.scheduler,
-            listed=listed,
-        )
-        started = time.monotonic()
-        every, outcomes = campaign.run(say)
-        settings = {"seed": args.seed, "only": [*campaign.only], "without": [*campaign.without]}
-        settings |= {"count": args.count}
-        settings |= {"minutes": args.minutes, "seconds": round(time.monotonic() - started, 1)}
-        facts = report(every, outcomes, listed, settings)
-        write_json(args.out / "report.json", facts)
-        text = markdown(facts)
-        write_files(args.out, {"report.md": text})
-    except SternaError as error:
-        print(f"mutants: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"mutants: Cannot use {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("mutants: Interrupted; what was tried is kept", file=sys.stderr)
-        return 130
+    return guarded("mutants", "what was tried", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    can_write(args.out / "report.json")
+    listed = equivalents(LISTED)
+    campaign = Campaign(
+        out=args.out,
+        seed=args.seed,
+        only=_names(args.only),
+        without=_names(args.without),
+        count=args.count,
+        minutes=args.minutes,
+        workers=args.workers,
+        scheduler=args.scheduler,
+        listed=listed,
+    )
+    started = time.monotonic()
+    every, outcomes = campaign.run(teller(say, sys.stderr))
+    settings = {"seed": args.seed, "only": [*campaign.only], "without": [*campaign.without]}
+    settings |= {"count": args.count}
+    settings |= {"minutes": args.minutes, "seconds": round(time.monotonic() - started, 1)}
+    facts = report(every, outcomes, listed, settings)
+    write_json(args.out / "report.json", facts)
+    text = markdown(facts)
+    write_files(args.out, {"report.md": text})
     print(text.split("\n\n")[1])
     print(f"wrote {args.out / 'report.md'}, report.json")
     rate = facts["all"]["per_cent"]
@@ -163,10 +155,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(",") if part)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from sw.spread.store import Job, Result, Store
 from sw.verify.fault_trials import TRIES
 from tests.trust import drawn, files, frames
 from tests.trust.campaign import PARTS, ROOT, digest_of, run_jobs
+from tests.trust.command import add_workers, guarded, say
 from tests.trust.targets import TARGETS
 
 __all__ = ["PARTS_OF", "Soak", "SoakError", "main", "replayed", "report"]
@@ -291,47 +292,36 @@ def main(arguments: list[str] | None = None) -> int:
     kinds = f"parts: {', '.join(PARTS_OF)}, files:KIND ({', '.join(TARGETS)})"
     parser.add_argument("--only", default="", metavar="PART,..", help=kinds)
     parser.add_argument("--count", type=int, metavar="N", help="cases of each part")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: cores)")
-    parser.add_argument("--scheduler", metavar="URL", help="of a Dask cluster, tcp://...")
+    add_workers(parser)
     parser.add_argument("--out", type=Path, default=Path("build") / "soak", metavar="FOLDER")
     parser.add_argument("--replay", metavar="CASE", help="one case again, as a report names it")
     args = parser.parse_args(arguments)
-    try:
-        if args.replay:
-            print(json.dumps(replayed(args.replay), indent=1))
-            return 0
-        can_write(args.out / "report.json")
-        soak = Soak(
-            out=args.out,
-            minutes=args.minutes,
-            seed=args.seed,
-            only=tuple(part for part in args.only.split(",") if part),
-            count=args.count,
-            workers=args.workers,
-            scheduler=args.scheduler,
-        )
-        started = time.monotonic()
-        done = soak.run(teller(_say, sys.stderr))
-        settings = {"seed": args.seed, "minutes": args.minutes, "only": [*soak.only]}
-        facts = report(done, settings | {"took": round(time.monotonic() - started, 1)})
-        write_json(args.out / "report.json", facts)
-        keep_cases(args.out, facts["cases"])
-    except SternaError as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"soak: Cannot use {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("soak: Interrupted; what was done is kept", file=sys.stderr)
-        return 130
+    return guarded("soak", "what was done", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.replay:
+        print(json.dumps(replayed(args.replay), indent=1))
+        return 0
+    can_write(args.out / "report.json")
+    soak = Soak(
+        out=args.out,
+        minutes=args.minutes,
+        seed=args.seed,
+        only=tuple(part for part in args.only.split(",") if part),
+        count=args.count,
+        workers=args.workers,
+        scheduler=args.scheduler,
+    )
+    started = time.monotonic()
+    done = soak.run(teller(say, sys.stderr))
+    settings = {"seed": args.seed, "minutes": args.minutes, "only": [*soak.only]}
+    facts = report(done, settings | {"took": round(time.monotonic() - started, 1)})
+    write_json(args.out / "report.json", facts)
+    keep_cases(args.out, facts["cases"])
     print("\n".join(lines_of(facts)))
     print(f"wrote {args.out / 'report.json'}")
     return 2 if facts["wrong"] else 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
