@@ -193,7 +193,6 @@ class LayerTimes(StageTimes):
             return
         word = max(valid, self._lif_free) + self._fire
         if self._transposes:
-            word = max(word, self._written + 1)
             if group == step == 0:
                 word = max(word, self._emptied[0] + 1)
             sent = self._written = word + self._beats - 1

@@ -52,6 +52,9 @@ def test_what_was_counted_is_told_by_layer():
     for name in counted:
         for bad in (0.5, [], [0.5, 0.5], [-0.1], [float("inf")], ["x"], [None]):
             assert replace(make_network(), meta=counted | {name: bad}).activity is None
+        silent = replace(make_network(), meta=counted | {name: [0]}).activity
+        assert silent is not None
+        assert 0 in {*silent.spikes.values(), *silent.changes.values(), *silent.sums.values()}
         one_less = {key: value for key, value in counted.items() if key != name}
         assert replace(make_network(), meta=one_less).activity is None
 
