@@ -3,9 +3,13 @@ does, in processes of this machine or of a cluster.
 """
 
 from collections.abc import Callable, Mapping
+from inspect import signature
+from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Result", "RunJobs", "Shared"]
+from hw.system.progress import Progress, silent, under_way
+
+__all__ = ["InTurn", "Result", "RunJobs", "Shared"]
 
 Result = dict[str, Any]
 """Of a job: plain JSON data, and bytes."""
@@ -25,6 +29,7 @@ class RunJobs(Protocol):
         calls: Mapping[str, Mapping[str, Any]],
         shared: Shared | None = None,
         each: Callable[[str, Result], None] | None = None,
+        folders: Mapping[str, Path] | None = None,
     ) -> list[Result]:
         """Call a function of a module once with each of these arguments.
 
@@ -35,7 +40,11 @@ class RunJobs(Protocol):
         calls
             Arguments by the name of the job: plain JSON data.
         each
-            Is told name and result of a job as it ends, unless it was done before.
+            Is told name and result of each job as it ends; of those that were done before, first.
+        folders
+            Where jobs leave files, by the name of the job: the function's argument `folder`. When
+            `each` is told, and where a job is refused, they are there, whoever made them; those of
+            a job that another machine does, not before.
 
         Returns
         -------
@@ -43,3 +52,47 @@ class RunJobs(Protocol):
             What each returned, in order, whoever was done first.
         """
         ...
+
+
+class InTurn:
+    """Has jobs done here, one after the other (`RunJobs`). Nothing of them is kept.
+
+    Parameters
+    ----------
+    progress
+        Given to functions that have such an argument, too: elsewhere they are silent.
+    """
+
+    def __init__(self, progress: Progress = silent) -> None:
+        self._progress = progress
+
+    def __call__(
+        self,
+        what: str,
+        function: Callable[..., Result],
+        calls: Mapping[str, Mapping[str, Any]],
+        shared: Shared | None = None,
+        each: Callable[[str, Result], None] | None = None,
+        folders: Mapping[str, Path] | None = None,
+    ) -> list[Result]:
+        """See `RunJobs`.
+
+        Raises
+        ------
+        Exception
+            What a job raises.
+        """
+        given = {name: value for name, (_, value) in (shared or {}).items()}
+        if "progress" in signature(function).parameters:
+            given["progress"] = self._progress
+        results: list[Result] = []
+        if not calls:
+            return results
+        with under_way(self._progress, what, total=len(calls)) as at:
+            for name, arguments in calls.items():
+                place = {} if folders is None else {"folder": folders[name]}
+                results.append(function(**arguments, **given, **place))
+                if each is not None:
+                    each(name, results[-1])
+                at(len(results))
+        return results

@@ -1,5 +1,4 @@
-"""Commands that make the tables of the documentation: `study training`, `conversion`, `cost`,
-`scale`, `hardware` and `learning`."""
+"""Commands that make the tables of the documentation: `study training`, `conversion`, `cost`..."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from hw.contract.files import can_write, write_json
 from hw.contract.network import Network
-from hw.system.progress import under_way
 from sw.cli.network import load_splits
 from sw.cli.options import Result, add_spread_options, is_spread, numbers, spreading
 from sw.data.dataset import load_split
@@ -44,6 +42,7 @@ def require_plots() -> None:
 
 def do_training(args: argparse.Namespace) -> Result:
     require_plots()
+    from sw.spread.runner import running
     from sw.study.training import Grid, accuracy_table, activity_table, plot, study
 
     grid = Grid(
@@ -57,9 +56,14 @@ def do_training(args: argparse.Namespace) -> Result:
     )
     out = Path(args.out or BUILD / "training")
     can_write(out / "runs.json")
-    runs = study(
-        grid, out, args.data, processes=args.processes, scheduler=args.scheduler, progress=args.say
-    )
+    if args.processes is not None:  # as it was called; 0: one per core
+        if args.workers is not None:
+            raise UsageError("Processes are workers: give --workers or --processes, not both")
+        if args.processes < 0:
+            raise UsageError(f"Processes must be a number of at least 0, not {args.processes}")
+        args.workers = args.processes or None
+    with running(args.workers, args.scheduler, progress=args.say) as run:  # it keeps what is done
+        runs = study(grid, out, args.data, run=run, progress=args.say)
     middle = sorted(grid.weight_bits)[len(grid.weight_bits) // 2]
     plot(runs, out, middle)
     spent = sum(
@@ -98,9 +102,18 @@ def do_conversion(args: argparse.Namespace) -> Result:
             raise UsageError(f"Images must be a number from 1 to {len(test)}, not {args.images}")
         few = slice(args.images)
         test = replace(test, images=test.images[few], labels=test.labels[few])
-    facts = study(
-        train, test, hidden, out, seed=args.seed, epochs=args.epochs, steps=steps, progress=args.say
-    )
+    with jobs_or_none(args, out / "jobs") as run:
+        facts = study(
+            train,
+            test,
+            hidden,
+            out,
+            seed=args.seed,
+            epochs=args.epochs,
+            steps=steps,
+            run=run,
+            progress=args.say,
+        )
     text = (
         f"ReLU network: {facts['relu']:.2f} % of {facts['images']:,} test images; accuracy in % "
         f"(events per image):\n\n{study_table(facts)}\n\n"
@@ -146,19 +159,16 @@ def images_or_none(name: str, network: Network, args: argparse.Namespace) -> Spl
 
 
 def do_cost(args: argparse.Namespace) -> Result:
-    from sw.study.cost import cost, cost_table
+    from sw.study.cost import cost_table, study
 
     out = can_write(Path(args.out or BUILD / "cost.json"))
-    costs = []
-    models = [*chosen_models(args)]
-    with under_way(args.say, "networks", total=len(models)) as at:
-        for n, (name, image) in enumerate(models):
-            at(n)
-            test = images_or_none(name, image, args)
-            if test is None:
-                continue
-            args.say(f"{name}: the test images of {test.title}")
-            costs.append(cost(image, test))
+    networks = {}
+    for name, network in chosen_models(args):
+        test = images_or_none(name, network, args)
+        if test is not None:
+            networks[name] = network, test
+    with jobs_or_none(args, out.with_name(f"{out.name}.jobs")) as run:
+        costs = study(networks, run=run, progress=args.say)
     facts = {"networks": [c.to_dict() for c in costs]}
     write_json(out, facts)
     return facts, f"{cost_table(costs)}\n\nwrote {out}", 0
@@ -176,17 +186,24 @@ def do_scale(args: argparse.Namespace) -> Result:
         raise UsageError(f"Images must be at least 2, not {args.images}")
     if not 0 <= args.rate <= 1:
         raise UsageError(f"Rate must lie from 0 to 1, not {args.rate!r}")
-    shipped = []
+    shipped = {}
     for name, network in chosen_models(args):
         neurons = [layer.neuron for layer in network.spec.layers if layer.neuron is not None]
         if not args.models and any(n.limit > 1 or n.guarded for n in neurons):
             continue  # the study has figures of one spike a step
         test = images_or_none(name, network, args)
         if test is not None:
-            shipped.append((network, test))
-    facts = study(
-        shipped, lanes=lanes, rate=args.rate, images=args.images, out=out, progress=args.say
-    )
+            shipped[name] = network, test
+    with jobs_or_none(args, out.with_name(f"{out.name}.jobs")) as run:
+        facts = study(
+            shipped,
+            lanes=lanes,
+            rate=args.rate,
+            images=args.images,
+            out=out,
+            run=run,
+            progress=args.say,
+        )
     return facts, f"{scale_table(facts)}\n\nwrote {out} ({facts['seconds']} s)", 0
 
 
@@ -195,7 +212,10 @@ def do_hardware(args: argparse.Namespace) -> Result:
 
     out = Path(args.out or BUILD / "hardware")
     can_write(out / "study.json")
-    facts = study(out, lanes=args.lanes, megahertz=args.mhz, seed=args.seed, progress=args.say)
+    with jobs_or_none(args, out / "jobs") as run:
+        facts = study(
+            out, lanes=args.lanes, megahertz=args.mhz, seed=args.seed, run=run, progress=args.say
+        )
     return facts, f"{hardware_table(facts)}\n\nwrote {out}: study.json ({facts['seconds']} s)", 0
 
 
@@ -208,7 +228,7 @@ def do_learning(args: argparse.Namespace) -> Result:
         raise UsageError(f"Passes must be a positive number, not {args.passes}")
     out = Path(args.out or BUILD / "learning")
     can_write(out / "runs.json")
-    with jobs_or_none(args, out) as run:
+    with jobs_or_none(args, out / "jobs") as run:
         runs = learning.study(
             out,
             args.data,
@@ -236,7 +256,8 @@ def do_reference(args: argparse.Namespace) -> Result:
     out = Path(args.out or BUILD / "learning-reference")
     can_write(out / "runs.json")
     names = tuple(dict.fromkeys(args.runs.split(","))) if args.runs else (*CONFIGURATIONS,)
-    runs = study(out, args.data, args.say, names)
+    with jobs_or_none(args, out / "jobs") as run:
+        runs = study(out, args.data, args.say, names, run)
     text = "\n\n".join(
         (
             accuracy_table(runs),
@@ -253,7 +274,10 @@ def do_bitstreams(args: argparse.Namespace) -> Result:
     out = Path(args.out or BUILD / "bitstreams")
     names = tuple(dict.fromkeys(args.boards.split(","))) if args.boards else ()
     lock = bitstreams.own_lock(out)
-    locked = bitstreams.study(out, names, args.data, again=args.again, lock=lock, progress=args.say)
+    with jobs_or_none(args, out / "jobs") as run:
+        locked = bitstreams.study(
+            out, names, args.data, again=args.again, lock=lock, run=run, progress=args.say
+        )
     return locked, f"{bitstreams.bitstreams_table(locked)}\n\nin {lock}", 0
 
 
@@ -274,7 +298,7 @@ def do_importers(args: argparse.Namespace) -> Result:
     for what, value, least in (("Epochs", args.epochs, 1), ("Images", args.images, 0)):
         if value < least:
             raise UsageError(f"{what} must be at least {least}, not {value}")
-    with jobs_or_none(args, out) as run:
+    with jobs_or_none(args, out / "jobs") as run:
         facts = study(
             out, names, epochs=args.epochs, images=args.images, run=run, progress=args.say
         )
@@ -299,7 +323,7 @@ def do_faults(args: argparse.Namespace) -> Result:
     out = Path(args.out or BUILD / "faults" / board.name)
     can_write(out / "report.json")
     images = load_test_images(network, str(args.images), folder=args.data).images
-    with jobs_or_none(args, out) as run:
+    with jobs_or_none(args, out / "jobs") as run:
         if run is None:
             report = campaign(plan, images, out, args.frames, args.seed, args.say)
         else:
@@ -321,10 +345,10 @@ def do_spread(args: argparse.Namespace) -> Result:
 
 
 @contextmanager
-def jobs_or_none(args: argparse.Namespace, out: Path) -> Iterator["Runner | None"]:
-    """A runner if --workers or --scheduler ask for one."""
+def jobs_or_none(args: argparse.Namespace, kept: Path) -> Iterator["Runner | None"]:
+    """A runner if --workers or --scheduler ask for one (`spreading`)."""
     if is_spread(args):
-        with spreading(args, out / "jobs") as run:
+        with spreading(args, kept) as run:
             yield run
     else:
         yield None
@@ -362,14 +386,10 @@ def add_study_commands(commands: Any) -> None:
         )
     sub.add_argument("--float-epochs", type=int, default=8, metavar="N", help="default 8")
     sub.add_argument("--integer-epochs", type=int, default=3, metavar="N", help="default 3")
+    add_spread_options(sub, "the networks, one each")
     sub.add_argument(
-        "--processes",
-        type=int,
-        default=0,
-        metavar="N",
-        help="networks trained side by side (default: one per core)",
+        "--processes", type=int, metavar="N", help="as --workers; 0: one per core (the default)"
     )
-    sub.add_argument("--scheduler", metavar="URL", help="of a Dask cluster, tcp://..., in place")
 
     sub = study(
         "conversion",
@@ -391,6 +411,7 @@ def add_study_commands(commands: Any) -> None:
     sub.add_argument("--epochs", type=int, default=12, help="of training (default 12)")
     sub.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     sub.add_argument("--pixel-bits", type=int, default=4, metavar="N", help="1 to 8 (default 4)")
+    add_spread_options(sub, "the variants, one each")
 
     sub = study(
         "importers",
@@ -411,6 +432,7 @@ def add_study_commands(commands: Any) -> None:
         "multiply-accumulates of a ReLU network",
     )
     sub.add_argument("models", nargs="*", metavar="MODEL", help="default: all that ship")
+    add_spread_options(sub, "the networks, one each")
 
     sub = study(
         "scale",
@@ -434,11 +456,13 @@ def add_study_commands(commands: Any) -> None:
         metavar="N",
         help="test images of the shipped networks (default 60)",
     )
+    add_spread_options(sub, "the networks, one each")
 
     sub = study("hardware", do_hardware, "every kind of neuron routed for an ECP5-85k")
     sub.add_argument("--lanes", type=int, default=16, metavar="N", help="default 16")
     sub.add_argument("--mhz", type=float, default=100.0, help="clock to aim at (default 100)")
     sub.add_argument("--seed", type=int, default=1, help="of the placer (default 1)")
+    add_spread_options(sub, "the kinds of neurons, one each")
 
     sub = study(
         "learning",
@@ -467,6 +491,7 @@ def add_study_commands(commands: Any) -> None:
     )
     every = "mnist-f128, fashion-mnist-f400, mnist-f64c3u (default all)"
     sub.add_argument("--runs", metavar="NAME,..", help=every)
+    add_spread_options(sub, "the configurations, one each")
 
     sub = study(
         "faults",
@@ -499,3 +524,4 @@ def add_study_commands(commands: Any) -> None:
     )
     sub.add_argument("--boards", metavar="NAME,..", help="default all")
     sub.add_argument("--again", action="store_true", help="also what has not changed")
+    add_spread_options(sub, "the boards, one each")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from uuid import uuid4
 from hw.contract.checks import SternaError
 from hw.contract.text import own_version
 from hw.system.progress import Progress, silent, under_way
+from sw.spread.filled import NotFilled, unpacked
 from sw.spread.store import Job, Result, Store
 
 __all__ = ["Pool", "SpreadError", "spread"]
@@ -102,7 +104,7 @@ class Pool:
         if self._workers == 0 and self._scheduler is None:
             there = {name: value for name, (_, value) in self._shared.items()}
             for job in jobs:
-                yield job, job.function(**job.arguments, **self._given(job, there))
+                yield job, job.call(**job.arguments, **self._given(job, there))
             return
         yield from self._on_dask(jobs)
 
@@ -124,7 +126,7 @@ class Pool:
             for job in islice(todo, max(0, AHEAD * max(1, workers) - out)):
                 given = self._given(job, self._sent)
                 future = client.submit(
-                    job.function, **job.arguments, **given, key=job.key, retries=0, pure=False
+                    job.call, **job.arguments, **given, key=job.key, retries=0, pure=False
                 )
                 queue.add(future)
                 more += 1
@@ -252,27 +254,37 @@ def spread(
     what: str = "jobs",
     progress: Progress = silent,
     each: Callable[[str, Result], None] | None = None,
+    folders: Mapping[str, Path] | None = None,
 ) -> list[Result]:
-    """Do all jobs that the store has no result of; returns those of all, in order. `each` is told
-    name and result of those that are done now, as they end.
+    """Do all jobs that the store has no result of; returns those of all, in order. `each` and
+    `folders`: see `hw.system.jobs.RunJobs`.
 
     Raises
     ------
     SpreadError, Exception
         As of `Pool.run`; what was done till then is kept.
     """
-    found = {job.key: store.get(job.key) for job in jobs}
-    waiting = list({job.key: job for job in jobs if found[job.key] is None}.values())
-    if len(found) > len(waiting):
-        progress(f"{len(found) - len(waiting)} of {len(found)} {what} were done before")
+    found: dict[str, Result] = {}
+
+    def arrived(job: Job, result: Result) -> None:
+        found[job.key] = unpacked(result, (folders or {})[job.name]) if job.fills else result
+        if each is not None:
+            each(job.name, found[job.key])
+
+    several = {job.key: job for job in jobs}
+    kept = {key: result for key in several if (result := store.get(key)) is not None}
+    if kept:
+        progress(f"{len(kept)} of {len(several)} {what} were done before")
+    for key, result in kept.items():
+        arrived(several[key], result)
+    waiting = [job for key, job in several.items() if key not in kept]
     if waiting:
         with under_way(progress, what, total=len(waiting)) as at:
-            for n, (job, result) in enumerate(pool.run(waiting), 1):
-                store.put(job.key, result)
-                found[job.key] = result
-                if each is not None:
-                    each(job.name, result)
-                at(n, f"{what}: {n} of {len(waiting)}, {job.name}")
-    results = [found[job.key] for job in jobs]
-    assert None not in results
-    return [result for result in results if result is not None]
+            try:
+                for n, (job, result) in enumerate(pool.run(waiting), 1):
+                    store.put(job.key, result)
+                    arrived(job, result)
+                    at(n, f"{what}: {n} of {len(waiting)}, {job.name}")
+            except NotFilled as left:
+                raise left.error_at((folders or {})[left.name]) from None
+    return [found[job.key] for job in jobs]

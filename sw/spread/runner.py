@@ -27,6 +27,7 @@ class Runner:
         calls: Mapping[str, Mapping[str, Any]],
         shared: Shared | None = None,
         each: Callable[[str, Result], None] | None = None,
+        folders: Mapping[str, Path] | None = None,
     ) -> list[Result]:
         """See `hw.system.jobs.RunJobs`.
 
@@ -40,10 +41,24 @@ class Runner:
             self._pool.share(name, value, digest)
             digests[name] = digest
         jobs = [
-            Job(name=name, function=function, arguments=arguments, shared=digests)
+            Job(
+                name=name,
+                function=function,
+                arguments=arguments,
+                shared=digests,
+                fills=folders is not None,
+            )
             for name, arguments in calls.items()
         ]
-        return spread(jobs, self._store, self._pool, what=what, progress=self._progress, each=each)
+        return spread(
+            jobs,
+            self._store,
+            self._pool,
+            what=what,
+            progress=self._progress,
+            each=each,
+            folders=folders,
+        )
 
 
 @contextmanager

@@ -6,13 +6,14 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from hw.contract.files import write_atomically
 from hw.contract.text import own_version
 from hw.system.jobs import Result
+from sw.spread.filled import fill
 
 __all__ = ["Job", "Result", "Store"]
 
@@ -31,12 +32,15 @@ class Job:
         Plain JSON data, by name.
     shared
         Names of what all jobs are given once (`sw.spread.engine.spread`), passed on by name.
+    fills
+        Whether the function fills a folder, its argument `folder`.
     """
 
     name: str
     function: Callable[..., Result]
     arguments: Mapping[str, Any]
     shared: Mapping[str, str] = field(default_factory=dict)
+    fills: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -50,6 +54,11 @@ class Job:
             "shared": dict(self.shared),
         }
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def call(self) -> Callable[..., Result]:
+        """What is called, with the arguments and what is shared, wherever it is done."""
+        return partial(fill, self.name, self.function) if self.fills else self.function
 
 
 class Store:

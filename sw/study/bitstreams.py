@@ -16,17 +16,27 @@ from gen.board.boards import BOARDS, Board, BoardError, constraints, find_board
 from gen.board.build import build_board
 from gen.board.files import generate_board
 from gen.board.planner import BoardPlan, plan_board
-from gen.family.tools import YOSYS, package_version
+from gen.family.tools import YOSYS, ToolError, package_version
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
+from hw.system.jobs import InTurn, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sw.data.evaluate import flowing_speed
 from sw.data.shipped import model_path
 
-__all__ = ["LOCK", "bitstreams_table", "default_plan", "inputs", "own_lock", "read_lock", "study"]
+__all__ = [
+    "LOCK",
+    "bitstreams_table",
+    "build_job",
+    "default_plan",
+    "inputs",
+    "own_lock",
+    "read_lock",
+    "study",
+]
 
 LOCK = Path(__file__).with_name("bitstreams.json")
 """{board: {"inputs": see `inputs`, "routed": what came of them}}."""
@@ -46,6 +56,9 @@ ROUTED = (
     "seconds",
 )
 """Of a build's report, what the lock keeps."""
+
+INPUTS = "inputs"
+"""Folder of a board's design, by which it is compared with the lock."""
 
 Facts = dict[str, Any]
 
@@ -67,10 +80,21 @@ def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
     ToolError
         When one of them is missing.
     """
-    board, flow = plan.board, plan.board.family.flow
+    tools = _tools(plan.board)
+    facts = generate_board(plan.core, plan.spec, plan.board, folder)
+    return _described(plan, facts, folder) | tools
+
+
+def _tools(board: Board) -> dict[str, str]:
+    flow = board.family.flow
     programs = {p.package: p for p in (YOSYS, flow.router, flow.packer)}
     tools = [f"{name} {package_version(programs[name])}" for name in sorted(programs)]
-    facts = generate_board(plan.core, plan.spec, board, folder)
+    return {"tools": ", ".join(tools)}
+
+
+def _described(plan: BoardPlan, facts: Facts, folder: Path) -> dict[str, str]:
+    """`inputs` but for tools, of a design that lies in the folder, by its manifest."""
+    board, flow = plan.board, plan.board.family.flow
     contents = hashlib.sha256()
     for name in sorted(set(facts["files"]) - set(facts["sources"])):
         contents.update(name.encode() + (folder / name).read_bytes())
@@ -85,7 +109,6 @@ def inputs(plan: BoardPlan, folder: Path) -> dict[str, str]:
         "contents": contents.hexdigest(),
         "constraints": _sha(constraints(board)[1]),
         "flags": _sha(json.dumps([*flags, plan.spec.clock_hz])),
-        "tools": ", ".join(tools),
     }
 
 
@@ -126,6 +149,7 @@ def study(
     *,
     again: bool = False,
     lock: Path = LOCK,
+    run: RunJobs | None = None,
     progress: Progress = silent,
 ) -> dict[str, Facts]:
     """Build the default bitstreams whose inputs are not those of the lock, and renew it after each.
@@ -140,6 +164,8 @@ def study(
         Where the data sets lie by which cycles an image are counted.
     again
         Build also what is as the lock has it.
+    run
+        Who builds, each board a job; None: one after the other. The lock is renewed here.
 
     Returns
     -------
@@ -151,27 +177,62 @@ def study(
     BoardError, ToolError, TimingError
         As `gen.board.build.build_board`.
     """
-    locked = read_lock(lock)
+    locked, run = read_lock(lock), run or InTurn(progress)
     names = boards or (*BOARDS,)
     for name in names:
         if name not in BOARDS:
             raise BoardError(none_of("Board", name, BOARDS, " to be under the lock"))
-    with under_way(progress, "boards", total=len(names)) as at:
-        for n, name in enumerate(names):
-            at(n)
+    plans, calls = dict[str, BoardPlan](), dict[str, Facts]()
+    with under_way(progress, "boards compared with the lock", total=len(names)) as at:
+        for n, name in enumerate(names, 1):
             plan = default_plan(find_board(name))
-            now = inputs(plan, folder / name / "inputs")
+            now = inputs(plan, folder / name / INPUTS)
             if not again and name in locked and locked[name]["inputs"] == now:
                 progress(f"{name}: as the lock has it")
-                continue
-            progress(f"{name}: {plan.core.facts()['layout']}, {plan.core.network.spec.name}")
-            report = build_board(plan, folder / name, progress=progress)
-            report |= flowing_speed(plan.core, plan.spec.clock_hz, data)
-            routed = {key: report[key] for key in ROUTED if key in report}
-            # Another may be new.
-            locked = read_lock(lock) | {name: {"inputs": now, "routed": routed}}
-            write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
+            else:
+                plans[name], calls[name] = plan, {"board": name, "now": now}
+            at(n)
+
+    def renew(name: str, routed: Result) -> None:
+        nonlocal locked
+        plan = plans[name]
+        report = routed | flowing_speed(plan.core, plan.spec.clock_hz, data)
+        routed = {key: report[key] for key in ROUTED if key in report}
+        # Another may be new.
+        locked = read_lock(lock) | {name: {"inputs": calls[name]["now"], "routed": routed}}
+        write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
+
+    run("boards", build_job, calls, None, renew, {name: folder / name for name in calls})
     return locked
+
+
+def build_job(board: str, now: Facts, folder: Path, progress: Progress = silent) -> Result:
+    """A job: a board's default bitstream, built in a folder; of the report what the lock keeps.
+
+    Parameters
+    ----------
+    now
+        Its `inputs`, which must be the same here.
+
+    Raises
+    ------
+    BoardError, ToolError, TimingError
+        As of `study`, and for other inputs.
+    """
+    plan = default_plan(find_board(board))
+    _require_same(board, _tools(plan.board), now)
+    progress(f"{board}: {plan.core.facts()['layout']}, {plan.core.network.spec.name}")
+    report = build_board(plan, folder, progress=progress)
+    facts = json.loads((folder / "board.json").read_text())
+    _require_same(board, _described(plan, facts, folder), now)
+    return {key: report[key] for key in ROUTED if key in report}
+
+
+def _require_same(board: str, mine: Facts, now: Facts) -> None:
+    """What a worker builds must be what the lock is to have."""
+    for key, value in mine.items():
+        if value != now[key]:
+            raise ToolError(f"A worker must make {board} with {key} {now[key]}, not {value}")
 
 
 def bitstreams_table(locked: Mapping[str, Facts]) -> str:

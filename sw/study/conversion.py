@@ -3,9 +3,10 @@
 One run of the longest T gives all shorter ones: the logits after t steps are those of a run of t.
 """
 
+import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from hw.contract.checks import SternaError
 from hw.contract.edge import sides_text
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown
+from hw.system.jobs import InTurn, Result, RunJobs
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, silent, under_way
+from hw.system.progress import Progress, silent
 from sim.golden.model import GoldenModel
 from sw.data.split import Split
 from sw.importers.conversion import Conversion, calibrate, convert
@@ -30,7 +32,7 @@ from sw.importers.modules import activations, read_relu
 from sw.importers.relu import train_maps, train_relu
 from sw.study.plots import write_png
 
-__all__ = ["STEPS", "agreement_table", "steps_up_to", "study", "study_table"]
+__all__ = ["STEPS", "agreement_table", "steps_up_to", "study", "study_table", "variant_job"]
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 VARIANTS = (
@@ -72,6 +74,7 @@ def study(
     seed: int = 1,
     epochs: int = 12,
     steps: Sequence[int] = STEPS,
+    run: RunJobs | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Train, convert in every variant, run the test set; `study.json`, the network (`relu.pt`) and
@@ -83,6 +86,8 @@ def study(
         Neurons of each hidden layer; None: a convolutional network (`sw.importers.relu`).
     steps
         T, in ascending order.
+    run
+        Who converts and runs, each variant a job; None: one after the other.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def study(
         with the ReLU network's class, events per image (hidden layers, bit planes), and each hidden
         layer's mean |rate - activation|, in units of the activation that became 1.
     """
-    start, path = time.monotonic(), folder / "study.json"
+    start, path, run = time.monotonic(), folder / "study.json", run or InTurn(progress)
     shape = train.shape if hidden is None else (train.images.shape[1],)
     trained = {
         "dataset": train.name,
@@ -139,43 +144,68 @@ def study(
     if not known:
         write_atomically(folder / "relu.pt", network_bytes(network))  # for `sterna convert`
         keep()
-    wanted, done = len(VARIANTS), len(facts["variants"])
-    with under_way(progress, "variants", total=wanted, done=done) as at:
-        for title, conversion in VARIANTS:
-            if title in facts["variants"]:
-                continue
-            progress(f"{title}: {len(test)} images, {steps[-1]} steps")
-            spiking = convert(
-                layers,
-                sample,
-                train.bits,
-                replace(conversion, steps=steps[-1]),
-                peaks=peaks[conversion.percentile],
-            )
-            rates = RateErrors(
-                layers,
-                test.images,
-                pixel_max,
-                peaks[conversion.percentile],
-                conversion.divisor,
-                steps,
-            )
-            golden = GoldenModel(spiking)
-            logits, events = golden.over_time(
-                test.images, max(LEAST, golden.batch), observe=rates.observe
-            )
-            classes = logits.argmax(axis=2)
-            total = np.cumsum(np.sum(events, axis=0)) / len(test)
-            facts["variants"][title] = {
-                "accuracy": [_percent(classes[:, t - 1] == test.labels) for t in steps],
-                "agreement": [_percent(classes[:, t - 1] == answers) for t in steps],
-                "events": [round(float(total[t - 1]), 1) for t in steps],
-                "rate_errors": [[round(e, 5) for e in rates.errors[t]] for t in steps],
-            }
-            keep()
-            at(len(facts["variants"]))
+    sent = {
+        "layers": layers,
+        "peaks": peaks,
+        "sample": sample,
+        "images": test.images,
+        "labels": test.labels,
+        "bits": test.bits,
+        "answers": answers,
+    }
+
+    def found(title: str, result: Result) -> None:
+        variants = facts["variants"] | {title: result}
+        facts["variants"] = {title: variants[title] for title, _ in VARIANTS if title in variants}
+        keep()
+
+    calls = {
+        title: {"title": title, "steps": list(steps)}
+        for title, _ in VARIANTS
+        if title not in facts["variants"]
+    }
+    run("variants", variant_job, calls, {"sent": (_digest(layers, train, test), sent)}, found)
     _plot(facts, folder)
     return facts
+
+
+def variant_job(
+    title: str, steps: Sequence[int], sent: Mapping[str, Any], progress: Progress = silent
+) -> Result:
+    """A job: the test images through one of `VARIANTS`; its part of what `study` returns.
+
+    Parameters
+    ----------
+    sent
+        `layers` of the ReLU network and its `answers`; `images` and `labels` of the test set, of
+        `bits`; `sample`, training images, and by percentile the `peaks` on them.
+    """
+    layers, images, answers = sent["layers"], sent["images"], sent["answers"]
+    progress(f"{title}: {len(images)} images, {steps[-1]} steps")
+    conversion = replace(dict(VARIANTS)[title], steps=steps[-1])
+    peaks = sent["peaks"][conversion.percentile]
+    spiking = convert(layers, sent["sample"], sent["bits"], conversion, peaks=peaks)
+    rates = RateErrors(layers, images, 2 ** sent["bits"] - 1, peaks, conversion.divisor, steps)
+    golden = GoldenModel(spiking)
+    logits, events = golden.over_time(images, max(LEAST, golden.batch), observe=rates.observe)
+    classes = logits.argmax(axis=2)
+    total = np.cumsum(np.sum(events, axis=0)) / len(images)
+    return {
+        "accuracy": [_percent(classes[:, t - 1] == sent["labels"]) for t in steps],
+        "agreement": [_percent(classes[:, t - 1] == answers) for t in steps],
+        "events": [round(float(total[t - 1]), 1) for t in steps],
+        "rate_errors": [[round(e, 5) for e in rates.errors[t]] for t in steps],
+    }
+
+
+def _digest(layers: Sequence[AffineLayer], train: Split, test: Split) -> str:
+    """SHA-256 (hex) of what all variants are made of and run on."""
+    sha = hashlib.sha256(f"{train.digest} {test.digest}".encode())
+    for layer in layers:
+        sha.update(repr((layer.place, layer.map_shape, layer.edges)).encode())
+        for tensor in (*layer.kernels, layer.bias):
+            sha.update(tensor.detach().numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _known(path: Path, trained: dict[str, Any]) -> dict[str, Any]:

@@ -5,19 +5,22 @@ two ways to count, not a measurement of any chip. Fetching weights costs more th
 both sides; it is left out on both.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hw.contract.network import Network
 from hw.contract.text import markdown
+from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.progress import Progress, silent
 from sim.golden.activity import Activity
 from sim.golden.edges import fan_out
 from sw.data.evaluate import Accuracy, evaluate
 from sw.data.split import Split
 from sw.report.energy import NEURON_ADDS, PICOJOULES
 
-__all__ = ["Cost", "cost", "cost_table"]
+__all__ = ["Cost", "cost", "cost_job", "cost_table", "study"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,16 @@ class Cost:
             "nanojoules_integer": [round(e, 3) for e in self.integer_energy],
         }
 
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "Cost":
+        """Of all that `dataclasses.asdict` gives, as JSON may have given it back."""
+        activity: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields["activity"].items()
+        }
+        whole = {"accuracy": Accuracy(**fields["accuracy"]), "activity": Activity(**activity)}
+        return cls(**{**fields, **whole})
+
 
 def macs(network: Network) -> int:
     """Multiply-accumulates of one pass over the network's topology, were it a ReLU network: those
@@ -103,6 +116,57 @@ def cost(network: Network, data: Split) -> Cost:
         macs=macs(network),
         neuron_steps=network.spec.steps * sum(layer.neurons for layer in layers[:-1]),
     )
+
+
+def study(
+    networks: Mapping[str, tuple[Network, Split]],
+    *,
+    run: RunJobs | None = None,
+    progress: Progress = silent,
+) -> list[Cost]:
+    """The costs of networks, by name, on their data sets.
+
+    Parameters
+    ----------
+    run
+        Who counts, each network a job; None: one after the other.
+
+    Raises
+    ------
+    EvaluateError
+        When a data set does not fit its network.
+    """
+    # A data set of several networks is there once.
+    data = {split.digest: split for _, split in networks.values()}
+    calls = {name: {"name": name, "data": split.digest} for name, (_, split) in networks.items()}
+    sent = {"networks": {name: network for name, (network, _) in networks.items()}, "data": data}
+    sha = hashlib.sha256(" ".join(data).encode())
+    for name, (network, _) in networks.items():
+        sha.update(f"{name} {network.spec.name} {network.digest}".encode())
+    found = (run or InTurn(progress))(
+        "networks", cost_job, calls, {"sent": (sha.hexdigest(), sent)}
+    )
+    return [Cost.from_fields(fields) for fields in found]
+
+
+def cost_job(name: str, data: str, sent: Mapping[str, Any], progress: Progress = silent) -> Result:
+    """A job: the fields of the cost of a network.
+
+    Parameters
+    ----------
+    data
+        Digest of its data set.
+    sent
+        `networks` by name, `data` by digest.
+
+    Raises
+    ------
+    EvaluateError
+        As of `study`.
+    """
+    split = sent["data"][data]
+    progress(f"{name}: the test images of {split.title}")
+    return asdict(cost(sent["networks"][name], split))
 
 
 def cost_table(costs: Sequence[Cost]) -> str:

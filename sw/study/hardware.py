@@ -4,8 +4,10 @@ One topology, trained or converted for every kind on the digits that need no dow
 lanes, the same width of weights; each core routed for an ECP5-85k.
 """
 
+import hashlib
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from gen.layer.stage import DEFAULT_LANES
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown
+from hw.system.jobs import InTurn, Result, RunJobs
 from hw.system.process import fills_folder
-from hw.system.progress import Progress, announced, silent, under_way
+from hw.system.progress import Progress, announced, silent
 from sw.data.dataset import load_split
 from sw.data.evaluate import accuracy, mean_cycles
 from sw.data.split import Split
@@ -30,7 +33,7 @@ from sw.learn.real_decay import with_decay
 from sw.learn.recipes import VARIANTS, find_recipe, variant
 from sw.learn.train import train
 
-__all__ = ["hardware_table", "study"]
+__all__ = ["hardware_table", "route_job", "study"]
 
 RELU_EPOCHS = 30
 WEIGHT_BITS = 4
@@ -78,9 +81,15 @@ def study(
     lanes: int = 16,
     megahertz: float = 100.0,
     seed: int = 1,
+    run: RunJobs | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Route every kind; `study.json` in `folder` after each.
+    """Train all kinds, and route them; `study.json` in `folder` after each.
+
+    Parameters
+    ----------
+    run
+        Who routes, each kind a job; None: one after the other.
 
     Returns
     -------
@@ -94,34 +103,67 @@ def study(
     ToolError
         When a tool is missing or a core does not fit.
     """
-    started = time.monotonic()
+    started, run = time.monotonic(), run or InTurn(progress)
     find_tools(find_board("ulx3s_85f").family.flow)  # before hours of training
     data, test = (load_split("digits", split, 4) for split in ("train", "test"))
-    facts: dict[str, Any] = {"lanes": lanes, "asked_mhz": megahertz, "seed": seed, "rows": []}
-    total = len(VARIANTS) + len(CONVERSIONS) + 2
-    with under_way(progress, "kinds of neurons", total=total) as at:
-        for kind in kinds(lanes, data, test, progress):
-            progress(kind.title)
-            name = "".join(c if c.isalnum() else "-" for c in kind.title)
-            report = close_timing(
-                kind.core, folder / name, megahertz=megahertz, seed=seed, progress=progress
-            )
-            found = accuracy(kind.core.network, test)
-            facts["rows"].append(
-                {
-                    "title": kind.title,
-                    "hits": found.hits,
-                    "n": found.n,
-                    "cycles": round(mean_cycles(kind.core, test.images), 1),
-                    "wide_cycles": round(mean_cycles(widened(kind.core), test.images), 1),
-                    "fmax_mhz": report["fmax_mhz"],
-                    "resources": report["resources"],
-                }
-            )
-            facts["seconds"] = round(time.monotonic() - started)
-            write_json(folder / "study.json", facts)
-            at(len(facts["rows"]))
+    cores = {kind.title: kind.core for kind in kinds(lanes, data, test, progress)}
+    rows: dict[str, Result] = {}
+    facts: dict[str, Any] = {"lanes": lanes, "asked_mhz": megahertz, "seed": seed}
+
+    def keep(title: str, row: Result) -> None:
+        rows[title] = row
+        facts["rows"] = [rows[title] for title in cores if title in rows]
+        facts["seconds"] = round(time.monotonic() - started)
+        write_json(folder / "study.json", facts)
+
+    calls = {title: {"title": title, "megahertz": megahertz, "seed": seed} for title in cores}
+    names = {title: "".join(c if c.isalnum() else "-" for c in title) for title in cores}
+    recipes = [[core.network.digest, core.recipe()] for core in cores.values()]
+    sha = hashlib.sha256(json.dumps([*recipes, test.digest]).encode())
+    run(
+        "kinds of neurons",
+        route_job,
+        calls,
+        {"sent": (sha.hexdigest(), {"cores": cores, "test": test})},
+        keep,
+        {title: folder / name for title, name in names.items()},
+    )
     return facts
+
+
+def route_job(
+    title: str,
+    megahertz: float,
+    seed: int,
+    sent: Mapping[str, Any],
+    folder: Path,
+    progress: Progress = silent,
+) -> Result:
+    """A job: the row of a kind of neuron, its core routed in a folder.
+
+    Parameters
+    ----------
+    sent
+        `cores` by title, and the images of the `test`.
+
+    Raises
+    ------
+    ToolError
+        As of `study`.
+    """
+    core, test = sent["cores"][title], sent["test"]
+    progress(title)
+    report = close_timing(core, folder, megahertz=megahertz, seed=seed, progress=progress)
+    found = accuracy(core.network, test)
+    return {
+        "title": title,
+        "hits": found.hits,
+        "n": found.n,
+        "cycles": round(mean_cycles(core, test.images), 1),
+        "wide_cycles": round(mean_cycles(widened(core), test.images), 1),
+        "fmax_mhz": report["fmax_mhz"],
+        "resources": report["resources"],
+    }
 
 
 def widened(core: CorePlan) -> CorePlan:

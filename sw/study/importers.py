@@ -22,7 +22,7 @@ from gen.core.plan import plan_network
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown, none_of
-from hw.system.jobs import Result, RunJobs
+from hw.system.jobs import InTurn, Result, RunJobs
 from hw.system.progress import Progress, announced, silent
 from sim.bench.run import simulate
 from sw.data.dataset import load_split
@@ -514,15 +514,9 @@ def study(
             raise SternaError(f"Networks of {name} need {lacking}: {TRAINED[name].install}")
     chosen = [*names] or [name for name, spec in TRAINED.items() if not spec.missing]
     how = {"bits": list(bits), "epochs": epochs, "images": images, "seed": seed}
-    rows = {}
-    if run is not None:
-        calls = {name: {"name": name, **how} for name in chosen}
-        found = run("networks trained, imported, simulated", measure_job, calls)
-        rows = dict(zip(chosen, found, strict=True))
-    else:
-        for name in chosen:
-            with announced(progress, f"training, importing, simulating: {name}"):
-                rows[name] = measure_job(name, **how)
+    calls = {name: {"name": name, **how} for name in chosen}
+    found = (run or InTurn(progress))("networks trained, imported, simulated", measure_job, calls)
+    rows = dict(zip(calls, found, strict=True))
     skipped = {name: spec.missing for name, spec in TRAINED.items() if spec.missing}
     facts = {"rows": rows, "epochs": epochs, "hidden": HIDDEN, "not_installed": skipped}
     out.mkdir(parents=True, exist_ok=True)
@@ -530,10 +524,13 @@ def study(
     return facts
 
 
-def measure_job(name: str, bits: Sequence[int], epochs: int, images: int, seed: int) -> Result:
+def measure_job(
+    name: str, bits: Sequence[int], epochs: int, images: int, seed: int, progress: Progress = silent
+) -> Result:
     """A job: the row of a framework."""
-    train, test = (load_split("digits", part, PIXEL_BITS) for part in ("train", "test"))
-    return _measured(TRAINED[name], train, test, bits, epochs, images, seed)
+    with announced(progress, f"training, importing, simulating: {name}"):
+        train, test = (load_split("digits", part, PIXEL_BITS) for part in ("train", "test"))
+        return _measured(TRAINED[name], train, test, bits, epochs, images, seed)
 
 
 def _measured(

@@ -13,15 +13,14 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hw.contract.checks import SternaError
-from hw.contract.files import write_atomically, write_json
+from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
-from hw.system.jobs import Result, RunJobs
+from hw.system.jobs import InTurn, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
@@ -220,7 +219,7 @@ def study(
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise SternaError(none_of("Part", unknown[0], PARTS))
-    path = folder / "runs.json"
+    path, run = folder / "runs.json", run or InTurn(progress)
     runs = _known_runs(path)
     wanted = [
         case if passes is None else replace(case, passes=passes, drops=())
@@ -231,31 +230,31 @@ def study(
         runs.append(found)
         write_json(path, runs)
 
-    chosen: list[Run] = []
     if "drift" in parts:  # the network that drifts is the first one of MNIST
         base = Case(dataset="mnist", title="R8", seed=seeds[0])
         base = base if passes is None else replace(base, passes=passes, drops=())
         wanted = [*(c for c in wanted if c.dataset != base.dataset), base] + [
             c for c in wanted if c.dataset == base.dataset and c.file != base.file
         ]
-    if run is not None:
-        place = None if data is None else str(data)
-        calls = {
-            case.file: {"case": vars(case), "data": place}
-            for case in wanted
-            if _known(case, runs) is None
-        }
-        run("networks that learn", learn_job, calls, each=lambda _, r: keep(_kept(r, folder)))
-    total = len(wanted)
-    with under_way(progress, "networks that learn", total=total) as at:
-        for n, case in enumerate(wanted, 1):
-            found = _known(case, runs)
-            if found is None:
-                found = _kept(_learn(case, data, progress), folder)
-                keep(found)
-            chosen.append(found)
-            progress(f"{n}/{total} {case.dataset} {case.title} seed {case.seed}: {_told(found)}")
-            at(n)
+    files = {case.file: case for case in wanted}
+    found = {file: of_it for file, case in files.items() if (of_it := _known(case, runs))}
+    for n, file in enumerate(found, 1):
+        progress(f"{n}/{len(files)} {_told(files[file], found[file])}")
+
+    def learned(file: str, result: Result) -> None:
+        found[file] = result
+        keep(result)
+        progress(f"{len(found)}/{len(files)} {_told(files[file], result)}")
+
+    place = None if data is None else str(data)
+    calls = {
+        file: {"case": vars(case), "data": place}
+        for file, case in files.items()
+        if file not in found
+    }
+    own = dict.fromkeys(calls, folder)
+    run("networks that learn", learn_job, calls, each=learned, folders=own)
+    chosen = [found[file] for file in files]
     if "drift" in parts:
         chosen += _drifts(f"mnist-R8-{seeds[0]}", folder, data, runs, keep, progress)
     return chosen
@@ -284,9 +283,10 @@ def _known(case: Case, runs: Sequence[Run]) -> Run | None:
     return next((run for run in known if run["asked"] == _asked(case)), None)
 
 
-def _told(run: Run) -> str:
+def _told(case: Case, run: Run) -> str:
     hits, n = run["test"]
-    return f"{100 * hits / n:.2f} %, {run['seconds']:.0f} s"
+    of = f"{case.dataset} {case.title} seed {case.seed}"
+    return f"{of}: {100 * hits / n:.2f} %, {run['seconds']:.0f} s"
 
 
 def _known_runs(path: Path) -> list[Run]:
@@ -307,19 +307,14 @@ def _known_runs(path: Path) -> list[Run]:
     return runs
 
 
-def _kept(result: Result, folder: Path) -> Run:
-    """What a job found, its network and its masters in the folder."""
-    for name, data in result["files"].items():
-        write_atomically(folder / name, data)
-    return result["run"]
+def learn_job(
+    case: Mapping[str, Any], data: str | None, folder: Path, progress: Progress = silent
+) -> Result:
+    """A job: the run of one network that learns; it is saved in the folder, with its masters."""
+    return _learn(Case(**case), data, folder, progress)
 
 
-def learn_job(case: dict[str, Any], data: str | None) -> Result:
-    """A job: one network that learns; `run`, and `files` by name."""
-    return _learn(Case(**case), data, silent)
-
-
-def _learn(case: Case, data: Any, progress: Progress) -> Result:
+def _learn(case: Case, data: Any, folder: Path, progress: Progress) -> Run:
     started, preset = time.monotonic(), PRESETS[case.dataset]
     network = preset.network(case.seed, **case.changes)
     spec = network.spec
@@ -350,12 +345,10 @@ def _learn(case: Case, data: Any, progress: Progress) -> Result:
     if session.interrupted:
         raise KeyboardInterrupt
     made = learner.masters.working()
-    with TemporaryDirectory(prefix="sterna-learn-") as folder:
-        learner.masters.save(masters_path(made.save(Path(folder) / f"{case.file}.npz")))
-        files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+    learner.masters.save(masters_path(made.save(folder / f"{case.file}.npz")))
     accuracy, activity = evaluate(made, judged)
     assert spec.learning is not None
-    run = {
+    return {
         "kind": "noise",
         "dataset": case.dataset,
         "title": case.title,
@@ -371,7 +364,6 @@ def _learn(case: Case, data: Any, progress: Progress) -> Result:
         "digest": made.digest,
         "seconds": round(session.seconds, 1),
     }
-    return {"run": run, "files": files}
 
 
 def _drifts(

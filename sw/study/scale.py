@@ -5,8 +5,10 @@ networks that ship, with the cycle law, which the hardware keeps to the cycle; t
 to networks too large to build here.
 """
 
+import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +28,19 @@ from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import markdown
 from hw.program.code import Played
-from hw.system.progress import Progress, under_way
+from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.progress import Progress, silent
 from sim.golden.model import GoldenModel, Trace
 from sw.data.evaluate import EvaluateError, check_fits
 from sw.data.split import Split
 from sw.study.reference_networks import ZOO
 
-__all__ = ["measured_rates", "scale_table", "study"]
+__all__ = ["check_job", "measured_rates", "predict_job", "scale_table", "study"]
 
 CHIP_BITS = 208 * 18 * 1024
 """Block RAM of an ECP5-85k."""
 
 MEGAHERTZ = 80
-
-Result = dict[str, Any]
-
 
 CHANGING = 0.33
 """Events of changes for one of spikes, behind the first step, on average over the shipped ternary
@@ -144,35 +144,74 @@ def predict(spec: NetworkSpec, lanes: int, rate: float) -> Result:
 
 
 def study(
-    shipped: Sequence[tuple[Network, Split]],
+    shipped: Mapping[str, tuple[Network, Split]],
     *,
     lanes: Sequence[int],
     rate: float,
     images: int,
     out: Path,
-    progress: Progress,
+    run: RunJobs | None = None,
+    progress: Progress = silent,
 ) -> Result:
-    """Check the model, predict the large networks, write the facts."""
-    started, checked, predicted = time.monotonic(), [], []
-    total = len(shipped) + len(ZOO) * len(lanes)
-    with under_way(progress, "networks", total=total) as at:
-        for network, data in shipped:
-            progress(f"{network.spec.name}: model against cycle law")
-            checked.append(check(network, data, lanes[0], images))
-            at(len(checked))
-        for name, make in ZOO.items():
-            for n in lanes:
-                progress(f"{name}, {n} lanes")
-                predicted.append(predict(make(), n, rate))
-                at(len(checked) + len(predicted))
+    """Check the model on networks, by name, predict the large ones, write the facts.
+
+    Parameters
+    ----------
+    run
+        Who does both, each network a job, a large one with each number of lanes; None: one after
+        the other.
+
+    Raises
+    ------
+    EvaluateError
+        As of `check`.
+    """
+    started, run = time.monotonic(), run or InTurn(progress)
+    few = slice(images)
+    sent, sha = {}, hashlib.sha256()
+    for name, (network, data) in shipped.items():
+        part = replace(data, images=data.images[few], labels=data.labels[few])
+        sent[name] = network, part
+        sha.update(f"{name} {network.spec.name} {network.digest} {part.digest}".encode())
+    checked = run(
+        "networks checked",
+        check_job,
+        {name: {"name": name, "lanes": lanes[0], "images": images} for name in shipped},
+        {"sent": (sha.hexdigest(), sent)},
+    )
+    calls = {
+        f"{name}, {n} lanes": {"name": name, "lanes": n, "rate": rate}
+        for name in ZOO
+        for n in lanes
+    }
+    foretold = run("large networks", predict_job, calls)
     facts = {
         "checked": checked,
-        "foretold": predicted,
+        "foretold": foretold,
         "images": images,
         "seconds": round(time.monotonic() - started, 1),
     }
     write_json(out, facts)
     return facts
+
+
+def check_job(
+    name: str,
+    lanes: int,
+    images: int,
+    sent: Mapping[str, tuple[Network, Split]],
+    progress: Progress = silent,
+) -> Result:
+    """A job: `check` of a network, which was sent with its test images."""
+    network, data = sent[name]
+    progress(f"{network.spec.name}: model against cycle law")
+    return check(network, data, lanes, images)
+
+
+def predict_job(name: str, lanes: int, rate: float, progress: Progress = silent) -> Result:
+    """A job: `predict` of one of `ZOO`."""
+    progress(f"{name}, {lanes} lanes")
+    return predict(ZOO[name](), lanes, rate)
 
 
 def scale_table(facts: Result) -> str:

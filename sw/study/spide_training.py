@@ -4,13 +4,14 @@ SGD with momentum over both stages, checkpoints after each epoch, agreement of t
 with the exact solution, and the study of docs/learning-reference.md.
 """
 
+import hashlib
 import io
 import json
 import math
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown, none_of
+from hw.system.jobs import InTurn, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
@@ -48,6 +50,7 @@ __all__ = [
     "accuracy_table",
     "agreement",
     "agreement_table",
+    "reference_job",
     "run_reference",
     "study",
     "train_batch",
@@ -57,6 +60,9 @@ Data = tuple[Split, Split]
 """Training and test images, of eight bits a pixel."""
 
 Run = dict[str, Any]
+
+Sent = tuple[ReferenceConfiguration, bytes]
+"""What is run, and its checkpoint, if it was broken off."""
 
 MARKS = (25, 50, 100, 250)
 """T_B at which beta is compared with its exact solution."""
@@ -398,10 +404,17 @@ def study(
     data_folder: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
     names: Sequence[str] = tuple(CONFIGURATIONS),
+    run: RunJobs | None = None,
 ) -> list[Run]:
     """Run configurations by name; `runs.json` after each, a checkpoint after each epoch.
 
     What `runs.json` has already is not run again.
+
+    Parameters
+    ----------
+    run
+        Who runs them, each a job; None: one after the other. What is done elsewhere begins with the
+        checkpoint that is here, if there is one, and its own comes back with the result.
 
     Raises
     ------
@@ -413,21 +426,60 @@ def study(
     for name in names:
         if name not in CONFIGURATIONS:
             raise SpideError(none_of("Reference", name, CONFIGURATIONS))
+    run = run or InTurn(progress)
     runs = _finished(folder / "runs.json")
-    for name in names:
-        configuration = CONFIGURATIONS[name]
-        if any(run["configuration"] == _plain(configuration) for run in runs):
-            continue
-        train, test = (
-            load_split(configuration.dataset, split, 8, data_folder) for split in ("train", "test")
-        )
-        checkpoint = folder / f"{name}.pt"
-        run = run_reference(configuration, (train, test), progress, checkpoint=checkpoint)
-        runs = [*(other for other in runs if other["name"] != name), run]
+
+    def keep(name: str, result: Run) -> None:
+        nonlocal runs
+        runs = [*(other for other in runs if other["name"] != name), result]
         write_json(folder / "runs.json", runs)
-        hits, n = run["test"]
+        hits, n = result["test"]
         progress(f"{name}: test {hits}/{n} ({100 * hits / n:.2f} %)")
-    return [run for name in names for run in runs if run["name"] == name]
+
+    done = [other["configuration"] for other in runs]
+    place = None if data_folder is None else str(data_folder)
+    wanted = {
+        name: CONFIGURATIONS[name] for name in names if _plain(CONFIGURATIONS[name]) not in done
+    }
+    sent, sha = dict[str, Sent](), hashlib.sha256()
+    for name, configuration in wanted.items():
+        path = _checkpoint(folder, name)
+        begun = path.read_bytes() if path.is_file() else b""
+        sent[name] = configuration, begun
+        sha.update(repr(configuration).encode() + hashlib.sha256(begun).digest())
+    calls = {name: {"name": name, "data": place} for name in wanted}
+    own = dict.fromkeys(wanted, folder)
+    run("references", reference_job, calls, {"sent": (sha.hexdigest(), sent)}, keep, own)
+    return [other for name in names for other in runs if other["name"] == name]
+
+
+def reference_job(
+    name: str, data: str | None, sent: Mapping[str, Sent], folder: Path, progress: Progress = silent
+) -> Run:
+    """A job: the run of a configuration, whose checkpoint is kept in the folder.
+
+    Parameters
+    ----------
+    data
+        Where the data sets lie (`load_split`).
+
+    Raises
+    ------
+    SpideError
+        As of `run_reference`.
+    DataError
+        When the data are not to be had.
+    """
+    configuration, begun = sent[name]
+    train, test = (load_split(configuration.dataset, split, 8, data) for split in ("train", "test"))
+    checkpoint = _checkpoint(folder, name)
+    if begun:
+        write_atomically(checkpoint, begun)
+    return run_reference(configuration, (train, test), progress, checkpoint=checkpoint)
+
+
+def _checkpoint(folder: Path, name: str) -> Path:
+    return folder / f"{name}.pt"
 
 
 def _plain(configuration: ReferenceConfiguration) -> dict[str, Any]:

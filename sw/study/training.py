@@ -20,7 +20,7 @@ from typing import Any
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown
-from hw.system.jobs import Result
+from hw.system.jobs import InTurn, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent
 from sw.data.dataset import load_split
@@ -29,7 +29,6 @@ from sw.learn.plan import dense_chain
 from sw.learn.quantize import check_weight_bits
 from sw.learn.recipes import VARIANTS, Phase, Recipe, variant
 from sw.learn.train import train_widths
-from sw.spread.runner import running
 from sw.study.plots import write_png
 
 __all__ = ["Grid", "accuracy_table", "activity_table", "study"]
@@ -100,9 +99,8 @@ def study(
     folder: Path,
     data: str | os.PathLike[str] | None = None,
     *,
-    processes: int = 0,
-    scheduler: str | None = None,
     compiled: bool | None = None,
+    run: RunJobs | None = None,
     progress: Progress = silent,
 ) -> list[Run]:
     """Train the grid; `runs.json` in `folder` after every network.
@@ -113,12 +111,10 @@ def study(
         What to train; where results are kept.
     data
         Where the data sets lie (`load_split`).
-    processes
-        Networks trained side by side, one thread each; 0: one per core.
-    scheduler
-        Of a Dask cluster that trains them, in place of processes (`sw.spread.engine.Pool`).
     compiled
         Neurons through torch.compile; None: where there is a C++ compiler.
+    run
+        Who trains, each network a job, with one thread; None: one after the other.
 
     Returns
     -------
@@ -134,8 +130,6 @@ def study(
     """
     wanted = list(grid.recipes())
     grid.check()
-    if processes < 0:
-        raise SternaError(f"Processes must be a number of at least 0, not {processes}")
     path = folder / "runs.json"
     runs = _known_runs(path)
     have = {_key(run) for run in runs}
@@ -152,7 +146,7 @@ def study(
     if todo:
         for dataset, split in product(grid.datasets, ("train", "test")):
             load_split(dataset, split, 4, data)  # before hours of work
-        _work(todo, runs, path, data, processes, scheduler, compiled, progress)
+        _work(todo, runs, path, data, compiled, run or InTurn(progress), progress)
     chosen = {
         _key(_facts(recipe, kind, seed, w))
         for recipe, kind, seed in wanted
@@ -166,9 +160,8 @@ def _work(
     runs: list[Run],
     path: Path,
     data: Any,
-    processes: int,
-    scheduler: str | None,
     compiled: bool | None,
+    run: RunJobs,
     progress: Progress,
 ) -> None:
     """Do all jobs; `runs`, and the file, have each result as it comes."""
@@ -202,8 +195,7 @@ def _work(
             f"{spent / done * (len(calls) - done):.0f} s to go"
         )
 
-    with running(processes or None, scheduler, progress=progress) as run:
-        run("networks trained", train_job, calls, each=keep)
+    run("networks trained", train_job, calls, each=keep)
 
 
 KEY = ("dataset", "hidden", "steps", "variant", "seed", "weight_bits", "epochs")

@@ -1,5 +1,6 @@
 """Jobs to be done: good ones, faulty ones, deadly ones."""
 
+import json
 import os
 import signal
 import threading
@@ -7,6 +8,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+from hw.contract.checks import SternaError
 from sw.spread.engine import Pool
 from sw.spread.engine import spread as spread_on
 from sw.spread.store import Job
@@ -53,6 +55,20 @@ def slow(n: int, log: str) -> dict:
     return square(n, log)
 
 
+def leaves_files(n: int, log: str, folder: Path) -> dict:
+    """A job that fills a folder, and is refused if it is the third."""
+    (folder / "sub").mkdir(parents=True)
+    (folder / "tool.log").write_text(f"wrote {folder}\n")
+    (folder / "facts.json").write_text(json.dumps({"n": n, "at": f"{folder}/sub"}))
+    if n == 3:
+        raise SternaError(f"Job must be less than three: see {folder}/tool.log")
+    (folder / "sub" / "n").write_text(str(n))
+    if log:
+        with Path(log).open("a") as file:
+            file.write(str(n))
+    return {"n": n}
+
+
 def jobs(function, count: int, shared: dict[str, str] | None = None, **more) -> list[Job]:
     return [
         Job(name=str(n), function=function, arguments={"n": n, **more}, shared=shared or {})
@@ -79,8 +95,8 @@ class Killing:
     def __init__(self, run, mark: Path) -> None:
         self.run, self.mark = run, mark
 
-    def __call__(self, what, function, calls, shared=None, each=None):
+    def __call__(self, what, function, calls, shared=None, each=None, folders=None):
         target = f"{function.__module__}:{function.__qualname__}"
         more = {"target": target, "mark": str(self.mark)}
         deadly = {name: {**more, "arguments": dict(given)} for name, given in calls.items()}
-        return self.run(what, killed_once, deadly, shared, each)
+        return self.run(what, killed_once, deadly, shared, each, folders)

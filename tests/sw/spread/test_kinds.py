@@ -13,7 +13,9 @@ from gen.board.boards import BOARDS, find_board
 from gen.board.planner import plan_board
 from gen.board.seeds import route_seeds
 from gen.core.plan import plan_core
+from hw.contract.builder import random_network
 from hw.contract.network import Network
+from hw.contract.neuron import NeuronSpec
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_split
 from sw.data.shipped import model_path
@@ -22,9 +24,11 @@ from sw.explore.search import Search, explore
 from sw.explore.space import shapes
 from sw.spread.runner import running
 from sw.spread.simulation import simulate_spread
-from sw.study import learning, training
+from sw.study import conversion, cost, hardware, learning, scale, spide_training, training
+from sw.study.spide_reference import ReferenceConfiguration, Wiring
 from sw.verify.fault_jobs import campaign_spread
 from tests.gen.board.tiny import write_design
+from tests.networks import chain
 from tests.sw.spread.calls import Killing
 
 pytestmark = pytest.mark.long
@@ -92,8 +96,57 @@ def learned(run, folder: Path) -> dict:
     return {"runs": sorted(runs, key=lambda r: (r["title"], r["seed"]))}
 
 
-@pytest.mark.parametrize("kind", [simulated, routed, attacked, trained, learned])
-def test_a_worker_is_killed(kind, tmp_path: Path) -> None:
+def learned_in_floating_point(run, folder: Path) -> dict:
+    (found,) = spide_training.study(folder, folder.parent / "idx", names=("small",), run=run)
+    assert (folder / "small.pt").is_file()
+    return found
+
+
+def converted(run, folder: Path) -> dict:
+    train, test = (load_split("digits", part, 4) for part in ("train", "test"))
+    return conversion.study(train, test, (16,), folder, epochs=1, steps=(1, 2), run=run)
+
+
+def counted(run, folder: Path) -> dict:
+    test = load_split("digits", "test", DIGITS.spec.input_bits)
+    return {"costs": [c.to_dict() for c in cost.study({"digits": (DIGITS, test)}, run=run)]}
+
+
+def checked(run, folder: Path) -> dict:
+    test = load_split("digits", "test", DIGITS.spec.input_bits)
+    shipped = {"digits": (DIGITS, test)}
+    return scale.study(shipped, lanes=(16,), rate=0.1, images=5, out=folder / "s", run=run)
+
+
+def routed_by_kinds(run, folder: Path) -> dict:
+    facts = hardware.study(folder, lanes=2, run=run)
+    assert (folder / "small" / "nextpnr.log").is_file()
+    report = json.loads((folder / "small" / "report.json").read_text())
+    assert report["fmax_mhz"] == facts["rows"][0]["fmax_mhz"]
+    return facts
+
+
+KINDS = [simulated, routed, attacked, trained, learned, learned_in_floating_point, converted]
+KINDS += [counted, checked, routed_by_kinds]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less of what studies have no arguments for; it travels to the workers."""
+    wired = Wiring(kind="dense", size=8)
+    configuration = ReferenceConfiguration(
+        name="small", dataset="mnist", groups=(wired,), feedback=wired, steps=4, batch=10, chunk=10
+    )
+    monkeypatch.setitem(spide_training.CONFIGURATIONS, "small", configuration)
+    monkeypatch.setattr(scale, "ZOO", {})
+    neuron = NeuronSpec(theta=64, decay="shift", decay_shift=2, potential_bits=8)
+    spec = chain((64, 4, 10), neuron, name="small", input_bits=4, steps=1)
+    core = plan_core(random_network(spec, bias=0), 2)
+    monkeypatch.setattr(hardware, "kinds", lambda *_: [hardware.Kind(title="small", core=core)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_worker_is_killed(kind, tmp_path: Path, idx_folder: Path, small: None) -> None:
     mark = tmp_path / "mark"
     with running(1) as run:
         found = kind(Killing(run, mark), tmp_path / "killed")

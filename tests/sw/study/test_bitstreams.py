@@ -1,6 +1,7 @@
 """The default bitstreams' lock: what goes in is what was routed, and the documents say so."""
 
 import json
+import shutil
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,17 @@ from gen.family.tools import ToolError
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
 from sw.data.shipped import model_path
+from sw.spread.runner import running
 from sw.study import bitstreams
-from sw.study.bitstreams import bitstreams_table, default_plan, inputs, own_lock, read_lock, study
+from sw.study.bitstreams import (
+    bitstreams_table,
+    build_job,
+    default_plan,
+    inputs,
+    own_lock,
+    read_lock,
+    study,
+)
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results.md"
 
@@ -32,13 +42,16 @@ def test_the_documents_have_the_locks_table():
 
 
 @pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the boards that were built; no tool is run."""
+def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Names of the boards that were built; no tool is run, and the design is the one that was
+    compared with the lock."""
     names: list[str] = []
     facts = read_lock()
 
     def build(plan: Any, folder: Path, progress: Any) -> dict[str, Any]:
         names.append(plan.board.name)
+        compared = tmp_path / plan.board.name / "inputs"
+        shutil.copytree(compared, folder, dirs_exist_ok=True)
         return facts[plan.board.name]["routed"] | {"more": 1}
 
     monkeypatch.setattr(bitstreams, "build_board", build)
@@ -66,6 +79,39 @@ def test_what_has_changed_is_built_and_locked(built: list[str], tmp_path: Path):
     lock.write_text(json.dumps(first))
     assert run()[board]["inputs"]["flags"] != "others"
     assert built == [board] * 3
+
+
+def test_boards_as_jobs(built: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The lock is what it is without; a board that was built is not built again, one that comes out
+    as another is refused."""
+    lock, board = tmp_path / "lock.json", "tang_nano_9k"
+    compared, made = bitstreams.inputs, tmp_path / "made"
+
+    def once(plan: Any, folder: Path) -> dict[str, str]:
+        if not made.exists():
+            found.update(compared(plan, made))
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        return dict(found)
+
+    found: dict[str, str] = {}
+    monkeypatch.setattr(bitstreams, "inputs", once)
+    plain = study(tmp_path, [board], lock=tmp_path / "plain.json")
+    before = read_lock(lock)
+
+    def locked() -> dict[str, Any]:
+        with running(0, kept=tmp_path / "kept") as run:
+            return study(tmp_path, [board], lock=lock, run=run)
+
+    assert (before, locked()) == ({}, plain)
+    assert read_lock(lock) == plain
+    lock.unlink()  # as where the command was killed before it was written
+    assert locked() == plain
+    assert locked() == plain
+    assert built == [board] * 2
+    described = bitstreams._described
+    monkeypatch.setattr(bitstreams, "_described", lambda *a: described(*a) | {"verilog": "other"})
+    with pytest.raises(ToolError, match=r"^A worker must make tang_nano_9k with verilog "):
+        build_job(board, plain[board]["inputs"], tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[1]", "{}x", '{"a": 1}', '{"a": {"inputs": {}}}'])

@@ -16,6 +16,7 @@ from sw.importers.conversion import Conversion, convert
 from sw.importers.convert_report import convert_and_compare, load_network
 from sw.importers.modules import read_relu
 from sw.importers.relu import train_relu
+from sw.spread.runner import running
 from sw.study.conversion import STEPS, agreement_table, steps_up_to, study, study_table, within
 
 
@@ -107,6 +108,23 @@ def test_a_convolutional_network_and_a_study_that_goes_on(tmp_path) -> None:
     options["seed"] = 2
     study(train, test, None, tmp_path, **options, progress=lines.append)
     assert lines[0].startswith("epoch 1 of 4: loss ")
+
+
+def test_variants_as_jobs(tmp_path) -> None:
+    """What is found is found one after the other, too, in order; a job that was done is not done
+    again."""
+    train, test = (load_split("digits", split, 4) for split in ("train", "test"))
+    options: dict[str, Any] = {"seed": 3, "epochs": 2, "steps": steps_up_to(2)}
+    plain = study(train, test, (16,), tmp_path / "plain", **options)
+    out, lines = tmp_path / "spread", []
+    with running(0, kept=tmp_path / "kept", progress=lines.append) as run:
+        found = study(train, test, (16,), out, run=run, **options)
+        assert list(found["variants"].items()) == list(plain["variants"].items())
+        assert json.loads((out / "study.json").read_text()) == found
+        (out / "study.json").unlink()  # as where the command was killed before it was written
+        again = study(train, test, (16,), out, run=run, **options)
+    assert again["variants"] == plain["variants"]
+    assert lines[-2:] == ["variants: 5 of 5, AugMapping, D = 8", "5 of 5 variants were done before"]
 
 
 def test_most_steps_are_a_power_of_two() -> None:

@@ -5,14 +5,18 @@ import json
 import numpy as np
 import pytest
 
+from hw.contract.network import Network
 from sim.golden.activity import Activity
 from sim.golden.model import GoldenModel
 from sw.cli.main import main
+from sw.data.dataset import load_split
 from sw.data.evaluate import Accuracy
+from sw.data.shipped import model_path
 from sw.learn.fold import fold
 from sw.learn.quantize import quantize
 from sw.report.energy import PICOJOULES
-from sw.study.cost import Cost, cost, cost_table
+from sw.spread.runner import running
+from sw.study.cost import Cost, cost, cost_table, study
 
 
 def test_a_cost_counts_what_the_golden_model_does(lived_network, tiny_data) -> None:
@@ -45,6 +49,22 @@ def test_energy_by_hand() -> None:
         "| by-hand | 90.00 % | 150 | 10,000 | 50,000 | 0.20 | 10.1 / 230.0 | 1.12 / 15.00 |"
     )
     assert PICOJOULES["float32 multiply"] > PICOJOULES["int8 multiply"]
+
+
+def test_networks_as_jobs(tmp_path) -> None:
+    """The same costs, to the last bit."""
+    test, names = load_split("digits", "test", 4), ("digits-dense", "digits-binary")
+    networks = {name: (Network.load(model_path(name)), test) for name in names}
+    plain, lines = study(networks), []
+    assert plain == [cost(*pair) for pair in networks.values()]
+    for _ in range(2):
+        with running(0, kept=tmp_path, progress=lines.append) as run:
+            assert study(networks, run=run) == plain
+    assert lines == [
+        "networks: 1 of 2, digits-dense",
+        "networks: 2 of 2, digits-binary",
+        "2 of 2 networks were done before",
+    ]
 
 
 def test_the_command(tmp_path, capsys) -> None:

@@ -1,11 +1,15 @@
 """Networks of other frameworks, trained there for a little: what is read is what they compute."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hw.contract.checks import SternaError
-from sw.study.importers import TRAINED, importers_table, study
+from sw.spread.runner import running
+from sw.study import importers
+from sw.study.importers import TRAINED, Trained, importers_table, study
 
 EPOCHS = 4
 
@@ -24,6 +28,25 @@ def test_a_network_of_each_framework(name: str, tmp_path: Path) -> None:
     assert min(found["equal"]) > 0.97
     assert found["same"] >= 0.97 * found["images"]
     assert spec.title in importers_table(facts)
+
+
+def test_frameworks_as_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is done once, and told where it is done here."""
+    names, done, lines = ["onnx", "nir"], [], []
+    monkeypatch.setitem(TRAINED, "onnx", replace(TRAINED["onnx"], packages=()))
+    monkeypatch.setitem(TRAINED, "nir", replace(TRAINED["nir"], packages=()))
+
+    def measured(spec: Trained, *_: Any) -> dict[str, Any]:
+        done.append(spec.title)
+        return {"title": spec.title}
+
+    monkeypatch.setattr(importers, "_measured", measured)
+    plain = study(tmp_path / "plain", names, progress=lines.append)
+    assert lines == [f"training, importing, simulating: {name}" for name in names]
+    for _ in range(2):
+        with running(0, kept=tmp_path / "kept") as run:
+            assert study(tmp_path / "spread", names, run=run) == plain
+    assert done == [TRAINED[name].title for name in names] * 2
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ from hw.learn.masters import Masters, masters_path
 from sw.cli.main import main
 from sw.data.dataset import load_split
 from sw.data.evaluate import evaluate
+from sw.spread.runner import running
 from sw.study.learning import (
     PARTS,
     accuracy_table,
@@ -58,6 +59,28 @@ def test_what_is_done_is_not_done_again(folder: Path) -> None:
     assert len(lines) == 1
     assert lines[0].startswith("1/1 digits R8 seed 2: ")
     assert (folder / "runs.json").read_bytes() == before
+
+
+def test_networks_as_jobs(folder: Path, tmp_path: Path) -> None:
+    """The same runs and files; a job that was done is not done again."""
+    plain, lines = json.loads((folder / "runs.json").read_text()), []
+    for _ in range(2):
+        with running(0, kept=tmp_path / "kept", progress=lines.append) as run:
+            runs = study(tmp_path / "out", parts=("digits",), seeds=(1, 2), passes=1, run=run)
+        assert [{**r, "seconds": 0} for r in runs] == [{**r, "seconds": 0} for r in plain]
+        for file in folder.glob("*.npz"):
+            other = tmp_path / "out" / file.name
+            if ".masters" in file.name:
+                assert other.is_file()
+            else:
+                assert Network.load(other).digest == Network.load(file).digest
+            other.unlink()
+        (tmp_path / "out" / "runs.json").unlink()  # as where the command was killed
+    assert lines == [
+        "networks that learn: 1 of 2, digits-R8-1",
+        "networks that learn: 2 of 2, digits-R8-2",
+        "2 of 2 networks that learn were done before",
+    ]
 
 
 def test_a_drift_has_every_way_of_learning(idx_folder: Path, tmp_path: Path) -> None:

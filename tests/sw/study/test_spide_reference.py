@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sw.data.split import Split
+from sw.spread.runner import running
 from sw.study.spide_reference import (
     Edge,
     FeedbackNetwork,
@@ -420,6 +421,35 @@ def test_study_keeps_what_is_done(tmp_path: Path, idx_folder: Path, monkeypatch)
     (out / "runs.json").write_text('{"a": 1}')
     with pytest.raises(SpideError, match="holds no runs of this study: remove it"):
         study(out, idx_folder, names=("short",))
+
+
+def test_configurations_as_jobs(tmp_path: Path, idx_folder: Path, monkeypatch) -> None:
+    """The same runs, with their checkpoints; no epoch that a checkpoint has is trained again."""
+    few = {
+        name: replace(SHORT, name=name, batch=10, epochs=2, seed=n) for n, name in enumerate("ab")
+    }
+    for name, configuration in few.items():
+        monkeypatch.setitem(CONFIGURATIONS, name, configuration)
+
+    def without_times(run: dict[str, Any]) -> dict[str, Any]:
+        history = [{**epoch, "seconds": 0} for epoch in run["history"]]
+        return {**run, "history": history, "seconds": 0}
+
+    plain = [without_times(run) for run in study(tmp_path / "plain", idx_folder, names="ab")]
+    out, lines = tmp_path / "out", []
+    monkeypatch.setitem(CONFIGURATIONS, "a", replace(few["a"], epochs=1))
+    (begun,) = study(out, idx_folder, names="a")
+    monkeypatch.setitem(CONFIGURATIONS, "a", few["a"])
+    for _ in range(2):
+        with running(0, kept=tmp_path / "kept", progress=lines.append) as run:
+            found = study(out, idx_folder, names="ab", run=run)
+        assert [without_times(one) for one in found] == plain
+        done = len(begun["history"])
+        assert found[0]["history"][:done] == begun["history"]  # seconds, too
+        assert {file.name for file in out.iterdir()} == {"a.pt", "b.pt", "runs.json"}
+        (begun,) = [one for one in found if one["name"] == "a"]
+        (out / "runs.json").unlink()
+    assert lines == ["references: 1 of 2, a", "references: 2 of 2, b"] * 2
 
 
 def test_faults_are_one_sentence(tmp_path: Path) -> None:

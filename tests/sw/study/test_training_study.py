@@ -18,6 +18,7 @@ from sw.learn.neuron import TernaryLIF, compile_neurons, compiled_law, lif_step
 from sw.learn.quantize import quantize
 from sw.learn.recipes import VARIANTS, RecipeError, find_recipe, variant
 from sw.learn.train import train_widths
+from sw.spread.runner import running
 from sw.study.training import Grid, accuracy_table, activity_table, study
 
 GRID = Grid(
@@ -35,7 +36,8 @@ GRID = Grid(
 def folder(tmp_path_factory) -> Path:
     """A study of two processes, as it leaves its files."""
     folder = tmp_path_factory.mktemp("study")
-    study(GRID, folder, processes=2, compiled=False)
+    with running(2) as run:
+        study(GRID, folder, compiled=False, run=run)
     return folder
 
 
@@ -66,10 +68,26 @@ def test_a_run_is_the_training_of_its_recipe(folder: Path) -> None:
     assert run["epochs"] == [1, 1]
 
 
+def test_one_after_the_other(folder: Path, tmp_path: Path) -> None:
+    """The same, here."""
+    few, lines = replace(GRID, steps=(1,), seeds=(2,)), []
+    runs = study(few, tmp_path, compiled=False, progress=lines.append)
+    key = ("variant", "steps", "seed", "weight_bits")
+
+    def without_times(runs: list[dict]) -> list[dict]:
+        found = [{**run, "seconds": 0} for run in runs]
+        return sorted(found, key=lambda run: [run[name] for name in key])
+
+    every = json.loads((folder / "runs.json").read_text())
+    same = [run for run in every if (run["steps"], run["seed"]) == (1, 2)]
+    assert without_times(json.loads(json.dumps(runs))) == without_times(same)
+    assert len([line for line in lines if line.startswith("  digits 24 T=1 ")]) == 3
+
+
 def test_what_is_done_is_not_done_again(folder: Path) -> None:
     before, lines = (folder / "runs.json").read_bytes(), []
     more = replace(GRID, weight_bits=(4,), seeds=(1,))
-    runs = study(more, folder, processes=1, compiled=False, progress=lines.append)
+    runs = study(more, folder, compiled=False, progress=lines.append)
     assert len(runs) == 2 * 3
     assert lines == ["6 of 6 networks are done"]
     assert (folder / "runs.json").read_bytes() == before
