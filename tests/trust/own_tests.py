@@ -73,6 +73,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "hw/contract/neuron": (*CONTRACT, "tests/hw/contract/test_laws.py"),
     "hw/contract/spec": (*CONTRACT, "tests/hw/contract/test_encoding.py"),
     "hw/core": ("tests/hw/test_core.py", "tests/hw/test_mixed_cores.py"),
+    "hw/layer/accumulator": ("tests/hw/top/test_loading.py",),
     "hw/layer/constants": ("tests/hw/layer/test_lif.py", "tests/gen/core/test_files.py"),
     "hw/layer/finder": ("tests/hw/layer/test_queue.py",),
     "hw/layer/geometry": (
@@ -83,7 +84,11 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "hw/layer/hold": ("tests/hw/stream/test_relays.py",),
     "hw/layer/slice": ("tests/hw/layer/test_accumulator.py",),
-    "hw/layer/stage": ("tests/hw/layer/test_small_cores.py", "tests/hw/layer/test_layer_cores.py"),
+    "hw/layer/stage": (
+        "tests/hw/layer/test_small_cores.py",
+        "tests/hw/layer/test_layer_cores.py",
+        "tests/hw/top/test_loading.py",
+    ),
     "hw/learn/held": ("tests/sim/learn/test_learning_cores.py",),
     "hw/learn/memory": ("tests/hw/learn/test_judge.py", "tests/hw/learn/test_engine.py"),
     "hw/learn/stage": (FORMAL["learn"], "tests/sim/learn/test_learning_cores.py"),
@@ -105,6 +110,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "tests/hw/program/test_operation.py",
         "tests/hw/program/test_potentials.py",
         "tests/hw/program/test_sweeper.py",
+        "tests/hw/program/test_leaky_cores.py",
     ),
     "hw/program/reach": ("tests/hw/program/test_sweeper.py", "tests/gen/window/test_tables.py"),
     "hw/program/stage": (

@@ -13,16 +13,20 @@ from hw.learn.memory import MasterMemory
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 @pytest.mark.parametrize("gaps", [False, True])
-def test_the_verdict_is_the_law(classes: int, gaps: bool) -> None:
+@pytest.mark.parametrize("widths", [(6, 5), (4, 7)], ids=["wide logits", "a wide margin"])
+def test_the_verdict_is_the_law(classes: int, gaps: bool, widths: tuple[int, int]) -> None:
     """Small logits, so that ties are frequent; labels at both ends; extreme values; the verdict
     stands `LATENCY` cycles after the last logit, until it is cleared."""
-    component = Judge(classes=classes, logit_bits=6, margin_bits=5)
+    logit_bits, margin_bits = widths
+    component = Judge(classes=classes, logit_bits=logit_bits, margin_bits=margin_bits)
+    most = 2 ** (logit_bits - 1)
     rng = np.random.default_rng(classes)
     pictures = []
     for n in range(60):
-        logits = rng.integers(-2, 3, classes) if n % 2 else rng.choice([-32, 31], classes)
+        logits = rng.integers(-2, 3, classes) if n % 2 else rng.choice([-most, most - 1], classes)
         label = (0, classes - 1, int(rng.integers(0, classes)))[n % 3]
-        pictures.append((logits, label, int(rng.choice([0, 1, 2, 31]))))
+        margins = [0, 1, 2, most - 1, 2 * most - 1, 2**margin_bits - 1]
+        pictures.append((logits, label, int(rng.choice(margins))))
 
     async def bench(ctx: Any) -> None:
         for logits, label, margin in pictures:
@@ -31,7 +35,7 @@ def test_the_verdict_is_the_law(classes: int, gaps: bool) -> None:
             for logit in logits.tolist():
                 while gaps and rng.random() < 0.5:
                     ctx.set(component.valid, 0)
-                    ctx.set(component.logit, int(rng.integers(-32, 32)))
+                    ctx.set(component.logit, int(rng.integers(-most, most)))
                     await ctx.tick()
                 ctx.set(component.valid, 1)
                 ctx.set(component.logit, logit)

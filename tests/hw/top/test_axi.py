@@ -330,32 +330,43 @@ class Echo(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        MapLayout((1, 3, 4), 4, 4),  # every byte is a pixel
-        MapLayout((1, 3, 5), 4, 4),  # rows of two transfers, the second with one pixel
-        MapLayout((3, 2, 3), 8, 2),  # a byte of each position is no channel
-        MapLayout((5, 2, 2), 4),  # a second group, of one channel
-    ],
-    ids=str,
-)
-def test_only_pixels_pass_and_are_judged(layout: MapLayout) -> None:
-    """Junk elsewhere is taken for 0, and is no fault; a pixel that is too large is one."""
-    planes, word, images = 3, layout.lanes, 4
-    used = np.zeros((layout.words, word), dtype=bool)
+def _used(layout: MapLayout) -> Any:
+    used = np.zeros((layout.words, layout.lanes), dtype=bool)
     used[layout.places()] = True
+    return used
+
+
+@pytest.mark.parametrize(
+    "used",
+    [
+        _used(MapLayout((1, 3, 4), 4, 4)),
+        _used(MapLayout((1, 3, 5), 4, 4)),
+        _used(MapLayout((3, 2, 3), 8, 2)),
+        _used(MapLayout((5, 2, 2), 4)),
+        np.array([[0, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 0], [0, 0, 1]], dtype=bool),
+    ],
+    ids=[
+        "every byte is a pixel",
+        "rows of two transfers, the second with one pixel",
+        "a byte of each position is no channel",
+        "a second group, of one channel",
+        "pixels that begin and end anywhere",
+    ],
+)
+def test_only_pixels_pass_and_are_judged(used: Any) -> None:
+    """Junk elsewhere is taken for 0, and is no fault; a pixel that is too large is one."""
+    planes, (count, word), images = 3, used.shape, 4
     rng = np.random.default_rng(1)
     sent = rng.integers(0, 256, (images, *used.shape))
     sent[:, used] %= 1 << planes
     spoilt = sent[1].copy()
     spoilt[tuple(np.argwhere(used)[-1])] = 1 << planes
-    core: Any = Echo(word, layout.words, planes)
+    core: Any = Echo(word, count, planes)
     dut = Streams(AxiStreamCore(core, used=used))
     bench = Bench(dut.clocked(), FLOWING)
     packets = [dut.packet(image.reshape(-1).tolist()) for image in (sent[0], spoilt, *sent[1:])]
     bench.feed(dut.i, [transfer for packet in packets for transfer in packet])
-    sink = bench.collect(dut.o, images * layout.words + layout.words - 1)
+    sink = bench.collect(dut.o, images * count + count - 1)
     errors = bench.watch(dut.error)
     bench.run(extra=20)
     logits = [value & (1 << 32) - 1 for value in sink.values]
