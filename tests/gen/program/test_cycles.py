@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gen.core.plan import plan_programs
@@ -110,8 +110,13 @@ def scans_found(draw) -> Play:
 reads_of = st.sampled_from([1, 1, 2, 3])
 
 
+# A word that was held up by the one before it, and one of which the next is read.
+HELD_UP = play(3, (0, 1), (1, 1), (2, 0), (4, 0), (7, 4), reads=2, planes=3)
+
+
 @settings(max_examples=300, deadline=None)
 @given(scans_found(), st.booleans(), st.sampled_from([6, 9]))
+@example(HELD_UP, False, 6)
 def test_costs_of_a_scan_cycle_by_cycle(found: Play, identity: bool, latency: int) -> None:
     """Places in a row that hold an event each, moved by hand; see docs/program.md."""
     events = [*zip(found.slot.tolist(), found.updates.tolist(), strict=True)]

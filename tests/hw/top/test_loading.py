@@ -14,7 +14,8 @@ from amaranth.sim import Simulator
 
 from gen.board.flash_image import flash_image
 from gen.core.plan import plan_core
-from hw.top.loader import LoadPart, WeightLoader
+from hw.memory.rom import WeightRom
+from hw.top.loader import DIGEST_ROWS, DigestReader, LoadPart, WeightLoader
 from hw.top.spi_flash import SpiFlashReader
 from sim.golden.model import GoldenModel
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace
@@ -64,6 +65,19 @@ def test_loader_writes_every_row(pace: Pace) -> None:
     assert written == expected
     assert words == [(n, int.from_bytes(digest[4 * n : 4 * n + 4], "little")) for n in range(8)]
     assert verdict == (1, 0)
+
+
+def test_the_digest_comes_from_a_rom_word_by_word() -> None:
+    """Each once, as often as the ROM answers; then, without a gap, it says so."""
+    words = [random.Random(5).getrandbits(32) for _ in range(8)]
+    reader = DigestReader([*words, *[0] * (DIGEST_ROWS - 8)], None)
+    bench = Bench(reader, FLOWING)
+    seen = bench.watch(reader.digest_en, reader.digest_addr, reader.digest_data, reader.ready)
+    bench.run(extra=40)
+    found = [(cycle, *rest) for cycle, (en, *rest) in enumerate(seen) if en]
+    assert [(at, word) for _, at, word, _ in found] == [*enumerate(words)]
+    assert {b[0] - a[0] for a, b in pairwise(found)} == {WeightRom.PIPELINE_CYCLES + 1}
+    assert [ready for *_, ready in seen].index(1) == found[-1][0] + 1
 
 
 def test_loader_refuses_every_damaged_byte() -> None:
