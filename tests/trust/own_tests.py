@@ -74,7 +74,11 @@ TABLE: dict[str, tuple[str, ...]] = {
     "hw/contract/spec": (*CONTRACT, "tests/hw/contract/test_encoding.py"),
     "hw/core": ("tests/hw/test_core.py", "tests/hw/test_mixed_cores.py"),
     "hw/layer/accumulator": ("tests/hw/top/test_loading.py",),
-    "hw/layer/constants": ("tests/hw/layer/test_lif.py", "tests/gen/core/test_files.py"),
+    "hw/layer/constants": (
+        "tests/hw/layer/test_lif.py",
+        "tests/gen/core/test_files.py",
+        "tests/hw/layer/test_layer_cores.py",
+    ),
     "hw/layer/finder": ("tests/hw/layer/test_queue.py",),
     "hw/layer/geometry": (
         "tests/hw/layer/test_rows.py",
@@ -84,6 +88,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "hw/layer/hold": ("tests/hw/stream/test_relays.py",),
     "hw/layer/slice": ("tests/hw/layer/test_accumulator.py",),
+    "hw/layer/lif": ("tests/hw/layer/test_layer_cores.py",),
     "hw/layer/stage": (
         "tests/hw/layer/test_small_cores.py",
         "tests/hw/layer/test_layer_cores.py",
