@@ -103,7 +103,11 @@ TABLE: dict[str, tuple[str, ...]] = {
         "tests/sim/board/test_learning_board.py",
     ),
     "hw/link/mailbox": (PORT,),
-    "hw/memory/ram": ("tests/hw/learn/test_judge.py", "tests/hw/top/test_loading.py"),
+    "hw/memory/ram": (
+        "tests/hw/learn/test_judge.py",
+        "tests/hw/top/test_loading.py",
+        "tests/sim/board/test_simulated_boards.py",
+    ),
     "hw/memory/rom": ("tests/hw/layer/test_rows.py", "tests/hw/layer/test_accumulator.py"),
     "hw/program/code": (
         "tests/hw/program/test_operation.py",
@@ -137,7 +141,6 @@ TABLE: dict[str, tuple[str, ...]] = {
         "tests/sim/board/test_program_boards.py",
     ),
     "hw/top/loader": ("tests/hw/top/test_loading.py",),
-    "hw/top/pll": ("tests/gen/family/test_family.py",),
     "hw/top/row_player": ("tests/hw/top/test_sample_store.py",),
     "hw/top/spi_flash": ("tests/hw/top/test_loading.py",),
     "hw/window/stage": ("tests/hw/window/test_window_cores.py",),

@@ -376,3 +376,21 @@ def test_a_chain_has_the_digest_it_had() -> None:
         "weight_bits",
         "neuron",
     }
+
+
+def test_weights_of_what_is_pooled_are_shared() -> None:
+    """Over a window of 2 by 1 of maps of 3 by 2: both rows have its weight, the third one none."""
+    b = NetworkBuilder((2, 3, 2), name="pooled", input_bits=2, steps=2)
+    b.layer("readout", 3, EdgeSpec(source="input", pool=(2, 1)))
+    network = random_network(b.spec(), seed=1)
+    (layer,) = network.layers
+    kernel = layer.kernels[0].reshape(3, 2, 2)
+    table = layer.dense_weights.reshape(3, 2, 3, 2)
+    for row, wanted in ((0, kernel), (1, kernel), (2, 0 * kernel)):
+        np.testing.assert_array_equal(table[:, :, row], wanted)
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 4, (5, 12))
+    sums = pixels.reshape(5, 2, 3, 2)[:, :, :2].sum(axis=2).reshape(5, -1)
+    np.testing.assert_array_equal(
+        pixels @ layer.dense_weights.astype(int).T, sums @ layer.kernels[0].astype(int).T
+    )
