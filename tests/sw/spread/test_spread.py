@@ -45,8 +45,9 @@ def test_a_result_is_found_by_all_that_it_depends_on() -> None:
         Job(name="a", function=faulty, arguments={"n": 1}),
         Job(name="a", function=square, arguments={"n": 1}, shared={"table": "x"}),
         Job(name="a", function=square, arguments={"n": 1}, shared={"table": "y"}),
+        Job(name="a", function=square, arguments={"n": 1}, fills=True),
     ]
-    assert len({job.key for job in [one, *others]}) == 5
+    assert len({job.key for job in [one, *others]}) == 6
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"sha256": "0", "result": {"n": 1}}', b"[]"])
@@ -58,6 +59,24 @@ def test_a_damaged_result_is_none(tmp_path: Path, damage: bytes) -> None:
     file.write_bytes(damage)
     assert store.get(job.key) is None
     assert spread([job], store, workers=0)[0]["n"] == 0
+
+
+def test_a_store_is_cleared_of_its_own(tmp_path: Path) -> None:
+    """Its folder may be somebody's."""
+    store = Store(tmp_path / "jobs")
+    store.put("ab" * 32, {"n": 1})
+    (store.folder / "ab" / ".0123456789abcdef.part").write_bytes(b"{")
+    store.clear()
+    assert not list(tmp_path.iterdir())
+    store.put("ab" * 32, {"n": 1})
+    store.put("cd" * 32, {"n": 2})
+    others = [store.folder / "cd" / "mine.json", store.folder / "thesis" / "text"]
+    for file in others:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("precious")
+    store.clear()
+    assert sorted(f for f in tmp_path.rglob("*") if f.is_file()) == others
+    Store(tmp_path / "none").clear()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -139,6 +158,13 @@ def test_no_scheduler(tmp_path: Path, monkeypatch) -> None:
         spread(jobs(square, 1), Store(tmp_path), scheduler="tcp://127.0.0.1:9")
     with pytest.raises(SpreadError, match="Workers must be a number of at least 0, not -1"):
         spread(jobs(square, 1), Store(tmp_path), workers=-1)
+    with (
+        pytest.raises(SpreadError, match=r"^Scheduler tcp://127\.0\.0\.1:9 must be"),
+        running(scheduler="tcp://127.0.0.1:9"),
+    ):
+        raise AssertionError("hours of work before the first job were begun")
+    with pytest.raises(SpreadError, match=r"^Jobs must have a number of workers or a scheduler, "):
+        Pool(0, "tcp://127.0.0.1:9")
 
 
 def test_a_cluster_that_runs(tmp_path: Path, monkeypatch) -> None:
