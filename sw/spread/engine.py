@@ -254,6 +254,7 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.comm.timeouts.connect": f"{PATIENCE}s",
     **{f"distributed.nanny.pre-spawn-environ.{name}": HEAP for name in HEAP_VARIABLES},
+    "distributed.worker.preload": ["sw.spread.worker"],
     "distributed.deploy.lost-worker-timeout": f"{LATE}s",
     "distributed.admin.large-graph-warning-threshold": "1TiB",  # of what is shared
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -182,6 +183,34 @@ def test_a_cluster_that_runs(tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr("sw.spread.engine._versions", lambda client: {"0.0", own_version()})
         with pytest.raises(SpreadError, match=rf"must have Sterna {own_version()}, not 0\.0$"):
             spread(todo, Store(tmp_path / "other"), scheduler=address)
+
+
+def test_interrupted_only_one_process_says_so(tmp_path: Path) -> None:
+    """Ctrl-C reaches the workers, too."""
+    log, script = tmp_path / "log", tmp_path / "run.py"
+    script.write_text(
+        "if __name__ == '__main__':\n"
+        "    from pathlib import Path\n"
+        "    from sw.spread.store import Store\n"
+        "    from tests.sw.spread.calls import jobs, slow, spread\n"
+        f"    todo = jobs(slow, 50, log={str(log)!r})\n"
+        "    try:\n"
+        f"        spread(todo, Store(Path({str(tmp_path / 's')!r})), workers=1)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('Interrupted')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    while not log.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate()[0] == b"Interrupted\n"
 
 
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
