@@ -292,12 +292,15 @@ def spread(
             each(job.name, found[job.key])
 
     several = {job.key: job for job in jobs}
-    kept = {key: result for key in several if (result := store.get(key)) is not None}
-    if kept:
-        progress(f"{len(kept)} of {len(several)} {what} were done before")
-    for key, result in kept.items():
-        arrived(several[key], result)
-    waiting = [job for key, job in several.items() if key not in kept]
+    waiting = []
+    for key, job in several.items():  # one after the other: with their files they may be large
+        result = store.get(key)
+        if result is None:
+            waiting.append(job)
+        else:
+            arrived(job, result)
+    if found:
+        progress(f"{len(found)} of {len(several)} {what} were done before")
     if waiting:
         with under_way(progress, what, total=len(waiting)) as at:
             for n, (job, result) in enumerate(pool.run(waiting), 1):
