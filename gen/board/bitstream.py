@@ -70,6 +70,9 @@ class TimingError(SternaError, RuntimeError):
         super().__init__(sentence)
         self.best_mhz = best_mhz
 
+    def __reduce__(self) -> Any:
+        return type(self), (*self.args, self.best_mhz)  # else it would not travel
+
 
 Routed = tuple[dict[str, Any], int, dict[int, dict[str, Any]]]
 """nextpnr's facts of the best seed, that seed, and facts by seed."""

@@ -30,10 +30,16 @@ from hw.system.jobs import RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, announced, silent, under_way
 
-__all__ = ["NETWORK", "build_board", "reload_board"]
+__all__ = ["FINISHED", "NETWORK", "SYNTHESIS", "build_board", "reload_board"]
 
 NETWORK = "network.npz"
 """The network of a bitstream, beside it."""
+
+FINISHED = (
+    REPORT,
+    *sorted({f"{BOARD_TOP}.{family.flow.bitstream}" for family in FAMILIES.values()}),
+)
+"""Of a build, what is there only when all went well."""
 
 PINS = "pins"
 """Folder in which a described board is tried."""
@@ -91,8 +97,7 @@ def build_board(
     """
     board = plan.board
     find_tools(board.family.flow)
-    endings = {family.flow.bitstream for family in FAMILIES.values()}
-    for name in (REPORT, *(f"{BOARD_TOP}.{ending}" for ending in endings)):
+    for name in FINISHED:
         (folder / name).unlink(missing_ok=True)
     if board.described:
         try_board(

@@ -2,7 +2,7 @@
 does, in processes of this machine or of a cluster.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ class RunJobs(Protocol):
         shared: Shared | None = None,
         each: Callable[[str, Result], None] | None = None,
         folders: Mapping[str, Path] | None = None,
+        owned: Sequence[str] = (),
     ) -> list[Result]:
         """Call a function of a module once with each of these arguments.
 
@@ -45,6 +46,9 @@ class RunJobs(Protocol):
             Where jobs leave files, by the name of the job: the function's argument `folder`. When
             `each` is told, and where a job is refused, they are there, whoever made them; those of
             a job that another machine does, not before.
+        owned
+            Patterns of files in them (`hw.contract.files.write_files`) that the function removes
+            where they are of an earlier run: elsewhere it does not see them.
 
         Returns
         -------
@@ -74,6 +78,7 @@ class InTurn:
         shared: Shared | None = None,
         each: Callable[[str, Result], None] | None = None,
         folders: Mapping[str, Path] | None = None,
+        owned: Sequence[str] = (),
     ) -> list[Result]:
         """See `RunJobs`.
 

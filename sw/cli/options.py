@@ -1,7 +1,6 @@
 """What the rooms of the command line share: the form of an answer, options."""
 
 import argparse
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +88,8 @@ def spreading(args: argparse.Namespace, kept: Path) -> Iterator["Runner"]:
     """A runner as the options say. What is done stays in a folder until all is done, so that a
     command that was broken off goes on."""
     from sw.spread.runner import running
+    from sw.spread.store import Store
 
     with running(args.workers, args.scheduler, kept=kept, progress=args.say) as run:
         yield run
-    shutil.rmtree(kept, ignore_errors=True)
+    Store(kept).clear()

@@ -18,7 +18,7 @@ from uuid import uuid4
 from hw.contract.checks import SternaError
 from hw.contract.text import own_version
 from hw.system.progress import Progress, silent, under_way
-from sw.spread.filled import NotFilled, unpacked
+from sw.spread.filled import is_refused, unpacked
 from sw.spread.store import Job, Result, Store
 
 __all__ = ["Pool", "SpreadError", "spread"]
@@ -47,7 +47,8 @@ class SpreadError(SternaError):
 
 
 class Pool:
-    """Where jobs are done; to be opened (`with`). What it needs is started for the first job.
+    """Where jobs are done; to be opened (`with`). Then a scheduler is asked whether it is there,
+    before any long work; processes are started for the first job.
 
     Parameters
     ----------
@@ -62,7 +63,8 @@ class Pool:
     Raises
     ------
     SpreadError
-        For fewer workers than none.
+        For fewer workers than none, or some beside a scheduler, which has its own; as it is opened,
+        when the scheduler does not answer.
     """
 
     def __init__(
@@ -73,11 +75,18 @@ class Pool:
     ) -> None:
         if workers is not None and (type(workers) is not int or workers < 0):
             raise SpreadError(f"Workers must be a number of at least 0, not {workers!r}")
+        if workers is not None and scheduler is not None:
+            raise SpreadError("Jobs must have a number of workers or a scheduler, not both")
         self._workers, self._scheduler = workers, scheduler
         self._shared = {name: ("", value) for name, value in (shared or {}).items()}
         self._open, self._client, self._sent = ExitStack(), None, dict[str, Any]()
 
     def __enter__(self) -> "Pool":
+        with ExitStack() as undo:
+            undo.callback(self._open.close)
+            if self._scheduler is not None:
+                self._reached(0)
+            undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,18 +155,23 @@ class Pool:
             out += hand_out() - 1
 
     def _connected(self, jobs: int) -> Any:
-        """A client of the cluster, which is started, with what is shared."""
-        if self._client is None:
-            from dask import config  # pyright: ignore[reportPrivateImportUsage]
-
-            self._open.enter_context(config.set(SETTINGS))
-            self._client = self._cluster(jobs) if self._scheduler is None else self._answering()
+        """A client of the cluster, with what is shared."""
+        client = self._reached(jobs)
         for name, (_, value) in self._shared.items():
             if name not in self._sent:
                 # A task, not scattered: where all workers that had it have died, another one gets
                 # it from the scheduler again.
                 key = f"{name}-{uuid4().hex}"
-                self._sent[name] = self._client.submit(_itself, value, key=key, pure=False)
+                self._sent[name] = client.submit(_itself, value, key=key, pure=False)
+        return client
+
+    def _reached(self, jobs: int) -> Any:
+        """A client of the cluster, which is started."""
+        if self._client is None:
+            from dask import config  # pyright: ignore[reportPrivateImportUsage]
+
+            self._open.enter_context(config.set(SETTINGS))
+            self._client = self._cluster(jobs) if self._scheduler is None else self._answering()
         return self._client
 
     def _cluster(self, jobs: int) -> Any:
@@ -170,7 +184,7 @@ class Pool:
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",  # any port: there may be other clusters
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,  # what a job raises is raised here, too
         )
         self._open.callback(_end, cluster)
         client = self._open.enter_context(Client(cluster, set_as_default=False))
@@ -240,6 +254,7 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.comm.timeouts.connect": f"{PATIENCE}s",
     **{f"distributed.nanny.pre-spawn-environ.{name}": HEAP for name in HEAP_VARIABLES},
+    "distributed.worker.preload": ["sw.spread.worker"],
     "distributed.deploy.lost-worker-timeout": f"{LATE}s",
     "distributed.admin.large-graph-warning-threshold": "1TiB",  # of what is shared
 }
@@ -255,36 +270,42 @@ def spread(
     progress: Progress = silent,
     each: Callable[[str, Result], None] | None = None,
     folders: Mapping[str, Path] | None = None,
+    owned: Sequence[str] = (),
 ) -> list[Result]:
-    """Do all jobs that the store has no result of; returns those of all, in order. `each` and
-    `folders`: see `hw.system.jobs.RunJobs`.
+    """Do all jobs that the store has no result of; returns those of all, in order. `each`,
+    `folders` and `owned`: see `hw.system.jobs.RunJobs`.
 
     Raises
     ------
     SpreadError, Exception
         As of `Pool.run`; what was done till then is kept.
+    SternaError
+        What a job with a folder was refused for.
     """
     found: dict[str, Result] = {}
 
     def arrived(job: Job, result: Result) -> None:
-        found[job.key] = unpacked(result, (folders or {})[job.name]) if job.fills else result
+        found[job.key] = result
+        if job.fills:
+            found[job.key] = unpacked(result, (folders or {})[job.name], owned)
         if each is not None:
             each(job.name, found[job.key])
 
     several = {job.key: job for job in jobs}
-    kept = {key: result for key in several if (result := store.get(key)) is not None}
-    if kept:
-        progress(f"{len(kept)} of {len(several)} {what} were done before")
-    for key, result in kept.items():
-        arrived(several[key], result)
-    waiting = [job for key, job in several.items() if key not in kept]
+    waiting = []
+    for key, job in several.items():  # one after the other: with their files they may be large
+        result = store.get(key)
+        if result is None:
+            waiting.append(job)
+        else:
+            arrived(job, result)
+    if found:
+        progress(f"{len(found)} of {len(several)} {what} were done before")
     if waiting:
         with under_way(progress, what, total=len(waiting)) as at:
-            try:
-                for n, (job, result) in enumerate(pool.run(waiting), 1):
+            for n, (job, result) in enumerate(pool.run(waiting), 1):
+                if not (job.fills and is_refused(result)):
                     store.put(job.key, result)
-                    arrived(job, result)
-                    at(n, f"{what}: {n} of {len(waiting)}, {job.name}")
-            except NotFilled as left:
-                raise left.error_at((folders or {})[left.name]) from None
+                arrived(job, result)
+                at(n, f"{what}: {n} of {len(waiting)}, {job.name}")
     return [found[job.key] for job in jobs]

@@ -4,8 +4,9 @@ its result, or with what it was refused for, and then lie where they were asked 
 
 import io
 import json
-from collections.abc import Callable
-from pathlib import Path
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -14,58 +15,58 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_files
 from hw.system.jobs import Result
 
-__all__ = ["NotFilled", "fill", "unpacked"]
+__all__ = ["fill", "is_refused", "unpacked"]
 
 TEXTS = {".json": lambda path: json.dumps(path)[1:-1], ".log": str}
 """Files that may say where they lie, by the end of their names, and how."""
 
 
-class NotFilled(Exception):
-    """A job was refused; what it left until then.
-
-    Parameters
-    ----------
-    name, error
-        The job, and why.
-    packed, place
-        Its files; where they lay.
-    """
-
-    def __init__(self, name: str, error: SternaError, packed: bytes, place: str) -> None:
-        super().__init__(name, error, packed, place)  # all of it travels
-        self.name, self.error, self.packed, self.place = name, error, packed, place
-
-    def error_at(self, folder: Path) -> SternaError:
-        """Why, with the files in a folder, which its text names."""
-        _unpack(self.packed, self.place, folder)
-        self.error.args = tuple(
-            value.replace(self.place, str(folder)) if isinstance(value, str) else value
-            for value in self.error.args
-        )
-        return self.error
-
-
-def fill(name: str, function: Callable[..., Result], /, **arguments: Any) -> Result:
-    """Call a function that fills a folder with one that is thrown away; its result, with all files.
-
-    Raises
-    ------
-    NotFilled
-        For a `SternaError` of the function.
-    """
+def fill(function: Callable[..., Result], /, **arguments: Any) -> Result:
+    """Call a function that fills a folder with one that is thrown away; its result, or the
+    `SternaError` that it was refused for, with all files."""
     with TemporaryDirectory(prefix="sterna-job-") as made:
         folder = Path(made).resolve()
         try:
-            result = function(**arguments, folder=folder)
+            filled: Result = {"result": function(**arguments, folder=folder)}
         except SternaError as error:
-            raise NotFilled(name, error, _packed(folder), str(folder)) from None
-        return {"result": result, "packed": _packed(folder), "place": str(folder)}
+            # Not raised: Dask cuts exceptions short, whose files would be lost with their class.
+            filled = {"refused": _portable(error)}
+        return filled | {"packed": _packed(folder), "place": str(folder)}
 
 
-def unpacked(filled: Result, folder: Path) -> Result:
-    """The result alone; the files are put into a folder."""
-    _unpack(filled["packed"], filled["place"], folder)
-    return filled["result"]
+def _portable(error: SternaError) -> SternaError:
+    """An error that may travel: one whose class cannot be made anew has its sentence left."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return SternaError(str(error))
+
+
+def is_refused(filled: Result) -> bool:
+    """Whether that is what a job left that was refused: no result, not to be kept."""
+    return "refused" in filled
+
+
+def unpacked(filled: Result, folder: Path, owned: Sequence[str] = ()) -> Result:
+    """The result alone; the files are put into a folder. Others there that match a pattern of
+    `owned` are of an earlier run, and removed.
+
+    Raises
+    ------
+    SternaError
+        When a file would not lie in the folder; what the job was refused for, with the folder
+        where it named the one of the job.
+    """
+    place = filled["place"]
+    _unpack(filled["packed"], place, folder, owned)
+    if not is_refused(filled):
+        return filled["result"]
+    error = filled["refused"]
+    error.args = tuple(
+        value.replace(place, str(folder)) if isinstance(value, str) else value
+        for value in error.args
+    )
+    raise error
 
 
 def _packed(folder: Path) -> bytes:
@@ -76,12 +77,15 @@ def _packed(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(packed: bytes, place: str, folder: Path) -> None:
+def _unpack(packed: bytes, place: str, folder: Path, owned: Sequence[str]) -> None:
     files = {}
     with ZipFile(io.BytesIO(packed)) as archive:
         for name in archive.namelist():
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:  # none that `_packed` made
+                raise SternaError(f"Job must leave its files in {folder}, not as {name!r}")
             files[name], written = archive.read(name), TEXTS.get(Path(name).suffix)
             if written is not None:
                 now = written(str(folder)).encode()
                 files[name] = files[name].replace(written(place).encode(), now)
-    write_files(folder, files)
+    write_files(folder, files, owned)

@@ -1,6 +1,6 @@
 """Who has jobs done, as code that makes them sees it (`hw.system.jobs.RunJobs`)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ class Runner:
         shared: Shared | None = None,
         each: Callable[[str, Result], None] | None = None,
         folders: Mapping[str, Path] | None = None,
+        owned: Sequence[str] = (),
     ) -> list[Result]:
         """See `hw.system.jobs.RunJobs`.
 
@@ -58,6 +59,7 @@ class Runner:
             progress=self._progress,
             each=each,
             folders=folders,
+            owned=owned,
         )
 
 

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +17,9 @@ from hw.system.jobs import Result
 from sw.spread.filled import fill
 
 __all__ = ["Job", "Result", "Store"]
+
+OURS = ("[0-9a-f]" * 64 + ".json", ".*.part")
+"""Names of results, and of what was left of one when a process was killed in writing it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +49,22 @@ class Job:
     @cached_property
     def key(self) -> str:
         """SHA-256 (hex) of what is called: function, its source and version, arguments; of what is
-        shared its digest, which is the value in `shared`."""
+        shared its digest, which is the value in `shared`; whether there are files with its result.
+        """
         what = {
             "function": f"{self.function.__module__}.{self.function.__qualname__}",
             "source": inspect.getsource(self.function),
             "version": own_version(),
             "arguments": dict(self.arguments),
             "shared": dict(self.shared),
+            "fills": self.fills,
         }
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     @property
     def call(self) -> Callable[..., Result]:
         """What is called, with the arguments and what is shared, wherever it is done."""
-        return partial(fill, self.name, self.function) if self.fills else self.function
+        return partial(fill, self.function) if self.fills else self.function
 
 
 class Store:
@@ -95,6 +101,17 @@ class Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         kept = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "result": encoded}
         write_atomically(file, json.dumps(kept).encode())
+
+    def clear(self) -> None:
+        """Remove all results, and the folder if there is nothing else in it: it lies where a user
+        said, and may have been there before."""
+        for place in self.folder.glob("[0-9a-f][0-9a-f]"):
+            with suppress(OSError):
+                for file in (found for name in OURS for found in place.glob(name)):
+                    file.unlink()
+                place.rmdir()
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 def _encoded(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gen.board.bitstream import is_tight
 from gen.board.boards import BOARDS, Board, BoardError, constraints, find_board
-from gen.board.build import build_board
+from gen.board.build import FINISHED, SYNTHESIS, build_board
 from gen.board.files import generate_board
 from gen.board.planner import BoardPlan, plan_board
 from gen.family.tools import YOSYS, ToolError, package_version
@@ -59,6 +59,14 @@ ROUTED = (
 
 INPUTS = "inputs"
 """Folder of a board's design, by which it is compared with the lock."""
+
+OWNED = (
+    *FINISHED,
+    *(f"{SYNTHESIS}/{name}" for name in FINISHED),
+    "rom/*.hex",
+    "placeholder/rom/*.hex",
+)
+"""What a build removes that an earlier one left: a board that is refused has no bitstream."""
 
 Facts = dict[str, Any]
 
@@ -202,7 +210,8 @@ def study(
         locked = read_lock(lock) | {name: {"inputs": calls[name]["now"], "routed": routed}}
         write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
 
-    run("boards", build_job, calls, None, renew, {name: folder / name for name in calls})
+    own = {name: folder / name for name in calls}
+    run("boards", build_job, calls, None, renew, own, OWNED)
     return locked
 
 

@@ -7,7 +7,7 @@ lanes, the same width of weights; each core routed for an ECP5-85k.
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gen.board.bitstream import find_tools
 from gen.board.boards import find_board
 from gen.board.timing import close_timing
 from gen.core.plan import CorePlan, plan_core
+from gen.family.tools import YOSYS, ToolError, find
 from gen.layer.stage import DEFAULT_LANES
 from hw.contract.files import write_json
 from hw.contract.network import Network
@@ -105,6 +106,7 @@ def study(
     """
     started, run = time.monotonic(), run or InTurn(progress)
     find_tools(find_board("ulx3s_85f").family.flow)  # before hours of training
+    tools = used_tools()
     data, test = (load_split("digits", split, 4) for split in ("train", "test"))
     cores = {kind.title: kind.core for kind in kinds(lanes, data, test, progress)}
     rows: dict[str, Result] = {}
@@ -116,7 +118,8 @@ def study(
         facts["seconds"] = round(time.monotonic() - started)
         write_json(folder / "study.json", facts)
 
-    calls = {title: {"title": title, "megahertz": megahertz, "seed": seed} for title in cores}
+    how = {"megahertz": megahertz, "seed": seed, "tools": tools}
+    calls = {title: {"title": title, **how} for title in cores}
     names = {title: "".join(c if c.isalnum() else "-" for c in title) for title in cores}
     recipes = [[core.network.digest, core.recipe()] for core in cores.values()]
     sha = hashlib.sha256(json.dumps([*recipes, test.digest]).encode())
@@ -127,14 +130,27 @@ def study(
         {"sent": (sha.hexdigest(), {"cores": cores, "test": test})},
         keep,
         {title: folder / name for title, name in names.items()},
+        ("rom/*.hex",),
     )
     return facts
+
+
+def used_tools() -> list[str]:
+    """What routes, with versions: figures of one table are of the same ones.
+
+    Raises
+    ------
+    ToolError
+        When one is missing.
+    """
+    return [str(find(tool)) for tool in (YOSYS, find_board("ulx3s_85f").family.flow.router)]
 
 
 def route_job(
     title: str,
     megahertz: float,
     seed: int,
+    tools: Sequence[str],
     sent: Mapping[str, Any],
     folder: Path,
     progress: Progress = silent,
@@ -143,14 +159,19 @@ def route_job(
 
     Parameters
     ----------
+    tools
+        `used_tools` of who asks, which must be the same here.
     sent
         `cores` by title, and the images of the `test`.
 
     Raises
     ------
     ToolError
-        As of `study`.
+        As of `study`, and for other tools.
     """
+    mine = used_tools()
+    if mine != [*tools]:
+        raise ToolError(f"A worker must route with {', '.join(tools)}, not {', '.join(mine)}")
     core, test = sent["cores"][title], sent["test"]
     progress(title)
     report = close_timing(core, folder, megahertz=megahertz, seed=seed, progress=progress)

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -78,6 +79,18 @@ class Trained:
     def missing(self) -> list[str]:
         """Packages that are not installed."""
         return [name for name in self.packages if find_spec(name) is None]
+
+    @property
+    def versions(self) -> list[str]:
+        """Packages by which its figures come about, as they are installed."""
+        return [_release(name) for name in ("torch", *self.packages)]
+
+
+def _release(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:  # a folder on the path
+        return f"{package} of no version"
 
 
 def _loop(hidden: nn.Module, outputs: nn.Module) -> nn.Module:
@@ -514,7 +527,7 @@ def study(
             raise SternaError(f"Networks of {name} need {lacking}: {TRAINED[name].install}")
     chosen = [*names] or [name for name, spec in TRAINED.items() if not spec.missing]
     how = {"bits": list(bits), "epochs": epochs, "images": images, "seed": seed}
-    calls = {name: {"name": name, **how} for name in chosen}
+    calls = {name: {"name": name, "versions": TRAINED[name].versions, **how} for name in chosen}
     found = (run or InTurn(progress))("networks trained, imported, simulated", measure_job, calls)
     rows = dict(zip(calls, found, strict=True))
     skipped = {name: spec.missing for name, spec in TRAINED.items() if spec.missing}
@@ -525,9 +538,31 @@ def study(
 
 
 def measure_job(
-    name: str, bits: Sequence[int], epochs: int, images: int, seed: int, progress: Progress = silent
+    name: str,
+    versions: Sequence[str],
+    bits: Sequence[int],
+    epochs: int,
+    images: int,
+    seed: int,
+    progress: Progress = silent,
 ) -> Result:
-    """A job: the row of a framework."""
+    """A job: the row of a framework.
+
+    Parameters
+    ----------
+    versions
+        `Trained.versions` of who asks: figures of one table are of the same ones, kept or not.
+
+    Raises
+    ------
+    SternaError
+        For other versions, and as of `study`.
+    """
+    mine = TRAINED[name].versions
+    if mine != [*versions]:
+        raise SternaError(
+            f"A worker must have {', '.join(versions)} for {name}, not {', '.join(mine)}"
+        )
     with announced(progress, f"training, importing, simulating: {name}"):
         train, test = (load_split("digits", part, PIXEL_BITS) for part in ("train", "test"))
         return _measured(TRAINED[name], train, test, bits, epochs, images, seed)

@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import signal
 import threading
 import time
 from importlib import import_module
 from pathlib import Path
 
-from hw.contract.checks import SternaError
+from gen.board.bitstream import TimingError
 from sw.spread.engine import Pool
 from sw.spread.engine import spread as spread_on
 from sw.spread.store import Job
@@ -61,7 +62,8 @@ def leaves_files(n: int, log: str, folder: Path) -> dict:
     (folder / "tool.log").write_text(f"wrote {folder}\n")
     (folder / "facts.json").write_text(json.dumps({"n": n, "at": f"{folder}/sub"}))
     if n == 3:
-        raise SternaError(f"Job must be less than three: see {folder}/tool.log")
+        (folder / "noise").write_bytes(random.Random(3).randbytes(100_000))
+        raise TimingError(f"Job must be less than three: see {folder}/tool.log", 33.5)
     (folder / "sub" / "n").write_text(str(n))
     if log:
         with Path(log).open("a") as file:
@@ -95,8 +97,8 @@ class Killing:
     def __init__(self, run, mark: Path) -> None:
         self.run, self.mark = run, mark
 
-    def __call__(self, what, function, calls, shared=None, each=None, folders=None):
+    def __call__(self, what, function, calls, shared=None, each=None, folders=None, owned=()):
         target = f"{function.__module__}:{function.__qualname__}"
         more = {"target": target, "mark": str(self.mark)}
         deadly = {name: {**more, "arguments": dict(given)} for name, given in calls.items()}
-        return self.run(what, killed_once, deadly, shared, each, folders)
+        return self.run(what, killed_once, deadly, shared, each, folders, owned)

@@ -1,12 +1,16 @@
 """Folders that jobs fill elsewhere: the files are where they were asked for, with the result or
 with what it was refused for."""
 
+import io
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
+from gen.board.bitstream import TimingError
 from hw.contract.checks import SternaError
 from hw.system.jobs import InTurn
+from sw.spread.filled import fill, unpacked
 from sw.spread.runner import running
 from tests.sw.spread.calls import leaves_files
 
@@ -56,11 +60,64 @@ def test_what_is_kept_is_not_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_refused_job(tmp_path: Path, workers: int) -> None:
-    """Its log is where its sentence says; it is not kept."""
+def test_a_refused_job(tmp_path: Path, workers: int, capfd) -> None:
+    """Its log is where its sentence says; it is not kept, and nothing else is said. Its files are
+    more than Dask lets exceptions have."""
     out, kept = tmp_path / "out", tmp_path / "kept"
-    with running(workers, kept=kept) as run, pytest.raises(SternaError) as error:
+    with running(workers, kept=kept) as run, pytest.raises(TimingError) as error:
         run("jobs", leaves_files, {"three": {"n": 3, "log": ""}}, folders={"three": out})
     assert str(error.value) == f"Job must be less than three: see {out}/tool.log"
-    assert tree(out)["tool.log"] == f"wrote {out}\n"
+    assert error.value.best_mhz == 33.5
+    assert (out / "tool.log").read_text() == f"wrote {out}\n"
+    assert (out / "noise").stat().st_size == 100_000
     assert not kept.exists()
+    assert capfd.readouterr() == ("", "")
+
+
+class Named(SternaError):
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(f"{name} lies in {place}")
+
+
+def test_an_error_that_cannot_be_made_anew(tmp_path: Path) -> None:
+    """Its sentence comes all the same."""
+
+    def job(folder: Path) -> dict:
+        raise Named("It", f"{folder}")
+
+    with pytest.raises(SternaError, match=rf"^It lies in {tmp_path}$"):
+        unpacked(fill(job), tmp_path)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_what_an_earlier_run_left(tmp_path: Path, n: int) -> None:
+    """What the function would have removed is not taken for this run's, be it refused or not; what
+    it would not is let be."""
+    out = tmp_path / "out"
+    (out / "sub").mkdir(parents=True)
+    for name in ("facts.json", "report.json", "notes.txt", "sub/old.hex"):
+        (out / name).write_text("old")
+    calls, owned = {"one": {"n": n, "log": ""}}, ("report.json", "facts.json", "sub/*.hex")
+    with running(0) as run:
+        try:
+            run("jobs", leaves_files, calls, None, None, {"one": out}, owned)
+        except SternaError:
+            assert n == 3
+    left = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
+    made = "sub/n" if n == 1 else "noise"
+    assert left == {"facts.json", "notes.txt", "tool.log", made}
+    assert f"{out}/sub" in (out / "facts.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["../beside", "/beside", "sub/../../beside"])
+def test_files_stay_in_their_folder(tmp_path: Path, name: str) -> None:
+    packed = io.BytesIO()
+    with ZipFile(packed, "w") as archive:
+        archive.writestr("good", "1")
+        archive.writestr(name, "2")
+    filled = {"result": {}, "packed": packed.getvalue(), "place": "/tmp/job"}
+    with pytest.raises(
+        SternaError, match=r"^Job must leave its files in .*/out, not as '.*beside'$"
+    ):
+        unpacked(filled, tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -45,8 +46,9 @@ def test_a_result_is_found_by_all_that_it_depends_on() -> None:
         Job(name="a", function=faulty, arguments={"n": 1}),
         Job(name="a", function=square, arguments={"n": 1}, shared={"table": "x"}),
         Job(name="a", function=square, arguments={"n": 1}, shared={"table": "y"}),
+        Job(name="a", function=square, arguments={"n": 1}, fills=True),
     ]
-    assert len({job.key for job in [one, *others]}) == 5
+    assert len({job.key for job in [one, *others]}) == 6
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"sha256": "0", "result": {"n": 1}}', b"[]"])
@@ -58,6 +60,24 @@ def test_a_damaged_result_is_none(tmp_path: Path, damage: bytes) -> None:
     file.write_bytes(damage)
     assert store.get(job.key) is None
     assert spread([job], store, workers=0)[0]["n"] == 0
+
+
+def test_a_store_is_cleared_of_its_own(tmp_path: Path) -> None:
+    """Its folder may be somebody's."""
+    store = Store(tmp_path / "jobs")
+    store.put("ab" * 32, {"n": 1})
+    (store.folder / "ab" / ".0123456789abcdef.part").write_bytes(b"{")
+    store.clear()
+    assert not list(tmp_path.iterdir())
+    store.put("ab" * 32, {"n": 1})
+    store.put("cd" * 32, {"n": 2})
+    others = [store.folder / "cd" / "mine.json", store.folder / "thesis" / "text"]
+    for file in others:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("precious")
+    store.clear()
+    assert sorted(f for f in tmp_path.rglob("*") if f.is_file()) == others
+    Store(tmp_path / "none").clear()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -139,6 +159,13 @@ def test_no_scheduler(tmp_path: Path, monkeypatch) -> None:
         spread(jobs(square, 1), Store(tmp_path), scheduler="tcp://127.0.0.1:9")
     with pytest.raises(SpreadError, match="Workers must be a number of at least 0, not -1"):
         spread(jobs(square, 1), Store(tmp_path), workers=-1)
+    with (
+        pytest.raises(SpreadError, match=r"^Scheduler tcp://127\.0\.0\.1:9 must be"),
+        running(scheduler="tcp://127.0.0.1:9"),
+    ):
+        raise AssertionError("hours of work before the first job were begun")
+    with pytest.raises(SpreadError, match=r"^Jobs must have a number of workers or a scheduler, "):
+        Pool(0, "tcp://127.0.0.1:9")
 
 
 def test_a_cluster_that_runs(tmp_path: Path, monkeypatch) -> None:
@@ -156,6 +183,34 @@ def test_a_cluster_that_runs(tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr("sw.spread.engine._versions", lambda client: {"0.0", own_version()})
         with pytest.raises(SpreadError, match=rf"must have Sterna {own_version()}, not 0\.0$"):
             spread(todo, Store(tmp_path / "other"), scheduler=address)
+
+
+def test_interrupted_only_one_process_says_so(tmp_path: Path) -> None:
+    """Ctrl-C reaches the workers, too."""
+    log, script = tmp_path / "log", tmp_path / "run.py"
+    script.write_text(
+        "if __name__ == '__main__':\n"
+        "    from pathlib import Path\n"
+        "    from sw.spread.store import Store\n"
+        "    from tests.sw.spread.calls import jobs, slow, spread\n"
+        f"    todo = jobs(slow, 50, log={str(log)!r})\n"
+        "    try:\n"
+        f"        spread(todo, Store(Path({str(tmp_path / 's')!r})), workers=1)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('Interrupted')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    while not log.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate()[0] == b"Interrupted\n"
 
 
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:

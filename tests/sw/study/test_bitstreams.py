@@ -2,16 +2,19 @@
 
 import json
 import shutil
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gen.board.bitstream import TimingError
 from gen.board.boards import BOARDS, find_board
 from gen.board.planner import plan_board
 from gen.family.tools import ToolError
 from hw.contract.checks import SternaError
+from hw.contract.files import write_atomically
 from hw.contract.network import Network
 from sw.data.shipped import model_path
 from sw.spread.runner import running
@@ -112,6 +115,29 @@ def test_boards_as_jobs(built: list[str], tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(bitstreams, "_described", lambda *a: described(*a) | {"verilog": "other"})
     with pytest.raises(ToolError, match=r"^A worker must make tang_nano_9k with verilog "):
         build_job(board, plain[board]["inputs"], tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("workers", [None, 0])
+def test_a_refused_board_has_no_bitstream(workers: int | None, tmp_path: Path, monkeypatch) -> None:
+    """Not that of an earlier build either, whose design was another."""
+    board = "tang_nano_9k"
+    folder, found = tmp_path / board, read_lock()[board]["inputs"]
+
+    def late(*_: Any, **__: Any) -> None:
+        raise TimingError("Clock is missed", 33.5)
+
+    monkeypatch.setattr(bitstreams, "inputs", lambda *_: found)
+    monkeypatch.setattr("gen.board.build.build_bitstream", late)
+    earlier = ["report.json", "sterna_board.fs", "rom/99.hex", "inputs/x"]
+    for name in earlier:
+        write_atomically(folder / name, b"old")
+    with ExitStack() as stack:
+        run = None if workers is None else stack.enter_context(running(workers))
+        with pytest.raises(TimingError, match="Clock is missed"):
+            study(tmp_path, [board], lock=tmp_path / "lock.json", run=run)
+    assert (folder / "sterna_board.v").is_file()
+    left = [name for name in earlier if (folder / name).exists()]
+    assert left == ["inputs/x"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[1]", "{}x", '{"a": 1}', '{"a": {"inputs": {}}}'])

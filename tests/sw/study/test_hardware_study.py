@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gen.core.plan import plan_core
+from gen.family.tools import ToolError
 from gen.layer.stage import DEFAULT_LANES
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
@@ -17,7 +18,7 @@ from sw.data.evaluate import accuracy
 from sw.data.shipped import model_path
 from sw.spread.runner import running
 from sw.study import hardware
-from sw.study.hardware import Kind, hardware_table, kinds, study
+from sw.study.hardware import Kind, hardware_table, kinds, route_job, study
 
 
 def test_kinds_are_what_their_titles_say(monkeypatch) -> None:
@@ -80,6 +81,7 @@ def routed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(hardware, "close_timing", route)
     monkeypatch.setattr(hardware, "find_tools", lambda flow: None)
+    monkeypatch.setattr(hardware, "used_tools", lambda: ["yosys 1", "nextpnr 1"])
     monkeypatch.setattr(hardware, "kinds", two)
     return names
 
@@ -112,6 +114,18 @@ def test_kinds_as_jobs(routed: list[str], tmp_path: Path) -> None:
         for name in ("digits-binary-", "digits-ternary-"):
             assert json.loads((out / name / "report.json").read_text()) == {"at": f"{out}/{name}"}
     assert len(routed) == 4
+
+
+def test_other_tools(routed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others routed is not kept for these, and no row of them is in the table."""
+    kept = tmp_path / "kept"
+    for release in (1, 2):
+        monkeypatch.setattr(hardware, "used_tools", lambda release=release: [f"yosys {release}"])
+        with running(0, kept=kept) as run:
+            study(tmp_path / "out", lanes=8, run=run)
+    assert len(routed) == 4
+    with pytest.raises(ToolError, match=r"^A worker must route with yosys 1, not yosys 2$"):
+        route_job("digits-binary!", 100, 1, ["yosys 1"], {}, tmp_path)
 
 
 def test_the_table() -> None:

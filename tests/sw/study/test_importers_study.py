@@ -47,6 +47,12 @@ def test_frameworks_as_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         with running(0, kept=tmp_path / "kept") as run:
             assert study(tmp_path / "spread", names, run=run) == plain
     assert done == [TRAINED[name].title for name in names] * 2
+    monkeypatch.setattr(importers, "version", lambda package: "99")
+    with running(0, kept=tmp_path / "kept") as run:  # what another version did is not kept
+        assert study(tmp_path / "spread", names, run=run) == plain
+    assert len(done) == 6
+    with pytest.raises(SternaError, match=r"^A worker must have torch 1 for nir, not torch 99$"):
+        importers.measure_job("nir", ["torch 1"], (8,), 1, 0, 0)
 
 
 @pytest.mark.long
