@@ -109,7 +109,8 @@ results-hardware: $(VENV)/stamp-train $(VENV)/stamp-fpga ## each kind of neuron 
 # The networks in sw/data/models/, from nothing: these by recipe, the others converted from ReLU networks.
 TRAINED := digits-dense digits-binary digits-ternary digits-deep digits-conv mnist-dense mnist-wide fashion-mnist-dense \
 	japanese-vowels watch-exercises
-COMPILED := mnist-conv mnist-lenet fashion-mnist-conv nmnist-conv cifar10-resnet
+COMPILED := mnist-conv mnist-lenet fashion-mnist-conv nmnist-conv cifar10-resnet cifar10-counts fashion-mnist-counts \
+	mnist-counts
 
 models: $(VENV)/stamp-results ## train and convert all networks that ship, into build/models: some hours
 	@for m in $(TRAINED); do $(STERNA) train $$m && $(STERNA) export $$m || exit 1; done

@@ -27,7 +27,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.system.progress import Progress, silent, teller, under_way
 
-__all__ = ["LEARNING", "beside", "calibrate", "fit", "learning_weights", "measure"]
+__all__ = ["LEARNING", "beside", "calibrate", "fit", "learning_weights", "measure", "unfitted"]
 
 MAPS = [
     {"model": "digits-conv", "schedule": "shared", "lanes": 8},
@@ -66,6 +66,8 @@ DESIGNS: dict[str, list[dict[str, Any]]] = {
         {"model": "digits-conv", "schedule": "windows", "lanes": 16},
         {"model": "mnist-conv", "schedule": "windows", "lanes": 16},
         {"model": "mnist-conv", "schedule": "windows", "lanes": 32},
+        {"model": "fashion-mnist-counts", "schedule": "windows", "lanes": 16},
+        {"model": "cifar10-counts", "schedule": "windows", "lanes": 16},
     ],
     "icebreaker": [
         *MAPS,
@@ -187,7 +189,12 @@ def calibrate(
         for kind, designs in parts.items():
             key = f"{family.name} {kind}"
             # Stages of a second kind, if there are any, cost what is known of them.
-            counts = np.array([luts - beside(family, known, rest) for luts, _, rest in designs])
+            counts = np.array(
+                [
+                    luts - beside(family, known, rest) - unfitted(sizes)
+                    for luts, sizes, rest in designs
+                ]
+            )
             fitted = [name for name in designs[0][1] if name not in UNFITTED]
             rows = np.array([[sizes[name] for name in fitted] for _, sizes, _ in designs])
             weights = fit(rows, counts, family.ridge.get(kind, 0.0))
@@ -198,6 +205,11 @@ def calibrate(
         known |= learning_weights(measured.get(LEARNING, {}))
         write_json(WEIGHTS, known)
         write_json(MEASURED, measured)
+
+
+def unfitted(sizes: Sizes) -> float:
+    """What is counted rather than fitted costs."""
+    return sum(weight * sizes.get(name, 0.0) for name, weight in UNFITTED.items())
 
 
 def beside(family: Family, known: dict[str, Sizes], others: Sequence[tuple[str, Sizes]]) -> float:

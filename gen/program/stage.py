@@ -21,6 +21,7 @@ from hw.neuron.decay import adder_bits
 from hw.program.code import Sweep
 from hw.program.program import Program
 from hw.program.stage import ProgramStage, RomFiles
+from hw.program.sweeper import Sweeper
 
 __all__ = ["LANES", "PROGRAM_LANES", "ProgramStagePlan", "kept_sizes", "plan_program"]
 
@@ -203,17 +204,22 @@ class ProgramStagePlan(StagePlan):
 
 def kept_sizes(p: Program) -> dict[str, float]:
     """What is kept of potentials and of synaptic currents: a choice where there are several laws,
-    additions of factors; a current is a sum more, and begins at 0. And of a readout that leaks."""
+    additions of factors; a current is a sum more, and begins at 0. And of a readout that leaks, and
+    of neurons that count: a difference for each bit of the quotient, and a choice between
+    thresholds, where channels have their own."""
     laws, bits = (*p.decays, *p.currents), p.membrane_bits
     more = 2 * bits + p.second_bits if p.currents else 0
     choices = len(p.decays) - 1 + max(0, len(p.currents) - 1)
-    readout = 0
+    readout = divided = 0
+    if Sweeper.counts(p):
+        thresholds = 0 if p.theta_table is None else p.theta_table.width // p.lanes
+        divided = bits * p.spike_planes + thresholds
     if p.leak is not None:
         own = 2 * p.m_bits + p.logit_bits * p.leak.keeps_answers
         readout = min(p.lanes, p.classes) * (own + adder_bits([p.leak.decay_law], p.m_bits))
     return {
         "decay": p.word * bits * choices,
-        "adders": p.word * (adder_bits(laws, bits) + more) + readout,
+        "adders": p.word * (adder_bits(laws, bits) + more + divided) + readout,
     }
 
 

@@ -25,6 +25,9 @@ from hw.window.stage import WindowStage
 
 __all__ = ["WindowStagePlan", "plan_window", "window_layers", "window_rows"]
 
+BLOCK_ROWS = 1024
+"""Of a block RAM of 16 bits."""
+
 HEIGHTS = (4, 2, 1)
 """Rows of a map that may lie in a word."""
 
@@ -97,13 +100,15 @@ class WindowStagePlan(ProgramStagePlan):
 
     def sizes(self) -> dict[str, float]:
         p, window = self.program, self.window
-        places = window.rows * window.columns * p.lanes
+        places, kept, table = window.rows * window.columns * p.lanes, kept_sizes(p), p.weight_table
         return {
             "stage": 1,
             "sum": places * p.sum_bits,
             "pick": places * p.weight_bits * (len(window.picks) - 1),
             "lane": p.word * p.membrane_bits,
-            **kept_sizes(p),
+            **kept,
+            # A wide row is chosen from one block RAM of several, bit by bit.
+            "adders": kept["adders"] + table.width * ((len(table.words) - 1) // BLOCK_ROWS),
         }
 
     def facts(self) -> dict[str, Any]:

@@ -505,6 +505,36 @@ _COUNTS = Recipe(
 _TERNARY = replace(_COUNTS, name="cifar10-ternary", steps=2, neuron=_DEEP)
 """The same topology, data and passes over them, with ternary spikes, for comparison."""
 
+_FASHION_COUNTS = replace(
+    _COUNTS,
+    name="fashion-mnist-counts",
+    dataset="fashion-mnist",
+    layers=(
+        *_plain((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (96, 1)),
+        LayerPlan("readout", 10, (EdgeSpec(source="conv6", pool=7),)),
+    ),
+    soft_phase=replace(_COUNTED, epochs=30, schedule="constant", warm_up=1),
+    first_phase=None,
+    float_phase=replace(_COUNTED, epochs=30, schedule="linear", rounded=True),
+    max_shift=2,
+)
+
+_MNIST_COUNTS = replace(
+    _FASHION_COUNTS,
+    name="mnist-counts",
+    dataset="mnist",
+    layers=(
+        *_plain((16, 1), (32, 2), (32, 1), (64, 2), (64, 1)),
+        LayerPlan("readout", 10, (EdgeSpec(source="conv5", pool=7),)),
+    ),
+    pixel_bits=4,
+    soft_phase=replace(_COUNTED, epochs=15, schedule="constant", warm_up=1),
+    float_phase=replace(_COUNTED, epochs=25, schedule="linear", rounded=True),
+    mirror=False,
+    cutout=0,
+    smoothing=0.05,
+)
+
 _NMNIST = Recipe(
     name="nmnist-conv",
     dataset="nmnist-small",
@@ -594,10 +624,12 @@ RECIPES = {
         _CIFAR,
         _COUNTS,
         _TERNARY,
+        _FASHION_COUNTS,
+        _MNIST_COUNTS,
     )
 }
-"""The networks that are trained here, by name. All ship but `cifar10-ternary`, whose
-training takes longest."""
+"""The networks that are trained here, by name. All ship but `cifar10-ternary` and
+`mnist-counts`."""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -317,6 +317,8 @@ def test_recipes_are_what_ships() -> None:
         "cifar10-resnet": RESNET,
         "cifar10-counts": PLAIN,
         "cifar10-ternary": PLAIN,
+        "fashion-mnist-counts": (784, 12544, 6272, 6272, 3136, 3136, 4704, 10),
+        "mnist-counts": (784, 12544, 6272, 6272, 3136, 3136, 10),
     }
     for recipe in RECIPES.values():
         assert recipe.weight_bits == (8 if recipe.name == "fashion-mnist-conv" else 4)
@@ -338,7 +340,8 @@ def test_unknown_recipe() -> None:
         "Recipe must be one of digits-dense, digits-binary, digits-ternary, digits-deep, "
         "mnist-dense, mnist-wide, fashion-mnist-dense, digits-conv, mnist-conv, "
         "mnist-lenet, fashion-mnist-conv, nmnist-conv, japanese-vowels, watch-exercises, "
-        "cifar10-resnet, cifar10-counts, cifar10-ternary, not 'cifar'"
+        "cifar10-resnet, cifar10-counts, cifar10-ternary, fashion-mnist-counts, mnist-counts, "
+        "not 'cifar'"
     )
 
 
