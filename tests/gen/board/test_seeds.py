@@ -24,7 +24,7 @@ def routed(folder: Path, answers: dict, seeds: range = range(1, 4)):
     (folder / "netlist.json").write_text("{}")
     asked = []
 
-    def run(what, function, calls, shared=None, each=None):
+    def run(what, function, calls, shared=None, each=None, folders=None, owned=()):
         assert function is route_seed
         assert shared is not None
         assert isinstance(shared["design"][1], Design)

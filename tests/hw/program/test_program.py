@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # type: ignore[attr-defined]
 
 from gen.learn.stage import plan_learning
 from gen.program.stage import plan_program
@@ -24,8 +24,8 @@ CURRENT = NeuronSpec(theta=9, potential_bits=9, current="shift", current_shift=1
 
 
 def maps(neuron: NeuronSpec | None = None, readout: ReadoutSpec | None = None, **more: Any) -> Any:
-    neurons = {} if neuron is None else {"neuron": neuron}
-    last = {} if readout is None else {"readout": readout}
+    neurons: Any = {} if neuron is None else {"neuron": neuron}
+    last: Any = {} if readout is None else {"readout": readout}
     return network(
         (2, 4, 4),
         part(5, conv("input", 3, padding=1), **neurons),

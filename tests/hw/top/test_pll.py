@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.hdl import Module, Signal
 
 from gen.board.boards import BOARDS, find_board

@@ -38,7 +38,7 @@ def test_parts_are_added_up(tmp_path: Path) -> None:
     plan = plan_board(find_board("ulx3s_85f"), Network.load(model_path("digits-dense")), lanes=8)
     asked = []
 
-    def run(what, function, calls, shared=None, each=None):
+    def run(what, function, calls, shared=None, each=None, folders=None, owned=()):
         assert function is attack_chunk
         assert shared is not None
         assert set(shared["sent"][1]) == {"network", "images"}
