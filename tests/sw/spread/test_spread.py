@@ -189,6 +189,8 @@ def test_interrupted_only_one_process_says_so(tmp_path: Path) -> None:
     """Ctrl-C reaches the workers, too."""
     log, script = tmp_path / "log", tmp_path / "run.py"
     script.write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # of a background job: ignored\n"
         "if __name__ == '__main__':\n"
         "    from pathlib import Path\n"
         "    from sw.spread.store import Store\n"
