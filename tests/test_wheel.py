@@ -103,7 +103,7 @@ def test_everything_works_in_an_empty_folder(environment, tmp_path):
     assert len(places) == 5
     assert all(Path(place).is_relative_to(environment) for place in places)
     assert run(sterna, "--version") == f"sterna {version('sterna')}\n"
-    assert len(run(sterna, "models").splitlines()) == 23
+    assert len(run(sterna, "models").splitlines()) == 24
     plan = json.loads(run(sterna, "plan", "--board", "icebreaker", "--json"))
     assert plan["network"] == "mnist-dense"
     assert not list(here.iterdir())

@@ -628,8 +628,7 @@ RECIPES = {
         _MNIST_COUNTS,
     )
 }
-"""The networks that are trained here, by name. All ship but `cifar10-ternary` and
-`mnist-counts`."""
+"""The networks that are trained here, by name. All ship but `cifar10-ternary`."""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -172,7 +172,7 @@ def test_what_ships_is_listed(capsys) -> None:
     assert main(["models"]) == 0
     text = capsys.readouterr().out
     assert "mnist-dense               mnist, 98.19 % (9819 of 10000); 784-128-10, T = 4" in text
-    assert len(text.splitlines()) == 23
+    assert len(text.splitlines()) == 24
     assert main(["boards", "--json"]) == 0
     boards = json.loads(capsys.readouterr().out)
     assert boards["icebreaker"]["chip"] == "iCE40UP5K-SG48"
