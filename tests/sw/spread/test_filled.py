@@ -115,7 +115,7 @@ def test_files_stay_in_their_folder(tmp_path: Path, name: str) -> None:
     with ZipFile(packed, "w") as archive:
         archive.writestr("good", "1")
         archive.writestr(name, "2")
-    filled = {"result": {}, "packed": packed.getvalue(), "place": "/tmp/job"}
+    filled = {"result": {}, "packed": packed.getvalue(), "place": str(tmp_path / "job")}
     with pytest.raises(
         SternaError, match=r"^Job must leave its files in .*/out, not as '.*beside'$"
     ):
