@@ -18,7 +18,7 @@ from gen.board.boards import Board, constraints
 from gen.family.base import Flow
 from gen.family.tools import ToolError, find
 from hw.contract.files import write_atomically
-from hw.system.jobs import Result, RunJobs
+from hw.system.jobs import Jobs, Result, RunJobs
 from hw.system.progress import Progress, silent, under_way
 
 __all__ = ["Design", "route_seed", "route_seeds"]
@@ -110,7 +110,9 @@ def route_seeds(
 
     def tried(some: Iterable[int]) -> dict[int, Result]:
         calls = {f"seed {n}": {"seed": n, "megahertz": megahertz, "tool": tool} for n in some}
-        found = run("seeds routed", route_seed, calls, {"design": (sha.hexdigest(), design)})
+        found = run(
+            Jobs("seeds routed", route_seed, calls, shared={"design": (sha.hexdigest(), design)})
+        )
         return dict(zip(some, found, strict=True))
 
     found = tried(seeds)

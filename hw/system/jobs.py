@@ -3,13 +3,14 @@ does, in processes of this machine or of a cluster.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hw.system.progress import Progress, silent, under_way
 
-__all__ = ["InTurn", "Result", "RunJobs", "Shared"]
+__all__ = ["InTurn", "Jobs", "Result", "RunJobs", "Shared"]
 
 Result = dict[str, Any]
 """Of a job: plain JSON data, and bytes."""
@@ -19,43 +20,42 @@ Shared = Mapping[str, tuple[str, Any]]
 each process once; the digest stands for it where a job is told from others."""
 
 
-class RunJobs(Protocol):
-    """Has jobs done."""
+@dataclass(frozen=True)
+class Jobs:
+    """Calls of a function of a module, once with each of these arguments.
 
-    def __call__(
-        self,
-        what: str,
-        function: Callable[..., Result],
-        calls: Mapping[str, Mapping[str, Any]],
-        shared: Shared | None = None,
-        each: Callable[[str, Result], None] | None = None,
-        folders: Mapping[str, Path] | None = None,
-        owned: Sequence[str] = (),
-    ) -> list[Result]:
-        """Call a function of a module once with each of these arguments.
+    Parameters
+    ----------
+    what
+        The jobs, for people.
+    function
+        What each calls.
+    calls
+        Arguments by the name of the job: plain JSON data.
+    shared
+        Arguments of every job.
+    each
+        Is told name and result of each job as it ends; of those that were done before, first.
+    folders
+        Where jobs leave files, by the name of the job: the function's argument `folder`. When
+        `each` is told, and where a job is refused, they are there, whoever made them; those of
+        a job that another machine does, not before.
+    owned
+        Patterns of files in them (`hw.contract.files.write_files`) that the function removes
+        where they are of an earlier run: elsewhere it does not see them.
+    """
 
-        Parameters
-        ----------
-        what
-            The jobs, for people.
-        calls
-            Arguments by the name of the job: plain JSON data.
-        each
-            Is told name and result of each job as it ends; of those that were done before, first.
-        folders
-            Where jobs leave files, by the name of the job: the function's argument `folder`. When
-            `each` is told, and where a job is refused, they are there, whoever made them; those of
-            a job that another machine does, not before.
-        owned
-            Patterns of files in them (`hw.contract.files.write_files`) that the function removes
-            where they are of an earlier run: elsewhere it does not see them.
+    what: str
+    function: Callable[..., Result]
+    calls: Mapping[str, Mapping[str, Any]]
+    shared: Shared = field(default_factory=dict)
+    each: Callable[[str, Result], None] | None = None
+    folders: Mapping[str, Path] | None = None
+    owned: Sequence[str] = ()
 
-        Returns
-        -------
-        list
-            What each returned, in order, whoever was done first.
-        """
-        ...
+
+RunJobs = Callable[[Jobs], list[Result]]
+"""Has jobs done; returns what each returned, in order, whoever was done first."""
 
 
 class InTurn:
@@ -70,16 +70,7 @@ class InTurn:
     def __init__(self, progress: Progress = silent) -> None:
         self._progress = progress
 
-    def __call__(
-        self,
-        what: str,
-        function: Callable[..., Result],
-        calls: Mapping[str, Mapping[str, Any]],
-        shared: Shared | None = None,
-        each: Callable[[str, Result], None] | None = None,
-        folders: Mapping[str, Path] | None = None,
-        owned: Sequence[str] = (),
-    ) -> list[Result]:
+    def __call__(self, jobs: Jobs) -> list[Result]:
         """See `RunJobs`.
 
         Raises
@@ -87,17 +78,17 @@ class InTurn:
         Exception
             What a job raises.
         """
-        given = {name: value for name, (_, value) in (shared or {}).items()}
-        if "progress" in signature(function).parameters:
+        given = {name: value for name, (_, value) in jobs.shared.items()}
+        if "progress" in signature(jobs.function).parameters:
             given["progress"] = self._progress
         results: list[Result] = []
-        if not calls:
+        if not jobs.calls:
             return results
-        with under_way(self._progress, what, total=len(calls)) as at:
-            for name, arguments in calls.items():
-                place = {} if folders is None else {"folder": folders[name]}
-                results.append(function(**arguments, **given, **place))
-                if each is not None:
-                    each(name, results[-1])
+        with under_way(self._progress, jobs.what, total=len(jobs.calls)) as at:
+            for name, arguments in jobs.calls.items():
+                place = {} if jobs.folders is None else {"folder": jobs.folders[name]}
+                results.append(jobs.function(**arguments, **given, **place))
+                if jobs.each is not None:
+                    jobs.each(name, results[-1])
                 at(len(results))
         return results

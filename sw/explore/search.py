@@ -13,7 +13,7 @@ from gen.core.plan import SCHEDULES
 from gen.explore.points import front
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
-from hw.system.jobs import Result, RunJobs, Shared
+from hw.system.jobs import Jobs, Result, RunJobs, Shared
 from hw.system.progress import Progress, silent
 from sw.data.arrays import Dataset
 from sw.explore import work
@@ -109,7 +109,7 @@ def _explored(search: Search, data: Carried, shared: Shared, run: RunJobs) -> di
         name: {"network": made["network"], "board": search.board, "schedules": [*search.schedules]}
         for name, made in networks.items()
     }
-    found = run("networks planned", work.plan_network, calls)
+    found = run(Jobs("networks planned", work.plan_network, calls))
     points = [
         {"network": name, **_accuracy(made), "nanojoules": result["nanojoules"], **point}
         for (name, made), result in zip(networks.items(), found, strict=True)
@@ -141,7 +141,7 @@ def _tested(
     """Write the networks of the front, and say of its points what the test images say."""
     names = dict.fromkeys(point["network"] for point in best)
     calls = {name: {"network": networks[name]["network"]} for name in names}
-    found = run("networks of the front tested", work.right_answers, calls, shared)
+    found = run(Jobs("networks of the front tested", work.right_answers, calls, shared=shared))
     for name, right in zip(names, found, strict=True):
         path = search.out / "networks" / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,13 +162,13 @@ def _trained(
     calls: dict[str, dict[str, Any]] = {s.name: {"shape": s.to_dict()} for s in search.shapes}
     more = {"board": search.board, "schedules": [*search.schedules]}
     on_board = {name: {**given, **more} for name, given in calls.items()}
-    planned = run("shapes planned", work.plan_shape, on_board, shared)
+    planned = run(Jobs("shapes planned", work.plan_shape, on_board, shared=shared))
     fitting = {
         name: {**given, "epochs": search.epochs, "seed": search.seed}
         for (name, given), found in zip(calls.items(), planned, strict=True)
         if found["points"]
     }
-    trained = run("shapes trained", work.tune, fitting, shared)
+    trained = run(Jobs("shapes trained", work.tune, fitting, shared=shared))
     layouts = sum(len(found["points"]) for found in planned)
     return dict(zip(fitting, trained, strict=True)), layouts
 
@@ -212,7 +212,9 @@ def _built(
         }
         for p in chosen
     }
-    return list(zip(chosen, run("points routed", work.build, calls, shared), strict=True))
+    return list(
+        zip(chosen, run(Jobs("points routed", work.build, calls, shared=shared)), strict=True)
+    )
 
 
 def command_of(point: Mapping[str, Any], path: Path, board: str) -> str:

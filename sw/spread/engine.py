@@ -273,7 +273,7 @@ def spread(
     owned: Sequence[str] = (),
 ) -> list[Result]:
     """Do all jobs that the store has no result of; returns those of all, in order. `each`,
-    `folders` and `owned`: see `hw.system.jobs.RunJobs`.
+    `folders` and `owned`: see `hw.system.jobs.Jobs`.
 
     Raises
     ------

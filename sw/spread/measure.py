@@ -14,7 +14,7 @@ import numpy as np
 
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.system.jobs import Result
+from hw.system.jobs import Jobs, Result
 from hw.system.progress import Progress, silent, under_way
 from sim.golden.model import GoldenModel
 from sw.data.shipped import DEFAULT_MODEL, load_test_images, model_path
@@ -105,19 +105,23 @@ def _turn(workers: int, jobs: int, times: int, tiny: int) -> dict[str, Any]:
     with TemporaryDirectory(prefix="sterna-spread-") as place, Pool(workers) as pool:
         run = Runner(pool, Store(Path(place)))
         started = time.monotonic()
-        run("first", empty_job, {"first": {"number": -1}})
+        run(Jobs("first", empty_job, {"first": {"number": -1}}))
         first = time.monotonic()
         # As many at once as there are workers: each gets one, and the data.
         data = {"data": ("zeros", np.zeros(SHARED_BYTES, dtype=np.uint8))}
-        run("shared", held_job, {f"{n}": {"number": n} for n in range(2 * workers)}, data)
+        run(
+            Jobs(
+                "shared", held_job, {f"{n}": {"number": n} for n in range(2 * workers)}, shared=data
+            )
+        )
         shared = time.monotonic()
         calls = {f"work {n}": {"number": n, "times": times} for n in range(jobs)}
-        run("warm", classify_job, {f"{n}": {"number": -n, "times": 1} for n in range(1, 5)})
+        run(Jobs("warm", classify_job, {f"{n}": {"number": -n, "times": 1} for n in range(1, 5)}))
         warm = time.monotonic()
-        found = run("work", classify_job, calls)
+        found = run(Jobs("work", classify_job, calls))
         worked = time.monotonic()
         before = time.process_time()
-        run("tiny", empty_job, {f"tiny {n}": {"number": n} for n in range(tiny)})
+        run(Jobs("tiny", empty_job, {f"tiny {n}": {"number": n} for n in range(tiny)}))
         done, spent = time.monotonic(), time.process_time() - before
     return {
         "workers": workers,

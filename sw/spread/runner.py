@@ -1,12 +1,11 @@
 """Who has jobs done, as code that makes them sees it (`hw.system.jobs.RunJobs`)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from hw.system.jobs import Result, Shared
+from hw.system.jobs import Jobs, Result
 from hw.system.progress import Progress, silent
 from sw.spread.engine import Pool, spread
 from sw.spread.store import Job, Store
@@ -20,16 +19,7 @@ class Runner:
     def __init__(self, pool: Pool, store: Store, progress: Progress = silent) -> None:
         self._pool, self._store, self._progress = pool, store, progress
 
-    def __call__(
-        self,
-        what: str,
-        function: Callable[..., Result],
-        calls: Mapping[str, Mapping[str, Any]],
-        shared: Shared | None = None,
-        each: Callable[[str, Result], None] | None = None,
-        folders: Mapping[str, Path] | None = None,
-        owned: Sequence[str] = (),
-    ) -> list[Result]:
+    def __call__(self, jobs: Jobs) -> list[Result]:
         """See `hw.system.jobs.RunJobs`.
 
         Raises
@@ -38,28 +28,28 @@ class Runner:
             As of `sw.spread.engine.spread`.
         """
         digests = {}
-        for name, (digest, value) in (shared or {}).items():
+        for name, (digest, value) in jobs.shared.items():
             self._pool.share(name, value, digest)
             digests[name] = digest
-        jobs = [
+        several = [
             Job(
                 name=name,
-                function=function,
+                function=jobs.function,
                 arguments=arguments,
                 shared=digests,
-                fills=folders is not None,
+                fills=jobs.folders is not None,
             )
-            for name, arguments in calls.items()
+            for name, arguments in jobs.calls.items()
         ]
         return spread(
-            jobs,
+            several,
             self._store,
             self._pool,
-            what=what,
+            what=jobs.what,
             progress=self._progress,
-            each=each,
-            folders=folders,
-            owned=owned,
+            each=jobs.each,
+            folders=jobs.folders,
+            owned=jobs.owned,
         )
 
 

@@ -19,7 +19,7 @@ from gen.core.verilog import generate
 from hw.contract.checks import InputError
 from hw.contract.files import write_atomically, write_json
 from hw.contract.network import Network
-from hw.system.jobs import Result, RunJobs
+from hw.system.jobs import Jobs, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sim.bench.harness import OPTIONS
@@ -169,7 +169,9 @@ def simulate_spread(
     for start in starts:
         stop = min(start + chunk, len(images))
         calls[f"images {start + 1} to {stop}"] = {"start": start, "stop": stop, **common}
-    found = run("parts simulated", simulate_chunk, calls, {"sent": (sha.hexdigest(), sent)})
+    found = run(
+        Jobs("parts simulated", simulate_chunk, calls, shared={"sent": (sha.hexdigest(), sent)})
+    )
     job = prepare_job(plan, facts, stall=stall)
     for n, (start, result) in enumerate(zip(starts, found, strict=True)):
         shard = folder / f"shard{n}"

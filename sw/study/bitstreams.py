@@ -21,7 +21,7 @@ from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sw.data.evaluate import flowing_speed
@@ -211,7 +211,7 @@ def study(
         write_json(lock, {board: locked[board] for board in BOARDS if board in locked})
 
     own = {name: folder / name for name in calls}
-    run("boards", build_job, calls, None, renew, own, OWNED)
+    run(Jobs("boards", build_job, calls, each=renew, folders=own, owned=OWNED))
     return locked
 
 

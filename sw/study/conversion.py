@@ -19,7 +19,7 @@ from hw.contract.checks import SternaError
 from hw.contract.edge import sides_text
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent
 from sim.golden.model import GoldenModel
@@ -164,7 +164,15 @@ def study(
         for title, _ in VARIANTS
         if title not in facts["variants"]
     }
-    run("variants", variant_job, calls, {"sent": (_digest(layers, train, test), sent)}, found)
+    run(
+        Jobs(
+            "variants",
+            variant_job,
+            calls,
+            shared={"sent": (_digest(layers, train, test), sent)},
+            each=found,
+        )
+    )
     _plot(facts, folder)
     return facts
 

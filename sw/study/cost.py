@@ -12,7 +12,7 @@ from typing import Any
 
 from hw.contract.network import Network
 from hw.contract.text import markdown
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.progress import Progress, silent
 from sim.golden.activity import Activity
 from sim.golden.edges import fan_out
@@ -144,7 +144,7 @@ def study(
     for name, (network, _) in networks.items():
         sha.update(f"{name} {network.spec.name} {network.digest}".encode())
     found = (run or InTurn(progress))(
-        "networks", cost_job, calls, {"sent": (sha.hexdigest(), sent)}
+        Jobs("networks", cost_job, calls, shared={"sent": (sha.hexdigest(), sent)})
     )
     return [Cost.from_fields(fields) for fields in found]
 

@@ -21,7 +21,7 @@ from gen.layer.stage import DEFAULT_LANES
 from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, announced, silent
 from sw.data.dataset import load_split
@@ -124,13 +124,15 @@ def study(
     recipes = [[core.network.digest, core.recipe()] for core in cores.values()]
     sha = hashlib.sha256(json.dumps([*recipes, test.digest]).encode())
     run(
-        "kinds of neurons",
-        route_job,
-        calls,
-        {"sent": (sha.hexdigest(), {"cores": cores, "test": test})},
-        keep,
-        {title: folder / name for title, name in names.items()},
-        ("rom/*.hex",),
+        Jobs(
+            "kinds of neurons",
+            route_job,
+            calls,
+            shared={"sent": (sha.hexdigest(), {"cores": cores, "test": test})},
+            each=keep,
+            folders={title: folder / name for title, name in names.items()},
+            owned=("rom/*.hex",),
+        )
     )
     return facts
 

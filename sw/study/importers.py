@@ -23,7 +23,7 @@ from gen.core.plan import plan_network
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown, none_of
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.progress import Progress, announced, silent
 from sim.bench.run import simulate
 from sw.data.dataset import load_split
@@ -528,7 +528,9 @@ def study(
     chosen = [*names] or [name for name, spec in TRAINED.items() if not spec.missing]
     how = {"bits": list(bits), "epochs": epochs, "images": images, "seed": seed}
     calls = {name: {"name": name, "versions": TRAINED[name].versions, **how} for name in chosen}
-    found = (run or InTurn(progress))("networks trained, imported, simulated", measure_job, calls)
+    found = (run or InTurn(progress))(
+        Jobs("networks trained, imported, simulated", measure_job, calls)
+    )
     rows = dict(zip(calls, found, strict=True))
     skipped = {name: spec.missing for name, spec in TRAINED.items() if spec.missing}
     facts = {"rows": rows, "epochs": epochs, "hidden": HIDDEN, "not_installed": skipped}

@@ -20,7 +20,7 @@ from hw.contract.files import write_json
 from hw.contract.network import Network
 from hw.contract.text import markdown, none_of
 from hw.learn.masters import Masters, masters_path
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
@@ -253,7 +253,7 @@ def study(
         if file not in found
     }
     own = dict.fromkeys(calls, folder)
-    run("networks that learn", learn_job, calls, each=learned, folders=own)
+    run(Jobs("networks that learn", learn_job, calls, each=learned, folders=own))
     chosen = [found[file] for file in files]
     if "drift" in parts:
         chosen += _drifts(f"mnist-R8-{seeds[0]}", folder, data, runs, keep, progress)

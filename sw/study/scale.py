@@ -28,7 +28,7 @@ from hw.contract.network import Network
 from hw.contract.spec import NetworkSpec
 from hw.contract.text import markdown
 from hw.program.code import Played
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.progress import Progress, silent
 from sim.golden.model import GoldenModel, Trace
 from sw.data.evaluate import EvaluateError, check_fits
@@ -174,17 +174,19 @@ def study(
         sent[name] = network, part
         sha.update(f"{name} {network.spec.name} {network.digest} {part.digest}".encode())
     checked = run(
-        "networks checked",
-        check_job,
-        {name: {"name": name, "lanes": lanes[0], "images": images} for name in shipped},
-        {"sent": (sha.hexdigest(), sent)},
+        Jobs(
+            "networks checked",
+            check_job,
+            {name: {"name": name, "lanes": lanes[0], "images": images} for name in shipped},
+            shared={"sent": (sha.hexdigest(), sent)},
+        )
     )
     calls = {
         f"{name}, {n} lanes": {"name": name, "lanes": n, "rate": rate}
         for name in ZOO
         for n in lanes
     }
-    foretold = run("large networks", predict_job, calls)
+    foretold = run(Jobs("large networks", predict_job, calls))
     facts = {
         "checked": checked,
         "foretold": foretold,

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from hw.contract.files import write_atomically, write_json
 from hw.contract.text import markdown, none_of
-from hw.system.jobs import InTurn, RunJobs
+from hw.system.jobs import InTurn, Jobs, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent, under_way
 from sw.data.dataset import load_split
@@ -449,7 +449,16 @@ def study(
         sha.update(repr(configuration).encode() + hashlib.sha256(begun).digest())
     calls = {name: {"name": name, "data": place} for name in wanted}
     own = dict.fromkeys(wanted, folder)
-    run("references", reference_job, calls, {"sent": (sha.hexdigest(), sent)}, keep, own)
+    run(
+        Jobs(
+            "references",
+            reference_job,
+            calls,
+            shared={"sent": (sha.hexdigest(), sent)},
+            each=keep,
+            folders=own,
+        )
+    )
     return [other for name in names for other in runs if other["name"] == name]
 
 

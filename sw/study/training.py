@@ -20,7 +20,7 @@ from typing import Any
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.text import markdown
-from hw.system.jobs import InTurn, Result, RunJobs
+from hw.system.jobs import InTurn, Jobs, Result, RunJobs
 from hw.system.process import fills_folder
 from hw.system.progress import Progress, silent
 from sw.data.dataset import load_split
@@ -195,7 +195,7 @@ def _work(
             f"{spent / done * (len(calls) - done):.0f} s to go"
         )
 
-    run("networks trained", train_job, calls, each=keep)
+    run(Jobs("networks trained", train_job, calls, each=keep))
 
 
 KEY = ("dataset", "hidden", "steps", "variant", "seed", "weight_bits", "epochs")

@@ -18,7 +18,7 @@ from gen.core.plan import rebuild
 from hw.contract.checks import SternaError
 from hw.contract.files import write_json
 from hw.contract.network import Network
-from hw.system.jobs import Result, RunJobs
+from hw.system.jobs import Jobs, Result, RunJobs
 from hw.system.process import fills_folder
 from sim.board.around import simulate_board
 from sw.verify.fault_campaign import REPORT, attack
@@ -100,7 +100,9 @@ def campaign_spread(
         own = int.from_bytes(hashlib.sha256(f"{seed} {n}".encode()).digest()[:6], "big")
         some = min(chunk, frames - start)
         calls[f"frames {start + 1} to {start + some}"] = {"frames": some, "seed": own, **common}
-    found = run("parts of the campaign", attack_chunk, calls, {"sent": (sha.hexdigest(), sent)})
+    found = run(
+        Jobs("parts of the campaign", attack_chunk, calls, shared={"sent": (sha.hexdigest(), sent)})
+    )
     report = merged(found) | {"seed": seed, "jobs": len(found)}
     write_json(folder / REPORT, report)
     return report

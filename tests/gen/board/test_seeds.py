@@ -9,6 +9,7 @@ from gen.board.bitstream import SPARE_SEEDS, PlacementError
 from gen.board.boards import BOARDS
 from gen.board.seeds import Design, route_seed, route_seeds
 from gen.family.tools import ToolError
+from hw.system.jobs import Jobs
 from hw.system.progress import silent
 
 BOARD = BOARDS["tang_nano_9k"]
@@ -24,13 +25,12 @@ def routed(folder: Path, answers: dict, seeds: range = range(1, 4)):
     (folder / "netlist.json").write_text("{}")
     asked = []
 
-    def run(what, function, calls, shared=None, each=None, folders=None, owned=()):
-        assert function is route_seed
-        assert shared is not None
-        assert isinstance(shared["design"][1], Design)
-        assert shared["design"][1].files["netlist.json"] == b"{}"
-        asked.extend(call["seed"] for call in calls.values())
-        return [answers.get(call["seed"], unplaced()) for call in calls.values()]
+    def run(jobs: Jobs):
+        assert jobs.function is route_seed
+        assert isinstance(jobs.shared["design"][1], Design)
+        assert jobs.shared["design"][1].files["netlist.json"] == b"{}"
+        asked.extend(call["seed"] for call in jobs.calls.values())
+        return [answers.get(call["seed"], unplaced()) for call in jobs.calls.values()]
 
     found = route_seeds(BOARD, BOARD.family.flow, folder, 27.0, seeds, 0, silent, run=run)
     return found, asked

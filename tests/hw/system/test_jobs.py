@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.system.jobs import InTurn
+from hw.system.jobs import InTurn, Jobs
 from hw.system.progress import Progress, silent
 from tests.hw.system.notes import Notes
 
@@ -28,15 +28,15 @@ def test_in_turn(tmp_path: Path) -> None:
         notes(f"{name}: {result['n']}, {(folders[name] / 'n').read_text()}")
 
     calls, shared = {"a": {"n": 1}, "b": {"n": 0}}, {"table": ("digest", [5, 6, 7])}
-    found = InTurn(notes)("jobs", noted, calls, shared, each, folders)
+    found = InTurn(notes)(Jobs("jobs", noted, calls, shared=shared, each=each, folders=folders))
     assert found == [{"n": 6}, {"n": 5}]
     assert notes.told == [("jobs", 2, 0, 0), "at 1", "a: 6, 1", 1, "at 0", "b: 5, 0", 2, "end"]
 
 
 def test_no_job_and_a_faulty_one(tmp_path: Path) -> None:
     notes = Notes()
-    assert InTurn(notes)("jobs", noted, {}) == notes.told == []
+    assert InTurn(notes)(Jobs("jobs", noted, {})) == notes.told == []
     shared = {"table": ("digest", [5])}
     with pytest.raises(ValueError, match="two is too much"):
-        InTurn()("jobs", noted, {"a": {"n": 2}}, shared, folders={"a": tmp_path})
+        InTurn()(Jobs("jobs", noted, {"a": {"n": 2}}, shared=shared, folders={"a": tmp_path}))
     assert (tmp_path / "n").read_text() == "2"

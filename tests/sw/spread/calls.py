@@ -6,10 +6,12 @@ import random
 import signal
 import threading
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from gen.board.bitstream import TimingError
+from hw.system.jobs import Jobs
 from sw.spread.engine import Pool
 from sw.spread.engine import spread as spread_on
 from sw.spread.store import Job
@@ -97,8 +99,8 @@ class Killing:
     def __init__(self, run, mark: Path) -> None:
         self.run, self.mark = run, mark
 
-    def __call__(self, what, function, calls, shared=None, each=None, folders=None, owned=()):
-        target = f"{function.__module__}:{function.__qualname__}"
+    def __call__(self, jobs: Jobs):
+        target = f"{jobs.function.__module__}:{jobs.function.__qualname__}"
         more = {"target": target, "mark": str(self.mark)}
-        deadly = {name: {**more, "arguments": dict(given)} for name, given in calls.items()}
-        return self.run(what, killed_once, deadly, shared, each, folders, owned)
+        deadly = {name: {**more, "arguments": dict(given)} for name, given in jobs.calls.items()}
+        return self.run(replace(jobs, function=killed_once, calls=deadly))

@@ -9,7 +9,7 @@ import pytest
 
 from gen.board.bitstream import TimingError
 from hw.contract.checks import SternaError
-from hw.system.jobs import InTurn
+from hw.system.jobs import InTurn, Jobs
 from sw.spread.filled import fill, unpacked
 from sw.spread.runner import running
 from tests.sw.spread.calls import leaves_files
@@ -30,7 +30,7 @@ def test_files_come_back(tmp_path: Path, workers: int) -> None:
     """As they are where the same is done here, with their own places in them."""
     out = tmp_path / "out"
     folders = {name: out / name for name in CALLS}
-    plain = InTurn()("jobs", leaves_files, CALLS, folders=folders)
+    plain = InTurn()(Jobs("jobs", leaves_files, CALLS, folders=folders))
     here, told = tree(out), []
     for file in here:
         (out / file).unlink()
@@ -39,7 +39,7 @@ def test_files_come_back(tmp_path: Path, workers: int) -> None:
         told.append((name, result, (folders[name] / "sub" / "n").read_text()))
 
     with running(workers, kept=tmp_path / "kept") as run:
-        assert run("jobs", leaves_files, CALLS, None, each, folders) == plain
+        assert run(Jobs("jobs", leaves_files, CALLS, each=each, folders=folders)) == plain
     assert tree(out) == here
     assert f"wrote {out}/one" in here["one/tool.log"]
     assert sorted(told) == [("one", {"n": 1}, "1"), ("two", {"n": 2}, "2")]
@@ -52,7 +52,7 @@ def test_what_is_kept_is_not_done_again(tmp_path: Path) -> None:
     for out in (tmp_path / "a", tmp_path / "b"):
         with running(0, kept=tmp_path / "kept") as run:
             folders = {"one": out}
-            run("jobs", leaves_files, calls, None, lambda *a: told.append(a), folders)
+            run(Jobs("jobs", leaves_files, calls, each=lambda *a: told.append(a), folders=folders))
         assert tree(out)["sub/n"] == "1"
         assert f"wrote {out}" in tree(out)["tool.log"]
     assert told == [("one", {"n": 1})] * 2
@@ -65,7 +65,7 @@ def test_a_refused_job(tmp_path: Path, workers: int, capfd) -> None:
     more than Dask lets exceptions have."""
     out, kept = tmp_path / "out", tmp_path / "kept"
     with running(workers, kept=kept) as run, pytest.raises(TimingError) as error:
-        run("jobs", leaves_files, {"three": {"n": 3, "log": ""}}, folders={"three": out})
+        run(Jobs("jobs", leaves_files, {"three": {"n": 3, "log": ""}}, folders={"three": out}))
     assert str(error.value) == f"Job must be less than three: see {out}/tool.log"
     assert error.value.best_mhz == 33.5
     assert (out / "tool.log").read_text() == f"wrote {out}\n"
@@ -100,7 +100,7 @@ def test_what_an_earlier_run_left(tmp_path: Path, n: int) -> None:
     calls, owned = {"one": {"n": n, "log": ""}}, ("report.json", "facts.json", "sub/*.hex")
     with running(0) as run:
         try:
-            run("jobs", leaves_files, calls, None, None, {"one": out}, owned)
+            run(Jobs("jobs", leaves_files, calls, folders={"one": out}, owned=owned))
         except SternaError:
             assert n == 3
     left = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}

@@ -16,6 +16,7 @@ from gen.core.plan import plan_core
 from hw.contract.builder import random_network
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
+from hw.system.jobs import Jobs
 from sw.data.arrays import Dataset
 from sw.data.dataset import load_split
 from sw.data.shipped import model_path
@@ -84,7 +85,9 @@ def trained(run, folder: Path) -> dict:
         for recipe, kind, seed in grid.recipes()
     }
     told = []
-    found = run("trainings", training.train_job, calls, each=lambda name, _: told.append(name))
+    found = run(
+        Jobs("trainings", training.train_job, calls, each=lambda name, _: told.append(name))
+    )
     assert sorted(told) == sorted(calls)
     return {"runs": [one for result in found for one in result["runs"]]}
 

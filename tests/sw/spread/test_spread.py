@@ -13,6 +13,7 @@ import pytest
 from distributed import LocalCluster
 
 from hw.contract.text import own_version
+from hw.system.jobs import Jobs
 from sw.spread import engine
 from sw.spread.engine import Pool, SpreadError
 from sw.spread.runner import running
@@ -110,9 +111,15 @@ def test_a_runner(tmp_path: Path) -> None:
     def ask(digest: str, table: list[int]) -> list[int]:
         with running(0, kept=tmp_path / "kept") as run:
             found = run(
-                "squares", square, calls, {"table": (digest, table)}, lambda *a: told.append(a)
+                Jobs(
+                    "squares",
+                    square,
+                    calls,
+                    shared={"table": (digest, table)},
+                    each=lambda *a: told.append(a),
+                )
             )
-            again = run("squares", square, calls, {"table": (digest, table)})
+            again = run(Jobs("squares", square, calls, shared={"table": (digest, table)}))
         assert found == again
         assert [r["n"] for r in found] == [0, 1, 4, 9]
         return [r["shared"] for r in found]

@@ -11,6 +11,7 @@ from gen.board.boards import find_board
 from gen.board.planner import plan_board, plan_learning_board
 from hw.contract.checks import SternaError
 from hw.contract.network import Network
+from hw.system.jobs import Jobs
 from sw.cli.main import main
 from sw.data.shipped import model_path
 from sw.spide.start import beginning
@@ -38,14 +39,13 @@ def test_parts_are_added_up(tmp_path: Path) -> None:
     plan = plan_board(find_board("ulx3s_85f"), Network.load(model_path("digits-dense")), lanes=8)
     asked = []
 
-    def run(what, function, calls, shared=None, each=None, folders=None, owned=()):
-        assert function is attack_chunk
-        assert shared is not None
-        assert set(shared["sent"][1]) == {"network", "images"}
-        asked.extend(calls.values())
+    def run(jobs: Jobs):
+        assert jobs.function is attack_chunk
+        assert set(jobs.shared["sent"][1]) == {"network", "images"}
+        asked.extend(jobs.calls.values())
         return [
             fake(call["frames"], ["bit: no"] if n == 1 else [])
-            for n, call in enumerate(calls.values())
+            for n, call in enumerate(jobs.calls.values())
         ]
 
     report = campaign_spread(plan, IMAGES, tmp_path, run, frames=25, seed=7, chunk=10)
