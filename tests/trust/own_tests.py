@@ -72,12 +72,17 @@ TABLE: dict[str, tuple[str, ...]] = {
     "hw/contract/network": CONTRACT,
     "hw/contract/neuron": (*CONTRACT, "tests/hw/contract/test_laws.py"),
     "hw/contract/spec": (*CONTRACT, "tests/hw/contract/test_encoding.py"),
-    "hw/core": ("tests/hw/test_core.py", "tests/hw/test_mixed_cores.py"),
+    "hw/core": (
+        "tests/hw/test_core.py",
+        "tests/hw/test_mixed_cores.py",
+        "tests/hw/top/test_loading.py",
+    ),
     "hw/layer/accumulator": ("tests/hw/top/test_loading.py",),
     "hw/layer/constants": (
         "tests/hw/layer/test_lif.py",
         "tests/gen/core/test_files.py",
         "tests/hw/layer/test_layer_cores.py",
+        "tests/hw/top/test_loading.py",
     ),
     "hw/layer/finder": ("tests/hw/layer/test_queue.py",),
     "hw/layer/geometry": (
@@ -103,6 +108,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "tests/sim/board/test_learning_board.py",
     ),
     "hw/link/mailbox": (PORT,),
+    "hw/link/port": ("tests/sim/board/test_learning_board.py",),
     "hw/memory/ram": (
         "tests/hw/learn/test_judge.py",
         "tests/hw/top/test_loading.py",

@@ -48,12 +48,14 @@ def test_a_graph() -> None:
     assert (readout.inputs, readout.neurons, readout.neuron) == (20, 4, None)
 
 
-def test_what_does_not_fit_is_refused_as_everywhere() -> None:
+@pytest.mark.parametrize(("kernel", "text"), [(7, "7"), ((7, 1), "7x1"), ((1, 7), "1x7")])
+def test_what_does_not_fit_is_refused_as_everywhere(kernel, text: str) -> None:
     builder = NetworkBuilder((2, 7, 8))
     builder.layer("a", 3, CONV, neuron=NEURON)
-    builder.layer("b", 3, EdgeSpec(source="a", kind="conv", kernel=7), neuron=NEURON)
+    builder.layer("b", 3, EdgeSpec(source="a", kind="conv", kernel=kernel), neuron=NEURON)
     builder.layer("readout", 2)
-    with pytest.raises(SpecError, match="Layer b, edge from a: a kernel of 7 does not fit maps"):
+    sentence = f"Layer b, edge from a: a kernel of {text} does not fit maps"
+    with pytest.raises(SpecError, match=sentence):
         builder.spec()
 
 

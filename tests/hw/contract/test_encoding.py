@@ -111,6 +111,7 @@ def test_the_share_that_is_clipped():
     assert flat(signed=True).clipped(x) == 0.5
     assert flat(signed=True, low=(0.5,), high=(2.0,)).clipped(x) == 2 / 6  # -1 .. 2
     assert flat(low=(-3.0,), high=(1.5,)).clipped(x) == 0
+    assert flat(shape=(1,)).clipped([[1.5]]) == 1
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,7 @@ def test_labels_have_names_and_names_numbers():
         ({"high": (float("nan"),)}, "Bounds of an encoding must be one number or 3"),
         ({"high": (10**400,)}, "Bounds of an encoding must be one number or 3"),
         ({"high": ("1",)}, "Bounds of an encoding must be one number or 3"),
+        ({"high": (1.0, "1", 1.0)}, "Bounds of an encoding must be one number or 3"),
         ({"low": (1.0,)}, "the upper one above the lower one"),
         ({"low": (-1.7e308,), "high": (1.7e308,)}, "must be finite, the upper one"),
         ({"signed": 1}, "Signed must be true or false, not 1"),

@@ -14,6 +14,7 @@ from hw.contract.network import Network, NetworkError
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from tests.graphs import NEURON, arrays, conv, dense, network_of, residual
+from tests.networks import chain
 
 MANY = NeuronSpec(theta=20, decay="factor", decay_shift=3, potential_bits=6)
 """Each channel has a factor of its own, of 0 to 8."""
@@ -26,6 +27,14 @@ def test_a_specification_and_back() -> None:
     assert spec.weight_shapes(1) == [(4, 2, 3, 3), (4, 4, 1, 1)]
     assert spec.weight_shapes(2) == [(4, 4, 3, 3), (1,)]
     assert spec.weight_shapes(4) == [(3, 6), (3, 16)]
+
+
+def test_one_edge_and_it_is_no_chain() -> None:
+    spec = chain((6, 5, 4, 3), NEURON)
+    first, second, readout = spec.layers
+    skips = replace(readout, edges=(EdgeSpec(source=first.name),), inputs=first.neurons)
+    assert spec.is_chain
+    assert not replace(spec, layers=(first, second, skips)).is_chain
 
 
 def test_an_image_and_back(tmp_path) -> None:

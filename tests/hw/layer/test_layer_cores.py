@@ -147,6 +147,14 @@ def test_core_cycle_law_of_random_networks(seed: int) -> None:
     check_cycle_law(CoreRun(plan, pixels, FLOWING), pixels)
 
 
+def test_a_picture_waits_until_the_one_before_the_last_was_sent() -> None:
+    """Spikes of three pictures are on their way to a slow layer: the transposer holds two."""
+    network = random_chain(np.random.default_rng(24), (33, 51, 6), steps=6, input_bits=4)
+    plan = plan_core(network, 5, 1)
+    pixels = random_pixels(network, 6, seed=24)
+    check_cycle_law(CoreRun(plan, pixels, FLOWING), pixels)
+
+
 @pytest.mark.parametrize("settle", [0, 15])
 @pytest.mark.parametrize(("sizes", "lanes"), [((1, 3), 3), ((1, 3), 1), ((2, 4, 3), 2)])
 def test_core_with_biases_wider_than_all_else(sizes, lanes: int, settle: int) -> None:

@@ -67,6 +67,7 @@ def test_rows_are_there_and_stay() -> None:
     rng = np.random.default_rng(1)
     rows = rng.integers(0, 1 << 12, 5).tolist()
     memory = MasterMemory(width=12, rows=rows)
+    assert (len(memory.addr), len(MasterMemory(width=12, rows=[1]).addr)) == (3, 1)
 
     async def bench(ctx: Any) -> None:
         held = list(rows)
