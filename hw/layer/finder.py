@@ -127,23 +127,24 @@ class WordFinder(wiring.Component):
         ]
 
         # Where to go when a plane is done: the plane below, the same vector again, or the other
-        # buffer; and while idle, the buffer that is written next.
-        next_buffer, next_turn = Signal(), Signal.like(turn)
-        m.d.comb += [
-            next_buffer.eq(buffer ^ (active & vector_done & (self._buffers == 2))),
-            next_turn.eq(turn),
-        ]
-        with m.If(active & (turn == 0)):
-            m.d.comb += next_turn.eq(first_turn)
-        with m.Elif(active):
-            m.d.comb += next_turn.eq(turn - 1)
+        # buffer; and while idle, the buffer that is written next. Registers, as they choose among
+        # the flags of all words.
+        next_buffer = Signal()
+        next_turn = Signal.like(turn)
         next_plane = self._plane(next_turn)
         next_flags = Array(Array(planes) for planes in flags)[next_buffer][next_plane]
         next_count = Array(Array(planes) for planes in counts)[next_buffer][next_plane]
-        # Compared before the choice, not after it: the counts have been stable for many cycles, the
-        # choice depends on this cycle's `turn` and `buffer`.
+        # Compared before the choice, not after it: the counts have been stable for many cycles.
         few = Array(Array(count <= 1 for count in planes) for planes in counts)
         next_few = few[next_buffer][next_plane]
+        # With one buffer, the next vector to look at is the one just listed, whose `fresh` is
+        # cleared in this same cycle.
+        begins, listed = ~active | vector_done, active & (self._buffers == 1)
+        goes_on = ~begins | (Array(fresh)[next_buffer] & ~listed)
+        next_replay = Signal.like(replay)
+        m.d.comb += next_replay.eq(replay + (active & (turn == 0)))
+        with m.If(active & vector_done):
+            m.d.comb += next_replay.eq(0)
 
         with m.If(active & ready & ~plane_done):
             # `left` counts this visit: at 2, the next one is the last.
@@ -159,16 +160,16 @@ class WordFinder(wiring.Component):
                 plane_done.eq(next_few),
                 turn.eq(next_turn),
                 buffer.eq(next_buffer),
+                replay.eq(next_replay),
+                active.eq(goes_on),
             ]
-            with m.If(~active | vector_done):
-                # With one buffer, the next vector to look at is the one just listed, whose `fresh`
-                # is cleared in this same cycle.
-                listed = active & (self._buffers == 1)
-                m.d.sync += active.eq(Array(fresh)[next_buffer] & ~listed)
-            with m.If(active & (turn == 0)):
-                m.d.sync += replay.eq(replay + 1)
+            with m.If(goes_on):
+                leaves = (next_turn == 0) & (next_replay == self._replays - 1)
+                m.d.sync += [
+                    next_turn.eq(Mux(next_turn == 0, first_turn, next_turn - 1)),
+                    next_buffer.eq(next_buffer ^ (leaves & (self._buffers == 2))),
+                ]
             with m.If(active & vector_done):
-                m.d.sync += replay.eq(0)
                 for b in range(self._buffers):
                     with m.If(buffer == b):
                         m.d.sync += fresh[b].eq(0)

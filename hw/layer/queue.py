@@ -98,18 +98,18 @@ class SpikeQueue(wiring.Component):
             buffers=self._buffers,
             repeat=self._repeat,
         )
-        m.submodules.encoder = encoder = ChunkEncoder(self._words, self._chunk)
+        m.submodules.encoder = encoder = ChunkEncoder(
+            self._words, self._chunk, ahead=not self._lean
+        )
         write, read = store.write_port(), store.read_port()
 
         # Load: a word per cycle while the buffer is free.
         full = [Signal(name=f"full{b}") for b in range(self._buffers)]
         word = Signal(range(self._words))
         target = Signal()
+        room = Signal(init=1)
         loading, loaded = transfer(self.i), Signal()
-        m.d.comb += [
-            self.i.ready.eq(~Array(full)[target]),
-            loaded.eq(loading & (word == self._words - 1)),
-        ]
+        m.d.comb += [self.i.ready.eq(room), loaded.eq(loading & (word == self._words - 1))]
         some = Cat(
             Cat(self.i.payload[n].magnitude[p] for n in range(self._chunk)).any()
             for p in range(self._planes)
@@ -174,9 +174,11 @@ class SpikeQueue(wiring.Component):
             m.d.sync += replay.eq(Mux(last, 0, replay + 1))
             if self._buffers == 2:
                 m.d.sync += played.eq(played ^ last)
+        stays = Signal(self._buffers)
         for b in range(self._buffers):
-            with m.If(loaded & (target == b)):
-                m.d.sync += full[b].eq(1)
-            with m.Elif(done & last & (played == b)):
-                m.d.sync += full[b].eq(0)
+            freed = done & last & (played == b)
+            m.d.comb += stays[b].eq((loaded & (target == b)) | (full[b] & ~freed))
+            m.d.sync += full[b].eq(stays[b])
+        # Known a cycle ahead: from here `ready` has a long way to what sends the words.
+        m.d.sync += room.eq(~Array(stays)[target ^ loaded if self._buffers == 2 else 0])
         return m

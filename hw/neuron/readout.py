@@ -132,15 +132,17 @@ class Readout(wiring.Component):
             before = read.data
 
         # The logits leave through one register, `logit`, so that the lane multiplexer and the
-        # comparison with the best so far are in different cycles.
-        beat, beats = Signal(range(self._lanes)), Signal(range(self._lanes))
+        # comparison with the best so far are in different cycles. `beat` is the lane after that in
+        # `logit`: nothing is added in front of the multiplexer.
+        beat, beats = Signal(range(self._lanes + 1)), Signal(range(self._lanes + 1))
+        most = min(self._lanes, self._classes)
         last_lanes = self._classes - (self._groups - 1) * self._lanes
         index = Signal(range(self._classes))
         best, best_index = Signal(signed(self._logit_bits)), Signal.like(index)
         logit, better = Signal(signed(self._logit_bits)), Signal()
         result = self.o.payload
         m.d.comb += [
-            beats.eq(Mux(last_group, last_lanes - 1, self._lanes - 1)),
+            beats.eq(Mux(last_group, last_lanes, self._lanes)),
             better.eq((index == 0) | (logit > best)),
             result.logit.eq(logit),
             result.best.eq(Mux(better, index, best_index)),
@@ -160,7 +162,7 @@ class Readout(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "STORE"
             with m.State("STORE"):
-                m.d.sync += [logit.eq(totals[0]), beat.eq(0)]
+                m.d.sync += [logit.eq(totals[0]), beat.eq(1)]
                 with m.If(last_step):
                     m.next = "SEND" if sent is totals else "LOAD"
                 if leak is None:
@@ -177,7 +179,7 @@ class Readout(wiring.Component):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.d.sync += [
-                        logit.eq(Array(sent[k] for k in range(self._lanes))[beat + 1]),
+                        logit.eq(Array(sent[k] for k in range(most))[beat]),
                         beat.eq(beat + 1),
                         index.eq(Mux(result.last, 0, index + 1)),
                     ]

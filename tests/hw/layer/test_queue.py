@@ -120,6 +120,7 @@ def run_queue(
     replays: int,
     pace: Pace,
     repeat: bool = False,
+    reset_at: int | None = None,
 ):
     words = vectors.shape[1] // chunk
     queue = SpikeQueue(
@@ -131,7 +132,7 @@ def run_queue(
         queue.i, [w for v in vectors.tolist() for w in pack_vector(v, chunk, planes, signed)]
     )
     sink = bench.collect(queue.o, sum(map(len, expected)))
-    bench.run(extra=12)
+    bench.run(extra=12, reset_at=reset_at)
     assert decode_events(sink.values, words * chunk) == [e for run in expected for e in run]
     return source, sink, [len(run) for run in expected]
 
@@ -161,6 +162,14 @@ def test_queue_plays_the_reference(words, chunk, planes, signed, replays, pace) 
 @pytest.mark.parametrize("value", [0, 3])
 def test_queue_of_equal_vectors_back_to_back(value: int, pace: Pace) -> None:
     run_queue(np.full((9, 12), value), 4, 2, False, 2, pace)
+
+
+@pytest.mark.parametrize("reset_at", range(1, 40, 3))
+def test_queue_after_a_reset_at_any_time(reset_at: int) -> None:
+    """Whatever was loaded and under way is gone, and what follows is right: all that has no reset
+    is written before it is read."""
+    vectors = random_vectors(np.random.default_rng(5), 5, 20, 2, signed=True)
+    run_queue(vectors, 4, 2, True, 2, FLOWING, reset_at=reset_at)
 
 
 @pytest.mark.parametrize("planes", range(1, 9))

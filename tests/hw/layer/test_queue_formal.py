@@ -153,7 +153,8 @@ CONTRACTS = {
 MUTANTS = {
     "words": [
         ("write.addr.eq(Cat(word, target))", "write.addr.eq(Cat(word, full[0]))"),
-        ("self.i.ready.eq(~Array(full)[target])", "self.i.ready.eq(1)"),
+        ("self.i.ready.eq(room)", "self.i.ready.eq(1)"),
+        ("[target ^ loaded if", "[target if"),
         ("loaded.eq(loading & (word == self._words - 1))", "loaded.eq(loading)"),
         ("finder.last.eq(loaded)", "finder.last.eq(loading)"),
         ("finder.some.eq(some)", "finder.some.eq(-1)"),

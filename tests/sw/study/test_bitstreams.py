@@ -44,6 +44,13 @@ def test_the_documents_have_the_locks_table():
     assert bitstreams_table(read_lock()) in RESULTS.read_text()
 
 
+def test_figures_over_images_that_are_not_there():
+    locked = read_lock()
+    for figure in ("cycles_per_image", "images_per_second"):
+        del locked["icebreaker"]["routed"][figure]
+    assert bitstreams_table(locked).count("not counted: no data set") == 2
+
+
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Names of the boards that were built; no tool is run, and the design is the one that was
