@@ -123,8 +123,9 @@ def run_queue(
     reset_at: int | None = None,
 ):
     words = vectors.shape[1] // chunk
+    more = {"repeat": True} if repeat else {}
     queue = SpikeQueue(
-        words=words, chunk=chunk, planes=planes, signed=signed, replays=replays, repeat=repeat
+        words=words, chunk=chunk, planes=planes, signed=signed, replays=replays, **more
     )
     expected = [play(vector, planes, repeat) * replays for vector in vectors.tolist()]
     bench = Bench(queue, pace)
