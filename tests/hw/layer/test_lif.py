@@ -256,6 +256,12 @@ def test_every_limit_at_every_multiple_of_the_threshold(limit: int, theta: int) 
     assert spikes.min() == -limit
 
 
+def test_several_spikes_of_the_largest_potentials() -> None:
+    """The quotient sees every bit that a potential before firing may have."""
+    drive = np.array([[[40, -40, 20]] * 3])
+    check(neuron("none", "soft", theta=4, step=4, limit=3, potential_bits=6), drive, geometry(3, 1))
+
+
 def test_a_guard_lets_no_count_fall_below_zero() -> None:
     """Two spikes up, then pulled down for long: two spikes down and no more."""
     spec = neuron("none", "soft", theta=4, step=4, limit=3, negative="guarded", potential_bits=8)

@@ -653,14 +653,23 @@ COUNTED = {
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_counts_of_spikes(name: str) -> None:
-    """N from none to a spike at every step; the mask stops what is sent, and nothing else."""
+@pytest.mark.parametrize(("words", "base"), [(12, 0), (9, 2)], ids=["in the middle", "to the last"])
+def test_counts_of_spikes(words: int, base: int, name: str) -> None:
+    """N from none to a spike at every step; the mask stops what is sent, and nothing else. Nine
+    words need an address of a bit more than eight."""
     stage = learning_stage(plan_learning(Masters.of(learning_network(np.random.default_rng(1))), 4))
     learning = stage.program.learning
     assert learning is not None
-    p = replace(program(COUNTED[name]), learning=replace(learning, count_words=12))
-    forward = np.arange(12 * LANES).reshape(12, LANES) % (learning.steps + 1)
-    back = np.random.default_rng(2).integers(-3, 4, (12, LANES))
+    p = replace(program(COUNTED[name]), learning=replace(learning, count_words=words))
+    p = replace(
+        p,
+        operations=tuple(
+            replace(op, counts=op.counts + base) if isinstance(op, Sweep) and op.counted else op
+            for op in p.operations
+        ),
+    )
+    forward = np.arange(words * LANES).reshape(words, LANES) % (learning.steps + 1)
+    back = np.random.default_rng(2).integers(-3, 4, (words, LANES))
     wanted = check(p, (forward, back))
     masks = [row[3 + LANES :] for row in wanted.counted]
     assert {0, 1} == set(np.array(masks).reshape(-1).tolist()) or name == "forward"
