@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hw.contract.checks import SternaError
+from hw.system.jobs import Jobs
 from sw.cli.main import main
 from sw.spread.runner import Runner
 from tests.sw.spread.calls import square
@@ -44,7 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             for one in (*given, run):
                 if isinstance(one, Runner):
                     found[-1] = one
-                    assert one("squares", square, {"a": {"n": 3}})[0]["n"] == 9
+                    assert one(Jobs("squares", square, {"a": {"n": 3}}))[0]["n"] == 9
             raise Enough("Study was asked")
 
         monkeypatch.setattr(f"sw.study.{module}.study", study)
