@@ -154,6 +154,10 @@ def test_labels_have_names_and_names_numbers():
             named.numbers(labels)
     with pytest.raises(InputError, match="must be among 7, 9, not 'cat'"):
         flat(labels=(7, 9)).numbers(["cat"])
+    with pytest.raises(InputError, match=r"among 1, 2, 3, 4, 5, not 9"):
+        flat(labels=(1, 2, 3, 4, 5)).numbers([9])
+    with pytest.raises(InputError, match=r"among 1, 2, 3, 4, 5, \.\., not 9"):
+        flat(labels=(1, 2, 3, 4, 5, 6)).numbers([9])
 
 
 @pytest.mark.parametrize(

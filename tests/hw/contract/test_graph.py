@@ -37,6 +37,33 @@ def test_one_edge_and_it_is_no_chain() -> None:
     assert not replace(spec, layers=(first, second, skips)).is_chain
 
 
+def test_bounds_of_sums() -> None:
+    """The worst inputs: a shift counts 2^k times; dense weights of maps, the largest of a
+    channel's neurons."""
+    none = np.zeros(2, dtype=np.int64)
+    plain = NetworkBuilder(2, input_bits=4)
+    plain.layer("a", 2, EdgeSpec(source="input", shift=2), neuron=NEURON)
+    plain.layer("readout", 2)
+    weights = (np.array([3, -2, 1, 0]), np.array([[1, 2], [3, 4]]))
+    layer = Network(plain.spec(), weights, (np.array([7, -9]), none)).layers[0]
+    assert (layer.accumulator_bound, layer.drive_bound) == (5 * 15 << 2, (5 * 15 << 2) + 7)
+    maps = NetworkBuilder((1, 1, 2), input_bits=1)
+    maps.layer("a", (2, 1, 2), EdgeSpec(source="input"), neuron=NEURON)
+    maps.layer("readout", 2)
+    weights = (np.array([1, 1, 5, -2, 3, 0, 0, 1]), np.ones((2, 4), dtype=np.int64))
+    layer = Network(maps.spec(), weights, (np.array([0, 6]), none)).layers[0]
+    assert (layer.accumulator_bound, layer.drive_bound) == (7, 3 + 6)
+
+
+@pytest.mark.parametrize("negative", ["free", "off", "guarded"])
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_what_kind_of_neuron_it_is(negative: str, reset: str) -> None:
+    more = {"step": 4} if reset == "soft" else {}
+    neuron = NeuronSpec(theta=4, potential_bits=6, negative=negative, reset=reset, **more)
+    assert neuron.signed == (negative != "off")
+    assert neuron.can_saturate == (reset == "soft" or negative != "free")
+
+
 def test_an_image_and_back(tmp_path) -> None:
     network = network_of(residual())
     loaded = Network.load(network.save(tmp_path / "graph.npz"))

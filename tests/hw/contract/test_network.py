@@ -17,6 +17,8 @@ from hw.contract.laws import integrate
 from hw.contract.network import FORMAT_VERSION, Layer, Network, NetworkError
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
+from tests.graphs import NEURON
+from tests.networks import chain
 
 
 def make_network(seed=0, inputs=5, neurons=4, classes=3):
@@ -57,6 +59,14 @@ def test_what_was_counted_is_told_by_layer():
         assert 0 in {*silent.spikes.values(), *silent.changes.values(), *silent.sums.values()}
         one_less = {key: value for key, value in counted.items() if key != name}
         assert replace(make_network(), meta=one_less).activity is None
+
+
+def test_one_bad_count_among_good_ones():
+    network = random_network(chain((4, 3, 3, 2), NEURON))
+    counted = {"spike_bits": [0.25, 1], "change_bits": [0.5, 1], "sum_bits": [1.5, 1]}
+    assert replace(network, meta=counted).activity is not None
+    for bad in ([0.25, -1], [None, 1]):
+        assert replace(network, meta=counted | {"spike_bits": bad}).activity is None
 
 
 def test_densities_are_what_was_counted_or_one_half():
