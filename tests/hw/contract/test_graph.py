@@ -58,8 +58,8 @@ def test_bounds_of_sums() -> None:
 @pytest.mark.parametrize("negative", ["free", "off", "guarded"])
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 def test_what_kind_of_neuron_it_is(negative: str, reset: str) -> None:
-    more = {"step": 4} if reset == "soft" else {}
-    neuron = NeuronSpec(theta=4, potential_bits=6, negative=negative, reset=reset, **more)
+    step = 4 if reset == "soft" else 0
+    neuron = NeuronSpec(theta=4, potential_bits=6, negative=negative, reset=reset, step=step)
     assert neuron.signed == (negative != "off")
     assert neuron.can_saturate == (reset == "soft" or negative != "free")
 
