@@ -1,10 +1,11 @@
 """The campaign of mutants: each in a copy of the checkout, against its component's own tests; done
 by processes of this machine or of a cluster (`sw.spread`), each once.
 
-A result is kept under the hash of the mutated file, of its tests and of what tests share. Changes
-elsewhere do not void it.
+A result is kept under the hash of the mutated file, of its tests and of what tests share, that of
+tests without a mutation under the hash of all they import. Changes elsewhere do not void it.
 """
 
+import ast
 import atexit
 import hashlib
 import json
@@ -312,8 +313,7 @@ class Campaign:
         return bases
 
     def _base_job(self, name: str) -> Job:
-        folders = [sorted((self.root / part).glob("**/*.py")) for part in PARTS[:4]]
-        sources = digest_of(file for folder in folders for file in folder)
+        sources = digest_of(_imported(self.root, self.root / name))
         return Job(
             name=name,
             function=base_run,
@@ -345,6 +345,42 @@ class Campaign:
 def _shared_by_tests(root: Path) -> list[Path]:
     files = sorted((root / "tests").glob("**/*.py"))
     return [f for f in files if not f.name.startswith("test_") and f.parent.name != "trust"]
+
+
+def _imported(root: Path, test: Path) -> list[Path]:
+    """Modules that a test imports, and those import, wherever in their files, with the rooms they
+    lie in: of hardware, models and software. All of these where it, or one of them, starts
+    programs, which may run any."""
+    found, waiting = set[Path](), {test}
+    while waiting:
+        found |= waiting
+        names = {name for file in waiting for name in _names(file)}
+        waiting = {file for name in names for file in _files_of(root, name)} - found
+    sources = {file for file in found if file.relative_to(root).parts[0] in PARTS[:4]}
+    if any("subprocess" in _names(file) for file in (test, *sources)):
+        sources = {file for part in PARTS[:4] for file in (root / part).glob("**/*.py")}
+    return sorted(sources)
+
+
+@cache
+def _names(file: Path) -> set[str]:
+    """What a file imports: modules, and what might be modules."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@cache
+def _files_of(root: Path, name: str) -> list[Path]:
+    """Of a dotted name: each part that is a module, or a package."""
+    parts = name.split(".")
+    places = [root.joinpath(*parts[: n + 1]) for n in range(len(parts))]
+    files = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")]
+    return [file for file in files if file.is_file()]
 
 
 @cache

@@ -111,6 +111,33 @@ def test_who_is_killed_and_who_is_not(tiny: Path) -> None:
     assert (tiny / NAME).read_text() == SOURCE
 
 
+def test_tests_as_they_are_depend_on_all_they_import(tiny: Path) -> None:
+    """Through other modules, too; not on what lies elsewhere, unless they start programs."""
+    files = {
+        "hw/room/__init__.py": "",
+        "hw/room/other.py": "",
+        "gen/far.py": "",
+        "sw/near.py": "def later():\n    from hw.room import other\n",
+        "tests/tools.py": "import sw.near\n",
+    }
+    for name, text in files.items():
+        (tiny / name).parent.mkdir(parents=True, exist_ok=True)
+        (tiny / name).write_text(text)
+    test = tiny / "tests/hw/room/test_clamp.py"
+
+    def imported() -> list[str]:
+        campaign._names.cache_clear()
+        campaign._files_of.cache_clear()
+        return [file.relative_to(tiny).as_posix() for file in campaign._imported(tiny, test)]
+
+    near = ["hw/room/__init__.py", "hw/room/clamp.py", "hw/room/other.py", "sw/near.py"]
+    assert imported() == near[:2]
+    test.write_text("from tests import tools\n" + TEST)
+    assert imported() == near
+    (tiny / "sw/near.py").write_text("from hw.room import other\nimport subprocess\n")
+    assert imported() == ["gen/far.py", *near]
+
+
 def test_equivalents_are_not_tried_and_the_report_names_the_rest(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from hw.contract.checks import InputError, require_finite, safe_name
+from hw.contract.checks import InputError, master_limits, plain_array, require_finite, safe_name
 
 
 @pytest.mark.parametrize("number", [0, 1, 4095, 4096, 5000, 9999])
@@ -31,3 +31,22 @@ def test_a_former_name_becomes_one_that_no_other_has(name: str, words: str) -> N
     digits = hashlib.sha256(name.encode()).hexdigest()[:8]
     assert safe_name(name) == f"{words}_{digits}"
     assert safe_name("plain_1") == "plain_1"
+
+
+def test_a_mask_that_leaves_all_values_out_of_it() -> None:
+    """Only what is masked out is refused, not that something could have been."""
+    values = np.arange(6).reshape(2, 3)
+    assert np.array_equal(plain_array("Examples", np.ma.masked_array(values)), values)
+    masked = np.ma.masked_array(values, mask=values == 4)
+    with pytest.raises(InputError, match=r"^Examples must not have values that are masked out$"):
+        plain_array("Examples", masked)
+
+
+@pytest.mark.parametrize(("masters", "weights"), [(12, 4), (8, 8), (6, 2), (16, 3)])
+def test_masters_are_those_of_all_weights(masters: int, weights: int) -> None:
+    """A master's upper bits are its weight, one of -q .. q."""
+    low, high = master_limits(masters, weights)
+    of = {master >> masters - weights for master in (low, high)}
+    q = 2 ** (weights - 1) - 1
+    assert of == {-q, q}
+    assert {low - 1 >> masters - weights, high + 1 >> masters - weights} == {-q - 1, q + 1}

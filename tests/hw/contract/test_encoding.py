@@ -142,6 +142,13 @@ def test_labels_are_integers_that_a_double_holds():
             plain_labels("Labels", [label])
 
 
+def test_text_in_an_array_of_objects_is_text_and_nothing_else_is():
+    assert plain_labels("Labels", np.array(["a", "b"], dtype=object)).tolist() == ["a", "b"]
+    for labels in ([1, 2], ["a", 2], [None]):
+        with pytest.raises(InputError, match=r"^Labels must be integers or text, not object$"):
+            plain_labels("Labels", np.array(labels, dtype=object))
+
+
 def test_labels_have_names_and_names_numbers():
     named = flat(labels=("cat", "dog", "eel"))
     assert named.names(np.array([2, 0])).tolist() == ["eel", "cat"]
@@ -274,6 +281,8 @@ def test_in_words():
     assert colours.text == (
         "pictures of 4x5 in 3 channels, each over a range of its own, as 60 pixels"
     )
+    pair = Encoding(shape=(2,), axes="f", low=(-1.0, 0.0), high=(1.0, 1.0))
+    assert pair.text == "2 features, each over a range of its own, as 2 pixels"
     moving = Encoding(shape=(5, 8, 9), axes="thw", high=(4.0,), labels=(1, 2, 3, 4, 5))
     assert moving.text == (
         "recordings of 5 steps, pictures of 8x9, from 0 to 4, as 72 pixels; 5 classes: 1, 2, 3, 4, "

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.laws import integrate
 from hw.contract.network import FORMAT_VERSION, Layer, Network, NetworkError
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from tests.graphs import NEURON
 from tests.networks import chain
@@ -114,6 +114,29 @@ def test_a_layer_by_itself_does_not_wrap(bits):
     assert alone.weights.tolist() == [[most, -most]]
     with pytest.raises(NetworkError, match=rf"Weights of layer r must lie within \+-{most}, not"):
         Layer.dense(layer, np.array([[most + 1, 0]]), np.array([0]), 1, 1)
+
+
+def test_a_layer_by_itself_is_as_in_a_network():
+    network = make_network()
+    layer = network.layers[0]
+    alone = Layer.dense(layer.spec, layer.weights, layer.bias, 7, network.spec.steps)
+    assert alone.source_shapes == layer.source_shapes == ((5, 1, 1),)
+    assert alone.kernel_shapes == layer.kernel_shapes
+    assert alone.bounds == layer.bounds
+    nothing = Layer.dense(layer.spec, 0 * layer.weights, 0 * layer.bias, 7, 1)
+    assert nothing.bounds == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "integrated", "logit"), [("last", 14, 14), ("max", 14, 14), ("sum", 14, 8 + 12 + 14)]
+)
+def test_bounds_of_a_readout_that_leaks(value: str, integrated: int, logit: int) -> None:
+    """A potential that loses its half at every step comes from 8 to 12 and 14, not to 24."""
+    read = ReadoutSpec(decay="shift", decay_shift=1, value=value)
+    readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
+    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=3, layers=(readout,))
+    layer = Network(spec, (np.array([[5]]),), (np.array([3]),)).layers[0]
+    assert (layer.integrated_bound, layer.logit_bound) == (integrated, logit)
 
 
 def test_equal_images_give_equal_bytes(tmp_path):

@@ -184,6 +184,30 @@ def test_the_longest_side_of_a_map() -> None:
         )
 
 
+@pytest.mark.parametrize(("theta", "bits"), [(2, 2), (3, 3), (4, 3), (5, 4), (8, 4), (9, 5)])
+def test_a_potential_holds_what_does_not_fire(theta: int, bits: int) -> None:
+    """Its width is at least that of theta - 1."""
+    assert NeuronSpec(theta=theta, potential_bits=bits).potential_bits == bits
+    with pytest.raises(SpecError) as refused:
+        NeuronSpec(theta=theta, potential_bits=bits - 1)
+    assert str(refused.value) == (
+        f"Potential width must be an integer from {bits} to 32, not {bits - 1}"
+    )
+
+
+def test_the_largest_input() -> None:
+    """2^20 pixels of maps, 2^16 of none."""
+    for most, more in ((2**20, {"input_shape": (1024, 32, 32)}), (2**16, {})):
+        with pytest.raises(
+            SpecError, match=rf"^Input size must .* from 1 to {most}, not {most + 1}"
+        ):
+            network(input_size=most + 1, **more)
+    with pytest.raises(SpecError, match="Layer hidden must have 65536 inputs to fit what precedes"):
+        network(input_size=2**16)
+    with pytest.raises(SpecError, match=r"^Sides of the input must .* from 1 to 65536, not 0"):
+        network(input_shape=(0, 1, 4))
+
+
 def test_network_refusals():
     hidden, readout = network().layers
     for changes, sentence in [

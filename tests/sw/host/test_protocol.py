@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 from hw.contract.checks import SternaError
-from hw.contract.link import Command, ErrorCode
+from hw.contract.link import (
+    BOARD_NAMES,
+    COUNT_BYTES,
+    FROM_FILE,
+    LABEL_BYTES,
+    MARGIN_BYTES,
+    ROW_BYTES,
+    STATE_BYTES,
+    TRAIN_BYTES,
+    WORD_BYTES,
+    Command,
+    ErrorCode,
+)
 from sw.host import errors
 from sw.host.errors import DamagedReply, DeviceError, HostError, ProtocolMismatch, UrlError
 from sw.host.identity import Identity, pack_pixels, packed_bytes, parse_identity
@@ -48,6 +60,31 @@ def take(data, command, length=0, sequence=5):
     rest = answer_rest(data[:6], command, length)
     assert len(data) == 6 + rest
     return answer_payload(data, sequence, command)
+
+
+def test_sizes_are_the_documents():
+    """What fields of learning take, as docs/link.md writes them."""
+    payloads = dict(re.findall(r"^\| `0x0[0-9A-F]` \| (\w+) \| ([^|]*) \|", LINK, re.M))
+    answers = dict(re.findall(r"^\| `0x0[0-9A-F]` \| (\w+) \| [^|]* \| ([^|]*) \|", LINK, re.M))
+
+    def sizes(text: str) -> list[int]:
+        return [int(bits) // 8 for bits in re.findall(r"\b[ui](\d+)\b", text)]
+
+    assert sizes(payloads["LEARN"]) == [LABEL_BYTES, COUNT_BYTES]
+    assert sizes(payloads["RATE"]) == [1, MARGIN_BYTES, 1]
+    assert sizes(payloads["WEIGHTS"]) == sizes(payloads["LOAD"]) == [ROW_BYTES]
+    assert sizes(payloads["SEED"]) == [WORD_BYTES, COUNT_BYTES]
+    assert sizes(payloads["TRAIN"])[-1:] == [COUNT_BYTES]
+    assert sum(sizes(answers["TRAIN"])) == TRAIN_BYTES
+    (rates,) = re.findall(r"^\| (\d+) \.\. \d+\+E \| k of each learned edge", LINK, re.M)
+    assert int(rates) == STATE_BYTES
+
+
+def test_numbers_of_boards_never_change():
+    """Bitstreams that people have say them."""
+    assert BOARD_NAMES == {1: "ulx3s_85f", 2: "icebreaker", 3: "tang_nano_9k"}
+    (described,) = re.findall(r"(\d+): a board from a file", LINK)
+    assert int(described) == FROM_FILE
 
 
 def test_numbers_are_the_documents():
