@@ -90,9 +90,10 @@ def test_random_integers_use_their_width() -> None:
     assert not random_network(spec, bias=0).biases[0].any()
 
 
-def test_random_constants_of_the_least_neuron() -> None:
+@pytest.mark.parametrize("step", [1, 2])
+def test_random_constants_of_the_least_neuron(step: int) -> None:
     """A threshold of 1 and steps of 1 or 2 leave nothing, or little, to draw: all are allowed."""
-    neuron = replace(NEURON, theta=1, negative="off", reset="soft", step=2)
+    neuron = replace(NEURON, theta=1, negative="off", reset="soft", step=step)
     builder = NetworkBuilder((2, 2, 2))
     builder.layer("a", 40, EdgeSpec(source="input"), neuron=neuron, channel_thresholds=True)
     builder.layer("readout", 2, EdgeSpec(source="a"))
@@ -100,4 +101,4 @@ def test_random_constants_of_the_least_neuron() -> None:
     assert network.thetas[0] is not None
     assert network.reset_steps[0] is not None
     assert (sorted({*network.thetas[0].tolist()}), network.thetas[1]) == ([1], None)
-    assert sorted({*network.reset_steps[0].tolist()}) == [1, 2]
+    assert sorted({*network.reset_steps[0].tolist()}) == [*range(1, step + 1)]
