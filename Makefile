@@ -179,8 +179,8 @@ test-long: $(VENV)/stamp-test ## the tests that `make test` leaves out: minutes 
 	@$(VENV)/bin/python -m pytest -m long $(PYTEST)
 
 test-importers: $(VENV)/stamp-test ## networks of other frameworks, hardware and all
-	@$(VENV)/bin/python -m pytest -m 'long or not long' tests/sw/frameworks tests/sw/importers tests/sw/onnx \
-		tests/sw/study/test_importers_study.py $(PYTEST)
+	@$(VENV)/bin/python -m pytest -m 'long or not long' tests/sw/frameworks tests/sw/importers tests/sw/nir \
+		tests/sw/onnx tests/sw/study/test_importers_study.py $(PYTEST)
 
 CAMPAIGN = $(addprefix --minutes ,$(MINUTES)) $(addprefix --count ,$(COUNT)) $(SEED_OPTION) \
 	$(addprefix --workers ,$(WORKERS)) $(addprefix --scheduler ,$(SCHEDULER)) $(addprefix --only ,$(ONLY))

@@ -1,7 +1,7 @@
 """What docs/import.md says is refused, phrase by phrase, each in one sentence that names it.
 
-(More of them, and what is beside them: `test_nir`, `test_snntorch`, `test_jelly_containers`,
-`test_brevitas`; of ONNX `tests/sw/onnx`.)
+(More of them, and what is beside them: `test_snntorch`, `test_jelly_containers`, `test_brevitas`;
+of NIR `tests/sw/nir`, of ONNX `tests/sw/onnx`.)
 """
 
 from collections.abc import Callable
