@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_refused_as_everywhere(kernel, text: str) -> None:
 
 def test_random_constants_meet_both_ends() -> None:
     """Steps from 1 to the layer's, which is met; factors from 0 to 2^k, both met."""
-    neuron = replace(NEURON, reset="soft", step=3, decay="factor", decay_shift=2)
+    neuron = replace(NEURON, reset="soft", step=3, decay="factor", decay_shift=3)
     builder = NetworkBuilder((2, 3, 3))
     own = {"channel_thresholds": True, "channel_decays": True}
     builder.layer("a", 40, EdgeSpec(source="input"), neuron=neuron, **own)
@@ -71,9 +71,9 @@ def test_random_constants_meet_both_ends() -> None:
     steps, factors = (constants[name] for name in ("reset_steps", "factors"))
     assert sorted({*steps[0].tolist()}) == [1, 2, 3]
     assert (steps[0][-1], steps[1].tolist(), steps[2]) == (3, [3], None)
-    assert sorted({*factors[0].tolist()}) == [0, 1, 2, 3, 4]
+    assert sorted({*factors[0].tolist()}) == [*range(9)]
     assert (factors[0] == 0).sum() > 1  # drawn, too
-    assert (factors[0][:2].tolist(), factors[1].tolist(), factors[2]) == ([4, 0], [4], None)
+    assert (factors[0][:2].tolist(), factors[1].tolist(), factors[2]) == ([8, 0], [8], None)
 
 
 def test_random_integers_use_their_width() -> None:
@@ -102,3 +102,15 @@ def test_random_constants_of_the_least_neuron(step: int) -> None:
     assert network.reset_steps[0] is not None
     assert (sorted({*network.thetas[0].tolist()}), network.thetas[1]) == ([1], None)
     assert sorted({*network.reset_steps[0].tolist()}) == [*range(1, step + 1)]
+
+
+def test_what_is_left_out() -> None:
+    """As it always was: another default is another network."""
+    builder = NetworkBuilder(3)
+    builder.layer("a", 1, neuron=NEURON, channel_thresholds=True)
+    builder.layer("readout", 2)
+    spec = builder.spec()
+    assert (spec.name, spec.input_bits, spec.steps) == ("network", 8, 4)
+    assert [layer.weight_bits for layer in spec.layers] == [4, 4]
+    thetas = random_integers(spec)[2]
+    assert thetas[0].tolist() == [NEURON.theta]

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from hw.contract.checks import InputError, master_limits, plain_array, require_finite, safe_name
+from hw.contract.checks import InputError, plain_array, plain_numbers, require_finite, safe_name
 
 
 @pytest.mark.parametrize("number", [0, 1, 4095, 4096, 5000, 9999])
@@ -42,11 +42,10 @@ def test_a_mask_that_leaves_all_values_out_of_it() -> None:
         plain_array("Examples", masked)
 
 
-@pytest.mark.parametrize(("masters", "weights"), [(12, 4), (8, 8), (6, 2), (16, 3)])
-def test_masters_are_those_of_all_weights(masters: int, weights: int) -> None:
-    """A master's upper bits are its weight, one of -q .. q."""
-    low, high = master_limits(masters, weights)
-    of = {master >> masters - weights for master in (low, high)}
-    q = 2 ** (weights - 1) - 1
-    assert of == {-q, q}
-    assert {low - 1 >> masters - weights, high + 1 >> masters - weights} == {-q - 1, q + 1}
+def test_numbers_are_integers_reals_or_truth_values() -> None:
+    for kind in (bool, np.uint8, np.int64, np.float32):
+        given = np.ones((2, 3), dtype=kind)
+        assert plain_numbers("Examples", given) is given
+    for other in (["a"], [1j], [None]):
+        with pytest.raises(InputError, match=r"^Examples must be numbers, not "):
+            plain_numbers("Examples", other)

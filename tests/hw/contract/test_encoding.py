@@ -1,5 +1,6 @@
 """Encodings: the law in exact arithmetic, shapes and axes, what is refused, the file and digest."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -110,6 +111,7 @@ def test_the_share_that_is_clipped():
     assert flat().clipped(x) == 0.5  # -3, -1.5 and 1.5
     assert flat(signed=True).clipped(x) == 0.5
     assert flat(signed=True, low=(0.5,), high=(2.0,)).clipped(x) == 2 / 6  # -1 .. 2
+    assert flat(signed=True, low=(1.0,), high=(1.5,)).clipped(x) == 3 / 6  # 0.5 .. 1.5
     assert flat(low=(-3.0,), high=(1.5,)).clipped(x) == 0
     assert flat(shape=(1,)).clipped([[1.5]]) == 1
 
@@ -147,6 +149,20 @@ def test_text_in_an_array_of_objects_is_text_and_nothing_else_is():
     for labels in ([1, 2], ["a", 2], [None]):
         with pytest.raises(InputError, match=r"^Labels must be integers or text, not object$"):
             plain_labels("Labels", np.array(labels, dtype=object))
+
+
+def test_labels_are_of_one_kind():
+    for labels in (["a", 1], (2, "b"), [1, 2, "c"]):
+        with pytest.raises(InputError, match=r"^Labels must be integers or text, not both$"):
+            plain_labels("Labels", labels)
+    assert plain_labels("Labels", [True, False]).tolist() == [1, 0]
+
+
+def test_zero_has_no_sign():
+    """So that 0 and -0.0 have one digest."""
+    bounds = Encoding(shape=(2,), axes="f", low=(-0.0,), high=(1, 2))
+    assert [math.copysign(1, value) for value in bounds.low] == [1]
+    assert bounds == Encoding(shape=(2,), axes="f", low=(0,), high=(1.0, 2.0))
 
 
 def test_labels_have_names_and_names_numbers():

@@ -11,7 +11,7 @@ from hw.contract.builder import NetworkBuilder, random_network
 from hw.contract.checks import SpecError
 from hw.contract.edge import EdgeSpec
 from hw.contract.network import Network, NetworkError
-from hw.contract.neuron import NeuronSpec
+from hw.contract.neuron import Decay, NeuronSpec, ReadoutSpec, factor_shift
 from hw.contract.spec import LayerSpec, NetworkSpec
 from tests.graphs import NEURON, arrays, conv, dense, network_of, residual
 from tests.networks import chain
@@ -55,6 +55,29 @@ def test_bounds_of_sums() -> None:
     assert (layer.accumulator_bound, layer.drive_bound) == (7, 3 + 6)
 
 
+@pytest.mark.parametrize(
+    ("weight", "bias", "shift", "bits", "rows"),
+    [
+        (3, 0, 0, (4, 4, 3), 1),  # sums are at least a weight wide
+        (7, 0, 0, (8, 8, 8), 2),  # 7 * 15 = 105
+        (7, 30, 0, (8, 8, 9), 3),
+        (7, 0, 2, (10, 8, 10), 3),
+        (7, 3, 3, (11, 8, 11), 3),
+    ],
+)
+def test_widths_of_sums(
+    weight: int, bias: int, shift: int, bits: tuple[int, ...], rows: int
+) -> None:
+    """Of the running sum, shifted and not, and of the drive; rows of 4 bits that a bias takes."""
+    b = NetworkBuilder(1, input_bits=1 if weight == 3 else 4)
+    b.layer("a", 1, EdgeSpec(source="input", shift=shift), neuron=NEURON)
+    b.layer("readout", 2)
+    weights = (np.array([weight]), np.array([[1], [1]]))
+    layer = Network(b.spec(), weights, (np.array([bias]), np.zeros(2, dtype=int))).layers[0]
+    assert (layer.accumulator_bits, layer.sum_bits, layer.drive_bits) == bits
+    assert layer.bias_rows == rows
+
+
 @pytest.mark.parametrize("negative", ["free", "off", "guarded"])
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 def test_what_kind_of_neuron_it_is(negative: str, reset: str) -> None:
@@ -62,6 +85,23 @@ def test_what_kind_of_neuron_it_is(negative: str, reset: str) -> None:
     neuron = NeuronSpec(theta=4, potential_bits=6, negative=negative, reset=reset, step=step)
     assert neuron.signed == (negative != "off")
     assert neuron.can_saturate == (reset == "soft" or negative != "free")
+    assert replace(neuron, limit=3).count_bits(10) == 5  # 0 .. 30
+
+
+@pytest.mark.parametrize("value", ["last", "sum", "max"])
+def test_what_a_readout_keeps(value: str) -> None:
+    assert ReadoutSpec(value=value).keeps_answers == (value != "last")
+
+
+def test_the_finest_of_factors_by_channel() -> None:
+    """Of decays with one factor for all, or none, there is no say."""
+    assert factor_shift([]) == factor_shift([Decay("shift", 7), Decay("factor", 9, 3)]) == 0
+    assert factor_shift([Decay("factor", 3), Decay("factor", 5), Decay("factor", 9, 3)]) == 5
+
+
+def test_shapes_that_edges_make() -> None:
+    for kind, shape in (("dense", (5, 1, 1)), ("identity", (2, 6, 7)), ("conv", (5, 6, 7))):
+        assert EdgeSpec(source="a", kind=kind, shift=7).made((2, 6, 7), 5) == shape
 
 
 def test_an_image_and_back(tmp_path) -> None:
@@ -196,6 +236,12 @@ def changed(n: int, **fields) -> NetworkSpec:
         (
             lambda: EdgeSpec(source="a", kind="conv", kernel=3, padding=3),
             "Padding of edge from a must be an integer from 0 to 2, not 3",
+        ),
+        (lambda: EdgeSpec(source="1a"), "Source of an edge must be an identifier, not '1a'"),
+        (lambda: EdgeSpec(source=1), "Source of an edge must be an identifier, not 1"),
+        (
+            lambda: EdgeSpec(source="a", shift=8),
+            "Shift of edge from a must be an integer from 0 to 7, not 8",
         ),
         (lambda: EdgeSpec(source="a", kernel=3), "Kernel, stride, padding and groups are of a"),
         (lambda: EdgeSpec(source="input", delay=1), "Edge from input must have no delay"),
@@ -412,6 +458,23 @@ def test_a_chain_has_the_digest_it_had() -> None:
         "weight_bits",
         "neuron",
     }
+
+
+@pytest.mark.parametrize("pool", [(1, 2), (2, 3), (3, 2), 2])
+def test_weights_of_windows_of_any_sides(pool: Any) -> None:
+    """What a window leaves over has none."""
+    b = NetworkBuilder((2, 5, 7), name="pooled", input_bits=2, steps=2)
+    b.layer("readout", 3, EdgeSpec(source="input", pool=pool))
+    (layer,) = random_network(b.spec(), seed=1).layers
+    down, across = (pool, pool) if isinstance(pool, int) else pool
+    high, wide = 5 // down, 7 // across
+    kernel = layer.kernels[0].reshape(3, 2, high, wide)
+    table = layer.dense_weights.reshape(3, 2, 5, 7)
+    for y in range(5):
+        for x in range(7):
+            inside = y < high * down and x < wide * across
+            wanted = kernel[:, :, y // down, x // across] if inside else np.zeros((3, 2))
+            np.testing.assert_array_equal(table[:, :, y, x], wanted)
 
 
 def test_weights_of_what_is_pooled_are_shared() -> None:

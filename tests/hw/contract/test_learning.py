@@ -75,6 +75,10 @@ def test_numbers_that_are_refused(changes, sentence):
     assert str(refused.value) == sentence
 
 
+def test_the_fastest_and_the_slowest_rate():
+    assert LearningSpec(**{**LEARNING, "rates": (-7, 16)}).rates == (-7, 16)
+
+
 def network(**changes: Any) -> NetworkSpec:
     """4-3-2, with other fields."""
     hidden = LayerSpec(name="hidden", inputs=4, neurons=3, weight_bits=4, neuron=spide(16))

@@ -80,6 +80,7 @@ def test_densities_are_what_was_counted_or_one_half():
         (counted | {"spike_rates": [0.25, 0.5]}, {"input": 0.2, "hidden": 0.5}),
         (counted | {"spike_rates": [1.5]}, {"input": 0.2, "hidden": 0.5}),
         (counted | {"spike_rates": [0]}, {"input": 0.2, "hidden": 0}),
+        (counted | {"spike_rates": [1]}, {"input": 0.2, "hidden": 1}),
     ):
         assert replace(make_network(), meta=meta).densities == expected
 
@@ -125,6 +126,22 @@ def test_a_layer_by_itself_is_as_in_a_network():
     assert alone.bounds == layer.bounds
     nothing = Layer.dense(layer.spec, 0 * layer.weights, 0 * layer.bias, 7, 1)
     assert nothing.bounds == (0, 0, 0)
+    none = [[0 * array for array in arrays] for arrays in (network.weights, network.biases)]
+    assert [layer.bounds for layer in Network(network.spec, *none).layers] == [(0, 0, 0)] * 2
+
+
+def test_the_largest_bias() -> None:
+    """2^30 either way."""
+    spec = replace(make_network().spec, steps=1)
+    weights, most = make_network().weights, 2**30
+    for bias in (most, -most):
+        network = Network(spec, weights, ([bias, 0, 0, 0], [0, 0, bias]))
+        assert network.layers[1].bias.tolist() == [0, 0, bias]
+    for bias in (most + 1, -most - 1):
+        with pytest.raises(
+            NetworkError, match=rf"^Bias of layer readout must lie within \+-{most},"
+        ):
+            Network(spec, weights, ([0] * 4, [0, 0, bias]))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +154,15 @@ def test_bounds_of_a_readout_that_leaks(value: str, integrated: int, logit: int)
     spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=3, layers=(readout,))
     layer = Network(spec, (np.array([[5]]),), (np.array([3]),)).layers[0]
     assert (layer.integrated_bound, layer.logit_bound) == (integrated, logit)
+
+
+def test_the_bound_of_a_readout_holds_for_what_is_rounded_down() -> None:
+    """Half of -7 is then -4, not -3: -7, -11, -13."""
+    read = ReadoutSpec(decay="shift", decay_shift=1, decay_rounding="floor")
+    readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
+    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=3, layers=(readout,))
+    layer = Network(spec, (np.array([[-5]]),), (np.array([-2]),)).layers[0]
+    assert layer.integrated_bound == 13
 
 
 def test_equal_images_give_equal_bytes(tmp_path):
@@ -271,6 +297,9 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path):
     out = tmp_path / "changed.npz"
     rewrite(good, out, lambda header, _: header.update(version=FORMAT_VERSION + 1))
     assert f"has format version {FORMAT_VERSION + 1}, and this Sterna reads up to" in refusal(out)
+    for fields in ({"format": "x"}, {"version": "8"}, {"version": 0}, {"meta": []}):
+        rewrite(good, out, lambda header, _, fields=fields: header.update(fields))
+        assert refusal(out).endswith("has no valid header")
     rewrite(good, out, lambda header, _: header["spec"].update(steps=3))
     assert refusal(out).endswith("is corrupted: its digest does not match")
     rewrite(good, out, lambda header, _: header["spec"].update(steps=0))
@@ -461,4 +490,6 @@ def test_a_file_of_every_version_loads_with_its_digest(
     with np.load(path) as archive:
         header = json.loads(archive["header.json"].tobytes())
     assert header["version"] == version
+    assert max(VERSIONS) == FORMAT_VERSION
+    assert list(header) == sorted(header)
     assert Network.load(path).digest == header["digest"] == digest

@@ -218,6 +218,13 @@ def test_network_refusals():
         ({"input_bits": 9}, "Input width must be an integer from 1 to 8, not 9"),
         ({"steps": 0}, "Time steps must be an integer from 1 to 1024, not 0"),
         ({"layers": ()}, "Network must have at least one layer"),
+        ({"timed_input": 1}, "Timed input must be true or false, not 1"),
+        ({"learning": 4}, "Learning must be a LearningSpec or None, not 4"),
+        (
+            {"input_shape": [4, 1, 1]},
+            "Input shape must be (channels, rows, columns), not [4, 1, 1]",
+        ),
+        ({"input_shape": (4, 1)}, "Input shape must be (channels, rows, columns), not (4, 1)"),
         ({"input_size": 5}, "Layer hidden must have 5 inputs to fit what precedes it, not 4"),
         ({"layers": (hidden,)}, "Layer hidden must be a readout (no neuron): it is the last"),
         (
