@@ -41,10 +41,8 @@ FORMAL_OF = {
 }
 """Components with a contract of their own."""
 
-CONTRACT = tuple(
-    f"tests/hw/contract/test_{name}.py"
-    for name in "builder checks encoding graph laws layout learning network spec".split()
-)
+ROOM = ("builder", "checks", "encoding", "graph", "laws", "layout", "learning", "network", "spec")
+CONTRACT = tuple(f"tests/hw/contract/test_{name}.py" for name in ROOM)
 """All tests of the contract are of each of its modules: together they say what a network is."""
 MODEL = "tests/sim/golden/test_model.py"
 PORT = "tests/hw/link/test_port.py"
