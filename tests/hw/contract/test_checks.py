@@ -49,3 +49,13 @@ def test_numbers_are_integers_reals_or_truth_values() -> None:
     for other in (["a"], [1j], [None]):
         with pytest.raises(InputError, match=r"^Examples must be numbers, not "):
             plain_numbers("Examples", other)
+
+
+def test_what_a_strangers_array_says_is_one_line() -> None:
+    class Broken:
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            raise RuntimeError("no memory\nat all")
+
+    with pytest.raises(InputError) as refused:
+        plain_array("Examples", Broken())
+    assert str(refused.value) == "Examples must be one array (RuntimeError: no memory)"

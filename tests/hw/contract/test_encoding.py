@@ -114,6 +114,7 @@ def test_the_share_that_is_clipped():
     assert flat(signed=True, low=(1.0,), high=(1.5,)).clipped(x) == 3 / 6  # 0.5 .. 1.5
     assert flat(low=(-3.0,), high=(1.5,)).clipped(x) == 0
     assert flat(shape=(1,)).clipped([[1.5]]) == 1
+    assert flat().clipped(np.zeros((0, 3))) == 0
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,20 @@ def test_labels_are_of_one_kind():
         with pytest.raises(InputError, match=r"^Labels must be integers or text, not both$"):
             plain_labels("Labels", labels)
     assert plain_labels("Labels", [True, False]).tolist() == [1, 0]
+
+
+def test_the_longest_label():
+    long = "a" * 256
+    assert flat(labels=(long, "b")).labels == (long, "b")
+    for label in (long + "a", ""):
+        with pytest.raises(SpecError, match="Labels of an encoding must be distinct and have 1 to"):
+            flat(labels=(label, "b"))
+
+
+def test_one_bad_bound_among_good_ones():
+    for low, high in (((0, 1), (1, 1)), ((1, 0), (1, 1)), ((-1e308, 0), (1e308, 1))):
+        with pytest.raises(SpecError, match="Bounds of an encoding must be finite, the upper one"):
+            Encoding(shape=(2,), axes="f", low=low, high=high)
 
 
 def test_zero_has_no_sign():
@@ -297,6 +312,10 @@ def test_in_words():
     assert colours.text == (
         "pictures of 4x5 in 3 channels, each over a range of its own, as 60 pixels"
     )
+    two = Encoding(shape=(4, 5, 2), axes="hwc", high=(1.0,))
+    assert two.text == "pictures of 4x5 in 2 channels, from 0 to 1, as 40 pixels"
+    heard = Encoding(shape=(5, 3), axes="tf", high=(1.0,))
+    assert heard.text == "recordings of 5 steps, 3 features, from 0 to 1, as 3 pixels"
     pair = Encoding(shape=(2,), axes="f", low=(-1.0, 0.0), high=(1.0, 1.0))
     assert pair.text == "2 features, each over a range of its own, as 2 pixels"
     moving = Encoding(shape=(5, 8, 9), axes="thw", high=(4.0,), labels=(1, 2, 3, 4, 5))

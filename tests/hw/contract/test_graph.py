@@ -99,6 +99,22 @@ def test_the_finest_of_factors_by_channel() -> None:
     assert factor_shift([Decay("factor", 3), Decay("factor", 5), Decay("factor", 9, 3)]) == 5
 
 
+def test_the_most_groups() -> None:
+    assert edge(groups=65536).groups == 65536
+
+
+@pytest.mark.parametrize(("step", "bound"), [(2, 21), (9, 27)])
+def test_the_bound_of_a_reset(step: int, bound: int) -> None:
+    """A soft reset may take more than there is: three times the step."""
+    neuron = NeuronSpec(theta=4, reset="soft", step=step, limit=3, potential_bits=4)
+    b = NetworkBuilder(1, input_bits=1)
+    b.layer("a", 1, neuron=neuron)
+    b.layer("readout", 2)
+    weights = (np.array([[5]]), np.array([[1], [1]]))
+    layer = Network(b.spec(), weights, (np.array([9]), np.zeros(2, dtype=int))).layers[0]
+    assert (layer.membrane_bound, layer.reset_bound) == (7 + 14, bound)
+
+
 def test_shapes_that_edges_make() -> None:
     for kind, shape in (("dense", (5, 1, 1)), ("identity", (2, 6, 7)), ("conv", (5, 6, 7))):
         assert EdgeSpec(source="a", kind=kind, shift=7).made((2, 6, 7), 5) == shape
@@ -239,6 +255,21 @@ def changed(n: int, **fields) -> NetworkSpec:
         ),
         (lambda: EdgeSpec(source="1a"), "Source of an edge must be an identifier, not '1a'"),
         (lambda: EdgeSpec(source=1), "Source of an edge must be an identifier, not 1"),
+        *(
+            (
+                lambda groups=groups: edge(groups=groups),
+                f"Groups of edge from a must be an integer from 1 to 65536, not {groups}",
+            )
+            for groups in (0, 65537)
+        ),
+        (
+            lambda: EdgeSpec(source="a", delay=2),
+            "Delay of edge from a must be an integer from 0 to 1, not 2",
+        ),
+        (
+            lambda: edge(kernel=(5, 1), padding=(5, 0)),
+            "Padding of edge from a, of rows, must be an integer from 0 to 4, not 5",
+        ),
         (
             lambda: EdgeSpec(source="a", shift=8),
             "Shift of edge from a must be an integer from 0 to 7, not 8",
@@ -468,6 +499,7 @@ def test_weights_of_windows_of_any_sides(pool: Any) -> None:
     (layer,) = random_network(b.spec(), seed=1).layers
     down, across = (pool, pool) if isinstance(pool, int) else pool
     high, wide = 5 // down, 7 // across
+    assert np.array_equal(layer.dense_bias, layer.bias)
     kernel = layer.kernels[0].reshape(3, 2, high, wide)
     table = layer.dense_weights.reshape(3, 2, 5, 7)
     for y in range(5):

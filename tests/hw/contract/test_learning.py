@@ -75,6 +75,11 @@ def test_numbers_that_are_refused(changes, sentence):
     assert str(refused.value) == sentence
 
 
+@pytest.mark.parametrize(("bits", "most"), [(1, 1), (2, 3), (6, 63)])
+def test_the_largest_error(bits: int, most: int) -> None:
+    assert LearningSpec(**{**LEARNING, "error_bits": bits}).error_max == most
+
+
 def test_the_fastest_and_the_slowest_rate():
     assert LearningSpec(**{**LEARNING, "rates": (-7, 16)}).rates == (-7, 16)
 

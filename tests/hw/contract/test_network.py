@@ -156,6 +156,21 @@ def test_bounds_of_a_readout_that_leaks(value: str, integrated: int, logit: int)
     assert (layer.integrated_bound, layer.logit_bound) == (integrated, logit)
 
 
+@pytest.mark.parametrize(("value", "fits"), [("last", True), ("max", True), ("sum", False)])
+def test_a_readout_keeps_its_sum_too(value: str, fits: bool) -> None:
+    """Potentials of 2^29 and half the one before stay below 2^30; four of them do not add up to
+    less than 2^31."""
+    read = ReadoutSpec(decay="shift", decay_shift=1, value=value)
+    readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
+    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=4, layers=(readout,))
+    arrays = (np.array([[0]]),), (np.array([2**29]),)
+    if fits:
+        assert Network(spec, *arrays).layers[0].integrated_bits == 31
+    else:
+        with pytest.raises(NetworkError, match="Layer r must keep its sums within 32 bits, not 33"):
+            Network(spec, *arrays)
+
+
 def test_the_bound_of_a_readout_holds_for_what_is_rounded_down() -> None:
     """Half of -7 is then -4, not -3: -7, -11, -13."""
     read = ReadoutSpec(decay="shift", decay_shift=1, decay_rounding="floor")
@@ -163,6 +178,18 @@ def test_the_bound_of_a_readout_holds_for_what_is_rounded_down() -> None:
     spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=3, layers=(readout,))
     layer = Network(spec, (np.array([[-5]]),), (np.array([-2]),)).layers[0]
     assert layer.integrated_bound == 13
+
+
+def test_what_is_kept_is_of_one_kind(tmp_path) -> None:
+    """Whatever integers it was given, and wherever it is written to."""
+    spec, given = make_network().spec, make_network()
+    lists = [[array.tolist() for array in arrays] for arrays in (given.weights, given.biases)]
+    network = Network(spec, *lists)
+    assert {array.dtype for array in network.biases} == {np.dtype(np.int32)}
+    assert {array.dtype for array in network.weights} == {np.dtype(np.int8)}
+    assert isinstance(network.biases, tuple)
+    assert network.save(str(tmp_path / "a.npz")) == tmp_path / "a.npz"
+    assert Network.load(str(tmp_path / "a.npz")).digest == given.digest
 
 
 def test_equal_images_give_equal_bytes(tmp_path):

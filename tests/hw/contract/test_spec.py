@@ -195,6 +195,13 @@ def test_a_potential_holds_what_does_not_fire(theta: int, bits: int) -> None:
     )
 
 
+def test_edges_of_a_layer_are_a_tuple_of_them() -> None:
+    good = EdgeSpec(source="input")
+    for edges in ([good], (good, "input")):
+        with pytest.raises(SpecError, match=r"^Edges of layer a must be a tuple of EdgeSpec, not"):
+            LayerSpec(name="a", inputs=1, neurons=1, weight_bits=4, edges=edges)
+
+
 def test_the_largest_input() -> None:
     """2^20 pixels of maps, 2^16 of none."""
     for most, more in ((2**20, {"input_shape": (1024, 32, 32)}), (2**16, {})):

@@ -15,9 +15,11 @@ from hw.contract.link import (
     COUNT_BYTES,
     FROM_FILE,
     LABEL_BYTES,
+    LEARNING,
     MARGIN_BYTES,
     ROW_BYTES,
     STATE_BYTES,
+    TIMEOUT_BITS,
     TRAIN_BYTES,
     WORD_BYTES,
     Command,
@@ -78,6 +80,14 @@ def test_sizes_are_the_documents():
     assert sum(sizes(answers["TRAIN"])) == TRAIN_BYTES
     (rates,) = re.findall(r"^\| (\d+) \.\. \d+\+E \| k of each learned edge", LINK, re.M)
     assert int(rates) == STATE_BYTES
+
+
+def test_what_only_a_board_that_learns_carries_out():
+    assert {command.name for command in LEARNING} == {
+        *("LEARN", "RATE", "WEIGHTS", "LOAD", "SEED", "TRAIN", "STATE")
+    }
+    (times,) = re.findall(r"(\d[\d,]*) bit times", LINK)
+    assert int(times.replace(",", "")) == TIMEOUT_BITS
 
 
 def test_numbers_of_boards_never_change():
