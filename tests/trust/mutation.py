@@ -309,7 +309,9 @@ class _Finder(ast.NodeVisitor):
         for n, argument in enumerate(node.args):
             shape = name in SHAPES and n == 0
             self._in_shape += shape
-            if not (name == "cast" and n == 0):
+            if name == "reshape" and ast.unparse(argument) == "-1":
+                self._note("constant", argument, "0")  # any number below 0 says what is left
+            elif not (name == "cast" and n == 0):
                 self.visit(argument)
             self._in_shape -= shape
         for keyword in node.keywords:

@@ -39,6 +39,7 @@ CASES = {
     "added": ("x += y", {"pass", "x -= y"}),
     "item": ("x[i] = y", {"pass"}),
     "call": ("x.append(y)", {"pass"}),
+    "the-rest-of-an-array": ("x = y.reshape(-1)", {"0"}),
     "init": ("x = Signal(3, init=2)", {"2", "3"}),
     "init-of-a-name": ("x = Signal(n, init=y)", {"y + 1"}),
     "init-of-a-fact": ("x = Signal(init=a > 0)", {"not a > 0"}),

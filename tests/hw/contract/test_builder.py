@@ -72,7 +72,7 @@ def test_random_constants_meet_both_ends() -> None:
     assert sorted({*steps[0].tolist()}) == [1, 2, 3]
     assert (steps[0][-1], steps[1].tolist(), steps[2]) == (3, [3], None)
     assert sorted({*factors[0].tolist()}) == [*range(9)]
-    assert (factors[0] == 0).sum() > 1  # drawn, too
+    assert min((factors[0] == 0).sum(), (factors[0] == 8).sum()) > 1  # drawn, too
     assert (factors[0][:2].tolist(), factors[1].tolist(), factors[2]) == ([8, 0], [8], None)
 
 

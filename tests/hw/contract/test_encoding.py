@@ -167,6 +167,21 @@ def test_the_longest_label():
             flat(labels=(label, "b"))
 
 
+def test_the_largest_bound():
+    """2^53, up to where every integer is a double."""
+    most = 2**53
+    assert flat(low=(-most,), high=(most,)).bounds[1].tolist() == [float(most)] * 3
+    for low, high in ((0, most + 1), (-most - 1, 0)):
+        with pytest.raises(SpecError, match="Bounds of an encoding must be one number or 3 of"):
+            flat(low=(low,), high=(high,))
+
+
+def test_what_lies_below_has_channels_of_its_own_at_each_step():
+    signed = Encoding(shape=(2, 3), axes="tf", high=(1.0,), signed=True)
+    x = [[[0.5, -1.0, 0.0], [1.0, 0.25, -0.25]]]
+    assert signed.encode(x, 2).tolist() == [[2, 0, 0, 0, 3, 0, 3, 1, 0, 0, 0, 1]]
+
+
 def test_one_bad_bound_among_good_ones():
     for low, high in (((0, 1), (1, 1)), ((1, 0), (1, 1)), ((-1e308, 0), (1e308, 1))):
         with pytest.raises(SpecError, match="Bounds of an encoding must be finite, the upper one"):

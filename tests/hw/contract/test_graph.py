@@ -35,6 +35,16 @@ def test_one_edge_and_it_is_no_chain() -> None:
     skips = replace(readout, edges=(EdgeSpec(source=first.name),), inputs=first.neurons)
     assert spec.is_chain
     assert not replace(spec, layers=(first, second, skips)).is_chain
+    assert not replace(spec, input_shape=(6, 1, 1)).is_chain
+    assert not replace(spec, timed_input=True).is_chain
+
+
+def test_what_a_layer_has_by_channel() -> None:
+    layer = LayerSpec(name="a", inputs=1, neurons=2, weight_bits=4, neuron=NEURON)
+    decaying = replace(layer, neuron=MANY, channel_decays=True)
+    assert not layer.by_channel
+    assert replace(layer, channel_thresholds=True).by_channel
+    assert decaying.by_channel
 
 
 def test_bounds_of_sums() -> None:
@@ -307,6 +317,15 @@ def changed(n: int, **fields) -> NetworkSpec:
             lambda: changed(3, edges=(EdgeSpec(source="block", kind="conv", kernel=7, pool=2),)),
             "Layer down, edge from block: a kernel of 7 does not fit maps of 3x3 with 0 "
             "zeros around",
+        ),
+        *(
+            (
+                lambda kernel=kernel: changed(
+                    3, edges=(EdgeSpec(source="block", kind="conv", kernel=kernel, pool=2),)
+                ),
+                f"Layer down, edge from block: a kernel of {text} does not fit maps of 3x3 with 0 ",
+            )
+            for kernel, text in ((4, "4"), ((4, 1), "4x1"), ((1, 4), "1x4"))
         ),
         (
             lambda: changed(3, edges=(EdgeSpec(source="block", kind="conv", groups=4, pool=2),)),

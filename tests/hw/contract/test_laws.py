@@ -65,6 +65,7 @@ def test_firing_is_a_division(limit):
     guarded = NeuronSpec(theta_negative=3, negative="guarded", **fields)
     expected = [a - min(b, 2) for a, b in zip(up, down, strict=True)]
     assert laws.fire(values, guarded, 2).tolist() == expected
+    assert laws.fire(values, guarded).tolist() == up  # nothing has been sent that could be undone
 
 
 def test_a_synaptic_current_decays_by_the_law_of_potentials():

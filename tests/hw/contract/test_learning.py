@@ -227,6 +227,10 @@ NEURONS = (
             "Network net must have rows of values, not maps, where it learns",
         ),
         (
+            {"layers": (HIDDEN, replace(READOUT, inputs=6, edges=(of("hidden"),) * 2))},
+            "Layer readout must have one edge from each source to learn",
+        ),
+        (
             {"layers": (other(inputs=8, edges=(of("input"),) * 2), READOUT)},
             "Layer hidden must have one edge from each source to learn",
         ),
@@ -316,6 +320,11 @@ def test_xorshift_never_gives_zero_and_never_repeats_at_once():
         assert 0 < x < 2**32
         seen.add(x)
     assert len(seen) == 10_000
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint32])
+def test_indices_of_any_kind_are_turned(kind: Any) -> None:
+    assert turned(np.array([0, 1, 3, 5], dtype=kind)).tolist() == [0, 0x8000, 0xC000, 0xA000]
 
 
 def test_turned():

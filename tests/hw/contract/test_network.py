@@ -171,13 +171,18 @@ def test_a_readout_keeps_its_sum_too(value: str, fits: bool) -> None:
             Network(spec, *arrays)
 
 
-def test_the_bound_of_a_readout_holds_for_what_is_rounded_down() -> None:
-    """Half of -7 is then -4, not -3: -7, -11, -13."""
-    read = ReadoutSpec(decay="shift", decay_shift=1, decay_rounding="floor")
+@pytest.mark.parametrize(
+    ("steps", "fraction", "bound"), [(1, 0, 7), (2, 0, 11), (3, 0, 13), (1, 2, 28), (2, 2, 42)]
+)
+def test_the_bound_of_a_readout_holds_for_what_is_rounded_down(
+    steps: int, fraction: int, bound: int
+) -> None:
+    """Half of -7 is then -4, not -3: -7, -11, -13; two bits below it: -28, -42."""
+    read = ReadoutSpec(decay="shift", decay_shift=1, decay_rounding="floor", fraction_bits=fraction)
     readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
-    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=3, layers=(readout,))
+    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=steps, layers=(readout,))
     layer = Network(spec, (np.array([[-5]]),), (np.array([-2]),)).layers[0]
-    assert layer.integrated_bound == 13
+    assert layer.integrated_bound == bound
 
 
 def test_what_is_kept_is_of_one_kind(tmp_path) -> None:
@@ -213,7 +218,7 @@ def test_widths_come_from_the_integers():
     assert hidden.accumulator_bound == rows.max() * 7
     assert hidden.drive_bound == (rows * 7 + np.abs(hidden.bias)).max()
     assert hidden.membrane_bound == hidden.drive_bound + 31
-    assert readout.logit_bound == 2 * readout.drive_bound
+    assert readout.logit_bound == readout.integrated_bound == 2 * readout.drive_bound
 
 
 def test_a_floor_widens_what_is_narrower() -> None:
@@ -455,6 +460,9 @@ def test_header_is_readable_with_plain_tools(tmp_path):
     path = make_network().save(tmp_path / "net.npz")
     with zipfile.ZipFile(path) as archive:
         assert "header.json.npy" in archive.namelist()
+    with np.load(path) as arrays:
+        text = arrays["header.json"].tobytes().decode()
+    assert text == json.dumps(json.loads(text), indent=1, sort_keys=True)
 
 
 VERSIONS = {  # a file of each version that there was, as it was written, and its digest
@@ -518,5 +526,4 @@ def test_a_file_of_every_version_loads_with_its_digest(
         header = json.loads(archive["header.json"].tobytes())
     assert header["version"] == version
     assert max(VERSIONS) == FORMAT_VERSION
-    assert list(header) == sorted(header)
     assert Network.load(path).digest == header["digest"] == digest

@@ -15,6 +15,7 @@ from hw.contract.link import (
     COUNT_BYTES,
     FROM_FILE,
     LABEL_BYTES,
+    LEARNED_WORDS,
     LEARNING,
     MARGIN_BYTES,
     ROW_BYTES,
@@ -86,6 +87,8 @@ def test_what_only_a_board_that_learns_carries_out():
     assert {command.name for command in LEARNING} == {
         *("LEARN", "RATE", "WEIGHTS", "LOAD", "SEED", "TRAIN", "STATE")
     }
+    assert "have two words more behind the logits" in LINK
+    assert LEARNED_WORDS == 2
     (times,) = re.findall(r"(\d[\d,]*) bit times", LINK)
     assert int(times.replace(",", "")) == TIMEOUT_BITS
 
