@@ -134,13 +134,16 @@ class _Mutated:
         self._file, self._source, self._kept = file, source, file.read_bytes()
 
     def __enter__(self) -> None:
+        self._write(self._source.encode())
+
+    def __exit__(self, *_: object) -> None:
+        self._write(self._kept)
+
+    def _write(self, content: bytes) -> None:
         # Bytecode is taken for current by time and size, which may both be those of the original.
         for old in (self._file.parent / "__pycache__").glob(f"{self._file.stem}.*"):
             old.unlink()
-        self._file.write_text(self._source)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.write_bytes(self._kept)
+        self._file.write_bytes(content)
 
 
 @cache

@@ -138,6 +138,17 @@ def test_tests_as_they_are_depend_on_all_they_import(tiny: Path) -> None:
     assert imported() == ["gen/far.py", *near]
 
 
+def test_bytecode_of_a_mutant_goes_with_it(tiny: Path) -> None:
+    """Its size and time may be those of what comes after it: it would be taken for that."""
+    shop = workshop(str(tiny))
+    kept = shop.root / "hw/room/__pycache__" / f"clamp.{sys.implementation.cache_tag}.pyc"
+    kept.parent.mkdir()
+    with shop.mutated(NAME, SOURCE.replace("most", "less")):
+        kept.write_bytes(b"of the mutant")
+    assert not kept.exists()
+    assert (shop.root / NAME).read_text() == SOURCE
+
+
 def test_equivalents_are_not_tried_and_the_report_names_the_rest(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
