@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -264,7 +264,7 @@ def changed(n: int, **fields) -> NetworkSpec:
             "Padding of edge from a must be an integer from 0 to 2, not 3",
         ),
         (lambda: EdgeSpec(source="1a"), "Source of an edge must be an identifier, not '1a'"),
-        (lambda: EdgeSpec(source=1), "Source of an edge must be an identifier, not 1"),
+        (lambda: EdgeSpec(source=cast(Any, 1)), "Source of an edge must be an identifier, not 1"),
         *(
             (
                 lambda groups=groups: edge(groups=groups),

@@ -6,6 +6,7 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,22 +127,27 @@ def test_a_layer_by_itself_is_as_in_a_network():
     assert alone.bounds == layer.bounds
     nothing = Layer.dense(layer.spec, 0 * layer.weights, 0 * layer.bias, 7, 1)
     assert nothing.bounds == (0, 0, 0)
-    none = [[0 * array for array in arrays] for arrays in (network.weights, network.biases)]
-    assert [layer.bounds for layer in Network(network.spec, *none).layers] == [(0, 0, 0)] * 2
+    weights = tuple(0 * array for array in network.weights)
+    biases = tuple(0 * array for array in network.biases)
+    silent = Network(network.spec, weights, biases)
+    assert [layer.bounds for layer in silent.layers] == [(0, 0, 0)] * 2
 
 
 def test_the_largest_bias() -> None:
     """2^30 either way."""
     spec = replace(make_network().spec, steps=1)
     weights, most = make_network().weights, 2**30
+
+    def biased(bias: int) -> Network:
+        return Network(spec, weights, (np.zeros(4, dtype=np.int64), np.array([0, 0, bias])))
+
     for bias in (most, -most):
-        network = Network(spec, weights, ([bias, 0, 0, 0], [0, 0, bias]))
-        assert network.layers[1].bias.tolist() == [0, 0, bias]
+        assert biased(bias).layers[1].bias.tolist() == [0, 0, bias]
     for bias in (most + 1, -most - 1):
         with pytest.raises(
             NetworkError, match=rf"^Bias of layer readout must lie within \+-{most},"
         ):
-            Network(spec, weights, ([0] * 4, [0, 0, bias]))
+            biased(bias)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +194,10 @@ def test_the_bound_of_a_readout_holds_for_what_is_rounded_down(
 def test_what_is_kept_is_of_one_kind(tmp_path) -> None:
     """Whatever integers it was given, and wherever it is written to."""
     spec, given = make_network().spec, make_network()
-    lists = [[array.tolist() for array in arrays] for arrays in (given.weights, given.biases)]
-    network = Network(spec, *lists)
+    lists: dict[str, Any] = {
+        name: [array.tolist() for array in getattr(given, name)] for name in ("weights", "biases")
+    }
+    network = Network(spec, **lists)
     assert {array.dtype for array in network.biases} == {np.dtype(np.int32)}
     assert {array.dtype for array in network.weights} == {np.dtype(np.int8)}
     assert isinstance(network.biases, tuple)

@@ -197,7 +197,8 @@ def test_a_potential_holds_what_does_not_fire(theta: int, bits: int) -> None:
 
 def test_edges_of_a_layer_are_a_tuple_of_them() -> None:
     good = EdgeSpec(source="input")
-    for edges in ([good], (good, "input")):
+    bad: list[Any] = [[good], (good, "input")]
+    for edges in bad:
         with pytest.raises(SpecError, match=r"^Edges of layer a must be a tuple of EdgeSpec, not"):
             LayerSpec(name="a", inputs=1, neurons=1, weight_bits=4, edges=edges)
 
