@@ -114,3 +114,16 @@ def test_what_is_left_out() -> None:
     assert [layer.weight_bits for layer in spec.layers] == [4, 4]
     thetas = random_integers(spec)[2]
     assert thetas[0].tolist() == [NEURON.theta]
+
+
+def test_the_largest_biases_that_are_drawn() -> None:
+    """9 where nobody says, of the same seed; or those of a threshold, which a readout has none of:
+    20."""
+    builder = NetworkBuilder(3)
+    builder.layer("a", 200, neuron=replace(NEURON, theta=13))
+    builder.layer("readout", 200)
+    spec = builder.spec()
+    for biases in (random_integers(spec, 1)[1], random_network(spec, 1).biases):
+        assert [np.abs(bias).max() for bias in biases] == [9, 9]
+    for biases in (random_integers(spec, bias=None)[1], random_network(spec, bias=None).biases):
+        assert [np.abs(bias).max() for bias in biases] == [13, 20]

@@ -125,6 +125,8 @@ def test_a_layer_by_itself_is_as_in_a_network():
     assert alone.source_shapes == layer.source_shapes == ((5, 1, 1),)
     assert alone.kernel_shapes == layer.kernel_shapes
     assert alone.bounds == layer.bounds
+    # Without pooling its dense weights are these, not others of the same values.
+    assert np.shares_memory(alone.dense_weights, alone.weights)
     nothing = Layer.dense(layer.spec, 0 * layer.weights, 0 * layer.bias, 7, 1)
     assert nothing.bounds == (0, 0, 0)
     weights = tuple(0 * array for array in network.weights)
