@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 from amaranth.sim import Simulator
@@ -54,6 +54,7 @@ class Run:
 def hear(items: Sequence[int], gaps: random.Random | None = None, deaf: range = range(0)) -> Run:
     """Feed bytes, BROKEN and SILENCE; `deaf` are the cycles in which nobody listens."""
     dut, run = FrameReceiver(LENGTHS, TIMEOUT), Run([], [], [])
+    assert repr(dut.i.ready) == repr(Const(1))  # a line cannot wait
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     probe = Cat(dut.done, dut.opened, dut.payload, dut.check)

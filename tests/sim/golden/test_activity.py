@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hw.contract.network import Network
-from sim.golden.activity import ActivityMeter
+from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import GoldenModel
 from tests.hw.program.programs import dense, network, part, random_pixels
 
@@ -31,6 +31,21 @@ def test_bits_by_hand() -> None:
     assert {key: found.to_dict()[key] for key in ("change_bits", "sum_bits")} == {
         "change_bits": [0.5625],
         "sum_bits": [1.25],
+    }
+
+
+def test_digits_that_are_kept() -> None:
+    """Two of the input's events, four of rates, one of what is counted in thousands."""
+    rates = (0.123456,), (0.234567, 0.5), (0.345678,), (1.456789,)
+    activity = Activity(12.3456, *rates, events=1234.5678, sops=98765.4321)
+    assert activity.to_dict() == {
+        "input_events": 12.35,
+        "spike_rates": [0.1235],
+        "spike_bits": [0.2346, 0.5],
+        "change_bits": [0.3457],
+        "sum_bits": [1.4568],
+        "events": 1234.6,
+        "sops": 98765.4,
     }
 
 

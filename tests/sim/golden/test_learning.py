@@ -115,6 +115,14 @@ def test_an_example_by_hand():
     assert learner.masters.learned == 1
 
 
+@pytest.mark.parametrize(("before", "after"), [(63, 64), (2**32 - 2, 2**32 - 1), (2**32 - 1, 0)])
+def test_samples_are_counted_modulo_2_to_the_32(before: int, after: int) -> None:
+    learner = Learner(by_hand())
+    learner.masters.learned = before
+    assert learner.learn([1, 3], 0).learned
+    assert learner.masters.learned == after
+
+
 def test_nothing_is_learned_where_the_margin_is_wide_enough():
     learner = Learner(by_hand())
     before = learner.masters.digest
