@@ -107,7 +107,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "tests/sim/board/test_learning_board.py",
     ),
     "hw/link/mailbox": (PORT,),
-    "hw/link/port": ("tests/sim/board/test_learning_board.py",),
+    "hw/link/port": ("tests/hw/link/test_learning.py", "tests/sim/board/test_learning_board.py"),
     "hw/memory/ram": (
         "tests/hw/learn/test_judge.py",
         "tests/hw/top/test_loading.py",
