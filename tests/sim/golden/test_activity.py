@@ -9,7 +9,7 @@ import pytest
 from hw.contract.network import Network
 from sim.golden.activity import Activity, ActivityMeter
 from sim.golden.model import GoldenModel
-from tests.hw.program.programs import dense, network, part, random_pixels
+from tests.hw.program.programs import conv, dense, network, part, random_pixels
 
 IMAGE = network((3, 1, 1), part(2, dense("input")), part(2, dense("a")), steps=4)
 COUNTED = {"spike_bits": [0.75], "change_bits": [0.375], "sum_bits": [1.5]}
@@ -59,6 +59,23 @@ def test_bits_are_what_numpy_counts() -> None:
     assert found.change_bits[0] == pytest.approx(np.mean(changes != 0))
     bits = np.bitwise_count(np.abs(c.sum(axis=1)))
     assert found.sum_bits[0] == pytest.approx(bits.mean())
+
+
+def test_operations_of_maps_are_counted_place_by_place() -> None:
+    """A value at an edge reaches fewer targets. Of two channels of 3x4 that a convolution takes,
+    every set bit is added to each of three channels wherever its window is."""
+    maps = network((2, 3, 4), part((3, 3, 4), conv("input", 3, padding=1)), part(2, dense("a")), steps=2)
+    pixels = random_pixels(maps, 5)
+    trace, meter = GoldenModel(maps).run(pixels), ActivityMeter(maps)
+    meter.add(pixels, trace)
+    bits = np.bitwise_count(pixels).reshape(5, 2, 3, 4)
+    sops = 0
+    for y in range(3):
+        for x in range(4):
+            reached = len({y - 1, y, y + 1} & {0, 1, 2}) * len({x - 1, x, x + 1} & {0, 1, 2, 3})
+            sops += int(bits[:, :, y, x].sum()) * reached * 3
+    sops += int(np.abs(trace.spikes[0]).sum()) * 2
+    assert meter.activity.sops == pytest.approx(sops / 5)
 
 
 def test_a_network_knows_what_was_counted() -> None:
