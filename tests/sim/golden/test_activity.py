@@ -64,7 +64,9 @@ def test_bits_are_what_numpy_counts() -> None:
 def test_operations_of_maps_are_counted_place_by_place() -> None:
     """A value at an edge reaches fewer targets. Of two channels of 3x4 that a convolution takes,
     every set bit is added to each of three channels wherever its window is."""
-    maps = network((2, 3, 4), part((3, 3, 4), conv("input", 3, padding=1)), part(2, dense("a")), steps=2)
+    maps = network(
+        (2, 3, 4), part((3, 3, 4), conv("input", 3, padding=1)), part(2, dense("a")), steps=2
+    )
     pixels = random_pixels(maps, 5)
     trace, meter = GoldenModel(maps).run(pixels), ActivityMeter(maps)
     meter.add(pixels, trace)

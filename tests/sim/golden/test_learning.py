@@ -86,6 +86,52 @@ def test_all_signs_turned(start, data):
     assert one.random == other.random
 
 
+def test_backward_number_by_number():
+    """Two groups with an edge back, in plain integers: what a group sends through its mask, over
+    the weights turned round; over the edge back, what was sent a step before."""
+    theta, shift, back_shift, inject, steps, seen = 60, 2, 3, 4, 7, 0
+    spec = learning_spec(
+        5, (4, 3), 3, neurons=spide(theta), feedback=True, shifts=(1, shift, back_shift),
+        weight_bits=5, master_bits=8, error_bits=3, steps_back=steps, inject_shift=inject,
+    )  # fmt: skip
+    neuron = spec.layers[0].neuron
+    assert neuron is not None
+    for seed in range(20):
+        network, rng = random_network(spec, seed), np.random.default_rng(seed)
+        back, between, readout = (
+            kernel.tolist()
+            for kernel in (
+                network.layers[0].kernels[1],
+                network.layers[1].kernels[0],
+                network.layers[2].kernels[0],
+            )
+        )
+        error = [int(e) for e in rng.integers(-7, 8, 3)]
+        sample = Learner(Masters.of(network)).learn(rng.integers(0, 16, 5), 0, np.array(error))
+        if not sample.learned:
+            continue
+        masks = [[int(0 < n < spec.steps) for n in counts] for counts in sample.counts]
+        u, r = [[0] * 4, [0] * 3], [[0] * 4, [0] * 3]
+        for step in range(steps):
+            for g in (1, 0):
+                for i in range(len(u[g])):
+                    if g == 1:
+                        current = sum(readout[k][i] * error[k] for k in range(3)) << inject
+                        sent = sum(back[j][i] * masks[0][j] * r[0][j] for j in range(4))
+                        current += sent << back_shift
+                        seen += sent != 0
+                    else:
+                        sent = sum(between[k][i] * masks[1][k] * r[1][k] for k in range(3))
+                        current = sent << shift
+                    v = u[g][i] + current
+                    r[g][i] = (v >= theta) - (v <= -theta)
+                    left = v - 2 * theta * r[g][i]
+                    u[g][i] = max(-neuron.u_max, min(neuron.u_max, left))
+                assert sample.back_spikes[g][step].tolist() == r[g]
+                assert sample.back_potentials[g][step].tolist() == u[g]
+    assert seen > 20  # something came over the edge back
+
+
 def by_hand() -> Masters:
     """Two pixels, one neuron, two classes; w = 4, M = 6, V = 8, T_F = 2, T_B = 4."""
     spec = learning_spec(
