@@ -1,5 +1,7 @@
 """Golden model of graphs: every edge against loops written out, a recurrent network by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,15 +43,17 @@ def by_hand(values, edge: EdgeSpec, kernel, target):
 
 
 @settings(max_examples=150)
-@given(edges(), st.integers(0, 2**32 - 1))
-def test_every_edge_is_its_loops(made, seed: int) -> None:
+@given(edges(), st.integers(0, 7), st.integers(0, 2**32 - 1))
+def test_every_edge_is_its_loops(made, shift: int, seed: int) -> None:
+    """And 2^shift times as much, where it has one."""
     edge, source, target = made
+    edge = replace(edge, shift=shift)
     random = np.random.default_rng(seed)
     kernel = random.integers(-7, 8, edge.weight_shape(source, target, "b"))
     values = random.integers(-3, 4, (2, *source))
     found = receive(values, edge, kernel.astype(np.float32))
     for one, ours in zip(values, found, strict=True):
-        assert np.array_equal(ours.reshape(target), by_hand(one, edge, kernel, target))
+        assert np.array_equal(ours.reshape(target), by_hand(one, edge, kernel, target) << shift)
 
 
 @settings(max_examples=100)
