@@ -80,6 +80,29 @@ def test_operations_of_maps_are_counted_place_by_place() -> None:
     assert meter.activity.sops == pytest.approx(sops / 5)
 
 
+def test_events_by_hand() -> None:
+    """Pixels once; over an edge with a delay all steps but the last, over the others all of them;
+    two batches, of which the mean is told."""
+    looped = network(
+        (3, 1, 1), part(2, dense("input"), dense("a", delay=1)), part(4, dense("a")), steps=4
+    )
+    pixels = random_pixels(looped, 6)
+    trace, meter = GoldenModel(looped).run(pixels), ActivityMeter(looped)
+    assert meter.activity.to_dict()["events"] == 0
+    for some in (slice(0, 1), slice(1, 6)):
+        part_of: Any = SimpleNamespace(spikes=[trace.spikes[0][some]])
+        meter.add(pixels[some], part_of)
+        if some.start == 0:
+            assert meter.activity.events == meter.events
+    bits = np.bitwise_count(np.abs(trace.spikes[0]))
+    early, every, seen = int(bits[:, :-1].sum()), int(bits.sum()), np.bitwise_count(pixels).sum()
+    assert 0 < early < every
+    assert (meter.events, meter.sops) == (seen + early + every, 2 * seen + 2 * early + 4 * every)
+    found = meter.activity
+    assert (found.input_events, found.events) == (seen / 6, meter.events / 6)
+    assert found.sops == meter.sops / 6
+
+
 def test_a_network_knows_what_was_counted() -> None:
     """From its `meta`, if all of it has the right form."""
     known = Network(IMAGE.spec, IMAGE.weights, IMAGE.biases, meta=COUNTED).activity

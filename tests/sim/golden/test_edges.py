@@ -1,6 +1,8 @@
 """Golden model of graphs: every edge against loops written out, a recurrent network by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hw.contract.edge import EdgeSpec, both_sides
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
-from sim.golden.edges import fan_out, receive
+from sim.golden.edges import exact_float, fan_out, pool, receive
 from sim.golden.model import GoldenModel
 from tests.graphs import network_of, residual
 from tests.networks import edges
@@ -67,6 +69,29 @@ def test_fan_out_is_how_far_one_value_reaches(made) -> None:
         one[0, 0, y, x] = 1
         places = np.count_nonzero(receive(one, edge, kernel))
         assert found[y, x] == places
+
+
+def test_every_value_reaches_all_neurons_over_dense_weights() -> None:
+    """Of maps whose sides differ, too; over an identity, one."""
+    assert fan_out(EdgeSpec(source="a"), (2, 1, 2), (5, 2, 3)).tolist() == [[30, 30]]
+    assert fan_out(EdgeSpec(source="a", kind="identity"), (2, 1, 2), (2, 1, 2)).tolist() == [[1, 1]]
+
+
+def test_the_narrowest_float_that_is_exact() -> None:
+    """Of single precision up to 2^24, of double up to 2^53, where no layer's sums are."""
+    for bound, kind in ((0, np.float32), (2**24 - 1, np.float32), (2**24, np.float64)):
+        layer: Any = SimpleNamespace(accumulator_bound=bound)
+        assert exact_float(layer) is kind
+    layer = SimpleNamespace(accumulator_bound=2**53 - 1)
+    assert exact_float(layer) is np.float64
+    layer.accumulator_bound += 1
+    with pytest.raises(AssertionError):
+        exact_float(layer)
+
+
+def test_what_is_not_pooled_is_passed_on() -> None:
+    values = np.ones((1, 2, 3, 4))
+    assert pool(values, 1) is values
 
 
 def test_a_graph_is_its_loops() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract.builder import random_network
+from hw.contract.checks import InputError
 from hw.contract.learning import xorshift
 from hw.contract.network import Network
 from hw.learn.masters import Masters
@@ -130,6 +131,33 @@ def test_backward_number_by_number():
                 assert sample.back_spikes[g][step].tolist() == r[g]
                 assert sample.back_potentials[g][step].tolist() == u[g]
     assert seen > 20  # something came over the edge back
+
+
+def test_labels_and_errors_that_do_not_fit_are_refused():
+    """Two classes; of one bit an error is at most 1."""
+    learner = Learner(by_hand())
+    for label in (-1, 2):
+        with pytest.raises(InputError, match=rf"^Label must lie in 0..1, not be {label}$"):
+            learner.learn([1, 3], label)
+    for error in ([1], [1, 0, 0], [2, 0], [0, -2]):
+        with pytest.raises(InputError, match=r"^Error must be 2 integers within \+-1$"):
+            learner.learn([1, 3], 0, error)
+    assert learner.learn([1, 3], 1, [-1, 1]).learned
+
+
+def test_the_slowest_rate_takes_every_bit_of_the_dither():
+    """k = 16: of all ones, the least product is rounded up."""
+    spec = learning_spec(
+        1, (1,), 1, neurons=spide(8), steps=2, input_bits=2, master_bits=6, steps_back=0,
+        rates=(16,),
+    )  # fmt: skip
+    zeros = np.array([0]), np.array([0])
+    start = Masters.of(Network(spec, ([np.array([[2]])], np.array([[3]])), zeros))
+    start.random = next(n for n in range(1, 2**20) if xorshift(n) & 0xFFFF == 0xFFFF)
+    before = start.arrays[0].copy()
+    sample = Learner(start).learn([3], 0, [1])
+    assert sample.counts[0].tolist() == [1]
+    assert start.arrays[0][0, 0] == before[0, 0] + 1
 
 
 def by_hand() -> Masters:

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.contract.builder import random_network
 from hw.contract.checks import InputError
 from hw.contract.network import Network
 from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.contract.spec import LayerSpec, NetworkSpec
 from sim.golden.model import GoldenModel, decay, drive, fire, saturate
 from sw.data.shipped import model_path
+from tests.graphs import NEURON
 from tests.hw.program.programs import leaky
 from tests.networks import READOUTS, chain, networks, pixels_for, random_chain
 
@@ -198,3 +200,65 @@ def test_a_run_of_no_images() -> None:
     assert trace.logits.shape == (0, 10)
     assert trace.spikes[0].shape == trace.potentials[0].shape == (0, 4, 128)
     assert trace.classes.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("size", "steps", "neurons", "batch"),
+    [
+        (3, 2, 4, 1000),  # as many as there ever are
+        (500, 4, 10, 500),
+        (10, 4, 500, 500),
+        (9901, 1, 10, 100),
+        (50_000, 100, 10, 1),
+    ],
+)
+def test_as_many_images_at_once_as_keep_arrays_small(
+    size: int, steps: int, neurons: int, batch: int
+) -> None:
+    """A million values of all steps, of the input or the largest layer."""
+    network = random_network(chain((size, neurons, 2), NEURON, steps=steps))
+    assert GoldenModel(network).batch == batch
+
+
+@pytest.mark.parametrize("batch", [None, 1, 2, 5, 7])
+def test_an_answer_over_time(batch: int | None) -> None:
+    """What is said after each step is the answer of a run of so many; every spike is counted in
+    its step, by the bits of |c|, and shown, whatever number is run at a time."""
+    neuron = replace(NEURON, theta=9, limit=3)
+    network = random_network(chain((6, 5, 4, 3), neuron, steps=3), 2)
+    pixels = np.random.default_rng(1).integers(0, 256, (5, 6))
+    trace, seen = GoldenModel(network).run(pixels), np.zeros((5, 3), dtype=int)
+    kept = [np.zeros_like(spikes) for spikes in trace.spikes]
+
+    def observe(part: slice, t: int, fired: list[np.ndarray]) -> None:
+        seen[part, t] += 1
+        for mine, c in zip(kept, fired, strict=True):
+            mine[part, t] = c
+
+    logits, events = GoldenModel(network).over_time(pixels, batch, observe)
+    assert (seen == 1).all()
+    assert len(events) == len(trace.spikes) == 2
+    for n, spikes in enumerate(trace.spikes):
+        assert np.array_equal(kept[n], spikes)
+        bits = np.bitwise_count(np.abs(spikes)).sum(axis=(0, 2))
+        assert events[n].tolist() == bits.tolist()
+        assert bits.any()
+    for t in range(3):
+        short = replace(network, spec=replace(network.spec, steps=t + 1))
+        assert np.array_equal(logits[:, t], GoldenModel(short).run(pixels).logits)
+
+
+def test_what_is_run_at_a_time_when_nobody_says() -> None:
+    class Counted(GoldenModel):
+        @property
+        def batch(self) -> int:
+            return 2
+
+    network = random_network(chain((6, 5, 3), NEURON, steps=3))
+    pixels, parts = np.zeros((5, 6), dtype=int), set[tuple[int, int]]()
+    show = lambda part, t, fired: parts.add((part.start, part.stop))  # noqa: E731
+    Counted(network).over_time(pixels, observe=show)
+    assert parts == {(0, 2), (2, 4), (4, 5)}
+    parts.clear()
+    Counted(network).over_time(pixels, 3, show)
+    assert parts == {(0, 3), (3, 5)}
