@@ -502,6 +502,21 @@ _COUNTS = Recipe(
     smoothing=0.1,
 )
 
+_COUNTS_7 = replace(
+    _COUNTS,
+    name="cifar10-counts7",
+    layers=(
+        *_plain((16, 1), (16, 1), (64, 2), (64, 1), (96, 2), (96, 1), (96, 1), (128, 1)),
+        LayerPlan("readout", 10, (EdgeSpec(source="conv8", pool=8),)),
+    ),
+    neuron=replace(_COUNTING, theta=2.5 / 7, u0=1.25 / 7, limit=7),
+    soft_phase=None,
+    first_phase=replace(_COUNTED, epochs=80, schedule="constant", warm_up=1, rounded=True),
+    float_phase=replace(_COUNTED, epochs=30, schedule="linear", rounded=True),
+)
+"""0 to 7 spikes, three bits, of drives up to two and a half deviations; weights and counts are
+rounded from the first epoch on. Its last maps have 8x8 places."""
+
 _TERNARY = replace(_COUNTS, name="cifar10-ternary", steps=2, neuron=_DEEP)
 """The same topology, data and passes over them, with ternary spikes, for comparison."""
 
@@ -623,12 +638,14 @@ RECIPES = {
         _WATCH,
         _CIFAR,
         _COUNTS,
+        _COUNTS_7,
         _TERNARY,
         _FASHION_COUNTS,
         _MNIST_COUNTS,
     )
 }
-"""The networks that are trained here, by name. All ship but `cifar10-ternary`."""
+"""The networks that are trained here, by name. All ship but `cifar10-counts7` and
+`cifar10-ternary`."""
 
 
 def find_recipe(name: str) -> Recipe:

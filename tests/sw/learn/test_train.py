@@ -316,6 +316,7 @@ def test_recipes_are_what_ships() -> None:
         "watch-exercises": (12, 64, 7),
         "cifar10-resnet": RESNET,
         "cifar10-counts": PLAIN,
+        "cifar10-counts7": (*PLAIN[:-2], 8192, 10),
         "cifar10-ternary": PLAIN,
         "fashion-mnist-counts": (784, 12544, 6272, 6272, 3136, 3136, 4704, 10),
         "mnist-counts": (784, 12544, 6272, 6272, 3136, 3136, 10),
@@ -324,13 +325,14 @@ def test_recipes_are_what_ships() -> None:
         assert recipe.weight_bits == (8 if recipe.name == "fashion-mnist-conv" else 4)
         if is_dense_chain(recipe.layers):
             assert (recipe.steps, recipe.pixel_bits) == (4, 4)
-        counts = recipe.name.endswith("counts")
+        counts = "counts" in recipe.name
         decay = ("none", 0) if counts else ("leak" if recipe.encoding else "shift", 2)
         assert (recipe.neuron.decay, recipe.neuron.decay_shift) == decay
-        assert (recipe.neuron.reset, recipe.neuron.limit) == ("hard", 3 if counts else 1)
-    for name, recipe in RECIPES.items():
-        assert recipe.train_amplitude == (not name.endswith(("binary", "ternary", "counts")))
-        assert (recipe.neuron.negative == "off") == name.endswith(("binary", "counts"))
+        limit = (7 if recipe.name.endswith("7") else 3) if counts else 1
+        assert (recipe.neuron.reset, recipe.neuron.limit) == ("hard", limit)
+        kind = "counts" if counts else recipe.name.partition("-")[2]
+        assert recipe.train_amplitude == (kind not in ("binary", "ternary", "counts"))
+        assert (recipe.neuron.negative == "off") == (kind in ("binary", "counts"))
 
 
 def test_unknown_recipe() -> None:
@@ -340,8 +342,8 @@ def test_unknown_recipe() -> None:
         "Recipe must be one of digits-dense, digits-binary, digits-ternary, digits-deep, "
         "mnist-dense, mnist-wide, fashion-mnist-dense, digits-conv, mnist-conv, "
         "mnist-lenet, fashion-mnist-conv, nmnist-conv, japanese-vowels, watch-exercises, "
-        "cifar10-resnet, cifar10-counts, cifar10-ternary, fashion-mnist-counts, mnist-counts, "
-        "not 'cifar'"
+        "cifar10-resnet, cifar10-counts, cifar10-counts7, cifar10-ternary, "
+        "fashion-mnist-counts, mnist-counts, not 'cifar'"
     )
 
 
