@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
@@ -13,23 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.imports import imported
+
 ROOT = Path(__file__).parent.parent
 ORDER = ["hw", "gen", "sim", "sw"]
 GROUND = "hw/contract/"
 GOLDEN = {f"hw.contract.{name}" for name in ("checks", "edge", "laws", "network", "neuron")}
-
-
-@cache
-def imported(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in the file."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return names
 
 
 FILES = sorted(p for package in ORDER for p in (ROOT / package).glob("**/*.py"))

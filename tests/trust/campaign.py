@@ -5,7 +5,6 @@ A result is kept under the hash of the mutated file, of its tests and of what te
 tests without a mutation under the hash of all they import. Changes elsewhere do not void it.
 """
 
-import ast
 import atexit
 import hashlib
 import json
@@ -27,6 +26,7 @@ from hw.system.process import ends_with_us
 from hw.system.progress import Progress, silent, under_way
 from sw.spread.engine import Pool
 from sw.spread.store import Job, Result, Store
+from tests.imports import imported
 from tests.trust.mutation import Mutant, digest, mutants_of, sampled
 from tests.trust.own_tests import components, own_tests
 
@@ -357,24 +357,12 @@ def _imported(root: Path, test: Path) -> list[Path]:
     found, waiting = set[Path](), {test}
     while waiting:
         found |= waiting
-        names = {name for file in waiting for name in _names(file)}
+        names = {name for file in waiting for name in imported(file)}
         waiting = {file for name in names for file in _files_of(root, name)} - found
     sources = {file for file in found if file.relative_to(root).parts[0] in PARTS[:4]}
-    if any("subprocess" in _names(file) for file in (test, *sources)):
+    if any("subprocess" in imported(file) for file in (test, *sources)):
         sources = {file for part in PARTS[:4] for file in (root / part).glob("**/*.py")}
     return sorted(sources)
-
-
-@cache
-def _names(file: Path) -> set[str]:
-    """What a file imports: modules, and what might be modules."""
-    names = set[str]()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
 
 
 @cache

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.imports import imported
 from tests.trust import campaign, mutants
 from tests.trust.campaign import ROOT, Campaign, CampaignError, workshop
 from tests.trust.mutation import mutants_of
@@ -125,17 +126,17 @@ def test_tests_as_they_are_depend_on_all_they_import(tiny: Path) -> None:
         (tiny / name).write_text(text)
     test = tiny / "tests/hw/room/test_clamp.py"
 
-    def imported() -> list[str]:
-        campaign._names.cache_clear()
+    def sources() -> list[str]:
+        imported.cache_clear()
         campaign._files_of.cache_clear()
         return [file.relative_to(tiny).as_posix() for file in campaign._imported(tiny, test)]
 
     near = ["hw/room/__init__.py", "hw/room/clamp.py", "hw/room/other.py", "sw/near.py"]
-    assert imported() == near[:2]
+    assert sources() == near[:2]
     test.write_text("from tests import tools\n" + TEST)
-    assert imported() == near
+    assert sources() == near
     (tiny / "sw/near.py").write_text("from hw.room import other\nimport subprocess\n")
-    assert imported() == ["gen/far.py", *near]
+    assert sources() == ["gen/far.py", *near]
 
 
 def test_bytecode_of_a_mutant_goes_with_it(tiny: Path) -> None:

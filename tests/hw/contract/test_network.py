@@ -152,14 +152,19 @@ def test_the_largest_bias() -> None:
             biased(bias)
 
 
+def alone(read: ReadoutSpec, steps: int) -> NetworkSpec:
+    """One pixel of one bit, one logit."""
+    readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
+    return NetworkSpec(name="n", input_size=1, input_bits=1, steps=steps, layers=(readout,))
+
+
 @pytest.mark.parametrize(
     ("value", "integrated", "logit"), [("last", 14, 14), ("max", 14, 14), ("sum", 14, 8 + 12 + 14)]
 )
 def test_bounds_of_a_readout_that_leaks(value: str, integrated: int, logit: int) -> None:
     """A potential that loses its half at every step comes from 8 to 12 and 14, not to 24."""
     read = ReadoutSpec(decay="shift", decay_shift=1, value=value)
-    readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
-    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=3, layers=(readout,))
+    spec = alone(read, 3)
     layer = Network(spec, (np.array([[5]]),), (np.array([3]),)).layers[0]
     assert (layer.integrated_bound, layer.logit_bound) == (integrated, logit)
 
@@ -169,8 +174,7 @@ def test_a_readout_keeps_its_sum_too(value: str, fits: bool) -> None:
     """Potentials of 2^29 and half the one before stay below 2^30; four of them do not add up to
     less than 2^31."""
     read = ReadoutSpec(decay="shift", decay_shift=1, value=value)
-    readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
-    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=4, layers=(readout,))
+    spec = alone(read, 4)
     arrays = (np.array([[0]]),), (np.array([2**29]),)
     if fits:
         assert Network(spec, *arrays).layers[0].integrated_bits == 31
@@ -187,8 +191,7 @@ def test_the_bound_of_a_readout_holds_for_what_is_rounded_down(
 ) -> None:
     """Half of -7 is then -4, not -3: -7, -11, -13; two bits below it: -28, -42."""
     read = ReadoutSpec(decay="shift", decay_shift=1, decay_rounding="floor", fraction_bits=fraction)
-    readout = LayerSpec(name="r", inputs=1, neurons=1, weight_bits=4, readout=read)
-    spec = NetworkSpec(name="n", input_size=1, input_bits=1, steps=steps, layers=(readout,))
+    spec = alone(read, steps)
     layer = Network(spec, (np.array([[-5]]),), (np.array([-2]),)).layers[0]
     assert layer.integrated_bound == bound
 
