@@ -97,6 +97,8 @@ class BoardSimulation:
         The top.
     watchdog
         Wall-clock seconds after which a request that has no answer is given up.
+    quick
+        As for `sim.bench.verilator.build`.
 
     Raises
     ------
@@ -106,7 +108,13 @@ class BoardSimulation:
     """
 
     def __init__(
-        self, folder: Path, sources: Sequence[str], pins: BoardPins, *, watchdog: float = WATCHDOG
+        self,
+        folder: Path,
+        sources: Sequence[str],
+        pins: BoardPins,
+        *,
+        watchdog: float = WATCHDOG,
+        quick: bool = False,
     ) -> None:
         self.baud = pins.baud
         self.time = 0.0
@@ -116,7 +124,7 @@ class BoardSimulation:
         folder = folder.resolve()
         with toolchain():
             ports = (pins.clock, pins.rx, pins.tx)
-            build_folder = build(folder, pins.top, sources, ports=ports)
+            build_folder = build(folder, pins.top, sources, ports=ports, quick=quick)
         self._run_folder = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None

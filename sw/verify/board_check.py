@@ -27,6 +27,10 @@ TIMEOUT = 0.5
 LOADING = 0.5
 """Simulated seconds in which the weights must have come from the flash."""
 
+QUICK_IMAGES = 100
+"""For fewer images than that the compiler does not optimise. Of a small iCE40 netlist it then took
+33 s in place of 100, and an image 1 s in place of half a one; both grow with the design."""
+
 AROUND = (f"{SIMULATED_TOP}.v", "spi_flash.v", "flash.hex")
 """What is soldered around the chip, of the files that `sim.board.around` writes."""
 
@@ -69,7 +73,7 @@ def check_board(
     got: list[list[Any]] = []
     broken = None
     with under_way(progress, "building the simulation"):
-        simulation = BoardSimulation(folder, sources, pins)
+        simulation = BoardSimulation(folder, sources, pins, quick=len(pixels) < QUICK_IMAGES)
     n = len(pixels)
     with simulation, under_way(progress, f"playing {n} images", total=n) as at:
         board = LinkBackend(simulation, baud=pins.baud, timeout=TIMEOUT)
