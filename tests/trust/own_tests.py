@@ -134,6 +134,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "hw/program/table": ("tests/hw/program/test_walker.py", "tests/gen/program/test_stage.py"),
     "hw/stream/payloads": (
+        "tests/hw/stream/test_payloads.py",
         "tests/hw/stream/test_relays.py",
         "tests/hw/layer/test_accumulator.py",
         "tests/hw/layer/test_lif.py",

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.laws import decay
 from hw.contract.neuron import Decay, NeuronSpec
-from hw.neuron.decay import adders, decay_cycles, decayed, factor_cycle, terms
+from hw.neuron.decay import adder_bits, adders, decay_cycles, decayed, factor_cycle, terms
 from tests.hw.driving import Bench
 
 
@@ -85,6 +85,8 @@ def test_levels_and_adders() -> None:
     assert decay_cycles((none, two, four)) == 3
     assert decay_cycles(()) == 0
     assert adders((none, leak, two, four)) == 6
+    assert [adder_bits((d,), 8) for d in (none, leak, two, four)] == [0, 0, 8 + 3, 5 * (8 + 11)]
+    assert adder_bits((none, leak, two, four), 9) == (9 + 3) + 5 * (9 + 11)
 
 
 def test_levels_and_adders_of_factors_by_channel() -> None:
@@ -94,4 +96,6 @@ def test_levels_and_adders_of_factors_by_channel() -> None:
     assert [adders((d,)) for d in bits.values()] == [*bits]
     four = Decay("factor", 11, 1843)
     assert adders((bits[3], bits[12], four)) == 12 + 5
+    assert [adder_bits((d,), 8) for d in bits.values()] == [k * (8 + k) for k in bits]
+    assert adder_bits((bits[3], bits[12], four), 9) == 12 * (9 + 12) + 5 * (9 + 11)
     assert [factor_cycle(row) for row in ((bits[12],), (bits[3], four), (four,))] == [0, 1, 3]

@@ -1,12 +1,9 @@
 """What a program says of its memories is what its hardware has."""
 
-import re
-from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.back import rtlil  # type: ignore[attr-defined]
 
 from gen.learn.stage import plan_learning
 from gen.program.stage import plan_program
@@ -14,6 +11,7 @@ from gen.window.stage import plan_window
 from hw.contract.neuron import NeuronSpec, ReadoutSpec
 from hw.learn.masters import Masters
 from hw.program.table import Table
+from tests.hw.memories import memories_of
 from tests.hw.program.programs import conv, dense, network, part
 from tests.learning import learning_network
 
@@ -58,11 +56,7 @@ def test_memories_are_those_of_the_hardware(name: str) -> None:
     """Each with as many words and bits as it is said to have; ROMs that bitstreams exchange have
     rows enough to be found again."""
     plan = PLANS[name]()
-    text = rtlil.convert(plan.component(files=False), name="stage")
-    there = Counter(
-        (int(words), int(bits))
-        for bits, words in re.findall(r"memory width (\d+) size (\d+) ", text)
-    )
+    there = memories_of(plan.component(files=False))
     for what, (words, bits) in plan.program.memories.items():
         size = words, bits
         if what in ("program", "weights") and not there[size]:

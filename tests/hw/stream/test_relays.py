@@ -12,6 +12,7 @@ from hw.stream.serializer import Serializer
 from hw.stream.skid import SkidBuffer
 from hw.stream.transposer import Transposer
 from tests.hw.driving import FLOWING, JITTERY, Bench, Pace, bits, fields
+from tests.hw.memories import memories_of
 
 EAGER = [FLOWING, Pace(idle=0.5, seed=11), Pace(idle=0.9, seed=12)]
 
@@ -154,6 +155,14 @@ def test_transposer_keeps_order_and_law(groups: int, steps: int, words: int, pac
         others = [cycle + Transposer.INTERVAL for cycle in sink.taken[image][:-1]]
         assert sink.offered[image] == [first, *others]
         sent.append(sink.taken[image][-1])
+
+
+@pytest.mark.parametrize(("groups", "steps", "words"), SHAPES)
+def test_transposer_keeps_two_images(groups: int, steps: int, words: int) -> None:
+    """Each in a half of one memory that a bit of the address tells apart."""
+    shape = coefficients(5, 1, True)
+    (memory,) = memories_of(Transposer(shape, groups=groups, steps=steps, words=words))
+    assert memory == (2 << (groups * steps * words - 1).bit_length(), 10)
 
 
 @pytest.mark.parametrize("reset_at", [1, 7, 12, 13, 14, 20, 24, 25, 31, 50])
