@@ -22,6 +22,7 @@ from hw.contract.checks import (
     require_int,
 )
 from hw.contract.edge import Shape
+from hw.contract.text import number_of
 
 __all__ = ["AXES", "Encoding", "plain_labels"]
 
@@ -190,7 +191,7 @@ class Encoding:
     def text(self) -> str:
         """In words: what goes in, as how many pixels, and the classes."""
         channels, rows, columns = self._maps
-        what = f"{channels} features" if self.is_flat else f"pictures of {rows}x{columns}"
+        what = number_of(channels, "feature") if self.is_flat else f"pictures of {rows}x{columns}"
         what += f" in {channels} channels" * (channels > 1 and not self.is_flat)
         whole = f"recordings of {self.steps} steps, {what}" if self.timed else what
         ends = [f"{bound:g}" for bound in (self.low[0], self.high[0])]
@@ -199,7 +200,8 @@ class Encoding:
         signs = ", and as much below it" * self.signed
         names = ", ".join(map(str, self.labels[:4])) + ", .." * (len(self.labels) > 4)
         classes = f"; {len(self.labels)} classes: {names}" if self.labels else ""
-        return f"{whole}, {span}{signs}, as {self.size} pixels{classes}"
+        pixels = number_of(self.size, "pixel")
+        return f"{whole}, {span}{signs}, as {pixels}{classes}"
 
     def encode(self, x: object, bits: int) -> npt.NDArray[np.uint8]:
         """Pixels of raw examples.

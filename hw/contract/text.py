@@ -10,6 +10,7 @@ __all__ = [
     "in_a_line",
     "markdown",
     "none_of",
+    "number_of",
     "own_version",
     "percent",
     "printable",
@@ -32,6 +33,11 @@ def none_of(what: str, name: object, choices: Iterable[str], more: str = "") -> 
     near = get_close_matches(str(name), known, n=1)
     question = f": did you mean {near[0]!r}?" if near else ""
     return f"{what} must be one of {', '.join(known)}{more}, not {name!r}{question}"
+
+
+def number_of(count: int, what: str) -> str:
+    """So many of a thing whose plural has an s."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def printable(text: str) -> str:

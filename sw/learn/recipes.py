@@ -478,11 +478,13 @@ def _plain(*widths: tuple[int, int]) -> tuple[LayerPlan, ...]:
     )
 
 
+_CHANNELS = ((16, 1), (16, 1), (64, 2), (64, 1), (96, 2), (96, 1), (96, 1))
+
 _COUNTS = Recipe(
     name="cifar10-counts",
     dataset="cifar10",
     layers=(
-        *_plain((16, 1), (16, 1), (64, 2), (64, 1), (96, 2), (96, 1), (96, 1), (128, 2)),
+        *_plain(*_CHANNELS, (128, 2)),
         LayerPlan("readout", 10, (EdgeSpec(source="conv8", pool=4),)),
     ),
     steps=1,
@@ -506,13 +508,13 @@ _COUNTS_7 = replace(
     _COUNTS,
     name="cifar10-counts7",
     layers=(
-        *_plain((16, 1), (16, 1), (64, 2), (64, 1), (96, 2), (96, 1), (96, 1), (128, 1)),
+        *_plain(*_CHANNELS, (128, 1)),
         LayerPlan("readout", 10, (EdgeSpec(source="conv8", pool=8),)),
     ),
     neuron=replace(_COUNTING, theta=2.5 / 7, u0=1.25 / 7, limit=7),
     soft_phase=None,
-    first_phase=replace(_COUNTED, epochs=80, schedule="constant", warm_up=1, rounded=True),
-    float_phase=replace(_COUNTED, epochs=30, schedule="linear", rounded=True),
+    first_phase=replace(_COUNTED, epochs=60, schedule="constant", warm_up=1, rounded=True),
+    float_phase=replace(_COUNTED, epochs=25, schedule="linear", rounded=True),
 )
 """0 to 7 spikes, three bits, of drives up to two and a half deviations; weights and counts are
 rounded from the first epoch on. Its last maps have 8x8 places."""

@@ -333,6 +333,8 @@ def test_in_words():
     assert heard.text == "recordings of 5 steps, 3 features, from 0 to 1, as 3 pixels"
     pair = Encoding(shape=(2,), axes="f", low=(-1.0, 0.0), high=(1.0, 1.0))
     assert pair.text == "2 features, each over a range of its own, as 2 pixels"
+    one = Encoding(shape=(1,), axes="f", high=(1.0,))
+    assert one.text == "1 feature, from 0 to 1, as 1 pixel"
     moving = Encoding(shape=(5, 8, 9), axes="thw", high=(4.0,), labels=(1, 2, 3, 4, 5))
     assert moving.text == (
         "recordings of 5 steps, pictures of 8x9, from 0 to 4, as 72 pixels; 5 classes: 1, 2, 3, 4, "
