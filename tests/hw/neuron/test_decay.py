@@ -12,7 +12,15 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.laws import decay
 from hw.contract.neuron import Decay, NeuronSpec
-from hw.neuron.decay import adder_bits, adders, decay_cycles, decayed, factor_cycle, terms
+from hw.neuron.decay import (
+    adder_bits,
+    adders,
+    decay_cycles,
+    decayed,
+    factor_cycle,
+    product_cycles,
+    terms,
+)
 from tests.hw.driving import Bench
 
 
@@ -99,3 +107,4 @@ def test_levels_and_adders_of_factors_by_channel() -> None:
     assert [adder_bits((d,), 8) for d in bits.values()] == [k * (8 + k) for k in bits]
     assert adder_bits((bits[3], bits[12], four), 9) == 12 * (9 + 12) + 5 * (9 + 11)
     assert [factor_cycle(row) for row in ((bits[12],), (bits[3], four), (four,))] == [0, 1, 3]
+    assert [product_cycles(n) for n in (1, 2, 3, 4, 5, 8, 9, 13)] == [0, 1, 2, 2, 3, 3, 4, 4]

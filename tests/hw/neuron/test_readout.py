@@ -66,7 +66,7 @@ def run(
         logit_bits=logit_bits,
         group_major=group_major,
         leak=leak,
-        m_bits=layer.integrated_bits,
+        m_bits=0 if leak is None else layer.integrated_bits,  # sums are as wide as logits
     )
     words = words.reshape(images, steps, groups, lanes)
     if group_major:
