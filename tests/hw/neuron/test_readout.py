@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil  # type: ignore[attr-defined]
 
 from hw.contract.checks import signed_bits
 from hw.contract.laws import decay
@@ -184,3 +185,10 @@ def check_law(
 
 def test_a_result_has_an_index_of_a_bit_at_least() -> None:
     assert [result_layout(n, 5).size for n in (1, 2, 3, 10)] == [7, 7, 8, 10]
+
+
+@pytest.mark.parametrize("more", [{}, {"block_ram": False}, {"block_ram": True}])
+def test_sums_lie_in_block_ram_where_asked(more: dict[str, bool]) -> None:
+    readout = Readout(lanes=2, groups=2, steps=2, classes=3, drive_bits=3, logit_bits=4, **more)
+    text = rtlil.convert(readout, name="readout")
+    assert ('ram_style "block"' in text) == more.get("block_ram", False)
