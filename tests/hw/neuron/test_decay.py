@@ -17,6 +17,7 @@ from hw.neuron.decay import (
     adders,
     decay_cycles,
     decayed,
+    decayed_constant,
     factor_cycle,
     product_cycles,
     terms,
@@ -83,6 +84,42 @@ def test_every_potential_times_every_factor() -> None:
         for u, m in pairs
     ]
     assert seen[cycles : cycles + len(pairs)] == wanted
+
+
+class DecayedConstants(wiring.Component):
+    """What laws keep of a value, a register behind it."""
+
+    LAWS = (
+        Decay("factor", 3, 5),
+        Decay("factor", 3, 5, "floor"),
+        Decay("shift", 2),
+        Decay("shift", 2, rounding="floor"),
+        Decay("leak", 2),
+        Decay(),
+    )
+
+    def __init__(self) -> None:
+        kept = {f"kept{n}": Out(signed(6)) for n in range(len(self.LAWS))}
+        super().__init__({"u": In(signed(5)), **kept})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        port: Any = self
+        for n, law in enumerate(self.LAWS):
+            m.d.sync += getattr(self, f"kept{n}").eq(decayed_constant(port.u, law))
+        return m
+
+
+def test_a_constant_is_decayed_at_once() -> None:
+    dut: Any = DecayedConstants()
+    values = [*range(-16, 16)]
+    bench = Bench(dut)
+    bench.play(dut.u, [u & 31 for u in values])
+    seen = bench.watch(*(getattr(dut, f"kept{n}") for n in range(len(dut.LAWS))))
+    bench.run(extra=1)
+    assert seen[1 : len(values) + 1] == [
+        (int(5 * u / 8), 5 * u // 8, int(u / 4), u // 4, u - int(u / 4), u) for u in values
+    ]
 
 
 def test_levels_and_adders() -> None:
