@@ -86,7 +86,16 @@ def run(
     return source, sink, groups
 
 
-SHAPES = [(1, 1, 1), (1, 1, 4), (2, 1, 2), (10, 10, 3), (10, 4, 3), (9, 3, 1), (17, 16, 2)]
+SHAPES = [
+    (1, 1, 1),
+    (1, 1, 4),
+    (2, 1, 2),
+    (10, 10, 3),
+    (10, 4, 3),
+    (9, 3, 1),
+    (5, 3, 2),
+    (17, 16, 2),
+]
 
 leaks = pytest.mark.parametrize("leak", READOUTS.values(), ids=list(READOUTS))
 orders = pytest.mark.parametrize("group_major", [False, True], ids=["steps", "groups"])
