@@ -97,6 +97,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "tests/hw/layer/test_small_cores.py",
         "tests/hw/layer/test_layer_cores.py",
         "tests/hw/top/test_loading.py",
+        "tests/hw/test_core.py",
     ),
     "hw/learn/held": ("tests/sim/learn/test_learning_cores.py",),
     "hw/learn/memory": ("tests/hw/learn/test_judge.py", "tests/hw/learn/test_engine.py"),

@@ -385,6 +385,23 @@ def test_cycle_law(row: str, lanes: int, groups: int, group_major: bool, pace: P
     check_law(ROWS[row], geometry(lanes, groups), pace, group_major)
 
 
+@pytest.mark.parametrize(
+    ("row", "cycles"),
+    [
+        ("ternary", 3),
+        ("two-thresholds", 3),
+        ("factor", 3),
+        ("current-alone", 4),
+        ("termapping", 5),
+        ("augmented-not-a-power", 5),
+        ("current-guarded", 6),
+    ],
+)
+def test_latencies_are_those_of_docs_cycles(row: str, cycles: int) -> None:
+    """The hardware waits as long as its law says, which a longer one would hide."""
+    assert LifArray.latency(ROWS[row]) == cycles
+
+
 def check_law(
     spec: NeuronSpec, g: LayerGeometry, pace: Pace, group_major: bool, own: Layer | None = None
 ) -> None:
