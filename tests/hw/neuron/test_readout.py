@@ -1,5 +1,7 @@
 """Readout: logits, the running first maximum, and when they leave."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from amaranth.back import rtlil  # type: ignore[attr-defined]
@@ -197,7 +199,7 @@ def test_a_result_has_an_index_of_a_bit_at_least() -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"block_ram": False}, {"block_ram": True}])
-def test_sums_lie_in_block_ram_where_asked(more: dict[str, bool]) -> None:
+def test_sums_lie_in_block_ram_where_asked(more: dict[str, Any]) -> None:
     readout = Readout(lanes=2, groups=2, steps=2, classes=3, drive_bits=3, logit_bits=4, **more)
     text = rtlil.convert(readout, name="readout")
     assert ('ram_style "block"' in text) == more.get("block_ram", False)
