@@ -246,7 +246,7 @@ FLOORS = {
 }
 """By data set; to four bits of weights they were trained, one of them to eight."""
 
-LARGE = 2e6
+LARGE = 1.5e6
 """Synaptic operations an image from which on 400 images must do here: `make golden` takes all."""
 
 
