@@ -76,10 +76,10 @@ class Readout(wiring.Component):
         classes: int,
         drive_bits: int,
         logit_bits: int,
+        m_bits: int,
         group_major: bool = False,
         block_ram: bool = False,
         leak: ReadoutSpec | None = None,
-        m_bits: int = 0,
     ) -> None:
         self._leak, self._m_bits = leak, m_bits if leak is not None else logit_bits
         self._attributes = {"ram_style": "block"} if block_ram else {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, signed, unsigned
+from amaranth.hdl import Fragment, Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,7 +44,7 @@ class Decayed(wiring.Component):
         super().__init__(
             {
                 "u": In(signed(5)),
-                "m": In(unsigned(4)),
+                "m": In(unsigned(6)),  # wider than any factor, as in a program
                 "own": Out(signed(6)),
                 "known": Out(signed(6)),
                 "leak": Out(signed(6)),
@@ -120,6 +120,15 @@ def test_a_constant_is_decayed_at_once() -> None:
     assert seen[1 : len(values) + 1] == [
         (int(5 * u / 8), 5 * u // 8, int(u / 4), u // 4, u - int(u / 4), u) for u in values
     ]
+
+
+@pytest.mark.parametrize("k", [1, 3, 4, 8])
+def test_a_product_has_no_more_bits_than_it_needs(k: int) -> None:
+    """With a factor of up to 2^k: k more than the potential; its rounding has one more."""
+    m = Module()
+    (kept,) = decayed(m, Signal(signed(5)), [Decay("factor", k)], "d", Signal(k + 1))
+    Fragment.get(m, None)  # or Amaranth says that nobody used it
+    assert len(kept) == 5 + k + 1
 
 
 def test_levels_and_adders() -> None:

@@ -200,6 +200,8 @@ def test_a_result_has_an_index_of_a_bit_at_least() -> None:
 
 @pytest.mark.parametrize("more", [{}, {"block_ram": False}, {"block_ram": True}])
 def test_sums_lie_in_block_ram_where_asked(more: dict[str, Any]) -> None:
-    readout = Readout(lanes=2, groups=2, steps=2, classes=3, drive_bits=3, logit_bits=4, **more)
+    readout = Readout(
+        lanes=2, groups=2, steps=2, classes=3, drive_bits=3, logit_bits=4, m_bits=0, **more
+    )
     text = rtlil.convert(readout, name="readout")
     assert ('ram_style "block"' in text) == more.get("block_ram", False)
