@@ -28,6 +28,7 @@ from gen.stage.emit import verilog_text
 from gen.stage.finish import finish, finish_memory
 from hw.contract.files import json_text, write_files
 from hw.contract.layout import MapLayout
+from hw.contract.text import number_of
 from hw.memory.sources import verilog_source
 from hw.system.process import fills_folder
 from hw.top.axi import ERRORS, AxiStreamCore
@@ -240,9 +241,9 @@ def _values(plan: CorePlan, facts: Mapping[str, Any]) -> dict[str, Any]:
         "pixel_max": spec.pixel_max,
         "reduce": f" (`p >> {shift}` of an 8-bit pixel p)" if shift else "",
         "word": facts["word"],
-        "words": _count(facts["words"], "transfer"),
-        "bytes": _count(facts["word"], "byte"),
-        "answers": _count(spec.classes, "transfer"),
+        "words": number_of(facts["words"], "transfer"),
+        "bytes": number_of(facts["word"], "byte"),
+        "answers": number_of(spec.classes, "transfer"),
         "last_class": spec.classes - 1,
         "latency": "{} to {}".format(*axi["latency"]),
         "cycles": "{} to {}".format(*axi["cycles_per_image"]),
@@ -267,14 +268,14 @@ def _places(plan: CorePlan) -> str:
     if layout is None:
         tail = spec.input_size % word
         rest = f", {tail} in the last transfer, whose other bytes are ignored" if tail else ""
-        text = FLAT.substitute(word=word, pixels=_count(spec.input_size, "pixel"), padding=rest)
+        text = FLAT.substitute(word=word, pixels=number_of(spec.input_size, "pixel"), padding=rest)
     else:
         channels, rows, columns = layout.shape
         transfer, byte = place_of_pixel(layout)
         text = MAPS.substitute(
-            channels=_count(channels, "channel"),
-            rows=_count(rows, "row"),
-            columns=_count(columns, "column"),
+            channels=number_of(channels, "channel"),
+            rows=number_of(rows, "row"),
+            columns=number_of(columns, "column"),
             number=f"({rows} * c + y) * {columns} + x" if channels > 1 else f"{columns} * y + x",
             transfer=transfer,
             byte=byte,
@@ -297,10 +298,6 @@ def place_of_pixel(layout: MapLayout) -> tuple[str, str]:
     channel = f"c % {layout.lanes}" if layout.groups > 1 else "c"
     parts = [across] * (layout.positions > 1) + [channel] * (layout.shape[0] > 1)
     return transfer, " + ".join(parts) or "0"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _check(plan: CorePlan, examples: Examples) -> None:

@@ -81,8 +81,9 @@ def expected_time(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
     if seconds < TELL_SECONDS:
         return ""
-    many = f"{minutes} minute" if minutes < 120 else f"{round(minutes / 60)} hour"
-    return f": about {many}{'s' * (minutes > 1)} on a machine like the one in docs/results.md"
+    hours = round(minutes / 60)
+    many = number_of(minutes, "minute") if minutes < 120 else number_of(hours, "hour")
+    return f": about {many} on a machine like the one in docs/results.md"
 
 
 def own_version() -> str:
