@@ -53,7 +53,8 @@ class Readout(wiring.Component):
     drive_bits, logit_bits
         Widths.
     leak, m_bits
-        None: the sum. Else the leaky integrator, and the width of its potentials.
+        None: the sum, as wide as a logit. Else the leaky integrator, and the width of its
+        potentials.
 
     Members
     -------

@@ -479,6 +479,7 @@ def _plain(*widths: tuple[int, int]) -> tuple[LayerPlan, ...]:
 
 
 _CHANNELS = ((16, 1), (16, 1), (64, 2), (64, 1), (96, 2), (96, 1), (96, 1))
+"""And strides, of all convolutions but the last."""
 
 _COUNTS = Recipe(
     name="cifar10-counts",

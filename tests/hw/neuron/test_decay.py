@@ -2,11 +2,13 @@
 its own."""
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Fragment, Module, Signal, signed, unsigned
+from amaranth.back import rtlil  # type: ignore[attr-defined]
+from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -122,13 +124,26 @@ def test_a_constant_is_decayed_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("k", [1, 3, 4, 8])
-def test_a_product_has_no_more_bits_than_it_needs(k: int) -> None:
-    """With a factor of up to 2^k: k more than the potential; its rounding has one more."""
+@pytest.mark.parametrize(
+    ("law", "sums", "bits"),
+    [
+        (Decay("factor", 1), [6], 7),
+        (Decay("factor", 3), [7, 8, 8], 9),
+        (Decay("factor", 4), [7, 9, 9, 9, 9, 9], 10),
+        (Decay("factor", 11, 1843), [16] * 6, 17),
+    ],
+    ids=["own-1", "own-3", "own-4", "known"],
+)
+def test_sums_are_as_wide_as_they_are_said_to_be(law: Decay, sums: list[int], bits: int) -> None:
+    """Of a factor by channel no wider than they need, and than k more than the potential; of a
+    known one all alike. The rounding of the last has a bit more."""
     m = Module()
-    (kept,) = decayed(m, Signal(signed(5)), [Decay("factor", k)], "d", Signal(k + 1))
-    Fragment.get(m, None)  # or Amaranth says that nobody used it
-    assert len(kept) == 5 + k + 1
+    u, factor, out = Signal(signed(5)), Signal(law.shift + 1), Signal(signed(20))
+    (kept,) = decayed(m, u, [law], "d", factor)
+    m.d.comb += out.eq(kept)
+    text = rtlil.convert(m, name="decay", ports=[u, factor, out])
+    found = re.findall(r"wire width (\d+) signed \\d_(?!late)", text)
+    assert ([*map(int, found)], len(kept)) == (sums, bits)
 
 
 def test_levels_and_adders() -> None:
